@@ -1,0 +1,1 @@
+"""The daemon. Its parts: core, ports, engine, adapters, server; see ARCHITECTURE.md."""

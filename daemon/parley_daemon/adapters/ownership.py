@@ -1,0 +1,75 @@
+"""Who owns a data directory: one process at a time, by a lock that the system frees when it dies.
+
+Unix only; the branch for Windows has not been tried on Windows.
+"""
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+LOCK_NAME = "parleyd.lock"
+
+
+class Ownership:
+    """The lock on a data directory, held until `release` or the end of the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the directory free."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> "Ownership":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def own(data_dir: Path) -> Ownership | None:
+    """Take a data directory, made when it is missing; None: another process has it.
+
+    Raises:
+        OSError: the directory cannot be made or written.
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return own_file(data_dir / LOCK_NAME)
+    except BlockingIOError:
+        return None
+
+
+def own_file(path: Path, *, wait: bool = False) -> Ownership:
+    """Take a lock file, made when it is missing; it says who has it.
+
+    Raises:
+        BlockingIOError: another process has it, and `wait` is false.
+        OSError: the file cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor, wait)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except OSError:
+        os.close(descriptor)
+        raise
+    return Ownership(descriptor)
+
+
+def _lock(descriptor: int, wait: bool) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(error.errno, error.strerror) from None
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,34 @@
+"""The machine's clock and UUIDv7 ids (RFC 9562), behind the clock port."""
+
+import os
+import time
+from datetime import UTC, datetime
+
+
+class SystemClock:
+    """Wall clock, monotonic clock, and ids that sort by the time of their making."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def now(self) -> str:
+        """Return the time as RFC 3339 UTC with milliseconds."""
+        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary start; never goes back."""
+        return time.monotonic()
+
+    def new_id(self) -> str:
+        """Return a new UUIDv7; ids of one process ascend strictly.
+
+        48 bits of Unix milliseconds, then 12 bits of the millisecond's fraction (RFC 9562, section 6.2,
+        method 3), then 62 random bits. A clock that stands still or goes back is counted on from the last id.
+        """
+        nanoseconds = time.time_ns()
+        ticks = (nanoseconds // 1_000_000 << 12) | (nanoseconds % 1_000_000 * 4096 // 1_000_000)
+        self._last = ticks = max(ticks, self._last + 1)
+        random = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
+        value = (ticks >> 12 << 80) | (0x7 << 76) | ((ticks & 0xFFF) << 64) | (0b10 << 62) | random
+        digits = f"{value:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

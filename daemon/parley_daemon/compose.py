@@ -1,0 +1,177 @@
+"""The composition root: the one module that names concrete adapters. Runs a daemon from start to stop."""
+
+import logging
+import logging.handlers
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from parley_protocol.runtime import RuntimeInfo, write_runtime_file
+from parley_protocol.version import PROTOCOL_VERSION, VERSION
+
+from parley_daemon.adapters.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.store_memory import MemoryStore
+from parley_daemon.adapters.store_sqlite import SqliteStore
+from parley_daemon.adapters.system import SystemClock
+from parley_daemon.config import load_config
+from parley_daemon.engine.engine import Engine
+from parley_daemon.ports.store import Store
+from parley_daemon.server.app import App
+from parley_daemon.server.serving import Server
+
+log = logging.getLogger("parleyd")
+
+LOG_BYTES = 2 * 1024 * 1024
+LOG_FILES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The process that spawned this one: its pipes, and what was read from it and answered before."""
+
+    input_fd: int
+    output_fd: int
+    read_already: bytes = b""
+    greeted: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run a daemon: its places, its listening sockets (already open), its parent if it serves one."""
+
+    data_dir: Path
+    config: Path
+    runtime_file: Path | None
+    unix: socket.socket | None
+    unix_path: str | None
+    tcp: socket.socket | None = None
+    in_memory: bool = False
+    parent: Parent | None = None
+    idle_exit: float | None = None
+    ready: Callable[[str], None] | None = None
+
+
+def run(plan: Plan) -> int:
+    """Run a daemon until it is told to stop; return the exit code."""
+    _log_to_file(plan)
+    return anyio.run(_serve, plan)
+
+
+async def _serve(plan: Plan) -> int:
+    config = load_config(plan.config)
+    if config.complaint:
+        log.error("the configuration is broken: %s", config.complaint)
+    catalogue = ConfiguredCatalogue(
+        config.providers,
+        config.models,
+        default_model=config.default_model,
+        environment=os.environ,
+        timeouts=config.timeouts,
+        complaint=config.complaint,
+    )
+    clock = SystemClock()
+    store: Store = MemoryStore() if plan.in_memory else SqliteStore(plan.data_dir / "parley.db")
+    engine = Engine(store, catalogue, clock, max_running_turns=config.max_running_turns)
+    app = App(engine, secrets.token_urlsafe(32), clock.now())
+    code = 0
+    async with engine.running(), anyio.create_task_group() as tasks:
+        tasks.start_soon(_stop_on_signal, tasks, engine, app)
+        tasks.start_soon(engine.open)
+        server = Server(app, tasks)
+        async with _listening(plan, app, server):
+            if plan.parent is not None:
+                code = await _serve_parent(plan.parent, server, app)
+            elif plan.idle_exit is not None:
+                await server.idle(plan.idle_exit)
+            else:
+                await anyio.sleep_forever()
+        tasks.cancel_scope.cancel()
+    return code
+
+
+async def _serve_parent(parent: Parent, server: Server, app: App) -> int:
+    """Serve the parent; when it leaves, stay for the clients that joined meanwhile."""
+    code = await server.serve_streams(
+        parent.input_fd, parent.output_fd, read_already=parent.read_already, greeted=parent.greeted
+    )
+    await app.alone()
+    return code
+
+
+@asynccontextmanager
+async def _listening(plan: Plan, app: App, server: Server) -> AsyncGenerator[None]:
+    """Accept clients on the plan's sockets, and be found by the runtime file."""
+    async with AsyncExitStack() as stack:
+        tcp = None
+        if plan.unix is not None:
+            await stack.enter_async_context(server.listening(plan.unix, trusted=True))
+        if plan.tcp is not None:
+            host, port = plan.tcp.getsockname()[:2]
+            tcp = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            await stack.enter_async_context(server.listening(plan.tcp, trusted=False))
+        if plan.runtime_file is not None:
+            info = RuntimeInfo(
+                pid=os.getpid(),
+                socket=plan.unix_path,
+                tcp=tcp,
+                token=app.token,
+                version=VERSION,
+                protocol_version=PROTOCOL_VERSION,
+                data_dir=str(plan.data_dir),
+                started_at=app.started_at,
+            )
+            write_runtime_file(plan.runtime_file, info)
+            stack.callback(_remove, plan)
+        where = " and ".join(name for name in (plan.unix_path, tcp) if name)
+        log.info("parleyd %s serves on %s", VERSION, where or "standard input and output")
+        if plan.ready is not None:
+            plan.ready(where)
+        yield
+
+
+def _remove(plan: Plan) -> None:
+    for path in (plan.runtime_file, plan.unix_path and Path(plan.unix_path)):
+        if path:
+            path.unlink(missing_ok=True)
+
+
+async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:
+    """The first SIGTERM or SIGINT stops in order, a second one at once."""
+
+    async def stop() -> None:
+        await engine.stop()
+        await app.say_goodbye()
+        tasks.cancel_scope.cancel()
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        stopping = False
+        async for received in signals:
+            if stopping:
+                os._exit(128 + received)
+            stopping = True
+            log.info("stopping: %s", received.name)
+            tasks.start_soon(stop)
+
+
+def _log_to_file(plan: Plan) -> None:
+    """Log to a rotating file beside the data, to standard error when that cannot be written."""
+    handler: logging.Handler
+    try:
+        folder = plan.data_dir / "log"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            folder / "parleyd.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"
+        )
+    except OSError:
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -1,0 +1,134 @@
+"""The configuration file, read into typed settings. A broken file is a complaint, never the end of a start.
+
+Knows the file's form; what a provider type means is the catalogue's business.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from parley_daemon.adapters.catalogue import ModelConfig, ProviderConfig
+from parley_daemon.core.chats import Timeouts
+
+
+class _Provider(msgspec.Struct, forbid_unknown_fields=True):
+    type: str
+    base_url: str | None = None
+    api_key: str | None = None
+    api_key_env: str | None = None
+    display_name: str | None = None
+    enabled: bool = True
+    headers: dict[str, str] = {}
+
+
+class _Model(msgspec.Struct, forbid_unknown_fields=True):
+    context_limit: int | None = None
+    display_name: str | None = None
+
+
+class _Limits(msgspec.Struct, forbid_unknown_fields=True):
+    max_running_turns: int = 200
+    connect_ms: int = 10_000
+    first_part_ms: int = 120_000
+    idle_ms: int = 60_000
+    total_ms: int | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    default_model: str | None = None
+    providers: dict[str, _Provider] = {}
+    models: dict[str, _Model] = {}
+    limits: _Limits = msgspec.field(default_factory=_Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the daemon was told. `complaint` names file and line of what could not be read."""
+
+    default_model: str | None = None
+    providers: tuple[ProviderConfig, ...] = ()
+    models: tuple[ModelConfig, ...] = ()
+    max_running_turns: int = 200
+    timeouts: Timeouts = field(default_factory=lambda: _timeouts(_Limits()))
+    complaint: str | None = None
+
+
+def _timeouts(limits: _Limits) -> Timeouts:
+    return Timeouts(limits.connect_ms, limits.first_part_ms, limits.idle_ms, limits.total_ms)
+
+
+def load_config(path: Path) -> Config:
+    """Read the file; without one everything is at its default, with a broken one there is a complaint."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return Config()
+    except OSError as error:
+        return Config(complaint=f"{path} cannot be read: {error.strerror}.")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        return Config(complaint=f"{path}, line {line}: the file is not UTF-8.")
+    try:
+        return _config(_checked(tomllib.loads(text)))
+    except tomllib.TOMLDecodeError as error:
+        return Config(complaint=f"{path}{_toml_place(str(error))}")
+    except msgspec.ValidationError as error:
+        return Config(complaint=f"{path}{_place(text, str(error))}")
+
+
+def _checked(document: dict[str, Any]) -> _File:
+    return msgspec.convert(document, _File)
+
+
+def _config(file: _File) -> Config:
+    return Config(
+        default_model=file.default_model,
+        providers=tuple(
+            [
+                ProviderConfig(
+                    name=name,
+                    type=one.type,
+                    base_url=one.base_url,
+                    api_key=one.api_key,
+                    api_key_env=one.api_key_env,
+                    display_name=one.display_name,
+                    enabled=one.enabled,
+                    headers=one.headers,
+                )
+                for name, one in file.providers.items()
+            ]
+        ),
+        models=tuple(
+            [
+                ModelConfig(id=id, context_limit=one.context_limit, display_name=one.display_name)
+                for id, one in file.models.items()
+            ]
+        ),
+        max_running_turns=file.limits.max_running_turns,
+        timeouts=_timeouts(file.limits),
+    )
+
+
+def _toml_place(message: str) -> str:
+    """Put the line first: "Expected '=' (at line 3, column 5)" reads better as ", line 3: Expected '='."."""
+    found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
+    what = message[: found.start()] if found else message
+    line = f", line {found[1]}" if found and found[1] else ", at its end"
+    return f"{line}: {what}."
+
+
+def _place(text: str, message: str) -> str:
+    """Return the line of the field that a validation error is about, and what is wrong with it."""
+    what, _, path = message.partition(" - at `$")
+    unknown = re.search(r"unknown field `([^`]+)`", what)
+    names = re.findall(r"\.([A-Za-z0-9_-]+)", path.rstrip("`"))
+    wanted = unknown[1] if unknown else names[-1] if names else ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if wanted and re.match(rf"\s*(\[.*)?[\"']?{re.escape(wanted)}[\"']?\s*(=|\]|\.)", line):
+            return f", line {number}: {what}."
+    where = ".".join(names)
+    return f": {what}{f' (in {where})' if where else ''}."

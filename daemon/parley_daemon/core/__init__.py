@@ -1,0 +1,1 @@
+"""Pure rules of a chat: states, events, the fold of parts. Knows no clock, no ids, no I/O."""

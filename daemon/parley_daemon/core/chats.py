@@ -1,0 +1,233 @@
+"""What a chat consists of: chat, message, queued message, turn, usage, failure. Plain frozen records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal
+
+from parley_daemon.core.parts import Part
+
+Role = Literal["system", "user", "assistant", "tool"]
+ChatKind = Literal["chat", "agent"]
+Outcome = Literal["completed", "interrupted", "failed"]
+FailureKind = Literal[
+    "auth",
+    "missing_key",
+    "rate_limit",
+    "usage_limit",
+    "overloaded",
+    "timeout",
+    "stream_idle",
+    "context_length",
+    "content_filter",
+    "invalid_request",
+    "model_not_found",
+    "network",
+    "bad_stream",
+    "tool",
+    "daemon_lost",
+    "internal",
+]
+
+
+class Status(StrEnum):
+    """What a chat is doing. Only waiting, completed and error are ever stored."""
+
+    WAITING = "waiting"
+    PENDING = "pending"
+    RUNNING = "running"
+    INTERRUPTING = "interrupting"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and money of a model call, or sums of them. None: the provider did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    context_limit: int | None = None
+    cost_usd: float | None = None
+
+    def plus(self, other: "Usage") -> "Usage":
+        """Return the sum, field by field; a limit is not summed, the newer one stands."""
+        summed = {f.name: _sum(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        summed["context_limit"] = other.context_limit or self.context_limit
+        return Usage(**summed)
+
+
+def _sum(one: float | None, other: float | None) -> Any:
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a turn failed (TurnError on the wire).
+
+    `message` is one plain sentence without secrets, `detail` at most 500 characters of what the peer said.
+    """
+
+    kind: FailureKind
+    message: str
+    detail: str | None = None
+    provider: str | None = None
+    status_code: int | None = None
+    retryable: bool = False
+    retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits of one model call in milliseconds. None: the default of the configuration."""
+
+    connect_ms: int | None = None
+    first_part_ms: int | None = None
+    idle_ms: int | None = None
+    total_ms: int | None = None
+
+    def over(self, base: "Timeouts") -> "Timeouts":
+        """Return these limits, with `base` where one is not set."""
+        return Timeouts(**_overlay(self, base))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How a model is asked. None: not sent to the provider. `provider_options`: by provider dialect."""
+
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    output_schema: Mapping[str, Any] | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    provider_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    def over(self, base: "ModelSettings") -> "ModelSettings":
+        """Return these settings, with `base` where one is not set; options merge name by name."""
+        options = {**base.provider_options}
+        for dialect, chosen in self.provider_options.items():
+            options[dialect] = {**options.get(dialect, {}), **chosen}
+        merged = _overlay(self, base)
+        merged["timeouts"] = self.timeouts.over(base.timeouts)
+        merged["provider_options"] = options
+        return ModelSettings(**merged)
+
+
+def _overlay(upper: "Timeouts | ModelSettings", lower: "Timeouts | ModelSettings") -> dict[str, Any]:
+    """Return the fields of `upper`, with those of `lower` where `upper` has None."""
+    chosen = {f.name: getattr(upper, f.name) for f in fields(upper)}
+    return {name: getattr(lower, name) if value is None else value for name, value in chosen.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ForkOrigin:
+    """The chat and message that a fork was taken at."""
+
+    chat_id: str
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The files that a chat may look at; URIs and glob patterns."""
+
+    repositories: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat's own record: everything but its messages. Times are RFC 3339 UTC with milliseconds.
+
+    `status` is a resting one (waiting, completed, error): what a live chat is doing is known by its actor.
+    `last_seq` is the newest event's number, `reserved_seq` the bound below which numbers may have been used;
+    they differ only while a turn is under way. `leaf_id` ends the active branch.
+    """
+
+    id: str
+    owner: str
+    created_at: str
+    updated_at: str
+    kind: ChatKind = "chat"
+    title: str | None = None
+    title_is_automatic: bool = True
+    status: Status = Status.WAITING
+    last_error: Failure | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    context: Context = field(default_factory=Context)
+    parent_chat_id: str | None = None
+    root_chat_id: str | None = None
+    forked_from: ForkOrigin | None = None
+    archived: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    usage: Usage = field(default_factory=Usage)
+    last_seq: int = 0
+    reserved_seq: int = 0
+    last_message_id: int = 0
+    leaf_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A durable message. `parent_id` is the message before it on its branch, None for the first one."""
+
+    id: int
+    chat_id: str
+    parent_id: int | None
+    turn_id: str | None
+    role: Role
+    content: tuple[Part, ...]
+    created_at: str
+    model: str | None = None
+    usage: Usage | None = None
+    complete: bool = True
+    client_message_id: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A user message that waits for its turn. Its turn's id is given when it is queued."""
+
+    id: str
+    chat_id: str
+    turn_id: str
+    content: tuple[Part, ...]
+    created_at: str
+    model: str | None = None
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    client_message_id: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer. `outcome` is None while it is under way. Times as in Chat."""
+
+    id: str
+    chat_id: str
+    user_message_id: int
+    accepted_at: str
+    model: str | None = None
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    ended_at: str | None = None
+    outcome: Outcome | None = None
+    stop_reason: str | None = None
+    usage: Usage | None = None
+    error: Failure | None = None

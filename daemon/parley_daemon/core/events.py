@@ -1,0 +1,118 @@
+"""What happens in a chat, as frozen records. Each gets the chat's next `seq` when it is published."""
+
+from dataclasses import dataclass
+
+from parley_daemon.core.chats import (
+    Chat,
+    Failure,
+    Message,
+    Outcome,
+    QueuedMessage,
+    Role,
+    Status,
+    Usage,
+)
+from parley_daemon.core.parts import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """The chat does something else now."""
+
+    status: Status
+    turn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """A turn got its slot and runs."""
+
+    turn_id: str
+    user_message_id: int
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePart:
+    """A streamed piece of part number `index` of a message in progress."""
+
+    turn_id: str
+    message_id: int
+    index: int
+    role: Role
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAdded:
+    """A message is durable; it replaces what was streamed under its id."""
+
+    message: Message
+    turn_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueUpdated:
+    """The whole queue as it is now."""
+
+    queue: tuple[QueuedMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRaised:
+    """The turn fails for this reason."""
+
+    error: Failure
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChanged:
+    """The chat's own record changed, or the chat is gone."""
+
+    chat: Chat
+    status: Status
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds of a turn: waiting for a slot, until the first part, in all; and how many attempts."""
+
+    queued_ms: int
+    first_part_ms: int | None
+    total_ms: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The turn is over, its history is durable and the chat is free. Exactly one per turn."""
+
+    turn_id: str
+    outcome: Outcome
+    stop_reason: str | None
+    usage: Usage | None
+    timings: Timings
+    error: Failure | None
+
+
+Event = (
+    StatusChanged
+    | TurnStarted
+    | MessagePart
+    | MessageAdded
+    | QueueUpdated
+    | ErrorRaised
+    | ChatChanged
+    | TurnEnded
+)
+
+
+def turn_of(event: Event) -> str | None:
+    """Return the id of the turn that the event belongs to."""
+    match event:
+        case QueueUpdated() | ChatChanged():
+            return None
+        case _:
+            return event.turn_id

@@ -1,0 +1,397 @@
+"""All chats: finding them, keeping the live ones in memory, running their turns. Knows no wire, no SQL."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from parley_daemon.core.chats import (
+    Chat,
+    ChatKind,
+    Context,
+    Message,
+    ModelSettings,
+    Role,
+    Usage,
+)
+from parley_daemon.core.conversation import StopCause, WhenBusy
+from parley_daemon.core.events import Timings, TurnEnded
+from parley_daemon.core.parts import Part
+from parley_daemon.engine.actor import ChatActor, World
+from parley_daemon.engine.errors import (
+    ChatNotFoundError,
+    ConflictError,
+    EngineError,
+    NoDefaultModelError,
+    ShuttingDownError,
+)
+from parley_daemon.engine.recovery import recover
+from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Sink, Snapshot, Watcher
+from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
+from parley_daemon.engine.turn import TurnRun
+from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.model import Catalogue, Model, ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.store import (
+    AddMessage,
+    ChatQuery,
+    PutChat,
+    Store,
+    StoredChat,
+    StoreStatus,
+    StoreUnavailableError,
+)
+
+log = logging.getLogger(__name__)
+
+IDLE_CHATS_KEPT = 64
+STOP_SECONDS = 5.0
+STORE_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewChat:
+    """A chat as a client asks for it; `messages` are (role, parts) of a history to restore."""
+
+    owner: str
+    title: str | None = None
+    kind: ChatKind = "chat"
+    model: str | None = None
+    system_prompt: str | None = None
+    settings: ModelSettings | None = None
+    context: Context | None = None
+    metadata: dict[str, object] | None = None
+    parent_chat_id: str | None = None
+    messages: tuple[tuple[Role, tuple[Part, ...]], ...] = ()
+
+
+class Engine:
+    """The chats of one data directory. Use it inside `running()`."""
+
+    def __init__(
+        self, store: Store, catalogue: Catalogue, clock: Clock, *, max_running_turns: int = 200
+    ) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._clock = clock
+        self._slots = anyio.CapacityLimiter(max_running_turns)
+        self._actors: OrderedDict[str, ChatActor] = OrderedDict()
+        self._loading = anyio.Lock()
+        self._watchers: dict[str, tuple[Watcher, ...]] = {}
+        self._tasks: TaskGroup | None = None
+        self._opened = False
+        self._opening = anyio.Lock()
+        self._open_failed_at = float("-inf")
+        self._open_failure: StoreUnavailableError | None = None
+        self._stopping = False
+        self._warmed: list[Model] = []
+        self._world = World(store, catalogue, clock, self._slots, self._start, self._tell)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["Engine"]:
+        """Run turns until the block ends; then end what still runs and close the store."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                yield self
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.stop()
+                tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._catalogue.aclose()
+            await self._store.aclose()
+
+    async def stop(self) -> None:
+        """End every running turn (interrupted, daemon_lost) and refuse new ones. Takes at most 5 s."""
+        self._stopping = True
+        with anyio.move_on_after(STOP_SECONDS) as limit:
+            runs: list[TurnRun] = []
+            for actor in list(self._actors.values()):
+                try:
+                    run = await actor.interrupt(StopCause.SHUTDOWN)
+                except (EngineError, StoreUnavailableError) as error:
+                    log.warning("could not end the turn of chat %s: %s", actor.id, error)
+                else:
+                    runs += [run] if run else []
+            for run in runs:
+                await run.done.wait()
+        if limit.cancelled_caught:
+            log.warning(
+                "some turns did not end within %g s; they are recovered at the next start", STOP_SECONDS
+            )
+
+    # --------------------------------------------------------------------------- state
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models."""
+        return self._catalogue
+
+    @property
+    def running_turns(self) -> int:
+        """How many turns are under way, waiting for a slot included."""
+        return sum(actor.busy for actor in self._actors.values())
+
+    @property
+    def store_status(self) -> StoreStatus:
+        """What and where the store is."""
+        return self._store.status
+
+    async def count_chats(self) -> int:
+        """Return how many chats are stored."""
+        await self._open()
+        return await self._store.count_chats()
+
+    async def open(self) -> None:
+        """Open the store ahead of the first call. A failure is kept for the calls that need the store."""
+        try:
+            await self._open()
+        except StoreUnavailableError as error:
+            log.error("%s", error)
+
+    # --------------------------------------------------------------------------- chats
+
+    async def create(self, new: NewChat) -> ChatView:
+        """Create a chat, durable when this returns."""
+        await self._open()
+        if new.model is not None:
+            self._catalogue.resolve(new.model)
+        parent = await self._parent(new)
+        now, chat_id = self._clock.now(), self._clock.new_id()
+        messages = [
+            Message(number, chat_id, number - 1 or None, None, role, parts, now)
+            for number, (role, parts) in enumerate(new.messages, start=1)
+        ]
+        chat = Chat(
+            id=chat_id,
+            owner=new.owner,
+            created_at=now,
+            updated_at=now,
+            kind=new.kind,
+            title=new.title,
+            title_is_automatic=new.title is None,
+            model=new.model or self._catalogue.default_model,
+            system_prompt=new.system_prompt,
+            settings=new.settings or ModelSettings(),
+            context=new.context or Context(),
+            parent_chat_id=new.parent_chat_id,
+            root_chat_id=(parent.root_chat_id or parent.id) if parent else None,
+            metadata=new.metadata or {},
+            last_message_id=len(messages),
+            leaf_id=len(messages) or None,
+        )
+        await self._store.commit(PutChat(chat), *[AddMessage(message) for message in messages])
+        actor = ChatActor(StoredChat(chat, ()), self._world, messages)
+        self._keep(actor)
+        self._warm(chat.model)
+        self._announce(actor.view, "created")
+        return actor.view
+
+    async def _parent(self, new: NewChat) -> Chat | None:
+        if new.parent_chat_id is None:
+            return None
+        async with self._chat(new.parent_chat_id, new.owner) as actor:
+            return actor.view.chat
+
+    async def list(self, query: ChatQuery) -> tuple[Sequence[ChatView], str | None, int]:
+        """Return a page of chats, the cursor of the next page, and the count of all that match."""
+        await self._open()
+        page = await self._store.chats(query)
+        return [self._seen(chat) for chat in page.chats], page.next_cursor, page.total
+
+    def _seen(self, chat: Chat) -> ChatView:
+        live = self._actors.get(chat.id)
+        return live.view if live else ChatView(chat, chat.status, chat.last_seq)
+
+    async def view(self, chat_id: str, owner: str) -> ChatView:
+        """Return a chat as it is now."""
+        async with self._chat(chat_id, owner) as actor:
+            return actor.view
+
+    async def snapshot(
+        self, chat_id: str, owner: str, *, after: int | None, before: int | None, limit: int | None
+    ) -> Snapshot:
+        """Return a chat with messages of its active branch (see Store.path)."""
+        async with self._chat(chat_id, owner) as actor:
+            return await actor.snapshot(after=after, before=before, limit=limit)
+
+    async def update(self, chat_id: str, owner: str, change: Callable[[Chat], Chat]) -> ChatView:
+        """Change a chat's own record."""
+        async with self._chat(chat_id, owner) as actor:
+            return await actor.update(change)
+
+    async def set_model(self, chat_id: str, owner: str, reference: str) -> ChatView:
+        """Give a chat another model from its next turn on."""
+        model = self._catalogue.resolve(reference)
+        return await self.update(chat_id, owner, lambda chat: replace(chat, model=model.id))
+
+    async def delete(self, chat_id: str, owner: str) -> None:
+        """End a chat's turn and remove the chat."""
+        async with self._chat(chat_id, owner) as actor:
+            await actor.delete()
+            self._actors.pop(chat_id, None)
+            self._announce(actor.view, "deleted")
+
+    async def chat_ids(self, owner: str) -> Sequence[str]:
+        """Return the ids of all chats of an owner."""
+        await self._open()
+        return await self._store.chat_ids(owner)
+
+    # --------------------------------------------------------------------------- turns
+
+    async def send(
+        self,
+        chat_id: str,
+        owner: str,
+        draft: Draft,
+        when_busy: WhenBusy,
+        accepted: Callable[[Accepted], None],
+    ) -> None:
+        """Take a message for a chat; see ChatActor.send for when `accepted` is called."""
+        async with self._chat(chat_id, owner) as actor:
+            reference = draft.model or actor.view.chat.model or self._catalogue.default_model
+            if reference is None:
+                raise NoDefaultModelError("The chat has no model and no default model is configured.")
+            self._catalogue.resolve(reference)
+            if self._stopping:
+                raise ShuttingDownError("The daemon is stopping. Send the message again to the next one.")
+            await actor.send(draft, when_busy, accepted)
+
+    async def wait(self, chat_id: str, owner: str, turn_id: str) -> TurnDone:
+        """Return what an accepted turn comes to, or came to when it is over already."""
+        async with self._chat(chat_id, owner) as actor:
+            waiter = actor.waiter(turn_id)
+            return await (waiter.wait() if waiter else self._past_turn(chat_id, turn_id))
+
+    async def _past_turn(self, chat_id: str, turn_id: str) -> TurnDone:
+        turn = await self._store.turn(chat_id, turn_id)
+        if turn is None or turn.outcome is None:
+            raise ConflictError("That message's turn is not known any more.")
+        messages = await self._store.turn_messages(chat_id, turn_id)
+        ended = TurnEnded(
+            turn_id,
+            turn.outcome,
+            turn.stop_reason,
+            turn.usage or Usage(),
+            Timings(queued_ms=0, first_part_ms=None, total_ms=0, attempts=0),
+            turn.error,
+        )
+        return TurnDone(ended, tuple(message for message in messages if message.role != "user"))
+
+    async def interrupt(self, chat_id: str, owner: str, turn_id: str | None = None) -> ChatView:
+        """Stop a chat's turn (only this one, when `turn_id` is given). Idempotent."""
+        async with self._chat(chat_id, owner) as actor:
+            await actor.interrupt(turn_id=turn_id)
+            return actor.view
+
+    # ----------------------------------------------------------------------- listening
+
+    async def attach(
+        self, chat_id: str, owner: str, sink: Sink, *, after_seq: int | None, tail: int
+    ) -> Attachment:
+        """Let a sink hear a chat's events from now on."""
+        async with self._chat(chat_id, owner) as actor:
+            self._warm(actor.view.chat.model)
+            return await actor.attach(sink, after_seq=after_seq, tail=tail)
+
+    def listen(self, chat_id: str, sink: Sink) -> None:
+        """Let a sink hear what comes next of a chat that is in memory."""
+        self._actors[chat_id].listen(sink)
+
+    def detach(self, chat_id: str, sink: Sink) -> None:
+        """Let a sink hear no more."""
+        actor = self._actors.get(chat_id)
+        if actor is not None:
+            actor.detach(sink)
+            self._shrink()
+
+    def watch(self, owner: str, watcher: Watcher) -> None:
+        """Let a watcher hear of every chat of an owner."""
+        others = tuple(one for one in self._watchers.get(owner, ()) if one is not watcher)
+        self._watchers[owner] = (*others, watcher)
+
+    def unwatch(self, owner: str, watcher: Watcher) -> None:
+        """Let a watcher hear no more."""
+        self._watchers[owner] = tuple(one for one in self._watchers.get(owner, ()) if one is not watcher)
+
+    def _tell(self, view: ChatView) -> None:
+        self._announce(view, "changed")
+
+    def _announce(self, view: ChatView, change: Change) -> None:
+        for watcher in self._watchers.get(view.chat.owner, ()):
+            watcher.chat_changed(view, change)
+
+    # -------------------------------------------------------------------- in memory
+
+    def _warm(self, reference: str | None) -> None:
+        """Load what the chat's model needs, in the background: a person still has to write the question."""
+        try:
+            model = self._catalogue.resolve(reference) if reference else None
+        except (UnknownModelError, ProviderUnavailableError):
+            return  # whoever sends is told
+        if model is not None and self._tasks is not None and model.model not in self._warmed:
+            self._warmed.append(model.model)
+            self._tasks.start_soon(model.model.warm)
+
+    def _start(self, run: TurnRun) -> None:
+        assert self._tasks is not None, "use the engine inside running()"
+        self._tasks.start_soon(run.run, name=f"turn {run.turn.id}")
+
+    @asynccontextmanager
+    async def _chat(self, chat_id: str, owner: str) -> AsyncGenerator[ChatActor]:
+        actor = self._actors.get(chat_id) or await self._load(chat_id)
+        if actor is None or actor.view.chat.owner != owner:
+            raise ChatNotFoundError(f"There is no chat {chat_id}.")
+        actor.users += 1
+        try:
+            yield actor
+        finally:
+            actor.users -= 1
+            if not actor.gone:
+                self._keep(actor)
+
+    async def _load(self, chat_id: str) -> ChatActor | None:
+        await self._open()
+        async with self._loading:
+            actor = self._actors.get(chat_id)
+            if actor is None:
+                stored = await self._store.chat(chat_id)
+                if stored is None:
+                    return None
+                actor = ChatActor(stored, self._world)
+                self._keep(actor)
+            return actor
+
+    def _keep(self, actor: ChatActor) -> None:
+        self._actors[actor.id] = actor
+        self._actors.move_to_end(actor.id)
+        self._shrink()
+
+    def _shrink(self) -> None:
+        """Let the chats go that were not used for the longest time, as long as nobody needs them."""
+        spare = len(self._actors) - IDLE_CHATS_KEPT
+        if spare <= 0:
+            return
+        for chat_id in [actor.id for actor in self._actors.values() if actor.at_rest][:spare]:
+            del self._actors[chat_id]
+
+    async def _open(self) -> None:
+        """Open the store once; a failed opening is tried again, at most once a second."""
+        if self._opened:
+            return
+        async with self._opening:
+            if self._opened:
+                return
+            since = self._clock.monotonic() - self._open_failed_at
+            if self._open_failure is not None and since < STORE_RETRY_SECONDS:
+                raise self._open_failure
+            try:
+                await recover(self._store, await self._store.open(), self._clock)
+            except StoreUnavailableError as error:
+                self._open_failure, self._open_failed_at = error, self._clock.monotonic()
+                raise
+            self._opened = True

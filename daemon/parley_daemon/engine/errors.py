@@ -1,0 +1,41 @@
+"""What the engine refuses, as typed errors. One place of the server turns them into wire errors."""
+
+
+class EngineError(Exception):
+    """A call that the engine refused; the message is one plain sentence for people."""
+
+
+class ChatNotFoundError(EngineError):
+    """No such chat, or it belongs to somebody else."""
+
+
+class MessageNotFoundError(EngineError):
+    """No such message in this chat."""
+
+
+class ChatBusyError(EngineError):
+    """The chat has a turn under way and the caller did not want to wait."""
+
+
+class ChatArchivedError(EngineError):
+    """The chat is archived and takes no messages."""
+
+
+class QueueFullError(EngineError):
+    """The chat's queue is full."""
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class ConflictError(EngineError):
+    """What the call is about has changed or is gone."""
+
+
+class NoDefaultModelError(EngineError):
+    """Neither the call nor the chat names a model, and there is no default one."""
+
+
+class ShuttingDownError(EngineError):
+    """The daemon is about to stop and begins nothing new."""

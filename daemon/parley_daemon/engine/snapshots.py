@@ -1,0 +1,68 @@
+"""What a chat looks like at one moment, and who wants to hear what comes after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from parley_daemon.core.chats import Chat, Message, QueuedMessage, Role, Status
+from parley_daemon.core.parts import Piece
+from parley_daemon.engine.log import Published
+
+
+@dataclass(frozen=True, slots=True)
+class ChatView:
+    """A chat's record with what only a live chat knows: what it is doing now, and its newest event."""
+
+    chat: Chat
+    status: Status
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A message in progress: one piece a part, each with its index."""
+
+    message_id: int
+    turn_id: str
+    role: Role
+    pieces: tuple[tuple[int, Piece], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A chat at event number `seq`: everything that the events up to it have led to."""
+
+    seq: int
+    view: ChatView
+    messages: tuple[Message, ...]
+    has_more: bool
+    queue: tuple[QueuedMessage, ...]
+    preview: Preview | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What a subscriber starts from: the events it missed, or a snapshot. Its sink hears what comes after."""
+
+    seq: int
+    missed: Sequence[Published]
+    snapshot: Snapshot | None
+
+
+class Sink(Protocol):
+    """Somebody who hears a chat's events. Called on the loop's thread; must not block and must not raise."""
+
+    def publish(self, published: Published) -> None:
+        """Take the next event."""
+        ...
+
+
+Change = Literal["created", "changed", "deleted"]
+
+
+class Watcher(Protocol):
+    """Somebody who hears of every chat of an owner, without parts."""
+
+    def chat_changed(self, view: ChatView, change: Change) -> None:
+        """Take what happened to a chat."""
+        ...

@@ -1,0 +1,151 @@
+"""What the engine asks of language models and of their catalogue. Knows no provider and no HTTP."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from parley_daemon.core.chats import Failure, ModelSettings, Role, Timeouts, Usage
+from parley_daemon.core.parts import Part, Piece
+
+StopReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
+UnavailableReason = Literal["missing_api_key", "fetch_failed", "disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMessage:
+    """One message as a model gets it."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One model call. `model` is the provider's own name of it; limits in `settings.timeouts` are all set."""
+
+    model: str
+    messages: tuple[PromptMessage, ...]
+    system_prompt: str | None = None
+    settings: ModelSettings = field(default_factory=ModelSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """What the call used so far; a later report replaces an earlier one."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The model is done, for this reason. A stream that ends without one has failed."""
+
+    reason: StopReason
+
+
+Chunk = Piece | UsageReport | Finish
+Batch = Sequence[Chunk]
+
+
+class ModelError(Exception):
+    """A model call that failed; `failure` says how, in words a person can act on and without secrets."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Model(Protocol):
+    """One provider, ready to be asked."""
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
+        """Ask the model and yield what comes, one batch per network read.
+
+        An empty batch is a sign of life (a keep-alive). The connect limit is kept here; the limits for the
+        first part, for silence and for the whole call are kept by the caller, who may close the generator or
+        cancel at any yield or wait: the connection is then closed at once.
+
+        Raises:
+            ModelError: for everything that goes wrong with the call.
+        """
+        ...
+
+    async def warm(self) -> None:
+        """Load what the first call needs, so that it need not wait for it. Does not touch the network."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close pooled connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as clients see it; `id` is "provider:model"."""
+
+    id: str
+    provider: str
+    model: str
+    display_name: str
+    context_limit: int | None = None
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInfo:
+    """A provider and its known models. An unavailable one says why."""
+
+    provider: str
+    display_name: str
+    available: bool
+    unavailable_reason: UnavailableReason | None
+    models: tuple[ModelInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model reference made usable: whom to ask, under which name, with which limits."""
+
+    id: str
+    name: str
+    model: Model
+    timeouts: Timeouts
+    context_limit: int | None = None
+
+
+class UnknownModelError(Exception):
+    """No provider of that name, or a provider that knows all its models does not know this one."""
+
+
+class ProviderUnavailableError(Exception):
+    """The provider exists and cannot be used now."""
+
+    def __init__(self, message: str, reason: UnavailableReason) -> None:
+        super().__init__(message)
+        self.reason: UnavailableReason = reason
+
+
+class Catalogue(Protocol):
+    """The configured providers and their models."""
+
+    @property
+    def default_model(self) -> str | None:
+        """The model of chats that name none, as "provider:model"."""
+        ...
+
+    def providers(self) -> tuple[ProviderInfo, ...]:
+        """Return every provider with its known models."""
+        ...
+
+    def resolve(self, reference: str) -> ResolvedModel:
+        """Return the model behind "provider:model".
+
+        Raises:
+            UnknownModelError: nothing has that name.
+            ProviderUnavailableError: its provider cannot be used now.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close what the providers hold open."""
+        ...

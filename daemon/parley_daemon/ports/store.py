@@ -1,0 +1,231 @@
+"""What the engine asks of durable storage. Knows no SQL.
+
+Changes are values: a commit takes any number of them and makes all of them durable, or none. Pieces of a
+message in progress go to the journal, which is written behind within a bound and replaced by the message.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from parley_daemon.core.chats import Chat, ChatKind, Message, QueuedMessage, Turn
+from parley_daemon.core.parts import Piece
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot be read or written (no space, no permission, damaged). The call did nothing."""
+
+
+class StoreTooNewError(StoreUnavailableError):
+    """The store was written by a newer version; it was left untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutChat:
+    """Insert this chat, or replace the one with its id."""
+
+    chat: Chat
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChat:
+    """Remove a chat and all that belongs to it."""
+
+    chat_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddMessage:
+    """Insert a message and drop the journal of its id."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class PutTurn:
+    """Insert this turn, or replace the one with its id."""
+
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class PutQueued:
+    """Insert a queued message behind the others of its chat."""
+
+    queued: QueuedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class DropQueued:
+    """Remove a queued message that left the queue."""
+
+    queued_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropJournal:
+    """Forget the journal of a message that will not become durable."""
+
+    chat_id: str
+    message_id: int
+
+
+Write = PutChat | DeleteChat | AddMessage | PutTurn | PutQueued | DropQueued | DropJournal
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """A streamed piece of a message in progress, number `index` among its parts."""
+
+    chat_id: str
+    turn_id: str
+    message_id: int
+    index: int
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChat:
+    """A chat with its queue, oldest first."""
+
+    chat: Chat
+    queue: tuple[QueuedMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostTurn:
+    """A turn that was under way when the daemon died, with the journal of its message in progress.
+
+    `pieces` are in the order in which they were streamed; `message_id` is None when nothing had come.
+    """
+
+    turn: Turn
+    message_id: int | None
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """Messages of one branch, oldest first; `has_more`: more lie in the direction of paging."""
+
+    messages: tuple[Message, ...]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChatQuery:
+    """Which chats to list. None: no such filter. `cursor` comes from the page before; `cwd` is a URI."""
+
+    owner: str
+    archived: bool | None = None
+    query: str | None = None
+    kind: ChatKind | None = None
+    parent_chat_id: str | None = None
+    cwd: str | None = None
+    cursor: str | None = None
+    limit: int = 50
+    order: Literal["updated", "created", "title"] = "updated"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPage:
+    """One page of chats; `total` counts all that match."""
+
+    chats: tuple[Chat, ...]
+    next_cursor: str | None
+    total: int
+
+
+class InvalidCursorError(Exception):
+    """The cursor did not come from a page of this listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What the store is and where; None: it has no place on disk, or is not there yet."""
+
+    kind: Literal["sqlite", "memory"]
+    path: str | None = None
+    size_bytes: int | None = None
+
+
+class Store(Protocol):
+    """Durable chats. One process owns it. Every method may raise StoreUnavailableError."""
+
+    async def open(self) -> tuple[LostTurn, ...]:
+        """Open or create the store, bring its schema up to date, and return the turns that were lost.
+
+        Raises:
+            StoreTooNewError: a newer version wrote it.
+        """
+        ...
+
+    async def commit(self, *writes: Write) -> None:
+        """Make all of these durable in one transaction; return once they are. Commits keep their order."""
+        ...
+
+    def journal(self, entry: JournalEntry) -> None:
+        """Take a piece for the journal: on disk within 100 ms, or sooner when the buffer is full."""
+        ...
+
+    async def chat(self, chat_id: str) -> StoredChat | None:
+        """Return the chat and its queue."""
+        ...
+
+    async def chats(self, query: ChatQuery) -> ChatPage:
+        """Return one page of chats; costs the page, not the store.
+
+        Raises:
+            InvalidCursorError: the cursor is not one of ours.
+        """
+        ...
+
+    async def chat_ids(self, owner: str) -> tuple[str, ...]:
+        """Return the ids of all chats of this owner."""
+        ...
+
+    async def count_chats(self) -> int:
+        """Return how many chats are stored."""
+        ...
+
+    async def path(
+        self,
+        chat_id: str,
+        leaf_id: int | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> MessagePage:
+        """Return messages of the branch that ends at `leaf_id`, oldest first.
+
+        `after` and `before` are message ids, exclusive. With `after`, the `limit` oldest of what is left;
+        else the `limit` newest.
+        """
+        ...
+
+    async def message(self, chat_id: str, message_id: int) -> Message | None:
+        """Return one message, whichever branch it is on."""
+        ...
+
+    async def find_client_message(
+        self, chat_id: str, client_message_id: str
+    ) -> Message | QueuedMessage | None:
+        """Return what became of the message that a client sent under its own id: durable, or still queued."""
+        ...
+
+    async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
+        """Return one turn."""
+        ...
+
+    async def turn_messages(self, chat_id: str, turn_id: str) -> tuple[Message, ...]:
+        """Return the messages of one turn, oldest first."""
+        ...
+
+    @property
+    def status(self) -> StoreStatus:
+        """What and where the store is."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write what is buffered and close."""
+        ...

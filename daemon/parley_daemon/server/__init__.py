@@ -1,0 +1,1 @@
+"""Connections, transports and handlers: the only code that knows the wire and pygls."""

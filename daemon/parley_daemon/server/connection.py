@@ -1,0 +1,422 @@
+"""One client: its frames in, one answer to each request, its streams out.
+
+Bytes come in by `feed`, on the loop's thread and at once: a cancellation is acted on before any queued work.
+Requests run side by side, but those that name the same chat begin in the order in which they came. Knows no
+method by itself: the handlers and the LSP side are looked up.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.abc import TaskGroup
+from parley_protocol.errors import ErrorCode
+from parley_protocol.framing import FrameDecoder, FrameError
+
+from parley_daemon.engine.errors import EngineError
+from parley_daemon.ports.store import StoreUnavailableError
+from parley_daemon.server import requests
+from parley_daemon.server.app import OWNER, App
+from parley_daemon.server.auth import check_token
+from parley_daemon.server.errors import WireError, wire_error
+from parley_daemon.server.greeting import initialize_result
+from parley_daemon.server.outbox import RESET_ABOVE, Channel, Outbox
+from parley_daemon.server.requests import Answer, BadBody, Incoming, RequestId
+from parley_daemon.server.streams import ChatStream, Token, WatchStream
+
+if TYPE_CHECKING:
+    from parley_daemon.server.documents import Documents
+
+log = logging.getLogger(__name__)
+
+REQUESTS_AT_ONCE = 1024
+"""Requests of one client that may be under way; more are refused with 1010."""
+
+GREETING_SECONDS = 10.0
+"""How long an untrusted connection may take to say who it is."""
+
+_FAREWELL_SECONDS = 2.0
+_LSP_NOTIFICATIONS = ("textDocument/", "notebookDocument/", "workspace/", "$/setTrace")
+
+
+Handler = Callable[["Call"], Awaitable[Any]]
+"""Answers one request: returns its result, or raises what `wire_error` knows."""
+
+
+class Call:
+    """One request under way. A handler may take cancelling into its own hands by setting `on_cancel`."""
+
+    __slots__ = (
+        "admitted",
+        "cancelled",
+        "chat_id",
+        "connection",
+        "id",
+        "method",
+        "on_cancel",
+        "params",
+        "replied",
+        "scope",
+    )
+
+    def __init__(self, connection: "Connection", incoming: Incoming) -> None:
+        self.connection = connection
+        self.id = incoming.id
+        self.method = incoming.method
+        self.params = incoming.params
+        chat_id = requests.as_object(incoming.params).get("chatId")
+        self.chat_id = chat_id if isinstance(chat_id, str) else None
+        self.scope = anyio.CancelScope()
+        self.on_cancel: Callable[[], None] | None = None
+        self.cancelled = False
+        self.replied = False
+        self.admitted = anyio.Event()
+
+    def reply(self, result: Any) -> None:
+        """Answer now, before what the handler goes on to do."""
+        self.connection.respond(self, requests.result_frame(self.id, result))
+
+    def cancel(self) -> None:
+        """The client does not want the answer any more."""
+        self.cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()
+        else:
+            self.scope.cancel()
+
+
+class Connection:
+    """A client on a channel. `trusted` clients (stdio, a private socket) need no token."""
+
+    def __init__(self, app: App, channel: Channel, *, trusted: bool) -> None:
+        self.app = app
+        self.outbox = Outbox(channel, self._on_room)
+        self.origin: str | None = None
+        self.interval = 0.0
+        self.chat_streams: dict[Token, ChatStream] = {}
+        self.watches: dict[Token, WatchStream] = {}
+        self.asks: dict[Token, Call] = {}
+        self.initialize_params: dict[str, Any] = {}
+        self.exit_code: int | None = None
+        self._channel = channel
+        self._trusted = trusted
+        self._decoder = FrameDecoder()
+        self._initialized = False
+        self._shutdown = False
+        self._calls: dict[RequestId, Call] = {}
+        self._last_of_chat: dict[str, Call] = {}
+        self._lagging: list[ChatStream] = []
+        self._reading_paused = False
+        self._ours: dict[RequestId, Callable[[Answer], None]] = {}
+        self._next_id = 0
+        self._ended = anyio.Event()
+        self._tasks: TaskGroup | None = None
+        self._early: list[bytes] = []
+        self._documents: Documents | None = None
+
+    # --------------------------------------------------------------------- life
+
+    async def run(self) -> None:
+        """Serve the client until it leaves."""
+        self.app.joined(self)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self.outbox.run)
+                if not self._trusted:
+                    tasks.start_soon(self._expect_greeting)
+                early, self._early = self._early, []
+                for data in early:
+                    self.feed(data)
+                await self._ended.wait()
+                with anyio.move_on_after(_FAREWELL_SECONDS):
+                    await self._farewell()
+                tasks.cancel_scope.cancel()
+        finally:
+            self.app.left(self)
+            self._drop_streams()
+            self._channel.close()
+
+    async def _farewell(self) -> None:
+        """Let short requests finish and their answers out; a turn that is waited for goes on without us."""
+        for call in list(self._calls.values()):
+            if call.on_cancel is None:
+                await call.admitted.wait()
+        await self.outbox.flushed()
+
+    async def _expect_greeting(self) -> None:
+        await anyio.sleep(GREETING_SECONDS)
+        if not self._initialized:
+            message = f"No initialize within {GREETING_SECONDS:g} s."
+            self._refuse(None, WireError(ErrorCode.AUTHENTICATION, message))
+
+    def _drop_streams(self) -> None:
+        for stream in [*self.chat_streams.values(), *self._lagging]:
+            self.app.engine.detach(stream.chat_id, stream)
+            stream.drop()
+        for watch in self.watches.values():
+            self.app.engine.unwatch(OWNER, watch)
+        self.chat_streams.clear()
+        self.watches.clear()
+
+    def eof(self) -> None:
+        """The client will send nothing more."""
+        self._ended.set()
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something beside the requests, for as long as the connection lives."""
+        assert self._tasks is not None
+        self._tasks.start_soon(work)
+
+    def greeted(self, params: Any) -> None:
+        """Begin as initialized: `initialize` was answered before this connection was made."""
+        self._initialized = True
+        self._note_client(requests.as_object(params))
+
+    # ---------------------------------------------------------------------- input
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if self._ended.is_set():
+            return
+        if self._tasks is None:
+            self._early.append(data)
+            return
+        try:
+            bodies = self._decoder.feed(data)
+        except FrameError as error:
+            for body in error.bodies:
+                self._receive(body)
+            self._refuse(None, WireError(ErrorCode.INVALID_REQUEST, str(error)))
+            return
+        for body in bodies:
+            self._receive(body)
+
+    def _receive(self, body: bytes) -> None:
+        if self._ended.is_set():
+            return
+        try:
+            message = requests.read_body(body)
+        except BadBody as bad:
+            self.outbox.put(requests.error_frame(bad.id, bad.error))
+            return
+        if isinstance(message, Answer):
+            settle = self._ours.pop(message.id, None)
+            if settle is not None:
+                settle(message)
+        elif message.id is None:
+            self._notified(message)
+        else:
+            self._requested(message, message.id)
+
+    # -------------------------------------------------------------- notifications
+
+    def _notified(self, note: Incoming) -> None:
+        params = requests.as_object(note.params)
+        match note.method:
+            case "exit":
+                self.exit_code = 0 if self._shutdown else 1
+                self._ended.set()
+            case _ if not self._initialized:
+                return
+            case "$/cancelRequest":
+                call = self._calls.get(params.get("id", ""))
+                if call is not None:
+                    call.cancel()
+            case "window/workDoneProgress/cancel":
+                call = self.asks.get(params.get("token", ""))
+                if call is not None and call.on_cancel is not None:
+                    call.on_cancel()
+            case method if method.startswith(_LSP_NOTIFICATIONS):
+                self.documents.notify(note)
+            case _:
+                return
+
+    @property
+    def documents(self) -> "Documents":
+        """The client's open documents: LSP's side of the connection, loaded when it is first needed."""
+        if self._documents is None:
+            from parley_daemon.server.documents import Documents
+
+            assert self._tasks is not None
+            self._documents = Documents(self, self._tasks)
+        return self._documents
+
+    async def open_text(self, uri: str) -> str | None:
+        """Return the text of a document that the client has open, None when it has not."""
+        return None if self._documents is None else await self._documents.text(uri)
+
+    # ------------------------------------------------------------------- requests
+
+    def _requested(self, incoming: Incoming, id: RequestId) -> None:
+        call = Call(self, incoming)
+        try:
+            if id in self._calls:
+                raise WireError(ErrorCode.INVALID_REQUEST, f"The id {id!r} is in use by a request under way.")
+            if incoming.method == "initialize":
+                self._initialize(call)
+            elif not self._initialized:
+                raise WireError(ErrorCode.SERVER_NOT_INITIALIZED, "Send initialize first.")
+            elif self._shutdown:
+                raise WireError(ErrorCode.INVALID_REQUEST, "The connection was shut down; send exit.")
+            elif incoming.method == "shutdown":
+                self._shutdown = True
+                call.reply(None)
+            else:
+                self._begin(call, id)
+        except WireError as error:
+            self.outbox.put(requests.error_frame(id, error))
+
+    def _initialize(self, call: Call) -> None:
+        if self._initialized:
+            raise WireError(ErrorCode.INVALID_REQUEST, "The connection is initialized already.")
+        params = requests.as_object(call.params)
+        if not self._trusted and not check_token(params, self.app.token):
+            message = "The token is missing or wrong: send the runtime file's token in initializationOptions."
+            self._refuse(call.id, WireError(ErrorCode.AUTHENTICATION, message))
+            return
+        self._note_client(params)
+        self._initialized = True
+        call.reply(initialize_result())
+
+    def _note_client(self, params: dict[str, Any]) -> None:
+        options = requests.as_object(params.get("initializationOptions"))
+        name = options.get("clientName") or requests.as_object(params.get("clientInfo")).get("name")
+        interval = options.get("minIntervalMs")
+        self.origin = name if isinstance(name, str) else None
+        self.interval = max(0, min(interval, 60_000)) / 1000 if isinstance(interval, int | float) else 0.0
+        self.initialize_params = params
+
+    def _begin(self, call: Call, id: RequestId) -> None:
+        from parley_daemon.server.handlers import handler_for
+
+        if len(self._calls) >= REQUESTS_AT_ONCE:
+            message = f"{REQUESTS_AT_ONCE} requests of this client are under way. Wait for answers."
+            raise WireError(ErrorCode.LIMIT_EXCEEDED, message, {"limit": REQUESTS_AT_ONCE})
+        handler = handler_for(call.method)
+        before = None
+        if call.chat_id is not None:
+            before = self._last_of_chat.get(call.chat_id)
+            self._last_of_chat[call.chat_id] = call
+        self._calls[id] = call
+        assert self._tasks is not None
+        self._tasks.start_soon(self._handle, call, handler, before)
+
+    async def _handle(self, call: Call, handler: Handler, before: Call | None) -> None:
+        """Run one request to its one answer."""
+        try:
+            with call.scope:
+                if before is not None:
+                    await before.admitted.wait()
+                result = await handler(call)
+                if not call.replied:
+                    call.reply(result)
+            if call.scope.cancelled_caught:
+                raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled.")
+        except Exception as error:  # noqa: BLE001 - the boundary of a request: what went wrong is its answer
+            if not call.replied:
+                self.respond(call, requests.error_frame(call.id, wire_error(error)))
+        finally:
+            call.admitted.set()
+            self._forget(call)
+
+    def _forget(self, call: Call) -> None:
+        if call.id is not None:
+            self._calls.pop(call.id, None)
+        chat_id = call.chat_id
+        if chat_id is not None and self._last_of_chat.get(chat_id) is call:
+            del self._last_of_chat[chat_id]
+
+    def respond(self, call: Call, frame: bytes) -> None:
+        """Put the one answer of a request. A client that does not read its answers is not read either."""
+        call.replied = True
+        self.outbox.put(frame)
+        if self.outbox.size > RESET_ABOVE and not self._reading_paused:
+            self._reading_paused = True
+            self._channel.pause_reading()
+
+    def notify(self, method: str, params: Any) -> None:
+        """Send a notification."""
+        self.outbox.put(requests.call_frame(None, method, params))
+
+    async def request(self, method: str, params: Any, *, seconds: float) -> Any:
+        """Ask the client, and return its result, None when it answers with an error or not in time.
+
+        Ids of our own requests are integers: some clients cannot answer any other.
+        """
+        self._next_id += 1
+        id, answered, answers = self._next_id, anyio.Event(), list[Answer]()
+
+        def settle(answer: Answer) -> None:
+            answers.append(answer)
+            answered.set()
+
+        self._ours[id] = settle
+        self.outbox.put(requests.call_frame(id, method, params))
+        try:
+            with anyio.move_on_after(seconds):
+                await answered.wait()
+        finally:
+            self._ours.pop(id, None)
+        return answers[0].result if answers and answers[0].error is None else None
+
+    def _refuse(self, id: RequestId | None, error: WireError) -> None:
+        """Say why, and end the connection."""
+        self.outbox.put(requests.error_frame(id, error))
+        self._ended.set()
+
+    # -------------------------------------------------------------------- streams
+
+    def open_stream(
+        self, token: Token, chat_id: str, *, tail: int = 100, turn_id: str | None = None
+    ) -> ChatStream:
+        """Return a stream under this token, holding; one that had the token before is closed."""
+        self.close_stream(token)
+        stream = ChatStream(
+            self.outbox,
+            token,
+            chat_id,
+            interval=self.interval,
+            on_lag=self._lagged,
+            tail=tail,
+            turn_id=turn_id,
+        )
+        self.chat_streams[token] = stream
+        return stream
+
+    def close_stream(self, token: Token) -> None:
+        """End the stream that has this token, if there is one."""
+        stream = self.chat_streams.pop(token, None)
+        if stream is not None:
+            self.app.engine.detach(stream.chat_id, stream)
+            stream.close()
+
+    def _lagged(self, stream: ChatStream) -> None:
+        self.app.engine.detach(stream.chat_id, stream)
+        self._lagging.append(stream)
+
+    def _on_room(self) -> None:
+        if self._reading_paused and not self.outbox.pressed:
+            self._reading_paused = False
+            self._channel.resume_reading()
+        if self._lagging and not self.outbox.size:
+            lagging, self._lagging = self._lagging, []
+            assert self._tasks is not None
+            for stream in lagging:
+                if self.chat_streams.get(stream.token) is stream:
+                    self._tasks.start_soon(self._catch_up, stream)
+
+    async def _catch_up(self, stream: ChatStream) -> None:
+        """Let a stream begin again from a fresh snapshot, now that the client reads."""
+        stream.restart()
+        try:
+            attachment = await self.app.engine.attach(
+                stream.chat_id, OWNER, stream, after_seq=None, tail=stream.tail
+            )
+        except (EngineError, StoreUnavailableError) as error:
+            log.warning("a slow stream of chat %s ends: %s", stream.chat_id, error)
+            self.close_stream(stream.token)
+            return
+        assert attachment.snapshot is not None
+        stream.reset(attachment.snapshot, "slow_client")

@@ -1,0 +1,424 @@
+"""Core records to wire JSON and back: the one module that knows both.
+
+What goes out is built as plain JSON values and encoded once; nothing on its way out becomes a wire model.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, assert_never
+
+import msgspec
+from parley_protocol import parts as wire_parts
+from parley_protocol.objects import ChatContext as WireContext
+from parley_protocol.settings import ModelSettings as WireSettings
+
+from parley_daemon.core.chats import (
+    Chat,
+    Context,
+    Failure,
+    Message,
+    ModelSettings,
+    QueuedMessage,
+    Timeouts,
+    Usage,
+)
+from parley_daemon.core.events import (
+    ChatChanged,
+    ErrorRaised,
+    Event,
+    MessageAdded,
+    MessagePart,
+    QueueUpdated,
+    StatusChanged,
+    Timings,
+    TurnEnded,
+    TurnStarted,
+)
+from parley_daemon.core.parts import (
+    File,
+    Part,
+    Piece,
+    Reasoning,
+    Source,
+    Text,
+    ToolCall,
+    ToolCallPiece,
+    ToolResult,
+)
+from parley_daemon.engine.log import Published
+from parley_daemon.engine.snapshots import ChatView, Preview, Snapshot
+from parley_daemon.ports.model import ProviderInfo
+
+Json = dict[str, Any]
+
+encode = msgspec.json.encode
+
+# ------------------------------------------------------------------------------- parts
+
+
+def _present(**fields: object) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def piece(one: Piece) -> Json:
+    """Return a part, or a streamed piece of one: only the fields of its type."""
+    match one:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Reasoning(text, title, signature):
+            return {"type": "reasoning", "text": text, **_present(title=title, signature=signature)}
+        case ToolCall(call_id, name, args):
+            return {"type": "tool-call", "toolCallId": call_id, "toolName": name, "args": args}
+        case ToolCallPiece(call_id, name, delta):
+            return {"type": "tool-call", "toolCallId": call_id, "toolName": name, "argsDelta": delta}
+        case ToolResult(call_id, name, result, is_error, outcome):
+            return {
+                "type": "tool-result",
+                "toolCallId": call_id,
+                "toolName": name,
+                "result": result,
+                "isError": is_error,
+                "outcome": outcome,
+            }
+        case Source():
+            return {
+                "type": "source",
+                "sourceId": one.source_id,
+                "url": one.url,
+                "title": one.title,
+                **_present(text=one.text, startLine=one.start_line, endLine=one.end_line, score=one.score),
+            }
+        case File():
+            return {
+                "type": "file",
+                "mediaType": one.media_type,
+                **_present(data=one.data, url=one.url, title=one.title),
+            }
+        case _:
+            assert_never(one)
+
+
+def parts(many: Iterable[Piece]) -> list[Json]:
+    """Return parts in their order."""
+    return [piece(one) for one in many]
+
+
+def core_part(part: wire_parts.Part) -> Part:
+    """Read a whole part that a client sent."""
+    match part:
+        case wire_parts.TextPart():
+            return Text(part.text)
+        case wire_parts.ReasoningPart():
+            return Reasoning(part.text, part.title, part.signature)
+        case wire_parts.ToolCallPart():
+            return ToolCall(part.tool_call_id, part.tool_name, part.args)
+        case wire_parts.ToolResultPart():
+            return ToolResult(part.tool_call_id, part.tool_name, part.result, part.is_error, part.outcome)
+        case wire_parts.SourcePart():
+            return Source(
+                part.source_id, part.url, part.title, part.text, part.start_line, part.end_line, part.score
+            )
+        case wire_parts.FilePart():
+            return File(part.media_type, part.data, part.url, part.title)
+
+
+# ----------------------------------------------------------------------------- objects
+
+
+def failure(one: Failure | None) -> Json | None:
+    """Return a TurnError."""
+    if one is None:
+        return None
+    return {
+        "kind": one.kind,
+        "message": one.message,
+        "detail": one.detail,
+        "provider": one.provider,
+        "statusCode": one.status_code,
+        "retryable": one.retryable,
+        "retryAfterMs": one.retry_after_ms,
+    }
+
+
+def usage(one: Usage | None) -> Json | None:
+    """Return a Usage."""
+    if one is None:
+        return None
+    return {
+        "inputTokens": one.input_tokens,
+        "outputTokens": one.output_tokens,
+        "totalTokens": one.total_tokens,
+        "reasoningTokens": one.reasoning_tokens,
+        "cacheCreationTokens": one.cache_creation_tokens,
+        "cacheReadTokens": one.cache_read_tokens,
+        "contextLimit": one.context_limit,
+        "costUsd": one.cost_usd,
+    }
+
+
+def timings(one: Timings) -> Json:
+    """Return a turn's Timings."""
+    return {
+        "queuedMs": one.queued_ms,
+        "firstPartMs": one.first_part_ms,
+        "totalMs": one.total_ms,
+        "attempts": one.attempts,
+    }
+
+
+_DIALECTS = ("openai", "anthropic", "google", "openaiCompat", "openrouter", "vercel")
+
+
+def settings(one: ModelSettings) -> Json:
+    """Return ModelSettings."""
+    limits = one.timeouts
+    return {
+        "maxOutputTokens": one.max_output_tokens,
+        "temperature": one.temperature,
+        "topP": one.top_p,
+        "topK": one.top_k,
+        "presencePenalty": one.presence_penalty,
+        "frequencyPenalty": one.frequency_penalty,
+        "stop": one.stop,
+        "seed": one.seed,
+        "outputSchema": one.output_schema,
+        "timeouts": {
+            "connectMs": limits.connect_ms,
+            "firstPartMs": limits.first_part_ms,
+            "idleMs": limits.idle_ms,
+            "totalMs": limits.total_ms,
+        },
+        "providerOptions": {dialect: one.provider_options.get(dialect) for dialect in _DIALECTS},
+    }
+
+
+def core_settings(one: WireSettings | None) -> ModelSettings:
+    """Read ModelSettings; options keep the wire's names, each provider's adapter maps them."""
+    if one is None:
+        return ModelSettings()
+    limits = one.timeouts
+    options: Mapping[str, Mapping[str, Any]] = {}
+    if one.provider_options is not None:
+        options = one.provider_options.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return ModelSettings(
+        max_output_tokens=one.max_output_tokens,
+        temperature=one.temperature,
+        top_p=one.top_p,
+        top_k=one.top_k,
+        presence_penalty=one.presence_penalty,
+        frequency_penalty=one.frequency_penalty,
+        stop=None if one.stop is None else tuple(one.stop),
+        seed=one.seed,
+        output_schema=one.output_schema,
+        timeouts=Timeouts()
+        if limits is None
+        else Timeouts(limits.connect_ms, limits.first_part_ms, limits.idle_ms, limits.total_ms),
+        provider_options=options,
+    )
+
+
+def core_context(one: WireContext | None) -> Context:
+    """Read a chat's context."""
+    if one is None:
+        return Context()
+    return Context(tuple(one.repositories), tuple(one.include), tuple(one.exclude), tuple(one.files))
+
+
+def chat(view: ChatView) -> Json:
+    """Return a Chat as it is now."""
+    one = view.chat
+    return _chat(one, view.status, view.last_seq)
+
+
+def _chat(one: Chat, status: str, last_seq: int) -> Json:
+    origin = one.forked_from
+    return {
+        "id": one.id,
+        "owner": one.owner,
+        "kind": one.kind,
+        "title": one.title,
+        "status": str(status),
+        "lastError": failure(one.last_error),
+        "model": one.model,
+        "systemPrompt": one.system_prompt,
+        "settings": settings(one.settings),
+        "context": {
+            "repositories": one.context.repositories,
+            "include": one.context.include,
+            "exclude": one.context.exclude,
+            "files": one.context.files,
+        },
+        "parentChatId": one.parent_chat_id,
+        "rootChatId": one.root_chat_id,
+        "forkedFrom": None if origin is None else {"chatId": origin.chat_id, "messageId": origin.message_id},
+        "archived": one.archived,
+        "metadata": one.metadata,
+        "usage": usage(one.usage),
+        "lastSeq": last_seq,
+        "lastMessageId": one.last_message_id,
+        "createdAt": one.created_at,
+        "updatedAt": one.updated_at,
+    }
+
+
+def message(one: Message) -> Json:
+    """Return a Message."""
+    return {
+        "id": one.id,
+        "chatId": one.chat_id,
+        "parentId": one.parent_id,
+        "siblings": [one.id],
+        "turnId": one.turn_id,
+        "role": one.role,
+        "content": parts(one.content),
+        "model": one.model,
+        "usage": usage(one.usage),
+        "complete": one.complete,
+        "clientMessageId": one.client_message_id,
+        "origin": one.origin,
+        "createdAt": one.created_at,
+    }
+
+
+def messages(many: Iterable[Message]) -> list[Json]:
+    """Return Messages in their order."""
+    return [message(one) for one in many]
+
+
+def queued(one: QueuedMessage) -> Json:
+    """Return a QueuedMessage."""
+    return {
+        "id": one.id,
+        "chatId": one.chat_id,
+        "content": parts(one.content),
+        "model": one.model,
+        "clientMessageId": one.client_message_id,
+        "createdAt": one.created_at,
+    }
+
+
+def _preview(one: Preview | None) -> Json | None:
+    if one is None:
+        return None
+    return {
+        "messageId": one.message_id,
+        "turnId": one.turn_id,
+        "role": one.role,
+        "parts": [piece(shown) for _, shown in one.pieces],
+    }
+
+
+def snapshot(one: Snapshot) -> Json:
+    """Return a Snapshot."""
+    return {
+        "chat": chat(one.view),
+        "messages": messages(one.messages),
+        "queuedMessages": [queued(each) for each in one.queue],
+        "preview": _preview(one.preview),
+        "actionRequests": [],
+    }
+
+
+def provider(one: ProviderInfo) -> Json:
+    """Return a provider of model/list."""
+    return {
+        "provider": one.provider,
+        "displayName": one.display_name,
+        "available": one.available,
+        "unavailableReason": one.unavailable_reason,
+        "models": [
+            {
+                "id": each.id,
+                "provider": each.provider,
+                "model": each.model,
+                "displayName": each.display_name,
+                "contextLimit": each.context_limit,
+                "capabilities": each.capabilities,
+            }
+            for each in one.models
+        ],
+    }
+
+
+# ------------------------------------------------------------------------------ events
+
+
+def event_bytes(published: Published, chat_id: str) -> bytes:
+    """Return an event as JSON. The bytes are kept with it: however many listen, it is encoded once."""
+    if published.encoded is None:
+        event = published.event
+        if isinstance(event, MessagePart):
+            published.encoded = part_bytes(event, chat_id, published.seq, 1)
+        else:
+            published.encoded = encode(_event(event, chat_id, published.seq))
+    return published.encoded
+
+
+def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
+    """Return a streamed piece as JSON; `span` events stand behind it. This is the hot path: no dict."""
+    part = event.piece
+    if isinstance(part, Text):
+        shown = b'{"type":"text","text":%b}' % encode(part.text)
+    else:
+        shown = encode(piece(part))
+    return (
+        b'{"type":"message_part","chatId":"%b","seq":%d,%b"turnId":"%b","messageId":%d,"index":%d,'
+        b'"role":"%b","part":%b}'
+    ) % (
+        chat_id.encode(),
+        seq,
+        b"" if span == 1 else b'"span":%d,' % span,
+        event.turn_id.encode(),
+        event.message_id,
+        event.index,
+        event.role.encode(),
+        shown,
+    )
+
+
+def _event(event: Event, chat_id: str, seq: int) -> Json:
+    head: Json = {"type": "", "chatId": chat_id, "seq": seq}
+    match event:
+        case StatusChanged(status, turn_id):
+            return {**head, "type": "status", **_present(turnId=turn_id), "status": str(status)}
+        case TurnStarted(turn_id, user_message_id, model):
+            started = {"turnId": turn_id, "userMessageId": user_message_id, "model": model}
+            return {**head, "type": "turn_started", **started}
+        case MessageAdded(added, turn_id):
+            return {**head, "type": "message", **_present(turnId=turn_id), "message": message(added)}
+        case QueueUpdated(queue):
+            return {**head, "type": "queue_update", "queuedMessages": [queued(one) for one in queue]}
+        case ErrorRaised(error, turn_id):
+            return {**head, "type": "error", "turnId": turn_id, "error": failure(error)}
+        case ChatChanged(changed, status, deleted):
+            gone = {"deleted": True} if deleted else {}
+            return {**head, "type": "chat", "chat": _chat(changed, status, seq), **gone}
+        case TurnEnded():
+            return {**head, "type": "turn_ended", **turn_ended(event)}
+        case MessagePart():
+            raise TypeError("streamed pieces have an encoding of their own")
+        case _:
+            assert_never(event)
+
+
+def turn_ended(event: TurnEnded) -> Json:
+    """Return what turn_ended and the answer of chat/ask have in common."""
+    return {
+        "turnId": event.turn_id,
+        "outcome": event.outcome,
+        "stopReason": event.stop_reason,
+        "usage": usage(event.usage),
+        "timings": timings(event.timings),
+        "error": failure(event.error),
+    }
+
+
+def reset_bytes(one: Snapshot, chat_id: str, reason: str) -> bytes:
+    """Return a reset event: it stands for everything up to its snapshot."""
+    return encode(
+        {"type": "reset", "chatId": chat_id, "seq": one.seq, "reason": reason, "snapshot": snapshot(one)}
+    )
+
+
+def watch_bytes(view: ChatView, change: str) -> bytes:
+    """Return what chat/watch streams."""
+    return encode({"type": change, "chat": chat(view)})

@@ -1,0 +1,72 @@
+"""Exceptions to wire errors: the one place. What a validator, a provider or Python said stays inside."""
+
+import logging
+from typing import Any
+
+from parley_protocol.errors import ErrorCode
+
+from parley_daemon.engine import errors as engine
+from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.store import InvalidCursorError, StoreUnavailableError
+
+log = logging.getLogger(__name__)
+
+
+class WireError(Exception):
+    """An error for the peer: code, one plain sentence, and data a program can use."""
+
+    def __init__(self, code: ErrorCode, message: str, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error object of a JSON-RPC response."""
+        answer: dict[str, Any] = {"code": int(self.code), "message": self.message}
+        if self.data is not None:
+            answer["data"] = self.data
+        return answer
+
+
+_CODES: dict[type[Exception], ErrorCode] = {
+    engine.ChatNotFoundError: ErrorCode.CHAT_NOT_FOUND,
+    engine.MessageNotFoundError: ErrorCode.MESSAGE_NOT_FOUND,
+    engine.ChatBusyError: ErrorCode.CHAT_BUSY,
+    engine.ChatArchivedError: ErrorCode.CHAT_ARCHIVED,
+    engine.ConflictError: ErrorCode.CONFLICT,
+    engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,
+    engine.ShuttingDownError: ErrorCode.NOT_ALLOWED,
+    UnknownModelError: ErrorCode.MODEL_NOT_FOUND,
+}
+
+
+def wire_error(error: Exception) -> WireError:
+    """Return what the peer is told of this exception."""
+    match error:
+        case WireError():
+            return error
+        case engine.QueueFullError():
+            return WireError(ErrorCode.QUEUE_FULL, str(error), {"limit": error.limit})
+        case ProviderUnavailableError():
+            return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), {"reason": error.reason})
+        case StoreUnavailableError():
+            return WireError(ErrorCode.STORE_UNAVAILABLE, str(error))
+        case InvalidCursorError():
+            problem = "is not a cursor of this listing; leave it out to begin at the first page"
+            return invalid_params([{"path": "cursor", "problem": problem}])
+        case _ if type(error) in _CODES:
+            return WireError(_CODES[type(error)], str(error))
+        case _:
+            log.error("unexpected fault in a request", exc_info=error)
+            return WireError(
+                ErrorCode.INTERNAL_ERROR, "The daemon met an unexpected fault; its log says more."
+            )
+
+
+def invalid_params(fields: list[dict[str, Any]]) -> WireError:
+    """Return the error for params of a wrong shape; each field has a path and says what is wrong."""
+    first = fields[0]
+    where = f"{first['path']}: " if first["path"] else ""
+    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+    return WireError(ErrorCode.INVALID_PARAMS, f"{where}{first['problem']}{more}", {"fields": fields})

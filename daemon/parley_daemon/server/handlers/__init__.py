@@ -1,0 +1,63 @@
+"""One handler per method: read the params, ask the engine, return JSON. Each is found by `handler_for`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from parley_protocol.errors import ErrorCode
+from parley_protocol.methods import METHODS
+from parley_protocol.wire import Params, field_problems
+from pydantic import ValidationError
+
+from parley_daemon.server.connection import Call, Handler
+from parley_daemon.server.errors import WireError, invalid_params
+from parley_daemon.server.handlers import chats, daemon, listening, turns
+from parley_daemon.server.requests import as_object
+
+Typed = Callable[[Call, Any], Awaitable[Any]]
+
+HANDLERS: dict[str, Typed] = {
+    "chat/create": chats.create,
+    "chat/get": chats.get,
+    "chat/list": chats.list_chats,
+    "chat/update": chats.update,
+    "chat/setModel": chats.set_model,
+    "chat/delete": chats.delete,
+    "chat/subscribe": listening.subscribe,
+    "chat/unsubscribe": listening.unsubscribe,
+    "chat/watch": listening.watch,
+    "chat/unwatch": listening.unwatch,
+    "chat/send": turns.send,
+    "chat/ask": turns.ask,
+    "chat/interrupt": turns.interrupt,
+    "model/list": daemon.list_models,
+    "server/status": daemon.status,
+}
+
+
+def handler_for(method: str) -> Handler:
+    """Return what answers this method.
+
+    Raises:
+        WireError: -32601, the method is unknown or not served by this version.
+    """
+    typed = HANDLERS.get(method)
+    if typed is None:
+        known = method in METHODS
+        what = "is not served by this version" if known else "is not a method of this daemon"
+        raise WireError(ErrorCode.METHOD_NOT_FOUND, f"{method} {what}.")
+    model = METHODS[method].params
+    assert model is not None and issubclass(model, Params)
+
+    async def handle(call: Call) -> Any:
+        return await typed(call, _read(model, call.params))
+
+    return handle
+
+
+def _read(model: type[Params], params: object) -> Params:
+    if params is not None and not isinstance(params, dict):
+        raise invalid_params([{"path": "", "problem": "The params are a JSON object, sent by name."}])
+    try:
+        return model.from_wire(as_object(cast("object", params)))
+    except ValidationError as error:
+        raise invalid_params([problem.to_wire() for problem in field_problems(error)]) from None
