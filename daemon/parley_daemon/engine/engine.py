@@ -1,7 +1,6 @@
 """All chats: finding them, keeping the live ones in memory, running their turns. Knows no wire, no SQL."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,13 +22,13 @@ from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.core.parts import Part
 from parley_daemon.engine.actor import ChatActor, World
 from parley_daemon.engine.errors import (
-    ChatNotFoundError,
     ConflictError,
     EngineError,
     NoDefaultModelError,
     ShuttingDownError,
 )
-from parley_daemon.engine.recovery import recover
+from parley_daemon.engine.recovery import OpenStore
+from parley_daemon.engine.residents import Residents
 from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Sink, Snapshot, Watcher
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
 from parley_daemon.engine.turn import TurnRun
@@ -47,9 +46,8 @@ from parley_daemon.ports.store import (
 
 log = logging.getLogger(__name__)
 
-IDLE_CHATS_KEPT = 64
 STOP_SECONDS = 5.0
-STORE_RETRY_SECONDS = 1.0
+"""How long running turns get to end when the daemon stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +76,10 @@ class Engine:
         self._catalogue = catalogue
         self._clock = clock
         self._slots = anyio.CapacityLimiter(max_running_turns)
-        self._actors: OrderedDict[str, ChatActor] = OrderedDict()
-        self._loading = anyio.Lock()
+        self._chats = Residents(self._load)
+        self._open = OpenStore(store, clock)
         self._watchers: dict[str, tuple[Watcher, ...]] = {}
         self._tasks: TaskGroup | None = None
-        self._opened = False
-        self._opening = anyio.Lock()
-        self._open_failed_at = float("-inf")
-        self._open_failure: StoreUnavailableError | None = None
         self._stopping = False
         self._warmed: list[Model] = []
         self._world = World(store, catalogue, clock, self._slots, self._start, self._tell)
@@ -110,7 +104,7 @@ class Engine:
         self._stopping = True
         with anyio.move_on_after(STOP_SECONDS) as limit:
             runs: list[TurnRun] = []
-            for actor in list(self._actors.values()):
+            for actor in self._chats.all():
                 try:
                     run = await actor.interrupt(StopCause.SHUTDOWN)
                 except (EngineError, StoreUnavailableError) as error:
@@ -134,7 +128,7 @@ class Engine:
     @property
     def running_turns(self) -> int:
         """How many turns are under way, waiting for a slot included."""
-        return sum(actor.busy for actor in self._actors.values())
+        return sum(actor.busy for actor in self._chats.all())
 
     @property
     def store_status(self) -> StoreStatus:
@@ -186,7 +180,7 @@ class Engine:
         )
         await self._store.commit(PutChat(chat), *[AddMessage(message) for message in messages])
         actor = ChatActor(StoredChat(chat, ()), self._world, messages)
-        self._keep(actor)
+        self._chats.keep(actor)
         self._warm(chat.model)
         self._announce(actor.view, "created")
         return actor.view
@@ -194,7 +188,7 @@ class Engine:
     async def _parent(self, new: NewChat) -> Chat | None:
         if new.parent_chat_id is None:
             return None
-        async with self._chat(new.parent_chat_id, new.owner) as actor:
+        async with self._chats.using(new.parent_chat_id, new.owner) as actor:
             return actor.view.chat
 
     async def list(self, query: ChatQuery) -> tuple[Sequence[ChatView], str | None, int]:
@@ -204,24 +198,24 @@ class Engine:
         return [self._seen(chat) for chat in page.chats], page.next_cursor, page.total
 
     def _seen(self, chat: Chat) -> ChatView:
-        live = self._actors.get(chat.id)
+        live = self._chats.get(chat.id)
         return live.view if live else ChatView(chat, chat.status, chat.last_seq)
 
     async def view(self, chat_id: str, owner: str) -> ChatView:
         """Return a chat as it is now."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             return actor.view
 
     async def snapshot(
         self, chat_id: str, owner: str, *, after: int | None, before: int | None, limit: int | None
     ) -> Snapshot:
         """Return a chat with messages of its active branch (see Store.path)."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             return await actor.snapshot(after=after, before=before, limit=limit)
 
     async def update(self, chat_id: str, owner: str, change: Callable[[Chat], Chat]) -> ChatView:
         """Change a chat's own record."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             return await actor.update(change)
 
     async def set_model(self, chat_id: str, owner: str, reference: str) -> ChatView:
@@ -231,9 +225,8 @@ class Engine:
 
     async def delete(self, chat_id: str, owner: str) -> None:
         """End a chat's turn and remove the chat."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             await actor.delete()
-            self._actors.pop(chat_id, None)
             self._announce(actor.view, "deleted")
 
     async def chat_ids(self, owner: str) -> Sequence[str]:
@@ -252,7 +245,7 @@ class Engine:
         accepted: Callable[[Accepted], None],
     ) -> None:
         """Take a message for a chat; see ChatActor.send for when `accepted` is called."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             reference = draft.model or actor.view.chat.model or self._catalogue.default_model
             if reference is None:
                 raise NoDefaultModelError("The chat has no model and no default model is configured.")
@@ -263,7 +256,7 @@ class Engine:
 
     async def wait(self, chat_id: str, owner: str, turn_id: str) -> TurnDone:
         """Return what an accepted turn comes to, or came to when it is over already."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             waiter = actor.waiter(turn_id)
             return await (waiter.wait() if waiter else self._past_turn(chat_id, turn_id))
 
@@ -284,7 +277,7 @@ class Engine:
 
     async def interrupt(self, chat_id: str, owner: str, turn_id: str | None = None) -> ChatView:
         """Stop a chat's turn (only this one, when `turn_id` is given). Idempotent."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             await actor.interrupt(turn_id=turn_id)
             return actor.view
 
@@ -294,20 +287,22 @@ class Engine:
         self, chat_id: str, owner: str, sink: Sink, *, after_seq: int | None, tail: int
     ) -> Attachment:
         """Let a sink hear a chat's events from now on."""
-        async with self._chat(chat_id, owner) as actor:
+        async with self._chats.using(chat_id, owner) as actor:
             self._warm(actor.view.chat.model)
             return await actor.attach(sink, after_seq=after_seq, tail=tail)
 
     def listen(self, chat_id: str, sink: Sink) -> None:
         """Let a sink hear what comes next of a chat that is in memory."""
-        self._actors[chat_id].listen(sink)
+        actor = self._chats.get(chat_id)
+        assert actor is not None, "whoever listens holds the chat"
+        actor.listen(sink)
 
     def detach(self, chat_id: str, sink: Sink) -> None:
         """Let a sink hear no more."""
-        actor = self._actors.get(chat_id)
+        actor = self._chats.get(chat_id)
         if actor is not None:
             actor.detach(sink)
-            self._shrink()
+            self._chats.shrink()
 
     def watch(self, owner: str, watcher: Watcher) -> None:
         """Let a watcher hear of every chat of an owner."""
@@ -341,57 +336,7 @@ class Engine:
         assert self._tasks is not None, "use the engine inside running()"
         self._tasks.start_soon(run.run, name=f"turn {run.turn.id}")
 
-    @asynccontextmanager
-    async def _chat(self, chat_id: str, owner: str) -> AsyncGenerator[ChatActor]:
-        actor = self._actors.get(chat_id) or await self._load(chat_id)
-        if actor is None or actor.view.chat.owner != owner:
-            raise ChatNotFoundError(f"There is no chat {chat_id}.")
-        actor.users += 1
-        try:
-            yield actor
-        finally:
-            actor.users -= 1
-            if not actor.gone:
-                self._keep(actor)
-
     async def _load(self, chat_id: str) -> ChatActor | None:
         await self._open()
-        async with self._loading:
-            actor = self._actors.get(chat_id)
-            if actor is None:
-                stored = await self._store.chat(chat_id)
-                if stored is None:
-                    return None
-                actor = ChatActor(stored, self._world)
-                self._keep(actor)
-            return actor
-
-    def _keep(self, actor: ChatActor) -> None:
-        self._actors[actor.id] = actor
-        self._actors.move_to_end(actor.id)
-        self._shrink()
-
-    def _shrink(self) -> None:
-        """Let the chats go that were not used for the longest time, as long as nobody needs them."""
-        spare = len(self._actors) - IDLE_CHATS_KEPT
-        if spare <= 0:
-            return
-        for chat_id in [actor.id for actor in self._actors.values() if actor.at_rest][:spare]:
-            del self._actors[chat_id]
-
-    async def _open(self) -> None:
-        """Open the store once; a failed opening is tried again, at most once a second."""
-        if self._opened:
-            return
-        async with self._opening:
-            if self._opened:
-                return
-            since = self._clock.monotonic() - self._open_failed_at
-            if self._open_failure is not None and since < STORE_RETRY_SECONDS:
-                raise self._open_failure
-            try:
-                await recover(self._store, await self._store.open(), self._clock)
-            except StoreUnavailableError as error:
-                self._open_failure, self._open_failed_at = error, self._clock.monotonic()
-                raise
-            self._opened = True
+        stored = await self._store.chat(chat_id)
+        return None if stored is None else ChatActor(stored, self._world)

@@ -1,16 +1,60 @@
-"""After a crash: end what was under way, keep what had come of it. Runs before any chat is opened."""
+"""Opening the store, and after a crash: end what was under way, keep what had come of it."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+import anyio
+
 from parley_daemon.core.chats import Message, Status
 from parley_daemon.core.parts import fold
 from parley_daemon.engine.turn import DAEMON_LOST
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.store import AddMessage, LostTurn, PutChat, PutTurn, Store, Write
+from parley_daemon.ports.store import (
+    AddMessage,
+    LostTurn,
+    PutChat,
+    PutTurn,
+    Store,
+    StoreUnavailableError,
+    Write,
+)
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class OpenStore:
+    """A store that is opened once, when it is first needed; a failed opening is tried again, once a second."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._opened = False
+        self._lock = anyio.Lock()
+        self._failed_at = float("-inf")
+        self._failure: StoreUnavailableError | None = None
+
+    async def __call__(self) -> None:
+        """Return once the store is open and what was lost is recovered.
+
+        Raises:
+            StoreUnavailableError: it cannot be opened now.
+        """
+        if self._opened:
+            return
+        async with self._lock:
+            if self._opened:
+                return
+            if self._failure is not None and self._clock.monotonic() - self._failed_at < RETRY_SECONDS:
+                raise self._failure
+            try:
+                await recover(self._store, await self._store.open(), self._clock)
+            except StoreUnavailableError as error:
+                self._failure, self._failed_at = error, self._clock.monotonic()
+                raise
+            self._opened = True
 
 
 async def recover(store: Store, lost: Sequence[LostTurn], clock: Clock) -> None:

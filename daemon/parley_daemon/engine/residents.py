@@ -1,0 +1,70 @@
+"""The chats that are in memory: loaded when they are called for, let go when nobody needs them."""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+
+from parley_daemon.engine.actor import ChatActor
+from parley_daemon.engine.errors import ChatNotFoundError
+
+IDLE_CHATS_KEPT = 64
+"""Chats without a turn, a listener or a caller that stay in memory; past it the longest unused go."""
+
+
+class Residents:
+    """Chats by id, the longest unused first. A chat that is in use is never let go."""
+
+    def __init__(self, load: Callable[[str], Awaitable[ChatActor | None]]) -> None:
+        self._load = load
+        self._actors: OrderedDict[str, ChatActor] = OrderedDict()
+        self._loading = anyio.Lock()
+
+    def all(self) -> Sequence[ChatActor]:
+        """Return the chats that are in memory now."""
+        return list(self._actors.values())
+
+    def get(self, chat_id: str) -> ChatActor | None:
+        """Return a chat if it is in memory."""
+        return self._actors.get(chat_id)
+
+    @asynccontextmanager
+    async def using(self, chat_id: str, owner: str) -> AsyncGenerator[ChatActor]:
+        """Have a chat in memory while the block runs.
+
+        Raises:
+            ChatNotFoundError: there is none, or it is somebody else's.
+        """
+        actor = self._actors.get(chat_id) or await self._loaded(chat_id)
+        if actor is None or actor.view.chat.owner != owner:
+            raise ChatNotFoundError(f"There is no chat {chat_id}.")
+        actor.users += 1
+        try:
+            yield actor
+        finally:
+            actor.users -= 1
+            if actor.gone:
+                self._actors.pop(chat_id, None)
+            else:
+                self.keep(actor)
+
+    async def _loaded(self, chat_id: str) -> ChatActor | None:
+        async with self._loading:  # of two callers at once, one loads: a chat has one actor
+            actor = self._actors.get(chat_id) or await self._load(chat_id)
+            if actor is not None:
+                self.keep(actor)
+            return actor
+
+    def keep(self, actor: ChatActor) -> None:
+        """Have this chat in memory, as the one used last."""
+        self._actors[actor.id] = actor
+        self._actors.move_to_end(actor.id)
+        self.shrink()
+
+    def shrink(self) -> None:
+        """Let the longest unused chats go, down to the bound."""
+        spare = len(self._actors) - IDLE_CHATS_KEPT
+        if spare > 0:
+            for chat_id in [actor.id for actor in self._actors.values() if actor.at_rest][:spare]:
+                del self._actors[chat_id]
