@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from parley_protocol import runtime
 
@@ -186,7 +186,7 @@ def _greeting(body: bytes, rest: bytes, read: bytes, output_fd: int) -> tuple[by
         read_json: Any = json.loads(body)
     except (ValueError, RecursionError):
         return read, None
-    message: dict[str, Any] = read_json if isinstance(read_json, dict) else {}
+    message = cast("dict[str, Any]", read_json) if isinstance(read_json, dict) else {}
     asks = message.get("jsonrpc") == "2.0" and message.get("method") == "initialize"
     if not asks or type(message.get("id")) not in (int, str):
         return read, None

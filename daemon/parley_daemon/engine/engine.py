@@ -248,7 +248,9 @@ class Engine:
         async with self._chats.using(chat_id, owner) as actor:
             reference = draft.model or actor.view.chat.model or self._catalogue.default_model
             if reference is None:
-                raise NoDefaultModelError("The chat has no model and no default model is configured.")
+                why = self._catalogue.complaint
+                broken = f" The configuration is broken: {why}" if why else ""
+                raise NoDefaultModelError(f"The chat has no model and there is no default one.{broken}")
             self._catalogue.resolve(reference)
             if self._stopping:
                 raise ShuttingDownError("The daemon is stopping. Send the message again to the next one.")

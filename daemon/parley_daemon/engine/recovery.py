@@ -26,7 +26,7 @@ RETRY_SECONDS = 1.0
 
 
 class OpenStore:
-    """A store that is opened once, when it is first needed; a failed opening is tried again, once a second."""
+    """A store that is opened once, when it is first needed; a failed opening is tried again."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store

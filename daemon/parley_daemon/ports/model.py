@@ -133,6 +133,11 @@ class Catalogue(Protocol):
         """The model of chats that name none, as "provider:model"."""
         ...
 
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong with the configuration, None when nothing is."""
+        ...
+
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return every provider with its known models."""
         ...

@@ -1,0 +1,115 @@
+"""Reads the response to a chat-completions request: its bytes in, chunks out.
+
+Sans-io. The response is a stream of events, or one JSON document when the server does not stream.
+"""
+
+from parley_daemon.adapters.error_bodies import page_text
+from parley_daemon.adapters.openai_deltas import DeltaFold, is_explained
+from parley_daemon.adapters.provider_errors import Call
+from parley_daemon.adapters.sse import MAX_EVENT_BYTES, EventTooLargeError, Received, SseParser
+from parley_daemon.ports.model import Chunk, ModelError
+
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_LONGEST_BLANK = 64
+
+
+class AnswerReader:
+    """One response under way. Once `error` is set or `done` is true it must not be fed again."""
+
+    def __init__(self, call: Call, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self.error: ModelError | None = None
+        self._call = call
+        self._max = max_bytes
+        self._fold = DeltaFold(call)
+        self._sse = SseParser(max_bytes)
+        self._head = b""  # what came before the first byte that tells what this is
+        self._recognised = False
+        self._document: list[bytes] | None = None
+        self._document_size = 0
+        self._has_events = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the end mark has come."""
+        return self._fold.done
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: all that can follow is usage."""
+        return self._fold.done or self._fold.reason is not None
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Take one network read and return what it holds; nothing, when it is a mere sign of life.
+
+        `error` is set when the answer fails in it: what is returned came before that.
+        """
+        try:
+            if not self._recognised:
+                data = self._recognise(self._head + data)
+            if self._document is not None:
+                self._keep(self._document, data)
+            elif self._recognised:
+                self._events(self._sse.feed(data))
+        except ModelError as error:
+            self.error = error
+        except EventTooLargeError as error:
+            self.error = self._call.broke(
+                f"{self._call.provider} sent an event that is too large.", str(error)
+            )
+        return self._fold.take()
+
+    def end(self) -> list[Chunk]:
+        """The response has ended, or `done` is true: return the last chunks, a Finish at their end.
+
+        Raises:
+            ModelError: what came is not a whole answer.
+        """
+        if self._document is not None:
+            self._read_document(b"".join(self._document).strip(_BLANK))
+        elif not self.done:
+            self._events(self._sse.close())
+        if not self.finished:
+            message = f"{self._call.provider} closed the stream before the answer was complete."
+            said = "" if self._has_events else self._head.decode("utf-8", "replace")
+            raise self._call.broke(message, said)
+        return self._fold.finish()
+
+    def _recognise(self, head: bytes) -> bytes:
+        """Tell by the first byte what this is: content types do not say it reliably."""
+        self._head = head[:2000]
+        start = head.lstrip(_BLANK)
+        if start.startswith((b"{", b"[")):
+            self._document = []
+        elif start.startswith(b"<"):
+            message = f"{self._call.shown_url} answers with a web page; check base_url."
+            raise self._call.broke(message, page_text(head))
+        elif not start and len(head) < _LONGEST_BLANK:
+            return b""
+        self._recognised = True
+        return head
+
+    def _keep(self, document: list[bytes], data: bytes) -> None:
+        self._document_size += len(data)
+        if self._document_size > self._max:
+            raise self._call.broke(f"{self._call.provider} sent an answer that is too large.")
+        document.append(data)
+
+    def _read_document(self, body: bytes) -> None:
+        event = None if body.startswith(b"[") else self._fold.decode(body)
+        if event is None or not event.choices:
+            self._fold.fail_if_error(body, certainly=is_explained(body))
+            message = f"{self._call.provider} answered with something that is no chat completion."
+            raise self._call.broke(message, body[:8000].decode("utf-8", "replace"))
+        self._fold.event(event, body, batch=True)
+        self._fold.done = True
+
+    def _events(self, received: Received) -> None:
+        data = received.data
+        self._has_events = self._has_events or bool(data)
+        for at, name in received.names.items():
+            if name == "error":
+                self._fold.events(data[:at])
+                if not self.done:
+                    self._fold.fail_if_error(data[at], certainly=True)
+                return
+        self._fold.events(data)

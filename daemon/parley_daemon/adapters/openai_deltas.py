@@ -1,0 +1,287 @@
+"""Folds the events of a chat-completions stream into pieces, usage and the reason of the end.
+
+Knows every variant of the dialect's events that servers are known to send. Knows neither bytes on a wire
+nor event framing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from parley_daemon.adapters.error_bodies import read_error
+from parley_daemon.adapters.openai_wire import (
+    Citation,
+    ContentItem,
+    Delta,
+    Event,
+    ToolDelta,
+    decode_event,
+    decode_odd_event,
+    lenient,
+    usage_of,
+)
+from parley_daemon.adapters.pieces import OpenCall, PieceBuffer, ThinkTag
+from parley_daemon.adapters.provider_errors import Call
+from parley_daemon.core.chats import Usage
+from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall
+from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+}
+
+
+class DeltaFold:
+    """One answer in the making."""
+
+    def __init__(self, call: Call) -> None:
+        self.done = False  # the end mark has come
+        self.reason: str | None = None  # why the model stopped; after it only usage can follow
+        self._call = call
+        self._pieces = PieceBuffer()
+        self._tag = ThinkTag()
+        self._calls: list[OpenCall] = []
+        self._by_index: dict[int, OpenCall] = {}
+        self._sources: dict[str, Source] = {}
+        self._usage: Usage | None = None
+        self._reported: Usage | None = None
+
+    def take(self) -> list[Chunk]:
+        """Return what has come since the last call, neighbours of one part joined."""
+        chunks: list[Chunk] = [*self._pieces.take()]
+        if self._usage is not None and self._usage is not self._reported:
+            chunks.append(UsageReport(self._usage))
+            self._reported = self._usage
+        return chunks
+
+    def finish(self) -> list[Chunk]:
+        """Return the last chunks of a complete answer.
+
+        Sources come here and not when they are named, since the answer's text is one part.
+        """
+        thoughts, text = self._tag.end()
+        self._pieces.say(Reasoning, thoughts)
+        self._pieces.say(Text, text)
+        chunks = [*self._pieces.end(), *self.take(), *self._sources.values()]
+        chunks += [ToolCall(call.id, call.name, _arguments(call)) for call in self._calls]
+        reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
+        chunks.append(Finish("tool_calls" if self._calls and reason == "stop" else reason))
+        return chunks
+
+    def events(self, payloads: Sequence[bytes]) -> None:
+        """Take the events of one read. The usual one, more text and nothing else, is dealt with in line.
+
+        Raises:
+            ModelError: an event is not valid, or is an error.
+        """
+        pieces, texts, plain = self._pieces, self._pieces.texts, self._tag.passed
+        for payload in payloads:
+            try:
+                event = decode_event(payload)
+            except (ValueError, RecursionError):
+                event = self.decode(payload)
+                if self.done:
+                    return
+                if event is None:
+                    continue
+            choices = event.choices
+            if (
+                plain
+                and choices
+                and event.usage is None
+                and event.error is None
+                and event.citations is None
+                and len(choices) == 1
+            ):
+                choice = choices[0]
+                delta = choice.delta
+                if (
+                    delta is not None
+                    and pieces.run is Text
+                    and type(delta.content) is str
+                    and choice.finish_reason is None
+                    and not choice.index
+                    and delta.reasoning_content is None
+                    and delta.reasoning is None
+                    and delta.reasoning_details is None
+                    and delta.tool_calls is None
+                    and delta.refusal is None
+                    and delta.annotations is None
+                ):
+                    texts.append(delta.content)
+                    continue
+            self.event(event, payload)
+            plain = self._tag.passed
+
+    def decode(self, payload: bytes) -> Event | None:
+        """Decode what the quick decoder refused; None when it is the end mark or a sign of life.
+
+        Raises:
+            ModelError: it is no event.
+        """
+        text = payload.strip()
+        if text == b"[DONE]":
+            self.done = True
+            return None
+        if not text:
+            return None
+        try:
+            event = decode_odd_event(text)
+        except ValueError as error:
+            message = f"{self._call.provider} sent an event that is not valid."
+            raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error
+        self._pieces.has_surrogates = True
+        return event
+
+    def event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
+        """Take any event, or the body of a batch answer.
+
+        Raises:
+            ModelError: it is an error.
+        """
+        if event.error:
+            raise self._call.failed_in_stream(event.error)
+        if event.choices is None and event.usage is None:
+            self.fail_if_error(payload)
+        if event.usage:
+            self._usage = usage_of(event.usage) or self._usage
+        if isinstance(event.citations, list):
+            self._cite(cast("list[object]", event.citations))
+        for choice in event.choices or ():
+            if choice.index:
+                continue
+            delta = choice.message if batch else choice.delta
+            if delta is not None:
+                self._delta(delta)
+            if choice.finish_reason:
+                self.reason = choice.finish_reason
+                if self.reason == "error":
+                    raise self._call.failed_in_stream("The stream ended with finish_reason error.")
+
+    def fail_if_error(self, payload: bytes, *, certainly: bool = False) -> None:
+        """Raise when a payload that is no event is an error; `certainly`: the server has called it one.
+
+        Raises:
+            ModelError: it is an error.
+        """
+        try:
+            said = cast("object", msgspec.json.decode(payload))
+        except (ValueError, RecursionError):
+            said = payload.decode("utf-8", "replace")
+        kinds: tuple[object, ...] = ()
+        if isinstance(said, dict):
+            fields = cast("dict[str, object]", said)
+            kinds = (fields.get("object"), fields.get("type"))
+        if certainly or "error" in kinds:
+            raise self._call.failed_in_stream(cast("object", said))
+
+    def _delta(self, delta: Delta) -> None:
+        given = (delta.reasoning_content, delta.reasoning)
+        thought = next((text for text in given if isinstance(text, str) and text), None)
+        if thought:
+            self._pieces.say(Reasoning, thought)
+        if isinstance(delta.reasoning_details, list):
+            for item in cast("list[object]", delta.reasoning_details):
+                # Routers send the same text in both fields; the signature is only here.
+                self._item(item, thoughts_are_known=thought is not None)
+        if isinstance(delta.content, list):
+            for item in cast("list[object]", delta.content):
+                self._item(item)
+        elif delta.content:
+            self._text(delta.content)
+        if delta.refusal:
+            self._pieces.say(Text, delta.refusal)
+        for tool in delta.tool_calls or ():
+            self._tool(tool)
+        if isinstance(delta.annotations, list):
+            self._cite(cast("list[object]", delta.annotations))
+
+    def _text(self, text: str) -> None:
+        if self._tag.passed:
+            self._pieces.say(Text, text)
+            return
+        thoughts, answer = self._tag.split(text)
+        if thoughts:
+            self._pieces.say(Reasoning, thoughts)
+        if answer:
+            self._pieces.say(Text, answer)
+
+    def _item(self, value: object, *, thoughts_are_known: bool = False) -> None:
+        item = lenient(value, ContentItem)
+        if item is None:
+            return
+        thought = item.thought
+        if thought is None:
+            self._text(item.text or item.refusal or "")
+        elif thought and not thoughts_are_known:
+            self._pieces.say(Reasoning, thought)
+        if item.signature:
+            self._pieces.sign(item.signature)
+
+    def _tool(self, delta: ToolDelta) -> None:
+        name = (delta.function and delta.function.name) or ""
+        arguments = (delta.function and delta.function.arguments) or ""
+        if not isinstance(arguments, str):
+            arguments = msgspec.json.encode(arguments).decode()
+        call = self._continued(delta, name)
+        if call is None:
+            taken = {known.id for known in self._calls}
+            own = delta.id if delta.id and delta.id not in taken else f"call_{uuid.uuid4().hex}"
+            call = OpenCall(own, name)
+            self._calls.append(call)
+            if delta.index is not None:
+                self._by_index[delta.index] = call
+        elif not arguments and (call.name or not name):
+            return
+        call.name = call.name or name
+        self._pieces.say(call, arguments)
+
+    def _continued(self, delta: ToolDelta, name: str) -> OpenCall | None:
+        """Return the call that this is more of; None when it begins one.
+
+        Some servers leave the index out, some give 0 to every call: then a new id with a name, or a name
+        where ids are not used at all, begins the next call.
+        """
+        if delta.index is not None:
+            known = self._by_index.get(delta.index)
+            return None if known and delta.id and name and delta.id != known.id else known
+        known = self._calls[-1] if self._calls else None
+        if known is None or (delta.id and delta.id != known.id) or (name and not delta.id):
+            return None
+        return known
+
+    def _cite(self, citations: list[object]) -> None:
+        for value in citations:
+            cited = Citation(url=value) if isinstance(value, str) else lenient(value, Citation)
+            cited = (cited and cited.url_citation) or cited
+            if cited and cited.url and "://" in cited.url and cited.url not in self._sources:
+                number = str(len(self._sources) + 1)
+                self._sources[cited.url] = Source(number, cited.url, cited.title or cited.url, cited.content)
+
+
+def is_explained(body: bytes) -> bool:
+    """Return whether a JSON document that is no answer says what went wrong."""
+    try:
+        return bool(read_error(msgspec.json.decode(body)).message)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _arguments(call: OpenCall) -> object:
+    """Return a call's arguments; as they came, as a string, when they are no JSON."""
+    text = "".join(call.arguments)
+    try:
+        return msgspec.json.decode(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        return text

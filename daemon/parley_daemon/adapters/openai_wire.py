@@ -1,0 +1,166 @@
+"""The events of a chat-completions stream: the few fields that matter, decoded straight into structs.
+
+Fields that servers fill in many ways, and rarely, are `Any` here and read by `lenient` where they are used:
+an odd one must not spoil the answer.
+"""
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+from parley_daemon.core.chats import Usage
+
+
+class Function(msgspec.Struct, gc=False):
+    """A tool call's function, or more of it. `arguments` is JSON text, or the object itself."""
+
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class ToolDelta(msgspec.Struct, gc=False):
+    """More of a tool call."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Delta(msgspec.Struct, gc=False):
+    """More of an answer, or in the batch form the whole of it."""
+
+    content: str | list[Any] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    tool_calls: list[ToolDelta] | None = None
+    refusal: str | None = None
+    annotations: Any = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One of the answers; only the first one is ever asked for. `message` stands in the batch form."""
+
+    index: int | None = None
+    delta: Delta | None = None
+    finish_reason: str | None = None
+    message: Delta | None = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event of the stream, or the body of a batch answer."""
+
+    choices: list[Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    citations: Any = None
+
+
+class InputDetails(msgspec.Struct):
+    """Where input tokens came from."""
+
+    cached_tokens: float | None = None
+    cache_write_tokens: float | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    """What output tokens were spent on."""
+
+    reasoning_tokens: float | None = None
+
+
+class UsageBody(msgspec.Struct):
+    """Tokens of the call; the three at the end are other makers' names for what the details hold."""
+
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    total_tokens: float | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    prompt_cache_hit_tokens: float | None = None
+    cache_creation_input_tokens: float | None = None
+    reasoning_tokens: float | None = None
+
+
+class ContentItem(msgspec.Struct):
+    """An item of a content list or of `reasoning_details`."""
+
+    type: str = "text"
+    text: str | None = None
+    thinking: "str | list[ContentItem] | None" = None
+    reasoning: str | None = None
+    summary: str | None = None
+    refusal: str | None = None
+    signature: str | None = None
+
+    @property
+    def thought(self) -> str | None:
+        """Return the reasoning in this item; None when it is no reasoning."""
+        if isinstance(self.thinking, list):
+            return "".join([item.text or "" for item in self.thinking])
+        if self.type.startswith(("thinking", "reasoning")):
+            return self.thinking or self.text or self.reasoning or self.summary or ""
+        return self.thinking or self.reasoning
+
+
+class Citation(msgspec.Struct):
+    """A page that the answer rests on, in any of the shapes in use."""
+
+    url: str | None = None
+    title: str | None = None
+    content: str | None = None
+    url_citation: "Citation | None" = None
+
+
+decode_event = msgspec.json.Decoder(Event).decode
+
+
+_T = TypeVar("_T")
+
+
+def lenient(value: object, kind: type[_T]) -> _T | None:
+    """Return the value as this type, or None when it is not of that shape."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def decode_odd_event(payload: bytes) -> Event:
+    """Decode what the strict decoder refuses and most servers' clients take.
+
+    That is: bytes that are no UTF-8, NaN, and lone surrogates, which stay in the texts.
+
+    Raises:
+        ValueError: it is no JSON, or not an object of an event's shape.
+    """
+    try:
+        return msgspec.convert(json.loads(payload.decode("utf-8", "replace")), Event)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def usage_of(value: object) -> Usage | None:
+    """Return the usage in this shape; None when it says nothing."""
+    body = lenient(value, UsageBody)
+    if body is None:
+        return None
+    read = body.prompt_tokens_details or InputDetails()
+    written = body.completion_tokens_details or OutputDetails()
+    total = body.total_tokens
+    if total is None and body.prompt_tokens is not None and body.completion_tokens is not None:
+        total = body.prompt_tokens + body.completion_tokens
+    usage = Usage(
+        input_tokens=_whole(body.prompt_tokens),
+        output_tokens=_whole(body.completion_tokens),
+        total_tokens=_whole(total),
+        reasoning_tokens=_whole(written.reasoning_tokens, body.reasoning_tokens),
+        cache_creation_tokens=_whole(read.cache_write_tokens, body.cache_creation_input_tokens),
+        cache_read_tokens=_whole(read.cached_tokens, body.prompt_cache_hit_tokens),
+    )
+    return None if usage == Usage() else usage
+
+
+def _whole(*numbers: float | None) -> int | None:
+    return next((int(number) for number in numbers if number is not None), None)

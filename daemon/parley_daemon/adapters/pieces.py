@@ -1,0 +1,149 @@
+"""Puts together what one network read brought: neighbours of one part become one piece.
+
+Knows parts and pieces, no dialect. Also tells a model's thoughts from its answer where both come as one text.
+"""
+
+from dataclasses import dataclass, field
+
+from parley_daemon.adapters.surrogates import mend_surrogates
+from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCallPiece
+
+
+@dataclass(slots=True, eq=False)
+class OpenCall:
+    """A tool call whose arguments are still coming."""
+
+    id: str
+    name: str
+    arguments: list[str] = field(default_factory=list[str])
+
+
+Run = type[Text] | type[Reasoning] | OpenCall
+
+
+class PieceBuffer:
+    """Texts in, pieces out. Between two `take`s, texts of one run are joined."""
+
+    __slots__ = ("_pieces", "_signature", "_split", "has_surrogates", "run", "texts")
+
+    def __init__(self) -> None:
+        self.run: Run = Text
+        self.texts: list[str] = []  # of the run under way; the hot path appends here itself
+        self.has_surrogates = False  # from the first text on that may hold half a character
+        self._signature: str | None = None
+        self._split: dict[Run, str] = {}
+        self._pieces: list[Piece] = []
+
+    def say(self, run: Run, text: str) -> None:
+        """Add a text to a run."""
+        if run is not self.run:
+            self._close()
+            self.run = run
+        self.texts.append(text)
+
+    def sign(self, signature: str) -> None:
+        """Give the reasoning its signature."""
+        self.say(Reasoning, "")
+        self._signature = signature
+
+    def add(self, piece: Piece) -> None:
+        """Add a whole piece, after what came before it."""
+        self._close()
+        self._pieces.append(piece)
+
+    def take(self) -> list[Piece]:
+        """Return the pieces since the last call."""
+        self._close()
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def end(self) -> list[Piece]:
+        """Return the last pieces: half a character whose other half never came is replaced."""
+        for run, half in list(self._split.items()):
+            self.say(run, "")
+            self._split[run] = ""
+            self.texts.append(mend_surrogates(half))
+        return self.take()
+
+    def _close(self) -> None:
+        texts = self.texts
+        if not texts:
+            return
+        text = texts[0] if len(texts) == 1 else "".join(texts)
+        texts.clear()
+        run = self.run
+        if self.has_surrogates:
+            text = self._mended(run, text)
+        signature, self._signature = self._signature, None
+        if run is Text:
+            if text:
+                self._pieces.append(Text(text))
+        elif run is Reasoning:
+            if text or signature:
+                self._pieces.append(Reasoning(text, None, signature))
+        elif isinstance(run, OpenCall):
+            run.arguments.append(text)
+            self._pieces.append(ToolCallPiece(run.id, run.name, text))
+
+    def _mended(self, run: Run, text: str) -> str:
+        text = self._split.pop(run, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._split[run] = text[-1]
+            text = text[:-1]
+        return mend_surrogates(text)
+
+
+class ThinkTag:
+    """Tells apart thoughts and answer of a model that writes `<think>…</think>` before its answer."""
+
+    __slots__ = ("_held", "_state")
+
+    OPEN, CLOSE = "<think>", "</think>"
+
+    def __init__(self) -> None:
+        self._state = "start"
+        self._held: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Return whether all that follows is answer."""
+        return self._state == "answer"
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Return the (thoughts, answer) in the next text; what may be part of a tag is kept for later."""
+        text = self._held + text
+        self._held = ""
+        thoughts = ""
+        if self._state == "start":
+            stripped = text.lstrip()
+            if self.OPEN.startswith(stripped):  # also when nothing is left
+                self._state = "thoughts" if stripped == self.OPEN else "start"
+                self._held = "" if stripped == self.OPEN else text
+                return "", ""
+            if not stripped.startswith(self.OPEN):
+                self._state = "answer"
+                return "", text
+            self._state = "thoughts"
+            text = stripped.removeprefix(self.OPEN)
+        if self._state == "thoughts":
+            thoughts, closed, text = text.partition(self.CLOSE)
+            if not closed:
+                kept = self._tail(thoughts)
+                self._held = thoughts[len(thoughts) - kept :]
+                return thoughts[: len(thoughts) - kept], ""
+            self._state = "gap"
+        if self._state == "gap":  # the blank lines between thoughts and answer belong to neither
+            text = text.lstrip()
+            if text:
+                self._state = "answer"
+        return thoughts, text
+
+    def end(self) -> tuple[str, str]:
+        """Return what was kept, now that nothing follows."""
+        held, self._held = self._held, ""
+        return (held, "") if self._state == "thoughts" else ("", held)
+
+    def _tail(self, text: str) -> int:
+        """Return how many characters at the end may be the beginning of the closing tag."""
+        longest = min(len(self.CLOSE) - 1, len(text))
+        return next((n for n in range(longest, 0, -1) if text.endswith(self.CLOSE[:n])), 0)

@@ -1,0 +1,42 @@
+"""Takes secrets out of text that a provider said before anybody else reads it."""
+
+import re
+from collections.abc import Iterable
+
+REMOVED = "[removed]"
+DETAIL_LIMIT = 500
+_SHORTEST_SECRET = 6
+
+
+def _shape(pattern: str, replacement: str = REMOVED) -> tuple[re.Pattern[str], str]:
+    return re.compile(pattern), replacement
+
+
+_SHAPES = (
+    _shape(r"(?i)\b(bearer|basic)\s+[\w.~+/=*-]{6,}", rf"\1 {REMOVED}"),
+    _shape(r"(?i)\b((?:x-)?api[-_]key[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+", rf"\1{REMOVED}"),
+    _shape(
+        r"(?i)([?&](?:api[-_]?key|key|token|access_token|sig|signature|secret)=)[^&\s\"'<>]+", rf"\1{REMOVED}"
+    ),
+    _shape(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^/\s@\"'<>]+@", rf"\1{REMOVED}@"),
+    # Keys of well-known makers, also as those quote them back: sk-ab**********yz.
+    _shape(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|pplx|nvapi)[-_][\w*.-]{6,}"),
+    _shape(r"\bAIza[\w-]{16,}"),
+)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text without these secrets and without whatever looks like one."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, REMOVED)
+    for shape, replacement in _SHAPES:
+        text = shape.sub(replacement, text)
+    return text
+
+
+def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> str:
+    """Return the text without secrets, on one line, cut to `limit` characters."""
+    # Redacted before it is cut, else half a key would stay; the rest of a huge text is not looked at.
+    shown = " ".join(redact(text[: 16 * limit], secrets).split())
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,0 +1,157 @@
+"""Core records as the JSON of a row's body, and back. Fields that an older row lacks take their defaults."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from parley_daemon.core.chats import Chat, Message, ModelSettings, QueuedMessage, Turn, Usage
+from parley_daemon.core.parts import (
+    File,
+    Part,
+    Piece,
+    Reasoning,
+    Source,
+    Text,
+    ToolCall,
+    ToolCallPiece,
+    ToolResult,
+)
+
+_TAGS: dict[type[Any], str] = {
+    Text: "text",
+    Reasoning: "reasoning",
+    ToolCall: "call",
+    ToolCallPiece: "call-piece",
+    ToolResult: "result",
+    Source: "source",
+    File: "file",
+}
+_TYPES = {tag: kind for kind, tag in _TAGS.items()}
+
+encode = msgspec.json.encode
+_decode = msgspec.json.Decoder().decode
+decode_chat = msgspec.json.Decoder(Chat).decode
+decode_turn = msgspec.json.Decoder(Turn).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _MessageBody:
+    """What of a message has no column of its own."""
+
+    content: list[Any]
+    created_at: str
+    model: str | None = None
+    usage: Usage | None = None
+    complete: bool = True
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _QueuedBody:
+    """What of a queued message has no column of its own."""
+
+    turn_id: str
+    content: list[Any]
+    created_at: str
+    model: str | None = None
+    settings: ModelSettings = ModelSettings()  # noqa: RUF009 - frozen
+    origin: str | None = None
+
+
+_decode_message = msgspec.json.Decoder(_MessageBody).decode
+_decode_queued = msgspec.json.Decoder(_QueuedBody).decode
+
+
+def _tagged(piece: Piece) -> dict[str, Any]:
+    return {"t": _TAGS[type(piece)], **asdict(piece)}
+
+
+def _piece(value: dict[str, Any]) -> Any:
+    fields = dict(value)
+    return _TYPES[fields.pop("t")](**fields)
+
+
+def encode_piece(piece: Piece) -> bytes:
+    """Return a piece as JSON."""
+    return encode(_tagged(piece))
+
+
+def decode_piece(body: bytes) -> Piece:
+    """Read a piece."""
+    return _piece(_decode(body))
+
+
+def _parts(values: list[Any]) -> tuple[Part, ...]:
+    return tuple([_piece(value) for value in values])
+
+
+def encode_message(message: Message) -> bytes:
+    """Return a message's body as JSON."""
+    return encode(
+        _MessageBody(
+            [_tagged(part) for part in message.content],
+            message.created_at,
+            message.model,
+            message.usage,
+            message.complete,
+            message.origin,
+        )
+    )
+
+
+MESSAGE_COLUMNS = "chat_id, id, parent_id, turn_id, role, client_message_id, body"
+
+
+def read_message(row: tuple[Any, ...]) -> Message:
+    """Read a message from its MESSAGE_COLUMNS."""
+    chat_id, id, parent_id, turn_id, role, client_message_id, raw = row
+    body = _decode_message(raw)
+    return Message(
+        id=id,
+        chat_id=chat_id,
+        parent_id=parent_id,
+        turn_id=turn_id,
+        role=role,
+        content=_parts(body.content),
+        created_at=body.created_at,
+        model=body.model,
+        usage=body.usage,
+        complete=body.complete,
+        client_message_id=client_message_id,
+        origin=body.origin,
+    )
+
+
+def encode_queued(queued: QueuedMessage) -> bytes:
+    """Return a queued message's body as JSON."""
+    return encode(
+        _QueuedBody(
+            queued.turn_id,
+            [_tagged(part) for part in queued.content],
+            queued.created_at,
+            queued.model,
+            queued.settings,
+            queued.origin,
+        )
+    )
+
+
+QUEUED_COLUMNS = "id, chat_id, client_message_id, body"
+
+
+def read_queued(row: tuple[Any, ...]) -> QueuedMessage:
+    """Read a queued message from its QUEUED_COLUMNS."""
+    id, chat_id, client_message_id, raw = row
+    body = _decode_queued(raw)
+    return QueuedMessage(
+        id=id,
+        chat_id=chat_id,
+        turn_id=body.turn_id,
+        content=_parts(body.content),
+        created_at=body.created_at,
+        model=body.model,
+        settings=body.settings,
+        client_message_id=client_message_id,
+        origin=body.origin,
+    )

@@ -1,0 +1,195 @@
+"""What is read of the tables: one function a question, each run on the reading thread. Knows no thread."""
+
+import base64
+import binascii
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from parley_daemon.adapters import sqlite_codec as codec
+from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
+from parley_daemon.ports.store import (
+    ChatPage,
+    ChatQuery,
+    InvalidCursorError,
+    LostTurn,
+    MessagePage,
+    StoredChat,
+)
+
+# SQLite's largest integer: "no limit", "no upper bound".
+_MOST = 2**63 - 1
+
+_ORDERS = {
+    "updated": ("updated_at", "DESC", "<"),
+    "created": ("created_at", "DESC", "<"),
+    "title": ("title_key", "ASC", ">"),
+}
+
+
+def title_key(title: str | None) -> str:
+    """Return what chats are sorted by: case folded, those without a title last."""
+    return "1" if title is None else f"0{title.casefold()}"
+
+
+def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
+    """Return a chat with its queue."""
+    row = connection.execute("SELECT body FROM chats WHERE id = ?", (chat_id,)).fetchone()
+    if row is None:
+        return None
+    queue = connection.execute(
+        f"SELECT {codec.QUEUED_COLUMNS} FROM queued WHERE chat_id = ? ORDER BY position", (chat_id,)
+    )
+    return StoredChat(codec.decode_chat(row[0]), tuple(map(codec.read_queued, queue)))
+
+
+def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:
+    """Return one page of chats: it begins behind the cursor's row, wherever that row is now."""
+    column, direction, behind = _ORDERS[query.order]
+    where, values = _filters(query)
+    (total,) = connection.execute(f"SELECT count(*) FROM chats WHERE {where}", values).fetchone()
+    if query.cursor is not None:
+        where = f"{where} AND ({column}, id) {behind} (?, ?)"
+        values += _read_cursor(query.cursor, query.order)
+    rows = connection.execute(
+        f"SELECT body, {column}, id FROM chats WHERE {where} "
+        f"ORDER BY {column} {direction}, id {direction} LIMIT ?",
+        (*values, query.limit + 1),
+    ).fetchall()
+    page: list[Chat] = [codec.decode_chat(body) for body, _, _ in rows[: query.limit]]
+    cursor = None
+    if len(rows) > query.limit:
+        cursor = _cursor(query.order, *rows[query.limit - 1][1:])
+    return ChatPage(tuple(page), cursor, total)
+
+
+def _filters(query: ChatQuery) -> tuple[str, list[Any]]:
+    where, values = ["owner = ?"], list[Any]([query.owner])
+    for column, wanted in (
+        ("archived", query.archived),
+        ("kind", query.kind),
+        ("parent_chat_id", query.parent_chat_id),
+    ):
+        if wanted is not None:
+            where.append(f"{column} = ?")
+            values.append(wanted)
+    if query.query:
+        where.append("instr(substr(title_key, 2), ?) > 0")
+        values.append(query.query.casefold())
+    if query.cwd is not None:
+        where.append("EXISTS (SELECT 1 FROM json_each(body, '$.context.repositories') WHERE value = ?)")
+        values.append(query.cwd)
+    return " AND ".join(where), values
+
+
+def _cursor(order: str, key: str, chat_id: str) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode([order, key, chat_id])).decode()
+
+
+def _read_cursor(cursor: str, order: str) -> list[str]:
+    try:
+        read = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=tuple[str, str, str])
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise InvalidCursorError(cursor) from None
+    if read[0] != order:
+        raise InvalidCursorError(cursor)
+    return [read[1], read[2]]
+
+
+def chat_ids(connection: sqlite3.Connection, owner: str) -> tuple[str, ...]:
+    """Return the ids of an owner's chats, oldest first."""
+    rows = connection.execute("SELECT id FROM chats WHERE owner = ? ORDER BY created_at, id", (owner,))
+    return tuple([id for (id,) in rows])
+
+
+def count_chats(connection: sqlite3.Connection) -> int:
+    """Return how many chats there are."""
+    (count,) = connection.execute("SELECT count(*) FROM chats").fetchone()
+    return count
+
+
+def path(
+    connection: sqlite3.Connection,
+    chat_id: str,
+    leaf_id: int | None,
+    after: int | None,
+    before: int | None,
+    limit: int | None,
+) -> MessagePage:
+    """Walk from the leaf to the root, no further than the page needs: parents have smaller ids."""
+    wanted = -1 if limit is None or after is not None else limit + 1
+    rows = connection.execute(
+        f"""
+        WITH RECURSIVE branch (message_id, next_id) AS (
+            SELECT id, parent_id FROM messages WHERE chat_id = ?1 AND id = ?2 AND id > ?3
+            UNION ALL
+            SELECT id, parent_id FROM branch JOIN messages ON chat_id = ?1 AND id = next_id AND id > ?3
+        )
+        SELECT {codec.MESSAGE_COLUMNS} FROM branch JOIN messages ON chat_id = ?1 AND id = message_id
+        WHERE message_id < ?4 LIMIT ?5
+        """,
+        (chat_id, leaf_id, -1 if after is None else after, _MOST if before is None else before, wanted),
+    ).fetchall()
+    if limit is None:
+        chosen, more = rows[::-1], False
+    elif after is not None:
+        chosen, more = rows[::-1][:limit], len(rows) > limit
+    else:
+        chosen, more = rows[:limit][::-1], len(rows) > limit
+    return MessagePage(tuple(map(codec.read_message, chosen)), more)
+
+
+def message(connection: sqlite3.Connection, chat_id: str, message_id: int) -> Message | None:
+    """Return one message."""
+    row = connection.execute(
+        f"SELECT {codec.MESSAGE_COLUMNS} FROM messages WHERE chat_id = ? AND id = ?", (chat_id, message_id)
+    ).fetchone()
+    return None if row is None else codec.read_message(row)
+
+
+def client_message(
+    connection: sqlite3.Connection, chat_id: str, client_message_id: str
+) -> Message | QueuedMessage | None:
+    """Return the message that has this client's id, durable or queued."""
+    wanted = chat_id, client_message_id
+    row = connection.execute(
+        f"SELECT {codec.MESSAGE_COLUMNS} FROM messages WHERE chat_id = ? AND client_message_id = ?", wanted
+    ).fetchone()
+    if row is not None:
+        return codec.read_message(row)
+    row = connection.execute(
+        f"SELECT {codec.QUEUED_COLUMNS} FROM queued WHERE chat_id = ? AND client_message_id = ?", wanted
+    ).fetchone()
+    return None if row is None else codec.read_queued(row)
+
+
+def turn(connection: sqlite3.Connection, chat_id: str, turn_id: str) -> Turn | None:
+    """Return one turn."""
+    row = connection.execute(
+        "SELECT body FROM turns WHERE id = ? AND chat_id = ?", (turn_id, chat_id)
+    ).fetchone()
+    return None if row is None else codec.decode_turn(row[0])
+
+
+def turn_messages(connection: sqlite3.Connection, chat_id: str, turn_id: str) -> tuple[Message, ...]:
+    """Return a turn's messages, oldest first."""
+    rows = connection.execute(
+        f"SELECT {codec.MESSAGE_COLUMNS} FROM messages WHERE turn_id = ? AND chat_id = ? ORDER BY id",
+        (turn_id, chat_id),
+    )
+    return tuple(map(codec.read_message, rows))
+
+
+def lost_turns(connection: sqlite3.Connection) -> tuple[LostTurn, ...]:
+    """Return the turns that were under way, each with its journal."""
+    lost: list[LostTurn] = []
+    for (body,) in connection.execute("SELECT body FROM turns WHERE ended = 0 ORDER BY id").fetchall():
+        turn: Turn = codec.decode_turn(body)
+        rows = connection.execute(
+            "SELECT message_id, piece FROM journal WHERE turn_id = ? ORDER BY position", (turn.id,)
+        ).fetchall()
+        message_id = rows[-1][0] if rows else None
+        pieces = tuple([codec.decode_piece(piece) for id, piece in rows if id == message_id])
+        lost.append(LostTurn(turn, message_id, pieces))
+    return tuple(lost)

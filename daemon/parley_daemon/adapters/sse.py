@@ -1,0 +1,160 @@
+"""Server-sent events, by the WHATWG specification, from bytes to bytes.
+
+Sans-io: network reads go in, the payloads of complete events come out. Works on bytes throughout, so that
+a character split between two reads cannot be corrupted. Knows nothing of what the payloads mean.
+"""
+
+from dataclasses import dataclass, field
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+_END = b"\n\n"
+
+
+class EventTooLargeError(ValueError):
+    """One event outgrew the limit. The parser must not be fed again."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"an event of the stream is larger than {limit:,} bytes")
+        self.limit = limit
+
+
+@dataclass(slots=True)
+class Received:
+    """What one read completed: payloads in order, the names of those that have one, comments counted."""
+
+    data: list[bytes]
+    names: dict[int, str] = field(default_factory=dict[int, str])
+    comments: int = 0
+
+
+class SseParser:
+    """An incremental parser of one event stream. Linear in what it is fed, bounded by one event.
+
+    Reads usually hold many events of the one form `data: …`, blank line. Those are cut by a single split;
+    all else goes line by line through the same rules.
+    """
+
+    __slots__ = ("_bom", "_data", "_data_size", "_max", "_name", "_partial", "_partial_size", "_skip_lf")
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max = max_event_bytes
+        self._bom: bytes | None = b""  # the start of the stream as long as it may be a byte order mark
+        self._skip_lf = False  # the last read ended in CR: an LF now is the same line end
+        self._partial: list[bytes] = []  # the line under way
+        self._partial_size = 0
+        self._data: list[bytes] = []  # the data lines of the event under way
+        self._data_size = 0
+        self._name = ""
+
+    def feed(self, chunk: bytes) -> Received:
+        """Take one read and return what it completed.
+
+        Raises:
+            EventTooLargeError: an event is larger than the limit.
+        """
+        received = Received([])
+        if self._bom is not None:
+            chunk = self._without_bom(chunk)
+        start = 0
+        if self._partial or self._data or self._name or self._skip_lf:
+            start = chunk.find(_END) + len(_END)
+            if start < len(_END):
+                self._lines(chunk, received)
+                return received
+            self._lines(chunk[:start], received)
+        end = chunk.rfind(_END) + len(_END)
+        if end > start:
+            events = chunk[start:end]
+            whole = _uniform(events) if len(events) <= self._max else None
+            if whole is None:
+                self._lines(events, received)
+            else:
+                received.data += whole
+            start = end
+        if start < len(chunk):
+            self._lines(chunk[start:], received)
+        return received
+
+    def close(self) -> Received:
+        """The stream has ended: return the last event, when its blank line or its line end is missing."""
+        received = Received([])
+        if self._partial:
+            self._line(self._completed(b""), received)
+        self._line(b"", received)
+        return received
+
+    def _without_bom(self, chunk: bytes) -> bytes:
+        head = (self._bom or b"") + chunk
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._bom = head
+            return b""
+        self._bom = None
+        return head.removeprefix(_BOM)
+
+    def _lines(self, chunk: bytes, received: Received) -> None:
+        if self._skip_lf and chunk:
+            self._skip_lf = False
+            chunk = chunk.removeprefix(b"\n")
+        if not chunk:
+            return
+        lines = chunk.splitlines()  # of bytes: at LF, CR and CRLF only
+        if chunk[-1] in b"\r\n":
+            self._skip_lf = chunk[-1] == 0x0D
+            rest = b""
+        else:
+            rest = lines.pop()
+        if self._partial and lines:
+            lines[0] = self._completed(lines[0])
+        for line in lines:
+            self._line(line, received)
+        if rest:
+            self._partial.append(rest)
+            self._partial_size += len(rest)
+            self._check_size()
+
+    def _completed(self, rest: bytes) -> bytes:
+        line = b"".join([*self._partial, rest])
+        self._partial.clear()
+        self._partial_size = 0
+        return line
+
+    def _line(self, line: bytes, received: Received) -> None:
+        if not line:
+            if self._data:
+                if self._name:
+                    received.names[len(received.data)] = self._name
+                received.data.append(b"\n".join(self._data))
+                self._data.clear()
+            self._name = ""
+            self._data_size = 0
+            return
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            value = value.removeprefix(b" ")
+            self._data.append(value)
+            self._data_size += len(value) + 1
+            self._check_size()
+        elif name == b"event":
+            self._name = value.removeprefix(b" ").decode("utf-8", "replace")
+        elif not name:
+            received.comments += 1
+
+    def _check_size(self) -> None:
+        if self._data_size + self._partial_size > self._max:
+            raise EventTooLargeError(self._max)
+
+
+def _uniform(events: bytes) -> list[bytes] | None:
+    """Cut whole events that are one data line each, or return None when there is anything else."""
+    if events.startswith(b"data: "):
+        field_, between = b"data: ", b"\n\ndata: "
+    elif events.startswith(b"data:") and b"\n\ndata: " not in events:
+        field_, between = b"data:", b"\n\ndata:"
+    else:
+        return None
+    payloads = events[len(field_) : -len(_END)].split(between)
+    # Each line end belongs to a blank line that was split at: no second data line, no comment, no name.
+    if events.count(b"\n") != 2 * len(payloads) or b"\r" in events:
+        return None
+    return payloads

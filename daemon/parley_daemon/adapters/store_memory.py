@@ -1,0 +1,242 @@
+"""Chats in memory, with the store port's whole meaning: for trying out, and for tests that need no disk.
+
+Several stores may share one MemoryState, one after the other, as processes share a file.
+"""
+
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
+from parley_daemon.ports.store import (
+    AddMessage,
+    ChatPage,
+    ChatQuery,
+    DeleteChat,
+    DropJournal,
+    DropQueued,
+    InvalidCursorError,
+    JournalEntry,
+    LostTurn,
+    MessagePage,
+    PutChat,
+    PutQueued,
+    PutTurn,
+    StoredChat,
+    StoreStatus,
+    StoreUnavailableError,
+    Write,
+)
+
+
+@dataclass(slots=True)
+class MemoryState:
+    """What outlives a MemoryStore."""
+
+    chats: dict[str, Chat] = field(default_factory=dict[str, Chat])
+    messages: dict[tuple[str, int], Message] = field(default_factory=dict[tuple[str, int], Message])
+    turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
+    queued: dict[str, QueuedMessage] = field(default_factory=dict[str, QueuedMessage])
+    journal: list[JournalEntry] = field(default_factory=list[JournalEntry])
+
+    def replaced_by(self, other: "MemoryState") -> None:
+        """Become the same as the other."""
+        self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
+        self.queued, self.journal = other.queued, other.journal
+
+    def draft(self) -> "MemoryState":
+        """Return a state that may be changed without this one noticing."""
+        return MemoryState(
+            copy(self.chats), copy(self.messages), copy(self.turns), copy(self.queued), copy(self.journal)
+        )
+
+    def apply(self, write: Write) -> None:
+        """Make one change, under the rules that a database would keep."""
+        match write:
+            case PutChat(chat):
+                self.chats[chat.id] = chat
+            case DeleteChat(chat_id):
+                self._delete(chat_id)
+            case AddMessage(message):
+                self._require(message.chat_id)
+                key = message.chat_id, message.id
+                if key in self.messages or self._client_id_taken(message):
+                    raise StoreUnavailableError("The store has a message with this id already.")
+                self.messages[key] = message
+                self._forget(*key)
+            case PutTurn(turn):
+                self._require(turn.chat_id)
+                self.turns[turn.id] = turn
+            case PutQueued(queued):
+                self._require(queued.chat_id)
+                self.queued[queued.id] = queued
+            case DropQueued(queued_id):
+                self.queued.pop(queued_id, None)
+            case DropJournal(chat_id, message_id):
+                self._forget(chat_id, message_id)
+            case _:
+                assert_never(write)
+
+    def _require(self, chat_id: str) -> None:
+        if chat_id not in self.chats:
+            raise StoreUnavailableError(f"The store has no chat {chat_id}.")
+
+    def _client_id_taken(self, message: Message) -> bool:
+        wanted = message.client_message_id
+        return wanted is not None and any(
+            one.client_message_id == wanted
+            for one in self.messages.values()
+            if one.chat_id == message.chat_id
+        )
+
+    def _delete(self, chat_id: str) -> None:
+        self.chats.pop(chat_id, None)
+        self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
+        self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}
+        self.queued = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
+        self.journal = [one for one in self.journal if one.chat_id != chat_id]
+
+    def _forget(self, chat_id: str, message_id: int) -> None:
+        self.journal = [one for one in self.journal if (one.chat_id, one.message_id) != (chat_id, message_id)]
+
+
+class MemoryStore:
+    """The store port over dictionaries."""
+
+    def __init__(self, state: MemoryState | None = None) -> None:
+        self._state = state or MemoryState()
+
+    @property
+    def status(self) -> StoreStatus:
+        """What the store is."""
+        return StoreStatus("memory")
+
+    async def open(self) -> tuple[LostTurn, ...]:
+        """Return the turns that the store before this one left under way."""
+        lost: list[LostTurn] = []
+        for turn in self._state.turns.values():
+            if turn.outcome is None:
+                entries = [one for one in self._state.journal if one.turn_id == turn.id]
+                message_id = entries[-1].message_id if entries else None
+                pieces = tuple([one.piece for one in entries if one.message_id == message_id])
+                lost.append(LostTurn(turn, message_id, pieces))
+        return tuple(lost)
+
+    async def commit(self, *writes: Write) -> None:
+        """Make all of these changes, or none."""
+        draft = self._state.draft()
+        for write in writes:
+            draft.apply(write)
+        self._state.replaced_by(draft)
+
+    def journal(self, entry: JournalEntry) -> None:
+        """Take a piece for the journal."""
+        if entry.chat_id in self._state.chats:
+            self._state.journal.append(entry)
+
+    async def chat(self, chat_id: str) -> StoredChat | None:
+        """Return the chat and its queue."""
+        chat = self._state.chats.get(chat_id)
+        if chat is None:
+            return None
+        return StoredChat(chat, tuple([one for one in self._state.queued.values() if one.chat_id == chat_id]))
+
+    async def chats(self, query: ChatQuery) -> ChatPage:
+        """Return one page of chats. The cursor is the sort key of the last one."""
+        found = [chat for chat in self._state.chats.values() if _matches(chat, query)]
+        found.sort(key=lambda chat: _sort_key(chat, query.order), reverse=query.order != "title")
+        rest = list(_behind(found, query))
+        page = rest[: query.limit]
+        cursor = "\x1f".join(_sort_key(page[-1], query.order)) if len(rest) > query.limit else None
+        return ChatPage(tuple(page), cursor, len(found))
+
+    async def chat_ids(self, owner: str) -> tuple[str, ...]:
+        """Return the ids of all chats of this owner."""
+        return tuple([chat.id for chat in self._state.chats.values() if chat.owner == owner])
+
+    async def count_chats(self) -> int:
+        """Return how many chats are stored."""
+        return len(self._state.chats)
+
+    async def path(
+        self,
+        chat_id: str,
+        leaf_id: int | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> MessagePage:
+        """Return messages of the branch that ends at `leaf_id`, oldest first."""
+        branch: list[Message] = []
+        at = leaf_id
+        while at is not None and (message := self._state.messages.get((chat_id, at))) is not None:
+            branch.append(message)
+            at = message.parent_id
+        wanted = [
+            one
+            for one in reversed(branch)
+            if (after is None or one.id > after) and (before is None or one.id < before)
+        ]
+        if limit is None or len(wanted) <= limit:
+            return MessagePage(tuple(wanted), False)
+        return MessagePage(
+            tuple(wanted[:limit] if after is not None else wanted[len(wanted) - limit :]), True
+        )
+
+    async def message(self, chat_id: str, message_id: int) -> Message | None:
+        """Return one message."""
+        return self._state.messages.get((chat_id, message_id))
+
+    async def find_client_message(
+        self, chat_id: str, client_message_id: str
+    ) -> Message | QueuedMessage | None:
+        """Return what became of the message that a client sent under its own id."""
+        for one in (*self._state.messages.values(), *self._state.queued.values()):
+            if one.chat_id == chat_id and one.client_message_id == client_message_id:
+                return one
+        return None
+
+    async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
+        """Return one turn."""
+        turn = self._state.turns.get(turn_id)
+        return turn if turn is not None and turn.chat_id == chat_id else None
+
+    async def turn_messages(self, chat_id: str, turn_id: str) -> tuple[Message, ...]:
+        """Return the messages of one turn, oldest first."""
+        found = [
+            one for one in self._state.messages.values() if (one.chat_id, one.turn_id) == (chat_id, turn_id)
+        ]
+        return tuple(sorted(found, key=lambda message: message.id))
+
+    async def aclose(self) -> None:
+        """Nothing is buffered."""
+
+
+def _matches(chat: Chat, query: ChatQuery) -> bool:
+    return (
+        chat.owner == query.owner
+        and query.archived in (None, chat.archived)
+        and query.kind in (None, chat.kind)
+        and query.parent_chat_id in (None, chat.parent_chat_id)
+        and (query.cwd is None or query.cwd in chat.context.repositories)
+        and (not query.query or query.query.casefold() in (chat.title or "").casefold())
+    )
+
+
+def _sort_key(chat: Chat, order: str) -> tuple[str, str, str]:
+    if order == "title":
+        return order, "1" if chat.title is None else f"0{chat.title.casefold()}", chat.id
+    return order, chat.updated_at if order == "updated" else chat.created_at, chat.id
+
+
+def _behind(found: list[Chat], query: ChatQuery) -> Iterable[Chat]:
+    if query.cursor is None:
+        return found
+    cursor = tuple(query.cursor.split("\x1f"))
+    if len(cursor) != 3 or cursor[0] != query.order:
+        raise InvalidCursorError(query.cursor)
+    if query.order == "title":
+        return [chat for chat in found if _sort_key(chat, query.order) > cursor]
+    return [chat for chat in found if _sort_key(chat, query.order) < cursor]

@@ -1,0 +1,259 @@
+"""Chats in one SQLite file: a thread that writes in groups, a thread that reads, a journal written behind."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
+
+from parley_daemon.adapters import sqlite_codec as codec
+from parley_daemon.adapters import sqlite_queries as queries
+from parley_daemon.adapters.sqlite_journal import JournalBuffer
+from parley_daemon.adapters.sqlite_schema import MIGRATIONS, migrate
+from parley_daemon.adapters.sqlite_threads import ReaderThread, WriterThread, connect, unavailable
+from parley_daemon.core.chats import Message, QueuedMessage, Turn
+from parley_daemon.ports.store import (
+    AddMessage,
+    ChatPage,
+    ChatQuery,
+    DeleteChat,
+    DropJournal,
+    DropQueued,
+    JournalEntry,
+    LostTurn,
+    MessagePage,
+    PutChat,
+    PutQueued,
+    PutTurn,
+    StoredChat,
+    StoreStatus,
+    StoreUnavailableError,
+    Write,
+)
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """The store port over SQLite (WAL). `path` is the database file; its folder is made when missing."""
+
+    def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
+        self._path = path
+        self._migrations = migrations
+        self._writer: WriterThread | None = None
+        self._reader: ReaderThread | None = None
+        self._journal = JournalBuffer(self._write_journal)
+
+    @property
+    def status(self) -> StoreStatus:
+        """What and where the store is."""
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            size = None
+        return StoreStatus("sqlite", str(self._path), size)
+
+    async def open(self) -> tuple[LostTurn, ...]:
+        """Open or create the file and bring it up to date."""
+        loop = asyncio.get_running_loop()
+        writing, reading, lost = await loop.run_in_executor(None, self._connect)
+        self._writer = WriterThread(self._path, writing, "store writer")
+        self._reader = ReaderThread(self._path, reading, "store reader")
+        return lost
+
+    def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection, tuple[LostTurn, ...]]:
+        opened: list[sqlite3.Connection] = []
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # SQLite gives its other files the mode of this one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            opened.append(writing := connect(self._path))
+            writing.execute("PRAGMA foreign_keys = ON")
+            migrate(writing, self._path, self._migrations)
+            writing.execute("PRAGMA journal_mode = WAL")
+            lost = queries.lost_turns(writing)
+            opened.append(reading := connect(self._path))
+            reading.execute("PRAGMA query_only = ON")
+            return writing, reading, lost
+        except (sqlite3.Error, OSError, StoreUnavailableError) as error:
+            for connection in opened:
+                connection.close()
+            raise unavailable(self._path, error) from error
+
+    async def aclose(self) -> None:
+        """Write what is buffered and close."""
+        while (under_way := self._journal.flush()) is not None:
+            try:
+                await under_way
+            except StoreUnavailableError:
+                break
+        writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
+        for thread in (reader, writer):  # the writer last: it tidies the log away
+            if thread is not None:
+                await thread.close()
+
+    # ------------------------------------------------------------------------- writing
+
+    async def commit(self, *writes: Write) -> None:
+        """Make all of these durable in one transaction."""
+        if self._writer is None:
+            raise self._closed()
+        for write in writes:
+            match write:
+                case AddMessage(message):
+                    self._journal.finished((message.chat_id, message.id))
+                case DropJournal(chat_id, message_id):
+                    self._journal.finished((chat_id, message_id))
+                case _:
+                    pass
+        await self._writer.submit((partial(_write_all, writes=writes), True))
+
+    def journal(self, entry: JournalEntry) -> None:
+        """Take a piece for the journal."""
+        self._journal.add(entry)
+
+    def _write_journal(self, entries: Sequence[JournalEntry]) -> "asyncio.Future[None]":
+        if self._writer is None:
+            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            failed.set_exception(self._closed())
+            return failed
+        return self._writer.submit((partial(_write_entries, entries=entries), False))
+
+    def _closed(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"The store {self._path} is not open.")
+
+    # ------------------------------------------------------------------------- reading
+
+    async def _ask(self, question: Callable[..., T], *values: Any) -> T:
+        if self._reader is None:
+            raise self._closed()
+
+        def ask(connection: sqlite3.Connection) -> T:
+            return question(connection, *values)
+
+        return await self._reader.submit(ask)
+
+    async def chat(self, chat_id: str) -> StoredChat | None:
+        """Return the chat and its queue."""
+        return await self._ask(queries.chat, chat_id)
+
+    async def chats(self, query: ChatQuery) -> ChatPage:
+        """Return one page of chats."""
+        return await self._ask(queries.chats, query)
+
+    async def chat_ids(self, owner: str) -> tuple[str, ...]:
+        """Return the ids of all chats of this owner."""
+        return await self._ask(queries.chat_ids, owner)
+
+    async def count_chats(self) -> int:
+        """Return how many chats are stored."""
+        return await self._ask(queries.count_chats)
+
+    async def path(
+        self,
+        chat_id: str,
+        leaf_id: int | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> MessagePage:
+        """Return messages of the branch that ends at `leaf_id`, oldest first."""
+        return await self._ask(queries.path, chat_id, leaf_id, after, before, limit)
+
+    async def message(self, chat_id: str, message_id: int) -> Message | None:
+        """Return one message."""
+        return await self._ask(queries.message, chat_id, message_id)
+
+    async def find_client_message(
+        self, chat_id: str, client_message_id: str
+    ) -> Message | QueuedMessage | None:
+        """Return what became of the message that a client sent under its own id."""
+        return await self._ask(queries.client_message, chat_id, client_message_id)
+
+    async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
+        """Return one turn."""
+        return await self._ask(queries.turn, chat_id, turn_id)
+
+    async def turn_messages(self, chat_id: str, turn_id: str) -> tuple[Message, ...]:
+        """Return the messages of one turn, oldest first."""
+        return await self._ask(queries.turn_messages, chat_id, turn_id)
+
+
+def _write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+    for write in writes:
+        _write(connection, write)
+
+
+def _write(connection: sqlite3.Connection, write: Write) -> None:
+    execute = connection.execute
+    match write:
+        case PutChat(chat):
+            execute(
+                "INSERT INTO chats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "owner = excluded.owner, kind = excluded.kind, title_key = excluded.title_key, "
+                "archived = excluded.archived, parent_chat_id = excluded.parent_chat_id, "
+                "created_at = excluded.created_at, updated_at = excluded.updated_at, body = excluded.body",
+                (
+                    chat.id,
+                    chat.owner,
+                    chat.kind,
+                    queries.title_key(chat.title),
+                    chat.archived,
+                    chat.parent_chat_id,
+                    chat.created_at,
+                    chat.updated_at,
+                    codec.encode(chat),
+                ),
+            )
+        case DeleteChat(chat_id):
+            execute("DELETE FROM chats WHERE id = ?", (chat_id,))
+        case AddMessage(message):
+            execute(
+                f"INSERT INTO messages ({codec.MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    message.chat_id,
+                    message.id,
+                    message.parent_id,
+                    message.turn_id,
+                    message.role,
+                    message.client_message_id,
+                    codec.encode_message(message),
+                ),
+            )
+            _drop_journal(connection, message.chat_id, message.id)
+        case PutTurn(turn):
+            execute(
+                "INSERT INTO turns VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, body = excluded.body",
+                (turn.id, turn.chat_id, turn.outcome is not None, codec.encode(turn)),
+            )
+        case PutQueued(queued):
+            execute(
+                f"INSERT INTO queued ({codec.QUEUED_COLUMNS}) VALUES (?, ?, ?, ?)",
+                (queued.id, queued.chat_id, queued.client_message_id, codec.encode_queued(queued)),
+            )
+        case DropQueued(queued_id):
+            execute("DELETE FROM queued WHERE id = ?", (queued_id,))
+        case DropJournal(chat_id, message_id):
+            _drop_journal(connection, chat_id, message_id)
+        case _:
+            assert_never(write)
+
+
+def _drop_journal(connection: sqlite3.Connection, chat_id: str, message_id: int) -> None:
+    connection.execute("DELETE FROM journal WHERE chat_id = ? AND message_id = ?", (chat_id, message_id))
+
+
+def _write_entries(connection: sqlite3.Connection, entries: Sequence[JournalEntry]) -> None:
+    """Write rows of the journal; those of a chat that was deleted meanwhile have nowhere to go."""
+    connection.executemany(
+        "INSERT INTO journal (chat_id, turn_id, message_id, part, piece) "
+        "SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM chats WHERE id = ?1)",
+        [
+            (one.chat_id, one.turn_id, one.message_id, one.index, codec.encode_piece(one.piece))
+            for one in entries
+        ],
+    )
