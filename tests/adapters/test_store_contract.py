@@ -1,0 +1,281 @@
+"""What every store must do: the same tests over memory and over a real SQLite file."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
+from parley_daemon.adapters.store_sqlite import SqliteStore
+from parley_daemon.core.chats import Context
+from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
+from parley_daemon.ports.store import (
+    AddMessage,
+    ChatQuery,
+    DeleteChat,
+    DropJournal,
+    DropQueued,
+    InvalidCursorError,
+    JournalEntry,
+    PutChat,
+    PutQueued,
+    PutTurn,
+    Store,
+    StoreUnavailableError,
+)
+
+from tests.support.records import a_chat, a_message, a_queued, a_turn
+
+Make = Callable[[], Store]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Return a maker of stores over the same data: each is what a new process would open."""
+    if request.param == "memory":
+        state = MemoryState()
+        return lambda: MemoryStore(state)
+    return lambda: SqliteStore(tmp_path / "parley.db")
+
+
+@pytest.fixture
+async def store(make: Make) -> AsyncIterator[Store]:
+    store = make()
+    await store.open()
+    yield store
+    await store.aclose()
+
+
+async def reopened(make: Make, store: Store) -> Store:
+    """Close the store and open its data again."""
+    await store.aclose()
+    again = make()
+    await again.open()
+    return again
+
+
+async def test_what_was_committed_is_there_after_reopening(make: Make, store: Store) -> None:
+    chat = a_chat(title="Schöne Grüße 👋", metadata={"my-key": [1, None]}, context=Context(("file:///r",)))
+    message = a_message(1, "NUL \x00 and U+2028 \u2028", client_message_id="mine", origin="nvim")
+    turn, queued = a_turn(model="demo:demo"), a_queued("q1", client_message_id="later")
+    await store.commit(PutChat(chat), AddMessage(message), PutTurn(turn), PutQueued(queued))
+
+    again = await reopened(make, store)
+
+    stored = await again.chat("c1")
+    assert stored is not None
+    assert (stored.chat, stored.queue) == (chat, (queued,))
+    assert await again.message("c1", 1) == message
+    assert await again.turn("c1", "t1") == turn
+    assert await again.turn_messages("c1", "t1") == (message,)
+    await again.aclose()
+
+
+async def test_a_chat_that_is_put_again_is_replaced_and_keeps_its_messages(store: Store) -> None:
+    await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
+    await store.commit(PutChat(a_chat(title="New")))
+    stored = await store.chat("c1")
+    assert stored is not None
+    assert stored.chat.title == "New"
+    assert await store.message("c1", 1) is not None
+
+
+async def test_a_commit_happens_whole_or_not_at_all(store: Store) -> None:
+    await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(AddMessage(a_message(2)), AddMessage(a_message(1)))
+    assert await store.message("c1", 2) is None
+
+
+async def test_a_bad_commit_among_many_fails_alone(store: Store) -> None:
+    await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
+    failed: list[int] = []
+
+    async def add(id: int) -> None:
+        try:
+            await store.commit(AddMessage(a_message(id)))
+        except StoreUnavailableError:
+            failed.append(id)
+
+    async with anyio.create_task_group() as tasks:
+        for id in (2, 1, 3):
+            tasks.start_soon(add, id)
+    assert failed == [1]
+    assert [await store.message("c1", id) is not None for id in (2, 3)] == [True, True]
+
+
+async def test_two_hundred_commits_at_once_are_all_kept(store: Store) -> None:
+    await store.commit(PutChat(a_chat()))
+    async with anyio.create_task_group() as tasks:
+        for id in range(1, 201):
+            tasks.start_soon(store.commit, AddMessage(a_message(id)))
+    page = await store.path("c1", 200)
+    assert [message.id for message in page.messages] == list(range(1, 201))
+
+
+async def test_deleting_a_chat_removes_all_that_is_its(make: Make, store: Store) -> None:
+    for id in ("c1", "c2"):
+        await store.commit(
+            PutChat(a_chat(id)),
+            AddMessage(a_message(1, chat_id=id)),
+            PutTurn(a_turn(f"t-{id}", id)),
+            PutQueued(a_queued(f"q-{id}", id)),
+        )
+        store.journal(JournalEntry(id, f"t-{id}", 2, 0, Text("x")))
+    await store.commit(DeleteChat("c1"))
+
+    again = make()
+    await store.aclose()
+    lost = await again.open()
+
+    assert await again.chat("c1") is None
+    assert await again.message("c1", 1) is None
+    assert [one.turn.id for one in lost] == ["t-c2"]
+    assert await again.chat_ids("local") == ("c2",)
+    assert await again.count_chats() == 1
+    await again.aclose()
+
+
+async def test_the_queue_keeps_its_order(store: Store) -> None:
+    await store.commit(PutChat(a_chat()), *[PutQueued(a_queued(name)) for name in "bca"])
+    await store.commit(DropQueued("c"), PutQueued(a_queued("d")))
+    stored = await store.chat("c1")
+    assert stored is not None
+    assert [queued.id for queued in stored.queue] == ["b", "a", "d"]
+
+
+async def test_a_client_message_id_is_found_while_queued_and_afterwards(store: Store) -> None:
+    queued = a_queued("q1", client_message_id="mine")
+    await store.commit(PutChat(a_chat()), PutQueued(queued))
+    assert await store.find_client_message("c1", "mine") == queued
+
+    message = a_message(1, client_message_id="mine")
+    await store.commit(DropQueued("q1"), AddMessage(message))
+    assert await store.find_client_message("c1", "mine") == message
+    assert await store.find_client_message("c1", "other") is None
+    assert await store.find_client_message("c2", "mine") is None
+
+
+async def test_a_turn_under_way_comes_back_lost_with_what_was_streamed(make: Make, store: Store) -> None:
+    await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
+    pieces = [
+        Reasoning("let me "),
+        Reasoning("think", title="Thinking"),
+        Text("Hel"),
+        Text("lo"),
+        Source("s", "https://x", "X"),
+        ToolCallPiece("1", "read", '{"a":'),
+        ToolCallPiece("2", "read", "{}"),
+        ToolCallPiece("1", "read", "1}"),
+        ToolCall("1", "read", {"a": 1}),
+        Text(" world"),
+    ]
+    for index, piece in enumerate(pieces):
+        store.journal(JournalEntry("c1", "t1", 7, index // 2, piece))
+    await store.aclose()
+
+    again = make()
+    (lost,) = await again.open()
+
+    assert (lost.turn, lost.message_id) == (a_turn(), 7)
+    assert fold(lost.pieces) == fold(pieces)
+    await again.aclose()
+
+
+async def test_a_message_replaces_its_journal_also_what_was_not_written_yet(make: Make, store: Store) -> None:
+    await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
+    for text in ("a", "b"):
+        store.journal(JournalEntry("c1", "t1", 2, 0, Text(text)))
+    store.journal(JournalEntry("c1", "t1", 3, 0, Text("gone")))
+    await store.commit(AddMessage(a_message(2, "ab")), DropJournal("c1", 3))
+    await store.aclose()
+
+    again = make()
+    (lost,) = await again.open()
+
+    assert (lost.message_id, lost.pieces) == (None, ())
+    await again.aclose()
+
+
+async def test_an_ended_turn_is_not_lost(make: Make, store: Store) -> None:
+    await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
+    await store.commit(PutTurn(a_turn(outcome="completed", ended_at="2026-01-02T03:04:06.000Z")))
+    await store.aclose()
+    again = make()
+    assert await again.open() == ()
+    await again.aclose()
+
+
+async def test_a_path_runs_along_one_branch_and_pages_both_ways(store: Store) -> None:
+    trunk = [a_message(id) for id in (1, 2, 3)]
+    left = [a_message(4, parent_id=3), a_message(6, parent_id=4), a_message(8, parent_id=6)]
+    right = [a_message(5, parent_id=3), a_message(7, parent_id=5)]
+    await store.commit(PutChat(a_chat()), *[AddMessage(one) for one in (*trunk, *left, *right)])
+
+    async def ids(leaf: int | None, **window: int | None) -> tuple[list[int], bool]:
+        page = await store.path("c1", leaf, **window)
+        return [message.id for message in page.messages], page.has_more
+
+    assert await ids(8) == ([1, 2, 3, 4, 6, 8], False)
+    assert await ids(7) == ([1, 2, 3, 5, 7], False)
+    assert await ids(8, limit=2) == ([6, 8], True)
+    assert await ids(8, before=6, limit=2) == ([3, 4], True)
+    assert await ids(8, before=3, limit=2) == ([1, 2], False)
+    assert await ids(8, after=3, limit=2) == ([4, 6], True)
+    assert await ids(8, after=4, limit=2) == ([6, 8], False)
+    assert await ids(8, limit=0) == ([], True)
+    assert await ids(None, limit=5) == ([], False)
+
+
+async def test_pages_of_chats_stay_stable_while_chats_are_added(store: Store) -> None:
+    stamps = [f"2026-01-01T00:00:0{n}.000Z" for n in range(6)]
+    for number, stamp in enumerate(stamps):
+        await store.commit(PutChat(a_chat(f"c{number}", updated_at=stamp, created_at=stamp)))
+
+    first = await store.chats(ChatQuery("local", limit=2))
+    await store.commit(PutChat(a_chat("new", updated_at="2026-02-01T00:00:00.000Z")))
+    second = await store.chats(ChatQuery("local", limit=2, cursor=first.next_cursor))
+    third = await store.chats(ChatQuery("local", limit=2, cursor=second.next_cursor))
+
+    seen = [chat.id for page in (first, second, third) for chat in page.chats]
+    assert seen == ["c5", "c4", "c3", "c2", "c1", "c0"]
+    assert (first.total, second.total, third.next_cursor) == (6, 7, None)
+
+
+async def test_chats_are_listed_by_title_without_regard_to_case_untitled_last(store: Store) -> None:
+    for id, title in (("1", "beta"), ("2", None), ("3", "Alpha"), ("4", "ärger")):
+        await store.commit(PutChat(a_chat(id, title=title)))
+    page = await store.chats(ChatQuery("local", order="title", limit=3))
+    rest = await store.chats(ChatQuery("local", order="title", limit=3, cursor=page.next_cursor))
+    assert [chat.title for chat in (*page.chats, *rest.chats)] == ["Alpha", "beta", "ärger", None]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (ChatQuery("local"), {"a", "b"}),
+        (ChatQuery("somebody else"), {"foreign"}),
+        (ChatQuery("local", archived=True), {"b"}),
+        (ChatQuery("local", archived=False), {"a"}),
+        (ChatQuery("local", query="GRÜẞE"), {"a"}),
+        (ChatQuery("local", query="100%"), {"b"}),
+        (ChatQuery("local", kind="agent"), {"b"}),
+        (ChatQuery("local", parent_chat_id="a"), {"b"}),
+        (ChatQuery("local", cwd="file:///repo"), {"a"}),
+    ],
+)
+async def test_each_filter_leaves_the_right_chats(store: Store, query: ChatQuery, found: set[str]) -> None:
+    await store.commit(
+        PutChat(a_chat("a", title="Schöne Grüße", context=Context(("file:///repo",)))),
+        PutChat(a_chat("b", title="100% done", archived=True, kind="agent", parent_chat_id="a")),
+        PutChat(a_chat("foreign", owner="somebody else")),
+    )
+    page = await store.chats(query)
+    assert {chat.id for chat in page.chats} == found
+    assert page.total == len(found)
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "AAAA", "W10="])
+async def test_a_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
+    with pytest.raises(InvalidCursorError):
+        await store.chats(ChatQuery("local", cursor=cursor))

@@ -1,0 +1,30 @@
+"""Chats, messages and turns for tests, with everything that a test does not care about filled in."""
+
+from dataclasses import replace
+from typing import Any
+
+from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
+from parley_daemon.core.parts import Text
+
+NOW = "2026-01-02T03:04:05.678Z"
+
+
+def a_chat(id: str = "c1", **changes: Any) -> Chat:
+    """Return a chat."""
+    return replace(Chat(id=id, owner="local", created_at=NOW, updated_at=NOW), **changes)
+
+
+def a_message(id: int, text: str = "hello", chat_id: str = "c1", **changes: Any) -> Message:
+    """Return a user message; its parent is the one before it."""
+    parent = id - 1 or None
+    return replace(Message(id, chat_id, parent, "t1", "user", (Text(text),), NOW), **changes)
+
+
+def a_turn(id: str = "t1", chat_id: str = "c1", **changes: Any) -> Turn:
+    """Return a turn under way."""
+    return replace(Turn(id, chat_id, 1, NOW), **changes)
+
+
+def a_queued(id: str, chat_id: str = "c1", **changes: Any) -> QueuedMessage:
+    """Return a queued message."""
+    return replace(QueuedMessage(id, chat_id, f"turn of {id}", (Text(id),), NOW), **changes)
