@@ -1,0 +1,253 @@
+"""Folds streamed events into what a chat looks like now. Works on plain JSON values; knows no models.
+
+What a client needs so that no text is shown twice and none is lost: `fold_part` for one piece, `PartsFold`
+for the pieces of one message, `ChatView` for a whole chat from a snapshot on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Json = dict[str, Any]
+
+# For each type of part that grows: the field by which it does. A piece without that field is whole.
+_GROWTH = {"text": "text", "reasoning": "text", "tool-call": "argsDelta", "tool-result": "resultDelta"}
+
+
+class FoldError(ValueError):
+    """The events do not fit what came before: some were lost, or the stream broke its rules."""
+
+
+class SequenceError(FoldError):
+    """Events are missing between those seen and this one: subscribe again, from a snapshot."""
+
+
+def fold_part(parts: list[Json], index: int, part_delta: Mapping[str, Any]) -> None:
+    """Fold one streamed piece into the parts of its message; `parts` is changed, the piece is not.
+
+    Until a tool call's `args` (a tool result's `result`) has come, its part has an `argsDelta`
+    (`resultDelta`) with all of it so far.
+
+    Raises:
+        FoldError: a part before this one is missing, or the piece does not fit the part.
+    """
+    if index == len(parts):
+        parts.append(dict(part_delta))
+        return
+    if not 0 <= index < len(parts):
+        raise FoldError(f"A piece of part {index} came when there were {len(parts)} parts.")
+    part, kind = parts[index], part_delta.get("type")
+    if part.get("type") != kind:
+        raise FoldError(f"A piece of type {kind!r} came for part {index} of type {part.get('type')!r}.")
+    growing = _growing_field(part_delta)
+    if growing is None:
+        parts[index] = dict(part_delta)
+    elif growing not in part:
+        raise FoldError(f"A piece of part {index} came after its end.")
+    else:
+        part[growing] += part_delta[growing]
+        _take_extras(part, part_delta)
+
+
+def whole_parts(parts: Sequence[Mapping[str, Any]]) -> list[Json]:
+    """Return the parts that are complete: what a message keeps when its turn is cut short."""
+    return [dict(part) for part in parts if not {"argsDelta", "resultDelta"} & part.keys()]
+
+
+def plain_text(parts: Sequence[Mapping[str, Any]]) -> str:
+    """Return the text parts joined: what a person would copy."""
+    return "".join([part["text"] for part in parts if part.get("type") == "text"])
+
+
+class PartsFold:
+    """The parts of one message in progress. Linear in the text, however small its pieces are."""
+
+    __slots__ = ("_index", "_parts", "_texts", "_type")
+
+    def __init__(self, parts: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._parts: list[Json] = [dict(part) for part in parts]
+        # Text that belongs to the end of part number `_index`, of type `_type`, and is not joined to it yet.
+        self._texts: list[str] = []
+        self._index = -1
+        self._type: object = None
+
+    def add(self, index: int, part_delta: Mapping[str, Any]) -> None:
+        """Fold one piece.
+
+        Raises:
+            FoldError: see `fold_part`.
+        """
+        growing = _growing_field(part_delta)
+        if growing is not None and index == self._index and part_delta.get("type") == self._type:
+            self._texts.append(part_delta[growing])
+            _take_extras(self._parts[index], part_delta)
+            return
+        self._join()
+        fold_part(self._parts, index, part_delta)
+        self._index, self._type = (-1, None) if growing is None else (index, part_delta["type"])
+
+    @property
+    def parts(self) -> list[Json]:
+        """The parts so far. The list is the fold's own: read it, do not change it."""
+        self._join()
+        return self._parts
+
+    def _join(self) -> None:
+        if self._texts:
+            part = self._parts[self._index]
+            growing = _GROWTH[part["type"]]
+            part[growing] = "".join((part[growing], *self._texts))
+            self._texts.clear()
+
+
+def _growing_field(part: Mapping[str, Any]) -> str | None:
+    """Return the field by which this piece makes its part longer, None when it is whole."""
+    growing = _GROWTH.get(part["type"])
+    return growing if growing in part else None
+
+
+def _take_extras(part: Json, part_delta: Mapping[str, Any]) -> None:
+    for extra in ("title", "signature"):
+        if part_delta.get(extra):
+            part[extra] = part_delta[extra]
+
+
+class ChatView:
+    """What a client shows of one chat, kept current by `apply`.
+
+    `chat` is the Chat object (its totals and times are as of the last `chat` event); `queue` and
+    `action_requests` are lists of their objects; `turn_id` is the turn under way, as far as the events told;
+    `retry` is the last `retry` event while it waits; `last_turn` the last `turn_ended`; `seq` the number of
+    the last event that is in all this.
+    """
+
+    def __init__(
+        self, snapshot: Mapping[str, Any], seq: int | None = None, *, contiguous: bool = True
+    ) -> None:
+        """Start from a snapshot that is as of `seq` (default: its chat's `lastSeq`).
+
+        `contiguous=False` is for events under the token of an ask, where gaps between numbers are normal.
+        """
+        self.contiguous = contiguous
+        self.chat: Json
+        self.queue: list[Json]
+        self.action_requests: list[Json]
+        self.turn_id: str | None
+        self.retry: Json | None
+        self.last_turn: Json | None = None
+        self.deleted = False
+        self.seq: int
+        self._messages: dict[int, Json]
+        self._preview: Json | None
+        self._fold: PartsFold
+        self._load(snapshot, seq)
+
+    @property
+    def status(self) -> str:
+        """The chat's status."""
+        return str(self.chat["status"])
+
+    @property
+    def messages(self) -> list[Json]:
+        """The durable messages of the active branch, oldest first."""
+        return [self._messages[message_id] for message_id in sorted(self._messages)]
+
+    @property
+    def preview(self) -> Json | None:
+        """The message in progress, as `Preview`; None when there is none."""
+        if self._preview is None:
+            return None
+        return {**self._preview, "parts": self._fold.parts}
+
+    def add_older(self, messages: Iterable[Mapping[str, Any]]) -> None:
+        """Take messages of the active branch that were read by `chat/get`."""
+        for message in messages:
+            self._messages.setdefault(message["id"], dict(message))
+
+    def apply(self, event: Mapping[str, Any]) -> bool:
+        """Fold one event; return False when it was there already.
+
+        An event of an unknown type counts, and changes nothing else.
+
+        Raises:
+            SequenceError: events between `seq` and this one are missing.
+            FoldError: the event does not fit what came before.
+        """
+        seq = int(event["seq"])
+        if event["type"] == "reset":
+            if seq < self.seq:
+                return False
+            self._load(event["snapshot"], seq)
+            return True
+        if seq <= self.seq:
+            return False
+        first = seq - int(event.get("span", 1)) + 1
+        if first <= self.seq or (self.contiguous and first > self.seq + 1):
+            raise SequenceError(f"Event {seq} covers {first} to {seq}; the last one seen was {self.seq}.")
+        self._change(event)
+        self.seq = seq
+        self.chat["lastSeq"] = seq
+        return True
+
+    def _load(self, snapshot: Mapping[str, Any], seq: int | None) -> None:
+        self.chat = dict(snapshot["chat"])
+        self.seq = self.chat["lastSeq"] if seq is None else seq
+        self._messages = {message["id"]: dict(message) for message in snapshot["messages"]}
+        self.queue = list(snapshot["queuedMessages"])
+        self.action_requests = list(snapshot["actionRequests"])
+        self.retry = None
+        preview = snapshot["preview"]
+        self.turn_id = preview["turnId"] if preview else None
+        self._preview = dict(preview) if preview else None
+        self._fold = PartsFold(preview["parts"] if preview else ())
+
+    def _change(self, event: Mapping[str, Any]) -> None:
+        match event["type"]:
+            case "status":
+                self.chat["status"] = event["status"]
+            case "turn_started":
+                self.turn_id = event["turnId"]
+                self.chat["lastError"] = None
+            case "message_part":
+                self._take_piece(event)
+            case "message":
+                message = event["message"]
+                self._messages[message["id"]] = dict(message)
+                self.chat["lastMessageId"] = max(self.chat["lastMessageId"], message["id"])
+                self._drop_preview_where("messageId", message["id"])
+            case "preview_reset":
+                self._drop_preview_where("messageId", event["messageId"])
+            case "retry":
+                self.retry = dict(event)
+            case "queue_update":
+                self.queue = list(event["queuedMessages"])
+            case "action_required":
+                self.action_requests = [*self.action_requests, event["request"]]
+            case "action_resolved":
+                self.action_requests = [r for r in self.action_requests if r["id"] != event["requestId"]]
+            case "error":
+                self.chat["lastError"] = event["error"]
+            case "history_reset":
+                last = event["afterMessageId"] or 0
+                self._messages = {key: kept for key, kept in self._messages.items() if key <= last}
+                self._preview = None
+            case "chat":
+                self.chat = dict(event["chat"])
+                self.deleted = bool(event.get("deleted", False))
+            case "turn_ended":
+                self.last_turn, self.turn_id, self.retry = dict(event), None, None
+                self._drop_preview_where("turnId", event["turnId"])
+            case _:
+                pass  # a later version's event
+
+    def _take_piece(self, event: Mapping[str, Any]) -> None:
+        message_id = event["messageId"]
+        self.retry = None
+        if self._preview is None or self._preview["messageId"] != message_id:
+            turn_id = event.get("turnId", self.turn_id)
+            self._preview = {"messageId": message_id, "turnId": turn_id, "role": event["role"]}
+            self._fold = PartsFold()
+        self._fold.add(event["index"], event["part"])
+
+    def _drop_preview_where(self, field: str, value: object) -> None:
+        if self._preview is not None and self._preview[field] == value:
+            self._preview = None

@@ -1,0 +1,194 @@
+"""Models and providers: what can be asked, and how it is configured. An API key is written, never read."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from parley_protocol.objects import TurnError
+from parley_protocol.settings import ModelSettings
+from parley_protocol.wire import Id, Params, PositiveInt, Wire
+
+ProviderType = Literal[
+    "openai",
+    "openai-compat",
+    "anthropic",
+    "google",
+    "azure",
+    "bedrock",
+    "openrouter",
+    "vercel",
+    "demo",
+]
+ProviderSource = Literal["database", "env_preset", "config", "supported"]
+UnavailableReason = Literal["missing_api_key", "fetch_failed", "disabled"]
+
+Percent = Annotated[int, Field(ge=0, le=100)]
+ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+
+
+class Model(Wire):
+    """A model that can be asked. `id` is "provider:model"; `capabilities` are words such as "reasoning"."""
+
+    id: str
+    provider: str
+    model: str
+    display_name: str
+    context_limit: int | None = None
+    capabilities: list[str]
+
+
+class ModelProvider(Wire):
+    """A provider and its models. One that cannot be used says why."""
+
+    provider: str
+    display_name: str
+    available: bool
+    unavailable_reason: UnavailableReason | None = None
+    models: list[Model]
+
+
+class ModelListParams(Params):
+    """Params of `model/list`."""
+
+
+class ModelListResult(Wire):
+    """Result of `model/list`."""
+
+    providers: list[ModelProvider]
+
+
+class Provider(Wire):
+    """A provider as it is configured. `provider` is its name, the first half of its models' ids."""
+
+    provider: str
+    type: ProviderType
+    display_name: str
+    base_url: str | None = None
+    has_api_key: bool
+    enabled: bool
+    source: ProviderSource
+
+
+class ProviderListParams(Params):
+    """Params of `provider/list`."""
+
+
+class ProviderListResult(Wire):
+    """Result of `provider/list`: configured ones, and those that are supported and not configured."""
+
+    providers: list[Provider]
+
+
+class ProviderCreateParams(Params):
+    """Params of `provider/create`."""
+
+    provider: ProviderName
+    type: ProviderType
+    display_name: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    enabled: bool = True
+
+
+class ProviderUpdateParams(Params):
+    """Params of `provider/update`. What is left out stays as it is; null clears."""
+
+    provider: ProviderName
+    display_name: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    enabled: bool | None = None
+
+
+class ProviderDeleteParams(Params):
+    """Params of `provider/delete`."""
+
+    provider: ProviderName
+
+
+class ProviderCheckParams(Params):
+    """Params of `provider/check`."""
+
+    provider: ProviderName
+
+
+class ProviderCheckResult(Wire):
+    """What was asked of the provider and the first lines of what it answered, never the key."""
+
+    ok: bool
+    method: str
+    url: str
+    status_code: int | None = None
+    answer: str | None = None
+    duration_ms: int
+    error: TurnError | None = None
+
+
+class ModelPricing(Wire):
+    """US dollars per million tokens; null: unpriced."""
+
+    input_per_million: float | None = None
+    output_per_million: float | None = None
+    cache_creation_per_million: float | None = None
+    cache_read_per_million: float | None = None
+
+
+class ModelConfig(Wire):
+    """What is configured for one model. `compressionThreshold` is in percent of `contextLimit`."""
+
+    provider: str
+    model: str
+    display_name: str | None = None
+    enabled: bool
+    is_default: bool
+    context_limit: int | None = None
+    compression_threshold: int | None = None
+    settings: ModelSettings | None = None
+    pricing: ModelPricing | None = None
+
+
+class ModelConfigListParams(Params):
+    """Params of `modelConfig/list`."""
+
+    provider: ProviderName | None = None
+
+
+class ModelConfigListResult(Wire):
+    """Result of `modelConfig/list`."""
+
+    model_configs: list[ModelConfig]
+
+
+class ModelConfigCreateParams(Params):
+    """Params of `modelConfig/create`."""
+
+    provider: ProviderName
+    model: Id
+    display_name: str | None = None
+    enabled: bool = True
+    is_default: bool = False
+    context_limit: PositiveInt | None = None
+    compression_threshold: Percent | None = None
+    settings: ModelSettings | None = None
+    pricing: ModelPricing | None = None
+
+
+class ModelConfigUpdateParams(Params):
+    """Params of `modelConfig/update`. What is left out stays as it is; null clears."""
+
+    provider: ProviderName
+    model: Id
+    display_name: str | None = None
+    enabled: bool | None = None
+    is_default: bool | None = None
+    context_limit: PositiveInt | None = None
+    compression_threshold: Percent | None = None
+    settings: ModelSettings | None = None
+    pricing: ModelPricing | None = None
+
+
+class ModelConfigDeleteParams(Params):
+    """Params of `modelConfig/delete`."""
+
+    provider: ProviderName
+    model: Id

@@ -1,0 +1,228 @@
+"""Where the daemon keeps things, and the runtime file by which clients find a running one.
+
+Shared by daemon and clients, and light: only the standard library is imported with it. The branches for
+Windows and macOS have not been tried there.
+"""
+
+import json
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+APP: Final = "parleyd"
+SOCKET_PATH_LIMIT: Final = 103
+"""Bytes of a Unix socket's path: macOS allows 103, Linux 107."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeInfo:
+    """What a running daemon says of itself in its runtime file; camelCase there.
+
+    `socket` is the path of its Unix socket, `tcp` its loopback address as "127.0.0.1:PORT"; either may be
+    None. `token` opens TCP connections. `started_at` is RFC 3339.
+    """
+
+    pid: int
+    socket: str | None
+    tcp: str | None
+    token: str
+    version: str
+    protocol_version: int
+    data_dir: str
+    started_at: str
+
+
+def data_dir() -> Path:
+    """Return where chats are stored: PARLEY_DATA_DIR, or the platform's place for data."""
+    return _from_environment("PARLEY_DATA_DIR") or default_data_dir()
+
+
+def default_data_dir() -> Path:
+    """Return the platform's place for data, whatever the environment variables of parleyd say."""
+    from platformdirs import user_data_path
+
+    return user_data_path(APP, appauthor=False)
+
+
+def config_path() -> Path:
+    """Return the configuration file: PARLEY_CONFIG, or config.toml in the platform's place for it."""
+    given = _from_environment("PARLEY_CONFIG")
+    if given:
+        return given
+    from platformdirs import user_config_path
+
+    return user_config_path(APP, appauthor=False) / "config.toml"
+
+
+def runtime_dir() -> Path:
+    """Return where runtime files and sockets are: PARLEY_RUNTIME_DIR, or the platform's place for them."""
+    given = _from_environment("PARLEY_RUNTIME_DIR")
+    if given:
+        return given
+    if sys.platform == "win32" or sys.platform == "darwin":
+        from platformdirs import user_runtime_path
+
+        return user_runtime_path(APP, appauthor=False)
+    base = os.environ.get("XDG_RUNTIME_DIR", "").strip() or f"/run/user/{os.getuid()}"
+    return Path(base) / APP if os.access(base, os.W_OK) else _private_temporary_dir()
+
+
+def runtime_file(data_dir: Path) -> Path:
+    """Return the runtime file of the daemon that owns this data directory."""
+    return runtime_dir() / f"{_stem(data_dir)}.json"
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Return the Unix socket of the daemon that owns this data directory; never too long to bind.
+
+    The directory may not exist yet: see `make_private_dir`.
+    """
+    path = runtime_dir() / f"{_stem(data_dir)}.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    return _private_temporary_dir() / f"{_digest(str(path.absolute()))}.sock"
+
+
+def make_private_dir(path: Path) -> None:
+    """Make the directory with its parents, readable by its owner alone.
+
+    Raises:
+        OSError: it cannot be made, or it belongs to someone else, who could read what is put there.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        return
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{path} is not a directory of this user")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        path.chmod(0o700)
+
+
+def read_runtime_file(path: Path) -> RuntimeInfo | None:
+    """Return what the runtime file says, or None when no daemon stands behind it.
+
+    None means: missing, unreadable, garbled, written by another user, or left by a process that is gone.
+    """
+    try:
+        with path.open("rb") as file:
+            owner = os.fstat(file.fileno()).st_uid
+            text = file.read()
+        info = _parse(json.loads(text))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if info is None or not process_alive(info.pid):
+        return None
+    # A file of someone else's would lead this user's chats to someone else's socket.
+    if sys.platform != "win32" and owner not in (os.geteuid(), 0):
+        return None
+    return info
+
+
+def write_runtime_file(path: Path, info: RuntimeInfo) -> None:
+    """Write the runtime file in one step, readable by its owner alone, in a private directory.
+
+    Raises:
+        OSError: the directory or the file cannot be written, or the directory is someone else's.
+    """
+    make_private_dir(path.parent)
+    text = json.dumps(
+        {
+            "pid": info.pid,
+            "socket": info.socket,
+            "tcp": info.tcp,
+            "token": info.token,
+            "version": info.version,
+            "protocolVersion": info.protocol_version,
+            "dataDir": info.data_dir,
+            "startedAt": info.started_at,
+        },
+        indent=2,
+    )
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def process_alive(pid: int) -> bool:
+    """Return whether a process with this id exists."""
+    if pid <= 0:
+        return False
+    if sys.platform == "win32":
+        return _process_alive_on_windows(pid)
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _process_alive_on_windows(pid: int) -> bool:
+    # os.kill(pid, 0) would end the process there.
+    import ctypes
+
+    kernel = cast("Any", ctypes).windll.kernel32
+    query_limited_information, still_active = 0x1000, 259
+    handle = kernel.OpenProcess(query_limited_information, False, pid)
+    if not handle:
+        return False
+    code = ctypes.c_ulong()
+    known = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return bool(known) and code.value == still_active
+
+
+def _private_temporary_dir() -> Path:
+    # Not TMPDIR: daemon and client must find the same place, and it differs between sessions.
+    if sys.platform == "win32":
+        import tempfile
+
+        return Path(tempfile.gettempdir()) / APP
+    return Path(f"/tmp/{APP}-{os.getuid()}")
+
+
+def _from_environment(name: str) -> Path | None:
+    value = os.environ.get(name, "").strip()
+    return Path(value).expanduser().absolute() if value else None
+
+
+def _stem(data_dir: Path) -> str:
+    resolved = data_dir.expanduser().resolve()
+    if resolved == default_data_dir().expanduser().resolve():
+        return APP
+    return f"{APP}-{_digest(str(resolved))}"
+
+
+def _digest(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def _parse(value: object) -> RuntimeInfo | None:
+    if not isinstance(value, dict):
+        return None
+    found = cast("dict[str, Any]", value)
+    pid, protocol_version = found.get("pid"), found.get("protocolVersion")
+    socket, tcp = found.get("socket"), found.get("tcp")
+    texts = [found.get(name) for name in ("token", "version", "dataDir", "startedAt")]
+    if type(pid) is not int or type(protocol_version) is not int:
+        return None
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    if not all(address is None or isinstance(address, str) for address in (socket, tcp)):
+        return None
+    token, version, directory, started_at = cast("list[str]", texts)
+    return RuntimeInfo(pid, socket, tcp, token, version, protocol_version, directory, started_at)

@@ -1,0 +1,166 @@
+"""The base classes of every object and every params object of the wire, and what is told of bad ones.
+
+Schemas are built on first use, not on import: a process pays for the models that it uses.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic.alias_generators import to_camel
+
+MOST_PROBLEMS = 20
+LONGEST_PATH = 200
+BIGGEST_INT = 2**53 - 1
+"""The biggest integer that every JSON parser reads exactly."""
+
+METADATA_LIMIT = 16 * 1024
+"""Bytes of JSON that a chat's `metadata` may take."""
+
+
+class Wire(BaseModel):
+    """An object of the wire: snake_case in Python, camelCase in JSON, unknown fields ignored when read."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", defer_build=True
+    )
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the object as JSON values: all its fields, null where empty; parts without empty ones."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Params(Wire):
+    """The params of a method. Unknown fields are refused, in nested objects too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the params as JSON values: the fields that were given, null where None was given."""
+        return self.model_dump(mode="json", by_alias=True, include=self.model_fields_set)
+
+    @classmethod
+    def from_wire(cls, value: Mapping[str, Any] | None) -> Self:
+        """Read params as they came; None (params left out) counts as an empty object.
+
+        Only the wire's own names and JSON types are accepted: no snake_case, no number in a string.
+
+        Raises:
+            pydantic.ValidationError: `field_problems` says what the peer may be told of it.
+        """
+        given: Mapping[str, Any] = {} if value is None else value
+        return cls.model_validate(given, strict=True, extra="forbid", by_alias=True, by_name=False)
+
+
+def absent_when_none(value: object) -> bool:
+    """Say that a field is left out of the JSON (`exclude_if`)."""
+    return value is None
+
+
+def _within_metadata_limit(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    if size > METADATA_LIMIT:
+        raise ValueError(f"takes {size} bytes of JSON; the limit is {METADATA_LIMIT}")
+    return value
+
+
+OptionalStr = Annotated[str | None, Field(exclude_if=absent_when_none)]
+OptionalInt = Annotated[int | None, Field(exclude_if=absent_when_none)]
+OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_within_metadata_limit)]
+Title = Annotated[str, Field(max_length=255)]
+Id = Annotated[str, Field(min_length=1)]
+Limit = Annotated[int, Field(ge=1, le=200)]
+Line = Annotated[int, Field(ge=1, le=BIGGEST_INT)]
+Count = Annotated[int, Field(ge=0, le=BIGGEST_INT)]
+PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST_INT)]
+
+
+def _tag_of_token(value: object) -> str | None:
+    return "<str>" if isinstance(value, str) else "<int>" if type(value) is int else None
+
+
+# The tags of unions are in angle brackets, so that they can be told from the fields in an error's path.
+Token = Annotated[
+    Annotated[int, Tag("<int>")] | Annotated[str, Tag("<str>")],
+    Discriminator(
+        _tag_of_token,
+        custom_error_type="parley_token",
+        custom_error_message="must be an integer or a string",
+    ),
+]
+"""A token or an id that one side chooses: LSP's `integer | string`."""
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class FieldProblem(Wire):
+    """One bad field of params. `path` reads like `settings.temperature` or `content[0].uri`."""
+
+    path: str
+    problem: str
+
+
+class InvalidParamsData(Wire):
+    """`data` of an error -32602."""
+
+    fields: list[FieldProblem]
+
+
+# The validator's own text never reaches the wire: it names classes, and changes with its version.
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field of these params",
+    "string_type": "must be a string",
+    "string_unicode": "must be valid Unicode",
+    "string_too_short": "must have {min_length} or more characters",
+    "string_too_long": "must have {max_length} or fewer characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "int_type": "must be an integer",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be {ge:.16g} or more",
+    "less_than_equal": "must be {le:.16g} or less",
+    "too_short": "must have {min_length} or more items",
+    "too_long": "must have {max_length} or fewer items",
+}
+
+
+def field_problems(error: ValidationError) -> list[FieldProblem]:
+    """Return each bad field of params with what is wrong with it, at most MOST_PROBLEMS of them."""
+    found = error.errors(include_url=False, include_input=False)[:MOST_PROBLEMS]
+    return [FieldProblem(path=_path(item["loc"]), problem=_problem(dict(item))) for item in found]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Return the path as a person writes it; empty for the params as a whole."""
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif not step.startswith(("<", "[key]")):  # the tag of a union, the mark of a bad key
+            path += f".{step}" if path else step
+    return path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH - 1]}…"
+
+
+def _problem(item: dict[str, Any]) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "value_error":  # raised by a validator of this package, in its own words
+        return str(context["error"])
+    if kind.startswith("parley_"):
+        return item["msg"]
+    return _WORDS.get(kind, "has a wrong value").format(**context)

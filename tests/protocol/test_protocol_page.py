@@ -1,0 +1,254 @@
+"""protocol/README.md: its tables are those of the code, its frames are real ones, its client runs."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+from parley_protocol import fold
+from parley_protocol.errors import ErrorCode
+from parley_protocol.events import EVENT_TYPES, EventBase, parse_event
+from parley_protocol.framing import FrameDecoder, encode_frame
+from parley_protocol.methods import METHODS, Kind, Method
+from parley_protocol.runtime import RuntimeInfo, write_runtime_file
+from parley_protocol.wire import Params
+from pydantic.alias_generators import to_camel
+
+from tests.support.protocol_samples import snapshot
+
+PAGE_PATH = Path(__file__).parents[2] / "protocol" / "README.md"
+PAGE = PAGE_PATH.read_text("utf-8")
+
+Json = dict[str, Any]
+
+
+def table_under(heading: str) -> list[list[str]]:
+    """Return the cells of the rows of the first table under a heading."""
+    section = re.split(r"^#+ ", PAGE.partition(f"# {heading}\n")[2], maxsplit=1, flags=re.M)[0]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+
+
+def messages() -> list[Json]:
+    """Return every JSON-RPC message that the page shows, in order."""
+    found: list[Json] = []
+    for block in blocks("json"):
+        rest = block.strip()
+        while rest:
+            message, end = json.JSONDecoder().raw_decode(rest)
+            found.append(message)
+            rest = rest[end:].strip()
+    return found
+
+
+# ------------------------------------------------------------------------------ tables
+
+GROUPS = {
+    "Opening and closing": ("initialize", "window/workDoneProgress/cancel"),
+    "Chats": ("chat/create", "chat/unwatch"),
+    "Turns": ("chat/send", "chat/respond"),
+    "Models and providers": ("model/list", "modelConfig/delete"),
+    "Workspace": ("chat/gitChanges", "chat/diff"),
+    "Server": ("server/status", "server/status"),
+}
+
+
+def params_of(method: Method) -> str:
+    """Return the wire names of a method's params, those that may be left out with a question mark."""
+    shown = {} if method.params is None else method.params.model_fields
+    return ", ".join(
+        [f"{to_camel(name)}{'' if field.is_required() else '?'}" for name, field in shown.items()]
+    )
+
+
+def carried_by(event: type[EventBase]) -> str:
+    """Return what an event carries besides what all have, what is not always there with a question mark."""
+    own = [name for name in event.model_fields if name != "type" and name not in EventBase.model_fields]
+    absent = {name for name in own if event.model_fields[name].exclude_if is not None}
+    return ", ".join([f"{to_camel(name)}{'?' if name in absent else ''}" for name in own])
+
+
+def line_of(method: Method) -> list[str]:
+    """Return the cells that the page has to show for a method."""
+    params = f"`{{{params_of(method)}}}`" if params_of(method) else "none"
+    result = method.result
+    if result is None:
+        answer = "null"
+    elif get_origin(result) is list:
+        answer = f"[{get_args(result)[0].__name__}]"
+    else:
+        answer = result.__name__
+    arrow = f" → {answer}" if method.kind is Kind.REQUEST else ""
+    return [f"`{method.name}`", f"{params}{arrow}", f"{method.doc}{'' if method.built else ' *Later.*'}"]
+
+
+@pytest.mark.parametrize("heading", GROUPS)
+def test_the_page_has_one_line_for_each_method_of_a_group_and_no_other(heading: str) -> None:
+    names = list(METHODS)
+    first, last = GROUPS[heading]
+    wanted = [line_of(METHODS[name]) for name in names[names.index(first) : names.index(last) + 1]]
+    assert table_under(heading) == wanted
+
+
+def test_the_groups_hold_every_method_once() -> None:
+    shown = [row[0].strip("`") for heading in GROUPS for row in table_under(heading)]
+    assert shown == list(METHODS)
+
+
+def test_the_page_has_one_line_for_each_event_with_what_it_carries() -> None:
+    wanted = [[f"`{name}`", f"`{carried_by(kind)}`"] for name, kind in EVENT_TYPES.items()]
+    rows = table_under("Events")
+    assert [row[:2] for row in rows] == wanted
+    assert all(len(row) == 3 and row[2].endswith(".") for row in rows)
+
+
+def test_the_page_has_one_line_for_each_error_code() -> None:
+    wanted = [[str(int(code)), f"`{code.name}`", code.meaning] for code in ErrorCode]
+    assert table_under("Errors") == wanted
+
+
+def test_every_link_of_the_page_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.+)$", PAGE, re.M)
+    anchors = {"#" + re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert len(links) > 10
+    for link in links:
+        assert link in anchors or (PAGE_PATH.parent / link).is_file(), link
+
+
+# ------------------------------------------------------------------------------ frames
+
+
+def test_the_frame_that_the_page_shows_is_one() -> None:
+    (shown,) = [block for block in blocks("text") if "Content-Length" in block]
+    frame = shown.replace("\n", "").replace("\\r\\n", "\r\n").encode()
+    assert [json.loads(body) for body in FrameDecoder().feed(frame)] == [
+        {"jsonrpc": "2.0", "id": 1, "method": "model/list"}
+    ]
+
+
+def test_every_request_that_the_page_shows_is_answered_there_and_both_are_valid() -> None:
+    shown = messages()
+    assert len(shown) > 12
+    answers = {message["id"]: message["result"] for message in shown if "result" in message}
+    asked: set[object] = set()
+    for message in shown:
+        assert message["jsonrpc"] == "2.0"
+        if "method" not in message:
+            continue
+        method = METHODS[message["method"]]
+        assert method.built
+        assert method.params is not None
+        if issubclass(method.params, Params):
+            method.params.from_wire(message["params"])
+        else:
+            method.params.model_validate(message["params"])
+        if method.kind is Kind.REQUEST:
+            answer = answers[message["id"]]
+            assert method.result.model_validate(answer).to_wire() == answer
+            asked.add(message["id"])
+    assert asked == answers.keys()
+
+
+def test_the_events_that_the_page_shows_are_whole_and_fold_to_the_message_that_it_shows() -> None:
+    shown = messages()
+    chat = next(m["result"] for m in shown if m.get("id") == 2 and "result" in m)
+    sent = next(m["result"] for m in shown if m.get("id") == 4 and "result" in m)
+    events = [m["params"]["value"] for m in shown if m.get("method") == "$/progress"]
+    for event in events:
+        assert parse_event(event).to_wire() == event
+        assert event["chatId"] == chat["id"]
+        assert event["turnId"] == sent["turnId"]
+    # The page says in words what events 1 to 3 are.
+    view = fold.ChatView(snapshot(chat={**chat, "lastSeq": 3}, messages=[sent["message"]]))
+    for event in events:
+        if event["type"] == "message":
+            assert view.preview is not None
+            assert view.preview["parts"] == event["message"]["content"]
+        assert view.apply(event)
+    assert [one["id"] for one in view.messages] == [1, 2]
+    assert (view.status, view.seq) == ("waiting", 12)
+
+
+def test_the_runtime_file_that_the_page_shows_has_the_fields_of_a_real_one(tmp_path: Path) -> None:
+    (block,) = blocks("jsonc")
+    shown = json.loads(re.sub(r" //.*$", "", block, flags=re.M))
+    info = RuntimeInfo(1, None, None, "t", "0.1.0", 1, "/data", "2026-11-21T09:14:02.118Z")
+    write_runtime_file(tmp_path / "parleyd.json", info)
+    written = json.loads((tmp_path / "parleyd.json").read_text("utf-8"))
+    assert list(shown) == list(written)
+
+
+# -------------------------------------------------------------------------- the client
+
+
+def _serve(listener: socket.socket, seen: list[str]) -> None:
+    """Answer one client with what the page shows."""
+    shown = messages()
+    requests = {m["id"]: m["method"] for m in shown if "id" in m and "method" in m}
+    results = {requests[m["id"]]: m["result"] for m in shown if "result" in m}
+    events = [m for m in shown if m.get("method") == "$/progress"]
+    peer, _ = listener.accept()
+    decoder = FrameDecoder()
+
+    def say(message: Json) -> None:
+        peer.sendall(encode_frame(json.dumps(message).encode()))
+
+    with peer:
+        while data := peer.recv(65536):
+            for body in decoder.feed(data):
+                message = json.loads(body)
+                seen.append(message.get("method", "answer"))
+                if "method" not in message:
+                    continue
+                say({"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]})
+                if message["method"] == "chat/send":
+                    say({"jsonrpc": "2.0", "id": "s1", "method": "workspace/configuration", "params": {}})
+                    for event in events:
+                        event["params"]["token"] = "events"
+                        say(event)
+
+
+@pytest.fixture
+def runtime_directory() -> Iterator[Path]:
+    """A directory whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
+        yield Path(path)
+
+
+def test_the_client_that_the_page_shows_runs_and_prints_the_answer(runtime_directory: Path) -> None:
+    (source,) = blocks("python")
+    assert len([line for line in source.splitlines() if line]) <= 40
+    path = runtime_directory / "parleyd.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(30)
+        info = RuntimeInfo(os.getpid(), str(path), None, "t", "0.1.0", 1, "/data", "2026-11-21T09:14:02.118Z")
+        write_runtime_file(runtime_directory / "parleyd.json", info)
+        seen: list[str] = []
+        server = threading.Thread(target=_serve, args=(listener, seen))
+        server.start()
+        done = subprocess.run(
+            [sys.executable, "-c", source, "Say", "hello."],
+            env={**os.environ, "PARLEY_RUNTIME_DIR": str(runtime_directory)},
+            capture_output=True,
+            text=True,
+            timeout=40,
+        )
+        server.join(30)
+    assert (done.stdout, done.stderr) == ("Hello there.\n[completed]\n", "")
+    assert seen == ["initialize", "chat/create", "chat/subscribe", "chat/send", "answer"]
