@@ -19,7 +19,6 @@ from parley_protocol import runtime
 from parley_daemon.server.forward import dial, forward
 from parley_daemon.server.greeting import initialize_result
 
-
 JOIN_SECONDS = 15.0
 """How long a daemon that is starting gets to answer on its socket."""
 

@@ -46,11 +46,6 @@ class PieceBuffer:
         self.say(Reasoning, "")
         self._signature = signature
 
-    def add(self, piece: Piece) -> None:
-        """Add a whole piece, after what came before it."""
-        self._close()
-        self._pieces.append(piece)
-
     def take(self) -> list[Piece]:
         """Return the pieces since the last call."""
         self._close()

@@ -166,12 +166,17 @@ class Decision:
 
 
 def _accept(state: ConversationState, send: Send) -> Decision:
-    """Start a turn with this message; behind a backlog it takes its place and the head goes first."""
+    """Start a turn with this message; behind a backlog it takes its place and the head goes first.
+
+    The queue may be full: as one message comes, another leaves.
+    """
     if not state.queue:
         next_state = replace(state, status=Status.PENDING, turn_id=send.message.turn_id)
         return Decision(next_state, (AcceptTurn(send.message, from_queue=False),))
-    queued = _enqueue(state, send)
-    return _promote_head(queued.state, queued.effects)
+    if send.when_busy == "reject":
+        raise Refused(RefusalReason.BUSY, "Other messages wait in the chat's queue and go first.")
+    backlog = replace(state, queue=(*state.queue, send.message))
+    return _promote_head(backlog, (Enqueue(send.message),))
 
 
 def _enqueue(state: ConversationState, send: Send) -> Decision:

@@ -9,6 +9,6 @@ def first_title(text: str) -> str | None:
     words = text.split(maxsplit=WORDS)
     title = " ".join(words[:WORDS])
     shortened = len(words) > WORDS
-    if len(title) > CHARACTERS:
+    if len(title) + shortened > CHARACTERS:
         title, shortened = title[: CHARACTERS - 1].rstrip(), True
     return f"{title}…" if shortened and title else title or None

@@ -51,8 +51,18 @@ STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class RestoredMessage:
+    """A message of a history to restore; without a time of its own it gets the chat's."""
+
+    role: Role
+    content: tuple[Part, ...]
+    model: str | None = None
+    created_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewChat:
-    """A chat as a client asks for it; `messages` are (role, parts) of a history to restore."""
+    """A chat as a client asks for it, with the history to begin with."""
 
     owner: str
     title: str | None = None
@@ -63,7 +73,7 @@ class NewChat:
     context: Context | None = None
     metadata: dict[str, object] | None = None
     parent_chat_id: str | None = None
-    messages: tuple[tuple[Role, tuple[Part, ...]], ...] = ()
+    messages: tuple[RestoredMessage, ...] = ()
 
 
 class Engine:
@@ -157,8 +167,17 @@ class Engine:
         parent = await self._parent(new)
         now, chat_id = self._clock.now(), self._clock.new_id()
         messages = [
-            Message(number, chat_id, number - 1 or None, None, role, parts, now)
-            for number, (role, parts) in enumerate(new.messages, start=1)
+            Message(
+                id=number,
+                chat_id=chat_id,
+                parent_id=number - 1 or None,
+                turn_id=None,
+                role=one.role,
+                content=one.content,
+                created_at=one.created_at or now,
+                model=one.model,
+            )
+            for number, one in enumerate(new.messages, start=1)
         ]
         chat = Chat(
             id=chat_id,
@@ -304,7 +323,6 @@ class Engine:
         actor = self._chats.get(chat_id)
         if actor is not None:
             actor.detach(sink)
-            self._chats.shrink()
 
     def watch(self, owner: str, watcher: Watcher) -> None:
         """Let a watcher hear of every chat of an owner."""

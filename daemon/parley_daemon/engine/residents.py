@@ -10,7 +10,10 @@ from parley_daemon.engine.actor import ChatActor
 from parley_daemon.engine.errors import ChatNotFoundError
 
 IDLE_CHATS_KEPT = 64
-"""Chats without a turn, a listener or a caller that stay in memory; past it the longest unused go."""
+"""Chats in memory above which those go that have no turn, no listener and no caller: the longest unused first.
+
+While more than these are in use, as many unused ones may stay as there are in use: looking costs nothing then.
+"""
 
 
 class Residents:
@@ -20,6 +23,7 @@ class Residents:
         self._load = load
         self._actors: OrderedDict[str, ChatActor] = OrderedDict()
         self._loading = anyio.Lock()
+        self._look_above = IDLE_CHATS_KEPT
 
     def all(self) -> Sequence[ChatActor]:
         """Return the chats that are in memory now."""
@@ -60,11 +64,12 @@ class Residents:
         """Have this chat in memory, as the one used last."""
         self._actors[actor.id] = actor
         self._actors.move_to_end(actor.id)
-        self.shrink()
+        if len(self._actors) > self._look_above:
+            self._let_go()
 
-    def shrink(self) -> None:
-        """Let the longest unused chats go, down to the bound."""
-        spare = len(self._actors) - IDLE_CHATS_KEPT
-        if spare > 0:
-            for chat_id in [actor.id for actor in self._actors.values() if actor.at_rest][:spare]:
-                del self._actors[chat_id]
+    def _let_go(self) -> None:
+        """Let unused chats go, down to the bound, and look again when there are twice as many as stay."""
+        resting = [actor.id for actor in self._actors.values() if actor.at_rest]
+        for chat_id in resting[: len(self._actors) - IDLE_CHATS_KEPT]:
+            del self._actors[chat_id]
+        self._look_above = max(IDLE_CHATS_KEPT, 2 * len(self._actors))

@@ -183,7 +183,7 @@ class TurnRun:
             except UnknownModelError as error:
                 unknown = unknown or error
             except ProviderUnavailableError as error:
-                kind = "missing_key" if error.reason == "missing_api_key" else "network"
+                kind = "missing_key" if error.reason == "missing_api_key" else "invalid_request"
                 raise ModelError(Failure(kind, str(error))) from error
         message = str(unknown) if unknown else "No model is configured and there is no default one."
         raise ModelError(Failure("model_not_found", message))

@@ -1,6 +1,7 @@
 """What all connections of a daemon share. Knows no transport."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import anyio
 from parley_daemon.engine.engine import Engine
 
 if TYPE_CHECKING:
-    from parley_daemon.server.connection import Connection
+    from parley_daemon.server.connection import Connection, Handler
 
 OWNER = "local"
 """Whose chats these are: a daemon serves the one user who runs it."""
@@ -17,9 +18,10 @@ OWNER = "local"
 
 @dataclass(slots=True)
 class App:
-    """One daemon: its engine, its token, when it started (RFC 3339), and its connections."""
+    """One daemon: its engine, what answers a method, its token, when it started (RFC 3339), its clients."""
 
     engine: Engine
+    handler_for: "Callable[[str], Handler]"
     token: str
     started_at: str
     connections: "set[Connection]" = field(default_factory=lambda: set())

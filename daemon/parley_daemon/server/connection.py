@@ -289,12 +289,10 @@ class Connection:
         self.initialize_params = params
 
     def _begin(self, call: Call, id: RequestId) -> None:
-        from parley_daemon.server.handlers import handler_for
-
         if len(self._calls) >= REQUESTS_AT_ONCE:
             message = f"{REQUESTS_AT_ONCE} requests of this client are under way. Wait for answers."
             raise WireError(ErrorCode.LIMIT_EXCEEDED, message, {"limit": REQUESTS_AT_ONCE})
-        handler = handler_for(call.method)
+        handler = self.app.handler_for(call.method)
         before = None
         if call.chat_id is not None:
             before = self._last_of_chat.get(call.chat_id)

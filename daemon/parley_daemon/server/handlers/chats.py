@@ -15,7 +15,7 @@ from parley_protocol.chats import (
 
 from parley_daemon.core.chats import Chat
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.engine import NewChat
+from parley_daemon.engine.engine import NewChat, RestoredMessage
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery
 from parley_daemon.server import convert
@@ -41,10 +41,12 @@ async def create(call: Call, params: ChatCreateParams) -> Any:
     return convert.chat(await call.connection.app.engine.create(new))
 
 
-def _restored(one: HistoryMessage) -> Any:
+def _restored(one: HistoryMessage) -> RestoredMessage:
     if isinstance(one.content, str):
-        return one.role, (Text(one.content),)
-    return one.role, tuple([convert.core_part(part) for part in one.content])
+        content = (Text(one.content),)
+    else:
+        content = tuple([convert.core_part(part) for part in one.content])
+    return RestoredMessage(one.role, content, one.model, one.created_at)
 
 
 async def get(call: Call, params: ChatGetParams) -> Any:

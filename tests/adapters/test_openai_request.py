@@ -1,0 +1,221 @@
+"""What is asked of a server of the chat-completions dialect, field by field."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from parley_daemon.adapters.openai_request import Dialect, EmptyPromptError, build_body
+from parley_daemon.core.chats import ModelSettings, Role
+from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
+from parley_daemon.ports.model import ModelRequest, PromptMessage
+
+HI = PromptMessage("user", (Text("Hi"),))
+
+
+def body(
+    *messages: PromptMessage, dialect: Dialect = "openai-compat", system: str | None = None, **settings: Any
+) -> dict[str, Any]:
+    request = ModelRequest("llama", messages or (HI,), system, ModelSettings(**settings))
+    return json.loads(build_body(request, dialect))
+
+
+def message(role: Role, *parts: Part) -> list[dict[str, Any]]:
+    """Return what becomes of one message that another one follows."""
+    return body(PromptMessage(role, parts), HI)["messages"][:-1]
+
+
+def asked(*parts: Part) -> Any:
+    """Return the content that a user message's parts become."""
+    [sent] = message("user", *parts)
+    assert sent["role"] == "user"
+    return sent["content"]
+
+
+def test_a_plain_question_is_the_smallest_body() -> None:
+    assert body(system="Be brief.") == {
+        "model": "llama",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+SETTINGS: dict[str, Any] = {
+    "max_output_tokens": 100,
+    "temperature": 0.0,
+    "top_p": 0.5,
+    "top_k": 40,
+    "presence_penalty": -1.0,
+    "frequency_penalty": 1.0,
+    "stop": ("a", "b"),
+    "seed": 7,
+}
+SHARED = {
+    "temperature": 0.0,
+    "top_p": 0.5,
+    "presence_penalty": -1.0,
+    "frequency_penalty": 1.0,
+    "stop": ["a", "b"],
+    "seed": 7,
+}
+
+
+def test_settings_become_the_dialects_fields() -> None:
+    plain = body()
+    assert body(**SETTINGS) == {**plain, **SHARED, "max_tokens": 100, "top_k": 40}
+    assert body(dialect="openai", **SETTINGS) == {**plain, **SHARED, "max_completion_tokens": 100}
+
+
+def test_an_output_schema_has_a_name_and_is_strict() -> None:
+    schema = {"title": "A list, of words!", "type": "object"}
+    assert body(output_schema=schema)["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "A_list_of_words_", "schema": schema, "strict": True},
+    }
+    named = body(output_schema={"type": "object"})["response_format"]["json_schema"]["name"]
+    assert named == "answer"
+
+
+def test_an_output_schema_need_not_be_strict() -> None:
+    options = {"openai": {"strictJsonSchema": False}}
+    sent = body(dialect="openai", output_schema={"type": "object"}, provider_options=options)
+    assert sent["response_format"]["json_schema"]["strict"] is False
+
+
+def test_compatible_servers_get_their_own_options_and_not_openais() -> None:
+    options = {
+        "openaiCompat": {"user": "u", "reasoningEffort": "high", "extraHeaders": {"X": "y"}},
+        "openai": {"store": True},
+    }
+    assert body(provider_options=options) == {**body(), "user": "u", "reasoning_effort": "high"}
+
+
+def test_openai_gets_its_own_options_under_its_own_names() -> None:
+    options = {
+        "openai": {"logitBias": {"5": -100}, "parallelToolCalls": False, "maxToolCalls": 3, "store": False},
+        "openaiCompat": {"user": "u"},
+    }
+    sent = body(dialect="openai", provider_options=options)
+    assert sent == {**body(), "logit_bias": {"5": -100}, "parallel_tool_calls": False, "store": False}
+
+
+def test_an_extra_body_is_laid_over_the_fields_and_null_takes_one_out() -> None:
+    extra = {"temperature": 1, "min_p": 0.1, "stream_options": None, "chat_template_kwargs": {"think": False}}
+    sent = body(temperature=0.5, provider_options={"openaiCompat": {"extraBody": extra}})
+    plain = body()
+    del plain["stream_options"]
+    assert sent == {**plain, "temperature": 1, "min_p": 0.1, "chat_template_kwargs": {"think": False}}
+
+
+def test_texts_of_one_message_are_one_string() -> None:
+    assert asked(Text("One."), Text("Two.")) == "One.\n\nTwo."
+
+
+def test_a_source_is_quoted_with_its_place_in_a_fence() -> None:
+    source = Source("1", "file:///a/b.py", "b.py", "x = 1\ny = 2\n", 3, 4)
+    assert asked(source, Text("Why?")) == "file:///a/b.py, lines 3-4:\n```\nx = 1\ny = 2\n```\n\nWhy?"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [(None, None, ""), (3, 3, ", line 3"), (3, None, ", line 3"), (3, 9, ", lines 3-9")],
+)
+def test_a_sources_lines_are_named(start: int | None, end: int | None, shown: str) -> None:
+    assert asked(Source("1", "file:///a", "a", "x", start, end)) == f"file:///a{shown}:\n```\nx\n```"
+
+
+def test_a_fence_is_longer_than_any_in_the_text() -> None:
+    text = "```python\n````\n```"
+    assert asked(Source("1", "file:///a", "a", text)) == f"file:///a:\n`````\n{text}\n`````"
+
+
+def test_a_source_without_text_is_named() -> None:
+    assert asked(Source("1", "file:///a", "a")) == "file:///a"
+
+
+def test_images_go_as_urls_or_as_data() -> None:
+    parts = (
+        Text("What is it?"),
+        File("image/png", data="aGk="),
+        File("image/jpeg", url="https://e.org/i.jpg"),
+    )
+    assert asked(*parts) == [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+        {"type": "image_url", "image_url": {"url": "https://e.org/i.jpg"}},
+    ]
+
+
+def test_text_files_go_as_text() -> None:
+    data = base64.b64encode("ü = 1\n".encode()).decode()
+    assert asked(File("text/x-python", data=data, title="a.py")) == "a.py (text/x-python):\n```\nü = 1\n```"
+    assert asked(File("application/json", data="e30=")) == "A file (application/json):\n```\n{}\n```"
+
+
+def test_other_files_go_as_what_they_are() -> None:
+    assert asked(File("application/pdf", data="aGk=", title="a.pdf"), File("audio/wav", data="aGk=")) == [
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}},
+        {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
+    ]
+
+
+def test_a_file_that_the_dialect_cannot_carry_is_mentioned_and_not_dropped() -> None:
+    shown = "[File a.pdf https://e.org/a.pdf, application/pdf]"
+    assert asked(File("application/pdf", url="https://e.org/a.pdf", title="a.pdf")) == shown
+    assert message("assistant", File("application/pdf", url="https://e.org/a.pdf", title="a.pdf")) == [
+        {"role": "assistant", "content": shown}
+    ]
+
+
+def test_a_text_file_that_is_no_base64_goes_as_it_is() -> None:
+    assert asked(File("text/plain", data="a", title="t"))[0]["type"] == "file"
+
+
+def test_an_answer_goes_back_without_its_reasoning_and_sources() -> None:
+    parts = (Reasoning("hm", None, "sig"), Text("Yes."), Source("1", "https://e.org", "e"))
+    assert message("assistant", *parts) == [{"role": "assistant", "content": "Yes."}]
+
+
+def test_tool_calls_and_their_results_go_back_paired() -> None:
+    call, other = ToolCall("a", "f", {"x": "ü"}), ToolCall("b", "g", '{"cut')
+    results = (
+        ToolResult("a", "f", {"ok": 1}, False, "ok"),
+        ToolResult("b", "g", "The tool call was interrupted.", True, "interrupted"),
+    )
+    sent = body(PromptMessage("assistant", (Reasoning("hm"), call, other)), PromptMessage("tool", results))
+    assert sent["messages"] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"ü"}'}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": '"{\\"cut"'}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "a", "content": '{"ok":1}'},
+        {"role": "tool", "tool_call_id": "b", "content": "The tool call was interrupted."},
+    ]
+
+
+def test_messages_that_say_nothing_are_left_out() -> None:
+    assert message("assistant", Reasoning("only thoughts")) == []
+    assert message("user", Text(" \n")) == []
+
+
+@pytest.mark.parametrize("parts", [(), (Text(""),), (Text(" \n\t"),), (Reasoning("hm"),)])
+def test_an_empty_prompt_is_refused_and_not_sent(parts: tuple[Part, ...]) -> None:
+    with pytest.raises(EmptyPromptError):
+        body(HI, PromptMessage("user", parts))
+
+
+def test_no_message_at_all_is_an_empty_prompt() -> None:
+    with pytest.raises(EmptyPromptError):
+        build_body(ModelRequest("llama", (), "Be brief."), "openai-compat")
+
+
+def test_half_characters_in_a_history_do_not_make_the_chat_unusable() -> None:
+    half = "a\ud83c"
+    assert asked(Text(half + "\udf0d!" + half)) == "a🌍!a\ufffd"
+    result = ToolResult("a", "f", {"x": half}, False, "ok")
+    assert message("tool", result)[0]["content"] == '{"x": "a\ufffd"}'
