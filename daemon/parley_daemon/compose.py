@@ -168,8 +168,8 @@ async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:
 def _settle_memory() -> None:
     """Keep the collector from looking through everything that was loaded, again and again.
 
-    With the defaults, a full collection stops the loop for tens of milliseconds while hundreds of chats stream;
-    what a turn allocates is freed by its reference counts.
+    With the defaults, a full collection stops the loop for tens of milliseconds while hundreds of chats
+    stream; what a turn allocates is freed by its reference counts.
     """
     gc.collect()
     gc.freeze()

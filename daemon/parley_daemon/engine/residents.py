@@ -10,9 +10,9 @@ from parley_daemon.engine.actor import ChatActor
 from parley_daemon.engine.errors import ChatNotFoundError
 
 IDLE_CHATS_KEPT = 64
-"""Chats in memory above which those go that have no turn, no listener and no caller: the longest unused first.
+"""Chats in memory above which those without turn, listener or caller go, the longest unused first.
 
-While more than these are in use, as many unused ones may stay as there are in use: looking costs nothing then.
+While more than these are in use, as many unused ones may stay as are in use: looking stays cheap then.
 """
 
 
