@@ -144,12 +144,13 @@ class Assembler:
     def add(self, piece: Piece) -> int:
         """Take the next piece and return the index of the part that it belongs to."""
         if isinstance(piece, ToolCallPiece | ToolCall):
-            index = self._calls.get(piece.tool_call_id)
-            if index is None:
-                index = self._calls[piece.tool_call_id] = len(self._open)
+            index = self._calls.setdefault(piece.tool_call_id, len(self._open))
+            if index == len(self._open):
                 self._open.append(_Open([piece]))
             else:
                 self._open[index].pieces.append(piece)
+            if isinstance(piece, ToolCall):  # its part is finished: another call may have the same id
+                del self._calls[piece.tool_call_id]
             return index
         if self._open:
             last = self._open[-1]

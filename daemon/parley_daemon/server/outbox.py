@@ -15,6 +15,12 @@ MERGE_ABOVE = 1024 * 1024
 RESET_ABOVE = 4 * 1024 * 1024
 """Bytes waiting, merged ones included, above which a stream is given up for a fresh snapshot."""
 
+BULK = MERGE_ABOVE
+"""Bytes of one chunk above which it says nothing about the client's pace: a long history, a large file."""
+
+BULK_ABOVE = 64 * 1024 * 1024
+"""Bytes waiting above which a stream is given up even if all of them are bulk."""
+
 _WRITE_AT_ONCE = 256 * 1024
 
 
@@ -67,6 +73,7 @@ class Outbox:
         self._on_room = on_room
         self._frames: list[bytes] = []
         self._size = 0
+        self._bulk = 0
         self._wake = anyio.Event()
         self._empty = anyio.Event()
         self._empty.set()
@@ -79,17 +86,20 @@ class Outbox:
     @property
     def pressed(self) -> bool:
         """Whether the client reads more slowly than it is written to."""
-        return self._size > MERGE_ABOVE
+        return self._size - self._bulk > MERGE_ABOVE
 
     @property
     def overfull(self) -> bool:
         """Whether even merging does not help."""
-        return self._size + self.held > RESET_ABOVE
+        return self._size - self._bulk + self.held > RESET_ABOVE or self._size > BULK_ABOVE
 
     def put(self, *chunks: bytes) -> None:
         """Queue these chunks, in order and uninterrupted."""
-        self._frames += chunks
-        self._size += sum(map(len, chunks))
+        for chunk in chunks:
+            self._frames.append(chunk)
+            self._size += len(chunk)
+            if len(chunk) > BULK:
+                self._bulk += len(chunk)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -101,22 +111,25 @@ class Outbox:
                 self._wake = anyio.Event()
                 await self._wake.wait()
                 self._empty = anyio.Event()
-            batch = self._take()
-            self._channel.write(batch)
+            frames = self._take()
+            self._channel.write(b"".join(frames))
             await self._channel.drained()
-            self._size -= len(batch)
+            for frame in frames:
+                self._size -= len(frame)
+                if len(frame) > BULK:
+                    self._bulk -= len(frame)
             if self.waiting and not self.pressed:
                 waiting, self.waiting = self.waiting, set()
                 for one in waiting:
                     one.room()
             self._on_room()
 
-    def _take(self) -> bytes:
-        """Return frames up to a handful of writes' worth, so that the transport's buffer stays small."""
+    def _take(self) -> list[bytes]:
+        """Return frames up to one write's worth, so that the transport's buffer stays small."""
         frames = self._frames
         if self._size <= _WRITE_AT_ONCE:
             self._frames = []
-            return b"".join(frames)
+            return frames
         size = count = 0
         for frame in frames:
             size += len(frame)
@@ -124,7 +137,7 @@ class Outbox:
             if size >= _WRITE_AT_ONCE:
                 break
         self._frames = frames[count:]
-        return b"".join(frames[:count])
+        return frames[:count]
 
     async def flushed(self) -> None:
         """Wait until everything put so far was written."""
