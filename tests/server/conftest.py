@@ -1,0 +1,27 @@
+"""A raw connection to a real daemon, over each transport in turn."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from tests.support.daemon import DaemonProcess
+from tests.support.wire import Peer, stdio_peer, tcp_peer, unix_peer
+
+
+@pytest.fixture(params=["stdio", "unix", "tcp"])
+async def wire(
+    request: pytest.FixtureRequest, shared_daemon: DaemonProcess, places: dict[str, str]
+) -> AsyncGenerator[Peer]:
+    """A connection that was initialized."""
+    if request.param == "unix":
+        async with unix_peer(shared_daemon.socket) as peer:
+            await peer.initialize()
+            yield peer
+    elif request.param == "tcp":
+        async with tcp_peer(shared_daemon.tcp) as peer:
+            await peer.initialize(token=shared_daemon.token)
+            yield peer
+    else:
+        async with stdio_peer(places) as peer:
+            await peer.initialize()
+            yield peer

@@ -1,0 +1,185 @@
+"""Checks a recorded connection against the protocol's ordering rules, whatever the test was about.
+
+A trace is what went over one connection, in order: ("sent" | "received", message). Rule numbers are those of
+the protocol page, section "Streaming". Knows no transport.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from parley_protocol.fold import PartsFold, whole_parts
+
+Json = dict[str, Any]
+Entry = tuple[Literal["sent", "received"], Json]
+Token = int | str
+
+
+class TraceError(AssertionError):
+    """The connection broke a rule."""
+
+
+@dataclass
+class _Stream:
+    """What is known of one token: its chat, whether it is one turn's only, how far its events have come."""
+
+    chat_id: str
+    one_turn: bool
+    seq: int | None = None
+    ended: set[str] = field(default_factory=set[str])
+    done_messages: set[int] = field(default_factory=set[int])
+    previews: dict[int, PartsFold] = field(default_factory=dict[int, PartsFold])
+    last_of_turn: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+
+def check_trace(trace: list[Entry]) -> None:
+    """Raise TraceError at the first broken rule."""
+    checker = _Checker()
+    for direction, message in trace:
+        if direction == "sent":
+            checker.sent(message)
+        else:
+            checker.received(message)
+
+
+class _Checker:
+    def __init__(self) -> None:
+        self._requests: dict[Any, Json] = {}
+        self._unanswered: Counter[Any] = Counter()
+        self._streams: dict[Token, _Stream] = {}
+        self._watches: set[Token] = set()
+        self._work_done: set[Token] = set()
+        self._seen_turns: set[str] = set()
+
+    def sent(self, message: Json) -> None:
+        if "method" not in message or "id" not in message:
+            return
+        if not isinstance(message["id"], int | str):
+            return  # sent wrong on purpose: the test looks at the answer
+        self._unanswered[message["id"]] += 1
+        if self._unanswered[message["id"]] > 1:
+            return  # the second one under an id gets an error, which says nothing of the first
+        self._requests[message["id"]] = message
+        params = message.get("params") or {}
+        if not isinstance(params, dict):
+            return
+        token = params.get("partialResultToken")
+        if message["method"] == "chat/ask":
+            if token is not None and token not in self._streams:
+                self._streams[token] = _Stream(params.get("chatId", ""), one_turn=True)
+            if params.get("workDoneToken") is not None:
+                self._work_done.add(params["workDoneToken"])
+        elif message["method"] == "chat/watch":
+            self._watches.add(token)
+
+    def received(self, message: Json) -> None:
+        if "method" in message:
+            if message["method"] == "$/progress":
+                self._progress(message["params"]["token"], message["params"]["value"])
+            return
+        id = message.get("id")
+        if id is None:
+            return
+        if id in self._requests and not self._unanswered[id]:
+            raise TraceError(f"request {id} was answered twice")
+        self._unanswered[id] -= 1
+        request = self._requests.get(id)
+        if request is not None and "result" in message:
+            self._answer(request, message["result"])
+
+    def _answer(self, request: Json, result: Any) -> None:
+        params = request.get("params") or {}
+        match request["method"]:
+            case "chat/subscribe":
+                stream = _Stream(params["chatId"], one_turn=False, seq=result["seq"])
+                if result["snapshot"] is not None:
+                    _seed(stream, result["snapshot"])
+                self._streams[params["partialResultToken"]] = stream
+            case "chat/send":
+                if result["disposition"] == "started" and result["turnId"] in self._seen_turns:
+                    raise TraceError(f"rule 1: events of turn {result['turnId']} came before its answer")
+            case "chat/ask":
+                token = params.get("partialResultToken")
+                stream = self._streams.get(token) if token is not None else None
+                if stream is not None and result["turnId"] not in stream.ended:
+                    raise TraceError(f"the answer of chat/ask came before turn_ended of {result['turnId']}")
+            case _:
+                pass
+
+    def _progress(self, token: Token, value: Json) -> None:
+        if token in self._work_done and "kind" in value:
+            return
+        if token in self._watches and value.get("type") in ("created", "changed", "deleted"):
+            return
+        stream = self._streams.get(token)
+        if stream is None or value["chatId"] != stream.chat_id:
+            raise TraceError(f"rule 5: an event of chat {value.get('chatId')} under token {token!r}: {value}")
+        self._count(stream, value)
+        turn_id = value.get("turnId")
+        if turn_id is not None:
+            if turn_id in stream.ended:
+                raise TraceError(f"rule 4: {value['type']} came after turn_ended of {turn_id}")
+            # A new subscription may begin in the middle of a turn whose chat/send is answered later.
+            if value["type"] in ("message", "turn_started"):
+                self._seen_turns.add(turn_id)
+            stream.last_of_turn.setdefault(turn_id, []).append(value["type"])
+        self._content(stream, value)
+
+    def _count(self, stream: _Stream, value: Json) -> None:
+        seq, span = value["seq"], value.get("span", 1)
+        if value["type"] == "reset":
+            if stream.seq is not None and seq < stream.seq:
+                raise TraceError(f"rule 2: reset goes back from {stream.seq} to {seq}")
+        elif stream.one_turn:
+            if stream.seq is not None and seq - span < stream.seq:
+                raise TraceError(f"rule 2: seq goes back from {stream.seq} to {seq} (span {span})")
+        elif stream.seq is not None and seq - span != stream.seq:
+            raise TraceError(f"rule 2: seq {seq} (span {span}) does not follow {stream.seq}")
+        stream.seq = seq
+
+    def _content(self, stream: _Stream, value: Json) -> None:
+        match value["type"]:
+            case "message_part":
+                id = value["messageId"]
+                if id in stream.done_messages:
+                    raise TraceError(f"rule 3: a part of message {id} came after the message")
+                stream.previews.setdefault(id, PartsFold()).add(value["index"], value["part"])
+            case "preview_reset":
+                stream.previews.pop(value["messageId"], None)
+            case "message":
+                self._message(stream, value["message"])
+            case "reset":
+                stream.done_messages.clear()
+                stream.previews.clear()
+                _seed(stream, value["snapshot"])
+            case "turn_ended":
+                self._turn_ended(stream, value)
+            case _:
+                pass
+
+    def _message(self, stream: _Stream, message: Json) -> None:
+        id = message["id"]
+        if id in stream.done_messages:
+            raise TraceError(f"rule 3: message {id} came twice")
+        stream.done_messages.add(id)
+        preview = stream.previews.pop(id, None)
+        if preview is not None and whole_parts(preview.parts) != message["content"]:
+            raise TraceError(f"rule 3: message {id} is not the fold of its parts")
+        if preview is None and message["role"] == "assistant" and message["content"]:
+            raise TraceError(f"rule 3: message {id} came without its parts")
+
+    def _turn_ended(self, stream: _Stream, value: Json) -> None:
+        types = stream.last_of_turn.pop(value["turnId"])
+        before = [kind for kind in types[:-1] if kind != "message_part"][-3:]
+        if before[-1:] != ["status"]:
+            raise TraceError(f"turn_ended follows {before}, not the new status")
+        if (value["error"] is not None) != (before[-2:-1] == ["error"]):
+            raise TraceError(f"turn_ended has the error {value['error']} after {before}")
+        stream.ended.add(value["turnId"])
+
+
+def _seed(stream: _Stream, snapshot: Json) -> None:
+    stream.done_messages |= {message["id"] for message in snapshot["messages"]}
+    preview = snapshot["preview"]
+    if preview is not None:
+        stream.previews[preview["messageId"]] = PartsFold(preview["parts"])
