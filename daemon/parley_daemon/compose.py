@@ -27,6 +27,7 @@ from parley_daemon.config import load_config
 from parley_daemon.engine.engine import Engine
 from parley_daemon.ports.store import Store
 from parley_daemon.server.app import App
+from parley_daemon.server.client_logs import ClientLogs
 from parley_daemon.server.handlers import handler_for
 from parley_daemon.server.serving import Server
 
@@ -84,6 +85,7 @@ async def _serve(plan: Plan) -> int:
     store: Store = MemoryStore() if plan.in_memory else SqliteStore(plan.data_dir / "parley.db")
     engine = Engine(store, catalogue, clock, max_running_turns=config.max_running_turns)
     app = App(engine, handler_for, secrets.token_urlsafe(32), clock.now())
+    logging.getLogger().addHandler(ClientLogs(app))
     code = 0
     _settle_memory()
     async with engine.running(), anyio.create_task_group() as tasks:

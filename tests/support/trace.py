@@ -6,7 +6,7 @@ the protocol page, section "Streaming". Knows no transport.
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from parley_protocol.fold import PartsFold, whole_parts
 
@@ -60,16 +60,14 @@ class _Checker:
         if self._unanswered[message["id"]] > 1:
             return  # the second one under an id gets an error, which says nothing of the first
         self._requests[message["id"]] = message
-        params = message.get("params") or {}
-        if not isinstance(params, dict):
-            return
+        params = _params(message)
         token = params.get("partialResultToken")
         if message["method"] == "chat/ask":
             if token is not None and token not in self._streams:
                 self._streams[token] = _Stream(params.get("chatId", ""), one_turn=True)
             if params.get("workDoneToken") is not None:
                 self._work_done.add(params["workDoneToken"])
-        elif message["method"] == "chat/watch":
+        elif message["method"] == "chat/watch" and token is not None:
             self._watches.add(token)
 
     def received(self, message: Json) -> None:
@@ -88,7 +86,7 @@ class _Checker:
             self._answer(request, message["result"])
 
     def _answer(self, request: Json, result: Any) -> None:
-        params = request.get("params") or {}
+        params = _params(request)
         match request["method"]:
             case "chat/subscribe":
                 stream = _Stream(params["chatId"], one_turn=False, seq=result["seq"])
@@ -176,6 +174,11 @@ class _Checker:
         if (value["error"] is not None) != (before[-2:-1] == ["error"]):
             raise TraceError(f"turn_ended has the error {value['error']} after {before}")
         stream.ended.add(value["turnId"])
+
+
+def _params(message: Json) -> Json:
+    params: Any = message.get("params")
+    return cast("Json", params) if isinstance(params, dict) else {}
 
 
 def _seed(stream: _Stream, snapshot: Json) -> None:

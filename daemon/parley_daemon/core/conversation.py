@@ -1,9 +1,8 @@
 """The state machine of a chat's turns: what may happen when, and what follows from it.
 
-`decide` looks the pair (status, command) up in TRANSITIONS, calls the one function that stands there, and
-returns the next state with the effects that the driver has to carry out, in their order. A pair that the
-table lacks is refused with a typed reason. Time and ids come in with the commands; nothing here waits,
-stores or sends. The rules are those of the behaviour page, section "The state machine".
+`decide` looks (status, command) up in TRANSITIONS, calls the one function that stands there, and returns the
+next state with the effects that the driver has to carry out, in their order. A pair that the table lacks is
+refused with a typed reason. Time and ids come in with the commands; nothing here waits, stores or sends.
 """
 
 from collections.abc import Callable

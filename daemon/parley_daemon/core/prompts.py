@@ -1,10 +1,11 @@
 """The history as a model may get it, repaired where it was cut.
 
-Providers refuse a tool call without its result, a result without its call, and empty messages. What is
-stored stays as it is: the repair happens each time a request is built.
+Providers refuse a tool call without its result, a result without its call, two calls with one id, and empty
+messages. What is stored stays as it is: the repair happens each time a request is built.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from parley_daemon.core.chats import Message, Role
 from parley_daemon.core.parts import Part, Reasoning, Text, ToolCall, ToolResult
@@ -20,32 +21,56 @@ def prompt_entries(history: Iterable[Message]) -> tuple[Entry, ...]:
 
 
 def _sendable(message: Message) -> Entry | None:
-    """Leave out what says nothing: a message of reasoning alone, or of blank text."""
-    says_something = any(
-        part.text.strip() if isinstance(part, Text) else not isinstance(part, Reasoning)
-        for part in message.content
-    )
-    return (message.role, message.content) if says_something else None
+    """Leave out what says nothing: blank text, and a message of reasoning alone."""
+    parts = tuple([part for part in message.content if not isinstance(part, Text) or part.text.strip()])
+    return (message.role, parts) if any(not isinstance(part, Reasoning) for part in parts) else None
 
 
 def _paired(entries: list[Entry]) -> Iterator[Entry]:
+    used: set[str] = set()
     at = 0
     while at < len(entries):
         role, parts = entries[at]
         at += 1
         if role == "tool":
             continue  # an orphan: its call is not right before it
-        yield role, parts
-        calls = [part for part in parts if isinstance(part, ToolCall)] if role == "assistant" else []
-        if not calls:
+        if role != "assistant" or not any(isinstance(part, ToolCall) for part in parts):
+            yield role, parts
             continue
-        results: dict[str, ToolResult] = {}
+        results: list[ToolResult] = []
         while at < len(entries) and entries[at][0] == "tool":
-            found = [part for part in entries[at][1] if isinstance(part, ToolResult)]
-            results.update({result.tool_call_id: result for result in found})
+            results += [part for part in entries[at][1] if isinstance(part, ToolResult)]
             at += 1
-        for call in calls:
-            yield "tool", (results.get(call.tool_call_id) or _interrupted(call),)
+        yield from _answered(parts, results, used)
+
+
+def _answered(parts: tuple[Part, ...], results: list[ToolResult], used: set[str]) -> Iterator[Entry]:
+    """Yield a message with calls, then one for the result of each. `used` are the ids of earlier calls."""
+    sent: list[Part] = []
+    answers: list[Entry] = []
+    for part in parts:
+        if isinstance(part, ToolCall):
+            result = next((one for one in results if one.tool_call_id == part.tool_call_id), None)
+            if result is None:
+                result = _interrupted(part)
+            else:
+                results.remove(result)
+            id = _unused(part.tool_call_id, used)
+            used.add(id)
+            answers.append(("tool", (replace(result, tool_call_id=id),)))
+            part = replace(part, tool_call_id=id)
+        sent.append(part)
+    yield "assistant", tuple(sent)
+    yield from answers
+
+
+def _unused(id: str, used: set[str]) -> str:
+    """Return the id, or one made of it: some servers count their calls from one again in each answer."""
+    number, unused = 1, id
+    while unused in used:
+        number += 1
+        unused = f"{id}-{number}"
+    return unused
 
 
 def _interrupted(call: ToolCall) -> ToolResult:

@@ -7,7 +7,7 @@ method by itself: the handlers and the LSP side are looked up.
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -33,11 +33,14 @@ log = logging.getLogger(__name__)
 REQUESTS_AT_ONCE = 1024
 """Requests of one client that may be under way; more are refused with 1010."""
 
+LONGEST_INTERVAL_MS = 60_000
+
 GREETING_SECONDS = 10.0
 """How long an untrusted connection may take to say who it is."""
 
 _FAREWELL_SECONDS = 2.0
-_LSP_NOTIFICATIONS = ("textDocument/", "notebookDocument/", "workspace/", "$/setTrace")
+_CONFIGURATION_SECONDS = 10.0
+_LSP_NOTIFICATIONS = ("textDocument/", "notebookDocument/", "workspace/")
 
 
 Handler = Callable[["Call"], Awaitable[Any]]
@@ -97,6 +100,7 @@ class Connection:
         self.chat_streams: dict[Token, ChatStream] = {}
         self.watches: dict[Token, WatchStream] = {}
         self.asks: dict[Token, Call] = {}
+        self.trace = "off"
         self.initialize_params: dict[str, Any] = {}
         self.exit_code: int | None = None
         self._channel = channel
@@ -224,6 +228,10 @@ class Connection:
                 call = self._calls.get(params.get("id", ""))
                 if call is not None:
                     call.cancel()
+            case "initialized" | "workspace/didChangeConfiguration":
+                self._pull_configuration()
+            case "$/setTrace":
+                self._set_trace(params.get("value"))
             case "window/workDoneProgress/cancel":
                 call = self.asks.get(params.get("token", ""))
                 if call is not None and call.on_cancel is not None:
@@ -283,10 +291,29 @@ class Connection:
     def _note_client(self, params: dict[str, Any]) -> None:
         options = requests.as_object(params.get("initializationOptions"))
         name = options.get("clientName") or requests.as_object(params.get("clientInfo")).get("name")
-        interval = options.get("minIntervalMs")
         self.origin = name if isinstance(name, str) else None
-        self.interval = max(0, min(interval, 60_000)) / 1000 if isinstance(interval, int | float) else 0.0
+        self._set_interval(options.get("minIntervalMs"))
+        self._set_trace(params.get("trace"))
         self.initialize_params = params
+
+    def _set_interval(self, milliseconds: object) -> None:
+        if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool):
+            self.interval = max(0, min(milliseconds, LONGEST_INTERVAL_MS)) / 1000
+
+    def _set_trace(self, level: object) -> None:
+        self.trace = level if isinstance(level, str) else "off"
+
+    def _pull_configuration(self) -> None:
+        """Ask a client that has settings for ours; streams that begin afterwards heed them."""
+        workspace = requests.as_object(self.initialize_params.get("capabilities")).get("workspace")
+        if requests.as_object(workspace).get("configuration") is True:
+            self.start(self._heed_configuration)
+
+    async def _heed_configuration(self) -> None:
+        wanted = {"items": [{"section": "parley"}]}
+        found = await self.request("workspace/configuration", wanted, seconds=_CONFIGURATION_SECONDS)
+        if isinstance(found, list) and found:
+            self._set_interval(requests.as_object(cast("list[object]", found)[0]).get("minIntervalMs"))
 
     def _begin(self, call: Call, id: RequestId) -> None:
         if len(self._calls) >= REQUESTS_AT_ONCE:

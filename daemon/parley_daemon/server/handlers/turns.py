@@ -2,18 +2,21 @@
 
 from typing import Any
 
+import anyio
 from parley_protocol.errors import ErrorCode
 from parley_protocol.turns import ChatAskParams, ChatInterruptParams, ChatSendParams
 
 from parley_daemon.core.conversation import WhenBusy
 from parley_daemon.core.parts import Part
-from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
+from parley_daemon.engine.errors import ConflictError
+from parley_daemon.engine.tickets import Accepted, Draft
 from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
 from parley_daemon.server.connection import Call
 from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.references import input_parts
-from parley_daemon.server.streams import ChatStream, Progress
+from parley_daemon.server.streams import ChatStream
+from parley_daemon.server.work_done import WorkDone
 
 
 async def send(call: Call, params: ChatSendParams) -> None:
@@ -52,21 +55,27 @@ async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> tuple[Dr
 async def ask(call: Call, params: ChatAskParams) -> Any:
     """Answer once the turn has ended, streaming it under the token if there is one."""
     asking = _Asking(call, params)
-    draft, when_busy = await _draft(call, params)
-    asking.check_tokens()
     engine = call.connection.app.engine
     try:
-        await engine.send(params.chat_id, OWNER, draft, when_busy, asking.accepted)
+        with asking.before_acceptance:
+            draft, when_busy = await _draft(call, params)
+            asking.check_tokens()
+            await engine.send(params.chat_id, OWNER, draft, when_busy, asking.accepted)
+        if not asking.turn_id:
+            raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
         call.admitted.set()
         done = await engine.wait(params.chat_id, OWNER, asking.turn_id)
-        asking.report_end(done)
+    except ConflictError:
+        if call.cancelled:
+            message = "The request was cancelled and its message taken back from the queue."
+            raise WireError(ErrorCode.REQUEST_CANCELLED, message) from None
+        raise
     finally:
         asking.close()
     if call.cancelled:
         message = "The request was cancelled and its turn interrupted; what had come of the answer is kept."
         raise WireError(ErrorCode.REQUEST_CANCELLED, message)
-    ended = convert.turn_ended(done.ended)
-    return {**ended, "messages": convert.messages(done.messages)}
+    return {**convert.turn_ended(done.ended), "messages": convert.messages(done.messages)}
 
 
 class _Asking:
@@ -76,7 +85,10 @@ class _Asking:
         self._call = call
         self._params = params
         self._stream: ChatStream | None = None
+        self._work_done: WorkDone | None = None
         self.turn_id = ""
+        self.before_acceptance = anyio.CancelScope()
+        call.on_cancel = self._cancel
 
     def check_tokens(self) -> None:
         """Refuse tokens that are in use."""
@@ -90,7 +102,8 @@ class _Asking:
         """The message is durable and nothing of its turn has gone out yet: listen from here on."""
         connection, params = self._call.connection, self._params
         self.turn_id = what.turn_id
-        self._call.on_cancel = self._interrupt
+        if self._call.cancelled:  # while the message was being committed
+            self._cancel()
         if params.partial_result_token is not None:
             token = params.partial_result_token
             self._stream = connection.open_stream(token, params.chat_id, turn_id=what.turn_id)
@@ -98,33 +111,30 @@ class _Asking:
             connection.app.engine.listen(params.chat_id, self._stream)
         if params.work_done_token is not None:
             connection.asks[params.work_done_token] = self._call
-            self._work_done({"kind": "begin", "title": "Answering", "cancellable": True})
-
-    def report_end(self, done: TurnDone) -> None:
-        """Close the editor's progress display."""
-        if self._params.work_done_token is not None:
-            self._work_done({"kind": "end", "message": done.ended.outcome})
+            self._work_done = WorkDone(connection.outbox, params.work_done_token, what.turn_id)
+            connection.app.engine.listen(params.chat_id, self._work_done)
 
     def close(self) -> None:
         """Listen no more."""
         connection, params = self._call.connection, self._params
         if self._stream is not None:
             connection.close_stream(self._stream.token)
+        if self._work_done is not None:
+            connection.app.engine.detach(params.chat_id, self._work_done)
+            self._work_done.end()
         if params.work_done_token is not None:
             connection.asks.pop(params.work_done_token, None)
 
-    def _interrupt(self) -> None:
+    def _cancel(self) -> None:
         """Cancelling the request, or its progress, interrupts the turn; the answer waits for its end."""
-        self._call.connection.start(self._stop_turn)
+        if self.turn_id:
+            self._call.connection.start(self._stop_turn)
+        else:
+            self.before_acceptance.cancel()
 
     async def _stop_turn(self) -> None:
         engine = self._call.connection.app.engine
         await engine.interrupt(self._params.chat_id, OWNER, self.turn_id)
-
-    def _work_done(self, value: dict[str, Any]) -> None:
-        assert self._params.work_done_token is not None
-        progress = Progress(self._call.connection.outbox, self._params.work_done_token)
-        progress.put(convert.encode(value))
 
 
 async def interrupt(call: Call, params: ChatInterruptParams) -> Any:

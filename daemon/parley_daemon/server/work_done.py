@@ -1,0 +1,61 @@
+"""LSP's work-done progress for one turn: begin, reports and end, so that an editor shows it with no code."""
+
+import asyncio
+
+from parley_daemon.core.events import Event, MessagePart, TurnEnded, TurnStarted, turn_of
+from parley_daemon.core.parts import Reasoning, Text
+from parley_daemon.engine.log import Published
+from parley_daemon.server import convert
+from parley_daemon.server.outbox import Outbox
+from parley_daemon.server.streams import Progress, Token
+
+REPORT_SECONDS = 0.5
+"""The shortest time between two reports of the same phase."""
+
+
+class WorkDone:
+    """Watches one turn (a Sink) and reports its phase: waiting, thinking, answering and how much."""
+
+    def __init__(self, outbox: Outbox, token: Token, turn_id: str) -> None:
+        self._progress = Progress(outbox, token)
+        self._turn_id = turn_id
+        self._phase = ""
+        self._characters = 0
+        self._told_at = 0.0
+        self._open = True
+        self._tell("begin", title="Answering", cancellable=True, message="waiting")
+
+    def publish(self, published: Published) -> None:
+        """Take the chat's next event."""
+        event = published.event
+        if turn_of(event) == self._turn_id:
+            self._take(event)
+
+    def end(self, message: str = "taken back") -> None:
+        """Close the editor's display, if it is open still."""
+        if self._open:
+            self._open = False
+            self._tell("end", message=message)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case TurnStarted():
+                self._report("waiting for the model", "")
+            case MessagePart(piece=Reasoning()):
+                self._report("thinking", "")
+            case MessagePart(piece=Text(text)):
+                self._characters += len(text)
+                self._report("answering", f", {self._characters} characters")
+            case TurnEnded(outcome=outcome):
+                self.end(outcome)
+            case _:
+                return
+
+    def _report(self, phase: str, more: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if phase != self._phase or (more and now - self._told_at >= REPORT_SECONDS):
+            self._phase, self._told_at = phase, now
+            self._tell("report", message=f"{phase}{more}")
+
+    def _tell(self, kind: str, **fields: object) -> None:
+        self._progress.put(convert.encode({"kind": kind, **fields}))

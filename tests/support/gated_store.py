@@ -1,0 +1,96 @@
+"""A store whose commits wait, or fail, for as long as a test wants. Everything else goes straight through."""
+
+from typing import Any, cast
+
+import anyio
+from parley_daemon.ports.store import JournalEntry, LostTurn, MessagePage, Store, StoreUnavailableError, Write
+
+
+class GatedStore:
+    """Stands before a real store. Made open; `commits` are those that went through, in order."""
+
+    def __init__(self, store: Store) -> None:
+        self.commits: list[tuple[Write, ...]] = []
+        self.journaled: list[JournalEntry] = []
+        self.opened = 0
+        self.broken = False  # every commit fails while this is true
+        self.unopenable = False  # opening fails while this is true
+        self.fault: Exception = StoreUnavailableError("The disk is full.")
+        self._store = store
+        self._gate = anyio.Event()
+        self._gate.set()
+        self._reads = anyio.Event()
+        self._reads.set()
+        self._waiting = 0
+        self._arrived = anyio.Event()
+
+    @property
+    def port(self) -> Store:
+        """This store as the port that it is."""
+        return cast("Store", self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def hold(self) -> None:
+        """Let commits wait from now on."""
+        self._gate = anyio.Event()
+
+    def let_go(self) -> None:
+        """Let waiting commits, and those that come, go through."""
+        self._gate.set()
+
+    def hold_reads(self) -> None:
+        """Let reads of messages wait from now on."""
+        self._reads = anyio.Event()
+
+    def let_reads_go(self) -> None:
+        """Let reads go through again."""
+        self._reads.set()
+
+    async def waiting(self, count: int = 1) -> None:
+        """Return once so many commits or reads wait."""
+        while self._waiting < count:
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+
+    async def _pass(self, gate: anyio.Event) -> None:
+        self._waiting += 1
+        self._arrived.set()
+        try:
+            await gate.wait()
+        finally:
+            self._waiting -= 1
+
+    async def open(self) -> tuple[LostTurn, ...]:
+        """See the port."""
+        self.opened += 1
+        if self.unopenable:
+            raise self.fault
+        return await self._store.open()
+
+    async def commit(self, *writes: Write) -> None:
+        """See the port."""
+        await self._pass(self._gate)
+        if self.broken:
+            raise self.fault
+        await self._store.commit(*writes)
+        self.commits.append(writes)
+
+    def journal(self, entry: JournalEntry) -> None:
+        """See the port."""
+        self.journaled.append(entry)
+        self._store.journal(entry)
+
+    async def path(
+        self,
+        chat_id: str,
+        leaf_id: int | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> MessagePage:
+        """See the port."""
+        await self._pass(self._reads)
+        return await self._store.path(chat_id, leaf_id, after=after, before=before, limit=limit)
