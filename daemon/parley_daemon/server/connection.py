@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 REQUESTS_AT_ONCE = 1024
 """Requests of one client that may be under way; more are refused with 1010."""
 
+AT_WORK = 64
+"""Requests of one client that are worked on at the same time; the others wait for their turn."""
+
 LONGEST_INTERVAL_MS = 60_000
 
 GREETING_SECONDS = 10.0
@@ -51,6 +54,7 @@ class Call:
     """One request under way. A handler may take cancelling into its own hands by setting `on_cancel`."""
 
     __slots__ = (
+        "_at_work",
         "admitted",
         "cancelled",
         "chat_id",
@@ -75,6 +79,18 @@ class Call:
         self.cancelled = False
         self.replied = False
         self.admitted = anyio.Event()
+        self._at_work: anyio.Semaphore | None = None
+
+    def work(self, at_work: anyio.Semaphore) -> None:
+        """Count among the requests that are being worked on, until `admit`."""
+        self._at_work = at_work
+
+    def admit(self) -> None:
+        """What is left of this request is waiting: the next one of its chat may begin."""
+        self.admitted.set()
+        at_work, self._at_work = self._at_work, None
+        if at_work is not None:
+            at_work.release()
 
     def reply(self, result: Any) -> None:
         """Answer now, before what the handler goes on to do."""
@@ -112,6 +128,8 @@ class Connection:
         self._last_of_chat: dict[str, Call] = {}
         self._lagging: list[ChatStream] = []
         self._reading_paused = False
+        self._at_work = anyio.Semaphore(AT_WORK)
+        self._room = anyio.Event()
         self._ours: dict[RequestId, Callable[[Answer], None]] = {}
         self._next_id = 0
         self._ended = anyio.Event()
@@ -334,6 +352,7 @@ class Connection:
             with call.scope:
                 if before is not None:
                     await before.admitted.wait()
+                await self._room_to_work(call)
                 result = await handler(call)
                 if not call.replied:
                     call.reply(result)
@@ -343,8 +362,16 @@ class Connection:
             if not call.replied:
                 self.respond(call, requests.error_frame(call.id, wire_error(error)))
         finally:
-            call.admitted.set()
+            call.admit()
             self._forget(call)
+
+    async def _room_to_work(self, call: Call) -> None:
+        """Wait for a turn to work, and for a client that reads: answers are not made to be kept."""
+        await self._at_work.acquire()
+        call.work(self._at_work)
+        while self.outbox.size > RESET_ABOVE:
+            self._room = anyio.Event()
+            await self._room.wait()
 
     def _forget(self, call: Call) -> None:
         if call.id is not None:
@@ -422,6 +449,8 @@ class Connection:
         self._lagging.append(stream)
 
     def _on_room(self) -> None:
+        if self.outbox.size <= RESET_ABOVE:
+            self._room.set()
         if self._reading_paused and not self.outbox.pressed:
             self._reading_paused = False
             self._channel.resume_reading()

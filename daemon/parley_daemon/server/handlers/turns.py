@@ -63,7 +63,7 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
             await engine.send(params.chat_id, OWNER, draft, when_busy, asking.accepted)
         if not asking.turn_id:
             raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
-        call.admitted.set()
+        call.admit()
         done = await engine.wait(params.chat_id, OWNER, asking.turn_id)
     except ConflictError:
         if call.cancelled:
