@@ -1,18 +1,21 @@
 """Clients that read slowly, or not at all, or ask for a slower pace: nobody else notices, nothing is lost."""
 
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 from parley_protocol.fold import ChatView
 
-from tests.support.daemon import DaemonProcess
+from tests.support.daemon import DaemonProcess, running_daemon
+from tests.support.fake_provider import fake_provider
 from tests.support.wire import Peer, unix_peer
 
 MIB = 1024 * 1024
-FLOOD = "/fast /long 1000000"
-"""A million words: more than even merged pieces may take up in an outbox."""
+FLOOD = "[[deltas=4000 size=2500]]"
+"""Ten megabytes from the fake provider: more than even merged pieces may take up in an outbox."""
 
 
 def resident_bytes(pid: int) -> int:
@@ -41,26 +44,44 @@ async def asker(daemon: DaemonProcess, chat_id: str, content: str) -> dict[str, 
         return (await peer.response(id, 60))["result"]
 
 
+@pytest.fixture
+async def flooded() -> AsyncGenerator[DaemonProcess]:
+    """A daemon whose model answers as the marks in its prompts say, however much that is."""
+    async with fake_provider() as provider:
+        config = f"""
+            default_model = "fake:any"
+            [providers.fake]
+            type = "openai-compat"
+            base_url = "{provider.base_url}"
+        """
+        async with running_daemon(config=config) as daemon:
+            yield daemon
+
+
 async def test_a_subscriber_that_does_not_read_gets_one_reset_and_disturbs_nobody(
-    daemon: DaemonProcess,
+    flooded: DaemonProcess,
 ) -> None:
+    daemon = flooded
     async with unix_peer(daemon.socket) as slow, unix_peer(daemon.socket) as quick:
         for peer in (slow, quick):
             await peer.initialize()
         chat_id = await quick.new_chat()
         seen_slowly, seen = await slow.subscribe(chat_id), await quick.subscribe(chat_id)
+        await asker(daemon, await quick.new_chat(), FLOOD)  # what such an answer takes by itself
         before = resident_bytes(daemon.pid)
 
         slow.reading = anyio.Event()
         answer = await asker(daemon, chat_id, FLOOD)
         await quick.event("s", "turn_ended", seconds=30)
 
-        assert resident_bytes(daemon.pid) - before < 100 * MIB
+        assert resident_bytes(daemon.pid) - before < 70 * MIB
         slow.reading.set()
         # Whether the end came with the reset's snapshot or after it, the next turn comes to both.
-        await quick.result("chat/send", {"chatId": chat_id, "content": "/fast again"})
+        await quick.result("chat/send", {"chatId": chat_id, "content": "[[deltas=5]] again"})
         for peer in (slow, quick):
-            await peer.event("s", "message", lambda value: text_of(value["message"]) == "/fast again", 30)
+            await peer.event(
+                "s", "message", lambda value: text_of(value["message"]) == "[[deltas=5]] again", 30
+            )
             await peer.event("s", "turn_ended", lambda value: value["turnId"] != answer["turnId"], 30)
 
         assert [event["reason"] for event in slow.events("s") if event["type"] == "reset"] == ["slow_client"]

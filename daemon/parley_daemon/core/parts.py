@@ -118,11 +118,30 @@ def join(pieces: list[Piece]) -> Piece:
             raise ValueError(f"{type(first).__name__} pieces stand alone")
 
 
+_RUN = 512
+
+
 @dataclass(slots=True)
 class _Open:
-    """One part in the making: its pieces so far."""
+    """One part in the making: its pieces so far, older ones merged in runs so that they stay few."""
 
     pieces: list[Piece]
+    runs: int = 0
+
+    def add(self, piece: Piece) -> None:
+        """Take the next piece of the part."""
+        pieces = self.pieces
+        pieces.append(piece)
+        if len(pieces) - self.runs > _RUN and not isinstance(piece, ToolCall):
+            pieces[self.runs :] = [join(pieces[self.runs :])]
+            self.runs += 1
+
+    def merged(self) -> Piece:
+        """Return all pieces as one."""
+        whole = join(self.pieces)
+        self.pieces[:] = [whole]
+        self.runs = 1
+        return whole
 
 
 class Assembler:
@@ -148,14 +167,14 @@ class Assembler:
             if index == len(self._open):
                 self._open.append(_Open([piece]))
             else:
-                self._open[index].pieces.append(piece)
+                self._open[index].add(piece)
             if isinstance(piece, ToolCall):  # its part is finished: another call may have the same id
                 del self._calls[piece.tool_call_id]
             return index
         if self._open:
             last = self._open[-1]
             if isinstance(piece, Text | Reasoning) and type(last.pieces[0]) is type(piece):
-                last.pieces.append(piece)
+                last.add(piece)
                 return len(self._open) - 1
         self._open.append(_Open([piece]))
         return len(self._open) - 1
@@ -169,13 +188,8 @@ class Assembler:
         shown: list[tuple[int, Piece]] = []
         for index, slot in enumerate(self._open):
             last = slot.pieces[-1]
-            shown.append((index, last if isinstance(last, ToolCall) else self._join(slot)))
+            shown.append((index, last if isinstance(last, ToolCall) else slot.merged()))
         return tuple(shown)
-
-    def _join(self, slot: _Open) -> Piece:
-        whole = join(slot.pieces)
-        slot.pieces[:] = [whole]
-        return whole
 
 
 def _fold(slot: _Open) -> Part | None:
@@ -186,8 +200,7 @@ def _fold(slot: _Open) -> Part | None:
         case ToolCallPiece():
             return None
         case Text() | Reasoning():
-            whole = join(slot.pieces)
-            slot.pieces[:] = [whole]
+            whole = slot.merged()
             assert isinstance(whole, Text | Reasoning)
             return whole
         case _:
