@@ -22,7 +22,7 @@ def part(seq: int, text: str, **more: object) -> Entry:
 
 
 def message(seq: int, id: int, role: str, text: str) -> Entry:
-    whole = {"id": id, "role": role, "content": [{"type": "text", "text": text}]}
+    whole = {"id": id, "role": role, "turnId": "t", "content": [{"type": "text", "text": text}]}
     return event(seq, "message", turnId="t", message=whole)
 
 

@@ -14,6 +14,8 @@ class GatedStore:
         self.journaled: list[JournalEntry] = []
         self.opened = 0
         self.broken = False  # every commit fails while this is true
+        self.fail_next = 0  # so many commits fail …
+        self.fail_after = 0  # … once so many went through
         self.unopenable = False  # opening fails while this is true
         self.fault: Exception = StoreUnavailableError("The disk is full.")
         self._store = store
@@ -72,7 +74,11 @@ class GatedStore:
     async def commit(self, *writes: Write) -> None:
         """See the port."""
         await self._pass(self._gate)
-        if self.broken:
+        if self.fail_after:
+            self.fail_after -= 1
+            self.fail_next += self.fail_after == 0
+        elif self.broken or self.fail_next > 0:
+            self.fail_next -= 1
             raise self.fault
         await self._store.commit(*writes)
         self.commits.append(writes)

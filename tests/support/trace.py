@@ -25,6 +25,8 @@ class _Stream:
 
     chat_id: str
     one_turn: bool
+    resumed: bool = False
+    begun: set[str] = field(default_factory=set[str])
     seq: int | None = None
     ended: set[str] = field(default_factory=set[str])
     done_messages: set[int] = field(default_factory=set[int])
@@ -89,7 +91,8 @@ class _Checker:
         params = _params(request)
         match request["method"]:
             case "chat/subscribe":
-                stream = _Stream(params["chatId"], one_turn=False, seq=result["seq"])
+                stream = _Stream(params["chatId"], one_turn=False, resumed=result["resumed"])
+                stream.seq = result["seq"]
                 if result["snapshot"] is not None:
                     _seed(stream, result["snapshot"])
                 self._streams[params["partialResultToken"]] = stream
@@ -137,6 +140,8 @@ class _Checker:
 
     def _content(self, stream: _Stream, value: Json) -> None:
         match value["type"]:
+            case "turn_started":
+                stream.begun.add(value["turnId"])
             case "message_part":
                 id = value["messageId"]
                 if id in stream.done_messages:
@@ -161,6 +166,8 @@ class _Checker:
             raise TraceError(f"rule 3: message {id} came twice")
         stream.done_messages.add(id)
         preview = stream.previews.pop(id, None)
+        if stream.resumed and message["turnId"] not in stream.begun:
+            return  # its first parts came before, on another subscription
         if preview is not None and whole_parts(preview.parts) != message["content"]:
             raise TraceError(f"rule 3: message {id} is not the fold of its parts")
         if preview is None and message["role"] == "assistant" and message["content"]:
