@@ -1,0 +1,50 @@
+"""`parley ask`: one question, its answer, and an exit code."""
+
+import argparse
+import sys
+
+from parley_clients.cli.options import (
+    UsageError,
+    client,
+    find_chat,
+    last_chat,
+    turn_output,
+    warn,
+)
+from parley_clients.cli.turns import run_turn
+from parley_clients.cli.words import failure
+from parley_clients.sync import Chat, Client
+
+INTERRUPTED = 130
+
+
+def ask(options: argparse.Namespace) -> int:
+    """Ask, show the answer; 0: completed, 1: failed, 130: interrupted."""
+    if options.system is not None and (options.chat or options.last):
+        raise UsageError("--system is for a new chat: leave out --chat and --last.")
+    text = _question(options.text)
+    with client(options) as daemon:
+        chat = _chat(daemon, options)
+        ended = run_turn(chat.stream(text, model=options.model), lambda: turn_output(options))
+    outcome = "interrupted" if ended is None else ended["outcome"]
+    if ended is not None and outcome == "failed":
+        warn(failure(ended["error"]))
+        return 1
+    return INTERRUPTED if outcome == "interrupted" else 0
+
+
+def _chat(daemon: Client, options: argparse.Namespace) -> Chat:
+    if options.chat:
+        return daemon.chat(find_chat(daemon, options.chat))
+    if options.last:
+        return daemon.chat(last_chat(daemon))
+    return daemon.create_chat(model=options.model, system_prompt=options.system)
+
+
+def _question(words: list[str]) -> str:
+    text = " ".join(words)
+    if text == "-" or (not text and not sys.stdin.isatty()):
+        text = sys.stdin.read()
+    if not text.strip():
+        raise UsageError("There is nothing to ask. Give a text, or - to read standard input.")
+    return text

@@ -1,0 +1,131 @@
+"""The command line `parley`: reads the arguments, runs one command, turns errors into one sentence."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from parley_protocol.version import VERSION
+
+from parley_clients.cli.options import CommandError, UsageError, warn
+from parley_clients.errors import AuthenticationError, InvalidParamsError, ParleyError
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command line; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")  # an answer may hold what the terminal's encoding cannot
+    options = _parser().parse_args(words)
+    module, _, name = options.run.partition(":")
+    command: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+    try:
+        return command(options)
+    except UsageError as error:
+        warn(str(error))
+        return USAGE_ERROR
+    except (CommandError, TimeoutError) as error:
+        warn(str(error))
+    except ParleyError as error:
+        warn(_told(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _told(error: ParleyError) -> str:
+    if isinstance(error, AuthenticationError):
+        return f"{error.message} Use --token."
+    if not isinstance(error, InvalidParamsError) or not error.data:
+        return error.message
+    fields = "; ".join([f"{one['path']} {one['problem']}".strip() for one in error.data["fields"]])
+    return f"{error.message.rstrip('.')}: {fields}."
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = _shared()
+    parser = argparse.ArgumentParser(
+        prog="parley", description="Talk to AI models through the parleyd daemon.", parents=[_shared(True)]
+    )
+    parser.add_argument("--version", action="version", version=f"parley {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: str, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, parents=[shared], help=help, description=f"{help.capitalize()}.")
+        command.set_defaults(run=f"parley_clients.cli.{run}")
+        return command
+
+    ask = add("ask", "ask:ask", "ask one question and show the answer as it comes")
+    ask.add_argument("text", nargs="*", metavar="TEXT", help="the question; - reads standard input")
+    where = ask.add_mutually_exclusive_group()
+    where.add_argument("--chat", metavar="ID", help="ask in this chat")
+    where.add_argument("--last", action="store_true", help="ask in the chat that was used last")
+    where.add_argument("--new", action="store_true", help="ask in a new chat (the default)")
+    ask.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to ask")
+    ask.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
+    ask.add_argument("--json", action="store_true", help="print every event as a line of JSON")
+
+    chat = add("chat", "repl:chat", "talk in a chat, a new one or an old one")
+    chat.add_argument("id", nargs="?", metavar="ID", help="the chat to go on with")
+    chat.add_argument("--last", action="store_true", help="go on with the chat that was used last")
+    chat.add_argument("--model", metavar="PROVIDER:MODEL", help="the model of the new chat")
+    chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
+
+    listing = add("list", "listing:list_chats", "list chats, the last used first")
+    listing.add_argument("--query", metavar="TEXT", help="only those with this text in the title")
+    listing.add_argument("--archived", action="store_true", help="only archived ones")
+    listing.add_argument("--limit", type=_count, default=50, metavar="N", help="how many (50)")
+    listing.add_argument("--json", action="store_true", help="print every chat as a line of JSON")
+
+    show = add("show", "show:show", "show what was said in a chat")
+    show.add_argument("id", metavar="ID")
+    show.add_argument("--json", action="store_true", help="print it as JSON")
+
+    attach = add("attach", "attach:attach", "look at a chat live; Ctrl-C leaves it running")
+    attach.add_argument("id", nargs="?", metavar="ID", help="the chat; default: the one that was used last")
+    attach.add_argument("--tail", type=_count, default=10, metavar="N", help="earlier messages to show (10)")
+    attach.add_argument("--json", action="store_true", help="print the snapshot and every event as JSON")
+
+    models = add("models", "listing:models", "list the models that can be asked")
+    models.add_argument("--json", action="store_true", help="print them as JSON")
+    status = add("status", "listing:status", "say what the running daemon is and does")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+
+    delete = add("delete", "listing:delete", "delete chats for good")
+    delete.add_argument("ids", nargs="+", metavar="ID")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    return parser
+
+
+def _shared(with_defaults: bool = False) -> argparse.ArgumentParser:
+    """Return the options that may stand before and after the command."""
+    none = None if with_defaults else argparse.SUPPRESS
+    off = False if with_defaults else argparse.SUPPRESS
+    shared = argparse.ArgumentParser(add_help=False)
+    group = shared.add_argument_group("the daemon and the display")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--socket", metavar="PATH", help="the daemon on this Unix socket", default=none)
+    where.add_argument("--tcp", metavar="HOST:PORT", help="the daemon at this address", default=none)
+    group.add_argument("--token", help="the token for --tcp (PARLEY_TOKEN)", default=none)
+    group.add_argument("--data-dir", metavar="DIR", help="the daemon of this data directory", default=none)
+    group.add_argument("--plain", action="store_true", help="plain text, nothing drawn", default=off)
+    group.add_argument("--no-color", action="store_true", help="no colours (NO_COLOR)", default=off)
+    return shared
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"not a number: {text!r}")
+    return int(text)

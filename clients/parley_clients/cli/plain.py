@@ -1,0 +1,131 @@
+"""Shows turns without a terminal: the answer's text to standard output, or every event as a line of JSON."""
+
+import json
+import sys
+
+from parley_clients.cli.words import failure, question, summary
+from parley_clients.results import Event, Json
+
+
+class PlainOutput:
+    """The text of the answer as it comes, and nothing else, on standard output.
+
+    Thoughts and the summary go to standard error when a person may be looking at that. `whole_chat`: what is
+    asked is written, too.
+    """
+
+    def __init__(self, *, whole_chat: bool) -> None:
+        self._whole_chat = whole_chat
+        self._aside = sys.stderr.isatty()
+        self._at_line_start = True
+        self._place: tuple[int, int] | None = None
+        self._streamed: set[int] = set()
+        self._model: str | None = None
+        self._thinking = False
+
+    def begin(self) -> None:
+        """Nothing is shown before there is text."""
+
+    def take(self, events: list[Event]) -> None:
+        """Write the new text."""
+        for event in events:
+            match event.type:
+                case "turn_started":
+                    self._model = event.raw.get("model")
+                case "message_part":
+                    self._streamed.add(event.raw["messageId"])
+                    self._part(event.raw["messageId"], event.raw["index"], event.raw["part"])
+                case "message" if self._whole_chat:
+                    self._message(event.raw["message"])
+                case "reset":
+                    self._streamed.clear()
+                case "turn_ended" if self._whole_chat:
+                    self._turn_ended(event.raw)
+                case _:
+                    pass
+        sys.stdout.flush()
+
+    def _message(self, message: Json) -> None:
+        if message["role"] == "user":
+            self._end_line()
+            sys.stdout.write(f"> {question(message)}\n")
+        elif message["id"] not in self._streamed:
+            for index, part in enumerate(message["content"]):
+                self._part(message["id"], index, part)
+        self._end_line()
+
+    def _part(self, message_id: int, index: int, part: Json) -> None:
+        if part["type"] == "reasoning" and self._aside:
+            self._thinking = True
+            sys.stderr.write(part["text"])
+            sys.stderr.flush()
+        elif part["type"] == "text":
+            self._end_thinking()
+            if self._place not in (None, (message_id, index)):
+                self._end_line()  # another part: not glued to the one before
+            self._place = (message_id, index)
+            sys.stdout.write(part["text"])
+            self._at_line_start = part["text"].endswith("\n")
+
+    def _turn_ended(self, ended: Json) -> None:
+        self._end_line()
+        if ended["outcome"] == "failed":
+            sys.stderr.write(f"{failure(ended['error'])}\n")
+        self._sum_up(ended)
+
+    def _sum_up(self, ended: Json) -> None:
+        if self._aside:
+            sys.stderr.write(summary(ended, self._model) + "\n")
+
+    def _end_thinking(self) -> None:
+        if self._thinking:
+            self._thinking = False
+            sys.stderr.write("\n\n")
+            sys.stderr.flush()
+
+    def _end_line(self) -> None:
+        if not self._at_line_start:
+            self._at_line_start = True
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+
+    def tick(self) -> None:
+        """Nothing to do."""
+
+    def stopping(self) -> None:
+        """The end says it."""
+
+    def end(self, ended: Json | None) -> None:
+        """End the line; say how it went where a person may be looking."""
+        self._end_thinking()
+        self._end_line()
+        if ended is not None:
+            self._sum_up(ended)
+
+
+class JsonOutput:
+    """Every event as it came, one a line."""
+
+    def begin(self) -> None:
+        """Nothing."""
+
+    def take(self, events: list[Event]) -> None:
+        """Write the events."""
+        for event in events:
+            write_json(event.raw)
+
+    def tick(self) -> None:
+        """Nothing."""
+
+    def stopping(self) -> None:
+        """Nothing."""
+
+    def end(self, ended: Json | None) -> None:
+        """Nothing: the last event says it."""
+
+
+def write_json(value: Json) -> None:
+    """Write one line of JSON to standard output."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,135 @@
+"""`parley chat`: a conversation at a prompt. Ctrl-C interrupts an answer and keeps it, Ctrl-D leaves."""
+
+import argparse
+import sys
+from importlib import import_module
+
+from parley_clients.cli.options import (
+    client,
+    console,
+    fancy,
+    find_chat,
+    last_chat,
+    short_id,
+    turn_output,
+    warn,
+)
+from parley_clients.cli.turns import run_turn
+from parley_clients.cli.words import failure
+from parley_clients.errors import ChatNotFoundError, ConnectionLostError, ParleyError
+from parley_clients.sync import Chat
+
+HELP = """\
+/model [PROVIDER:MODEL]  show or choose the model
+/title TEXT              give the chat a title
+/quit                    leave (Ctrl-D)
+/help                    this
+Ctrl-C stops an answer and keeps what there is of it. Everything else goes to the model.
+"""
+
+_PROMPT = "> "
+_SHOWN = 6
+
+
+def chat(options: argparse.Namespace) -> int:
+    """Talk until the person leaves."""
+    with client(options) as daemon:
+        if options.id or options.last:
+            one = daemon.chat(find_chat(daemon, options.id) if options.id else last_chat(daemon))
+            _show_end(one, options)
+        else:
+            one = daemon.create_chat(model=options.model, system_prompt=options.system)
+        _Repl(one, options).run()
+    return 0
+
+
+class _Repl:
+    def __init__(self, chat: Chat, options: argparse.Namespace) -> None:
+        self._chat = chat
+        self._options = options
+        self._prompts = sys.stdin.isatty()
+
+    def run(self) -> None:
+        if self._prompts:
+            _load_line_editing()
+            model = self._chat.record.raw["model"] if self._chat.record is not None else None
+            self._remark(f"{model or 'no model'} · chat {short_id(self._chat.id)} · /help, Ctrl-D leaves")
+        while (text := self._read()) is not None:
+            try:
+                if not self._command(text.strip()):
+                    return
+            except ChatNotFoundError:
+                raise
+            except (ParleyError, TimeoutError) as error:
+                warn(str(error))
+                if isinstance(error, ConnectionLostError):
+                    self._remark("Trying to reach the daemon again; what was under way may go on there.")
+            except KeyboardInterrupt:
+                self._remark("")
+
+    def _read(self) -> str | None:
+        """Return what the person types, None at the end."""
+        while True:
+            try:
+                return input(self._prompt() if self._prompts else "")
+            except KeyboardInterrupt:  # throws away the line, like a shell
+                sys.stdout.write("\n")
+            except EOFError:
+                if self._prompts:
+                    sys.stdout.write("\n")
+                return None
+
+    def _prompt(self) -> str:
+        if not fancy(self._options) or self._options.no_color:
+            return _PROMPT
+        return f"\n\001\033[1;36m\002{_PROMPT}\001\033[0m\002"  # \001 and \002: these take no room
+
+    def _command(self, text: str) -> bool:
+        """Do what the line says; False: leave."""
+        word, _, rest = text.partition(" ")
+        rest = rest.strip()
+        match word:
+            case "":
+                pass
+            case "/quit" | "/exit":
+                return False
+            case "/help":
+                sys.stdout.write(HELP)
+            case "/title" if rest:
+                self._chat.update(title=rest)
+            case "/title":
+                warn("/title needs a text.")
+            case "/model":
+                record = self._chat.set_model(rest) if rest else None
+                model = record.raw["model"] if record else self._chat.get(limit=1).raw["chat"]["model"]
+                self._remark(str(model or "no model"))
+            case _:
+                self._ask(text)
+        return True
+
+    def _ask(self, text: str) -> None:
+        ended = run_turn(self._chat.stream(text), lambda: turn_output(self._options))
+        if ended is not None and ended["outcome"] == "failed":
+            warn(failure(ended["error"]))
+
+    def _remark(self, text: str) -> None:
+        if fancy(self._options):
+            from rich.text import Text
+
+            console(self._options).print(Text(text, style="dim"))
+        elif self._prompts:
+            sys.stderr.write(text + "\n")
+
+
+def _show_end(chat: Chat, options: argparse.Namespace) -> None:
+    """Show the last messages of a chat that is gone on with."""
+    from parley_clients.cli.show import print_conversation
+
+    print_conversation(chat.get(limit=_SHOWN).raw, options)
+
+
+def _load_line_editing() -> None:
+    try:
+        import_module("readline")  # gives input() its line editing and history
+    except ImportError:
+        pass  # not on every platform
