@@ -198,13 +198,23 @@ class Connection:
             pass  # it is gone already
 
     async def aflush(self) -> None:
-        """Wait, for a while, until everything was written and every cancelled request is answered."""
+        """Wait, for a while, until everything was written and answered; then take leave of a daemon's socket."""
         self._quiet = anyio.Event()
         if self.lost.is_set():
             return
         self._check_quiet()
         with anyio.move_on_after(FLUSH_SECONDS):
             await self._quiet.wait()
+            await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """Say that no more will come, and let the daemon close: a read is never given up half-way."""
+        if not isinstance(self._stream, ProcessStream):
+            try:
+                await self._stream.send_eof()
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+                return
+            await self.lost.wait()
 
     # --------------------------------------------------------------------------- in
 
