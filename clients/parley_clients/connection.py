@@ -198,7 +198,7 @@ class Connection:
             pass  # it is gone already
 
     async def aflush(self) -> None:
-        """Wait, for a while, until everything was written and answered; then take leave of a daemon's socket."""
+        """Wait, for a while, until everything was written and answered; then take leave of a socket."""
         self._quiet = anyio.Event()
         if self.lost.is_set():
             return

@@ -1,0 +1,61 @@
+"""The synchronous client: the same names, from plain functions and from threads."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from parley_clients import ChatNotFoundError, sync
+
+from tests.support.daemon import private_places
+
+
+@pytest.fixture
+def address() -> Generator[list[str]]:
+    """A daemon of one's own as a child process."""
+    with private_places():
+        yield [sys.executable, "-m", "parley_daemon", "stdio", "--in-memory"]
+
+
+def test_an_answer_and_a_stream_without_async(address: list[str]) -> None:
+    with sync.connect(address) as client:
+        chat = client.create_chat()
+        assert chat.ask("/fast /tokens 3").text == "1 2 3 "
+        text = "".join([event.text for event in chat.stream("/fast /tokens 4")])
+        assert text == "1 2 3 4 "
+        assert [record.id for record in client.list_chats().chats] == [chat.id]
+        with pytest.raises(ChatNotFoundError):
+            client.chat("nope").get()
+
+
+def test_many_threads_share_one_client(address: list[str]) -> None:
+    answers: dict[int, str] = {}
+    with sync.connect(address) as client:
+
+        def work(number: int) -> None:
+            answers[number] = client.create_chat().ask(f"/fast thread {number}!").text
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(f"thread {number}!" in answers[number] for number in range(8))
+
+
+def test_the_demo_checks_what_it_shows() -> None:
+    with private_places() as places:
+        done = subprocess.run(
+            [sys.executable, "-m", "parley_clients.demo"],
+            env=places,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=Path(places["HOME"]),
+        )
+    assert done.returncode == 0, done.stderr
+    assert "is to the letter what is stored" in done.stdout
+    assert "resumed by number" in done.stdout
+    assert done.stderr == ""
