@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+
 from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
 from parley_daemon.adapters.store_sqlite import SqliteStore
 from parley_daemon.core.chats import Message, ModelSettings
@@ -19,7 +20,6 @@ from parley_daemon.engine.log import Published
 from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Snapshot
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
 from parley_daemon.ports.store import Store
-
 from tests.support.gated_store import GatedStore
 from tests.support.scripted_model import MODEL, ScriptedCatalogue, ScriptedModel
 

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import anyio
+
 from parley_daemon.ports.store import JournalEntry, LostTurn, MessagePage, Store, StoreUnavailableError, Write
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+
 from parley_daemon.core.chats import Failure, Timeouts, Usage
 from parley_daemon.core.parts import Piece, Text
 from parley_daemon.ports.model import (

@@ -1,6 +1,7 @@
 """Hypothesis strategies for what models stream and for the histories that come of it."""
 
 from hypothesis import strategies as st
+
 from parley_daemon.core.chats import Message, Role
 from parley_daemon.core.parts import (
     File,
@@ -13,7 +14,6 @@ from parley_daemon.core.parts import (
     ToolCallPiece,
     ToolResult,
 )
-
 from tests.support.records import NOW
 
 SOME_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)

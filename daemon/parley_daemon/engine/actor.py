@@ -12,7 +12,6 @@ import anyio
 
 from parley_daemon.core.chats import Chat, Failure, Message, QueuedMessage, Turn
 from parley_daemon.core.conversation import (
-    QUEUE_LIMIT,
     AcceptTurn,
     Begin,
     Command,
@@ -23,7 +22,6 @@ from parley_daemon.core.conversation import (
     Enqueue,
     FinishTurn,
     Interrupt,
-    RefusalReason,
     Refused,
     Send,
     StartTurn,
@@ -37,15 +35,13 @@ from parley_daemon.core.events import ChatChanged, MessagePart, TurnEnded
 from parley_daemon.core.parts import Piece
 from parley_daemon.engine.errors import (
     ChatArchivedError,
-    ChatBusyError,
     ChatNotFoundError,
     ConflictError,
-    EngineError,
-    QueueFullError,
+    refused,
 )
 from parley_daemon.engine.feed import Feed
 from parley_daemon.engine.plan import SEQ_BLOCK, Plan
-from parley_daemon.engine.snapshots import Attachment, ChatView, Preview, Sink, Snapshot
+from parley_daemon.engine.snapshots import Attachment, ChatView, Preview, Sink, Snapshot, page_of
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone, TurnWaiter
 from parley_daemon.engine.turn import TurnResult, TurnRun
 from parley_daemon.ports.clock import Clock
@@ -114,12 +110,11 @@ class ChatActor:
     async def snapshot(self, *, after: int | None, before: int | None, limit: int | None) -> Snapshot:
         """Return the chat at this moment with messages of its active branch (see Store.path)."""
         seq, view, queue, preview = self._feed.last_seq, self.view, self._state.queue, self._preview()
-        known = self._history
-        if known is not None and after is None and before is None:
-            messages = tuple(known if limit is None else known[max(0, len(known) - limit) :])
-            return Snapshot(seq, view, messages, len(messages) < len(known), queue, preview)
-        leaf = self._chat.leaf_id
-        page = await self._world.store.path(self.id, leaf, after=after, before=before, limit=limit)
+        if self._history is not None:
+            page = page_of(self._history, after, before, limit)
+        else:
+            leaf = self._chat.leaf_id
+            page = await self._world.store.path(self.id, leaf, after=after, before=before, limit=limit)
         return Snapshot(seq, view, page.messages, page.has_more, queue, preview)
 
     def _preview(self) -> Preview | None:
@@ -152,14 +147,22 @@ class ChatActor:
         """Let the sink hear no more."""
         self._feed.remove(sink)
 
-    def waiter(self, turn_id: str) -> TurnWaiter | None:
-        """Return something that waits for this turn's end, None when the turn is not here."""
+    async def wait(self, turn_id: str) -> TurnDone | None:
+        """Wait for this turn's end and return it, None when the turn is neither under way nor queued.
+
+        Raises:
+            ConflictError: its message left the queue, or its chat was deleted.
+        """
         queued = any(one.turn_id == turn_id for one in self._state.queue)
         if turn_id != self._state.turn_id and not queued:
             return None
         waiter = TurnWaiter(turn_id)
         self._waiters.append(waiter)
-        return waiter
+        try:
+            return await waiter.wait()
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     # ------------------------------------------------------------------------ commands
 
@@ -226,7 +229,7 @@ class ChatActor:
             self._check_exists()
             if self.busy:
                 raise ConflictError("A new turn began while the chat was being deleted. Delete it again.")
-            await self._world.store.commit(DeleteChat(self.id))
+            await self._commit(DeleteChat(self.id))
             self.gone = True
             self._owed.clear()
             self._chat = replace(self._chat, archived=True)
@@ -235,12 +238,23 @@ class ChatActor:
                 waiter.resolve(None)
             self._waiters.clear()
 
+    async def settle(self) -> None:
+        """Save what could not be saved before.
+
+        Raises:
+            StoreUnavailableError: it cannot be saved now either.
+        """
+        async with self._lock:
+            if self._owed and not self.gone:
+                await self._commit(*self._owed)
+                self._owed.clear()
+
     # ------------------------------------------------------- what its turn's run tells
 
     async def begin(self, turn: Turn) -> None:
         """The turn got its slot (TurnHost)."""
         async with self._lock:
-            if self._state.turn_id == turn.id and self._run is not None and not self._run.stopped:
+            if self._state.turn_id == turn.id and self._run is not None and self._run.cause is None:
                 await self._carry_out(self._plan(self._decide(Begin(turn.id))))
 
     async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
@@ -252,18 +266,16 @@ class ChatActor:
         if self._chat.reserved_seq - self._feed.last_seq < SEQ_BLOCK // 2:
             async with self._lock:
                 more = replace(self._chat, reserved_seq=self._feed.last_seq + SEQ_BLOCK)
-                await self._world.store.commit(PutChat(more))
+                await self._commit(PutChat(more))
                 self._chat = more
 
     async def finish(self, result: TurnResult) -> None:
         """Commit how the turn ended, free the chat, tell everybody (TurnHost)."""
         async with self._lock:
-            plan = self._plan(self._decide(End(result.turn.id, result.outcome, result.cause)), result)
+            plan = self._plan_end(result)
             try:
                 await self._save(plan)
             except StoreUnavailableError as error:
-                if plan.start is not None:
-                    plan.start.withdraw()
                 plan = self._plan_unsaved(result, error)
             answers = tuple([message for message in plan.messages if message.role != "user"])
             ended = next(event for event in plan.events if isinstance(event, TurnEnded))
@@ -272,11 +284,15 @@ class ChatActor:
             self._tell(plan)
             self._resolve(result.turn.id, TurnDone(ended, answers))
 
+    def _plan_end(self, result: TurnResult) -> Plan:
+        cause = None if self._run is None else self._run.cause
+        return self._plan(self._decide(End(result.turn.id, result.outcome, cause)), result)
+
     def _plan_unsaved(self, result: TurnResult, error: StoreUnavailableError) -> Plan:
         """The answer cannot be saved now: the turn fails, and the next commit carries the answer along."""
         failure = Failure("internal", f"The answer is not saved yet: {error}", retryable=True)
         failed = replace(result, outcome="failed", error=failure, stop_reason=None)
-        plan = self._plan(self._decide(End(result.turn.id, "failed", result.cause)), failed)
+        plan = self._plan_end(failed)
         plan.number(self._feed.last_seq)
         self._owed += plan.writes
         return plan
@@ -287,7 +303,7 @@ class ChatActor:
         try:
             return decide(self._state, command)
         except Refused as refusal:
-            raise _engine_error(refusal) from None
+            raise refused(refusal) from None
 
     def _plan(self, decision: Decision, result: TurnResult | None = None) -> Plan:
         plan = Plan(self._chat, decision.state, self._world.clock.now())
@@ -316,12 +332,7 @@ class ChatActor:
         return plan
 
     async def _carry_out(self, plan: Plan, accepted: Callable[[], None] | None = None) -> None:
-        try:
-            await self._save(plan)
-        except BaseException:
-            if plan.start is not None:
-                plan.start.withdraw()
-            raise
+        await self._save(plan)
         self._adopt(plan)
         if accepted is not None:
             accepted()
@@ -329,11 +340,20 @@ class ChatActor:
 
     async def _save(self, plan: Plan) -> None:
         plan.number(self._feed.last_seq)
-        if plan.writes:
-            # A commit under way is seen to its end: a cancelled caller must not leave memory behind the disk.
-            with anyio.CancelScope(shield=True):
-                await self._world.store.commit(*self._owed, *plan.writes)
-            self._owed.clear()
+        if not plan.writes:
+            return
+        try:
+            await self._commit(*self._owed, *plan.writes)
+        except BaseException:
+            if plan.start is not None:
+                plan.start.withdraw()
+            raise
+        self._owed.clear()
+
+    async def _commit(self, *writes: Write) -> None:
+        """See a commit to its end: a cancelled caller must not leave memory behind the disk."""
+        with anyio.CancelScope(shield=True):
+            await self._world.store.commit(*writes)
 
     def _adopt(self, plan: Plan) -> None:
         self._chat, self._state = plan.chat, plan.state
@@ -380,13 +400,3 @@ class ChatActor:
         self._check_exists()
         if self._chat.archived:
             raise ChatArchivedError("The chat is archived. Unarchive it to go on.")
-
-
-def _engine_error(refusal: Refused) -> EngineError:
-    match refusal.reason:
-        case RefusalReason.BUSY:
-            return ChatBusyError(str(refusal))
-        case RefusalReason.QUEUE_FULL:
-            return QueueFullError(str(refusal), QUEUE_LIMIT)
-        case RefusalReason.NOT_ALLOWED_NOW:
-            return ConflictError(str(refusal))

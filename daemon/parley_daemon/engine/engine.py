@@ -23,7 +23,6 @@ from parley_daemon.core.parts import Part
 from parley_daemon.engine.actor import ChatActor, World
 from parley_daemon.engine.errors import (
     ConflictError,
-    EngineError,
     NoDefaultModelError,
     ShuttingDownError,
 )
@@ -97,32 +96,34 @@ class Engine:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Engine"]:
         """Run turns until the block ends; then end what still runs and close the store."""
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            try:
-                yield self
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self.stop()
-                tasks.cancel_scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._catalogue.aclose()
-            await self._store.aclose()
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                try:
+                    yield self
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self.stop()
+                    tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._catalogue.aclose()
+                await self._store.aclose()
 
     async def stop(self) -> None:
         """End every running turn (interrupted, daemon_lost) and refuse new ones. Takes at most 5 s."""
         self._stopping = True
         with anyio.move_on_after(STOP_SECONDS) as limit:
-            runs: list[TurnRun] = []
+            # Again, until there are none: a turn that was just ending may have been followed by another one.
+            while busy := [actor for actor in self._chats.all() if actor.busy]:
+                for run in [await actor.interrupt(StopCause.SHUTDOWN) for actor in busy]:
+                    if run is not None:
+                        await run.done.wait()
             for actor in self._chats.all():
                 try:
-                    run = await actor.interrupt(StopCause.SHUTDOWN)
-                except (EngineError, StoreUnavailableError) as error:
-                    log.warning("could not end the turn of chat %s: %s", actor.id, error)
-                else:
-                    runs += [run] if run else []
-            for run in runs:
-                await run.done.wait()
+                    await actor.settle()
+                except StoreUnavailableError as error:
+                    log.error("the last answer of chat %s is lost: %s", actor.id, error)
         if limit.cancelled_caught:
             log.warning(
                 "some turns did not end within %g s; they are recovered at the next start", STOP_SECONDS
@@ -197,7 +198,8 @@ class Engine:
             last_message_id=len(messages),
             leaf_id=len(messages) or None,
         )
-        await self._store.commit(PutChat(chat), *[AddMessage(message) for message in messages])
+        with anyio.CancelScope(shield=True):  # a caller who gives up now has a chat or has none
+            await self._store.commit(PutChat(chat), *[AddMessage(message) for message in messages])
         actor = ChatActor(StoredChat(chat, ()), self._world, messages)
         self._chats.keep(actor)
         self._warm(chat.model)
@@ -278,8 +280,8 @@ class Engine:
     async def wait(self, chat_id: str, owner: str, turn_id: str) -> TurnDone:
         """Return what an accepted turn comes to, or came to when it is over already."""
         async with self._chats.using(chat_id, owner) as actor:
-            waiter = actor.waiter(turn_id)
-            return await (waiter.wait() if waiter else self._past_turn(chat_id, turn_id))
+            done = await actor.wait(turn_id)
+            return done or await self._past_turn(chat_id, turn_id)
 
     async def _past_turn(self, chat_id: str, turn_id: str) -> TurnDone:
         turn = await self._store.turn(chat_id, turn_id)

@@ -1,5 +1,9 @@
 """What the engine refuses, as typed errors. One place of the server turns them into wire errors."""
 
+from typing import assert_never
+
+from parley_daemon.core.conversation import QUEUE_LIMIT, RefusalReason, Refused
+
 
 class EngineError(Exception):
     """A call that the engine refused; the message is one plain sentence for people."""
@@ -39,3 +43,16 @@ class NoDefaultModelError(EngineError):
 
 class ShuttingDownError(EngineError):
     """The daemon is about to stop and begins nothing new."""
+
+
+def refused(refusal: Refused) -> EngineError:
+    """Return what a caller is told of a refusal by the rules."""
+    match refusal.reason:
+        case RefusalReason.BUSY:
+            return ChatBusyError(str(refusal))
+        case RefusalReason.QUEUE_FULL:
+            return QueueFullError(str(refusal), QUEUE_LIMIT)
+        case RefusalReason.NOT_ALLOWED_NOW:
+            return ConflictError(str(refusal))
+        case _:
+            assert_never(refusal.reason)

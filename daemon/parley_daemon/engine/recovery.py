@@ -50,11 +50,19 @@ class OpenStore:
             if self._failure is not None and self._clock.monotonic() - self._failed_at < RETRY_SECONDS:
                 raise self._failure
             try:
-                await recover(self._store, await self._store.open(), self._clock)
+                await self._open()
             except StoreUnavailableError as error:
                 self._failure, self._failed_at = error, self._clock.monotonic()
                 raise
             self._opened = True
+
+    async def _open(self) -> None:
+        lost = await self._store.open()
+        try:
+            await recover(self._store, lost, self._clock)
+        except StoreUnavailableError:
+            await self._store.aclose()  # it is opened again when it is tried again
+            raise
 
 
 async def recover(store: Store, lost: Sequence[LostTurn], clock: Clock) -> None:

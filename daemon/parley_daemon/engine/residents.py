@@ -57,7 +57,7 @@ class Residents:
         async with self._loading:  # of two callers at once, one loads: a chat has one actor
             actor = self._actors.get(chat_id) or await self._load(chat_id)
             if actor is not None:
-                self.keep(actor)
+                self._actors[chat_id] = actor  # nothing goes for it yet: it would, being the unused one
             return actor
 
     def keep(self, actor: ChatActor) -> None:

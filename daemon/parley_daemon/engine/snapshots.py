@@ -1,5 +1,6 @@
 """What a chat looks like at one moment, and who wants to hear what comes after it."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -7,6 +8,7 @@ from typing import Literal, Protocol
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Role, Status
 from parley_daemon.core.parts import Piece
 from parley_daemon.engine.log import Published
+from parley_daemon.ports.store import MessagePage
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,20 @@ class Watcher(Protocol):
     def chat_changed(self, view: ChatView, change: Change) -> None:
         """Take what happened to a chat."""
         ...
+
+
+def page_of(
+    known: Sequence[Message], after: int | None, before: int | None, limit: int | None
+) -> MessagePage:
+    """Return what Store.path returns, from a branch that is in memory."""
+    start = 0 if after is None else bisect_right(known, after, key=_id)
+    end = len(known) if before is None else bisect_left(known, before, key=_id)
+    chosen = known[start : max(start, end)]
+    if limit is None or len(chosen) <= limit:
+        return MessagePage(tuple(chosen), has_more=False)
+    page = chosen[:limit] if after is not None else chosen[len(chosen) - limit :]
+    return MessagePage(tuple(page), has_more=True)
+
+
+def _id(message: Message) -> int:
+    return message.id

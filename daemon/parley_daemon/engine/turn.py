@@ -6,7 +6,7 @@ neither the store nor who listens: it tells its host, the chat's actor.
 
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import anyio
@@ -16,6 +16,7 @@ from parley_daemon.core.conversation import StopCause
 from parley_daemon.core.events import Timings
 from parley_daemon.core.parts import Assembler, Part, Piece
 from parley_daemon.core.prompts import prompt_entries
+from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import (
     Batch,
@@ -34,9 +35,7 @@ from parley_daemon.ports.store import StoreUnavailableError
 log = logging.getLogger(__name__)
 
 DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
-_FINEST_LIMIT_CHECK = 0.25
-# How long a provider that said why it finished may keep its stream open (for usage) in seconds.
-_LINGER = 2.0
+_UNEXPECTED = Failure("internal", "The daemon met an unexpected fault; its log has the details.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,6 @@ class TurnResult:
 
     turn: Turn
     outcome: Outcome
-    cause: StopCause | None
     message_id: int
     parts: tuple[Part, ...]
     model: str | None
@@ -86,11 +84,6 @@ class TurnHost(Protocol):
         ...
 
 
-class _LimitPassed(Exception):  # noqa: N818 - becomes a Failure below
-    def __init__(self, failure: Failure) -> None:
-        self.failure = failure
-
-
 class TurnRun:
     """One turn under way. Its task runs from acceptance to the committed end."""
 
@@ -113,9 +106,15 @@ class TurnRun:
         self._slots = slots
         self._clock = clock
         self._scope = anyio.CancelScope()
+        self._patience = anyio.CancelScope()
+        self._over = anyio.Event()
+        self._announced = anyio.Event()
+        self._has_slot = False
         self._cause: StopCause | None = None
         self._withdrawn = False
-        self._announced = anyio.Event()
+        self._given_up = False
+        self._limits: Limits | None = None
+        self._failure: Failure | None = None
         self._model: ResolvedModel | None = None
         self._usage: Usage | None = None
         self._stop_reason: str | None = None
@@ -124,56 +123,97 @@ class TurnRun:
         self._first_part_at: float | None = None
 
     @property
-    def stopped(self) -> bool:
-        """Whether the run was told to end."""
-        return self._cause is not None
+    def cause(self) -> StopCause | None:
+        """Why the run was told to end, None when it was not."""
+        return self._cause
 
     def stop(self, cause: StopCause) -> None:
         """End the run; it finishes with what it has."""
         self._cause = cause
-        self._scope.cancel()
+        self._cancel()
 
     def withdraw(self) -> None:
         """End the run without a trace: its turn could not be committed, so it never was."""
         self._withdrawn = True
+        self.accepted.set()
+        self._cancel()
+
+    def _cancel(self) -> None:
         self._scope.cancel()
+        self._patience.deadline = anyio.current_time() + CLEANUP_SECONDS
 
     async def run(self) -> None:
         """Run the turn to its end. Never raises: whatever goes wrong is the turn's own failure."""
-        failure: Failure | None = None
-        try:
-            with self._scope:
-                async with self._slots:
-                    self._slot_at = self._clock.monotonic()
-                    failure = await self._answer()
-        except Exception:  # the boundary of a turn: a fault in it must not end the daemon
-            log.exception("turn %s failed unexpectedly", self.turn.id)
-            failure = Failure("internal", "The daemon met an unexpected fault; its log has the details.")
-        if not self._withdrawn:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._work)
+            with self._patience:
+                await self._over.wait()
+            if not self._over.is_set():
+                self._give_up()
             with anyio.CancelScope(shield=True):
                 await self.accepted.wait()
-                await self._host.finish(self._result(failure))
-        self.done.set()
+                if not self._withdrawn:
+                    await self._finish(self._result())
+            self.done.set()
 
-    async def _answer(self) -> Failure | None:
-        """Ask the model and stream what it says; return why it failed, or None."""
+    async def _work(self) -> None:
+        try:
+            with self._scope:
+                await self._slots.acquire_on_behalf_of(self)
+                self._has_slot = True
+                self._slot_at = self._clock.monotonic()
+                await self._answer()
+        finally:
+            self._free_slot()
+            self._over.set()
+
+    def _free_slot(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self._slots.release_on_behalf_of(self)
+
+    def _give_up(self) -> None:
+        """The call was cancelled and does not go away: end without it."""
+        log.warning("a call of %s does not end; turn %s ends without it", self.turn.model, self.turn.id)
+        self._given_up = True
+        self._free_slot()
+        if self._cause is None and self._stop_reason is None and self._limits is not None:
+            self._failure = self._limits.passed()
+
+    async def _finish(self, result: TurnResult) -> None:
+        try:
+            await self._host.finish(result)
+        except Exception:  # the boundary of a turn: a fault in it must not end the daemon
+            log.exception("the answer of turn %s cannot be saved", self.turn.id)
+            lost = replace(result, parts=(), outcome="failed", stop_reason=None, error=_UNEXPECTED)
+            await self._host.finish(lost)
+
+    async def _answer(self) -> None:
+        """Ask the model and stream what it says, telling first that the turn runs."""
         async with anyio.create_task_group() as helpers:
             helpers.start_soon(self._announce)
             try:
-                self._model = self._resolve()
-                await self._stream(self._model, self._request(self._model))
+                await self._ask()
             except ModelError as error:
-                return error.failure
-            except _LimitPassed as limit:
-                return limit.failure
+                self._failure = error.failure
             except StoreUnavailableError as error:
-                return Failure("internal", str(error))
-            return None
+                self._failure = Failure("internal", str(error))
+            except Exception:  # the boundary of a turn: a fault in it must not end the daemon
+                log.exception("turn %s failed unexpectedly", self.turn.id)
+                self._failure = _UNEXPECTED
 
     async def _announce(self) -> None:
         await self.accepted.wait()
         await self._host.begin(self.turn)
         self._announced.set()
+
+    async def _ask(self) -> None:
+        self._model = model = self._resolve()
+        self.turn = replace(self.turn, model=model.id)
+        try:
+            await self._stream(model, self._request(model))
+        finally:
+            self._patience.deadline = float("inf")
 
     def _resolve(self) -> ResolvedModel:
         unknown: UnknownModelError | None = None
@@ -191,12 +231,15 @@ class TurnRun:
     def _request(self, model: ResolvedModel) -> ModelRequest:
         brief = self._brief
         settings = brief.settings.over(ModelSettings(timeouts=model.timeouts))
-        messages = tuple([PromptMessage(role, parts) for role, parts in prompt_entries(brief.history)])
+        entries = prompt_entries(brief.history)
+        if not entries or entries[-1][0] == "assistant":  # a provider would take that for a beginning
+            raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
+        messages = tuple([PromptMessage(role, parts) for role, parts in entries])
         return ModelRequest(model.name, messages, brief.system_prompt, settings)
 
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
         provider = model.id.partition(":")[0]
-        limits = _Limits(request, provider)
+        self._limits = limits = Limits(request.settings.timeouts, provider, self._patience)
         async with aclosing(model.model.stream(request)) as batches:
             with limits.scope:
                 async for batch in batches:
@@ -206,12 +249,16 @@ class TurnRun:
         if self._stop_reason is not None:
             return
         if limits.scope.cancelled_caught:
-            raise _LimitPassed(limits.passed())
+            raise ModelError(limits.passed())
         message = f"{provider} closed the stream before the answer was complete."
         raise ModelError(Failure("bad_stream", message, provider=provider, retryable=True))
 
     async def _take(self, batch: Batch) -> None:
-        """Handle what came together."""
+        """Handle what came together. What is not told does not count: nothing is kept of it either."""
+        if not self._announced.is_set():
+            await self._announced.wait()
+        if self._given_up:
+            return
         pieces: list[tuple[int, Piece]] = []
         for chunk in batch:
             if isinstance(chunk, UsageReport):
@@ -221,20 +268,16 @@ class TurnRun:
             else:
                 pieces.append((self.assembler.add(chunk), chunk))
         if pieces:
-            await self._publish(pieces)
+            if self._first_part_at is None:
+                self._first_part_at = self._clock.monotonic()
+            await self._host.stream(self.turn, self.message_id, pieces)
 
-    async def _publish(self, pieces: list[tuple[int, Piece]]) -> None:
-        if self._first_part_at is None:
-            await self._announced.wait()
-            self._first_part_at = self._clock.monotonic()
-        await self._host.stream(self.turn, self.message_id, pieces)
-
-    def _result(self, failure: Failure | None) -> TurnResult:
-        error, outcome = failure, "completed"
+    def _result(self) -> TurnResult:
+        error, outcome = self._failure, "completed"
         if self._cause is not None:
             outcome = "interrupted"
             error = DAEMON_LOST if self._cause is StopCause.SHUTDOWN else None
-        elif failure is not None:
+        elif error is not None:
             outcome = "failed"
         usage = self._usage
         if usage is not None and self._model is not None and usage.context_limit is None:
@@ -242,7 +285,6 @@ class TurnRun:
         return TurnResult(
             turn=self.turn,
             outcome=outcome,
-            cause=self._cause,
             message_id=self.message_id,
             parts=self.assembler.parts(),
             model=self._model.id if self._model else None,
@@ -262,48 +304,3 @@ class TurnRun:
             total_ms=round((now - self._accepted_at) * 1000),
             attempts=0 if self._slot_at is None else 1,
         )
-
-
-class _Limits:
-    """The time limits of one call as one scope whose deadline moves on with every sign of life."""
-
-    def __init__(self, request: ModelRequest, provider: str) -> None:
-        timeouts = request.settings.timeouts
-        self._provider = provider
-        self._idle = _seconds(timeouts.idle_ms)
-        self._first = _seconds(timeouts.first_part_ms)
-        self._streaming = False
-        self._start = self._moved = anyio.current_time()
-        self._end = self._start + _seconds(timeouts.total_ms)
-        self._grain = min(_FINEST_LIMIT_CHECK, self._idle / 8)
-        # Silence before the first part is bounded by its own limit, which is the longer one: models load.
-        self.scope = anyio.CancelScope(deadline=min(self._start + self._first, self._end))
-
-    def alive(self, *, streaming: bool, done: bool) -> None:
-        """Something came. Before the first part that moves nothing; after the last one little is left."""
-        now = anyio.current_time()
-        if done:
-            self.scope.deadline = min(now + _LINGER, self._end)
-            return
-        if not streaming or (self._streaming and now - self._moved < self._grain):
-            return
-        self._streaming = True
-        self._moved = now
-        self.scope.deadline = min(now + self._idle, self._end)
-
-    def passed(self) -> Failure:
-        """Say which limit was passed; call it only when one was."""
-        if anyio.current_time() >= self._end:
-            limit = (
-                f"The answer took longer than the limit of {self._end - self._start:g} s for the whole call."
-            )
-            return Failure("timeout", limit, provider=self._provider)
-        if self._streaming:
-            limit = f"{self._provider} sent nothing more for {self._idle:g} s."
-            return Failure("stream_idle", limit, provider=self._provider, retryable=True)
-        limit = f"{self._provider} did not begin to answer within {self._first:g} s."
-        return Failure("timeout", limit, provider=self._provider, retryable=True)
-
-
-def _seconds(milliseconds: int | None) -> float:
-    return float("inf") if milliseconds is None else milliseconds / 1000

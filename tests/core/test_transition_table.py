@@ -1,0 +1,238 @@
+"""Every pair of status and command: what follows, as data, or that it is refused."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from parley_daemon.core.chats import Outcome, QueuedMessage, Status
+from parley_daemon.core.conversation import (
+    QUEUE_LIMIT,
+    TRANSITIONS,
+    AcceptTurn,
+    Begin,
+    Command,
+    ConversationState,
+    Decision,
+    Dequeue,
+    End,
+    Enqueue,
+    FinishTurn,
+    Interrupt,
+    RefusalReason,
+    Refused,
+    Send,
+    StartTurn,
+    StopCause,
+    StopTurn,
+    WhenBusy,
+    Withdraw,
+    decide,
+)
+from tests.support.records import a_queued
+
+IDLE = (Status.WAITING, Status.ERROR, Status.COMPLETED)
+BUSY = (Status.PENDING, Status.RUNNING, Status.PAUSED, Status.INTERRUPTING)
+COMMANDS: tuple[type[Command], ...] = (Send, Interrupt, Begin, End, Withdraw)
+NEW, HEAD, NEXT = a_queued("new"), a_queued("head"), a_queued("next")
+FULL = tuple([a_queued(f"q{number}") for number in range(QUEUE_LIMIT)])
+
+
+def at(status: Status, *queue: QueuedMessage) -> ConversationState:
+    """Return a state; while it is busy, with the turn "now"."""
+    return ConversationState(status, "now" if status in BUSY else None, queue)
+
+
+def refusal(state: ConversationState, command: Command) -> RefusalReason:
+    with pytest.raises(Refused) as caught:
+        decide(state, command)
+    return caught.value.reason
+
+
+def test_the_table_has_exactly_the_rows_of_the_behaviour_page() -> None:
+    anywhere = itertools.product(Status, (Send, Interrupt, Withdraw))
+    assert set(TRANSITIONS) == {
+        *anywhere,
+        (Status.PENDING, Begin),
+        *[(status, End) for status in BUSY],
+    }
+
+
+ABSENT = sorted(set(itertools.product(Status, COMMANDS)) - set(TRANSITIONS), key=str)
+
+
+@pytest.mark.parametrize(("status", "kind"), ABSENT)
+def test_what_the_table_lacks_is_refused(status: Status, kind: type[Command]) -> None:
+    samples: dict[type[Command], Command] = {Begin: Begin("now"), End: End("now", "completed")}
+    assert refusal(at(status, HEAD), samples[kind]) is RefusalReason.NOT_ALLOWED_NOW
+
+
+# ------------------------------------------------------------------------------- send
+
+
+@pytest.mark.parametrize("when_busy", ["queue", "reject"])
+@pytest.mark.parametrize("status", IDLE)
+def test_a_message_to_an_idle_chat_starts_a_turn(status: Status, when_busy: WhenBusy) -> None:
+    assert decide(at(status), Send(NEW, when_busy)) == Decision(
+        ConversationState(Status.PENDING, NEW.turn_id), (AcceptTurn(NEW, from_queue=False),)
+    )
+
+
+@pytest.mark.parametrize("status", IDLE)
+def test_behind_a_backlog_a_message_takes_its_place_and_the_head_runs(status: Status) -> None:
+    assert decide(at(status, HEAD, NEXT), Send(NEW)) == Decision(
+        ConversationState(Status.PENDING, HEAD.turn_id, (NEXT, NEW)),
+        (Enqueue(NEW), AcceptTurn(HEAD, from_queue=True)),
+    )
+
+
+@pytest.mark.parametrize("status", IDLE)
+def test_a_full_queue_does_not_keep_an_idle_chat_from_going_on(status: Status) -> None:
+    head, *rest = FULL
+    assert decide(at(status, *FULL), Send(NEW)) == Decision(
+        ConversationState(Status.PENDING, head.turn_id, (*rest, NEW)),
+        (Enqueue(NEW), AcceptTurn(head, from_queue=True)),
+    )
+
+
+@pytest.mark.parametrize("status", IDLE)
+def test_who_does_not_want_to_wait_is_refused_behind_a_backlog(status: Status) -> None:
+    assert refusal(at(status, HEAD), Send(NEW, "reject")) is RefusalReason.BUSY
+
+
+@pytest.mark.parametrize("status", BUSY)
+def test_a_message_to_a_busy_chat_goes_to_the_end_of_the_queue(status: Status) -> None:
+    state = at(status, HEAD)
+    assert decide(state, Send(NEW)) == Decision(
+        ConversationState(status, "now", (HEAD, NEW)), (Enqueue(NEW),)
+    )
+
+
+@pytest.mark.parametrize("status", BUSY)
+def test_who_does_not_want_to_wait_is_refused_while_the_chat_is_busy(status: Status) -> None:
+    assert refusal(at(status), Send(NEW, "reject")) is RefusalReason.BUSY
+
+
+@pytest.mark.parametrize("status", BUSY)
+def test_a_full_queue_takes_no_more_while_the_chat_is_busy(status: Status) -> None:
+    assert refusal(at(status, *FULL), Send(NEW)) is RefusalReason.QUEUE_FULL
+    assert decide(at(status, *FULL[1:]), Send(NEW)).state.queue == (*FULL[1:], NEW)
+
+
+# -------------------------------------------------------------------------- interrupt
+
+
+@pytest.mark.parametrize("cause", StopCause)
+@pytest.mark.parametrize("status", IDLE)
+def test_interrupting_an_idle_chat_changes_nothing(status: Status, cause: StopCause) -> None:
+    state = at(status, HEAD)
+    assert decide(state, Interrupt(cause)) == Decision(state)
+
+
+@pytest.mark.parametrize("cause", StopCause)
+@pytest.mark.parametrize("status", [Status.PENDING, Status.RUNNING, Status.PAUSED])
+def test_interrupting_a_turn_stops_it_for_that_cause(status: Status, cause: StopCause) -> None:
+    assert decide(at(status, HEAD), Interrupt(cause)) == Decision(
+        ConversationState(Status.INTERRUPTING, "now", (HEAD,)), (StopTurn("now", cause),)
+    )
+
+
+def test_interrupting_again_changes_nothing() -> None:
+    state = at(Status.INTERRUPTING)
+    assert decide(state, Interrupt()) == Decision(state)
+
+
+@pytest.mark.parametrize("cause", [StopCause.DELETE, StopCause.SHUTDOWN])
+def test_a_stronger_cause_replaces_a_plain_interrupt(cause: StopCause) -> None:
+    state = at(Status.INTERRUPTING)
+    assert decide(state, Interrupt(cause)) == Decision(state, (StopTurn("now", cause),))
+
+
+# ------------------------------------------------------------------------ a turn's run
+
+
+def test_a_pending_turn_begins() -> None:
+    assert decide(at(Status.PENDING, HEAD), Begin("now")) == Decision(
+        ConversationState(Status.RUNNING, "now", (HEAD,)), (StartTurn("now"),)
+    )
+
+
+ENDS: list[tuple[Outcome, StopCause | None, Status]] = [
+    ("completed", None, Status.WAITING),
+    ("interrupted", StopCause.INTERRUPT, Status.WAITING),
+    ("interrupted", StopCause.DELETE, Status.WAITING),
+    ("interrupted", StopCause.SHUTDOWN, Status.WAITING),
+    ("failed", None, Status.ERROR),
+]
+
+
+@pytest.mark.parametrize(("outcome", "cause", "resting"), ENDS)
+@pytest.mark.parametrize("status", BUSY)
+def test_the_end_of_a_turn_frees_the_chat(
+    status: Status, outcome: Outcome, cause: StopCause | None, resting: Status
+) -> None:
+    assert decide(at(status), End("now", outcome, cause)) == Decision(
+        ConversationState(resting), (FinishTurn("now", outcome),)
+    )
+
+
+GOES_ON: list[tuple[Outcome, StopCause | None]] = [
+    ("completed", None),
+    ("completed", StopCause.INTERRUPT),
+    ("interrupted", StopCause.INTERRUPT),
+]
+
+
+@pytest.mark.parametrize(("outcome", "cause"), GOES_ON)
+@pytest.mark.parametrize("status", BUSY)
+def test_after_an_answer_or_an_interrupt_the_queue_goes_on(
+    status: Status, outcome: Outcome, cause: StopCause | None
+) -> None:
+    assert decide(at(status, HEAD, NEXT), End("now", outcome, cause)) == Decision(
+        ConversationState(Status.PENDING, HEAD.turn_id, (NEXT,)),
+        (FinishTurn("now", outcome), AcceptTurn(HEAD, from_queue=True)),
+    )
+
+
+STAYS: list[tuple[Outcome, StopCause | None]] = [
+    ("failed", None),
+    ("failed", StopCause.INTERRUPT),
+    ("interrupted", StopCause.DELETE),
+    ("interrupted", StopCause.SHUTDOWN),
+    ("completed", StopCause.SHUTDOWN),
+]
+
+
+@pytest.mark.parametrize(("outcome", "cause"), STAYS)
+@pytest.mark.parametrize("status", BUSY)
+def test_after_a_failure_a_deletion_or_a_shutdown_the_queue_stays(
+    status: Status, outcome: Outcome, cause: StopCause | None
+) -> None:
+    resting = Status.ERROR if outcome == "failed" else Status.WAITING
+    assert decide(at(status, HEAD, NEXT), End("now", outcome, cause)) == Decision(
+        ConversationState(resting, None, (HEAD, NEXT)), (FinishTurn("now", outcome),)
+    )
+
+
+FOREIGN: list[Any] = [Begin("other"), End("other", "completed")]
+
+
+@pytest.mark.parametrize("command", FOREIGN, ids=["begin", "end"])
+def test_what_another_turn_says_is_refused(command: Command) -> None:
+    assert refusal(at(Status.PENDING), command) is RefusalReason.NOT_ALLOWED_NOW
+
+
+# --------------------------------------------------------------------------- withdraw
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_queued_message_can_be_taken_back_at_any_time(status: Status) -> None:
+    state = at(status, HEAD, NEXT)
+    assert decide(state, Withdraw("head")) == Decision(
+        ConversationState(status, state.turn_id, (NEXT,)), (Dequeue(HEAD),)
+    )
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_message_that_is_not_queued_cannot_be_taken_back(status: Status) -> None:
+    assert refusal(at(status, HEAD), Withdraw("gone")) is RefusalReason.NOT_ALLOWED_NOW
