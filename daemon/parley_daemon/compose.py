@@ -16,8 +16,6 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from parley_protocol.runtime import RuntimeInfo, write_runtime_file
-from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 from parley_daemon.adapters.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.store_memory import MemoryStore
@@ -30,6 +28,8 @@ from parley_daemon.server.app import App
 from parley_daemon.server.client_logs import ClientLogs
 from parley_daemon.server.handlers import handler_for
 from parley_daemon.server.serving import Server
+from parley_protocol.runtime import RuntimeInfo, write_runtime_file
+from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 log = logging.getLogger("parleyd")
 
@@ -66,7 +66,12 @@ class Plan:
 def run(plan: Plan) -> int:
     """Run a daemon until it is told to stop; return the exit code."""
     _log_to_file(plan)
-    return anyio.run(_serve, plan)
+    try:
+        return anyio.run(_serve, plan)
+    except Exception:  # the boundary of the process
+        log.critical("the daemon ends by an unexpected fault", exc_info=True)
+        sys.stderr.write(f"parleyd: ended by an unexpected fault; see {_log_folder(plan)}.\n")
+        return 1
 
 
 async def _serve(plan: Plan) -> int:
@@ -87,6 +92,7 @@ async def _serve(plan: Plan) -> int:
     app = App(engine, handler_for, secrets.token_urlsafe(32), clock.now())
     logging.getLogger().addHandler(ClientLogs(app))
     code = 0
+    _settle_threads()
     _settle_memory()
     async with engine.running(), anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, tasks, engine, app)
@@ -167,6 +173,11 @@ async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:
             tasks.start_soon(stop)
 
 
+def _settle_threads() -> None:
+    """Let the store's threads have the interpreter soon: by default each hand-over may take 5 ms."""
+    sys.setswitchinterval(0.0005)
+
+
 def _settle_memory() -> None:
     """Keep the collector from looking through everything that was loaded, again and again.
 
@@ -178,11 +189,15 @@ def _settle_memory() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
+def _log_folder(plan: Plan) -> Path:
+    return plan.data_dir / "log"
+
+
 def _log_to_file(plan: Plan) -> None:
     """Log to a rotating file beside the data, to standard error when that cannot be written."""
     handler: logging.Handler
     try:
-        folder = plan.data_dir / "log"
+        folder = _log_folder(plan)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = logging.handlers.RotatingFileHandler(
             folder / "parleyd.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"

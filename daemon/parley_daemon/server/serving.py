@@ -1,6 +1,7 @@
 """Accepting clients: on sockets, and on the standard streams of a parent process. Knows no method."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,6 +13,8 @@ from anyio.abc import TaskGroup
 from parley_daemon.server.app import App
 from parley_daemon.server.connection import Connection
 from parley_daemon.server.transports import PipeChannel, SocketChannel
+
+log = logging.getLogger(__name__)
 
 
 class Server:
@@ -30,7 +33,7 @@ class Server:
 
         def made(channel: SocketChannel) -> Connection:
             connection = Connection(self._app, channel, trusted=trusted)
-            self._tasks.start_soon(connection.run)
+            self._tasks.start_soon(self._serve, connection)
             return connection
 
         loop = asyncio.get_running_loop()
@@ -39,6 +42,12 @@ class Server:
             yield
         finally:
             server.close()
+
+    async def _serve(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except Exception:  # the boundary of a connection: a fault in one must not end the others
+            log.exception("a connection ended by an unexpected fault")
 
     async def serve_streams(
         self, input_fd: int, output_fd: int, *, read_already: bytes = b"", greeted: Any = None
@@ -55,7 +64,7 @@ class Server:
         if read_already:
             connection.feed(read_already)
         await channel.open(connection)
-        await connection.run()
+        await self._serve(connection)
         return connection.exit_code or 0
 
     async def idle(self, seconds: float) -> None:
