@@ -1,16 +1,16 @@
 """Killed at any moment: what was acknowledged is there, nothing is stuck, the next prompt is served."""
 
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
 import pytest
-from parley_daemon.server.requests import as_object
 
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.fake_provider import FakeProvider, fake_provider
+from tests.support.provider_script import silence, stall, text
 from tests.support.wire import Peer, WireClosed, unix_peer
+from tests.support.witness import TOKEN, Witness, check_after_kill, turns_ended
 
 
 @pytest.fixture
@@ -25,68 +25,6 @@ async def provided() -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
         """
         async with running_daemon(config=config) as daemon:
             yield daemon, provider
-
-
-class Witness:
-    """What a client knows at the moment of the kill: everything here must be there afterwards."""
-
-    def __init__(self) -> None:
-        self.chat_id = ""
-        self.accepted: list[dict[str, Any]] = []
-        self.queued: list[dict[str, Any]] = []
-        self.ended: dict[str, str] = {}
-        self.messages: dict[int, dict[str, Any]] = {}
-        self.last_seq = 0
-
-    def see(self, peer: Peer) -> None:
-        """Take what came over the connection."""
-        for event in peer.events("s"):
-            self.last_seq = max(self.last_seq, event["seq"])
-            if event["type"] == "message":
-                self.messages[event["message"]["id"]] = event["message"]
-            elif event["type"] == "turn_ended":
-                self.ended[event["turnId"]] = event["outcome"]
-        for message in peer.received:
-            result = as_object(message.get("result"))
-            if "disposition" in result:
-                taken = result["message"] or result["queuedMessage"]
-                (self.accepted if result["message"] else self.queued).append(taken)
-
-
-async def check_after(daemon: DaemonProcess, witness: Witness) -> None:
-    """Look at everything that must hold after a crash."""
-    async with unix_peer(daemon.socket) as peer:
-        await peer.initialize()
-        listed = await peer.result("chat/list")
-        assert all(chat["status"] in ("waiting", "error") for chat in listed["chats"])
-        if not witness.chat_id:
-            return
-        stored = await peer.result("chat/get", {"chatId": witness.chat_id})
-        messages = {message["id"]: message for message in stored["messages"]}
-        for seen in witness.messages.values():
-            assert messages[seen["id"]] == seen
-        for taken in witness.accepted:
-            assert messages[taken["id"]]["content"] == taken["content"]
-        kept = [queued["id"] for queued in stored["queuedMessages"]]
-        promoted = [message["content"] for message in stored["messages"]]
-        for queued in witness.queued:
-            assert (queued["id"] in kept) != (queued["content"] in promoted)
-        assert stored["chat"]["lastSeq"] >= witness.last_seq
-        waiting = len(kept)
-
-        seen = await peer.subscribe(witness.chat_id)
-        assert seen["seq"] >= witness.last_seq
-        sent = await peer.result("chat/send", {"chatId": witness.chat_id, "content": "[[deltas=3]] and now?"})
-        assert sent["disposition"] == ("queued" if waiting else "started")
-        await peer.find(lambda _: _turns_ended(peer) == waiting + 1, 20)
-        after = await peer.result("chat/get", {"chatId": witness.chat_id})
-        assert after["chat"]["status"] == "waiting"
-        asked = [message["content"] for message in after["messages"] if message["role"] == "user"]
-        assert len(asked) == len({str(content) for content in asked}), "a message ran twice"
-
-
-def _turns_ended(peer: Peer) -> int:
-    return sum(event["type"] == "turn_ended" for event in peer.events("s"))
 
 
 async def test_streamed_text_outlives_a_kill(daemon: DaemonProcess) -> None:
@@ -112,6 +50,21 @@ async def test_streamed_text_outlives_a_kill(daemon: DaemonProcess) -> None:
         assert [queued["content"][0]["text"] for queued in stored["queuedMessages"]] == ["/fast next"]
 
 
+async def test_an_orderly_stop_answers_whoever_waits_for_a_turn(daemon: DaemonProcess) -> None:
+    async with unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat()
+        asked = await peer.start(
+            "chat/ask", {"chatId": chat_id, "content": "/stall", "partialResultToken": "t"}
+        )
+        await peer.event("t", "message_part")
+        assert await daemon.stop() == 0
+        answer = (await peer.response(asked))["result"]
+        assert (answer["outcome"], answer["error"]["kind"]) == ("interrupted", "daemon_lost")
+        (partial,) = answer["messages"]
+        assert partial["complete"] is False
+
+
 async def test_an_orderly_stop_ends_turns_and_tells_so(daemon: DaemonProcess) -> None:
     async with unix_peer(daemon.socket) as peer:
         await peer.initialize()
@@ -133,17 +86,15 @@ async def test_an_orderly_stop_ends_turns_and_tells_so(daemon: DaemonProcess) ->
         assert again["resumed"] is True
 
 
-Kill = Callable[[Peer, Witness], Coroutine[Any, Any, None]]
-
-
-async def _talk(peer: Peer, witness: Witness, rate: int) -> None:
-    """Use a chat until the daemon is gone: questions one after the other, some of them queued."""
-    witness.chat_id = await peer.new_chat()
-    await peer.subscribe(witness.chat_id)
-    for number in range(1000):
-        content = f"[[deltas=30 rate={rate} size=12]] question {number}"
-        await peer.result("chat/send", {"chatId": witness.chat_id, "content": content})
-        await peer.find(lambda _, least=number: _turns_ended(peer) >= least)
+async def talk(peer: Peer, chat_id: str, rate: int) -> None:
+    """Use a chat until the daemon is gone: one question after the other, sent while the one before runs."""
+    try:
+        for number in range(1000):
+            content = f"[[deltas=30 rate={rate} size=12]] question {number}"
+            await peer.result("chat/send", {"chatId": chat_id, "content": content})
+            await peer.find(lambda _, least=number: turns_ended(peer) >= least)
+    except (WireClosed, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        return
 
 
 @pytest.mark.slow
@@ -154,25 +105,87 @@ async def test_fifty_kills_at_random_moments_lose_nothing(
     daemon, _ = provided
     chance = random.Random(20260102)
     for _ in range(50):
-        witness = Witness()
+        witness = None
         async with unix_peer(daemon.socket) as peer:
             await peer.initialize()
-            wanted = chance.randrange(2, 150)
-            rate = chance.choice([0, 200, 1000])
-
-            async def until_killed(peer: Peer = peer, witness: Witness = witness, rate: int = rate) -> None:
-                try:
-                    await _talk(peer, witness, rate)
-                except (WireClosed, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    return
-
+            chat_id = await peer.new_chat()
+            await peer.subscribe(chat_id)
+            wanted, rate = chance.randrange(3, 150), chance.choice([0, 200, 1000])
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(until_killed)
+                tasks.start_soon(talk, peer, chat_id, rate)
                 # The moment of the kill: when so many messages of any kind have come.
                 await peer.find(lambda _, p=peer, n=wanted: len(p.received) >= n, 30)
                 await daemon.kill()
             with anyio.fail_after(10):
                 await peer.closed.wait()
-            witness.see(peer)
+            witness = Witness(peer, chat_id)
         await daemon.start()
-        await check_after(daemon, witness)
+        await check_after_kill(daemon, witness)
+
+
+# ------------------------------------------------------------------ kills at chosen moments
+
+
+async def right_after_the_answer_to_a_send(peer: Peer, provider: FakeProvider, chat_id: str) -> None:
+    await send(peer, chat_id, "[[deltas=500 rate=100]] one")
+
+
+async def while_the_model_is_being_reached(peer: Peer, provider: FakeProvider, chat_id: str) -> None:
+    provider.scripts.append((silence(),))
+    await send(peer, chat_id, "one")
+    await provider.requested()
+
+
+async def after_the_first_part(peer: Peer, provider: FakeProvider, chat_id: str) -> None:
+    provider.scripts.append((text("Hello"), stall()))
+    await send(peer, chat_id, "one")
+    await peer.event(TOKEN, "message_part")
+
+
+async def while_messages_wait(peer: Peer, provider: FakeProvider, chat_id: str) -> None:
+    await after_the_first_part(peer, provider, chat_id)
+    await send(peer, chat_id, "two")
+    await send(peer, chat_id, "three")
+
+
+async def while_a_turn_is_interrupted(peer: Peer, provider: FakeProvider, chat_id: str) -> None:
+    await after_the_first_part(peer, provider, chat_id)
+    await peer.start("chat/interrupt", {"chatId": chat_id})
+
+
+async def right_after_the_end_of_a_turn(peer: Peer, provider: FakeProvider, chat_id: str) -> None:
+    await send(peer, chat_id, "[[deltas=3]] one")
+    await peer.event(TOKEN, "turn_ended")
+
+
+async def send(peer: Peer, chat_id: str, content: str) -> None:
+    await peer.result("chat/send", {"chatId": chat_id, "content": content})
+
+
+Reach = Callable[[Peer, FakeProvider, str], Awaitable[None]]
+MOMENTS: list[Reach] = [
+    right_after_the_answer_to_a_send,
+    while_the_model_is_being_reached,
+    after_the_first_part,
+    while_messages_wait,
+    while_a_turn_is_interrupted,
+    right_after_the_end_of_a_turn,
+]
+
+
+@pytest.mark.parametrize("reach", MOMENTS)
+async def test_a_kill_at_this_moment_loses_nothing(
+    provided: tuple[DaemonProcess, FakeProvider], reach: Reach
+) -> None:
+    daemon, provider = provided
+    async with unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat()
+        await peer.subscribe(chat_id)
+        await reach(peer, provider, chat_id)
+        await daemon.kill()
+        with anyio.fail_after(10):
+            await peer.closed.wait()
+        witness = Witness(peer, chat_id)
+    await daemon.start()
+    await check_after_kill(daemon, witness)
