@@ -1,5 +1,7 @@
-"""The Python client of parleyd, asynchronous and (in `sync`) synchronous. Knows the protocol only, never the
-daemon. Importing it loads neither pydantic nor rich."""
+"""The Python client of parleyd, asynchronous and (in `sync`) synchronous.
+
+Knows the protocol only, never the daemon. Importing it loads neither pydantic nor rich.
+"""
 
 from parley_clients.chat import Chat
 from parley_clients.client import Client, connect
