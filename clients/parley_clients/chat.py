@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from parley_protocol.fold import ChatView
-
 from parley_clients.errors import ParleyError, error_from_wire
 from parley_clients.link import Link
 from parley_clients.results import Answer, ChatRecord, ChatSnapshot, Json, Sent
 from parley_clients.stream import TurnStream
 from parley_clients.view import LiveChat
+from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
     from parley_protocol.parts import InputPart

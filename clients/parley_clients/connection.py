@@ -11,12 +11,12 @@ from typing import Any, Protocol, cast
 
 import anyio
 from anyio.abc import ByteStream
-from parley_protocol.errors import ErrorCode
-from parley_protocol.framing import FrameDecoder, FrameError, encode_frame
 
 from parley_clients.errors import ConnectionLostError, ParleyError, error_from_wire
 from parley_clients.results import Json
 from parley_clients.transport import Opened, ProcessStream
+from parley_protocol.errors import ErrorCode
+from parley_protocol.framing import FrameDecoder, FrameError, encode_frame
 
 log = logging.getLogger("parley_clients")
 

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
-from parley_protocol.fold import ChatView, plain_text
-from parley_protocol.runtime import read_runtime_file, runtime_file
 
 from parley_clients import Chat, Client, connect
+from parley_protocol.fold import ChatView, plain_text
+from parley_protocol.runtime import read_runtime_file, runtime_file
 
 QUESTIONS = {
     "Emacs": "What happens to this answer when I close Emacs?",

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
-from parley_protocol.version import VERSION
 
 from parley_clients.connection import Connection
 from parley_clients.errors import ConnectionLostError, DaemonUnreachableError, ParleyError
 from parley_clients.results import Json
 from parley_clients.transport import Target, open_stream
+from parley_protocol.version import VERSION
 
 log = logging.getLogger("parley_clients")
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from parley_protocol.fold import plain_text
-
 from parley_clients.errors import TurnFailedError, TurnInterruptedError
+from parley_protocol.fold import plain_text
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from pydantic import TypeAdapter
+
     from parley_protocol import chats, objects, turns
     from parley_protocol.chats import WatchEvent
     from parley_protocol.events import KnownEvent, UnknownEvent
-    from pydantic import TypeAdapter
 
 Json = dict[str, Any]
 M = TypeVar("M")
@@ -55,8 +55,9 @@ else:
 
 @cache
 def _adapter(method: str) -> "TypeAdapter[Any]":
-    from parley_protocol.methods import METHODS
     from pydantic import TypeAdapter
+
+    from parley_protocol.methods import METHODS
 
     row = METHODS.get(method)
     return TypeAdapter(Any if row is None or row.result is None else row.result)

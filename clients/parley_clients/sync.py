@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, ParamSpec
 
 from anyio.from_thread import start_blocking_portal
-from parley_protocol.fold import ChatView
 
 from parley_clients import chat as asynchronous_chat
 from parley_clients import client as asynchronous
 from parley_clients import stream, view, watch
 from parley_clients.blocking import Iterable, Runner, blocking, iterating, making
 from parley_clients.results import Answer, Change, ChatRecord, Event, Json, Result
+from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
     from parley_protocol.server import InitializeResult

@@ -14,9 +14,9 @@ from typing import IO
 
 import anyio
 from anyio.abc import ByteStream, Process
-from parley_protocol import runtime
 
 from parley_clients.errors import DaemonUnreachableError
+from parley_protocol import runtime
 
 Address = str | Sequence[str] | None
 """None: the user's daemon, started if need be. "stdio": a daemon of one's own, as a child process.

@@ -8,13 +8,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio
-from parley_protocol.fold import ChatView, FoldError
 
 from parley_clients.connection import Connection, Pending
 from parley_clients.errors import ConnectionLostError, ParleyError
 from parley_clients.inbox import EventBox
 from parley_clients.link import Link
 from parley_clients.results import Event, Json
+from parley_protocol.fold import ChatView, FoldError
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from parley_daemon.starting import Places, join, open_unix, owned_elsewhere, stdio
 from parley_protocol import runtime
 from parley_protocol.framing import FrameDecoder, encode_frame
 from parley_protocol.version import VERSION
-
-from parley_daemon.starting import Places, join, open_unix, owned_elsewhere, stdio
 
 STOP_SECONDS = 15.0
 _ANSWER_SECONDS = 10.0

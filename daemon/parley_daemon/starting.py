@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from parley_protocol import runtime
-
 from parley_daemon.server.forward import dial, forward
 from parley_daemon.server.greeting import initialize_result
+from parley_protocol import runtime
 
 JOIN_SECONDS = 15.0
 """How long a daemon that is starting gets to answer on its socket."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from parley_daemon.adapters.catalogue import (
     DEFAULT_TIMEOUTS,
     ConfiguredCatalogue,
@@ -22,7 +23,6 @@ from parley_daemon.ports.model import (
     ProviderUnavailableError,
     UnknownModelError,
 )
-
 from tests.support.fake_provider import FakeProvider, Request, fake_provider
 from tests.support.provider_script import done, finish, text
 

@@ -5,6 +5,7 @@ from typing import get_args
 
 import anyio
 import pytest
+
 from parley_daemon.adapters.demo import DemoModel
 from parley_daemon.core.chats import FailureKind, Usage
 from parley_daemon.core.parts import Piece, Reasoning, Source, Text, plain_text

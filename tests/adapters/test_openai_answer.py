@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from parley_daemon.adapters.openai_answer import AnswerReader
 from parley_daemon.adapters.provider_errors import Call
 from parley_daemon.core.chats import Failure, Usage
 from parley_daemon.core.parts import Part, Piece, Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.ports.model import Chunk, Finish, ModelError, UsageReport
-
 from tests.support.provider_script import chunk
 
 KEY = "sk-canary-0123456789"

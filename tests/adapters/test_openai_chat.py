@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+
 from parley_daemon.adapters.openai_chat import OpenAIChatModel, endpoint
 from parley_daemon.core.chats import Failure, ModelSettings, Timeouts, Usage
 from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
@@ -25,7 +26,6 @@ from parley_daemon.ports.model import (
     PromptMessage,
     UsageReport,
 )
-
 from tests.support.fake_provider import FakeProvider, fake_provider
 from tests.support.provider_script import (
     Script,

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+
 from parley_daemon.adapters.openai_request import Dialect, EmptyPromptError, build_body
 from parley_daemon.core.chats import ModelSettings, Role
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult

@@ -5,6 +5,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+
 from parley_daemon.adapters.provider_errors import Call, is_local, retry_hint
 from parley_daemon.core.chats import Failure
 

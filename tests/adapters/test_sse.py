@@ -4,6 +4,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from parley_daemon.adapters.sse import EventTooLargeError, SseParser
 
 Events = list[tuple[str | None, bytes]]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+
 from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
 from parley_daemon.adapters.store_sqlite import SqliteStore
 from parley_daemon.core.chats import Context
@@ -23,7 +24,6 @@ from parley_daemon.ports.store import (
     Store,
     StoreUnavailableError,
 )
-
 from tests.support.records import a_chat, a_message, a_queued, a_turn
 
 Make = Callable[[], Store]

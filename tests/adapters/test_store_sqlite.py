@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from parley_daemon.adapters import sqlite_codec as codec
 from parley_daemon.adapters.sqlite_schema import MIGRATIONS
 from parley_daemon.adapters.sqlite_threads import connect
@@ -26,7 +27,6 @@ from parley_daemon.ports.store import (
     StoreTooNewError,
     StoreUnavailableError,
 )
-
 from tests.support.records import a_chat, a_message, a_queued, a_turn
 
 json_values = st.recursive(

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+
 from parley_clients import (
     AuthenticationError,
     Chat,
@@ -21,7 +22,6 @@ from parley_clients import (
     connect,
 )
 from parley_protocol.turns import ChatAskResult
-
 from tests.support.daemon import DaemonProcess
 
 

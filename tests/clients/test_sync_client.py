@@ -7,8 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from parley_clients import ChatNotFoundError, sync
 
+from parley_clients import ChatNotFoundError, sync
 from tests.support.daemon import private_places
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import anyio
-from parley_protocol.fold import ChatView
 
+from parley_protocol.fold import ChatView
 from tests.support.daemon import DaemonProcess
 from tests.support.wire import Peer, unix_peer
 

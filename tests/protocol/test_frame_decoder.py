@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from parley_protocol.framing import MAX_BODY, FrameDecoder, FrameError, encode_frame
 
 STREAM = (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+
 from parley_protocol import typescript
 from parley_protocol.errors import ErrorCode
 from parley_protocol.events import EVENT_TYPES

@@ -4,6 +4,7 @@ import re
 from typing import get_args, get_origin
 
 import pytest
+
 from parley_protocol.methods import METHODS, Direction, Kind, Method
 from parley_protocol.wire import Params, Wire
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from parley_protocol.fold import FoldError, PartsFold, fold_part, plain_text, whole_parts
 
 Json = dict[str, Any]

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 HEAVY = ("pydantic", "platformdirs", "asyncio", "anyio", "typing_extensions", "importlib.metadata", "logging")

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
+from pydantic.alias_generators import to_camel
+
 from parley_protocol import fold
 from parley_protocol.errors import ErrorCode
 from parley_protocol.events import EVENT_TYPES, EventBase, parse_event
@@ -20,8 +22,6 @@ from parley_protocol.framing import FrameDecoder, encode_frame
 from parley_protocol.methods import METHODS, Kind, Method
 from parley_protocol.runtime import RuntimeInfo, write_runtime_file
 from parley_protocol.wire import Params
-from pydantic.alias_generators import to_camel
-
 from tests.support.protocol_samples import snapshot
 
 PAGE_PATH = Path(__file__).parents[2] / "protocol" / "README.md"

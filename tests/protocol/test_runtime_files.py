@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from parley_protocol import runtime
 from parley_protocol.runtime import (
     SOCKET_PATH_LIMIT,

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from parley_protocol.chats import (
     ChatCreateParams,
     ChatDeleteParams,
@@ -26,8 +28,6 @@ from parley_protocol.providers import ProviderCreateParams
 from parley_protocol.server import InitializeParams
 from parley_protocol.turns import ChatAskParams, ChatSendParams
 from parley_protocol.wire import METADATA_LIMIT, MOST_PROBLEMS, Params, Wire, field_problems
-from pydantic import ValidationError
-
 from tests.support.protocol_samples import chat, event, message, piece, snapshot
 
 SEND = {"chatId": "c", "content": "Hello."}

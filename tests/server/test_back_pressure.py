@@ -7,8 +7,8 @@ from typing import Any
 
 import anyio
 import pytest
-from parley_protocol.fold import ChatView
 
+from parley_protocol.fold import ChatView
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.fake_provider import fake_provider
 from tests.support.wire import Peer, unix_peer

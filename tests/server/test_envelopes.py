@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from parley_protocol.framing import encode_frame
 
+from parley_protocol.framing import encode_frame
 from tests.support.wire import Peer
 
 BAD_BODIES: list[tuple[str, bytes, int, int | str | None]] = [

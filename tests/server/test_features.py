@@ -6,7 +6,6 @@ from parley_daemon.server.greeting import FEATURES, initialize_result
 from parley_daemon.server.handlers import HANDLERS
 from parley_protocol.methods import METHODS
 from parley_protocol.server import InitializeResult
-
 from tests.support.daemon import DaemonProcess
 from tests.support.wire import unix_peer
 

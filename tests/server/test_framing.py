@@ -5,8 +5,8 @@ import json
 import anyio
 import anyio.lowlevel
 import pytest
-from parley_protocol.framing import encode_frame
 
+from parley_protocol.framing import encode_frame
 from tests.support.daemon import DaemonProcess
 from tests.support.wire import Peer, WireClosed, tcp_peer, unix_peer
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.abc import Process
-from parley_protocol.framing import encode_frame
 
+from parley_protocol.framing import encode_frame
 from tests.support.daemon import DaemonProcess
 from tests.support.wire import Peer, WireClosed, peer_on, stdio_peer, tcp_peer, unix_peer
 

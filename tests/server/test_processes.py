@@ -10,9 +10,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+
 from parley_protocol import runtime
 from parley_protocol.framing import FrameDecoder, encode_frame
-
 from tests.support.daemon import DaemonProcess
 from tests.support.wire import Peer, stdio_peer, unix_peer
 

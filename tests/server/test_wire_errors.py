@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+
 from parley_daemon.engine import errors as engine_errors
 from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import InvalidCursorError, StoreTooNewError, StoreUnavailableError

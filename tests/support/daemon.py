@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
+
 from parley_protocol.runtime import RuntimeInfo, runtime_file
 
 READY_SECONDS = 20

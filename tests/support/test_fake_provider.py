@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
+
 from parley_daemon.adapters.openai_chat import OpenAIChatModel
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.model import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
-
 from tests.support.provider_load import load_script
 
 

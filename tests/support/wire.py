@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import anyio
 from anyio.abc import ByteStream, Process
-from parley_protocol.framing import FrameDecoder, encode_frame
 
+from parley_protocol.framing import FrameDecoder, encode_frame
 from tests.support.trace import Entry, Json, check_trace
 
 WAIT_SECONDS = 10

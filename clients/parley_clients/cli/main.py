@@ -6,10 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from parley_protocol.version import VERSION
-
 from parley_clients.cli.options import CommandError, UsageError, warn
 from parley_clients.errors import AuthenticationError, InvalidParamsError, ParleyError
+from parley_protocol.version import VERSION
 
 USAGE_ERROR = 2
 INTERRUPTED = 130

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from anyio.abc import TaskGroup
-from parley_protocol.errors import ErrorCode
-from parley_protocol.framing import FrameDecoder, FrameError
 
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import StoreUnavailableError
@@ -24,6 +22,8 @@ from parley_daemon.server.greeting import initialize_result
 from parley_daemon.server.outbox import RESET_ABOVE, Channel, Outbox
 from parley_daemon.server.requests import Answer, BadBody, Incoming, RequestId
 from parley_daemon.server.streams import ChatStream, Token, WatchStream
+from parley_protocol.errors import ErrorCode
+from parley_protocol.framing import FrameDecoder, FrameError
 
 if TYPE_CHECKING:
     from parley_daemon.server.documents import Documents

@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 import msgspec
-from parley_protocol import parts as wire_parts
-from parley_protocol.objects import ChatContext as WireContext
-from parley_protocol.settings import ModelSettings as WireSettings
 
 from parley_daemon.core.chats import (
     Chat,
@@ -47,6 +44,9 @@ from parley_daemon.core.parts import (
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.snapshots import ChatView, Preview, Snapshot
 from parley_daemon.ports.model import ProviderInfo
+from parley_protocol import parts as wire_parts
+from parley_protocol.objects import ChatContext as WireContext
+from parley_protocol.settings import ModelSettings as WireSettings
 
 Json = dict[str, Any]
 

@@ -3,11 +3,10 @@
 import logging
 from typing import Any
 
-from parley_protocol.errors import ErrorCode
-
 from parley_daemon.engine import errors as engine
 from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import InvalidCursorError, StoreUnavailableError
+from parley_protocol.errors import ErrorCode
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from cattrs import ClassValidationError
 from lsprotocol import types
-from parley_protocol.version import VERSION
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, default_converter
 
 from parley_daemon.server.requests import Incoming
+from parley_protocol.version import VERSION
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from anyio import to_thread
-from parley_protocol.parts import FilePart, InputPart, ReferencePart, TextPart
 
 from parley_daemon.core.parts import File, Part, Source, Text
 from parley_daemon.server.connection import Connection
 from parley_daemon.server.errors import invalid_params
+from parley_protocol.parts import FilePart, InputPart, ReferencePart, TextPart
 
 REFERENCE_LIMIT = 256 * 1024
 """Bytes of one reference that go into a message."""

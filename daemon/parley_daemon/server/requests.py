@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-from parley_protocol.errors import ErrorCode
-from parley_protocol.framing import encode_frame
 
 from parley_daemon.server.convert import encode
 from parley_daemon.server.errors import WireError
+from parley_protocol.errors import ErrorCode
+from parley_protocol.framing import encode_frame
 
 RequestId = int | str
 _decode = msgspec.json.Decoder().decode

@@ -3,15 +3,15 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from parley_protocol.errors import ErrorCode
-from parley_protocol.methods import METHODS
-from parley_protocol.wire import Params, field_problems
 from pydantic import ValidationError
 
 from parley_daemon.server.connection import Call, Handler
 from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.handlers import chats, daemon, listening, turns
 from parley_daemon.server.requests import as_object
+from parley_protocol.errors import ErrorCode
+from parley_protocol.methods import METHODS
+from parley_protocol.wire import Params, field_problems
 
 Typed = Callable[[Call, Any], Awaitable[Any]]
 

@@ -3,16 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from parley_protocol.chats import (
-    ChatCreateParams,
-    ChatDeleteParams,
-    ChatGetParams,
-    ChatListParams,
-    ChatSetModelParams,
-    ChatUpdateParams,
-    HistoryMessage,
-)
-
 from parley_daemon.core.chats import Chat
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.engine import NewChat, RestoredMessage
@@ -22,6 +12,15 @@ from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
 from parley_daemon.server.connection import Call
 from parley_daemon.server.errors import invalid_params, wire_error
+from parley_protocol.chats import (
+    ChatCreateParams,
+    ChatDeleteParams,
+    ChatGetParams,
+    ChatListParams,
+    ChatSetModelParams,
+    ChatUpdateParams,
+    HistoryMessage,
+)
 
 
 async def create(call: Call, params: ChatCreateParams) -> Any:

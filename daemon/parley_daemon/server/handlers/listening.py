@@ -2,17 +2,16 @@
 
 from typing import Any
 
+from parley_daemon.server import convert
+from parley_daemon.server.app import OWNER
+from parley_daemon.server.connection import Call
+from parley_daemon.server.streams import WatchStream
 from parley_protocol.chats import (
     ChatSubscribeParams,
     ChatUnsubscribeParams,
     ChatUnwatchParams,
     ChatWatchParams,
 )
-
-from parley_daemon.server import convert
-from parley_daemon.server.app import OWNER
-from parley_daemon.server.connection import Call
-from parley_daemon.server.streams import WatchStream
 
 
 async def subscribe(call: Call, params: ChatSubscribeParams) -> Any:

@@ -3,8 +3,6 @@
 from typing import Any
 
 import anyio
-from parley_protocol.errors import ErrorCode
-from parley_protocol.turns import ChatAskParams, ChatInterruptParams, ChatSendParams
 
 from parley_daemon.core.conversation import WhenBusy
 from parley_daemon.core.parts import Part
@@ -17,6 +15,8 @@ from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.references import input_parts
 from parley_daemon.server.streams import ChatStream
 from parley_daemon.server.work_done import WorkDone
+from parley_protocol.errors import ErrorCode
+from parley_protocol.turns import ChatAskParams, ChatInterruptParams, ChatSendParams
 
 
 async def send(call: Call, params: ChatSendParams) -> None:
