@@ -35,9 +35,11 @@ class Pipe(Outbox):
     def overfull(self) -> bool:
         return False
 
-    def put(self, *chunks: bytes) -> None:
-        for chunk in chunks:
-            self.arrived.append(json.loads(chunk.partition(b"\r\n\r\n")[2])["params"]["value"])
+    def put(self, chunk: bytes) -> None:
+        self.arrived.append(json.loads(chunk.partition(b"\r\n\r\n")[2])["params"]["value"])
+
+    def put_piece(self, chunk: bytes) -> None:
+        self.put(chunk)
 
 
 class Client:

@@ -39,6 +39,10 @@ class RecordingChannel:
             self.values.append(params["value"])
             self.tokens.append(params["token"])
 
+    @property
+    def writable(self) -> bool:
+        return True
+
     async def drained(self) -> None:
         return
 
@@ -72,11 +76,16 @@ class Client:
             stream.release()
         return stream
 
+    @property
+    def seen(self) -> list[dict[str, Any]]:
+        """All values that came so far."""
+        return self._channel.values
+
     async def read(self) -> list[dict[str, Any]]:
         """Read everything; return all values that ever came."""
         async with self.reading():
             await self.outbox.flushed()
-        return self._channel.values
+        return self.seen
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[None]:
@@ -167,6 +176,21 @@ async def test_a_stream_of_one_turn_says_nothing_of_others() -> None:
     for published in numbered(part("not mine"), mine, StatusChanged(Status.WAITING, "t1")):
         stream.publish(published)
     assert texts(await client.read()) == ["mine"]
+
+
+async def test_a_piece_for_a_quiet_client_does_not_wait_for_the_writer_and_overtakes_nothing() -> None:
+    quiet, busy = Client(), Client()
+    for client in (quiet, busy):
+        stream = client.stream()
+        first, second, third = numbered(StatusChanged(Status.RUNNING, "t1"), part("a"), part("b"))
+        if client is busy:
+            stream.publish(first)
+        stream.publish(second)
+        stream.publish(third)
+    assert texts(quiet.seen) == ["a"]
+    assert busy.seen == []
+    assert texts(await quiet.read()) == ["a", "b"]
+    assert texts(await busy.read()) == ["status", "a", "b"]
 
 
 async def test_a_slower_pace_merges_pieces_and_says_how_many_events_stand_behind_one() -> None:

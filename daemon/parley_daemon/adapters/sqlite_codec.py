@@ -1,6 +1,6 @@
 """Core records as the JSON of a row's body, and back. Fields that an older row lacks take their defaults."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -37,7 +37,7 @@ decode_turn = msgspec.json.Decoder(Turn).decode
 
 @dataclass(frozen=True, slots=True)
 class _MessageBody:
-    """What of a message has no column of its own."""
+    """What of a message has no column of its own. Each part is an array of its tag and its fields."""
 
     content: list[Any]
     created_at: str
@@ -63,13 +63,13 @@ _decode_message = msgspec.json.Decoder(_MessageBody).decode
 _decode_queued = msgspec.json.Decoder(_QueuedBody).decode
 
 
-def _tagged(piece: Piece) -> dict[str, Any]:
-    return {"t": _TAGS[type(piece)], **asdict(piece)}
+def _tagged(piece: Piece) -> tuple[str, Piece]:
+    return _TAGS[type(piece)], piece
 
 
-def _piece(value: dict[str, Any]) -> Any:
-    fields = dict(value)
-    return _TYPES[fields.pop("t")](**fields)
+def _piece(value: tuple[str, dict[str, Any]]) -> Any:
+    tag, fields = value
+    return _TYPES[tag](**fields)
 
 
 def encode_piece(piece: Piece) -> bytes:

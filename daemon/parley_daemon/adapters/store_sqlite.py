@@ -193,9 +193,8 @@ def _write(connection: sqlite3.Connection, write: Write) -> None:
         case PutChat(chat):
             execute(
                 "INSERT INTO chats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "owner = excluded.owner, kind = excluded.kind, title_key = excluded.title_key, "
-                "archived = excluded.archived, parent_chat_id = excluded.parent_chat_id, "
-                "created_at = excluded.created_at, updated_at = excluded.updated_at, body = excluded.body",
+                "title_key = excluded.title_key, archived = excluded.archived, "
+                "updated_at = excluded.updated_at, body = excluded.body",
                 (
                     chat.id,
                     chat.owner,

@@ -21,7 +21,7 @@ class StoreTooNewError(StoreUnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class PutChat:
-    """Insert this chat, or replace the one with its id."""
+    """Insert this chat, or replace the one with its id; its owner, kind, parent and creation never change."""
 
     chat: Chat
 

@@ -30,8 +30,15 @@ class Progress:
 
     def put(self, value: bytes) -> None:
         """Send one value."""
+        self._outbox.put(self._frame(value))
+
+    def put_piece(self, value: bytes) -> None:
+        """Send one streamed piece, which should be seen soon."""
+        self._outbox.put_piece(self._frame(value))
+
+    def _frame(self, value: bytes) -> bytes:
         head = self._head
-        self._outbox.put(b"Content-Length: %d\r\n\r\n%b%b}}" % (len(head) + len(value) + 2, head, value))
+        return b"Content-Length: %d\r\n\r\n%b%b}}" % (len(head) + len(value) + 2, head, value)
 
 
 @dataclass(slots=True)
@@ -104,9 +111,11 @@ class ChatStream:
                 return
             if self._interval:
                 self._sent_at = asyncio.get_running_loop().time()
-        elif self._merged:
-            self.flush()
-        self._progress.put(convert.event_bytes(published, self.chat_id))
+            self._progress.put_piece(convert.event_bytes(published, self.chat_id))
+        else:
+            if self._merged:
+                self.flush()
+            self._progress.put(convert.event_bytes(published, self.chat_id))
         if self._outbox.overfull:
             self._lag()
 

@@ -47,6 +47,11 @@ class _Writable(asyncio.Protocol):
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(data)
 
+    @property
+    def writable(self) -> bool:
+        """Whether the buffer is below its mark."""
+        return self._room.is_set()
+
     async def drained(self) -> None:
         """Wait until the buffer is below its mark."""
         await self._room.wait()
