@@ -1,5 +1,6 @@
 """Core records as the JSON of a row's body, and back. Fields that an older row lacks take their defaults."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from parley_daemon.core.parts import (
     ToolCallPiece,
     ToolResult,
 )
+from parley_daemon.ports.store import JournalEntry
 
 _TAGS: dict[type[Any], str] = {
     Text: "text",
@@ -72,12 +74,18 @@ def _piece(value: tuple[str, dict[str, Any]]) -> Any:
     return _TYPES[tag](**fields)
 
 
-def encode_piece(piece: Piece) -> bytes:
+def encode_piece(piece: Piece) -> str:
     """Return a piece as JSON."""
-    return encode(_tagged(piece))
+    return encode(_tagged(piece)).decode()
 
 
-def decode_piece(body: bytes) -> Piece:
+def encode_entries(entries: Sequence[JournalEntry]) -> str:
+    """Return journal entries as a JSON array of arrays: chat, turn, message, part, the piece's own JSON."""
+    rows = [(one.chat_id, one.turn_id, one.message_id, one.index, encode_piece(one.piece)) for one in entries]
+    return encode(rows).decode()
+
+
+def decode_piece(body: str) -> Piece:
     """Read a piece."""
     return _piece(_decode(body))
 

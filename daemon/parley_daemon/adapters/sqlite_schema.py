@@ -64,7 +64,7 @@ CREATE TABLE journal (
     turn_id    TEXT NOT NULL,
     message_id INTEGER NOT NULL,
     part       INTEGER NOT NULL,
-    piece      BLOB NOT NULL
+    piece      TEXT NOT NULL
 );
 CREATE INDEX journal_by_message ON journal (chat_id, message_id);
 CREATE INDEX journal_by_turn ON journal (turn_id);

@@ -247,12 +247,16 @@ def _drop_journal(connection: sqlite3.Connection, chat_id: str, message_id: int)
 
 
 def _write_entries(connection: sqlite3.Connection, entries: Sequence[JournalEntry]) -> None:
-    """Write rows of the journal; those of a chat that was deleted meanwhile have nowhere to go."""
-    connection.executemany(
-        "INSERT INTO journal (chat_id, turn_id, message_id, part, piece) "
-        "SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM chats WHERE id = ?1)",
-        [
-            (one.chat_id, one.turn_id, one.message_id, one.index, codec.encode_piece(one.piece))
-            for one in entries
-        ],
+    """Write rows of the journal; those of a chat that was deleted meanwhile have nowhere to go.
+
+    All in one statement: between rows this thread would ask for the interpreter, which the loop needs.
+    """
+    connection.execute(
+        """
+        INSERT INTO journal (chat_id, turn_id, message_id, part, piece)
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+            json_extract(value, '$[3]'), json_extract(value, '$[4]')
+        FROM json_each(?) WHERE EXISTS (SELECT 1 FROM chats WHERE id = json_extract(value, '$[0]'))
+        """,
+        (codec.encode_entries(entries),),
     )

@@ -116,7 +116,7 @@ class Outbox:
             self._wake.set()
 
     def put_piece(self, chunk: bytes) -> None:
-        """Send a streamed piece: at once when nothing is before it and the client was quiet, else as `put`."""
+        """Send a streamed piece: at once if nothing is before it and the client was quiet, else as `put`."""
         now = self._loop.time()
         if self._size or now - self._wrote_at < _QUIET or len(chunk) > _SMALL or not self._channel.writable:
             self.put(chunk)
