@@ -11,7 +11,7 @@ from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece
 from parley_daemon.engine.engine import RestoredMessage
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.snapshots import Attachment, Snapshot
-from parley_daemon.server import convert
+from parley_daemon.server import convert, event_bytes
 from parley_protocol.fold import ChatView
 from tests.support.engine_rig import ME, Recorder, Rig
 
@@ -44,7 +44,7 @@ def folded(snapshot: Snapshot, *heard: Sequence[Published]) -> ChatView:
     view = ChatView(convert.snapshot(snapshot), snapshot.seq)
     for events in heard:
         for published in events:
-            view.apply(json.loads(convert.event_bytes(published, snapshot.view.chat.id)))
+            view.apply(json.loads(event_bytes.event_bytes(published, snapshot.view.chat.id)))
     return view
 
 

@@ -14,7 +14,7 @@ from parley_daemon.core.events import Event, MessagePart, StatusChanged
 from parley_daemon.core.parts import Piece, Reasoning, Text
 from parley_daemon.engine.log import EventLog, Published
 from parley_daemon.engine.snapshots import ChatView
-from parley_daemon.server import convert
+from parley_daemon.server import event_bytes
 from parley_daemon.server.outbox import MERGE_ABOVE, Outbox
 from parley_daemon.server.streams import ChatStream, WatchStream
 from parley_protocol.events import MessagePartEvent, parse_event
@@ -124,13 +124,13 @@ def folded(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 async def test_an_event_is_encoded_once_however_many_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[Event] = []
-    encode_part = convert.part_bytes
+    encode_part = event_bytes.part_bytes
 
     def counting(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
         encoded.append(event)
         return encode_part(event, chat_id, seq, span)
 
-    monkeypatch.setattr(convert, "part_bytes", counting)
+    monkeypatch.setattr(event_bytes, "part_bytes", counting)
     clients = [Client() for _ in range(5)]
     streams = [client.stream() for client in clients]
     for published in numbered(part("Hel"), part("lo")):

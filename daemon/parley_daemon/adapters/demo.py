@@ -117,7 +117,7 @@ def _usual(question: _Question) -> Iterator[_Step]:
         "- Interrupt me, and what I said so far is kept.\n"
         "- Ask `help` to see what else I can do.\n"
         "- Configure a provider to talk to a model, for example any server with an OpenAI-like API:\n\n"
-        '```toml\n[providers.local]\nbase_url = "http://127.0.0.1:8080"\n```\n',
+        '```toml\n[providers.local]\ntype = "openai-compat"\nbase_url = "http://127.0.0.1:8080"\n```\n',
     )
     yield _Step(Source("1", "https://www.jsonrpc.org/specification", "JSON-RPC 2.0 Specification"))
 

@@ -10,7 +10,8 @@ import anyio
 from parley_daemon.engine.engine import Engine
 
 if TYPE_CHECKING:
-    from parley_daemon.server.connection import Connection, Handler
+    from parley_daemon.server.call import Handler
+    from parley_daemon.server.connection import Connection
 
 OWNER = "local"
 """Whose chats these are: a daemon serves the one user who runs it."""

@@ -6,7 +6,7 @@ method by itself: the handlers and the LSP side are looked up.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -17,6 +17,7 @@ from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server import requests
 from parley_daemon.server.app import OWNER, App
 from parley_daemon.server.auth import check_token
+from parley_daemon.server.call import Call, Handler
 from parley_daemon.server.errors import WireError, wire_error
 from parley_daemon.server.greeting import initialize_result
 from parley_daemon.server.outbox import RESET_ABOVE, Channel, Outbox
@@ -44,65 +45,6 @@ GREETING_SECONDS = 10.0
 _FAREWELL_SECONDS = 2.0
 _CONFIGURATION_SECONDS = 10.0
 _LSP_NOTIFICATIONS = ("textDocument/", "notebookDocument/", "workspace/")
-
-
-Handler = Callable[["Call"], Awaitable[Any]]
-"""Answers one request: returns its result, or raises what `wire_error` knows."""
-
-
-class Call:
-    """One request under way. A handler may take cancelling into its own hands by setting `on_cancel`."""
-
-    __slots__ = (
-        "_at_work",
-        "admitted",
-        "cancelled",
-        "chat_id",
-        "connection",
-        "id",
-        "method",
-        "on_cancel",
-        "params",
-        "replied",
-        "scope",
-    )
-
-    def __init__(self, connection: "Connection", incoming: Incoming) -> None:
-        self.connection = connection
-        self.id = incoming.id
-        self.method = incoming.method
-        self.params = incoming.params
-        chat_id = requests.as_object(incoming.params).get("chatId")
-        self.chat_id = chat_id if isinstance(chat_id, str) else None
-        self.scope = anyio.CancelScope()
-        self.on_cancel: Callable[[], None] | None = None
-        self.cancelled = False
-        self.replied = False
-        self.admitted = anyio.Event()
-        self._at_work: anyio.Semaphore | None = None
-
-    def work(self, at_work: anyio.Semaphore) -> None:
-        """Count among the requests that are being worked on, until `admit`."""
-        self._at_work = at_work
-
-    def admit(self) -> None:
-        """What is left of this request is waiting: the next one of its chat may begin."""
-        self.admitted.set()
-        at_work, self._at_work = self._at_work, None
-        if at_work is not None:
-            at_work.release()
-
-    def reply(self, result: Any) -> None:
-        """Answer now, before what the handler goes on to do."""
-        self.connection.respond(self, requests.result_frame(self.id, result))
-
-    def cancel(self) -> None:
-        """The client does not want the answer any more."""
-        self.cancelled = True
-        if self.on_cancel is not None:
-            self.on_cancel()
-        else:
-            self.scope.cancel()
 
 
 class Connection:

@@ -9,7 +9,6 @@ from typing import Any, assert_never
 import msgspec
 
 from parley_daemon.core.chats import (
-    Chat,
     Context,
     Failure,
     Message,
@@ -19,16 +18,8 @@ from parley_daemon.core.chats import (
     Usage,
 )
 from parley_daemon.core.events import (
-    ChatChanged,
-    ErrorRaised,
-    Event,
-    MessageAdded,
-    MessagePart,
-    QueueUpdated,
-    StatusChanged,
     Timings,
     TurnEnded,
-    TurnStarted,
 )
 from parley_daemon.core.parts import (
     File,
@@ -41,7 +32,6 @@ from parley_daemon.core.parts import (
     ToolCallPiece,
     ToolResult,
 )
-from parley_daemon.engine.log import Published
 from parley_daemon.engine.snapshots import ChatView, Preview, Snapshot
 from parley_daemon.ports.model import ProviderInfo
 from parley_protocol import parts as wire_parts
@@ -55,7 +45,8 @@ encode = msgspec.json.encode
 # ------------------------------------------------------------------------------- parts
 
 
-def _present(**fields: object) -> Json:
+def present(**fields: object) -> Json:
+    """Return the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -65,7 +56,7 @@ def piece(one: Piece) -> Json:
         case Text(text):
             return {"type": "text", "text": text}
         case Reasoning(text, title, signature):
-            return {"type": "reasoning", "text": text, **_present(title=title, signature=signature)}
+            return {"type": "reasoning", "text": text, **present(title=title, signature=signature)}
         case ToolCall(call_id, name, args):
             return {"type": "tool-call", "toolCallId": call_id, "toolName": name, "args": args}
         case ToolCallPiece(call_id, name, delta):
@@ -85,13 +76,13 @@ def piece(one: Piece) -> Json:
                 "sourceId": one.source_id,
                 "url": one.url,
                 "title": one.title,
-                **_present(text=one.text, startLine=one.start_line, endLine=one.end_line, score=one.score),
+                **present(text=one.text, startLine=one.start_line, endLine=one.end_line, score=one.score),
             }
         case File():
             return {
                 "type": "file",
                 "mediaType": one.media_type,
-                **_present(data=one.data, url=one.url, title=one.title),
+                **present(data=one.data, url=one.url, title=one.title),
             }
         case _:
             assert_never(one)
@@ -225,18 +216,13 @@ def core_context(one: WireContext | None) -> Context:
 
 def chat(view: ChatView) -> Json:
     """Return a Chat as it is now."""
-    one = view.chat
-    return _chat(one, view.status, view.last_seq)
-
-
-def _chat(one: Chat, status: str, last_seq: int) -> Json:
-    origin = one.forked_from
+    one, origin = view.chat, view.chat.forked_from
     return {
         "id": one.id,
         "owner": one.owner,
         "kind": one.kind,
         "title": one.title,
-        "status": str(status),
+        "status": str(view.status),
         "lastError": failure(one.last_error),
         "model": one.model,
         "systemPrompt": one.system_prompt,
@@ -253,7 +239,7 @@ def _chat(one: Chat, status: str, last_seq: int) -> Json:
         "archived": one.archived,
         "metadata": one.metadata,
         "usage": usage(one.usage),
-        "lastSeq": last_seq,
+        "lastSeq": view.last_seq,
         "lastMessageId": one.last_message_id,
         "createdAt": one.created_at,
         "updatedAt": one.updated_at,
@@ -339,67 +325,6 @@ def provider(one: ProviderInfo) -> Json:
     }
 
 
-# ------------------------------------------------------------------------------ events
-
-
-def event_bytes(published: Published, chat_id: str) -> bytes:
-    """Return an event as JSON. The bytes are kept with it: however many listen, it is encoded once."""
-    if published.encoded is None:
-        event = published.event
-        if isinstance(event, MessagePart):
-            published.encoded = part_bytes(event, chat_id, published.seq, 1)
-        else:
-            published.encoded = encode(_event(event, chat_id, published.seq))
-    return published.encoded
-
-
-def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
-    """Return a streamed piece as JSON; `span` events stand behind it. This is the hot path: no dict."""
-    part = event.piece
-    if isinstance(part, Text):
-        shown = b'{"type":"text","text":%b}' % encode(part.text)
-    else:
-        shown = encode(piece(part))
-    return (
-        b'{"type":"message_part","chatId":"%b","seq":%d,%b"turnId":"%b","messageId":%d,"index":%d,'
-        b'"role":"%b","part":%b}'
-    ) % (
-        chat_id.encode(),
-        seq,
-        b"" if span == 1 else b'"span":%d,' % span,
-        event.turn_id.encode(),
-        event.message_id,
-        event.index,
-        event.role.encode(),
-        shown,
-    )
-
-
-def _event(event: Event, chat_id: str, seq: int) -> Json:
-    head: Json = {"type": "", "chatId": chat_id, "seq": seq}
-    match event:
-        case StatusChanged(status, turn_id):
-            return {**head, "type": "status", **_present(turnId=turn_id), "status": str(status)}
-        case TurnStarted(turn_id, user_message_id, model):
-            started = {"turnId": turn_id, "userMessageId": user_message_id, "model": model}
-            return {**head, "type": "turn_started", **started}
-        case MessageAdded(added, turn_id):
-            return {**head, "type": "message", **_present(turnId=turn_id), "message": message(added)}
-        case QueueUpdated(queue):
-            return {**head, "type": "queue_update", "queuedMessages": [queued(one) for one in queue]}
-        case ErrorRaised(error, turn_id):
-            return {**head, "type": "error", "turnId": turn_id, "error": failure(error)}
-        case ChatChanged(changed, status, deleted):
-            gone = {"deleted": True} if deleted else {}
-            return {**head, "type": "chat", "chat": _chat(changed, status, seq), **gone}
-        case TurnEnded():
-            return {**head, "type": "turn_ended", **turn_ended(event)}
-        case MessagePart():
-            raise TypeError("streamed pieces have an encoding of their own")
-        case _:
-            assert_never(event)
-
-
 def turn_ended(event: TurnEnded) -> Json:
     """Return what turn_ended and the answer of chat/ask have in common."""
     return {
@@ -410,15 +335,3 @@ def turn_ended(event: TurnEnded) -> Json:
         "timings": timings(event.timings),
         "error": failure(event.error),
     }
-
-
-def reset_bytes(one: Snapshot, chat_id: str, reason: str) -> bytes:
-    """Return a reset event: it stands for everything up to its snapshot."""
-    return encode(
-        {"type": "reset", "chatId": chat_id, "seq": one.seq, "reason": reason, "snapshot": snapshot(one)}
-    )
-
-
-def watch_bytes(view: ChatView, change: str) -> bytes:
-    """Return what chat/watch streams."""
-    return encode({"type": change, "chat": chat(view)})

@@ -13,7 +13,7 @@ from parley_daemon.core.events import MessagePart, turn_of
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCallPiece, join
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.snapshots import Change, ChatView, Snapshot
-from parley_daemon.server import convert
+from parley_daemon.server import convert, event_bytes
 from parley_daemon.server.outbox import Outbox
 
 Token = int | str
@@ -111,11 +111,11 @@ class ChatStream:
                 return
             if self._interval:
                 self._sent_at = asyncio.get_running_loop().time()
-            self._progress.put_piece(convert.event_bytes(published, self.chat_id))
+            self._progress.put_piece(event_bytes.event_bytes(published, self.chat_id))
         else:
             if self._merged:
                 self.flush()
-            self._progress.put(convert.event_bytes(published, self.chat_id))
+            self._progress.put(event_bytes.event_bytes(published, self.chat_id))
         if self._outbox.overfull:
             self._lag()
 
@@ -133,7 +133,7 @@ class ChatStream:
 
     def reset(self, snapshot: Snapshot, reason: str) -> None:
         """Tell the client to start over from this snapshot, and go on from it."""
-        self._progress.put(convert.reset_bytes(snapshot, self.chat_id, reason))
+        self._progress.put(event_bytes.reset_bytes(snapshot, self.chat_id, reason))
         self.release()
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ class ChatStream:
         self._held = 0
         for one in merged:
             event = replace(one.event, piece=join(one.pieces))
-            self._progress.put(convert.part_bytes(event, self.chat_id, one.seq, one.span))
+            self._progress.put(event_bytes.part_bytes(event, self.chat_id, one.seq, one.span))
         if merged and self._interval:
             self._sent_at = asyncio.get_running_loop().time()
 
@@ -236,10 +236,10 @@ class WatchStream:
             self._late[view.chat.id] = (view, change)
             self._outbox.waiting.add(self)
             return
-        self._progress.put(convert.watch_bytes(view, change))
+        self._progress.put(event_bytes.watch_bytes(view, change))
 
     def room(self) -> None:
         """The outbox has room again."""
         late, self._late = self._late, {}
         for view, change in late.values():
-            self._progress.put(convert.watch_bytes(view, change))
+            self._progress.put(event_bytes.watch_bytes(view, change))

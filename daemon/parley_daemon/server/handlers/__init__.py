@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from parley_daemon.server.connection import Call, Handler
+from parley_daemon.server.call import Call, Handler
 from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.handlers import chats, daemon, listening, turns
 from parley_daemon.server.requests import as_object

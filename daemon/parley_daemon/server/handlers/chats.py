@@ -10,7 +10,7 @@ from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery
 from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
-from parley_daemon.server.connection import Call
+from parley_daemon.server.call import Call
 from parley_daemon.server.errors import invalid_params, wire_error
 from parley_protocol.chats import (
     ChatCreateParams,

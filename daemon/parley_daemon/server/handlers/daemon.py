@@ -8,7 +8,7 @@ from typing import Any
 
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server import convert
-from parley_daemon.server.connection import Call
+from parley_daemon.server.call import Call
 from parley_protocol.providers import ModelListParams
 from parley_protocol.server import ServerStatusParams
 from parley_protocol.version import PROTOCOL_VERSION, VERSION

@@ -4,7 +4,7 @@ from typing import Any
 
 from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
-from parley_daemon.server.connection import Call
+from parley_daemon.server.call import Call
 from parley_daemon.server.streams import WatchStream
 from parley_protocol.chats import (
     ChatSubscribeParams,

@@ -10,7 +10,7 @@ from parley_daemon.engine.errors import ConflictError
 from parley_daemon.engine.tickets import Accepted, Draft
 from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
-from parley_daemon.server.connection import Call
+from parley_daemon.server.call import Call
 from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.references import input_parts
 from parley_daemon.server.streams import ChatStream

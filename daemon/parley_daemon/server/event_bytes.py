@@ -1,0 +1,101 @@
+"""Events as the bytes of their JSON: what goes to every listener, once encoded. Knows no stream."""
+
+from typing import assert_never
+
+from parley_daemon.core.events import (
+    ChatChanged,
+    ErrorRaised,
+    Event,
+    MessageAdded,
+    MessagePart,
+    QueueUpdated,
+    StatusChanged,
+    TurnEnded,
+    TurnStarted,
+)
+from parley_daemon.core.parts import Text
+from parley_daemon.engine.log import Published
+from parley_daemon.engine.snapshots import ChatView, Snapshot
+from parley_daemon.server import convert
+from parley_daemon.server.convert import Json, encode
+
+
+def event_bytes(published: Published, chat_id: str) -> bytes:
+    """Return an event as JSON. The bytes are kept with it: however many listen, it is encoded once."""
+    if published.encoded is None:
+        event = published.event
+        if isinstance(event, MessagePart):
+            published.encoded = part_bytes(event, chat_id, published.seq, 1)
+        else:
+            published.encoded = encode(_event(event, chat_id, published.seq))
+    return published.encoded
+
+
+def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
+    """Return a streamed piece as JSON; `span` events stand behind it. This is the hot path: no dict."""
+    part = event.piece
+    if isinstance(part, Text):
+        shown = b'{"type":"text","text":%b}' % encode(part.text)
+    else:
+        shown = encode(convert.piece(part))
+    return (
+        b'{"type":"message_part","chatId":"%b","seq":%d,%b"turnId":"%b","messageId":%d,"index":%d,'
+        b'"role":"%b","part":%b}'
+    ) % (
+        chat_id.encode(),
+        seq,
+        b"" if span == 1 else b'"span":%d,' % span,
+        event.turn_id.encode(),
+        event.message_id,
+        event.index,
+        event.role.encode(),
+        shown,
+    )
+
+
+def _event(event: Event, chat_id: str, seq: int) -> Json:
+    head: Json = {"type": "", "chatId": chat_id, "seq": seq}
+    match event:
+        case StatusChanged(status, turn_id):
+            return {**head, "type": "status", **convert.present(turnId=turn_id), "status": str(status)}
+        case TurnStarted(turn_id, user_message_id, model):
+            started = {"turnId": turn_id, "userMessageId": user_message_id, "model": model}
+            return {**head, "type": "turn_started", **started}
+        case MessageAdded(added, turn_id):
+            return {
+                **head,
+                "type": "message",
+                **convert.present(turnId=turn_id),
+                "message": convert.message(added),
+            }
+        case QueueUpdated(queue):
+            return {**head, "type": "queue_update", "queuedMessages": [convert.queued(one) for one in queue]}
+        case ErrorRaised(error, turn_id):
+            return {**head, "type": "error", "turnId": turn_id, "error": convert.failure(error)}
+        case ChatChanged(changed, status, deleted):
+            gone = {"deleted": True} if deleted else {}
+            return {**head, "type": "chat", "chat": convert.chat(ChatView(changed, status, seq)), **gone}
+        case TurnEnded():
+            return {**head, "type": "turn_ended", **convert.turn_ended(event)}
+        case MessagePart():
+            raise TypeError("streamed pieces have an encoding of their own")
+        case _:
+            assert_never(event)
+
+
+def reset_bytes(one: Snapshot, chat_id: str, reason: str) -> bytes:
+    """Return a reset event: it stands for everything up to its snapshot."""
+    return encode(
+        {
+            "type": "reset",
+            "chatId": chat_id,
+            "seq": one.seq,
+            "reason": reason,
+            "snapshot": convert.snapshot(one),
+        }
+    )
+
+
+def watch_bytes(view: ChatView, change: str) -> bytes:
+    """Return what chat/watch streams."""
+    return encode({"type": change, "chat": convert.chat(view)})
