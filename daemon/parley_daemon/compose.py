@@ -88,7 +88,14 @@ async def _serve(plan: Plan) -> int:
     )
     clock = SystemClock()
     store: Store = MemoryStore() if plan.in_memory else SqliteStore(plan.data_dir / "parley.db")
-    engine = Engine(store, catalogue, clock, max_running_turns=config.max_running_turns)
+    engine = Engine(
+        store,
+        catalogue,
+        clock,
+        max_running_turns=config.max_running_turns,
+        retries=config.retries,
+        recovery=config.recovery,
+    )
     app = App(engine, handler_for, secrets.token_urlsafe(32), clock.now())
     logging.getLogger().addHandler(ClientLogs(app))
     code = 0

@@ -7,12 +7,14 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from parley_daemon.adapters.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.core.chats import Timeouts
+from parley_daemon.engine.recovery import Recovery
+from parley_daemon.engine.retries import RetryPolicy
 
 
 class _Provider(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,11 +40,20 @@ class _Limits(msgspec.Struct, forbid_unknown_fields=True):
     total_ms: int | None = None
 
 
+class _Retries(msgspec.Struct, forbid_unknown_fields=True):
+    attempts: Annotated[int, msgspec.Meta(ge=1)] = 8
+    first_ms: Annotated[int, msgspec.Meta(ge=0)] = 1000
+    longest_ms: Annotated[int, msgspec.Meta(ge=0)] = 60_000
+    longest_asked_ms: Annotated[int, msgspec.Meta(ge=0)] = 300_000
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     default_model: str | None = None
     providers: dict[str, _Provider] = {}
     models: dict[str, _Model] = {}
     limits: _Limits = msgspec.field(default_factory=_Limits)
+    retries: _Retries = msgspec.field(default_factory=_Retries)
+    recovery: Recovery = "interrupt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,8 @@ class Config:
     models: tuple[ModelConfig, ...] = ()
     max_running_turns: int = 200
     timeouts: Timeouts = field(default_factory=lambda: _timeouts(_Limits()))
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    recovery: Recovery = "interrupt"
     complaint: str | None = None
 
 
@@ -109,6 +122,13 @@ def _config(file: _File) -> Config:
             ]
         ),
         max_running_turns=file.limits.max_running_turns,
+        retries=RetryPolicy(
+            attempts=file.retries.attempts,
+            first=file.retries.first_ms / 1000,
+            longest=file.retries.longest_ms / 1000,
+            longest_asked=file.retries.longest_asked_ms / 1000,
+        ),
+        recovery=file.recovery,
         timeouts=_timeouts(file.limits),
     )
 

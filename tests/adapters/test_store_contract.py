@@ -21,6 +21,7 @@ from parley_daemon.ports.store import (
     PutChat,
     PutQueued,
     PutTurn,
+    SetQueue,
     Store,
     StoreUnavailableError,
 )
@@ -279,3 +280,47 @@ async def test_each_filter_leaves_the_right_chats(store: Store, query: ChatQuery
 async def test_a_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(InvalidCursorError):
         await store.chats(ChatQuery("local", cursor=cursor))
+
+
+async def test_messages_name_their_siblings_whichever_way_they_are_read(store: Store) -> None:
+    await store.open()
+    tree = [(1, None), (2, 1), (3, 1), (4, 2), (5, None), (6, 1)]
+    messages = [a_message(id, parent_id=parent, turn_id=f"t{id}") for id, parent in tree]
+    await store.commit(PutChat(a_chat()), *[AddMessage(one) for one in messages])
+    siblings = {1: (1, 5), 5: (1, 5), 2: (2, 3, 6), 3: (2, 3, 6), 6: (2, 3, 6), 4: ()}
+    for id, expected in siblings.items():
+        found = await store.message("c1", id)
+        assert found is not None
+        assert found.siblings == expected
+        (same,) = await store.turn_messages("c1", f"t{id}")
+        assert same == found
+    path = (await store.path("c1", 4)).messages
+    assert [one.siblings for one in path] == [siblings[one.id] for one in path]
+    assert await store.children("c1", 1) == (2, 3, 6)
+    assert await store.children("c1", None) == (1, 5)
+    assert await store.children("c1", 4) == ()
+    leaves = {1: 6, 2: 4, 3: 3, 5: 5, 6: 6, 9: None}
+    assert {id: await store.newest_leaf("c1", id) for id in leaves} == leaves
+    assert await store.newest_leaf("c2", 1) is None
+
+
+async def test_a_queue_can_be_written_anew_and_keeps_its_order(store: Store) -> None:
+    await store.open()
+    other = a_queued("other", chat_id="c2")
+    await store.commit(PutChat(a_chat()), PutChat(a_chat("c2")), PutQueued(other))
+    await store.commit(PutQueued(a_queued("a")), PutQueued(a_queued("b")))
+    await store.commit(SetQueue("c1", (a_queued("c", steers=True), a_queued("b"), a_queued("a"))))
+    await store.commit(PutQueued(a_queued("d")))
+    stored = await store.chat("c1")
+    assert stored is not None
+    assert [(one.id, one.steers) for one in stored.queue] == [
+        ("c", True),
+        ("b", False),
+        ("a", False),
+        ("d", False),
+    ]
+    await store.commit(SetQueue("c1", ()))
+    stored, elsewhere = await store.chat("c1"), await store.chat("c2")
+    assert stored is not None
+    assert elsewhere is not None
+    assert (stored.queue, elsewhere.queue) == ((), (other,))

@@ -69,7 +69,7 @@ def test_an_older_row_without_newer_fields_takes_their_defaults() -> None:
 
 def test_messages_and_queued_messages_survive_their_encoding() -> None:
     message = a_message(2, "x", usage=Usage(input_tokens=1, cost_usd=0.5), complete=False)
-    row = ("c1", 2, 1, "t1", "user", None, codec.encode_message(message))
+    row = ("c1", 2, 1, "t1", "user", None, codec.encode_message(message), "2")
     assert codec.read_message(row) == message
     queued = a_queued("q", settings=ModelSettings(temperature=0.5), model="a:b")
     assert codec.read_queued(("q", "c1", None, codec.encode_queued(queued))) == queued

@@ -115,10 +115,10 @@ async def test_a_failed_turn_is_an_answer_and_an_error_only_when_asked_for(
     shared_daemon: DaemonProcess,
 ) -> None:
     async with connect(f"unix:{shared_daemon.socket}") as client:
-        answer = await (await client.create_chat()).ask("/fast /error rate_limit")
+        answer = await (await client.create_chat()).ask("/fast /error auth")
         assert answer.outcome == "failed"
         assert answer.error is not None
-        assert answer.error["kind"] == "rate_limit"
+        assert answer.error["kind"] == "auth"
         with pytest.raises(TurnFailedError) as failed:
             answer.raise_for_outcome()
         assert failed.value.answer is answer

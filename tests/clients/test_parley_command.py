@@ -63,7 +63,7 @@ def test_json_is_one_event_a_line(shared_daemon: DaemonProcess) -> None:
 
 
 def test_a_failed_turn_and_a_wrong_use_have_their_exit_codes(shared_daemon: DaemonProcess) -> None:
-    failed = run(shared_daemon, "ask", "/fast /error rate_limit")
+    failed = run(shared_daemon, "ask", "/fast /error auth")
     assert failed.returncode == 1
     assert failed.stderr.strip()
     assert "Traceback" not in failed.stderr

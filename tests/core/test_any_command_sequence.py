@@ -4,10 +4,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from parley_daemon.core.chats import Outcome, QueuedMessage, Status
-from parley_daemon.core.conversation import (
+from parley_daemon.core.chats import Outcome, Status
+from parley_daemon.core.commands import (
     QUEUE_LIMIT,
     AcceptTurn,
+    AnswerAgain,
     Begin,
     Command,
     ConversationState,
@@ -15,21 +16,38 @@ from parley_daemon.core.conversation import (
     End,
     Enqueue,
     FinishTurn,
+    Hold,
     Interrupt,
+    Join,
+    JoinTurn,
+    Promote,
+    Reanswer,
     RefusalReason,
     Refused,
+    Release,
+    Requeue,
+    Rewrite,
     Send,
     StartTurn,
     StopCause,
     StopTurn,
+    Switch,
+    SwitchBranch,
     WhenBusy,
     Withdraw,
-    decide,
 )
-from tests.support.records import a_queued
+from parley_daemon.core.conversation import decide
+from parley_daemon.core.parts import Text
+from tests.support.records import a_message, a_queued
+
+
+def ids(state: ConversationState) -> list[str]:
+    """Return the ids of what waits."""
+    return [message.id for message in state.queue]
+
 
 OUTCOMES: list[Outcome] = ["completed", "interrupted", "failed"]
-WAYS: list[WhenBusy] = ["queue", "reject"]
+WAYS: list[WhenBusy] = ["queue", "steer", "interrupt", "reject"]
 
 
 class AnyCommands(RuleBasedStateMachine):
@@ -39,8 +57,11 @@ class AnyCommands(RuleBasedStateMachine):
         super().__init__()
         self.state = ConversationState()
         self.sent = 0
-        self.accepted: list[QueuedMessage] = []  # by `Send`, in order, those taken back left out
+        self.accepted: set[str] = set()  # ids of messages that were taken
+        self.told_gone: set[str] = set()  # those taken out of the queue
+        self.ran: list[str] = []  # those that became questions, in order
         self.turns: list[str] = []  # in the order of their acceptance
+        self.edits = 0
         self.started: set[str] = set()
         self.finished: set[str] = set()
         self.running: str | None = None
@@ -58,15 +79,28 @@ class AnyCommands(RuleBasedStateMachine):
             match effect:
                 case AcceptTurn(message, from_queue):
                     assert self.running is None, "two turns at once"
-                    assert (message in before.queue) == from_queue
-                    assert message.turn_id not in self.turns, "a message ran twice"
-                    self.running = message.turn_id
-                    self.turns.append(message.turn_id)
+                    assert not self.state.held
+                    assert (message.id in ids(before)) == from_queue or isinstance(command, Send)
+                    assert message.id not in self.ran, "a message ran twice"
+                    self._begins(message.turn_id)
+                    self.ran.append(message.id)
+                case AnswerAgain(again):
+                    assert self.running is None, "two turns at once"
+                    self._begins(again.turn_id)
+                case JoinTurn(message):
+                    assert self.running is not None
+                    assert message.id in ids(before)
+                    assert message.id not in self.ran, "a message ran twice"
+                    self.ran.append(message.id)
                 case Enqueue(message):
-                    assert message not in before.queue
+                    assert message.id not in ids(before)
                 case Dequeue(message):
-                    assert message in before.queue
-                    self.accepted.remove(message)
+                    assert message.id in ids(before)
+                    self.told_gone.add(message.id)
+                case Requeue():
+                    assert isinstance(command, Send | Rewrite | Promote)
+                case SwitchBranch():
+                    assert before.held
                 case StartTurn(turn_id):
                     assert turn_id == self.running
                     assert turn_id not in self.started
@@ -79,10 +113,15 @@ class AnyCommands(RuleBasedStateMachine):
                     self.running = None
         return None
 
+    def _begins(self, turn_id: str) -> None:
+        assert turn_id not in self.turns
+        self.running = turn_id
+        self.turns.append(turn_id)
+
     @rule(when_busy=st.sampled_from(WAYS))
     def send(self, when_busy: WhenBusy) -> None:
         self.sent += 1
-        busy, waiting = self.state.busy, len(self.state.queue)
+        busy, waiting = self.state.busy or self.state.held, len(self.state.queue)
         message = a_queued(f"m{self.sent}")
         refused = self.give(Send(message, when_busy))
         if (busy or waiting) and when_busy == "reject":
@@ -91,7 +130,7 @@ class AnyCommands(RuleBasedStateMachine):
             assert refused is RefusalReason.QUEUE_FULL
         else:
             assert refused is None
-            self.accepted.append(message)
+            self.accepted.add(message.id)
 
     @rule(cause=st.sampled_from(StopCause))
     def interrupt(self, cause: StopCause) -> None:
@@ -115,7 +154,58 @@ class AnyCommands(RuleBasedStateMachine):
         queue = self.state.queue
         known = index < len(queue)
         refused = self.give(Withdraw(queue[index].id if known else "unknown"))
-        assert refused is (None if known else RefusalReason.NOT_ALLOWED_NOW)
+        assert refused is (None if known else RefusalReason.NOT_QUEUED)
+
+    @rule(index=st.integers(0, QUEUE_LIMIT))
+    def promote(self, index: int) -> None:
+        queue = self.state.queue
+        known = index < len(queue)
+        refused = self.give(Promote(queue[index].id if known else "unknown"))
+        assert refused is (None if known else RefusalReason.NOT_QUEUED)
+        if known and not self.state.held:
+            runs = self.state.turn_id == queue[index].turn_id
+            assert runs or self.state.queue[0].id == queue[index].id
+
+    @precondition(lambda self: self.state.queue)
+    @rule(data=st.data())
+    def rewrite(self, data: st.DataObject) -> None:
+        queue = self.state.queue
+        index = data.draw(st.integers(0, len(queue) - 1))
+        assert self.give(Rewrite(queue[index].id, (Text("rewritten"),))) is None
+        assert ids(self.state) == [one.id for one in queue]
+
+    @precondition(lambda self: self.state.busy)
+    @rule()
+    def join(self) -> None:
+        assert self.running is not None
+        stopping = self.state.status is Status.INTERRUPTING
+        refused = self.give(Join(self.running))
+        assert refused is (RefusalReason.NOT_ALLOWED_NOW if stopping else None)
+        assert stopping or not any(one.steers for one in self.state.queue)
+
+    @precondition(lambda self: not self.state.held)
+    @rule()
+    def hold(self) -> None:
+        assert self.give(Hold()) is None
+        assert self.state.held
+
+    @precondition(lambda self: self.state.held)
+    @rule(goes_on=st.booleans())
+    def release(self, goes_on: bool) -> None:
+        assert self.give(Release(goes_on)) is None
+        assert not self.state.held
+
+    @precondition(lambda self: self.state.held and not self.state.busy)
+    @rule(how=st.sampled_from(["edit", "retry", "rewind"]), goes_on=st.booleans())
+    def switch(self, how: str, goes_on: bool) -> None:
+        self.edits += 1
+        name = f"e{self.edits}"
+        turns = {"edit": a_queued(name), "retry": Reanswer(name, a_message(1)), "rewind": None}
+        if how == "edit":
+            self.accepted.add(name)
+        assert self.give(Switch(turns[how], clears_queue=how == "edit", goes_on=goes_on)) is None
+        assert not self.state.held
+        assert self.state.busy or how == "rewind"
 
     @rule(outcome=st.sampled_from(OUTCOMES), past=st.booleans())
     def a_turn_that_is_not_under_way_speaks(self, outcome: Outcome, past: bool) -> None:
@@ -134,10 +224,16 @@ class AnyCommands(RuleBasedStateMachine):
         assert len(self.state.queue) <= QUEUE_LIMIT
 
     @invariant()
-    def every_accepted_message_runs_once_and_in_order(self) -> None:
-        waiting = [message.turn_id for message in self.state.queue]
-        assert [*self.turns, *waiting] == [message.turn_id for message in self.accepted]
+    def every_accepted_message_runs_once_waits_or_was_told_to_be_gone(self) -> None:
+        waiting = ids(self.state)
+        assert len(set(waiting)) == len(waiting)
+        assert sorted([*self.ran, *waiting, *self.told_gone]) == sorted(self.accepted)
+
+    @invariant()
+    def what_steers_stands_first(self) -> None:
+        steering = [message.steers for message in self.state.queue]
+        assert steering == sorted(steering, reverse=True)
 
 
 TestAnyCommands = AnyCommands.TestCase
-TestAnyCommands.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestAnyCommands.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

@@ -1,15 +1,16 @@
 """Every pair of status and command: what follows, as data, or that it is refused."""
 
 import itertools
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 
 from parley_daemon.core.chats import Outcome, QueuedMessage, Status
-from parley_daemon.core.conversation import (
+from parley_daemon.core.commands import (
     QUEUE_LIMIT,
-    TRANSITIONS,
     AcceptTurn,
+    AnswerAgain,
     Begin,
     Command,
     ConversationState,
@@ -18,22 +19,34 @@ from parley_daemon.core.conversation import (
     End,
     Enqueue,
     FinishTurn,
+    Hold,
     Interrupt,
+    Join,
+    JoinTurn,
+    Promote,
+    Reanswer,
     RefusalReason,
     Refused,
+    Release,
+    Requeue,
+    Rewrite,
     Send,
     StartTurn,
     StopCause,
     StopTurn,
+    Switch,
+    SwitchBranch,
     WhenBusy,
     Withdraw,
-    decide,
 )
-from tests.support.records import a_queued
+from parley_daemon.core.conversation import TRANSITIONS, decide
+from parley_daemon.core.parts import Text
+from tests.support.records import a_message, a_queued
 
 IDLE = (Status.WAITING, Status.ERROR, Status.COMPLETED)
-BUSY = (Status.PENDING, Status.RUNNING, Status.PAUSED, Status.INTERRUPTING)
-COMMANDS: tuple[type[Command], ...] = (Send, Interrupt, Begin, End, Withdraw)
+WORKING = (Status.PENDING, Status.RUNNING, Status.PAUSED)
+BUSY = (*WORKING, Status.INTERRUPTING)
+COMMANDS: tuple[type[Command], ...] = get_args(Command)
 NEW, HEAD, NEXT = a_queued("new"), a_queued("head"), a_queued("next")
 FULL = tuple([a_queued(f"q{number}") for number in range(QUEUE_LIMIT)])
 
@@ -50,11 +63,13 @@ def refusal(state: ConversationState, command: Command) -> RefusalReason:
 
 
 def test_the_table_has_exactly_the_rows_of_the_behaviour_page() -> None:
-    anywhere = itertools.product(Status, (Send, Interrupt, Withdraw))
+    anywhere = (Send, Interrupt, Withdraw, Rewrite, Promote, Hold, Release)
     assert set(TRANSITIONS) == {
-        *anywhere,
+        *itertools.product(Status, anywhere),
         (Status.PENDING, Begin),
         *[(status, End) for status in BUSY],
+        *[(status, Join) for status in WORKING],
+        *[(status, Switch) for status in IDLE],
     }
 
 
@@ -63,7 +78,12 @@ ABSENT = sorted(set(itertools.product(Status, COMMANDS)) - set(TRANSITIONS), key
 
 @pytest.mark.parametrize(("status", "kind"), ABSENT)
 def test_what_the_table_lacks_is_refused(status: Status, kind: type[Command]) -> None:
-    samples: dict[type[Command], Command] = {Begin: Begin("now"), End: End("now", "completed")}
+    samples: dict[type[Command], Command] = {
+        Begin: Begin("now"),
+        End: End("now", "completed"),
+        Join: Join("now"),
+        Switch: Switch(),
+    }
     assert refusal(at(status, HEAD), samples[kind]) is RefusalReason.NOT_ALLOWED_NOW
 
 
@@ -235,4 +255,138 @@ def test_a_queued_message_can_be_taken_back_at_any_time(status: Status) -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_a_message_that_is_not_queued_cannot_be_taken_back(status: Status) -> None:
-    assert refusal(at(status, HEAD), Withdraw("gone")) is RefusalReason.NOT_ALLOWED_NOW
+    assert refusal(at(status, HEAD), Withdraw("gone")) is RefusalReason.NOT_QUEUED
+
+
+# ---------------------------------------------------------- steer, interrupt, the queue
+
+
+@pytest.mark.parametrize("status", WORKING)
+def test_an_interrupting_message_is_queued_first_and_the_turn_then_stopped(status: Status) -> None:
+    assert decide(at(status, HEAD), Send(NEW, "interrupt")) == Decision(
+        ConversationState(Status.INTERRUPTING, "now", (HEAD, NEW)),
+        (Enqueue(NEW), StopTurn("now", StopCause.INTERRUPT)),
+    )
+
+
+@pytest.mark.parametrize("when_busy", ["steer", "interrupt"])
+def test_while_a_turn_is_being_stopped_a_message_can_only_wait(when_busy: WhenBusy) -> None:
+    assert decide(at(Status.INTERRUPTING, HEAD), Send(NEW, when_busy)) == Decision(
+        ConversationState(Status.INTERRUPTING, "now", (HEAD, NEW)), (Enqueue(NEW),)
+    )
+
+
+@pytest.mark.parametrize("status", WORKING)
+def test_a_steering_message_stands_before_those_that_wait_and_behind_those_that_steer(status: Status) -> None:
+    first = replace(HEAD, steers=True)
+    assert decide(at(status, first, NEXT), Send(NEW, "steer")) == Decision(
+        ConversationState(status, "now", (first, replace(NEW, steers=True), NEXT)), (Requeue(),)
+    )
+
+
+@pytest.mark.parametrize("status", WORKING)
+def test_what_steers_joins_the_turn_and_the_rest_waits_on(status: Status) -> None:
+    first = replace(HEAD, steers=True)
+    assert decide(at(status, first, NEXT), Join("now")) == Decision(
+        ConversationState(status, "now", (NEXT,)), (JoinTurn(first),)
+    )
+    assert decide(at(status, NEXT), Join("now")) == Decision(at(status, NEXT))
+
+
+def test_what_could_not_steer_its_turn_does_not_steer_the_next_one() -> None:
+    steering = [replace(one, steers=True) for one in (HEAD, NEXT)]
+    ended = decide(at(Status.RUNNING, *steering), End("now", "interrupted", StopCause.INTERRUPT))
+    assert ended.state == ConversationState(Status.PENDING, HEAD.turn_id, (NEXT,))
+    promoted = decide(at(Status.RUNNING, *steering), Promote("next"))
+    assert promoted.state.queue == (NEXT, HEAD)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_waiting_message_can_be_rewritten_in_its_place(status: Status) -> None:
+    state, content = at(status, HEAD, NEXT), (Text("other"),)
+    assert decide(state, Rewrite("head", content)) == Decision(
+        replace(state, queue=(replace(HEAD, content=content), NEXT)), (Requeue(),)
+    )
+    assert refusal(state, Rewrite("gone", content)) is RefusalReason.NOT_QUEUED
+
+
+@pytest.mark.parametrize("status", IDLE)
+def test_a_promoted_message_of_an_idle_chat_runs(status: Status) -> None:
+    assert decide(at(status, HEAD, NEXT), Promote("next")) == Decision(
+        ConversationState(Status.PENDING, NEXT.turn_id, (HEAD,)),
+        (Requeue(), AcceptTurn(NEXT, from_queue=True)),
+    )
+
+
+@pytest.mark.parametrize("status", BUSY)
+def test_a_promoted_message_goes_to_the_front_and_the_turn_is_stopped(status: Status) -> None:
+    stop = () if status is Status.INTERRUPTING else (StopTurn("now", StopCause.INTERRUPT),)
+    assert decide(at(status, HEAD, NEXT), Promote("next")) == Decision(
+        ConversationState(Status.INTERRUPTING, "now", (NEXT, HEAD)), (Requeue(), *stop)
+    )
+    assert refusal(at(status, HEAD), Promote("gone")) is RefusalReason.NOT_QUEUED
+
+
+# ------------------------------------------------------------------------- the branch
+
+
+@pytest.mark.parametrize("status", IDLE)
+def test_a_held_chat_begins_nothing(status: Status) -> None:
+    held = decide(at(status), Hold())
+    assert held == Decision(replace(at(status), held=True))
+    modes: tuple[WhenBusy, ...] = ("queue", "steer", "interrupt")
+    for when_busy in modes:
+        assert decide(held.state, Send(NEW, when_busy)) == Decision(
+            replace(held.state, queue=(NEW,)), (Enqueue(NEW),)
+        )
+    assert refusal(held.state, Send(NEW, "reject")) is RefusalReason.BUSY
+    waiting = replace(held.state, queue=(HEAD, NEXT))
+    assert decide(waiting, Promote("next")).state == replace(waiting, queue=(NEXT, HEAD))
+
+
+@pytest.mark.parametrize("status", BUSY)
+def test_holding_a_busy_chat_stops_its_turn_and_keeps_the_queue_from_going_on(status: Status) -> None:
+    held = decide(at(status, HEAD), Hold())
+    stopping = replace(at(Status.INTERRUPTING, HEAD), held=True)
+    assert held == Decision(stopping, (StopTurn("now", StopCause.SWITCH),))
+    ended = decide(held.state, End("now", "interrupted", StopCause.SWITCH))
+    assert ended == Decision(
+        replace(at(Status.WAITING, HEAD), held=True), (FinishTurn("now", "interrupted"),)
+    )
+
+
+def test_a_released_chat_goes_on_with_its_queue_if_a_turn_was_stopped_for_nothing() -> None:
+    held = replace(at(Status.WAITING, HEAD), held=True)
+    assert decide(held, Release(goes_on=False)) == Decision(at(Status.WAITING, HEAD))
+    assert decide(held, Release(goes_on=True)) == Decision(
+        ConversationState(Status.PENDING, HEAD.turn_id), (AcceptTurn(HEAD, from_queue=True),)
+    )
+    busy = replace(at(Status.INTERRUPTING, HEAD), held=True)
+    assert decide(busy, Release(goes_on=True)) == Decision(at(Status.INTERRUPTING, HEAD))
+
+
+def test_after_a_failure_a_released_chat_leaves_its_queue_alone() -> None:
+    failed = replace(at(Status.ERROR, HEAD), held=True)
+    assert decide(failed, Release(goes_on=True)) == Decision(at(Status.ERROR, HEAD))
+
+
+@pytest.mark.parametrize("status", IDLE)
+def test_a_switch_begins_the_turn_that_it_is_for(status: Status) -> None:
+    held = replace(at(status, HEAD), held=True)
+    assert decide(held, Switch(NEW, clears_queue=True)) == Decision(
+        ConversationState(Status.PENDING, NEW.turn_id),
+        (SwitchBranch(), Dequeue(HEAD), AcceptTurn(NEW, from_queue=False)),
+    )
+    again = Reanswer("again", a_message(1))
+    assert decide(held, Switch(again)) == Decision(
+        ConversationState(Status.PENDING, "again", (HEAD,)), (SwitchBranch(), AnswerAgain(again))
+    )
+
+
+def test_a_switch_without_a_turn_lets_the_queue_go_on_only_if_it_was_going() -> None:
+    held = replace(at(Status.WAITING, HEAD), held=True)
+    assert decide(held, Switch()) == Decision(at(Status.WAITING, HEAD), (SwitchBranch(),))
+    assert decide(held, Switch(goes_on=True)) == Decision(
+        ConversationState(Status.PENDING, HEAD.turn_id),
+        (SwitchBranch(), AcceptTurn(HEAD, from_queue=True)),
+    )

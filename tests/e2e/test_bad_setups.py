@@ -81,7 +81,9 @@ async def test_a_data_directory_that_cannot_be_used_is_named_by_every_call_that_
 
 
 async def test_nobody_at_the_other_end_fails_the_turn_and_leaves_the_chat_usable() -> None:
-    config = '[providers.x]\ntype = "openai-compat"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    config = (
+        '[retries]\nattempts = 1\n[providers.x]\ntype = "openai-compat"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    )
     async with running_daemon(config=config) as daemon, unix_peer(daemon.socket) as peer:
         await peer.initialize()
         chat_id = await peer.new_chat(model="x:y")
@@ -99,6 +101,7 @@ async def test_a_key_appears_nowhere_but_in_the_request() -> None:
     refusal = {"error": {"message": f"Incorrect API key provided: {CANARY}", "code": "invalid_api_key"}}
     async with fake_provider((status(401, refusal),), (status(500, {"error": CANARY}),)) as provider:
         config = f"""
+            retries.attempts = 1
             [providers.x]
             type = "openai-compat"
             base_url = "{provider.base_url}"

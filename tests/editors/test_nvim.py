@@ -196,7 +196,7 @@ async def test_a_failed_turn_is_told_in_a_sentence(neovim_daemon: DaemonProcess)
     await nvim(
         neovim_daemon,
         """
-        vim.cmd("Parley /fast /error rate_limit")
+        vim.cmd("Parley /fast /error auth")
         wait("the chat", opened)
         wait("the end", shows("*cut short*"))
         check("nothing else was told", #notes == 0)

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from parley_daemon.core.chats import Status
-from parley_daemon.core.conversation import QUEUE_LIMIT
+from parley_daemon.core.commands import QUEUE_LIMIT
 from parley_daemon.core.events import QueueUpdated
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.engine.errors import ChatBusyError, ConflictError, QueueFullError

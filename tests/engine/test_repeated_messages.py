@@ -16,7 +16,7 @@ async def answered(rig: Rig, chat_id: str) -> Accepted:
     rig.model.answer = [Text("Yes.")]
     done = await rig.ask(chat_id, "one", client_message_id=MINE)
     (question, *_) = (await rig.snapshot(chat_id)).messages
-    return Accepted(done.ended.turn_id, message=question)
+    return Accepted("started", done.ended.turn_id, message=question)
 
 
 async def under_way(rig: Rig, chat_id: str) -> Accepted:

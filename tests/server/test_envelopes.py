@@ -63,9 +63,9 @@ BAD_PARAMS: list[tuple[str, str, Any, list[str]]] = [
         ["beforeMessageId"],
     ),
     (
-        "a mode of a later version",
+        "a mode that is none",
         "chat/send",
-        {"chatId": "x", "content": "a", "whenBusy": "steer"},
+        {"chatId": "x", "content": "a", "whenBusy": "now"},
         ["whenBusy"],
     ),
 ]

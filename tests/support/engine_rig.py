@@ -12,11 +12,13 @@ import anyio
 from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
 from parley_daemon.adapters.store_sqlite import SqliteStore
 from parley_daemon.core.chats import Message, ModelSettings
-from parley_daemon.core.conversation import WhenBusy
+from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.events import Event, MessageAdded, MessagePart, StatusChanged, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
+from parley_daemon.engine.actor import ChatActor
 from parley_daemon.engine.engine import Engine, NewChat
 from parley_daemon.engine.log import Published
+from parley_daemon.engine.retries import RetryPolicy
 from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Snapshot
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
 from parley_daemon.ports.store import Store
@@ -35,9 +37,9 @@ class FakeClock:
         self._ids = 0
         self.seconds = 0.0
 
-    def now(self) -> str:
+    def now(self, ahead: float = 0.0) -> str:
         """See the port."""
-        self._milliseconds += 1
+        self._milliseconds += 1 + round(ahead * 1000)
         seconds, milliseconds = divmod(self._milliseconds, 1000)
         minutes, seconds = divmod(seconds, 60)
         return f"2026-01-02T{minutes // 60:02}:{minutes % 60:02}:{seconds:02}.{milliseconds:03}Z"
@@ -179,6 +181,40 @@ class Rig:
         accepted = await self.send(chat_id, text, **draft)
         return await self.engine.wait(chat_id, ME, accepted.turn_id)
 
+    async def ask_quickly(self, chat_id: str, text: str = "Hi", answer: str = "Yes.") -> TurnDone:
+        """Send a message to a model that answers by itself, and wait for the end."""
+        self.model.answer = [Text(answer)]
+        done = await self.ask(chat_id, text)
+        self.model.answer = None
+        return done
+
+    async def edit(self, chat_id: str, message_id: int, text: str, **draft: Any) -> Accepted:
+        """Say a user message differently and return what became of it."""
+        answers: list[Accepted] = []
+        await self.engine.edit(chat_id, ME, message_id, Draft((Text(text),), **draft), answers.append)
+        (answer,) = answers
+        return answer
+
+    async def retry(self, chat_id: str, message_id: int | None = None, model: str | None = None) -> Accepted:
+        """Have a user message answered again."""
+        answers: list[Accepted] = []
+        await self.engine.retry(chat_id, ME, message_id, model, ModelSettings(), answers.append)
+        (answer,) = answers
+        return answer
+
+    async def rewind(self, chat_id: str, message_id: int) -> ChatView:
+        """Let the active branch end at a message."""
+        return await self.engine.select(chat_id, ME, message_id, newest_leaf=False)
+
+    async def select(self, chat_id: str, message_id: int) -> ChatView:
+        """Let the active branch run through a message to its newest leaf."""
+        return await self.engine.select(chat_id, ME, message_id, newest_leaf=True)
+
+    async def change_queue(self, chat_id: str, change: Callable[[ChatActor], Any]) -> list[str]:
+        """Change the queue; return what waits then."""
+        queue = await self.engine.change_queue(chat_id, ME, change)
+        return [plain_text(one.content) for one in queue]
+
     async def attach(
         self, chat_id: str, *, after_seq: int | None = None, tail: int = 100
     ) -> tuple[Attachment, Recorder]:
@@ -229,12 +265,13 @@ def limits(**milliseconds: int) -> ModelSettings:
 async def running(
     disk: Disk | None = None, *, clock: FakeClock | None = None, **options: Any
 ) -> AsyncGenerator[Rig]:
-    """Run an engine over a disk (default: an empty one in memory)."""
+    """Run an engine over a disk (default: an empty one in memory); failed calls are not tried again."""
     disk = disk or Disk(MemoryState())
     clock = clock or FakeClock()
     model = ScriptedModel()
     catalogue = ScriptedCatalogue({MODEL: model, "test:other": ScriptedModel()})
     store = GatedStore(disk.store())
+    options.setdefault("retries", RetryPolicy(attempts=1))
     engine = Engine(store.port, catalogue, clock, **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

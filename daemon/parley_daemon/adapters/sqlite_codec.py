@@ -59,6 +59,7 @@ class _QueuedBody:
     model: str | None = None
     settings: ModelSettings = ModelSettings()  # noqa: RUF009 - frozen
     origin: str | None = None
+    steers: bool = False
 
 
 _decode_message = msgspec.json.Decoder(_MessageBody).decode
@@ -110,10 +111,15 @@ def encode_message(message: Message) -> bytes:
 
 MESSAGE_COLUMNS = "chat_id, id, parent_id, turn_id, role, client_message_id, body"
 
+SELECT_MESSAGE = """
+SELECT m.chat_id, m.id, m.parent_id, m.turn_id, m.role, m.client_message_id, m.body, (
+    SELECT group_concat(s.id) FROM messages s WHERE s.chat_id = m.chat_id AND s.parent_id IS m.parent_id
+)"""
+
 
 def read_message(row: tuple[Any, ...]) -> Message:
-    """Read a message from its MESSAGE_COLUMNS."""
-    chat_id, id, parent_id, turn_id, role, client_message_id, raw = row
+    """Read a message from a row of SELECT_MESSAGE."""
+    chat_id, id, parent_id, turn_id, role, client_message_id, raw, siblings = row
     body = _decode_message(raw)
     return Message(
         id=id,
@@ -128,6 +134,7 @@ def read_message(row: tuple[Any, ...]) -> Message:
         complete=body.complete,
         client_message_id=client_message_id,
         origin=body.origin,
+        siblings=tuple(sorted(map(int, siblings.split(",")))) if "," in siblings else (),
     )
 
 
@@ -141,6 +148,7 @@ def encode_queued(queued: QueuedMessage) -> bytes:
             queued.model,
             queued.settings,
             queued.origin,
+            queued.steers,
         )
     )
 
@@ -162,4 +170,5 @@ def read_queued(row: tuple[Any, ...]) -> QueuedMessage:
         settings=body.settings,
         client_message_id=client_message_id,
         origin=body.origin,
+        steers=body.steers,
     )

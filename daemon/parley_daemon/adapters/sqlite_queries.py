@@ -126,7 +126,7 @@ def path(
             UNION ALL
             SELECT id, parent_id FROM branch JOIN messages ON chat_id = ?1 AND id = next_id AND id > ?3
         )
-        SELECT {codec.MESSAGE_COLUMNS} FROM branch JOIN messages ON chat_id = ?1 AND id = message_id
+        {codec.SELECT_MESSAGE} FROM branch JOIN messages m ON m.chat_id = ?1 AND m.id = message_id
         WHERE message_id < ?4 LIMIT ?5
         """,
         (chat_id, leaf_id, -1 if after is None else after, _MOST if before is None else before, wanted),
@@ -140,10 +140,34 @@ def path(
     return MessagePage(tuple(map(codec.read_message, chosen)), more)
 
 
+def children(connection: sqlite3.Connection, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+    """Return the ids of the messages that follow this one, oldest first."""
+    rows = connection.execute(
+        "SELECT id FROM messages WHERE chat_id = ? AND parent_id IS ? ORDER BY id", (chat_id, parent_id)
+    )
+    return tuple([id for (id,) in rows])
+
+
+def newest_leaf(connection: sqlite3.Connection, chat_id: str, message_id: int) -> int | None:
+    """Return the newest message below this one: children have greater ids than their parents."""
+    (leaf,) = connection.execute(
+        """
+        WITH RECURSIVE below (message_id) AS (
+            SELECT id FROM messages WHERE chat_id = ?1 AND id = ?2
+            UNION ALL
+            SELECT id FROM below JOIN messages ON chat_id = ?1 AND parent_id = message_id
+        )
+        SELECT max(message_id) FROM below
+        """,
+        (chat_id, message_id),
+    ).fetchone()
+    return leaf
+
+
 def message(connection: sqlite3.Connection, chat_id: str, message_id: int) -> Message | None:
     """Return one message."""
     row = connection.execute(
-        f"SELECT {codec.MESSAGE_COLUMNS} FROM messages WHERE chat_id = ? AND id = ?", (chat_id, message_id)
+        f"{codec.SELECT_MESSAGE} FROM messages m WHERE chat_id = ? AND id = ?", (chat_id, message_id)
     ).fetchone()
     return None if row is None else codec.read_message(row)
 
@@ -154,7 +178,7 @@ def client_message(
     """Return the message that has this client's id, durable or queued."""
     wanted = chat_id, client_message_id
     row = connection.execute(
-        f"SELECT {codec.MESSAGE_COLUMNS} FROM messages WHERE chat_id = ? AND client_message_id = ?", wanted
+        f"{codec.SELECT_MESSAGE} FROM messages m WHERE chat_id = ? AND client_message_id = ?", wanted
     ).fetchone()
     if row is not None:
         return codec.read_message(row)
@@ -175,7 +199,7 @@ def turn(connection: sqlite3.Connection, chat_id: str, turn_id: str) -> Turn | N
 def turn_messages(connection: sqlite3.Connection, chat_id: str, turn_id: str) -> tuple[Message, ...]:
     """Return a turn's messages, oldest first."""
     rows = connection.execute(
-        f"SELECT {codec.MESSAGE_COLUMNS} FROM messages WHERE turn_id = ? AND chat_id = ? ORDER BY id",
+        f"{codec.SELECT_MESSAGE} FROM messages m WHERE turn_id = ? AND chat_id = ? ORDER BY id",
         (turn_id, chat_id),
     )
     return tuple(map(codec.read_message, rows))

@@ -38,6 +38,7 @@ CREATE TABLE messages (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX messages_by_client_id ON messages (chat_id, client_message_id)
     WHERE client_message_id IS NOT NULL;
+CREATE INDEX messages_by_parent ON messages (chat_id, parent_id);
 CREATE INDEX messages_by_turn ON messages (turn_id) WHERE turn_id IS NOT NULL;
 
 CREATE TABLE turns (

@@ -5,7 +5,7 @@ Several stores may share one MemoryState, one after the other, as processes shar
 
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
@@ -23,6 +23,7 @@ from parley_daemon.ports.store import (
     PutChat,
     PutQueued,
     PutTurn,
+    SetQueue,
     StoredChat,
     StoreStatus,
     StoreUnavailableError,
@@ -63,8 +64,8 @@ class MemoryState:
                 key = message.chat_id, message.id
                 if key in self.messages or self._client_id_taken(message):
                     raise StoreUnavailableError("The store has a message with this id already.")
-                self.messages[key] = message
-                self._forget(*key)
+                self.messages[key] = replace(message, siblings=())
+                self.forget(*key)
             case PutTurn(turn):
                 self._require(turn.chat_id)
                 self.turns[turn.id] = turn
@@ -73,8 +74,11 @@ class MemoryState:
                 self.queued[queued.id] = queued
             case DropQueued(queued_id):
                 self.queued.pop(queued_id, None)
+            case SetQueue(chat_id, queue):
+                kept = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
+                self.queued = {**kept, **{one.id: one for one in queue}}
             case DropJournal(chat_id, message_id):
-                self._forget(chat_id, message_id)
+                self.forget(chat_id, message_id)
             case _:
                 assert_never(write)
 
@@ -97,7 +101,8 @@ class MemoryState:
         self.queued = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
         self.journal = [one for one in self.journal if one.chat_id != chat_id]
 
-    def _forget(self, chat_id: str, message_id: int) -> None:
+    def forget(self, chat_id: str, message_id: int) -> None:
+        """Drop the journal of a message."""
         self.journal = [one for one in self.journal if (one.chat_id, one.message_id) != (chat_id, message_id)]
 
 
@@ -134,6 +139,10 @@ class MemoryStore:
         """Take a piece for the journal."""
         if entry.chat_id in self._state.chats:
             self._state.journal.append(entry)
+
+    def void_journal(self, chat_id: str, message_id: int) -> None:
+        """Forget what was journaled of a message so far."""
+        self._state.forget(chat_id, message_id)
 
     async def chat(self, chat_id: str) -> StoredChat | None:
         """Return the chat and its queue."""
@@ -172,7 +181,7 @@ class MemoryStore:
         branch: list[Message] = []
         at = leaf_id
         while at is not None and (message := self._state.messages.get((chat_id, at))) is not None:
-            branch.append(message)
+            branch.append(self._with_siblings(message))
             at = message.parent_id
         wanted = [
             one
@@ -185,9 +194,37 @@ class MemoryStore:
             tuple(wanted[:limit] if after is not None else wanted[len(wanted) - limit :]), True
         )
 
+    def _with_siblings(self, message: Message) -> Message:
+        siblings = self._children(message.chat_id, message.parent_id)
+        return replace(message, siblings=siblings if len(siblings) > 1 else ())
+
+    def _children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+        return tuple(
+            sorted(
+                one.id
+                for one in self._state.messages.values()
+                if one.chat_id == chat_id and one.parent_id == parent_id
+            )
+        )
+
+    async def children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+        """Return the ids of the messages that follow this one, oldest first."""
+        return self._children(chat_id, parent_id)
+
+    async def newest_leaf(self, chat_id: str, message_id: int) -> int | None:
+        """Return the newest message below this one."""
+        if (chat_id, message_id) not in self._state.messages:
+            return None
+        below = {message_id}
+        for id in sorted(one.id for one in self._state.messages.values() if one.chat_id == chat_id):
+            if self._state.messages[chat_id, id].parent_id in below:
+                below.add(id)
+        return max(below)
+
     async def message(self, chat_id: str, message_id: int) -> Message | None:
         """Return one message."""
-        return self._state.messages.get((chat_id, message_id))
+        found = self._state.messages.get((chat_id, message_id))
+        return None if found is None else self._with_siblings(found)
 
     async def find_client_message(
         self, chat_id: str, client_message_id: str
@@ -195,7 +232,7 @@ class MemoryStore:
         """Return what became of the message that a client sent under its own id."""
         for one in (*self._state.messages.values(), *self._state.queued.values()):
             if one.chat_id == chat_id and one.client_message_id == client_message_id:
-                return one
+                return self._with_siblings(one) if isinstance(one, Message) else one
         return None
 
     async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
@@ -208,7 +245,7 @@ class MemoryStore:
         found = [
             one for one in self._state.messages.values() if (one.chat_id, one.turn_id) == (chat_id, turn_id)
         ]
-        return tuple(sorted(found, key=lambda message: message.id))
+        return tuple([self._with_siblings(one) for one in sorted(found, key=lambda message: message.id)])
 
     async def aclose(self) -> None:
         """Nothing is buffered."""

@@ -1,6 +1,7 @@
 """Chats in one SQLite file: a thread that writes in groups, a thread that reads, a journal written behind."""
 
 import asyncio
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -27,11 +28,14 @@ from parley_daemon.ports.store import (
     PutChat,
     PutQueued,
     PutTurn,
+    SetQueue,
     StoredChat,
     StoreStatus,
     StoreUnavailableError,
     Write,
 )
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -114,6 +118,16 @@ class SqliteStore:
         """Take a piece for the journal."""
         self._journal.add(entry)
 
+    def void_journal(self, chat_id: str, message_id: int) -> None:
+        """Forget what was journaled of a message so far. Lost rows are dropped behind those under way."""
+        self._journal.finished((chat_id, message_id))
+        if self._writer is not None:
+
+            def drop(connection: sqlite3.Connection) -> None:
+                _drop_journal(connection, chat_id, message_id)
+
+            self._writer.submit((drop, False)).add_done_callback(_note_failure)
+
     def _write_journal(self, entries: Sequence[JournalEntry]) -> "asyncio.Future[None]":
         if self._writer is None:
             failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -162,6 +176,14 @@ class SqliteStore:
     ) -> MessagePage:
         """Return messages of the branch that ends at `leaf_id`, oldest first."""
         return await self._ask(queries.path, chat_id, leaf_id, after, before, limit)
+
+    async def children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+        """Return the ids of the messages that follow this one, oldest first."""
+        return await self._ask(queries.children, chat_id, parent_id)
+
+    async def newest_leaf(self, chat_id: str, message_id: int) -> int | None:
+        """Return the newest message below this one."""
+        return await self._ask(queries.newest_leaf, chat_id, message_id)
 
     async def message(self, chat_id: str, message_id: int) -> Message | None:
         """Return one message."""
@@ -236,10 +258,19 @@ def _write(connection: sqlite3.Connection, write: Write) -> None:
             )
         case DropQueued(queued_id):
             execute("DELETE FROM queued WHERE id = ?", (queued_id,))
+        case SetQueue(chat_id, queue):
+            execute("DELETE FROM queued WHERE chat_id = ?", (chat_id,))
+            for queued in queue:
+                _write(connection, PutQueued(queued))
         case DropJournal(chat_id, message_id):
             _drop_journal(connection, chat_id, message_id)
         case _:
             assert_never(write)
+
+
+def _note_failure(done: "asyncio.Future[None]") -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.warning("streamed text of a failed attempt could not be dropped: %s", done.exception())
 
 
 def _drop_journal(connection: sqlite3.Connection, chat_id: str, message_id: int) -> None:

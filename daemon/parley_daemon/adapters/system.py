@@ -2,7 +2,7 @@
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
@@ -11,9 +11,10 @@ class SystemClock:
     def __init__(self) -> None:
         self._last = 0
 
-    def now(self) -> str:
-        """Return the time as RFC 3339 UTC with milliseconds."""
-        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    def now(self, ahead: float = 0.0) -> str:
+        """Return the time `ahead` seconds from now as RFC 3339 UTC with milliseconds."""
+        time = datetime.now(UTC) + timedelta(seconds=ahead)
+        return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def monotonic(self) -> float:
         """Return seconds from an arbitrary start; never goes back."""

@@ -185,7 +185,11 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A durable message. `parent_id` is the message before it on its branch, None for the first one."""
+    """A durable message. `parent_id` is the message before it on its branch, None for the first one.
+
+    `siblings` are the ids of all messages with the same parent, itself included, oldest first; empty stands
+    for itself alone.
+    """
 
     id: int
     chat_id: str
@@ -199,11 +203,16 @@ class Message:
     complete: bool = True
     client_message_id: str | None = None
     origin: str | None = None
+    siblings: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A user message that waits for its turn. Its turn's id is given when it is queued."""
+    """A user message that waits for its turn. Its turn's id is given when it is queued.
+
+    One that `steers` joins the turn under way instead, after the model call that runs; when that turn ends
+    before, it waits for its own turn like the others.
+    """
 
     id: str
     chat_id: str
@@ -214,6 +223,7 @@ class QueuedMessage:
     settings: ModelSettings = field(default_factory=ModelSettings)
     client_message_id: str | None = None
     origin: str | None = None
+    steers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,163 +5,43 @@ next state with the effects that the driver has to carry out, in their order. A 
 refused with a typed reason. Time and ids come in with the commands; nothing here waits, stores or sends.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
 
-from parley_daemon.core.chats import Outcome, QueuedMessage, Status
-
-QUEUE_LIMIT = 20
-
-WhenBusy = Literal["queue", "reject"]
-
-
-class StopCause(Enum):
-    """Why a running turn is stopped. It decides the outcome: never guessed from an exception."""
-
-    INTERRUPT = "interrupt"
-    DELETE = "delete"
-    SHUTDOWN = "shutdown"
-
-
-class RefusalReason(Enum):
-    """Why a command was refused."""
-
-    BUSY = "busy"
-    QUEUE_FULL = "queue full"
-    NOT_ALLOWED_NOW = "not allowed now"
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """The command is not allowed in this state; nothing changed."""
-
-    def __init__(self, reason: RefusalReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationState:
-    """Where a chat's turns stand. `turn_id` is the turn under way: set exactly while the chat is busy."""
-
-    status: Status = Status.WAITING
-    turn_id: str | None = None
-    queue: tuple[QueuedMessage, ...] = ()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a turn is under way."""
-        return self.turn_id is not None
-
-
-# ------------------------------------------------------------------ commands
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """A person's next message, already given the id of its turn and of its place in the queue."""
-
-    message: QueuedMessage
-    when_busy: WhenBusy = "queue"
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupt:
-    """Stop what is under way."""
-
-    cause: StopCause = StopCause.INTERRUPT
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """The turn under way got a free slot."""
-
-    turn_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The turn under way is over; its answer is about to be committed.
-
-    `cause` is set when it was stopped: a shutdown leaves the queue for the next start.
-    """
-
-    turn_id: str
-    outcome: Outcome
-    cause: StopCause | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Take a message of the queue back: its sender no longer waits for it."""
-
-    queued_id: str
-
-
-Command = Send | Interrupt | Begin | End | Withdraw
-
-
-# ------------------------------------------------------------------- effects
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptTurn:
-    """Write the user message and its turn; run the turn as soon as a slot is free."""
-
-    message: QueuedMessage
-    from_queue: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Enqueue:
-    """Write the message to the end of the queue."""
-
-    message: QueuedMessage
-
-
-@dataclass(frozen=True, slots=True)
-class StopTurn:
-    """Stop the run of this turn; it answers with End."""
-
-    turn_id: str
-    cause: StopCause
-
-
-@dataclass(frozen=True, slots=True)
-class StartTurn:
-    """The run of this turn begins."""
-
-    turn_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class FinishTurn:
-    """Write the turn's answer and outcome, then tell that it ended."""
-
-    turn_id: str
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Dequeue:
-    """Remove the message from the queue; its turn never was."""
-
-    message: QueuedMessage
-
-
-Effect = AcceptTurn | Enqueue | Dequeue | StopTurn | StartTurn | FinishTurn
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The next state, and what has to be done, in this order."""
-
-    state: ConversationState
-    effects: tuple[Effect, ...] = ()
-
-
-# --------------------------------------------------------------- transitions
+from parley_daemon.core.chats import QueuedMessage, Status
+from parley_daemon.core.commands import (
+    QUEUE_LIMIT,
+    AcceptTurn,
+    AnswerAgain,
+    Begin,
+    Command,
+    ConversationState,
+    Decision,
+    Dequeue,
+    Effect,
+    End,
+    Enqueue,
+    FinishTurn,
+    Hold,
+    Interrupt,
+    Join,
+    JoinTurn,
+    Promote,
+    Reanswer,
+    RefusalReason,
+    Refused,
+    Release,
+    Requeue,
+    Rewrite,
+    Send,
+    StartTurn,
+    StopCause,
+    StopTurn,
+    Switch,
+    SwitchBranch,
+    Withdraw,
+)
 
 
 def _accept(state: ConversationState, send: Send) -> Decision:
@@ -169,13 +49,14 @@ def _accept(state: ConversationState, send: Send) -> Decision:
 
     The queue may be full: as one message comes, another leaves.
     """
+    if state.held:
+        return _enqueue(state, replace(send, when_busy="reject" if send.when_busy == "reject" else "queue"))
     if not state.queue:
-        next_state = replace(state, status=Status.PENDING, turn_id=send.message.turn_id)
-        return Decision(next_state, (AcceptTurn(send.message, from_queue=False),))
+        return _start(state, (AcceptTurn(send.message, from_queue=False),), send.message.turn_id)
     if send.when_busy == "reject":
         raise Refused(RefusalReason.BUSY, "Other messages wait in the chat's queue and go first.")
     backlog = replace(state, queue=(*state.queue, send.message))
-    return _promote_head(backlog, (Enqueue(send.message),))
+    return _run_head(backlog, (Enqueue(send.message),))
 
 
 def _enqueue(state: ConversationState, send: Send) -> Decision:
@@ -183,7 +64,28 @@ def _enqueue(state: ConversationState, send: Send) -> Decision:
         raise Refused(RefusalReason.BUSY, "The chat is busy with another turn.")
     if len(state.queue) >= QUEUE_LIMIT:
         raise Refused(RefusalReason.QUEUE_FULL, f"The queue is full: {QUEUE_LIMIT} messages wait already.")
-    return Decision(replace(state, queue=(*state.queue, send.message)), (Enqueue(send.message),))
+    stopping = state.status is Status.INTERRUPTING
+    if send.when_busy == "steer" and not stopping:
+        return _steer(state, send.message)
+    queued = replace(state, queue=(*state.queue, send.message))
+    if send.when_busy != "interrupt" or stopping:
+        return Decision(queued, (Enqueue(send.message),))
+    return _stopped(queued, StopCause.INTERRUPT, (Enqueue(send.message),))
+
+
+def _steer(state: ConversationState, message: QueuedMessage) -> Decision:
+    """Put the message before those that wait for turns of their own, behind those that steer already."""
+    steering = tuple(one for one in state.queue if one.steers)
+    waiting = state.queue[len(steering) :]
+    queue = (*steering, replace(message, steers=True), *waiting)
+    return Decision(replace(state, queue=queue), (Requeue(),))
+
+
+def _join(state: ConversationState, join: Join) -> Decision:
+    _expect_turn(state, join.turn_id)
+    joining = tuple(one for one in state.queue if one.steers)
+    rest = replace(state, queue=state.queue[len(joining) :])
+    return Decision(rest, tuple(JoinTurn(one) for one in joining))
 
 
 def _begin(state: ConversationState, begin: Begin) -> Decision:
@@ -191,18 +93,21 @@ def _begin(state: ConversationState, begin: Begin) -> Decision:
     return Decision(replace(state, status=Status.RUNNING), (StartTurn(begin.turn_id),))
 
 
-def _stop(state: ConversationState, interrupt: Interrupt) -> Decision:
+def _stopped(state: ConversationState, cause: StopCause, before: tuple[Effect, ...] = ()) -> Decision:
     assert state.turn_id is not None
-    stop = StopTurn(state.turn_id, interrupt.cause)
-    return Decision(replace(state, status=Status.INTERRUPTING), (stop,))
+    stopping = replace(state, status=Status.INTERRUPTING)
+    return Decision(stopping, (*before, StopTurn(state.turn_id, cause)))
+
+
+def _stop(state: ConversationState, interrupt: Interrupt) -> Decision:
+    return _stopped(state, interrupt.cause)
 
 
 def _stop_again(state: ConversationState, interrupt: Interrupt) -> Decision:
     """Interrupting twice is fine; a stronger cause (delete, shutdown) replaces a weaker one."""
     if interrupt.cause is StopCause.INTERRUPT:
         return Decision(state)
-    assert state.turn_id is not None
-    return Decision(state, (StopTurn(state.turn_id, interrupt.cause),))
+    return _stopped(state, interrupt.cause)
 
 
 def _nothing_to_stop(state: ConversationState, _: Interrupt) -> Decision:
@@ -215,24 +120,100 @@ def _end(state: ConversationState, end: End) -> Decision:
     finish = FinishTurn(end.turn_id, end.outcome)
     resting = Status.ERROR if end.outcome == "failed" else Status.WAITING
     free = replace(state, status=resting, turn_id=None)
-    goes_on = end.outcome != "failed" and end.cause in (None, StopCause.INTERRUPT)
-    if goes_on and free.queue:
-        return _promote_head(free, (finish,))
-    return Decision(free, (finish,))
+    going_on = end.outcome != "failed" and end.cause in (None, StopCause.INTERRUPT, StopCause.SWITCH)
+    return _run_head(free, (finish,)) if going_on else Decision(free, (finish,))
 
 
-def _promote_head(state: ConversationState, effects: tuple[Effect, ...]) -> Decision:
+def _start(state: ConversationState, effects: tuple[Effect, ...], turn_id: str) -> Decision:
+    queue = _unsteering(state.queue)
+    return Decision(ConversationState(Status.PENDING, turn_id, queue), effects)
+
+
+def _unsteering(queue: Iterable[QueuedMessage]) -> tuple[QueuedMessage, ...]:
+    """What was to steer a turn that is over, or about to be, waits for a turn of its own."""
+    return tuple(replace(one, steers=False) if one.steers else one for one in queue)
+
+
+def _run_head(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Decision:
+    """Begin the turn of the queue's head, if there is one and nothing holds the chat."""
+    if not state.queue or state.held:
+        return Decision(state, effects)
     head, *rest = state.queue
-    next_state = ConversationState(Status.PENDING, head.turn_id, tuple(rest))
-    return Decision(next_state, (*effects, AcceptTurn(head, from_queue=True)))
+    accept = AcceptTurn(head, from_queue=True)
+    return _start(replace(state, queue=tuple(rest)), (*effects, accept), head.turn_id)
+
+
+def _queued(state: ConversationState, queued_id: str) -> tuple[QueuedMessage, tuple[QueuedMessage, ...]]:
+    """Return the message and the queue without it."""
+    found = next((queued for queued in state.queue if queued.id == queued_id), None)
+    if found is None:
+        message = "That message is not in the queue: it has begun, or was removed."
+        raise Refused(RefusalReason.NOT_QUEUED, message)
+    return found, tuple(queued for queued in state.queue if queued is not found)
 
 
 def _withdraw(state: ConversationState, withdraw: Withdraw) -> Decision:
-    gone = next((queued for queued in state.queue if queued.id == withdraw.queued_id), None)
-    if gone is None:
-        raise Refused(RefusalReason.NOT_ALLOWED_NOW, "That message is no longer in the queue.")
-    rest = tuple(queued for queued in state.queue if queued is not gone)
+    gone, rest = _queued(state, withdraw.queued_id)
     return Decision(replace(state, queue=rest), (Dequeue(gone),))
+
+
+def _rewrite(state: ConversationState, rewrite: Rewrite) -> Decision:
+    old, _ = _queued(state, rewrite.queued_id)
+    new = replace(old, content=rewrite.content)
+    queue = tuple(new if queued is old else queued for queued in state.queue)
+    return Decision(replace(state, queue=queue), (Requeue(),))
+
+
+def _to_front(state: ConversationState, promote: Promote) -> ConversationState:
+    first, rest = _queued(state, promote.queued_id)
+    return replace(state, queue=_unsteering((first, *rest)))
+
+
+def _promote(state: ConversationState, promote: Promote) -> Decision:
+    return _run_head(_to_front(state, promote), (Requeue(),))
+
+
+def _promote_over(state: ConversationState, promote: Promote) -> Decision:
+    return _stopped(_to_front(state, promote), StopCause.INTERRUPT, (Requeue(),))
+
+
+def _promote_after(state: ConversationState, promote: Promote) -> Decision:
+    """The turn under way is being stopped already."""
+    return Decision(_to_front(state, promote), (Requeue(),))
+
+
+def _hold(state: ConversationState, _: Hold) -> Decision:
+    return Decision(replace(state, held=True))
+
+
+def _hold_and_stop(state: ConversationState, _: Hold) -> Decision:
+    return _stopped(replace(state, held=True), StopCause.SWITCH)
+
+
+def _release(state: ConversationState, release: Release) -> Decision:
+    free = replace(state, held=False)
+    return _run_head(free) if release.goes_on and free.status is Status.WAITING else Decision(free)
+
+
+def _release_busy(state: ConversationState, _: Release) -> Decision:
+    return Decision(replace(state, held=False))
+
+
+def _switch(state: ConversationState, switch: Switch) -> Decision:
+    effects: tuple[Effect, ...] = (SwitchBranch(),)
+    queue = state.queue
+    if switch.clears_queue and queue:
+        effects += tuple(Dequeue(one) for one in queue)
+        queue = ()
+    free = replace(state, queue=queue, held=False)
+    match switch.turn:
+        case QueuedMessage() as message:
+            return _start(free, (*effects, AcceptTurn(message, from_queue=False)), message.turn_id)
+        case Reanswer() as again:
+            return _start(free, (*effects, AnswerAgain(again)), again.turn_id)
+        case None:
+            goes_on = switch.goes_on and free.status is Status.WAITING
+            return _run_head(free, effects) if goes_on else Decision(free, effects)
 
 
 def _expect_turn(state: ConversationState, turn_id: str) -> None:
@@ -240,28 +221,30 @@ def _expect_turn(state: ConversationState, turn_id: str) -> None:
         raise Refused(RefusalReason.NOT_ALLOWED_NOW, "That turn is not the one under way.")
 
 
+_RESTING = (Status.WAITING, Status.ERROR, Status.COMPLETED)
+_WORKING = (Status.PENDING, Status.RUNNING, Status.PAUSED)
+_BUSY = (*_WORKING, Status.INTERRUPTING)
+
 # Commands of a turn's own run come only while it is busy; everything absent is refused.
 TRANSITIONS: dict[tuple[Status, type[Command]], Callable[[ConversationState, Any], Decision]] = {
-    (Status.WAITING, Send): _accept,
-    (Status.ERROR, Send): _accept,
-    (Status.COMPLETED, Send): _accept,
-    (Status.PENDING, Send): _enqueue,
-    (Status.RUNNING, Send): _enqueue,
-    (Status.PAUSED, Send): _enqueue,
-    (Status.INTERRUPTING, Send): _enqueue,
-    (Status.WAITING, Interrupt): _nothing_to_stop,
-    (Status.ERROR, Interrupt): _nothing_to_stop,
-    (Status.COMPLETED, Interrupt): _nothing_to_stop,
-    (Status.PENDING, Interrupt): _stop,
-    (Status.RUNNING, Interrupt): _stop,
-    (Status.PAUSED, Interrupt): _stop,
+    **{(status, Send): _accept for status in _RESTING},
+    **{(status, Send): _enqueue for status in _BUSY},
+    **{(status, Interrupt): _nothing_to_stop for status in _RESTING},
+    **{(status, Interrupt): _stop for status in _WORKING},
     (Status.INTERRUPTING, Interrupt): _stop_again,
     (Status.PENDING, Begin): _begin,
-    (Status.PENDING, End): _end,
-    (Status.RUNNING, End): _end,
-    (Status.PAUSED, End): _end,
-    (Status.INTERRUPTING, End): _end,
+    **{(status, End): _end for status in _BUSY},
+    **{(status, Join): _join for status in _WORKING},
     **{(status, Withdraw): _withdraw for status in Status},
+    **{(status, Rewrite): _rewrite for status in Status},
+    **{(status, Promote): _promote for status in _RESTING},
+    **{(status, Promote): _promote_over for status in _WORKING},
+    (Status.INTERRUPTING, Promote): _promote_after,
+    **{(status, Hold): _hold for status in _RESTING},
+    **{(status, Hold): _hold_and_stop for status in _BUSY},
+    **{(status, Release): _release for status in _RESTING},
+    **{(status, Release): _release_busy for status in _BUSY},
+    **{(status, Switch): _switch for status in _RESTING},
 }
 
 

@@ -59,6 +59,33 @@ class QueueUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewReset:
+    """What was streamed under this id is void: another attempt begins at part 0."""
+
+    message_id: int
+    reason: str
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Attempt number `attempt` (from 1) of a model call failed; another one follows after the wait."""
+
+    attempt: int
+    delay_ms: int
+    error: Failure
+    retrying_at: str
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryReset:
+    """The active branch is another one after this message (None: from the beginning)."""
+
+    after_message_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorRaised:
     """The turn fails for this reason."""
 
@@ -103,6 +130,9 @@ Event = (
     | MessagePart
     | MessageAdded
     | QueueUpdated
+    | PreviewReset
+    | Retrying
+    | HistoryReset
     | ErrorRaised
     | ChatChanged
     | TurnEnded
@@ -112,7 +142,7 @@ Event = (
 def turn_of(event: Event) -> str | None:
     """Return the id of the turn that the event belongs to."""
     match event:
-        case QueueUpdated() | ChatChanged():
+        case QueueUpdated() | ChatChanged() | HistoryReset():
             return None
         case _:
             return event.turn_id

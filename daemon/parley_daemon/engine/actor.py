@@ -1,170 +1,74 @@
 """One live chat: the only place where its state changes.
 
-A command takes the chat's lock, asks the core what follows, commits that, and only then publishes it, so that
-nobody hears of anything that a crash could take back. Streamed pieces are published without the lock: they
-change no state. Knows neither the wire nor how chats are found.
+A command takes the chat's lock, asks the core what follows, and carries the plan out. Streamed pieces are
+published without the lock: they change no state. Knows neither the wire nor how chats are found.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
-from parley_daemon.core.chats import Chat, Failure, Message, QueuedMessage, Turn
-from parley_daemon.core.conversation import (
+from parley_daemon.core.chats import Chat, Failure, Message, ModelSettings, QueuedMessage, Turn
+from parley_daemon.core.commands import (
     AcceptTurn,
+    AnswerAgain,
     Begin,
     Command,
-    ConversationState,
     Decision,
     Dequeue,
     End,
     Enqueue,
     FinishTurn,
+    Hold,
     Interrupt,
+    Join,
+    JoinTurn,
+    Promote,
+    Reanswer,
     Refused,
+    Release,
+    Requeue,
+    Rewrite,
     Send,
     StartTurn,
     StopCause,
     StopTurn,
+    Switch,
+    SwitchBranch,
     WhenBusy,
     Withdraw,
-    decide,
 )
-from parley_daemon.core.events import ChatChanged, MessagePart, TurnEnded
-from parley_daemon.core.parts import Piece
+from parley_daemon.core.conversation import decide
+from parley_daemon.core.events import Event, MessagePart, TurnEnded
+from parley_daemon.core.parts import Part, Piece
 from parley_daemon.engine.errors import (
-    ChatArchivedError,
-    ChatNotFoundError,
     ConflictError,
+    MessageNotFoundError,
+    NotAUserMessageError,
+    ShuttingDownError,
     refused,
 )
-from parley_daemon.engine.feed import Feed
+from parley_daemon.engine.live import LiveChat, World
 from parley_daemon.engine.plan import SEQ_BLOCK, Plan
-from parley_daemon.engine.snapshots import Attachment, ChatView, Preview, Sink, Snapshot, page_of
-from parley_daemon.engine.tickets import Accepted, Draft, TurnDone, TurnWaiter
-from parley_daemon.engine.turn import TurnResult, TurnRun
-from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.model import Catalogue
-from parley_daemon.ports.store import (
-    DeleteChat,
-    JournalEntry,
-    PutChat,
-    Store,
-    StoredChat,
-    StoreUnavailableError,
-    Write,
-)
+from parley_daemon.engine.snapshots import ChatView
+from parley_daemon.engine.tickets import Accepted, Disposition, Draft, TurnDone
+from parley_daemon.engine.turn import NextCall, TurnResult, TurnRun
+from parley_daemon.ports.store import DeleteChat, JournalEntry, PutChat, StoredChat, StoreUnavailableError
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """What every chat of an engine shares."""
-
-    store: Store
-    catalogue: Catalogue
-    clock: Clock
-    slots: anyio.CapacityLimiter
-    start: Callable[[TurnRun], None]
-    tell: Callable[[ChatView], None]
-
-
-class ChatActor:
-    """A chat that is in memory. `users` counts the calls that hold it: while there are any, it stays."""
+class ChatActor(LiveChat):
+    """A chat that takes commands. At most one change of its active branch is under way at a time."""
 
     def __init__(self, stored: StoredChat, world: World, history: list[Message] | None = None) -> None:
-        self.users = 0
-        self.gone = False
-        self._chat = stored.chat
-        self._state = ConversationState(stored.chat.status, None, stored.queue)
-        self._world = world
-        self._feed = Feed(stored.chat.last_seq)
-        self._history = history
-        self._run: TurnRun | None = None
-        self._waiters: list[TurnWaiter] = []
-        self._owed: list[Write] = []
-        self._lock = anyio.Lock()
+        super().__init__(stored, world, history)
+        self._switching = anyio.Lock()
 
-    # ---------------------------------------------------------------- what it looks like
-
-    @property
-    def id(self) -> str:
-        """The chat's id."""
-        return self._chat.id
-
-    @property
-    def view(self) -> ChatView:
-        """The chat as it is now."""
-        return ChatView(self._chat, self._state.status, self._feed.last_seq)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a turn is under way."""
-        return self._state.busy
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether nobody would miss it in memory: no turn, no listener, no caller, nothing unsaved."""
-        return not (self.busy or self.users or self._waiters or self._owed) and self._feed.idle
-
-    async def snapshot(self, *, after: int | None, before: int | None, limit: int | None) -> Snapshot:
-        """Return the chat at this moment with messages of its active branch (see Store.path)."""
-        seq, view, queue, preview = self._feed.last_seq, self.view, self._state.queue, self._preview()
-        if self._history is not None:
-            page = page_of(self._history, after, before, limit)
-        else:
-            leaf = self._chat.leaf_id
-            page = await self._world.store.path(self.id, leaf, after=after, before=before, limit=limit)
-        return Snapshot(seq, view, page.messages, page.has_more, queue, preview)
-
-    def _preview(self) -> Preview | None:
-        run = self._run
-        if run is None or not len(run.assembler):
-            return None
-        return Preview(run.message_id, run.turn.id, "assistant", run.assembler.pieces())
-
-    async def attach(self, sink: Sink, *, after_seq: int | None, tail: int) -> Attachment:
-        """Let the sink hear everything from now on, and return what it needs to know of the time before.
-
-        Registration and the snapshot's moment are one step: between them nothing is lost or doubled.
-        """
-        missed = None if after_seq is None else self._feed.since(after_seq)
-        self._feed.add(sink)
-        if missed is not None:
-            return Attachment(self._feed.last_seq - len(missed), missed, None)
-        try:
-            snapshot = await self.snapshot(after=None, before=None, limit=tail)
-        except BaseException:
-            self._feed.remove(sink)
-            raise
-        return Attachment(snapshot.seq, (), snapshot)
-
-    def listen(self, sink: Sink) -> None:
-        """Let the sink hear what comes next."""
-        self._feed.add(sink)
-
-    def detach(self, sink: Sink) -> None:
-        """Let the sink hear no more."""
-        self._feed.remove(sink)
-
-    async def wait(self, turn_id: str) -> TurnDone | None:
-        """Wait for this turn's end and return it, None when the turn is neither under way nor queued.
-
-        Raises:
-            ConflictError: its message left the queue, or its chat was deleted.
-        """
-        queued = any(one.turn_id == turn_id for one in self._state.queue)
-        if turn_id != self._state.turn_id and not queued:
-            return None
-        waiter = TurnWaiter(turn_id)
-        self._waiters.append(waiter)
-        try:
-            return await waiter.wait()
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-
-    # ------------------------------------------------------------------------ commands
+    # ------------------------------------------------------------------------ messages
 
     async def send(self, draft: Draft, when_busy: WhenBusy, accepted: Callable[[Accepted], None]) -> None:
         """Take a message. `accepted` is called once it is durable, before any event of it goes out."""
@@ -175,22 +79,67 @@ class ChatActor:
                 accepted(first)
                 return
             await self._load_history()
-            clock = self._world.clock
-            message = QueuedMessage(
-                id=clock.new_id(),
-                chat_id=self.id,
-                turn_id=clock.new_id(),
-                content=draft.content,
-                created_at=clock.now(),
-                model=draft.model,
-                settings=draft.settings,
-                client_message_id=draft.client_message_id,
-                origin=draft.origin,
-            )
+            message = self._queued(draft)
             plan = self._plan(self._decide(Send(message, when_busy)))
-            asked = next((m for m in plan.messages if m.turn_id == message.turn_id), None)
-            answer = Accepted(message.turn_id, asked, None if asked else message)
+            answer = self._accepted(plan, message)
             await self._carry_out(plan, lambda: accepted(answer))
+
+    def _queued(self, draft: Draft) -> QueuedMessage:
+        clock = self._world.clock
+        return QueuedMessage(
+            id=clock.new_id(),
+            chat_id=self.id,
+            turn_id=clock.new_id(),
+            content=draft.content,
+            created_at=clock.now(),
+            model=draft.model,
+            settings=draft.settings,
+            client_message_id=draft.client_message_id,
+            origin=draft.origin,
+        )
+
+    def _accepted(self, plan: Plan, message: QueuedMessage) -> Accepted:
+        """Say what a plan makes of a message."""
+        asked = next((one for one in plan.messages if one.turn_id == message.turn_id), None)
+        if asked is not None:
+            return Accepted("started", message.turn_id, asked)
+        queued = next(one for one in plan.state.queue if one.id == message.id)
+        if queued.steers:
+            assert plan.state.turn_id is not None
+            return Accepted("steered", plan.state.turn_id, queued=queued)
+        disposition: Disposition = "queued" if plan.stop_cause is None else "interrupting"
+        return Accepted(disposition, message.turn_id, queued=queued)
+
+    async def _sent_before(self, client_message_id: str | None) -> Accepted | None:
+        if client_message_id is None:
+            return None
+        found = await self._world.store.find_client_message(self.id, client_message_id)
+        match found:
+            case None:
+                return None
+            case QueuedMessage():
+                return Accepted("queued", found.turn_id, queued=found)
+            case Message():
+                return Accepted("started", found.turn_id or "", message=found)
+
+    async def withdraw(self, queued_id: str) -> tuple[QueuedMessage, ...]:
+        """Take a message out of the queue; return what is left of it."""
+        return await self._change_queue(Withdraw(queued_id))
+
+    async def rewrite(self, queued_id: str, content: tuple[Part, ...]) -> tuple[QueuedMessage, ...]:
+        """Change what a queued message says; return the queue."""
+        return await self._change_queue(Rewrite(queued_id, content))
+
+    async def promote(self, queued_id: str) -> tuple[QueuedMessage, ...]:
+        """Run a queued message next, interrupting the turn under way; return the queue."""
+        return await self._change_queue(Promote(queued_id))
+
+    async def _change_queue(self, command: Command) -> tuple[QueuedMessage, ...]:
+        async with self._lock:
+            self._check_open()
+            await self._load_history()
+            await self._carry_out(self._plan(self._decide(command)))
+            return self._state.queue
 
     async def interrupt(
         self, cause: StopCause = StopCause.INTERRUPT, turn_id: str | None = None
@@ -207,17 +156,16 @@ class ChatActor:
             queued = next((one for one in self._state.queue if one.turn_id == turn_id), None)
             if queued is not None:
                 await self._carry_out(self._plan(self._decide(Withdraw(queued.id))))
-                self._resolve(turn_id, None)
             return None
+
+    # ------------------------------------------------------------------------ the record
 
     async def update(self, change: Callable[[Chat], Chat]) -> ChatView:
         """Change the chat's own record."""
         async with self._lock:
             self._check_exists()
-            now = self._world.clock.now()
-            plan = Plan(replace(change(self._chat), updated_at=now), self._state, now)
-            plan.events.append(ChatChanged(plan.chat, self._state.status))
-            plan.writes.append(PutChat(plan.chat))
+            plan = self._empty_plan()
+            plan.change(change(self._chat))
             await self._carry_out(plan)
             return self.view
 
@@ -230,24 +178,122 @@ class ChatActor:
             if self.busy:
                 raise ConflictError("A new turn began while the chat was being deleted. Delete it again.")
             await self._commit(DeleteChat(self.id))
-            self.gone = True
-            self._owed.clear()
             self._chat = replace(self._chat, archived=True)
-            self._feed.publish(ChatChanged(self._chat, self._state.status, deleted=True))
-            for waiter in self._waiters:
-                waiter.resolve(None)
-            self._waiters.clear()
+            self._leave()
 
-    async def settle(self) -> None:
-        """Save what could not be saved before.
+    # --------------------------------------------------------------------- its branches
+
+    async def edit(self, message_id: int, draft: Draft, accepted: Callable[[Accepted], None]) -> None:
+        """Say a user message differently: a sibling of it begins the new branch; the queue is cleared.
 
         Raises:
-            StoreUnavailableError: it cannot be saved now either.
+            MessageNotFoundError: the chat has no such message.
+            NotAUserMessageError: it is not a user message.
         """
-        async with self._lock:
-            if self._owed and not self.gone:
-                await self._commit(*self._owed)
-                self._owed.clear()
+        old = await self._user_message(message_id)
+        async with self._held() as was_busy:
+            message = self._queued(replace(draft, model=draft.model or old.model))
+            switch = Switch(message, clears_queue=True, goes_on=was_busy)
+            plan = await self._plan_switch(old.parent_id, switch)
+            await self._carry_out(plan, lambda: accepted(self._accepted(plan, message)))
+
+    async def retry(
+        self,
+        message_id: int | None,
+        model: str | None,
+        settings: ModelSettings,
+        accepted: Callable[[Accepted], None],
+    ) -> None:
+        """Answer a user message (None: the last one) again; the new answer is a sibling of those it had.
+
+        Raises:
+            MessageNotFoundError: the chat has no such message.
+            NotAUserMessageError: it is not a user message.
+        """
+        await self._user_message(message_id)  # before anything is stopped for it
+        async with self._held() as was_busy:
+            question = await self._user_message(message_id)
+            again = Reanswer(self._world.clock.new_id(), question, model, settings)
+            plan = await self._plan_switch(question.id, Switch(again, goes_on=was_busy))
+            answer = Accepted("started", again.turn_id, question)
+            await self._carry_out(plan, lambda: accepted(answer))
+
+    async def select(self, message_id: int, *, newest_leaf: bool) -> ChatView:
+        """Let the active branch end at a message, or run through it to its newest leaf.
+
+        Raises:
+            MessageNotFoundError: the chat has no such message.
+        """
+        await self._message(message_id)
+        async with self._held() as was_busy:
+            leaf = await self._world.store.newest_leaf(self.id, message_id) if newest_leaf else message_id
+            await self._carry_out(await self._plan_switch(leaf, Switch(goes_on=was_busy)))
+            return self.view
+
+    async def _user_message(self, message_id: int | None) -> Message:
+        if message_id is None:
+            history = await self._load_history()
+            found = next((one for one in reversed(history) if one.role == "user"), None)
+            if found is None:
+                raise MessageNotFoundError("The chat has no user message yet.")
+            return found
+        found = await self._message(message_id)
+        if found.role != "user":
+            raise NotAUserMessageError(f"Message {message_id} is not a user message.")
+        return found
+
+    async def _message(self, message_id: int) -> Message:
+        found = await self._world.store.message(self.id, message_id)
+        if found is None:
+            raise MessageNotFoundError(f"The chat has no message {message_id}.")
+        return found
+
+    async def _plan_switch(self, leaf_id: int | None, switch: Switch) -> Plan:
+        """Return the plan that makes the branch that ends at `leaf_id` the active one."""
+        store = self._world.store
+        before = await self._load_history()
+        if leaf_id == self._chat.leaf_id:
+            branch, twigs = before, self._twigs
+        else:
+            branch = list((await store.path(self.id, leaf_id)).messages) if leaf_id is not None else []
+            twigs = await store.children(self.id, leaf_id)
+        plan = self._empty_plan()
+        plan.to_branch(before, branch, twigs)
+        return self._fill(plan, self._decide(switch))
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncGenerator[bool]:
+        """Hold the chat's lock while no turn runs: one that does is stopped first. Yields whether one did."""
+        async with self._switching:
+            was_busy = False
+            try:
+                async with self._lock:
+                    self._check_open()
+                    was_busy, run = self.busy, self._run
+                    await self._carry_out(self._plan(self._decide(Hold())))
+                if run is not None:
+                    await run.done.wait()
+                    if run.cause is StopCause.SHUTDOWN:
+                        was_busy = False
+                        raise ShuttingDownError("The daemon is stopping. Do it again with the next one.")
+                async with self._lock:
+                    self._check_open()
+                    yield was_busy
+            finally:
+                if self._state.held:
+                    await self._release(was_busy)
+
+    async def _release(self, goes_on: bool) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._lock:
+                if self.gone:
+                    return
+                try:
+                    await self._load_history()
+                    await self._carry_out(self._plan(self._decide(Release(goes_on))))
+                except StoreUnavailableError as error:
+                    log.warning("the queue of chat %s does not go on: %s", self.id, error)
+                    self._state = replace(self._state, held=False)
 
     # ------------------------------------------------------- what its turn's run tells
 
@@ -269,20 +315,49 @@ class ChatActor:
                 await self._commit(PutChat(more))
                 self._chat = more
 
-    async def finish(self, result: TurnResult) -> None:
-        """Commit how the turn ended, free the chat, tell everybody (TurnHost)."""
+    async def report(self, message_id: int, events: Sequence[Event], *, void: bool) -> None:
+        """Tell what happens between the attempts of a call; `void`: what was streamed does not count."""
+        self._feed.publish_all(events)
+        if void:
+            self._world.store.void_journal(self.id, message_id)
+
+    async def finish(self, result: TurnResult) -> NextCall | None:
+        """Commit how a model call ended (TurnHost).
+
+        When messages steer the turn, they join it and the next call is returned; else the turn is over: the
+        chat is set free and everybody is told.
+        """
         async with self._lock:
-            plan = self._plan_end(result)
             try:
+                call = await self._go_on(result)
+                if call is not None:
+                    return call
+                plan = self._plan_end(result)
                 await self._save(plan)
             except StoreUnavailableError as error:
                 plan = self._plan_unsaved(result, error)
-            answers = tuple([message for message in plan.messages if message.role != "user"])
             ended = next(event for event in plan.events if isinstance(event, TurnEnded))
+            answers = () if self._run is None else (*self._run.answers, *_answers(plan))
             self._run = None
             self._adopt(plan)
             self._tell(plan)
             self._resolve(result.turn.id, TurnDone(ended, answers))
+            return None
+
+    async def _go_on(self, result: TurnResult) -> NextCall | None:
+        """Let messages that steer the turn join it, if there are any and it is not over anyway."""
+        run = self._run
+        if run is None or run.cause is not None or result.outcome != "completed":
+            return None
+        joined = self._decide(Join(result.turn.id))
+        if not joined.effects:
+            return None
+        plan = self._empty_plan()
+        plan.step(result)
+        call = self._fill(plan, joined).next_call(self._history or ())
+        await self._carry_out(plan)
+        run.answers += _answers(plan)
+        return call
 
     def _plan_end(self, result: TurnResult) -> Plan:
         cause = None if self._run is None else self._run.cause
@@ -297,7 +372,7 @@ class ChatActor:
         self._owed += plan.writes
         return plan
 
-    # --------------------------------------------------------------------- carrying out
+    # ------------------------------------------------------------------------- planning
 
     def _decide(self, command: Command) -> Decision:
         try:
@@ -305,17 +380,31 @@ class ChatActor:
         except Refused as refusal:
             raise refused(refusal) from None
 
+    def _empty_plan(self) -> Plan:
+        return Plan(self._chat, self._state, self._world.clock.now(), self._twigs)
+
     def _plan(self, decision: Decision, result: TurnResult | None = None) -> Plan:
-        plan = Plan(self._chat, decision.state, self._world.clock.now())
+        return self._fill(self._empty_plan(), decision, result)
+
+    def _fill(self, plan: Plan, decision: Decision, result: TurnResult | None = None) -> Plan:
+        plan.state = decision.state
+        history, default = self._history or (), self._world.catalogue.default_model
         for effect in decision.effects:
             match effect:
                 case Enqueue(message):
                     plan.enqueue(message)
                 case Dequeue(message):
                     plan.dequeue(message)
+                case Requeue():
+                    plan.requeue()
                 case AcceptTurn(message, from_queue):
-                    default = self._world.catalogue.default_model
-                    plan.accept(message, from_queue=from_queue, history=self._history or (), default=default)
+                    plan.accept(message, from_queue=from_queue, history=history, default=default)
+                case AnswerAgain(again):
+                    plan.answer_again(again, history=history, default=default)
+                case JoinTurn(message):
+                    plan.join(message)
+                case SwitchBranch():
+                    plan.tell_branch()
                 case StartTurn():
                     assert self._run is not None
                     plan.start_turn(self._run.turn)
@@ -327,76 +416,10 @@ class ChatActor:
         if plan.brief is not None:
             # The run may ask the model while the commit is under way; it tells nothing before it is accepted.
             world = self._world
-            plan.start = TurnRun(plan.brief, self, world.catalogue, world.slots, world.clock)
+            plan.start = TurnRun(plan.brief, self, world.catalogue, world.slots, world.clock, world.retries)
             world.start(plan.start)
         return plan
 
-    async def _carry_out(self, plan: Plan, accepted: Callable[[], None] | None = None) -> None:
-        await self._save(plan)
-        self._adopt(plan)
-        if accepted is not None:
-            accepted()
-        self._tell(plan)
 
-    async def _save(self, plan: Plan) -> None:
-        plan.number(self._feed.last_seq)
-        if not plan.writes:
-            return
-        try:
-            await self._commit(*self._owed, *plan.writes)
-        except BaseException:
-            if plan.start is not None:
-                plan.start.withdraw()
-            raise
-        self._owed.clear()
-
-    async def _commit(self, *writes: Write) -> None:
-        """See a commit to its end: a cancelled caller must not leave memory behind the disk."""
-        with anyio.CancelScope(shield=True):
-            await self._world.store.commit(*writes)
-
-    def _adopt(self, plan: Plan) -> None:
-        self._chat, self._state = plan.chat, plan.state
-        if self._history is not None:
-            self._history += plan.messages
-
-    def _tell(self, plan: Plan) -> None:
-        self._feed.publish_all(plan.events)
-        if plan.stop_cause is not None and self._run is not None:
-            self._run.stop(plan.stop_cause)
-        if plan.start is not None:
-            self._run = plan.start
-            plan.start.accepted.set()
-        if plan.events:
-            self._world.tell(self.view)
-
-    def _resolve(self, turn_id: str, done: TurnDone | None) -> None:
-        for waiter in [one for one in self._waiters if one.turn_id == turn_id]:
-            waiter.resolve(done)
-            self._waiters.remove(waiter)
-
-    async def _load_history(self) -> None:
-        if self._history is None:
-            page = await self._world.store.path(self.id, self._chat.leaf_id)
-            self._history = list(page.messages)
-
-    async def _sent_before(self, client_message_id: str | None) -> Accepted | None:
-        if client_message_id is None:
-            return None
-        found = await self._world.store.find_client_message(self.id, client_message_id)
-        match found:
-            case None:
-                return None
-            case QueuedMessage():
-                return Accepted(found.turn_id, queued=found)
-            case Message():
-                return Accepted(found.turn_id or "", message=found)
-
-    def _check_exists(self) -> None:
-        if self.gone:
-            raise ChatNotFoundError(f"There is no chat {self.id}.")
-
-    def _check_open(self) -> None:
-        self._check_exists()
-        if self._chat.archived:
-            raise ChatArchivedError("The chat is archived. Unarchive it to go on.")
+def _answers(plan: Plan) -> tuple[Message, ...]:
+    return tuple([message for message in plan.messages if message.role != "user"])

@@ -1,7 +1,7 @@
 """All chats: finding them, keeping the live ones in memory, running their turns. Knows no wire, no SQL."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -14,20 +14,25 @@ from parley_daemon.core.chats import (
     Context,
     Message,
     ModelSettings,
+    QueuedMessage,
     Role,
+    Turn,
     Usage,
 )
-from parley_daemon.core.conversation import StopCause, WhenBusy
+from parley_daemon.core.commands import StopCause, WhenBusy
 from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.core.parts import Part
-from parley_daemon.engine.actor import ChatActor, World
+from parley_daemon.engine.actor import ChatActor
 from parley_daemon.engine.errors import (
     ConflictError,
+    EngineError,
     NoDefaultModelError,
     ShuttingDownError,
 )
-from parley_daemon.engine.recovery import OpenStore
+from parley_daemon.engine.live import World
+from parley_daemon.engine.recovery import OpenStore, Recovery
 from parley_daemon.engine.residents import Residents
+from parley_daemon.engine.retries import Retries, RetryPolicy
 from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Sink, Snapshot, Watcher
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
 from parley_daemon.engine.turn import TurnRun
@@ -79,7 +84,14 @@ class Engine:
     """The chats of one data directory. Use it inside `running()`."""
 
     def __init__(
-        self, store: Store, catalogue: Catalogue, clock: Clock, *, max_running_turns: int = 200
+        self,
+        store: Store,
+        catalogue: Catalogue,
+        clock: Clock,
+        *,
+        max_running_turns: int = 200,
+        retries: RetryPolicy | None = None,
+        recovery: Recovery = "interrupt",
     ) -> None:
         self._store = store
         self._catalogue = catalogue
@@ -91,7 +103,16 @@ class Engine:
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._warmed: list[Model] = []
-        self._world = World(store, catalogue, clock, self._slots, self._start, self._tell)
+        self._recovery: Recovery = recovery
+        self._world = World(
+            store,
+            catalogue,
+            clock,
+            self._slots,
+            Retries(retries or RetryPolicy()),
+            self._start,
+            self._tell,
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Engine"]:
@@ -152,11 +173,25 @@ class Engine:
         return await self._store.count_chats()
 
     async def open(self) -> None:
-        """Open the store ahead of the first call. A failure is kept for the calls that need the store."""
+        """Open the store ahead of the first call. A failure is kept for the calls that need the store.
+
+        With `recovery` "retry", the turns that a crash cut off are answered again.
+        """
         try:
             await self._open()
         except StoreUnavailableError as error:
             log.error("%s", error)
+            return
+        if self._recovery == "retry":
+            for lost in self._open.lost:
+                await self._answer_again(lost.turn)
+
+    async def _answer_again(self, lost: Turn) -> None:
+        try:
+            async with self._chats.using(lost.chat_id, None) as actor:
+                await actor.retry(lost.user_message_id, lost.model, lost.settings, lambda _: None)
+        except (EngineError, StoreUnavailableError) as error:
+            log.warning("the lost turn %s is not answered again: %s", lost.id, error)
 
     # --------------------------------------------------------------------------- chats
 
@@ -267,15 +302,52 @@ class Engine:
     ) -> None:
         """Take a message for a chat; see ChatActor.send for when `accepted` is called."""
         async with self._chats.using(chat_id, owner) as actor:
-            reference = draft.model or actor.view.chat.model or self._catalogue.default_model
-            if reference is None:
-                why = self._catalogue.complaint
-                broken = f" The configuration is broken: {why}" if why else ""
-                raise NoDefaultModelError(f"The chat has no model and there is no default one.{broken}")
-            self._catalogue.resolve(reference)
-            if self._stopping:
-                raise ShuttingDownError("The daemon is stopping. Send the message again to the next one.")
+            self._check_turn(actor, draft.model)
             await actor.send(draft, when_busy, accepted)
+
+    async def edit(
+        self, chat_id: str, owner: str, message_id: int, draft: Draft, accepted: Callable[[Accepted], None]
+    ) -> None:
+        """Say a user message differently and answer that (see ChatActor.edit)."""
+        async with self._chats.using(chat_id, owner) as actor:
+            self._check_turn(actor, draft.model)
+            await actor.edit(message_id, draft, accepted)
+
+    async def retry(
+        self,
+        chat_id: str,
+        owner: str,
+        message_id: int | None,
+        model: str | None,
+        settings: ModelSettings,
+        accepted: Callable[[Accepted], None],
+    ) -> None:
+        """Answer a user message again (see ChatActor.retry)."""
+        async with self._chats.using(chat_id, owner) as actor:
+            self._check_turn(actor, model)
+            await actor.retry(message_id, model, settings, accepted)
+
+    def _check_turn(self, actor: ChatActor, model: str | None) -> None:
+        reference = model or actor.view.chat.model or self._catalogue.default_model
+        if reference is None:
+            why = self._catalogue.complaint
+            broken = f" The configuration is broken: {why}" if why else ""
+            raise NoDefaultModelError(f"The chat has no model and there is no default one.{broken}")
+        self._catalogue.resolve(reference)
+        if self._stopping:
+            raise ShuttingDownError("The daemon is stopping. Send the message again to the next one.")
+
+    async def select(self, chat_id: str, owner: str, message_id: int, *, newest_leaf: bool) -> ChatView:
+        """Make another branch the active one (see ChatActor.select)."""
+        async with self._chats.using(chat_id, owner) as actor:
+            return await actor.select(message_id, newest_leaf=newest_leaf)
+
+    async def change_queue(
+        self, chat_id: str, owner: str, change: Callable[[ChatActor], Awaitable[tuple[QueuedMessage, ...]]]
+    ) -> tuple[QueuedMessage, ...]:
+        """Change a chat's queue; return it as it is then."""
+        async with self._chats.using(chat_id, owner) as actor:
+            return await change(actor)
 
     async def wait(self, chat_id: str, owner: str, turn_id: str) -> TurnDone:
         """Return what an accepted turn comes to, or came to when it is over already."""

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from parley_daemon.core.conversation import QUEUE_LIMIT, RefusalReason, Refused
+from parley_daemon.core.commands import QUEUE_LIMIT, RefusalReason, Refused
 
 
 class EngineError(Exception):
@@ -15,6 +15,14 @@ class ChatNotFoundError(EngineError):
 
 class MessageNotFoundError(EngineError):
     """No such message in this chat."""
+
+
+class NotAUserMessageError(EngineError):
+    """Only messages of a user can be edited or answered again."""
+
+
+class NotQueuedError(EngineError):
+    """No such message in the queue: it has begun, or was removed."""
 
 
 class ChatBusyError(EngineError):
@@ -52,6 +60,8 @@ def refused(refusal: Refused) -> EngineError:
             return ChatBusyError(str(refusal))
         case RefusalReason.QUEUE_FULL:
             return QueueFullError(str(refusal), QUEUE_LIMIT)
+        case RefusalReason.NOT_QUEUED:
+            return NotQueuedError(str(refusal))
         case RefusalReason.NOT_ALLOWED_NOW:
             return ConflictError(str(refusal))
         case _:

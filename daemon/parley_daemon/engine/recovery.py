@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import anyio
 
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 
+Recovery = Literal["interrupt", "retry"]
+"""What becomes of a turn that a crash cut off: it ends as interrupted, or is also answered again."""
+
 
 class OpenStore:
     """A store that is opened once, when it is first needed; a failed opening is tried again."""
@@ -35,6 +39,7 @@ class OpenStore:
         self._lock = anyio.Lock()
         self._failed_at = float("-inf")
         self._failure: StoreUnavailableError | None = None
+        self.lost: Sequence[LostTurn] = ()
 
     async def __call__(self) -> None:
         """Return once the store is open and what was lost is recovered.
@@ -57,9 +62,9 @@ class OpenStore:
             self._opened = True
 
     async def _open(self) -> None:
-        lost = await self._store.open()
+        self.lost = await self._store.open()
         try:
-            await recover(self._store, lost, self._clock)
+            await recover(self._store, self.lost, self._clock)
         except StoreUnavailableError:
             await self._store.aclose()  # it is opened again when it is tried again
             raise

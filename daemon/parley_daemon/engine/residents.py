@@ -34,14 +34,14 @@ class Residents:
         return self._actors.get(chat_id)
 
     @asynccontextmanager
-    async def using(self, chat_id: str, owner: str) -> AsyncGenerator[ChatActor]:
-        """Have a chat in memory while the block runs.
+    async def using(self, chat_id: str, owner: str | None) -> AsyncGenerator[ChatActor]:
+        """Have a chat in memory while the block runs; without an owner, whosever it is.
 
         Raises:
             ChatNotFoundError: there is none, or it is somebody else's.
         """
         actor = self._actors.get(chat_id) or await self._loaded(chat_id)
-        if actor is None or actor.view.chat.owner != owner:
+        if actor is None or owner not in (None, actor.view.chat.owner):
             raise ChatNotFoundError(f"There is no chat {chat_id}.")
         actor.users += 1
         try:

@@ -1,6 +1,7 @@
 """What a caller hands in with a message, and what it gets back: acceptance at once, the turn's end later."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import anyio
 
@@ -21,10 +22,17 @@ class Draft:
     origin: str | None = None
 
 
+Disposition = Literal["started", "queued", "steered", "interrupting"]
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a sent message: exactly one of `message` (its turn started) and `queued` is set."""
+    """What became of a sent message: exactly one of `message` (its turn started) and `queued` is set.
 
+    `turn_id` is the turn that answers it: of a message that steers, the one under way.
+    """
+
+    disposition: Disposition
     turn_id: str
     message: Message | None = None
     queued: QueuedMessage | None = None

@@ -1,10 +1,11 @@
-"""The run of one turn: wait for a slot, ask the model, stream its answer, say how it ended.
+"""The run of one turn: wait for a slot, ask the model (again, where that helps), stream its answer, end.
 
 Every wait here ends at once when the turn is stopped, and the cause of the stop decides the outcome. Knows
 neither the store nor who listens: it tells its host, the chat's actor.
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -12,11 +13,12 @@ from typing import Protocol
 import anyio
 
 from parley_daemon.core.chats import Failure, Message, ModelSettings, Outcome, Turn, Usage
-from parley_daemon.core.conversation import StopCause
-from parley_daemon.core.events import Timings
+from parley_daemon.core.commands import StopCause
+from parley_daemon.core.events import Event, PreviewReset, Retrying, Timings
 from parley_daemon.core.parts import Assembler, Part, Piece
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
+from parley_daemon.engine.retries import Retries
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import (
     Batch,
@@ -40,7 +42,10 @@ _UNEXPECTED = Failure("internal", "The daemon met an unexpected fault; its log h
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """What a run came to; `parts` is empty when nothing had come."""
+    """What a model call came to; `parts` is empty when nothing had come.
+
+    `usage` is the call's, `turn_usage` that of all calls of the turn so far.
+    """
 
     turn: Turn
     outcome: Outcome
@@ -49,6 +54,7 @@ class TurnResult:
     model: str | None
     stop_reason: str | None
     usage: Usage | None
+    turn_usage: Usage | None
     error: Failure | None
     timings: Timings
 
@@ -68,6 +74,14 @@ class TurnBrief:
     history: tuple[Message, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NextCall:
+    """One more model call of the same turn: the id for its answer, and what to send."""
+
+    message_id: int
+    history: tuple[Message, ...]
+
+
 class TurnHost(Protocol):
     """The chat that a run belongs to."""
 
@@ -79,8 +93,12 @@ class TurnHost(Protocol):
         """Publish and journal pieces, each with its part's index."""
         ...
 
-    async def finish(self, result: TurnResult) -> None:
-        """Commit the result, free the chat, tell everybody."""
+    async def report(self, message_id: int, events: Sequence[Event], *, void: bool) -> None:
+        """Tell what happens between two attempts; `void`: forget what was streamed of the message."""
+        ...
+
+    async def finish(self, result: TurnResult) -> NextCall | None:
+        """Commit the result; return the turn's next call, or None: the chat is free then and all are told."""
         ...
 
 
@@ -94,10 +112,10 @@ class TurnRun:
         catalogue: Catalogue,
         slots: anyio.CapacityLimiter,
         clock: Clock,
+        retries: Retries,
     ) -> None:
         self.turn = brief.turn
-        self.message_id = brief.message_id
-        self.assembler = Assembler()
+        self.answers: tuple[Message, ...] = ()
         self.accepted = anyio.Event()
         self.done = anyio.Event()
         self._brief = brief
@@ -105,22 +123,33 @@ class TurnRun:
         self._catalogue = catalogue
         self._slots = slots
         self._clock = clock
-        self._scope = anyio.CancelScope()
-        self._patience = anyio.CancelScope()
-        self._over = anyio.Event()
+        self._retries = retries
         self._announced = anyio.Event()
         self._has_slot = False
         self._cause: StopCause | None = None
         self._withdrawn = False
-        self._given_up = False
-        self._limits: Limits | None = None
-        self._failure: Failure | None = None
         self._model: ResolvedModel | None = None
-        self._usage: Usage | None = None
-        self._stop_reason: str | None = None
+        self._attempts = 0
+        self._turn_usage: Usage | None = None
+        self._begin_call(NextCall(brief.message_id, brief.history))
         self._accepted_at = clock.monotonic()
         self._slot_at: float | None = None
         self._first_part_at: float | None = None
+
+    def _begin_call(self, call: NextCall) -> None:
+        self.message_id = call.message_id
+        self.assembler = Assembler()
+        self._history = call.history
+        self._scope = anyio.CancelScope()
+        self._patience = anyio.CancelScope()
+        self._over = anyio.Event()
+        self._given_up = False
+        self._limits: Limits | None = None
+        self._failure: Failure | None = None
+        self._usage: Usage | None = None
+        self._stop_reason: str | None = None
+        if self._cause is not None:
+            self._cancel()
 
     @property
     def cause(self) -> StopCause | None:
@@ -144,17 +173,22 @@ class TurnRun:
 
     async def run(self) -> None:
         """Run the turn to its end. Never raises: whatever goes wrong is the turn's own failure."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._work)
-            with self._patience:
-                await self._over.wait()
-            if not self._over.is_set():
-                self._give_up()
-            with anyio.CancelScope(shield=True):
-                await self.accepted.wait()
-                if not self._withdrawn:
-                    await self._finish(self._result())
-            self.done.set()
+        call: NextCall | None = None
+        while True:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._work)
+                with self._patience:
+                    await self._over.wait()
+                if not self._over.is_set():
+                    self._give_up()
+                with anyio.CancelScope(shield=True):
+                    await self.accepted.wait()
+                    call = None if self._withdrawn else await self._finish(self._result())
+                if call is None:
+                    self.done.set()
+            if call is None:
+                return
+            self._begin_call(call)
 
     async def _work(self) -> None:
         try:
@@ -180,13 +214,13 @@ class TurnRun:
         if self._cause is None and self._stop_reason is None and self._limits is not None:
             self._failure = self._limits.passed()
 
-    async def _finish(self, result: TurnResult) -> None:
+    async def _finish(self, result: TurnResult) -> NextCall | None:
         try:
-            await self._host.finish(result)
+            return await self._host.finish(result)
         except Exception:  # the boundary of a turn: a fault in it must not end the daemon
             log.exception("the answer of turn %s cannot be saved", self.turn.id)
             lost = replace(result, parts=(), outcome="failed", stop_reason=None, error=_UNEXPECTED)
-            await self._host.finish(lost)
+            return await self._host.finish(lost)
 
     async def _answer(self) -> None:
         """Ask the model and stream what it says, telling first that the turn runs."""
@@ -204,16 +238,42 @@ class TurnRun:
 
     async def _announce(self) -> None:
         await self.accepted.wait()
-        await self._host.begin(self.turn)
-        self._announced.set()
+        if not self._announced.is_set():
+            await self._host.begin(self.turn)
+            self._announced.set()
 
     async def _ask(self) -> None:
         self._model = model = self._resolve()
         self.turn = replace(self.turn, model=model.id)
-        try:
-            await self._stream(model, self._request(model))
-        finally:
-            self._patience.deadline = float("inf")
+        request = self._request(model)
+        attempt = 1
+        while True:
+            self._attempts += 1
+            try:
+                await self._stream(model, request)
+                return
+            except ModelError as error:
+                self._patience.deadline = float("inf")
+                await self._back_off(error, attempt)
+                attempt += 1
+            finally:
+                self._patience.deadline = float("inf")
+
+    async def _back_off(self, error: ModelError, attempt: int) -> None:
+        """Wait until the call may be tried again; what came of it stays until then."""
+        wait = self._retries.delay(error.failure, attempt, self._clock.monotonic())
+        if wait is None:
+            raise error
+        await self._announced.wait()
+        at = self._clock.now(wait)
+        told = Retrying(attempt, round(wait * 1000), error.failure, at, self.turn.id)
+        await self._host.report(self.message_id, (told,), void=False)
+        await anyio.sleep(wait)
+        if len(self.assembler):
+            self.assembler = Assembler()
+            void = PreviewReset(self.message_id, error.failure.kind, self.turn.id)
+            await self._host.report(self.message_id, (void,), void=True)
+        self._usage = None
 
     def _resolve(self) -> ResolvedModel:
         unknown: UnknownModelError | None = None
@@ -231,7 +291,7 @@ class TurnRun:
     def _request(self, model: ResolvedModel) -> ModelRequest:
         brief = self._brief
         settings = brief.settings.over(ModelSettings(timeouts=model.timeouts))
-        entries = prompt_entries(brief.history)
+        entries = prompt_entries(self._history)
         if not entries or entries[-1][0] == "assistant":  # a provider would take that for a beginning
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
         messages = tuple([PromptMessage(role, parts) for role, parts in entries])
@@ -281,15 +341,18 @@ class TurnRun:
             outcome = "failed"
         usage = self._usage
         if usage is not None and self._model is not None and usage.context_limit is None:
-            usage = usage.plus(Usage(context_limit=self._model.context_limit))
+            usage = replace(usage, context_limit=self._model.context_limit)
+        if usage is not None:
+            self._turn_usage = usage if self._turn_usage is None else self._turn_usage.plus(usage)
         return TurnResult(
             turn=self.turn,
             outcome=outcome,
             message_id=self.message_id,
             parts=self.assembler.parts(),
             model=self._model.id if self._model else None,
-            stop_reason=self._stop_reason if outcome == "completed" else None,
+            stop_reason=self._stop_reason,
             usage=usage,
+            turn_usage=self._turn_usage,
             error=error,
             timings=self._timings(),
         )
@@ -302,5 +365,5 @@ class TurnRun:
             queued_ms=round((slot_at - self._accepted_at) * 1000),
             first_part_ms=first,
             total_ms=round((now - self._accepted_at) * 1000),
-            attempts=0 if self._slot_at is None else 1,
+            attempts=self._attempts,
         )

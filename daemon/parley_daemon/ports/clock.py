@@ -6,8 +6,8 @@ from typing import Protocol
 class Clock(Protocol):
     """Where times and ids come from."""
 
-    def now(self) -> str:
-        """Return the time as RFC 3339 UTC with milliseconds, for example 2026-01-02T03:04:05.678Z."""
+    def now(self, ahead: float = 0.0) -> str:
+        """Return the time `ahead` seconds from now as RFC 3339 UTC: 2026-01-02T03:04:05.678Z."""
         ...
 
     def monotonic(self) -> float:

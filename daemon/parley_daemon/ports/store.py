@@ -62,6 +62,14 @@ class DropQueued:
 
 
 @dataclass(frozen=True, slots=True)
+class SetQueue:
+    """Replace the whole queue of a chat, first in line first."""
+
+    chat_id: str
+    queue: tuple[QueuedMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DropJournal:
     """Forget the journal of a message that will not become durable."""
 
@@ -69,7 +77,7 @@ class DropJournal:
     message_id: int
 
 
-Write = PutChat | DeleteChat | AddMessage | PutTurn | PutQueued | DropQueued | DropJournal
+Write = PutChat | DeleteChat | AddMessage | PutTurn | PutQueued | DropQueued | SetQueue | DropJournal
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,10 @@ class Store(Protocol):
         """Take a piece for the journal: on disk within 100 ms, or sooner when the buffer is full."""
         ...
 
+    def void_journal(self, chat_id: str, message_id: int) -> None:
+        """Forget what was journaled of a message so far: what comes from now on is another attempt."""
+        ...
+
     async def chat(self, chat_id: str) -> StoredChat | None:
         """Return the chat and its queue."""
         ...
@@ -199,8 +211,16 @@ class Store(Protocol):
         """Return messages of the branch that ends at `leaf_id`, oldest first.
 
         `after` and `before` are message ids, exclusive. With `after`, the `limit` oldest of what is left;
-        else the `limit` newest.
+        else the `limit` newest. Each message names its siblings.
         """
+        ...
+
+    async def children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+        """Return the ids of the messages that follow this one (None: that begin the chat), oldest first."""
+        ...
+
+    async def newest_leaf(self, chat_id: str, message_id: int) -> int | None:
+        """Return the newest message below this one, itself if there is none, None if there is no such one."""
         ...
 
     async def message(self, chat_id: str, message_id: int) -> Message | None:

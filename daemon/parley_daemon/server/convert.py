@@ -252,7 +252,7 @@ def message(one: Message) -> Json:
         "id": one.id,
         "chatId": one.chat_id,
         "parentId": one.parent_id,
-        "siblings": [one.id],
+        "siblings": list(one.siblings) or [one.id],
         "turnId": one.turn_id,
         "role": one.role,
         "content": parts(one.content),

@@ -31,6 +31,7 @@ class WireError(Exception):
 _CODES: dict[type[Exception], ErrorCode] = {
     engine.ChatNotFoundError: ErrorCode.CHAT_NOT_FOUND,
     engine.MessageNotFoundError: ErrorCode.MESSAGE_NOT_FOUND,
+    engine.NotQueuedError: ErrorCode.MESSAGE_NOT_FOUND,
     engine.ChatBusyError: ErrorCode.CHAT_BUSY,
     engine.ChatArchivedError: ErrorCode.CHAT_ARCHIVED,
     engine.ConflictError: ErrorCode.CONFLICT,
@@ -51,6 +52,8 @@ def wire_error(error: Exception) -> WireError:
             return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), {"reason": error.reason})
         case StoreUnavailableError():
             return WireError(ErrorCode.STORE_UNAVAILABLE, str(error))
+        case engine.NotAUserMessageError():
+            return invalid_params([{"path": "messageId", "problem": str(error)}])
         case InvalidCursorError():
             problem = "is not a cursor of this listing; leave it out to begin at the first page"
             return invalid_params([{"path": "cursor", "problem": problem}])

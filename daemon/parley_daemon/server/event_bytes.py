@@ -6,9 +6,12 @@ from parley_daemon.core.events import (
     ChatChanged,
     ErrorRaised,
     Event,
+    HistoryReset,
     MessageAdded,
     MessagePart,
+    PreviewReset,
     QueueUpdated,
+    Retrying,
     StatusChanged,
     TurnEnded,
     TurnStarted,
@@ -70,6 +73,21 @@ def _event(event: Event, chat_id: str, seq: int) -> Json:
             }
         case QueueUpdated(queue):
             return {**head, "type": "queue_update", "queuedMessages": [convert.queued(one) for one in queue]}
+        case PreviewReset(message_id, reason, turn_id):
+            void = {"turnId": turn_id, "messageId": message_id, "reason": reason}
+            return {**head, "type": "preview_reset", **void}
+        case Retrying():
+            return {
+                **head,
+                "type": "retry",
+                "turnId": event.turn_id,
+                "attempt": event.attempt,
+                "delayMs": event.delay_ms,
+                "error": convert.failure(event.error),
+                "retryingAt": event.retrying_at,
+            }
+        case HistoryReset(after_message_id):
+            return {**head, "type": "history_reset", "afterMessageId": after_message_id}
         case ErrorRaised(error, turn_id):
             return {**head, "type": "error", "turnId": turn_id, "error": convert.failure(error)}
         case ChatChanged(changed, status, deleted):

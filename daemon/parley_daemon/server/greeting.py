@@ -21,6 +21,13 @@ FEATURES = (
     "chat/send",
     "chat/ask",
     "chat/interrupt",
+    "chat/retry",
+    "chat/editMessage",
+    "chat/rewind",
+    "chat/selectBranch",
+    "chat/queue/update",
+    "chat/queue/remove",
+    "chat/queue/promote",
     "model/list",
     "server/status",
 )

@@ -2,7 +2,15 @@
 
 import asyncio
 
-from parley_daemon.core.events import Event, MessagePart, TurnEnded, TurnStarted, turn_of
+from parley_daemon.core.events import (
+    Event,
+    MessagePart,
+    PreviewReset,
+    Retrying,
+    TurnEnded,
+    TurnStarted,
+    turn_of,
+)
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.engine.log import Published
 from parley_daemon.server import convert
@@ -46,6 +54,12 @@ class WorkDone:
             case MessagePart(piece=Text(text)):
                 self._characters += len(text)
                 self._report("answering", f", {self._characters} characters")
+            case Retrying(attempt, delay_ms, error):
+                self._report(
+                    f"attempt {attempt} failed, the next in {delay_ms / 1000:.0f} s: {error.message}", ""
+                )
+            case PreviewReset():
+                self._characters = 0
             case TurnEnded(outcome=outcome):
                 self.end(outcome)
             case _:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from parley_daemon.server.call import Call, Handler
 from parley_daemon.server.errors import WireError, invalid_params
-from parley_daemon.server.handlers import chats, daemon, listening, turns
+from parley_daemon.server.handlers import branches, chats, daemon, listening, queue, turns
 from parley_daemon.server.requests import as_object
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS
@@ -29,6 +29,13 @@ HANDLERS: dict[str, Typed] = {
     "chat/send": turns.send,
     "chat/ask": turns.ask,
     "chat/interrupt": turns.interrupt,
+    "chat/retry": branches.retry,
+    "chat/editMessage": branches.edit,
+    "chat/rewind": branches.rewind,
+    "chat/selectBranch": branches.select,
+    "chat/queue/update": queue.update,
+    "chat/queue/remove": queue.remove,
+    "chat/queue/promote": queue.promote,
     "model/list": daemon.list_models,
     "server/status": daemon.status,
 }

@@ -4,8 +4,6 @@ from typing import Any
 
 import anyio
 
-from parley_daemon.core.conversation import WhenBusy
-from parley_daemon.core.parts import Part
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.engine.tickets import Accepted, Draft
 from parley_daemon.server import convert
@@ -21,35 +19,33 @@ from parley_protocol.turns import ChatAskParams, ChatInterruptParams, ChatSendPa
 
 async def send(call: Call, params: ChatSendParams) -> None:
     """Answer once the message is on disk; its turn's events follow."""
-    draft, when_busy = await _draft(call, params)
+    draft = await _draft(call, params)
 
     def accepted(what: Accepted) -> None:
-        call.reply(
-            {
-                "disposition": "queued" if what.queued else "started",
-                "turnId": what.turn_id,
-                "message": None if what.message is None else convert.message(what.message),
-                "queuedMessage": None if what.queued is None else convert.queued(what.queued),
-            }
-        )
+        call.reply(acceptance(what))
 
-    await call.connection.app.engine.send(params.chat_id, OWNER, draft, when_busy, accepted)
+    engine = call.connection.app.engine
+    await engine.send(params.chat_id, OWNER, draft, params.when_busy, accepted)
 
 
-async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> tuple[Draft, WhenBusy]:
-    when_busy = params.when_busy
-    if when_busy not in ("queue", "reject"):
-        problem = f"this version does not serve {when_busy!r}; it takes 'queue' and 'reject'"
-        raise invalid_params([{"path": "whenBusy", "problem": problem}])
-    content: tuple[Part, ...] = await input_parts(call.connection, params.content)
-    draft = Draft(
-        content,
+def acceptance(what: Accepted) -> Any:
+    """Return what a client is told of a message that was taken."""
+    return {
+        "disposition": what.disposition,
+        "turnId": what.turn_id,
+        "message": None if what.message is None else convert.message(what.message),
+        "queuedMessage": None if what.queued is None else convert.queued(what.queued),
+    }
+
+
+async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
+    return Draft(
+        await input_parts(call.connection, params.content),
         params.model,
         convert.core_settings(params.settings),
         params.client_message_id,
         call.connection.origin,
     )
-    return draft, when_busy
 
 
 async def ask(call: Call, params: ChatAskParams) -> Any:
@@ -58,9 +54,9 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     engine = call.connection.app.engine
     try:
         with asking.before_acceptance:
-            draft, when_busy = await _draft(call, params)
+            draft = await _draft(call, params)
             asking.check_tokens()
-            await engine.send(params.chat_id, OWNER, draft, when_busy, asking.accepted)
+            await engine.send(params.chat_id, OWNER, draft, params.when_busy, asking.accepted)
         if not asking.turn_id:
             raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
         call.admit()

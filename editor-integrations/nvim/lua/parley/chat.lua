@@ -117,12 +117,12 @@ function Chat:add_message(message)
   return message.complete or self:write("\n\n*cut short*", "WarningMsg")
 end
 
----Show beside the border what the chat is doing, and for how many seconds.
-function Chat:show_status(status)
+---Show beside the border what the chat is doing, or why it waits, and for how many seconds.
+function Chat:show_status(status, why)
   local since = vim.uv.now()
   self.timer:start(0, BUSY[status] and 1000 or 0, vim.schedule_wrap(function()
     local seconds = (vim.uv.now() - since) / 1000
-    local shown = BUSY[status] and { { ("  %s, %d s"):format(status, seconds), "WarningMsg" } }
+    local shown = BUSY[status] and { { ("  %s, %d s"):format(why or status, seconds), "WarningMsg" } }
     local mark = { id = self.border, line_hl_group = "Comment", virt_text = shown or { { "" } } }
     return by_buffer[self.buffer] and api.nvim_buf_set_extmark(self.buffer, ns, self:top(), 0, mark)
   end))
@@ -149,6 +149,11 @@ function Chat:event(event)
     self:show_status(event.status)
   elseif event.type == "reset" then
     self:draw(event.snapshot, event.seq)
+  elseif event.type == "preview_reset" or event.type == "history_reset" then
+    self.seq = nil -- what is shown is void: begin again from a snapshot
+    self:subscribe()
+  elseif event.type == "retry" then
+    self:show_status("running", ("trying again in %d s: %s"):format(event.delayMs / 1000, event.error.message))
   elseif event.type == "error" then
     self:write("\n\n" .. event.error.message, "ErrorMsg")
   elseif event.type == "turn_ended" then

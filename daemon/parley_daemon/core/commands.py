@@ -1,0 +1,257 @@
+"""What a chat's turns may be told to do, where they stand, and what then has to be done: plain records.
+
+Time and ids come in with the commands. What follows from which command is `conversation`'s business.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from parley_daemon.core.chats import Message, ModelSettings, Outcome, QueuedMessage, Status
+from parley_daemon.core.parts import Part
+
+QUEUE_LIMIT = 20
+
+WhenBusy = Literal["queue", "steer", "interrupt", "reject"]
+
+
+class StopCause(Enum):
+    """Why a running turn is stopped. It decides the outcome: never guessed from an exception."""
+
+    INTERRUPT = "interrupt"
+    SWITCH = "switch"
+    DELETE = "delete"
+    SHUTDOWN = "shutdown"
+
+
+class RefusalReason(Enum):
+    """Why a command was refused."""
+
+    BUSY = "busy"
+    QUEUE_FULL = "queue full"
+    NOT_QUEUED = "not queued"
+    NOT_ALLOWED_NOW = "not allowed now"
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """The command is not allowed in this state; nothing changed."""
+
+    def __init__(self, reason: RefusalReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    """Where a chat's turns stand. `turn_id` is the turn under way: set exactly while the chat is busy.
+
+    Messages that steer the turn under way stand before the others in the queue. While the chat is `held`,
+    because its active branch is about to change, no turn begins.
+    """
+
+    status: Status = Status.WAITING
+    turn_id: str | None = None
+    queue: tuple[QueuedMessage, ...] = ()
+    held: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is under way."""
+        return self.turn_id is not None
+
+
+# ------------------------------------------------------------------ commands
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A person's next message, already given the id of its turn and of its place in the queue."""
+
+    message: QueuedMessage
+    when_busy: WhenBusy = "queue"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Stop what is under way."""
+
+    cause: StopCause = StopCause.INTERRUPT
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The turn under way got a free slot."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The turn under way is over; its answer is about to be committed.
+
+    `cause` is set when it was stopped: a shutdown leaves the queue for the next start.
+    """
+
+    turn_id: str
+    outcome: Outcome
+    cause: StopCause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A model call of the turn under way is complete: messages that steer it join it now."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take a message out of the queue."""
+
+    queued_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Let a message of the queue say something else."""
+
+    queued_id: str
+    content: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Run a message of the queue next; a turn under way is interrupted for it."""
+
+    queued_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Stop what is under way and begin nothing: the active branch is about to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The branch does not change after all. `goes_on`: a turn was stopped for it, so the queue runs on."""
+
+    goes_on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reanswer:
+    """A user message of the history, to be answered by a turn of this id."""
+
+    turn_id: str
+    question: Message
+    model: str | None = None
+    settings: ModelSettings = field(default_factory=ModelSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """The active branch of a held chat becomes another one; then `turn` begins, if there is one.
+
+    `goes_on`: a turn was stopped for it, so the queue runs on where no turn begins.
+    """
+
+    turn: QueuedMessage | Reanswer | None = None
+    clears_queue: bool = False
+    goes_on: bool = False
+
+
+Command = Send | Interrupt | Begin | End | Join | Withdraw | Rewrite | Promote | Hold | Release | Switch
+
+
+# ------------------------------------------------------------------- effects
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptTurn:
+    """Write the user message and its turn; run the turn as soon as a slot is free."""
+
+    message: QueuedMessage
+    from_queue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """Write the message to the end of the queue."""
+
+    message: QueuedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class StopTurn:
+    """Stop the run of this turn; it answers with End."""
+
+    turn_id: str
+    cause: StopCause
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    """The run of this turn begins."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishTurn:
+    """Write the turn's answer and outcome, then tell that it ended."""
+
+    turn_id: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTurn:
+    """Write the message as one more question of the turn under way."""
+
+    message: QueuedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerAgain:
+    """Open a turn that answers a message of the history; run it as soon as a slot is free."""
+
+    again: Reanswer
+
+
+@dataclass(frozen=True, slots=True)
+class Dequeue:
+    """Remove the message from the queue; its turn never was."""
+
+    message: QueuedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Write the whole queue anew: its order or a content changed, or a message came in at another place."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchBranch:
+    """Make the other branch the active one, and tell it."""
+
+
+Effect = (
+    AcceptTurn
+    | JoinTurn
+    | AnswerAgain
+    | Enqueue
+    | Dequeue
+    | Requeue
+    | SwitchBranch
+    | StopTurn
+    | StartTurn
+    | FinishTurn
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The next state, and what has to be done, in this order."""
+
+    state: ConversationState
+    effects: tuple[Effect, ...] = ()

@@ -1,0 +1,224 @@
+"""A chat in memory: what it looks like, who listens, and how a plan becomes durable and is told.
+
+Nobody hears of anything that a crash could take back: a plan is committed first, then adopted, then told.
+Knows no command and neither the wire nor how chats are found.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from parley_daemon.core.chats import Message
+from parley_daemon.core.commands import ConversationState
+from parley_daemon.core.events import ChatChanged
+from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError
+from parley_daemon.engine.feed import Feed
+from parley_daemon.engine.plan import Plan
+from parley_daemon.engine.retries import Retries
+from parley_daemon.engine.snapshots import Attachment, ChatView, Preview, Sink, Snapshot, page_of
+from parley_daemon.engine.tickets import TurnDone, TurnWaiter
+from parley_daemon.engine.turn import TurnRun
+from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.model import Catalogue
+from parley_daemon.ports.store import Store, StoredChat, Write
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every chat of an engine shares."""
+
+    store: Store
+    catalogue: Catalogue
+    clock: Clock
+    slots: anyio.CapacityLimiter
+    retries: Retries
+    start: Callable[[TurnRun], None]
+    tell: Callable[[ChatView], None]
+
+
+class LiveChat:
+    """A chat that is in memory. `users` counts the calls that hold it: while there are any, it stays."""
+
+    def __init__(self, stored: StoredChat, world: World, history: list[Message] | None = None) -> None:
+        self.users = 0
+        self.gone = False
+        self._chat = stored.chat
+        self._state = ConversationState(stored.chat.status, None, stored.queue)
+        self._world = world
+        self._feed = Feed(stored.chat.last_seq)
+        # The active branch, and the ids of what follows its last message on other branches, once needed.
+        self._history = history
+        self._twigs: tuple[int, ...] = ()
+        self._run: TurnRun | None = None
+        self._waiters: list[TurnWaiter] = []
+        self._owed: list[Write] = []
+        self._lock = anyio.Lock()
+
+    # ---------------------------------------------------------------- what it looks like
+
+    @property
+    def id(self) -> str:
+        """The chat's id."""
+        return self._chat.id
+
+    @property
+    def view(self) -> ChatView:
+        """The chat as it is now."""
+        return ChatView(self._chat, self._state.status, self._feed.last_seq)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is under way."""
+        return self._state.busy
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nobody would miss it in memory: no turn, no listener, no caller, nothing unsaved."""
+        return not (self.busy or self.users or self._waiters or self._owed) and self._feed.idle
+
+    async def snapshot(self, *, after: int | None, before: int | None, limit: int | None) -> Snapshot:
+        """Return the chat at this moment with messages of its active branch (see Store.path)."""
+        seq, view, queue, preview = self._feed.last_seq, self.view, self._state.queue, self._preview()
+        if self._history is not None:
+            page = page_of(self._history, after, before, limit)
+        else:
+            leaf = self._chat.leaf_id
+            page = await self._world.store.path(self.id, leaf, after=after, before=before, limit=limit)
+        return Snapshot(seq, view, page.messages, page.has_more, queue, preview)
+
+    def _preview(self) -> Preview | None:
+        run = self._run
+        if run is None or not len(run.assembler):
+            return None
+        return Preview(run.message_id, run.turn.id, "assistant", run.assembler.pieces())
+
+    # ------------------------------------------------------------------------- listening
+
+    async def attach(self, sink: Sink, *, after_seq: int | None, tail: int) -> Attachment:
+        """Let the sink hear everything from now on, and return what it needs to know of the time before.
+
+        Registration and the snapshot's moment are one step: between them nothing is lost or doubled.
+        """
+        missed = None if after_seq is None else self._feed.since(after_seq)
+        self._feed.add(sink)
+        if missed is not None:
+            return Attachment(self._feed.last_seq - len(missed), missed, None)
+        try:
+            snapshot = await self.snapshot(after=None, before=None, limit=tail)
+        except BaseException:
+            self._feed.remove(sink)
+            raise
+        return Attachment(snapshot.seq, (), snapshot)
+
+    def listen(self, sink: Sink) -> None:
+        """Let the sink hear what comes next."""
+        self._feed.add(sink)
+
+    def detach(self, sink: Sink) -> None:
+        """Let the sink hear no more."""
+        self._feed.remove(sink)
+
+    async def wait(self, turn_id: str) -> TurnDone | None:
+        """Wait for this turn's end and return it, None when the turn is neither under way nor queued.
+
+        Raises:
+            ConflictError: its message left the queue, or its chat was deleted.
+        """
+        queued = any(one.turn_id == turn_id for one in self._state.queue)
+        if turn_id != self._state.turn_id and not queued:
+            return None
+        waiter = TurnWaiter(turn_id)
+        self._waiters.append(waiter)
+        try:
+            return await waiter.wait()
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _resolve(self, turn_id: str, done: TurnDone | None) -> None:
+        for waiter in [one for one in self._waiters if one.turn_id == turn_id]:
+            waiter.resolve(done)
+            self._waiters.remove(waiter)
+
+    # --------------------------------------------------------------- carrying out a plan
+
+    async def _carry_out(self, plan: Plan, accepted: Callable[[], None] | None = None) -> None:
+        """Commit, adopt, call `accepted`, tell."""
+        await self._save(plan)
+        self._adopt(plan)
+        if accepted is not None:
+            accepted()
+        self._tell(plan)
+
+    async def _save(self, plan: Plan) -> None:
+        plan.number(self._feed.last_seq)
+        if not plan.writes:
+            return
+        try:
+            await self._commit(*self._owed, *plan.writes)
+        except BaseException:
+            if plan.start is not None:
+                plan.start.withdraw()
+            raise
+        self._owed.clear()
+
+    async def _commit(self, *writes: Write) -> None:
+        """See a commit to its end: a cancelled caller must not leave memory behind the disk."""
+        with anyio.CancelScope(shield=True):
+            await self._world.store.commit(*writes)
+
+    def _adopt(self, plan: Plan) -> None:
+        self._chat, self._state, self._twigs = plan.chat, plan.state, plan.twigs
+        if plan.branch is not None:
+            self._history = [*plan.branch, *plan.messages]
+        elif self._history is not None:
+            self._history += plan.messages
+
+    def _tell(self, plan: Plan) -> None:
+        self._feed.publish_all(plan.events)
+        if plan.stop_cause is not None and self._run is not None:
+            self._run.stop(plan.stop_cause)
+        if plan.start is not None:
+            self._run = plan.start
+            plan.start.accepted.set()
+        for turn_id in plan.withdrawn:
+            self._resolve(turn_id, None)
+        if plan.events:
+            self._world.tell(self.view)
+
+    async def settle(self) -> None:
+        """Save what could not be saved before.
+
+        Raises:
+            StoreUnavailableError: it cannot be saved now either.
+        """
+        async with self._lock:
+            if self._owed and not self.gone:
+                await self._commit(*self._owed)
+                self._owed.clear()
+
+    def _leave(self) -> None:
+        """The chat is deleted: tell it, and whoever waits for a turn of it."""
+        self.gone = True
+        self._owed.clear()
+        self._feed.publish(ChatChanged(self._chat, self._state.status, deleted=True))
+        for waiter in self._waiters:
+            waiter.resolve(None)
+        self._waiters.clear()
+
+    async def _load_history(self) -> list[Message]:
+        if self._history is None:
+            page = await self._world.store.path(self.id, self._chat.leaf_id)
+            self._twigs = await self._world.store.children(self.id, self._chat.leaf_id)
+            self._history = list(page.messages)
+        return self._history
+
+    def _check_exists(self) -> None:
+        if self.gone:
+            raise ChatNotFoundError(f"There is no chat {self.id}.")
+
+    def _check_open(self) -> None:
+        self._check_exists()
+        if self._chat.archived:
+            raise ChatArchivedError("The chat is archived. Unarchive it to go on.")
