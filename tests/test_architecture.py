@@ -77,6 +77,7 @@ BOUNDARIES = {
     "daemon/parley_daemon/compose.py",  # of the process: the log has what happened
     "daemon/parley_daemon/server/connection.py",  # of a request
     "daemon/parley_daemon/server/serving.py",  # of a connection
+    "daemon/parley_daemon/engine/feed.py",  # of a listener
     "daemon/parley_daemon/engine/turn.py",  # of a turn
     "daemon/parley_daemon/adapters/sqlite_threads.py",  # of the store's thread: the asker gets it
 }

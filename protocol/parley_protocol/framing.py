@@ -60,6 +60,10 @@ class FrameDecoder:
         self._body = bytearray()
         self._error: str | None = None
 
+    def allow(self, max_body: int) -> None:
+        """From the next frame on, take bodies of so many bytes."""
+        self._max_body = max_body
+
     @property
     def mid_frame(self) -> bool:
         """Whether a frame has begun and is not complete: the end of the stream would cut it."""

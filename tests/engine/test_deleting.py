@@ -1,5 +1,7 @@
 """Deleting chats: what runs is ended, who listens or waits is told, nothing is left."""
 
+import contextlib
+
 import anyio
 import pytest
 
@@ -127,3 +129,22 @@ async def test_watchers_hear_of_every_chat_of_their_owner(rig: Rig) -> None:
     of_one = [str(view.status) for _, view in watcher.changes if view.chat.id == one]
     assert of_one == ["waiting", "pending", "running", "waiting", "waiting"]
     assert stranger.changes == []
+
+
+async def test_taking_a_message_back_while_its_chat_is_deleted_does_not_bring_the_chat_back(rig: Rig) -> None:
+    with anyio.fail_after(10):
+        chat_id = await rig.chat()
+        await rig.send(chat_id)
+        await rig.model.asked()
+        queued = await rig.send(chat_id, "waits")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rig.engine.delete, chat_id, ME)
+
+            async def take_back() -> None:
+                with contextlib.suppress(ChatNotFoundError, ConflictError):
+                    await rig.interrupt(chat_id, queued.turn_id)
+
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+                tasks.start_soon(take_back)
+        assert await rig.engine.count_chats() == 0

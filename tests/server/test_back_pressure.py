@@ -1,5 +1,6 @@
 """Clients that read slowly, or not at all, or ask for a slower pace: nobody else notices, nothing is lost."""
 
+import json
 import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -9,6 +10,7 @@ import anyio
 import pytest
 
 from parley_protocol.fold import ChatView
+from parley_protocol.framing import encode_frame
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.fake_provider import fake_provider
 from tests.support.wire import Peer, unix_peer
@@ -184,3 +186,102 @@ async def test_a_watch_tells_of_every_chat_and_of_no_part(shared_daemon: DaemonP
         statuses = [value["chat"]["status"] for value in seen]
         assert "running" in statuses
         assert statuses[-2] == "waiting"
+
+
+async def test_many_large_answers_to_a_client_that_reads_all_arrive(shared_daemon: DaemonProcess) -> None:
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat(messages=[{"role": "user", "content": "x" * 700_000}])
+        ids = [await peer.start("chat/get", {"chatId": chat_id}) for _ in range(96)]
+        for id in ids:
+            assert "result" in await peer.response(id, 30)
+
+
+async def test_an_interrupt_does_not_stand_behind_large_answers_that_nobody_reads(
+    shared_daemon: DaemonProcess,
+) -> None:
+    async with unix_peer(shared_daemon.socket) as calm, unix_peer(shared_daemon.socket) as stuck:
+        for peer in (calm, stuck):
+            await peer.initialize()
+        large = await calm.new_chat(messages=[{"role": "user", "content": "x" * 900_000}])
+        chat_id = await calm.new_chat()
+        await calm.subscribe(chat_id)
+        await calm.result("chat/send", {"chatId": chat_id, "content": "/stall"})
+        await calm.event("s", "status", lambda event: event["status"] == "running")
+        stuck.reading = anyio.Event()
+        calls = [*[("chat/get", large)] * 12, ("chat/get", chat_id), ("chat/interrupt", chat_id)]
+        frames: list[bytes] = []
+        for id, (method, target) in enumerate(calls, start=100):
+            call = {"jsonrpc": "2.0", "id": id, "method": method, "params": {"chatId": target}}
+            stuck.trace.append(("sent", call))
+            frames.append(encode_frame(json.dumps(call).encode()))
+        await stuck.send_bytes(b"".join(frames))  # all of it is read before the first answer is
+        assert (await calm.event("s", "turn_ended"))["outcome"] == "interrupted"
+        stuck.reading.set()
+        assert "result" in await stuck.response(99 + len(calls), 30)
+
+
+async def test_errors_that_nobody_reads_do_not_pile_up(daemon: DaemonProcess) -> None:
+    async with unix_peer(daemon.socket) as calm, unix_peer(daemon.socket, check=False) as greedy:
+        for peer in (calm, greedy):
+            await peer.initialize()
+        before = resident_bytes(daemon.pid)
+        greedy.reading = anyio.Event()
+        with anyio.move_on_after(2):
+            for _ in range(100_000):
+                await greedy.start("no/such/method", {"x": "y" * 500})
+        await calm.alive()
+        assert resident_bytes(daemon.pid) - before < 40 * MIB
+
+
+async def test_a_slow_pace_and_more_text_than_it_may_keep_end_in_a_reset_without_a_further_word(
+    flooded: DaemonProcess,
+) -> None:
+    async with unix_peer(flooded.socket) as slow, unix_peer(flooded.socket) as quick:
+        await slow.initialize(minIntervalMs=60_000)
+        await quick.initialize()
+        chat_id = await quick.new_chat()
+        await slow.subscribe(chat_id)
+        answer = (
+            await quick.response(
+                await quick.start(
+                    "chat/ask", {"chatId": chat_id, "content": "[[deltas=3000 size=2500 rate=0]]"}
+                ),
+                60,
+            )
+        )["result"]
+        reset = await slow.event("s", "reset")
+        shown = reset["snapshot"]["messages"]
+        if [one["role"] for one in shown] == ["user", "assistant"]:
+            assert text_of(shown[1]) == text_of(answer["messages"][0])
+        else:  # the turn was still under way
+            await slow.event("s", "turn_ended")
+
+
+async def test_a_lagging_subscriber_of_a_deleted_chat_is_told_that_it_is_gone(flooded: DaemonProcess) -> None:
+    async with unix_peer(flooded.socket) as slow, unix_peer(flooded.socket) as quick:
+        for peer in (slow, quick):
+            await peer.initialize()
+        chat_id = await quick.new_chat()
+        await slow.subscribe(chat_id)
+        slow.reading = anyio.Event()
+        await asker(flooded, chat_id, FLOOD)
+        await quick.result("chat/delete", {"chatIds": [chat_id]})
+        slow.reading.set()
+        gone = await slow.event("s", "chat", lambda event: event.get("deleted", False), 30)
+        assert gone["chat"]["id"] == chat_id
+
+
+async def test_an_asker_that_did_not_read_is_told_how_its_turn_ended(flooded: DaemonProcess) -> None:
+    async with unix_peer(flooded.socket) as slow, unix_peer(flooded.socket) as quick:
+        for peer in (slow, quick):
+            await peer.initialize()
+        chat_id = await quick.new_chat()
+        await quick.subscribe(chat_id)
+        id = await slow.start("chat/ask", {"chatId": chat_id, "content": FLOOD, "partialResultToken": "p"})
+        slow.reading = anyio.Event()
+        await quick.event("s", "turn_ended", seconds=30)
+        slow.reading.set()
+        done = (await slow.response(id, 30))["result"]
+        ended = [event for event in slow.events("p") if event["type"] == "turn_ended"]
+        assert [event["turnId"] for event in ended] == [done["turnId"]]

@@ -82,6 +82,23 @@ Part = Text | Reasoning | ToolCall | ToolResult | Source | File
 Piece = Text | Reasoning | ToolCallPiece | ToolCall | ToolResult | Source | File
 
 
+def weight(piece: Piece) -> int:
+    """Return about how many characters a piece holds."""
+    match piece:
+        case Text(text) | Reasoning(text):
+            return len(text)
+        case ToolCall(args=value) | ToolResult(result=value):
+            return len(str(value))
+        case ToolCallPiece(args_delta=delta):
+            return len(delta)
+        case Source():
+            return len(piece.url) + len(piece.title) + len(piece.text or "")
+        case File():
+            return len(piece.data or "") + len(piece.url or "")
+        case _:
+            assert_never(piece)
+
+
 def merge(first: Piece, second: Piece) -> Piece | None:
     """Return one piece that says what both say, or None when they do not merge (protocol, "Fine print")."""
     match first, second:

@@ -149,6 +149,7 @@ class ChatActor(LiveChat):
         With `turn_id` only that turn: when it still waits in the queue, its message is taken back.
         """
         async with self._lock:
+            self._check_exists()
             run = self._run
             if turn_id is None or self._state.turn_id == turn_id:
                 await self._carry_out(self._plan(self._decide(Interrupt(cause))))

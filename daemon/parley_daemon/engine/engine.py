@@ -30,6 +30,7 @@ from parley_daemon.engine.errors import (
     ShuttingDownError,
 )
 from parley_daemon.engine.live import World
+from parley_daemon.engine.log import Published
 from parley_daemon.engine.recovery import OpenStore, Recovery
 from parley_daemon.engine.residents import Residents
 from parley_daemon.engine.retries import Retries, RetryPolicy
@@ -391,6 +392,11 @@ class Engine:
         actor = self._chats.get(chat_id)
         assert actor is not None, "whoever listens holds the chat"
         actor.listen(sink)
+
+    def replay(self, chat_id: str, turn_id: str) -> Sequence[Published]:
+        """Return what was told of a turn so far, of a chat that is in memory."""
+        actor = self._chats.get(chat_id)
+        return () if actor is None else actor.replay(turn_id)
 
     def detach(self, chat_id: str, sink: Sink) -> None:
         """Let a sink hear no more."""

@@ -1,10 +1,13 @@
 """A chat's events on their way out: numbering, the log, and the sinks that hear them. Decides nothing."""
 
+import logging
 from collections.abc import Iterable
 
 from parley_daemon.core.events import Event
 from parley_daemon.engine.log import EventLog, Published
 from parley_daemon.engine.snapshots import Sink
+
+log = logging.getLogger(__name__)
 
 
 class Feed:
@@ -28,7 +31,10 @@ class Feed:
         """Number the event, keep it, hand it on."""
         published = self._log.append(event)
         for sink in self._sinks:
-            sink.publish(published)
+            try:
+                sink.publish(published)
+            except Exception:  # the boundary of a listener: the others and the chat do not notice
+                log.exception("event %d does not reach a listener", published.seq)
 
     def publish_all(self, events: Iterable[Event]) -> None:
         """Publish several events in their order."""
@@ -39,6 +45,10 @@ class Feed:
         """Return what came after event `seq`, None when that is no longer kept piece by piece."""
         missed = self._log.since(seq)
         return None if missed is None else tuple(missed)
+
+    def of_turn(self, turn_id: str) -> list[Published]:
+        """Return the events of a turn that are kept."""
+        return self._log.of_turn(turn_id)
 
     def add(self, sink: Sink) -> None:
         """Let the sink hear every event from the next one on."""

@@ -11,9 +11,10 @@ import anyio
 
 from parley_daemon.core.chats import Message
 from parley_daemon.core.commands import ConversationState
-from parley_daemon.core.events import ChatChanged
+from parley_daemon.core.events import ChatChanged, MessageAdded, MessagePart, StatusChanged
 from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError
 from parley_daemon.engine.feed import Feed
+from parley_daemon.engine.log import Published
 from parley_daemon.engine.plan import Plan
 from parley_daemon.engine.retries import Retries
 from parley_daemon.engine.snapshots import Attachment, ChatView, Preview, Sink, Snapshot, page_of
@@ -22,6 +23,9 @@ from parley_daemon.engine.turn import TurnRun
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import Catalogue
 from parley_daemon.ports.store import Store, StoredChat, Write
+
+QUESTION = (MessageAdded, StatusChanged)
+"""How the events of a turn begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,17 @@ class LiveChat:
         """Let the sink hear what comes next."""
         self._feed.add(sink)
 
+    def replay(self, turn_id: str) -> list[Published]:
+        """Return what was told of a turn so far; of a long one that runs, its parts as they are now."""
+        told = self._feed.of_turn(turn_id)
+        run = self._run
+        if run is None or run.turn.id != turn_id or not told or isinstance(told[0].event, QUESTION):
+            return told
+        return [
+            Published(self._feed.last_seq, MessagePart(turn_id, run.message_id, index, "assistant", piece))
+            for index, piece in run.assembler.pieces()
+        ]
+
     def detach(self, sink: Sink) -> None:
         """Let the sink hear no more."""
         self._feed.remove(sink)
@@ -176,12 +191,13 @@ class LiveChat:
             self._history += plan.messages
 
     def _tell(self, plan: Plan) -> None:
-        self._feed.publish_all(plan.events)
+        # The run first: whatever a listener does, the turn that was accepted runs and the stopped one ends.
         if plan.stop_cause is not None and self._run is not None:
             self._run.stop(plan.stop_cause)
         if plan.start is not None:
             self._run = plan.start
             plan.start.accepted.set()
+        self._feed.publish_all(plan.events)
         for turn_id in plan.withdrawn:
             self._resolve(turn_id, None)
         if plan.events:
@@ -202,6 +218,7 @@ class LiveChat:
         """The chat is deleted: tell it, and whoever waits for a turn of it."""
         self.gone = True
         self._owed.clear()
+        self._state = ConversationState(self._state.status)
         self._feed.publish(ChatChanged(self._chat, self._state.status, deleted=True))
         for waiter in self._waiters:
             waiter.resolve(None)

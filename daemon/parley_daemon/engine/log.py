@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from parley_daemon.core.events import Event, MessagePart
-from parley_daemon.core.parts import Reasoning, Text
+from parley_daemon.core.events import Event, MessageAdded, MessagePart, QueueUpdated, turn_of
+from parley_daemon.core.parts import Reasoning, Text, weight
 
 EVENTS_KEPT = 10_000
 BYTES_KEPT = 4 * 1024 * 1024
 _RECORD_BYTES = 256
+# One event counts for no more than this: a very long message must not drive out all that led to it.
+_MOST = BYTES_KEPT // 8
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +27,16 @@ class Published:
 def _weight(event: Event) -> int:
     if isinstance(event, MessagePart) and isinstance(event.piece, Text | Reasoning):
         return _RECORD_BYTES + len(event.piece.text)
-    return 4 * _RECORD_BYTES
+    match event:
+        case MessageAdded(message):
+            held = sum(map(weight, message.content))
+        case QueueUpdated(queue):
+            held = sum([weight(part) for one in queue for part in one.content])
+        case MessagePart():
+            held = weight(event.piece)
+        case _:
+            held = 0
+    return min(4 * _RECORD_BYTES + held, _MOST)
 
 
 class EventLog:
@@ -48,6 +59,10 @@ class EventLog:
         while len(kept) > self._events or self._weight > self._size:
             self._weight -= _weight(kept.popleft().event)
         return published
+
+    def of_turn(self, turn_id: str) -> list[Published]:
+        """Return the events of a turn that are still kept."""
+        return [one for one in self._kept if turn_of(one.event) == turn_id]
 
     def since(self, seq: int) -> Sequence[Published] | None:
         """Return all events after `seq`, or None when some of them are no longer kept, or it never was."""

@@ -1,6 +1,7 @@
 """One request under way: its parameters, its one answer, what cancelling it does. Knows no method."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -11,8 +12,16 @@ from parley_daemon.server.requests import Incoming
 if TYPE_CHECKING:
     from parley_daemon.server.connection import Connection
 
-Handler = Callable[["Call"], Awaitable[Any]]
-"""Answers one request: returns its result, or raises what `wire_error` knows."""
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Answers one request: `run` returns its result, or raises what `wire_error` knows.
+
+    One that is `large` only reads, and its answer may be large.
+    """
+
+    run: Callable[["Call"], Awaitable[Any]]
+    large: bool = False
 
 
 class Call:

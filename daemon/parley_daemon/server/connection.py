@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 from anyio.abc import TaskGroup
 
-from parley_daemon.engine.errors import EngineError
-from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server import requests
-from parley_daemon.server.app import OWNER, App
+from parley_daemon.server.app import App
 from parley_daemon.server.auth import check_token
 from parley_daemon.server.call import Call, Handler
 from parley_daemon.server.errors import WireError, wire_error
 from parley_daemon.server.greeting import initialize_result
 from parley_daemon.server.outbox import RESET_ABOVE, Channel, Outbox
 from parley_daemon.server.requests import Answer, BadBody, Incoming, RequestId
-from parley_daemon.server.streams import ChatStream, Token, WatchStream
+from parley_daemon.server.streams import Token
+from parley_daemon.server.subscriptions import Subscriptions
 from parley_protocol.errors import ErrorCode
-from parley_protocol.framing import FrameDecoder, FrameError
+from parley_protocol.framing import MAX_BODY, FrameDecoder, FrameError
 
 if TYPE_CHECKING:
     from parley_daemon.server.documents import Documents
@@ -36,6 +35,12 @@ REQUESTS_AT_ONCE = 1024
 
 AT_WORK = 64
 """Requests of one client that are worked on at the same time; the others wait for their turn."""
+
+LARGE_AT_WORK = 4
+"""Requests whose answers may be large: so many may be made for a client that stops reading."""
+
+UNGREETED_BODY = 256 * 1024
+"""Bytes of a body that an untrusted client may send before it has said who it is."""
 
 LONGEST_INTERVAL_MS = 60_000
 
@@ -54,24 +59,24 @@ class Connection:
         self.app = app
         self.outbox = Outbox(channel, self._on_room)
         self.origin: str | None = None
-        self.interval = 0.0
-        self.chat_streams: dict[Token, ChatStream] = {}
-        self.watches: dict[Token, WatchStream] = {}
+        self.streams = Subscriptions(app.engine, self.outbox, self.start)
         self.asks: dict[Token, Call] = {}
         self.trace = "off"
         self.initialize_params: dict[str, Any] = {}
         self.exit_code: int | None = None
         self._channel = channel
         self._trusted = trusted
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder() if trusted else FrameDecoder(max_body=UNGREETED_BODY)
         self._initialized = False
         self._shutdown = False
         self._calls: dict[RequestId, Call] = {}
         self._last_of_chat: dict[str, Call] = {}
-        self._lagging: list[ChatStream] = []
         self._reading_paused = False
         self._at_work = anyio.Semaphore(AT_WORK)
+        self._large = anyio.Semaphore(LARGE_AT_WORK)
         self._room = anyio.Event()
+        self._crowded = False
+        self._pulling = False
         self._ours: dict[RequestId, Callable[[Answer], None]] = {}
         self._next_id = 0
         self._ended = anyio.Event()
@@ -99,7 +104,7 @@ class Connection:
                 tasks.cancel_scope.cancel()
         finally:
             self.app.left(self)
-            self._drop_streams()
+            self.streams.drop()
             self._channel.close()
 
     async def _farewell(self) -> None:
@@ -114,15 +119,6 @@ class Connection:
         if not self._initialized:
             message = f"No initialize within {GREETING_SECONDS:g} s."
             self._refuse(None, WireError(ErrorCode.AUTHENTICATION, message))
-
-    def _drop_streams(self) -> None:
-        for stream in [*self.chat_streams.values(), *self._lagging]:
-            self.app.engine.detach(stream.chat_id, stream)
-            stream.drop()
-        for watch in self.watches.values():
-            self.app.engine.unwatch(OWNER, watch)
-        self.chat_streams.clear()
-        self.watches.clear()
 
     def eof(self) -> None:
         """The client will send nothing more."""
@@ -163,7 +159,7 @@ class Connection:
         try:
             message = requests.read_body(body)
         except BadBody as bad:
-            self.outbox.put(requests.error_frame(bad.id, bad.error))
+            self._put_answer(requests.error_frame(bad.id, bad.error))
             return
         if isinstance(message, Answer):
             settle = self._ours.pop(message.id, None)
@@ -185,15 +181,14 @@ class Connection:
             case _ if not self._initialized:
                 return
             case "$/cancelRequest":
-                call = self._calls.get(params.get("id", ""))
-                if call is not None:
+                if (call := _found(self._calls, params.get("id"))) is not None:
                     call.cancel()
             case "initialized" | "workspace/didChangeConfiguration":
                 self._pull_configuration()
             case "$/setTrace":
                 self._set_trace(params.get("value"))
             case "window/workDoneProgress/cancel":
-                call = self.asks.get(params.get("token", ""))
+                call = _found(self.asks, params.get("token"))
                 if call is not None and call.on_cancel is not None:
                     call.on_cancel()
             case method if method.startswith(_LSP_NOTIFICATIONS):
@@ -234,7 +229,7 @@ class Connection:
             else:
                 self._begin(call, id)
         except WireError as error:
-            self.outbox.put(requests.error_frame(id, error))
+            self._put_answer(requests.error_frame(id, error))
 
     def _initialize(self, call: Call) -> None:
         if self._initialized:
@@ -246,6 +241,7 @@ class Connection:
             return
         self._note_client(params)
         self._initialized = True
+        self._decoder.allow(MAX_BODY)
         call.reply(initialize_result())
 
     def _note_client(self, params: dict[str, Any]) -> None:
@@ -258,7 +254,7 @@ class Connection:
 
     def _set_interval(self, milliseconds: object) -> None:
         if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool):
-            self.interval = max(0, min(milliseconds, LONGEST_INTERVAL_MS)) / 1000
+            self.streams.interval = max(0, min(milliseconds, LONGEST_INTERVAL_MS)) / 1000
 
     def _set_trace(self, level: object) -> None:
         self.trace = level if isinstance(level, str) else "off"
@@ -266,12 +262,14 @@ class Connection:
     def _pull_configuration(self) -> None:
         """Ask a client that has settings for ours; streams that begin afterwards heed them."""
         workspace = requests.as_object(self.initialize_params.get("capabilities")).get("workspace")
-        if requests.as_object(workspace).get("configuration") is True:
+        if requests.as_object(workspace).get("configuration") is True and not self._pulling:
+            self._pulling = True
             self.start(self._heed_configuration)
 
     async def _heed_configuration(self) -> None:
         wanted = {"items": [{"section": "parley"}]}
         found = await self.request("workspace/configuration", wanted, seconds=_CONFIGURATION_SECONDS)
+        self._pulling = False
         if isinstance(found, list) and found:
             self._set_interval(requests.as_object(cast("list[object]", found)[0]).get("minIntervalMs"))
 
@@ -294,8 +292,12 @@ class Connection:
             with call.scope:
                 if before is not None:
                     await before.admitted.wait()
-                await self._room_to_work(call)
-                result = await handler(call)
+                if handler.large:
+                    result = await self._read_for(call, handler)
+                else:
+                    await self._at_work.acquire()
+                    call.work(self._at_work)
+                    result = await handler.run(call)
                 if not call.replied:
                     call.reply(result)
             if call.scope.cancelled_caught:
@@ -304,16 +306,34 @@ class Connection:
             if not call.replied:
                 self.respond(call, requests.error_frame(call.id, wire_error(error)))
         finally:
-            call.admit()
+            self._admit(call, before)
             self._forget(call)
 
-    async def _room_to_work(self, call: Call) -> None:
-        """Wait for a turn to work, and for a client that reads: answers are not made to be kept."""
-        await self._at_work.acquire()
-        call.work(self._at_work)
-        while self.outbox.size > RESET_ABOVE:
-            self._room = anyio.Event()
-            await self._room.wait()
+    async def _read_for(self, call: Call, handler: Handler) -> Any:
+        """Run what only reads and may answer with much: few at a time, none for a client that does not read.
+
+        While it waits for that, later requests of the chat do not: an interrupt does not stand behind it.
+        """
+        if self._large.value == 0 or self.outbox.size > RESET_ABOVE:
+            call.admit()
+        async with self._large:
+            while self.outbox.size > RESET_ABOVE:
+                self._crowded = True
+                await self._room.wait()
+            return await handler.run(call)
+
+    def _admit(self, call: Call, before: Call | None) -> None:
+        """Let the next request of the chat begin, once the one before may: this one may be cancelled."""
+        if before is None or before.admitted.is_set():
+            call.admit()
+            return
+        waited_for = before
+
+        async def follow() -> None:
+            await waited_for.admitted.wait()
+            call.admit()
+
+        self.start(follow)
 
     def _forget(self, call: Call) -> None:
         if call.id is not None:
@@ -325,6 +345,9 @@ class Connection:
     def respond(self, call: Call, frame: bytes) -> None:
         """Put the one answer of a request. A client that does not read its answers is not read either."""
         call.replied = True
+        self._put_answer(frame)
+
+    def _put_answer(self, frame: bytes) -> None:
         self.outbox.put(frame)
         if self.outbox.size > RESET_ABOVE and not self._reading_paused:
             self._reading_paused = True
@@ -360,59 +383,16 @@ class Connection:
         self.outbox.put(requests.error_frame(id, error))
         self._ended.set()
 
-    # -------------------------------------------------------------------- streams
-
-    def open_stream(
-        self, token: Token, chat_id: str, *, tail: int = 100, turn_id: str | None = None
-    ) -> ChatStream:
-        """Return a stream under this token, holding; one that had the token before is closed."""
-        self.close_stream(token)
-        stream = ChatStream(
-            self.outbox,
-            token,
-            chat_id,
-            interval=self.interval,
-            on_lag=self._lagged,
-            tail=tail,
-            turn_id=turn_id,
-        )
-        self.chat_streams[token] = stream
-        return stream
-
-    def close_stream(self, token: Token) -> None:
-        """End the stream that has this token, if there is one."""
-        stream = self.chat_streams.pop(token, None)
-        if stream is not None:
-            self.app.engine.detach(stream.chat_id, stream)
-            stream.close()
-
-    def _lagged(self, stream: ChatStream) -> None:
-        self.app.engine.detach(stream.chat_id, stream)
-        self._lagging.append(stream)
-
     def _on_room(self) -> None:
-        if self.outbox.size <= RESET_ABOVE:
+        if self._crowded and self.outbox.size <= RESET_ABOVE:
+            self._crowded = False
             self._room.set()
+            self._room = anyio.Event()
         if self._reading_paused and not self.outbox.pressed:
             self._reading_paused = False
             self._channel.resume_reading()
-        if self._lagging and not self.outbox.size:
-            lagging, self._lagging = self._lagging, []
-            assert self._tasks is not None
-            for stream in lagging:
-                if self.chat_streams.get(stream.token) is stream:
-                    self._tasks.start_soon(self._catch_up, stream)
+        self.streams.room()
 
-    async def _catch_up(self, stream: ChatStream) -> None:
-        """Let a stream begin again from a fresh snapshot, now that the client reads."""
-        stream.restart()
-        try:
-            attachment = await self.app.engine.attach(
-                stream.chat_id, OWNER, stream, after_seq=None, tail=stream.tail
-            )
-        except (EngineError, StoreUnavailableError) as error:
-            log.warning("a slow stream of chat %s ends: %s", stream.chat_id, error)
-            self.close_stream(stream.token)
-            return
-        assert attachment.snapshot is not None
-        stream.reset(attachment.snapshot, "slow_client")
+
+def _found(calls: "dict[Any, Call]", key: object) -> "Call | None":
+    return calls.get(key) if isinstance(key, int | str) else None

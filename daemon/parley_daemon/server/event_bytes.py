@@ -22,16 +22,24 @@ from parley_daemon.engine.snapshots import ChatView, Snapshot
 from parley_daemon.server import convert
 from parley_daemon.server.convert import Json, encode
 
+_KEPT = 64 * 1024
+
 
 def event_bytes(published: Published, chat_id: str) -> bytes:
-    """Return an event as JSON. The bytes are kept with it: however many listen, it is encoded once."""
-    if published.encoded is None:
-        event = published.event
-        if isinstance(event, MessagePart):
-            published.encoded = part_bytes(event, chat_id, published.seq, 1)
-        else:
-            published.encoded = encode(_event(event, chat_id, published.seq))
-    return published.encoded
+    """Return an event as JSON. The bytes are kept with it: however many listen, it is encoded once.
+
+    Very large ones are not kept: a queue of long messages would be there once for each of its changes.
+    """
+    if published.encoded is not None:
+        return published.encoded
+    event = published.event
+    if isinstance(event, MessagePart):
+        encoded = part_bytes(event, chat_id, published.seq, 1)
+    else:
+        encoded = encode(_event(event, chat_id, published.seq))
+    if len(encoded) <= _KEPT:
+        published.encoded = encoded
+    return encoded
 
 
 def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from parley_daemon.core.events import MessagePart, turn_of
+from parley_daemon.core.events import ChatChanged, MessagePart, turn_of
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCallPiece, join
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.snapshots import Change, ChatView, Snapshot
@@ -92,12 +92,20 @@ class ChatStream:
         self._message_id = 0
         self._sent_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
+        self._last: Published | None = None
+
+    @property
+    def lagging(self) -> bool:
+        """Whether it was given up and has not begun again yet."""
+        return self._waiting is None and not self._taking
 
     # ---------------------------------------------------------------------- Sink
 
     def publish(self, published: Published) -> None:
         """Take the chat's next event."""
         if not self._taking:
+            if isinstance(published.event, ChatChanged) and published.event.deleted:
+                self._last = published  # there will be no snapshot to begin again from
             return
         if self._waiting is not None:
             self._waiting.append(published)
@@ -131,10 +139,29 @@ class ChatStream:
         """Begin again after a lag, holding; `reset` then tells from where."""
         self._waiting, self._taking = [], True
 
+    def give_up(self) -> None:
+        """Take nothing and keep nothing until `restart`."""
+        self._forget()
+        self._stop()
+
     def reset(self, snapshot: Snapshot, reason: str) -> None:
         """Tell the client to start over from this snapshot, and go on from it."""
         self._progress.put(event_bytes.reset_bytes(snapshot, self.chat_id, reason))
         self.release()
+
+    def tell_last(self, missed: Sequence[Published]) -> None:
+        """Tell only how a turn ended, of what was missed while it lagged."""
+        if missed:
+            self._progress.put(event_bytes.event_bytes(missed[-1], self.chat_id))
+
+    def tell_gone(self) -> None:
+        """Tell that the chat was deleted while this stream lagged: there is nothing to begin again from."""
+        last = self._last
+        if last is not None and isinstance(last.event, ChatChanged):
+            view = ChatView(last.event.chat, last.event.status, last.seq - 1)
+            empty = Snapshot(last.seq - 1, view, (), has_more=False, queue=(), preview=None)
+            self._progress.put(event_bytes.reset_bytes(empty, self.chat_id, "slow_client"))
+            self._progress.put(event_bytes.event_bytes(last, self.chat_id))
 
     def close(self) -> None:
         """Send what is held back, and take no more."""
@@ -143,8 +170,7 @@ class ChatStream:
 
     def drop(self) -> None:
         """Take no more and forget what is held back: the connection is gone."""
-        self._forget()
-        self._stop()
+        self.give_up()
 
     def room(self) -> None:
         """The outbox has room again: what was merged for want of it can go."""
@@ -201,8 +227,7 @@ class ChatStream:
             self._sent_at = asyncio.get_running_loop().time()
 
     def _lag(self) -> None:
-        self._forget()
-        self._taking = False
+        self.give_up()
         self._on_lag(self)
 
     def _forget(self) -> None:
@@ -237,6 +262,11 @@ class WatchStream:
             self._outbox.waiting.add(self)
             return
         self._progress.put(event_bytes.watch_bytes(view, change))
+
+    def drop(self) -> None:
+        """Take no more and forget what is held back."""
+        self._late = {}
+        self._outbox.waiting.discard(self)
 
     def room(self) -> None:
         """The outbox has room again."""

@@ -41,6 +41,10 @@ HANDLERS: dict[str, Typed] = {
 }
 
 
+LARGE = frozenset({"chat/get", "chat/list", "chat/subscribe", "chat/search", "chat/export"})
+"""Methods that only read, and whose answers may be large."""
+
+
 def handler_for(method: str) -> Handler:
     """Return what answers this method.
 
@@ -58,7 +62,7 @@ def handler_for(method: str) -> Handler:
     async def handle(call: Call) -> Any:
         return await typed(call, _read(model, call.params))
 
-    return handle
+    return Handler(handle, large=method in LARGE)
 
 
 def _read(model: type[Params], params: object) -> Params:

@@ -7,7 +7,7 @@ from parley_daemon.core.chats import Chat
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.engine import NewChat, RestoredMessage
 from parley_daemon.engine.errors import EngineError
-from parley_daemon.ports.store import ChatQuery
+from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
 from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
 from parley_daemon.server.call import Call
@@ -111,7 +111,7 @@ async def delete(call: Call, params: ChatDeleteParams) -> Any:
     for chat_id in dict.fromkeys(wanted):
         try:
             await engine.delete(chat_id, OWNER)
-        except EngineError as error:
+        except (EngineError, StoreUnavailableError) as error:
             told = wire_error(error)
             errors.append({"chatId": chat_id, "code": int(told.code), "message": told.message})
         else:

@@ -4,14 +4,14 @@ from typing import Any
 
 import anyio
 
-from parley_daemon.engine.errors import ConflictError
-from parley_daemon.engine.tickets import Accepted, Draft
+from parley_daemon.engine.errors import ConflictError, EngineError
+from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
+from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
 from parley_daemon.server.call import Call
 from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.references import input_parts
-from parley_daemon.server.streams import ChatStream
 from parley_daemon.server.work_done import WorkDone
 from parley_protocol.errors import ErrorCode
 from parley_protocol.turns import ChatAskParams, ChatInterruptParams, ChatSendParams
@@ -52,15 +52,15 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     """Answer once the turn has ended, streaming it under the token if there is one."""
     asking = _Asking(call, params)
     engine = call.connection.app.engine
+    asking.reserve()
     try:
         with asking.before_acceptance:
             draft = await _draft(call, params)
-            asking.check_tokens()
             await engine.send(params.chat_id, OWNER, draft, params.when_busy, asking.accepted)
         if not asking.turn_id:
             raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
         call.admit()
-        done = await engine.wait(params.chat_id, OWNER, asking.turn_id)
+        done = await asking.wait()
     except ConflictError:
         if call.cancelled:
             message = "The request was cancelled and its message taken back from the queue."
@@ -75,24 +75,28 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
 
 
 class _Asking:
-    """One chat/ask: its stream, its progress for editors, and what cancelling it does."""
+    """One chat/ask: its tokens, its progress for editors, and what cancelling it does."""
 
     def __init__(self, call: Call, params: ChatAskParams) -> None:
         self._call = call
         self._params = params
-        self._stream: ChatStream | None = None
         self._work_done: WorkDone | None = None
         self.turn_id = ""
         self.before_acceptance = anyio.CancelScope()
-        call.on_cancel = self._cancel
+        self._waiting = anyio.CancelScope()
+        self._trouble: Exception | None = None
 
-    def check_tokens(self) -> None:
-        """Refuse tokens that are in use."""
+    def reserve(self) -> None:
+        """Take the tokens, all or none; those in use are refused."""
         connection, params = self._call.connection, self._params
-        if params.partial_result_token is not None and params.partial_result_token in connection.chat_streams:
-            raise invalid_params([{"path": "partialResultToken", "problem": "is in use by another stream"}])
-        if params.work_done_token is not None and params.work_done_token in connection.asks:
+        token, work_done = params.partial_result_token, params.work_done_token
+        if work_done is not None and work_done in connection.asks:
             raise invalid_params([{"path": "workDoneToken", "problem": "is in use by another request"}])
+        if token is not None and not connection.streams.reserve(token):
+            raise invalid_params([{"path": "partialResultToken", "problem": "is in use by another stream"}])
+        if work_done is not None:
+            connection.asks[work_done] = self._call
+        self._call.on_cancel = self._cancel
 
     def accepted(self, what: Accepted) -> None:
         """The message is durable and nothing of its turn has gone out yet: listen from here on."""
@@ -101,20 +105,26 @@ class _Asking:
         if self._call.cancelled:  # while the message was being committed
             self._cancel()
         if params.partial_result_token is not None:
-            token = params.partial_result_token
-            self._stream = connection.open_stream(token, params.chat_id, turn_id=what.turn_id)
-            self._stream.release()
-            connection.app.engine.listen(params.chat_id, self._stream)
+            connection.streams.listen(params.partial_result_token, params.chat_id, what.turn_id)
         if params.work_done_token is not None:
-            connection.asks[params.work_done_token] = self._call
             self._work_done = WorkDone(connection.outbox, params.work_done_token, what.turn_id)
             connection.app.engine.listen(params.chat_id, self._work_done)
 
+    async def wait(self) -> TurnDone:
+        """Wait for the turn's end. What keeps a cancellation from being carried out is raised."""
+        done: TurnDone | None = None
+        with self._waiting:
+            done = await self._call.connection.app.engine.wait(self._params.chat_id, OWNER, self.turn_id)
+        if done is None:
+            assert self._trouble is not None
+            raise self._trouble
+        return done
+
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and give the tokens back."""
         connection, params = self._call.connection, self._params
-        if self._stream is not None:
-            connection.close_stream(self._stream.token)
+        if params.partial_result_token is not None:
+            connection.streams.release(params.partial_result_token, self.turn_id)
         if self._work_done is not None:
             connection.app.engine.detach(params.chat_id, self._work_done)
             self._work_done.end()
@@ -130,7 +140,11 @@ class _Asking:
 
     async def _stop_turn(self) -> None:
         engine = self._call.connection.app.engine
-        await engine.interrupt(self._params.chat_id, OWNER, self.turn_id)
+        try:
+            await engine.interrupt(self._params.chat_id, OWNER, self.turn_id)
+        except (EngineError, StoreUnavailableError) as error:
+            self._trouble = error
+            self._waiting.cancel()
 
 
 async def interrupt(call: Call, params: ChatInterruptParams) -> Any:
