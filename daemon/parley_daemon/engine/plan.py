@@ -112,7 +112,8 @@ class Plan:
             return
         shared, new = self.branch[: self._common], self.branch[self._common :]
         self.events.append(HistoryReset(shared[-1].id if shared else None))
-        self.events += [MessageAdded(message, message.turn_id) for message in new]
+        # Their turns are over: these events are the branch's, not the turns'.
+        self.events += [MessageAdded(message, None) for message in new]
         if not self.state.busy:  # else the turn that begins tells it
             self.events.append(ChatChanged(self.chat, self.state.status))
 
