@@ -53,6 +53,31 @@ def test_a_good_trace_passes() -> None:
     check_trace(deepcopy(GOOD))
 
 
+BRANCH: list[Entry] = [
+    SUBSCRIBE,
+    SUBSCRIBED,
+    message(11, 1, "user", "hi"),
+    event(12, "history_reset", afterMessageId=None),
+    event(13, "message", message={"id": 1, "role": "user", "turnId": "t", "content": []}),
+    event(14, "chat"),
+]
+
+
+def test_a_new_branch_may_tell_messages_again() -> None:
+    check_trace(deepcopy(BRANCH))
+
+
+@pytest.mark.parametrize("missing", [3, 5])
+def test_a_message_of_no_turn_must_follow_a_history_reset(missing: int) -> None:
+    trace = deepcopy(BRANCH)
+    if missing == 5:
+        trace.append(event(15, "message", message={"id": 2, "role": "user", "turnId": "t", "content": []}))
+    else:
+        trace[3] = event(12, "chat")
+    with pytest.raises(TraceError):
+        check_trace(trace)
+
+
 def swap(at: int, to: int) -> Callable[[list[Entry]], None]:
     def change(trace: list[Entry]) -> None:
         trace.insert(to, trace.pop(at))

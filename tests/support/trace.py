@@ -27,6 +27,7 @@ class _Stream:
     one_turn: bool
     resumed: bool = False
     begun: set[str] = field(default_factory=set[str])
+    branching: bool = False
     seq: int | None = None
     ended: set[str] = field(default_factory=set[str])
     done_messages: set[int] = field(default_factory=set[int])
@@ -96,7 +97,7 @@ class _Checker:
                 if result["snapshot"] is not None:
                     _seed(stream, result["snapshot"])
                 self._streams[params["partialResultToken"]] = stream
-            case "chat/send":
+            case "chat/send" | "chat/retry" | "chat/editMessage":
                 if result["disposition"] == "started" and result["turnId"] in self._seen_turns:
                     raise TraceError(f"rule 1: events of turn {result['turnId']} came before its answer")
             case "chat/ask":
@@ -116,6 +117,7 @@ class _Checker:
         if stream is None or value["chatId"] != stream.chat_id:
             raise TraceError(f"rule 5: an event of chat {value.get('chatId')} under token {token!r}: {value}")
         self._count(stream, value)
+        stream.branching = stream.branching and value["type"] == "message"
         turn_id = value.get("turnId")
         if turn_id is not None:
             if turn_id in stream.ended:
@@ -149,6 +151,12 @@ class _Checker:
                 stream.previews.setdefault(id, PartsFold()).add(value["index"], value["part"])
             case "preview_reset":
                 stream.previews.pop(value["messageId"], None)
+            case "history_reset":
+                kept = value["afterMessageId"] or 0
+                stream.done_messages = {id for id in stream.done_messages if id <= kept}
+                stream.branching = True
+            case "message" if "turnId" not in value:
+                self._message_of_branch(stream, value["message"])
             case "message":
                 self._message(stream, value["message"])
             case "reset":
@@ -172,6 +180,13 @@ class _Checker:
             raise TraceError(f"rule 3: message {id} is not the fold of its parts")
         if preview is None and message["role"] == "assistant" and message["content"]:
             raise TraceError(f"rule 3: message {id} came without its parts")
+
+    def _message_of_branch(self, stream: _Stream, message: Json) -> None:
+        if not stream.branching or stream.one_turn:
+            raise TraceError(f"message {message['id']} belongs to no turn and to no new branch")
+        if message["id"] in stream.done_messages:
+            raise TraceError(f"rule 3: message {message['id']} came twice")
+        stream.done_messages.add(message["id"])
 
     def _turn_ended(self, stream: _Stream, value: Json) -> None:
         types = stream.last_of_turn.pop(value["turnId"])
