@@ -95,6 +95,7 @@ async def _serve(plan: Plan) -> int:
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,
+        scribe=config.scribe,
     )
     app = App(engine, handler_for, secrets.token_urlsafe(32), clock.now())
     logging.getLogger().addHandler(ClientLogs(app))

@@ -13,8 +13,13 @@ import msgspec
 
 from parley_daemon.adapters.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.core.chats import Timeouts
+from parley_daemon.core.pricing import Pricing
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.retries import RetryPolicy
+from parley_daemon.engine.scribe import ScribePolicy
+
+_Price = Annotated[float, msgspec.Meta(ge=0)]
+_Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 
 class _Provider(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,9 +32,27 @@ class _Provider(msgspec.Struct, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
 
 
+class _Pricing(msgspec.Struct, forbid_unknown_fields=True):
+    input_per_million: _Price
+    output_per_million: _Price
+    cache_read_per_million: _Price | None = None
+    cache_creation_per_million: _Price | None = None
+
+
 class _Model(msgspec.Struct, forbid_unknown_fields=True):
-    context_limit: int | None = None
+    context_limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
     display_name: str | None = None
+    pricing: _Pricing | None = None
+    compression_threshold: _Percent | None = None
+
+
+class _Titles(msgspec.Struct, forbid_unknown_fields=True):
+    enabled: bool = True
+    model: str | None = None
+
+
+class _Compaction(msgspec.Struct, forbid_unknown_fields=True):
+    threshold: _Percent = 70
 
 
 class _Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +77,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     limits: _Limits = msgspec.field(default_factory=_Limits)
     retries: _Retries = msgspec.field(default_factory=_Retries)
     recovery: Recovery = "interrupt"
+    titles: _Titles = msgspec.field(default_factory=_Titles)
+    compaction: _Compaction = msgspec.field(default_factory=_Compaction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +92,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=lambda: _timeouts(_Limits()))
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     recovery: Recovery = "interrupt"
+    scribe: ScribePolicy = field(default_factory=lambda: ScribePolicy(titles=True))
     complaint: str | None = None
 
 
@@ -117,7 +143,13 @@ def _config(file: _File) -> Config:
         ),
         models=tuple(
             [
-                ModelConfig(id=id, context_limit=one.context_limit, display_name=one.display_name)
+                ModelConfig(
+                    id=id,
+                    context_limit=one.context_limit,
+                    display_name=one.display_name,
+                    pricing=None if one.pricing is None else Pricing(**msgspec.structs.asdict(one.pricing)),
+                    compression_threshold=one.compression_threshold,
+                )
                 for id, one in file.models.items()
             ]
         ),
@@ -129,6 +161,11 @@ def _config(file: _File) -> Config:
             longest_asked=file.retries.longest_asked_ms / 1000,
         ),
         recovery=file.recovery,
+        scribe=ScribePolicy(
+            titles=file.titles.enabled,
+            title_model=file.titles.model,
+            threshold=file.compaction.threshold,
+        ),
         timeouts=_timeouts(file.limits),
     )
 

@@ -149,8 +149,8 @@ _TABLE = (
              "Take a waiting message out of the queue."),
     _request("chat/queue/promote", turns.ChatQueuePromoteParams, turns.ChatQueueResult,
              "Run a waiting message next, interrupting the running turn."),
-    _later("chat/compact", turns.ChatCompactParams, objects.Message,
-           "Summarise the history for later requests; what is shown stays whole."),
+    _request("chat/compact", turns.ChatCompactParams, objects.Message,
+             "Summarise the history for later requests; what is shown stays whole."),
     _later("chat/respond", turns.ChatRespondParams, turns.ChatRespondResult,
            "Answer an action request; the first answer wins."),
     # Models and providers

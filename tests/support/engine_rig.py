@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,6 +201,12 @@ class Rig:
         await self.engine.retry(chat_id, ME, message_id, model, ModelSettings(), answers.append)
         (answer,) = answers
         return answer
+
+    async def retitle(self, chat_id: str, title: str) -> ChatView:
+        """Give a chat a title, as a person does."""
+        return await self.engine.update(
+            chat_id, ME, lambda chat: replace(chat, title=title, title_is_automatic=False)
+        )
 
     async def rewind(self, chat_id: str, message_id: int) -> ChatView:
         """Let the active branch end at a message."""

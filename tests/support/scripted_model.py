@@ -12,6 +12,7 @@ import anyio
 
 from parley_daemon.core.chats import Failure, Timeouts, Usage
 from parley_daemon.core.parts import Piece, Text
+from parley_daemon.core.pricing import Pricing
 from parley_daemon.ports.model import (
     Batch,
     Chunk,
@@ -150,6 +151,7 @@ class ScriptedCatalogue:
     missing: dict[str, UnavailableReason] = field(default_factory=dict[str, UnavailableReason])
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     context_limit: int | None = 4096
+    pricing: Pricing | None = None
     closed: bool = False
 
     def providers(self) -> tuple[ProviderInfo, ...]:
@@ -163,7 +165,8 @@ class ScriptedCatalogue:
             raise ProviderUnavailableError(f"{provider} is out of order.", self.missing[provider])
         if reference not in self.models:
             raise UnknownModelError(f"There is no model {reference}.")
-        return ResolvedModel(reference, name, self.models[reference], self.timeouts, self.context_limit)
+        model = self.models[reference]
+        return ResolvedModel(reference, name, model, self.timeouts, self.context_limit, self.pricing)
 
     async def aclose(self) -> None:
         """See the port."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from parley_daemon.adapters.demo import DemoModel
 from parley_daemon.adapters.openai_chat import OpenAIChatModel, endpoint
 from parley_daemon.core.chats import Timeouts
+from parley_daemon.core.pricing import Pricing
 from parley_daemon.ports.model import (
     Model,
     ModelInfo,
@@ -49,6 +50,8 @@ class ModelConfig:
     id: str
     context_limit: int | None = None
     display_name: str | None = None
+    pricing: Pricing | None = None
+    compression_threshold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +143,16 @@ class ConfiguredCatalogue:
             raise UnknownModelError(f'The demo has no model "{model}", only "{name}:demo".')
         if provider.problem is not None:
             raise ProviderUnavailableError(provider.problem.message, provider.problem.reason)
-        known_model = self._models.get(reference)
-        limit = known_model.context_limit if known_model else None
-        return ResolvedModel(reference, model, provider.opened(), self._timeouts, limit)
+        known = self._models.get(reference) or ModelConfig(reference)
+        return ResolvedModel(
+            reference,
+            model,
+            provider.opened(),
+            self._timeouts,
+            known.context_limit,
+            known.pricing,
+            known.compression_threshold,
+        )
 
     async def aclose(self) -> None:
         """Close what the providers hold open."""

@@ -68,6 +68,9 @@ class DemoModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
         """Answer; see the port. Only the names of the failures are the provider's: none is real."""
+        if request.purpose != "answer":
+            yield [Text(_beside(request)), UsageReport(_USED_BESIDE), Finish("stop")]
+            return
         answer, question, pace = _understood(request, self._pace)
         said = 0
         thought = 0
@@ -88,6 +91,18 @@ class DemoModel:
 
     async def aclose(self) -> None:
         """There is nothing to close."""
+
+
+_USED_BESIDE = Usage(input_tokens=1, output_tokens=1, total_tokens=2)
+
+
+def _beside(request: ModelRequest) -> str:
+    """Answer what the daemon asks for itself: no title (the first words do), or notes that count messages."""
+    if request.purpose == "title":
+        return ""
+    said = plain_text(request.messages[-1].parts)
+    count = len(re.findall(r"^(?:USER|ASSISTANT|TOOL|SYSTEM):$", said, re.MULTILINE))
+    return f"The demo read {count} messages here. A real model would have kept what matters of them."
 
 
 def _understood(request: ModelRequest, pace: float) -> tuple[Answer, _Question, float]:

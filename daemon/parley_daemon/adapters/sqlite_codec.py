@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from parley_daemon.core.chats import Chat, Message, ModelSettings, QueuedMessage, Turn, Usage
+from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import (
     File,
     Part,
@@ -136,6 +137,12 @@ def read_message(row: tuple[Any, ...]) -> Message:
         origin=body.origin,
         siblings=tuple(sorted(map(int, siblings.split(",")))) if "," in siblings else (),
     )
+
+
+def read_summary(chat_id: str, after_id: int, message_id: int, body: bytes) -> Summary:
+    """Read a summary; its message is a user's that no branch shows."""
+    row = (chat_id, message_id, after_id, None, "user", None, body, str(message_id))
+    return Summary(after_id, read_message(row))
 
 
 def encode_queued(queued: QueuedMessage) -> bytes:

@@ -9,6 +9,7 @@ import msgspec
 
 from parley_daemon.adapters import sqlite_codec as codec
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
+from parley_daemon.core.compaction import Summary
 from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
@@ -162,6 +163,14 @@ def newest_leaf(connection: sqlite3.Connection, chat_id: str, message_id: int) -
         (chat_id, message_id),
     ).fetchone()
     return leaf
+
+
+def summaries(connection: sqlite3.Connection, chat_id: str) -> tuple[Summary, ...]:
+    """Return the summaries of a chat's branches, oldest first."""
+    rows = connection.execute(
+        "SELECT after_id, message_id, body FROM summaries WHERE chat_id = ? ORDER BY message_id", (chat_id,)
+    )
+    return tuple([codec.read_summary(chat_id, *row) for row in rows])
 
 
 def message(connection: sqlite3.Connection, chat_id: str, message_id: int) -> Message | None:

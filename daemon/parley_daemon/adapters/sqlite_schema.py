@@ -71,7 +71,17 @@ CREATE INDEX journal_by_message ON journal (chat_id, message_id);
 CREATE INDEX journal_by_turn ON journal (turn_id);
 """
 
-MIGRATIONS: Sequence[str] = (M001_CHATS,)
+M003_SUMMARIES = """
+CREATE TABLE summaries (
+    chat_id    TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
+    after_id   INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    body       BLOB NOT NULL,
+    PRIMARY KEY (chat_id, after_id)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: Sequence[str] = (M001_CHATS, M003_SUMMARIES)
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
+from parley_daemon.core.compaction import Summary
 from parley_daemon.ports.store import (
     AddMessage,
+    AddSummary,
     ChatPage,
     ChatQuery,
     DeleteChat,
@@ -40,16 +42,22 @@ class MemoryState:
     turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
     queued: dict[str, QueuedMessage] = field(default_factory=dict[str, QueuedMessage])
     journal: list[JournalEntry] = field(default_factory=list[JournalEntry])
+    summaries: dict[tuple[str, int], Summary] = field(default_factory=dict[tuple[str, int], Summary])
 
     def replaced_by(self, other: "MemoryState") -> None:
         """Become the same as the other."""
         self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
-        self.queued, self.journal = other.queued, other.journal
+        self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
 
     def draft(self) -> "MemoryState":
         """Return a state that may be changed without this one noticing."""
         return MemoryState(
-            copy(self.chats), copy(self.messages), copy(self.turns), copy(self.queued), copy(self.journal)
+            copy(self.chats),
+            copy(self.messages),
+            copy(self.turns),
+            copy(self.queued),
+            copy(self.journal),
+            copy(self.summaries),
         )
 
     def apply(self, write: Write) -> None:
@@ -66,6 +74,10 @@ class MemoryState:
                     raise StoreUnavailableError("The store has a message with this id already.")
                 self.messages[key] = replace(message, siblings=())
                 self.forget(*key)
+            case AddSummary(summary):
+                chat_id = summary.message.chat_id
+                self._require(chat_id)
+                self.summaries[chat_id, summary.after_id] = summary
             case PutTurn(turn):
                 self._require(turn.chat_id)
                 self.turns[turn.id] = turn
@@ -97,6 +109,7 @@ class MemoryState:
     def _delete(self, chat_id: str) -> None:
         self.chats.pop(chat_id, None)
         self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
+        self.summaries = {key: one for key, one in self.summaries.items() if key[0] != chat_id}
         self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}
         self.queued = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
         self.journal = [one for one in self.journal if one.chat_id != chat_id]
@@ -220,6 +233,11 @@ class MemoryStore:
             if self._state.messages[chat_id, id].parent_id in below:
                 below.add(id)
         return max(below)
+
+    async def summaries(self, chat_id: str) -> tuple[Summary, ...]:
+        """Return the summaries of a chat's branches, oldest first."""
+        found = [one for one in self._state.summaries.values() if one.message.chat_id == chat_id]
+        return tuple(sorted(found, key=lambda one: one.message.id))
 
     async def message(self, chat_id: str, message_id: int) -> Message | None:
         """Return one message."""

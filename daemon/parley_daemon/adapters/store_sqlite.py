@@ -15,8 +15,10 @@ from parley_daemon.adapters.sqlite_journal import JournalBuffer
 from parley_daemon.adapters.sqlite_schema import MIGRATIONS, migrate
 from parley_daemon.adapters.sqlite_threads import ReaderThread, WriterThread, connect, unavailable
 from parley_daemon.core.chats import Message, QueuedMessage, Turn
+from parley_daemon.core.compaction import Summary
 from parley_daemon.ports.store import (
     AddMessage,
+    AddSummary,
     ChatPage,
     ChatQuery,
     DeleteChat,
@@ -185,6 +187,10 @@ class SqliteStore:
         """Return the newest message below this one."""
         return await self._ask(queries.newest_leaf, chat_id, message_id)
 
+    async def summaries(self, chat_id: str) -> tuple[Summary, ...]:
+        """Return the summaries of a chat's branches, oldest first."""
+        return await self._ask(queries.summaries, chat_id)
+
     async def message(self, chat_id: str, message_id: int) -> Message | None:
         """Return one message."""
         return await self._ask(queries.message, chat_id, message_id)
@@ -245,6 +251,12 @@ def _write(connection: sqlite3.Connection, write: Write) -> None:
                 ),
             )
             _drop_journal(connection, message.chat_id, message.id)
+        case AddSummary(summary):
+            message = summary.message
+            execute(
+                "INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)",
+                (message.chat_id, summary.after_id, message.id, codec.encode_message(message)),
+            )
         case PutTurn(turn):
             execute(
                 "INSERT INTO turns VALUES (?, ?, ?, ?) "

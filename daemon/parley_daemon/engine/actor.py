@@ -11,37 +11,24 @@ from dataclasses import replace
 
 import anyio
 
-from parley_daemon.core.chats import Chat, Failure, Message, ModelSettings, QueuedMessage, Turn
+from parley_daemon.core.chats import Failure, Message, ModelSettings, QueuedMessage, Turn
 from parley_daemon.core.commands import (
-    AcceptTurn,
-    AnswerAgain,
     Begin,
     Command,
-    Decision,
-    Dequeue,
     End,
-    Enqueue,
-    FinishTurn,
     Hold,
     Interrupt,
     Join,
-    JoinTurn,
     Promote,
     Reanswer,
-    Refused,
     Release,
-    Requeue,
     Rewrite,
     Send,
-    StartTurn,
     StopCause,
-    StopTurn,
     Switch,
-    SwitchBranch,
     WhenBusy,
     Withdraw,
 )
-from parley_daemon.core.conversation import decide
 from parley_daemon.core.events import Event, MessagePart, TurnEnded
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.engine.errors import (
@@ -49,19 +36,19 @@ from parley_daemon.engine.errors import (
     MessageNotFoundError,
     NotAUserMessageError,
     ShuttingDownError,
-    refused,
 )
-from parley_daemon.engine.live import LiveChat, World
+from parley_daemon.engine.live import World
 from parley_daemon.engine.plan import SEQ_BLOCK, Plan
+from parley_daemon.engine.planning import PlanningChat
 from parley_daemon.engine.snapshots import ChatView
 from parley_daemon.engine.tickets import Accepted, Disposition, Draft, TurnDone
-from parley_daemon.engine.turn import NextCall, TurnResult, TurnRun
+from parley_daemon.engine.turn import NextCall, TurnBrief, TurnResult, TurnRun
 from parley_daemon.ports.store import DeleteChat, JournalEntry, PutChat, StoredChat, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
 
-class ChatActor(LiveChat):
+class ChatActor(PlanningChat):
     """A chat that takes commands. At most one change of its active branch is under way at a time."""
 
     def __init__(self, stored: StoredChat, world: World, history: list[Message] | None = None) -> None:
@@ -160,15 +147,6 @@ class ChatActor(LiveChat):
             return None
 
     # ------------------------------------------------------------------------ the record
-
-    async def update(self, change: Callable[[Chat], Chat]) -> ChatView:
-        """Change the chat's own record."""
-        async with self._lock:
-            self._check_exists()
-            plan = self._empty_plan()
-            plan.change(change(self._chat))
-            await self._carry_out(plan)
-            return self.view
 
     async def delete(self) -> None:
         """End the running turn, then remove the chat and tell whoever listens."""
@@ -298,6 +276,10 @@ class ChatActor(LiveChat):
 
     # ------------------------------------------------------- what its turn's run tells
 
+    def _run_of(self, brief: TurnBrief) -> TurnRun:
+        world = self._world
+        return TurnRun(brief, self, world.catalogue, world.slots, world.clock, world.retries)
+
     async def begin(self, turn: Turn) -> None:
         """The turn got its slot (TurnHost)."""
         async with self._lock:
@@ -343,6 +325,7 @@ class ChatActor(LiveChat):
             self._adopt(plan)
             self._tell(plan)
             self._resolve(result.turn.id, TurnDone(ended, answers))
+            self._world.ended(self, result)
             return None
 
     async def _go_on(self, result: TurnResult) -> NextCall | None:
@@ -371,54 +354,6 @@ class ChatActor(LiveChat):
         plan = self._plan_end(failed)
         plan.number(self._feed.last_seq)
         self._owed += plan.writes
-        return plan
-
-    # ------------------------------------------------------------------------- planning
-
-    def _decide(self, command: Command) -> Decision:
-        try:
-            return decide(self._state, command)
-        except Refused as refusal:
-            raise refused(refusal) from None
-
-    def _empty_plan(self) -> Plan:
-        return Plan(self._chat, self._state, self._world.clock.now(), self._twigs)
-
-    def _plan(self, decision: Decision, result: TurnResult | None = None) -> Plan:
-        return self._fill(self._empty_plan(), decision, result)
-
-    def _fill(self, plan: Plan, decision: Decision, result: TurnResult | None = None) -> Plan:
-        plan.state = decision.state
-        history, default = self._history or (), self._world.catalogue.default_model
-        for effect in decision.effects:
-            match effect:
-                case Enqueue(message):
-                    plan.enqueue(message)
-                case Dequeue(message):
-                    plan.dequeue(message)
-                case Requeue():
-                    plan.requeue()
-                case AcceptTurn(message, from_queue):
-                    plan.accept(message, from_queue=from_queue, history=history, default=default)
-                case AnswerAgain(again):
-                    plan.answer_again(again, history=history, default=default)
-                case JoinTurn(message):
-                    plan.join(message)
-                case SwitchBranch():
-                    plan.tell_branch()
-                case StartTurn():
-                    assert self._run is not None
-                    plan.start_turn(self._run.turn)
-                case StopTurn(_, cause):
-                    plan.stop_turn(cause, already=self._state.status == decision.state.status)
-                case FinishTurn():
-                    assert result is not None
-                    plan.finish(result)
-        if plan.brief is not None:
-            # The run may ask the model while the commit is under way; it tells nothing before it is accepted.
-            world = self._world
-            plan.start = TurnRun(plan.brief, self, world.catalogue, world.slots, world.clock, world.retries)
-            world.start(plan.start)
         return plan
 
 

@@ -24,19 +24,22 @@ from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.core.parts import Part
 from parley_daemon.engine.actor import ChatActor
 from parley_daemon.engine.errors import (
+    ChatBusyError,
     ConflictError,
     EngineError,
     NoDefaultModelError,
     ShuttingDownError,
 )
-from parley_daemon.engine.live import World
+from parley_daemon.engine.live import LiveChat, World
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.recovery import OpenStore, Recovery
 from parley_daemon.engine.residents import Residents
 from parley_daemon.engine.retries import Retries, RetryPolicy
+from parley_daemon.engine.scribe import ScribePolicy
+from parley_daemon.engine.secretary import Secretary, Work
 from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Sink, Snapshot, Watcher
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
-from parley_daemon.engine.turn import TurnRun
+from parley_daemon.engine.turn import TurnResult, TurnRun
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import Catalogue, Model, ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import (
@@ -93,6 +96,7 @@ class Engine:
         max_running_turns: int = 200,
         retries: RetryPolicy | None = None,
         recovery: Recovery = "interrupt",
+        scribe: ScribePolicy | None = None,
     ) -> None:
         self._store = store
         self._catalogue = catalogue
@@ -105,6 +109,10 @@ class Engine:
         self._stopping = False
         self._warmed: list[Model] = []
         self._recovery: Recovery = recovery
+        policy = scribe or ScribePolicy()
+        self._secretary = Secretary(
+            policy, catalogue, lambda chat_id: self._chats.using(chat_id, None), self._behind
+        )
         self._world = World(
             store,
             catalogue,
@@ -113,6 +121,8 @@ class Engine:
             Retries(retries or RetryPolicy()),
             self._start,
             self._tell,
+            self._ended,
+            policy,
         )
 
     @asynccontextmanager
@@ -435,6 +445,22 @@ class Engine:
     def _start(self, run: TurnRun) -> None:
         assert self._tasks is not None, "use the engine inside running()"
         self._tasks.start_soon(run.run, name=f"turn {run.turn.id}")
+
+    def _ended(self, chat: LiveChat, result: TurnResult) -> None:
+        if not self._stopping and isinstance(chat, ChatActor):
+            self._secretary.turn_ended(chat, result)
+
+    def _behind(self, work: Work) -> None:
+        if self._tasks is not None:
+            self._tasks.start_soon(work)
+
+    async def compact(self, chat_id: str, owner: str) -> Message:
+        """Summarise a chat's branch for later requests; return the summary."""
+        async with self._chats.using(chat_id, owner) as actor:
+            if actor.busy:
+                raise ChatBusyError("The chat has a turn under way. Compact it when that has ended.")
+            self._check_turn(actor, None)
+            return await self._secretary.compact(chat_id)
 
     async def _load(self, chat_id: str) -> ChatActor | None:
         await self._open()

@@ -11,15 +11,17 @@ import anyio
 
 from parley_daemon.core.chats import Message
 from parley_daemon.core.commands import ConversationState
+from parley_daemon.core.compaction import Summary
 from parley_daemon.core.events import ChatChanged, MessageAdded, MessagePart, StatusChanged
 from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError
 from parley_daemon.engine.feed import Feed
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.plan import Plan
 from parley_daemon.engine.retries import Retries
+from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.snapshots import Attachment, ChatView, Preview, Sink, Snapshot, page_of
 from parley_daemon.engine.tickets import TurnDone, TurnWaiter
-from parley_daemon.engine.turn import TurnRun
+from parley_daemon.engine.turn import TurnResult, TurnRun
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import Catalogue
 from parley_daemon.ports.store import Store, StoredChat, Write
@@ -39,6 +41,8 @@ class World:
     retries: Retries
     start: Callable[[TurnRun], None]
     tell: Callable[[ChatView], None]
+    ended: Callable[["LiveChat", TurnResult], None]
+    scribe: ScribePolicy
 
 
 class LiveChat:
@@ -54,6 +58,7 @@ class LiveChat:
         # The active branch, and the ids of what follows its last message on other branches, once needed.
         self._history = history
         self._twigs: tuple[int, ...] = ()
+        self._summaries: tuple[Summary, ...] = ()
         self._run: TurnRun | None = None
         self._waiters: list[TurnWaiter] = []
         self._owed: list[Write] = []
@@ -185,6 +190,7 @@ class LiveChat:
 
     def _adopt(self, plan: Plan) -> None:
         self._chat, self._state, self._twigs = plan.chat, plan.state, plan.twigs
+        self._summaries = plan.summaries
         if plan.branch is not None:
             self._history = [*plan.branch, *plan.messages]
         elif self._history is not None:
@@ -228,6 +234,7 @@ class LiveChat:
         if self._history is None:
             page = await self._world.store.path(self.id, self._chat.leaf_id)
             self._twigs = await self._world.store.children(self.id, self._chat.leaf_id)
+            self._summaries = await self._world.store.summaries(self.id)
             self._history = list(page.messages)
         return self._history
 

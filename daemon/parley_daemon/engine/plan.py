@@ -6,8 +6,9 @@ Built from the core's effects; the actor commits the writes and then publishes t
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from parley_daemon.core.chats import Chat, Message, QueuedMessage, Status, Turn
+from parley_daemon.core.chats import Chat, Message, QueuedMessage, Status, Turn, Usage
 from parley_daemon.core.commands import ConversationState, Reanswer, StopCause
+from parley_daemon.core.compaction import Summary, compacted, introduced
 from parley_daemon.core.events import (
     ChatChanged,
     ErrorRaised,
@@ -24,6 +25,7 @@ from parley_daemon.core.titles import first_title
 from parley_daemon.engine.turn import NextCall, TurnBrief, TurnResult, TurnRun
 from parley_daemon.ports.store import (
     AddMessage,
+    AddSummary,
     DropJournal,
     DropQueued,
     PutChat,
@@ -49,6 +51,7 @@ class Plan:
     state: ConversationState
     at: str
     twigs: tuple[int, ...] = ()
+    summaries: tuple[Summary, ...] = ()
     writes: list[Write] = field(default_factory=list[Write])
     events: list[Event] = field(default_factory=list[Event])
     messages: list[Message] = field(default_factory=list[Message])
@@ -197,7 +200,7 @@ class Plan:
             references=references,
             system_prompt=chat.system_prompt,
             settings=asked.settings.over(chat.settings),
-            history=(*(history if self.branch is None else self.branch), *self.messages),
+            history=self._to_send(history),
         )
         self.writes.append(PutTurn(turn))
 
@@ -215,7 +218,33 @@ class Plan:
     def next_call(self, history: Sequence[Message]) -> NextCall:
         """Return the next model call of the turn, with an id for its answer."""
         self.chat = replace(self.chat, last_message_id=self.chat.last_message_id + 1, updated_at=self.at)
-        return NextCall(self.chat.last_message_id, (*history, *self.messages))
+        return NextCall(self.chat.last_message_id, self._to_send(history))
+
+    def _to_send(self, history: Sequence[Message]) -> tuple[Message, ...]:
+        branch = history if self.branch is None else self.branch
+        return compacted((*branch, *self.messages), self.summaries)
+
+    # --------------------------------------------------------------------- its summaries
+
+    def summarise(self, after_id: int, text: str, usage: Usage | None, model: str) -> Message:
+        """Let a summary stand for the branch up to a message in later requests; return its message."""
+        message = Message(
+            id=self.chat.last_message_id + 1,
+            chat_id=self.chat.id,
+            parent_id=after_id,
+            turn_id=None,
+            role="user",
+            content=introduced(text),
+            created_at=self.at,
+            model=model,
+            usage=usage,
+        )
+        used = self.chat.usage if usage is None else self.chat.usage.plus(usage)
+        summary = Summary(after_id, message)
+        self.writes.append(AddSummary(summary))
+        self.summaries = (*[one for one in self.summaries if one.after_id != after_id], summary)
+        self.change(replace(self.chat, usage=used, last_message_id=message.id))
+        return message
 
     def stop_turn(self, cause: StopCause, *, already: bool) -> None:
         """Have the run stopped; `already`: it has been told before, for a weaker reason."""

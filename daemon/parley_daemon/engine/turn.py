@@ -14,8 +14,10 @@ import anyio
 
 from parley_daemon.core.chats import Failure, Message, ModelSettings, Outcome, Turn, Usage
 from parley_daemon.core.commands import StopCause
+from parley_daemon.core.compaction import tokens
 from parley_daemon.core.events import Event, PreviewReset, Retrying, Timings
 from parley_daemon.core.parts import Assembler, Part, Piece
+from parley_daemon.core.pricing import cost
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
 from parley_daemon.engine.retries import Retries
@@ -37,6 +39,9 @@ from parley_daemon.ports.store import StoreUnavailableError
 log = logging.getLogger(__name__)
 
 DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
+COMPACTIONS = 3
+"""How often the history may be summarised in one turn."""
+
 _UNEXPECTED = Failure("internal", "The daemon met an unexpected fault; its log has the details.")
 
 
@@ -97,6 +102,10 @@ class TurnHost(Protocol):
         """Tell what happens between two attempts; `void`: forget what was streamed of the message."""
         ...
 
+    async def compact(self, model: ResolvedModel, history: tuple[Message, ...]) -> tuple[Message, ...] | None:
+        """Return the history with a summary of all before its last question, None when there is none."""
+        ...
+
     async def finish(self, result: TurnResult) -> NextCall | None:
         """Commit the result; return the turn's next call, or None: the chat is free then and all are told."""
         ...
@@ -130,6 +139,7 @@ class TurnRun:
         self._withdrawn = False
         self._model: ResolvedModel | None = None
         self._attempts = 0
+        self._compactions = 0
         self._turn_usage: Usage | None = None
         self._begin_call(NextCall(brief.message_id, brief.history))
         self._accepted_at = clock.monotonic()
@@ -245,6 +255,8 @@ class TurnRun:
     async def _ask(self) -> None:
         self._model = model = self._resolve()
         self.turn = replace(self.turn, model=model.id)
+        if model.context_limit is not None and tokens(self._history) > model.context_limit:
+            await self._compact(model)
         request = self._request(model)
         attempt = 1
         while True:
@@ -254,10 +266,34 @@ class TurnRun:
                 return
             except ModelError as error:
                 self._patience.deadline = float("inf")
+                if error.failure.kind == "context_length" and await self._compact(model):
+                    request = self._request(model)
+                    continue
                 await self._back_off(error, attempt)
                 attempt += 1
             finally:
                 self._patience.deadline = float("inf")
+
+    async def _compact(self, model: ResolvedModel) -> bool:
+        """Let a summary stand for what came before the question; False when that cannot be."""
+        if self._compactions >= COMPACTIONS:
+            return False
+        self._compactions += 1
+        await self._announced.wait()
+        shorter = await self._host.compact(model, self._history)
+        if shorter is None:
+            return False
+        self._history = shorter
+        await self._void("context_length")
+        return True
+
+    async def _void(self, reason: str) -> None:
+        """What was streamed under this message id does not count."""
+        if len(self.assembler):
+            self.assembler = Assembler()
+            void = PreviewReset(self.message_id, reason, self.turn.id)
+            await self._host.report(self.message_id, (void,), void=True)
+        self._usage = None
 
     async def _back_off(self, error: ModelError, attempt: int) -> None:
         """Wait until the call may be tried again; what came of it stays until then."""
@@ -269,11 +305,7 @@ class TurnRun:
         told = Retrying(attempt, round(wait * 1000), error.failure, at, self.turn.id)
         await self._host.report(self.message_id, (told,), void=False)
         await anyio.sleep(wait)
-        if len(self.assembler):
-            self.assembler = Assembler()
-            void = PreviewReset(self.message_id, error.failure.kind, self.turn.id)
-            await self._host.report(self.message_id, (void,), void=True)
-        self._usage = None
+        await self._void(error.failure.kind)
 
     def _resolve(self) -> ResolvedModel:
         unknown: UnknownModelError | None = None
@@ -340,8 +372,8 @@ class TurnRun:
         elif error is not None:
             outcome = "failed"
         usage = self._usage
-        if usage is not None and self._model is not None and usage.context_limit is None:
-            usage = replace(usage, context_limit=self._model.context_limit)
+        if usage is not None and self._model is not None:
+            usage = _completed(usage, self._model)
         if usage is not None:
             self._turn_usage = usage if self._turn_usage is None else self._turn_usage.plus(usage)
         return TurnResult(
@@ -367,3 +399,12 @@ class TurnRun:
             total_ms=round((now - self._accepted_at) * 1000),
             attempts=self._attempts,
         )
+
+
+def _completed(usage: Usage, model: ResolvedModel) -> Usage:
+    """Return what was used with the model's limit and price, where the provider did not say."""
+    if usage.context_limit is None:
+        usage = replace(usage, context_limit=model.context_limit)
+    if usage.cost_usd is None and model.pricing is not None:
+        usage = replace(usage, cost_usd=cost(usage, model.pricing))
+    return usage

@@ -6,8 +6,10 @@ from typing import Literal, Protocol
 
 from parley_daemon.core.chats import Failure, ModelSettings, Role, Timeouts, Usage
 from parley_daemon.core.parts import Part, Piece
+from parley_daemon.core.pricing import Pricing
 
 StopReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
+Purpose = Literal["answer", "title", "summary"]
 UnavailableReason = Literal["missing_api_key", "fetch_failed", "disabled"]
 
 
@@ -27,6 +29,7 @@ class ModelRequest:
     messages: tuple[PromptMessage, ...]
     system_prompt: str | None = None
     settings: ModelSettings = field(default_factory=ModelSettings)
+    purpose: Purpose = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,18 @@ class ProviderInfo:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """A model reference made usable: whom to ask, under which name, with which limits."""
+    """A model reference made usable: whom to ask, under which name, with which limits and prices.
+
+    `compression_threshold` is in percent of the context limit; None: the engine's.
+    """
 
     id: str
     name: str
     model: Model
     timeouts: Timeouts
     context_limit: int | None = None
+    pricing: Pricing | None = None
+    compression_threshold: int | None = None
 
 
 class UnknownModelError(Exception):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from parley_daemon.core.chats import Chat, ChatKind, Message, QueuedMessage, Turn
+from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 
 
@@ -38,6 +39,13 @@ class AddMessage:
     """Insert a message and drop the journal of its id."""
 
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class AddSummary:
+    """Insert a summary, or replace the one that stands for the same messages."""
+
+    summary: Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,9 @@ class DropJournal:
     message_id: int
 
 
-Write = PutChat | DeleteChat | AddMessage | PutTurn | PutQueued | DropQueued | SetQueue | DropJournal
+Write = (
+    PutChat | DeleteChat | AddMessage | AddSummary | PutTurn | PutQueued | DropQueued | SetQueue | DropJournal
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +231,10 @@ class Store(Protocol):
 
     async def newest_leaf(self, chat_id: str, message_id: int) -> int | None:
         """Return the newest message below this one, itself if there is none, None if there is no such one."""
+        ...
+
+    async def summaries(self, chat_id: str) -> tuple[Summary, ...]:
+        """Return the summaries of a chat's branches, oldest first."""
         ...
 
     async def message(self, chat_id: str, message_id: int) -> Message | None:

@@ -44,6 +44,9 @@ UNGREETED_BODY = 256 * 1024
 
 LONGEST_INTERVAL_MS = 60_000
 
+PULLS_AT_ONCE = 8
+"""Questions for a client's settings that may be open; what changes meanwhile is in their answers."""
+
 GREETING_SECONDS = 10.0
 """How long an untrusted connection may take to say who it is."""
 
@@ -76,7 +79,7 @@ class Connection:
         self._large = anyio.Semaphore(LARGE_AT_WORK)
         self._room = anyio.Event()
         self._crowded = False
-        self._pulling = False
+        self._pulls = 0
         self._ours: dict[RequestId, Callable[[Answer], None]] = {}
         self._next_id = 0
         self._ended = anyio.Event()
@@ -262,14 +265,14 @@ class Connection:
     def _pull_configuration(self) -> None:
         """Ask a client that has settings for ours; streams that begin afterwards heed them."""
         workspace = requests.as_object(self.initialize_params.get("capabilities")).get("workspace")
-        if requests.as_object(workspace).get("configuration") is True and not self._pulling:
-            self._pulling = True
+        if requests.as_object(workspace).get("configuration") is True and self._pulls < PULLS_AT_ONCE:
+            self._pulls += 1
             self.start(self._heed_configuration)
 
     async def _heed_configuration(self) -> None:
         wanted = {"items": [{"section": "parley"}]}
         found = await self.request("workspace/configuration", wanted, seconds=_CONFIGURATION_SECONDS)
-        self._pulling = False
+        self._pulls -= 1
         if isinstance(found, list) and found:
             self._set_interval(requests.as_object(cast("list[object]", found)[0]).get("minIntervalMs"))
 

@@ -4,8 +4,9 @@ import logging
 from typing import Any
 
 from parley_daemon.engine import errors as engine
-from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.model import ModelError, ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import InvalidCursorError, StoreUnavailableError
+from parley_daemon.server import convert
 from parley_protocol.errors import ErrorCode
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ def wire_error(error: Exception) -> WireError:
             return error
         case engine.QueueFullError():
             return WireError(ErrorCode.QUEUE_FULL, str(error), {"limit": error.limit})
+        case ModelError():
+            data = {"reason": "fetch_failed", "error": convert.failure(error.failure)}
+            return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), data)
         case ProviderUnavailableError():
             return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), {"reason": error.reason})
         case StoreUnavailableError():

@@ -25,6 +25,7 @@ FEATURES = (
     "chat/editMessage",
     "chat/rewind",
     "chat/selectBranch",
+    "chat/compact",
     "chat/queue/update",
     "chat/queue/remove",
     "chat/queue/promote",

@@ -33,6 +33,7 @@ HANDLERS: dict[str, Typed] = {
     "chat/editMessage": branches.edit,
     "chat/rewind": branches.rewind,
     "chat/selectBranch": branches.select,
+    "chat/compact": turns.compact,
     "chat/queue/update": queue.update,
     "chat/queue/remove": queue.remove,
     "chat/queue/promote": queue.promote,

@@ -14,7 +14,12 @@ from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.references import input_parts
 from parley_daemon.server.work_done import WorkDone
 from parley_protocol.errors import ErrorCode
-from parley_protocol.turns import ChatAskParams, ChatInterruptParams, ChatSendParams
+from parley_protocol.turns import (
+    ChatAskParams,
+    ChatCompactParams,
+    ChatInterruptParams,
+    ChatSendParams,
+)
 
 
 async def send(call: Call, params: ChatSendParams) -> None:
@@ -145,6 +150,11 @@ class _Asking:
         except (EngineError, StoreUnavailableError) as error:
             self._trouble = error
             self._waiting.cancel()
+
+
+async def compact(call: Call, params: ChatCompactParams) -> Any:
+    """Summarise the history for later requests; cancelling the request stops it."""
+    return convert.message(await call.connection.app.engine.compact(params.chat_id, OWNER))
 
 
 async def interrupt(call: Call, params: ChatInterruptParams) -> Any:

@@ -1,0 +1,41 @@
+"""What tokens cost. Knows no provider: prices come with the model's configuration."""
+
+from dataclasses import dataclass
+
+from parley_daemon.core.chats import Usage
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """US dollars per million tokens. Without prices of their own, cached tokens cost what input costs."""
+
+    input_per_million: float
+    output_per_million: float
+    cache_read_per_million: float | None = None
+    cache_creation_per_million: float | None = None
+
+
+def cost(usage: Usage, pricing: Pricing) -> float | None:
+    """Return US dollars, None when the provider told no counts.
+
+    Cached tokens are part of the input, reasoning tokens part of the output: neither is counted twice.
+    """
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    read, created = usage.cache_read_tokens or 0, usage.cache_creation_tokens or 0
+    fresh = max(0, usage.input_tokens - read - created)
+    per_read = _or(pricing.cache_read_per_million, pricing.input_per_million)
+    per_created = _or(pricing.cache_creation_per_million, pricing.input_per_million)
+    dollars = (
+        fresh * pricing.input_per_million
+        + read * per_read
+        + created * per_created
+        + usage.output_tokens * pricing.output_per_million
+    )
+    return dollars / _MILLION
+
+
+def _or(price: float | None, other: float) -> float:
+    return other if price is None else price

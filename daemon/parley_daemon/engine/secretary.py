@@ -1,0 +1,115 @@
+"""What is done for a chat behind its turns: a better title, a shorter history. Failing is quiet here."""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+
+from parley_daemon.core.chats import Message
+from parley_daemon.engine import scribe
+from parley_daemon.engine.actor import ChatActor
+from parley_daemon.engine.errors import ConflictError, EngineError
+from parley_daemon.engine.scribe import ScribePolicy
+from parley_daemon.engine.turn import TurnResult
+from parley_daemon.ports.model import (
+    Catalogue,
+    ModelError,
+    ProviderUnavailableError,
+    ResolvedModel,
+    UnknownModelError,
+)
+from parley_daemon.ports.store import StoreUnavailableError
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Titles and summaries under way at the same time; the others wait."""
+
+_FAULTS = (EngineError, ModelError, ProviderUnavailableError, StoreUnavailableError, UnknownModelError)
+
+Using = Callable[[str], AbstractAsyncContextManager[ChatActor]]
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Secretary:
+    """Looks after chats whose turns have ended. `start` runs work as long as the engine runs."""
+
+    def __init__(
+        self,
+        policy: ScribePolicy,
+        catalogue: Catalogue,
+        using: Using,
+        start: Callable[[Work], None],
+    ) -> None:
+        self._policy = policy
+        self._catalogue = catalogue
+        self._using = using
+        self._start = start
+        self._places = anyio.Semaphore(AT_ONCE)
+        self._compacting: set[str] = set()
+
+    def turn_ended(self, chat: ChatActor, result: TurnResult) -> None:
+        """See whether there is something to do after this turn."""
+        if result.outcome != "completed" or result.model is None:
+            return
+        chat_id, model_id = chat.id, result.model
+        if self._policy.titles and chat.wants_title:
+
+            async def entitle() -> None:
+                await self._quietly(chat_id, self._entitle(chat_id, self._policy.title_model or model_id))
+
+            self._start(entitle)
+        if self._is_long(result) and chat_id not in self._compacting:
+            self._compacting.add(chat_id)
+
+            async def compact() -> None:
+                try:
+                    await self._quietly(chat_id, self.compact(chat_id))
+                finally:
+                    self._compacting.discard(chat_id)
+
+            self._start(compact)
+
+    def _is_long(self, result: TurnResult) -> bool:
+        usage, model = result.usage, self._resolved(result.model)
+        if usage is None or usage.input_tokens is None or not usage.context_limit or model is None:
+            return False
+        threshold = model.compression_threshold
+        percent = self._policy.threshold if threshold is None else threshold
+        return percent < 100 and usage.input_tokens * 100 >= percent * usage.context_limit
+
+    def _resolved(self, reference: str | None) -> ResolvedModel | None:
+        try:
+            return None if reference is None else self._catalogue.resolve(reference)
+        except (UnknownModelError, ProviderUnavailableError):
+            return None
+
+    async def _quietly(self, chat_id: str, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except _FAULTS as error:
+            log.info("something behind a turn of chat %s did not work: %s", chat_id, error)
+
+    async def _entitle(self, chat_id: str, reference: str) -> None:
+        model = self._catalogue.resolve(reference)
+        async with self._places, self._using(chat_id) as chat:
+            with anyio.move_on_after(self._policy.title_seconds):
+                question, answer = await chat.beginning()
+                title = await scribe.title(model, question.content, answer.content)
+                if title is not None:
+                    await chat.entitle(title)
+
+    async def compact(self, chat_id: str) -> Message:
+        """Summarise a chat's branch as it is now for later requests; return the summary.
+
+        Raises:
+            ConflictError: there is nothing to summarise.
+            ModelError: the model did not do it.
+        """
+        async with self._places, self._using(chat_id) as chat:
+            reference = chat.view.chat.model or self._catalogue.default_model
+            if reference is None:
+                raise ConflictError("The chat has no model that could summarise it.")
+            return await chat.summarise(self._catalogue.resolve(reference))
