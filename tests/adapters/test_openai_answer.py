@@ -259,7 +259,20 @@ def test_usage_without_details_or_total_is_what_it_says() -> None:
     assert read(sse({**chunk(reason="stop"), "usage": usage}), DONE) == [UsageReport(Usage(1, 2, 3)), STOP]
 
 
-@pytest.mark.parametrize("usage", [None, {}, "many", {"prompt_tokens": "x"}, {"prompt_tokens": None}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        "many",
+        {"prompt_tokens": "x"},
+        {"prompt_tokens": None},
+        {"prompt_tokens": float("nan")},
+        {"prompt_tokens": float("inf"), "completion_tokens": -float("inf")},
+        {"prompt_tokens": 1e300},
+        {"completion_tokens": -1},
+    ],
+)
 def test_missing_or_odd_usage_spoils_nothing(usage: object) -> None:
     assert read(sse({**chunk({"content": "a"}, "stop"), "usage": usage}), DONE) == [Text("a"), STOP]
 
@@ -383,6 +396,38 @@ def test_half_a_character_is_replaced_and_never_leaves_as_it_came() -> None:
     half = b'data: {"choices":[{"delta":{"content":"a\\ud83c"}}]}\n\n'
     assert parts(half, END) == (Text("a\ufffd"),)
     assert parts(half, deltas({"content": "b"}), END) == (Text("a\ufffdb"),)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        chunk({"annotations": [{"url_citation": {"url": "https://x.org/\ud83d", "title": "cut \ud83d"}}]}),
+        {**chunk(), "citations": [{"url": "https://x.org", "content": "\ude00 cut"}, "https://y.org/\ud83d"]},
+        chunk({"tool_calls": [{"index": 0, "id": "\ud83d", "function": {"name": "f\ud83d"}}]}),
+        chunk({"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {"\ud83d": "\ud83d"}}}]}),
+        chunk({"content": [{"type": "thinking", "thinking": "t", "signature": "s\ud83d"}]}),
+        {**chunk(), "usage": {"prompt_tokens": 1, "\ud83d": 1}},
+    ],
+    ids=["annotation", "citations", "name of a call", "arguments", "signature", "usage"],
+)
+def test_half_a_character_beside_the_text_costs_nothing_of_the_answer(event: Mapping[str, Any]) -> None:
+    chunks = read(deltas({"content": "Hello "}) + sse(event) + deltas({"content": "world"}), END)
+    assert "".join([part.text for part in chunks if isinstance(part, Text)]) == "Hello world"
+    assert repr(chunks).encode()
+    assert "\\ud83d" not in repr(chunks)
+    assert len(chunks) > 2
+
+
+def test_half_a_character_in_a_call_continues_the_same_call() -> None:
+    first = {"id": "a\ud83d", "function": {"name": "f\ud83d", "arguments": "{"}}
+    more = {"id": "a\ud83d", "function": {"arguments": "}"}}
+    assert parts(deltas({"tool_calls": [first]}, {"tool_calls": [more]}), END) == (
+        ToolCall("a\ufffd", "f\ufffd", {}),
+    )
+
+
+def test_half_a_character_in_an_error_is_replaced() -> None:
+    assert failure(sse({"error": {"message": "cut \ud83d", "code": 429}})).detail == "cut \ufffd"
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,12 @@ async def test_a_redirect_is_not_followed(open_model: Open) -> None:
         assert other.connections == 0
 
 
+async def test_a_redirect_to_an_address_that_is_no_utf8_is_not_followed_either(open_model: Open) -> None:
+    async with fake_provider((status(302, "", {"Location": "http://x/\xff"}),)) as server:
+        failed = await failure(open_model(server))
+    assert (failed.kind, failed.detail) == ("invalid_request", "http://x/\ufffd")
+
+
 async def test_nothing_listening_names_the_address_and_asks_the_right_question(open_model: Open) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -83,7 +83,7 @@ class HttpPool:
 
         body = bytearray()
         if 300 <= response.status < 400:
-            body += response.headers.get("Location", "").encode()
+            body += response.headers.get("Location", "").encode("utf-8", "surrogateescape")
         try:
             with anyio.move_on_after(_REFUSAL_TIMEOUT):
                 while len(body) < _LONGEST_REFUSAL and (data := await response.content.readany()):

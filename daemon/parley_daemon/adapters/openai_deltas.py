@@ -24,6 +24,7 @@ from parley_daemon.adapters.openai_wire import (
 )
 from parley_daemon.adapters.pieces import OpenCall, PieceBuffer, ThinkTag
 from parley_daemon.adapters.provider_errors import Call
+from parley_daemon.adapters.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.chats import Usage
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall
 from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
@@ -230,14 +231,15 @@ class DeltaFold:
             self._pieces.sign(item.signature)
 
     def _tool(self, delta: ToolDelta) -> None:
-        name = (delta.function and delta.function.name) or ""
+        name = mend_surrogates((delta.function and delta.function.name) or "")
+        id = mend_surrogates(delta.id or "")
         arguments = (delta.function and delta.function.arguments) or ""
         if not isinstance(arguments, str):
-            arguments = msgspec.json.encode(arguments).decode()
-        call = self._continued(delta, name)
+            arguments = encode_mended(arguments).decode()
+        call = self._continued(delta.index, id, name)
         if call is None:
             taken = {known.id for known in self._calls}
-            own = delta.id if delta.id and delta.id not in taken else f"call_{uuid.uuid4().hex}"
+            own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
             call = OpenCall(own, name)
             self._calls.append(call)
             if delta.index is not None:
@@ -247,17 +249,17 @@ class DeltaFold:
         call.name = call.name or name
         self._pieces.say(call, arguments)
 
-    def _continued(self, delta: ToolDelta, name: str) -> OpenCall | None:
-        """Return the call that this is more of; None when it begins one.
+    def _continued(self, index: int | None, id: str, name: str) -> OpenCall | None:
+        """Return the call that a delta is more of; None when it begins one.
 
         Some servers leave the index out, some give 0 to every call: then a new id with a name, or a name
         where ids are not used at all, begins the next call.
         """
-        if delta.index is not None:
-            known = self._by_index.get(delta.index)
-            return None if known and delta.id and name and delta.id != known.id else known
+        if index is not None:
+            known = self._by_index.get(index)
+            return None if known and id and name and id != known.id else known
         known = self._calls[-1] if self._calls else None
-        if known is None or (delta.id and delta.id != known.id) or (name and not delta.id):
+        if known is None or (id and id != known.id) or (name and not id):
             return None
         return known
 

@@ -6,14 +6,11 @@ not sent back.
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, cast
 
-import msgspec
-
-from parley_daemon.adapters.surrogates import mend_surrogates
+from parley_daemon.adapters.surrogates import encode_mended
 from parley_daemon.core.chats import ModelSettings
 from parley_daemon.core.parts import File, Part, Source, Text, ToolCall, ToolResult
 from parley_daemon.ports.model import ModelRequest, PromptMessage
@@ -72,19 +69,12 @@ def build_body(request: ModelRequest, dialect: Dialect) -> bytes:
         "stream_options": {"include_usage": True},
         **_settings(request.settings, dialect),
     }
-    return _encode({name: value for name, value in body.items() if value is not None})
+    return encode_mended({name: value for name, value in body.items() if value is not None})
 
 
 def options(settings: ModelSettings, dialect: Dialect) -> Mapping[str, object]:
     """Return the provider options that this dialect obeys."""
     return settings.provider_options.get("openai" if dialect == "openai" else "openaiCompat", {})
-
-
-def _encode(value: object) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        return mend_surrogates(json.dumps(value, ensure_ascii=False)).encode()
 
 
 def _settings(settings: ModelSettings, dialect: Dialect) -> Json:
@@ -156,7 +146,7 @@ def _said(part: Part) -> str:
 
 
 def _call(call: ToolCall) -> Json:
-    arguments = _encode(call.args).decode()
+    arguments = encode_mended(call.args).decode()
     return {
         "id": call.tool_call_id,
         "type": "function",
@@ -165,7 +155,7 @@ def _call(call: ToolCall) -> Json:
 
 
 def _result(result: ToolResult) -> str:
-    return result.result if isinstance(result.result, str) else _encode(result.result).decode()
+    return result.result if isinstance(result.result, str) else encode_mended(result.result).decode()
 
 
 def _block(part: Part) -> Json | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from parley_daemon.adapters.surrogates import mend_surrogates
 from parley_daemon.core.chats import Usage
 
 
@@ -112,10 +113,16 @@ class Citation(msgspec.Struct):
     content: str | None = None
     url_citation: "Citation | None" = None
 
+    def __post_init__(self) -> None:
+        self.url = self.url and mend_surrogates(self.url)
+        self.title = self.title and mend_surrogates(self.title)
+        self.content = self.content and mend_surrogates(self.content)
+
 
 decode_event = msgspec.json.Decoder(Event).decode
 
 
+_MOST = 2**53 - 1  # the largest integer that every JSON parser takes
 _T = TypeVar("_T")
 
 
@@ -130,15 +137,21 @@ def lenient(value: object, kind: type[_T]) -> _T | None:
 def decode_odd_event(payload: bytes) -> Event:
     """Decode what the strict decoder refuses and most servers' clients take.
 
-    That is: bytes that are no UTF-8, NaN, and lone surrogates, which stay in the texts.
+    That is: bytes that are no UTF-8, NaN, and lone surrogates, which stay in the texts: the other half may
+    come in the next event.
 
     Raises:
         ValueError: it is no JSON, or not an object of an event's shape.
     """
     try:
-        return msgspec.convert(json.loads(payload.decode("utf-8", "replace")), Event)
+        read = json.loads(payload.decode("utf-8", "replace"), object_pairs_hook=_with_whole_names)
+        return msgspec.convert(read, Event)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _with_whole_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {mend_surrogates(name): value for name, value in fields}
 
 
 def usage_of(value: object) -> Usage | None:
@@ -163,4 +176,5 @@ def usage_of(value: object) -> Usage | None:
 
 
 def _whole(*numbers: float | None) -> int | None:
-    return next((int(number) for number in numbers if number is not None), None)
+    """Return the first of the numbers that counts something: NaN, infinity and the like do not."""
+    return next((int(number) for number in numbers if number is not None and 0 <= number <= _MOST), None)

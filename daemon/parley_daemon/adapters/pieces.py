@@ -44,7 +44,7 @@ class PieceBuffer:
     def sign(self, signature: str) -> None:
         """Give the reasoning its signature."""
         self.say(Reasoning, "")
-        self._signature = signature
+        self._signature = mend_surrogates(signature)
 
     def take(self) -> list[Piece]:
         """Return the pieces since the last call."""

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from parley_daemon.adapters.surrogates import mend_surrogates
+
 REMOVED = "[removed]"
 DETAIL_LIMIT = 500
 _SHORTEST_SECRET = 6
@@ -38,5 +40,5 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> str:
     """Return the text without secrets, on one line, cut to `limit` characters."""
     # Redacted before it is cut, else half a key would stay; the rest of a huge text is not looked at.
-    shown = " ".join(redact(text[: 16 * limit], secrets).split())
+    shown = " ".join(redact(mend_surrogates(text[: 16 * limit]), secrets).split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
