@@ -195,6 +195,114 @@ async def test_streamed_text_that_found_the_disk_full_is_written_later(tmp_path:
     assert "".join(p.text for p in lost.pieces if isinstance(p, Text)) == "x" * 1_000_000 + "y"
 
 
+async def test_a_piece_that_cannot_be_written_takes_no_other_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqliteStore(tmp_path / "parley.db")
+    await store.open()
+    await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
+    await store.commit(PutChat(a_chat("c2")), PutTurn(a_turn("t2", chat_id="c2")))
+    store.journal(JournalEntry("c2", "t2", 2, 0, Text("kept")))
+    store.journal(JournalEntry("c1", "t1", 2, 0, Text("before")))
+    store.journal(JournalEntry("c1", "t1", 2, 1, ToolCallPiece("id", "na\ud83dme", "secret")))
+    store.journal(JournalEntry("c1", "t1", 2, 2, Text("after")))
+    await store.aclose()
+
+    again = SqliteStore(tmp_path / "parley.db")
+    first, second = await again.open()
+    await again.aclose()
+    assert first.pieces == (Text("before"), Text("after"))
+    assert second.pieces == (Text("kept"),)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "c1" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_write_of_streamed_text_that_fails_unexpectedly_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise AssertionError("a fault of this program")
+
+    store = SqliteStore(tmp_path / "parley.db")
+    await store.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(codec, "encode_entries", fail)
+        store.journal(JournalEntry("c1", "t1", 2, 0, Text("x")))
+        under_way = store._journal.flush()  # pyright: ignore[reportPrivateUsage]
+        assert under_way is not None
+        with pytest.raises(AssertionError):
+            await under_way
+    await store.aclose()
+    assert "streamed text is lost" in caplog.text
+    assert "a fault of this program" in caplog.text
+
+
+async def _damaged(path: Path, statement: str) -> None:
+    """Make a store of three lost turns, c1 to c3, and run a statement that damages it."""
+    store = SqliteStore(path)
+    await store.open()
+    for at in ("1", "2", "3"):
+        chat, turn = f"c{at}", f"t{at}"
+        await store.commit(PutChat(a_chat(chat)), PutTurn(a_turn(turn, chat_id=chat)))
+        store.journal(JournalEntry(chat, turn, 2, 0, Text("one")))
+        store.journal(JournalEntry(chat, turn, 2, 1, Reasoning("two")))
+    await store.aclose()
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ['["newkind",{}]', '["text",{}]', '["text",{"text":5}]', "{}", "5", "no json", "[" * 20_000, b"\xff"],
+)
+async def test_a_piece_that_cannot_be_read_is_skipped_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, piece: str | bytes
+) -> None:
+    path = tmp_path / "parley.db"
+    blob = piece.encode() if isinstance(piece, str) else piece
+    await _damaged(path, f"UPDATE journal SET piece = x'{blob.hex()}' WHERE chat_id = 'c2' AND part = 0")
+    store = SqliteStore(path)
+    lost = await store.open()
+    await store.aclose()
+    both = (Text("one"), Reasoning("two"))
+    assert [one.pieces for one in lost] == [both, (Reasoning("two"),), both]
+    assert "t2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE turns SET body = '{}' WHERE id = 't2'",
+        "UPDATE turns SET body = x'ff00' WHERE id = 't2'",
+        "UPDATE chats SET body = 'no json' WHERE id = 'c2'",
+    ],
+)
+async def test_a_lost_turn_that_cannot_be_read_is_skipped_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, statement: str
+) -> None:
+    path = tmp_path / "parley.db"
+    await _damaged(path, statement)
+    store = SqliteStore(path)
+    lost = await store.open()
+    await store.aclose()
+    assert [one.turn.id for one in lost] == ["t1", "t3"]
+    assert "t2" in caplog.text
+
+
+async def test_a_record_that_cannot_be_read_says_so_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    await _damaged(path, "UPDATE chats SET body = 'no json' WHERE id = 'c2'")
+    store = SqliteStore(path)
+    await store.open()
+    with pytest.raises(StoreUnavailableError, match="something in it cannot be read"):
+        await store.chat("c2")
+    assert await store.chat("c1")
+    await store.aclose()
+
+
 async def _limit_pages(store: SqliteStore, pages: int) -> None:
     """Let the file grow no further than this many pages, as a disk of that size would."""
     writer = store._writer  # pyright: ignore[reportPrivateUsage]

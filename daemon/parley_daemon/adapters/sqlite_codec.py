@@ -1,5 +1,6 @@
 """Core records as the JSON of a row's body, and back. Fields that an older row lacks take their defaults."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,11 @@ from parley_daemon.core.parts import (
     ToolResult,
 )
 from parley_daemon.ports.store import JournalEntry
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading a row raises whose body is damaged, or was written by something else."""
 
 _TAGS: dict[type[Any], str] = {
     Text: "text",
@@ -71,9 +77,12 @@ def _tagged(piece: Piece) -> tuple[str, Piece]:
     return _TAGS[type(piece)], piece
 
 
-def _piece(value: tuple[str, dict[str, Any]]) -> Any:
-    tag, fields = value
-    return _TYPES[tag](**fields)
+def _piece(value: Any) -> Any:
+    match value:
+        case [str() as tag, fields] if tag in _TYPES:
+            return msgspec.convert(fields, _TYPES[tag])
+        case _:
+            raise msgspec.ValidationError("It is no part of a kind that is known.")
 
 
 def encode_piece(piece: Piece) -> str:
@@ -82,13 +91,28 @@ def encode_piece(piece: Piece) -> str:
 
 
 def encode_entries(entries: Sequence[JournalEntry]) -> str:
-    """Return journal entries as a JSON array of arrays: chat, turn, message, part, the piece's own JSON."""
-    rows = [(one.chat_id, one.turn_id, one.message_id, one.index, encode_piece(one.piece)) for one in entries]
+    """Return journal entries as a JSON array of arrays: chat, turn, message, part, the piece's own JSON.
+
+    An entry that cannot be encoded is left out: those of other chats must not be lost with it.
+    """
+    rows: list[tuple[str, str, int, int, str]] = []
+    for one in entries:
+        try:
+            piece = encode_piece(one.piece)
+        except (ValueError, TypeError, RecursionError) as error:  # its words may quote the piece
+            name = type(error).__name__
+            log.error("a piece of chat %s, message %d cannot be saved: %s", one.chat_id, one.message_id, name)
+        else:
+            rows.append((one.chat_id, one.turn_id, one.message_id, one.index, piece))
     return encode(rows).decode()
 
 
 def decode_piece(body: str) -> Piece:
-    """Read a piece."""
+    """Read a piece.
+
+    Raises:
+        one of UNREADABLE.
+    """
     return _piece(_decode(body))
 
 

@@ -78,6 +78,8 @@ class JournalBuffer:
         if isinstance(error, StoreUnavailableError):
             log.warning("streamed text could not be saved yet: %s", error)
             self._put_back([row for row in rows if (row.chat_id, row.message_id) not in finished])
+        elif error is not None:
+            log.error("streamed text is lost by an unexpected fault", exc_info=error)
         if self._collected and self._timer is None:
             wait = FLUSH_SECONDS if error is None else RETRY_SECONDS
             self._timer = asyncio.get_running_loop().call_later(wait, self.flush)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 import sqlite3
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from parley_daemon.adapters import sqlite_codec as codec
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
+from parley_daemon.core.parts import Piece
 from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
@@ -18,6 +20,8 @@ from parley_daemon.ports.store import (
     MessagePage,
     StoredChat,
 )
+
+log = logging.getLogger(__name__)
 
 # SQLite's largest integer: "no limit", "no upper bound".
 _MOST = 2**63 - 1
@@ -215,14 +219,30 @@ def turn_messages(connection: sqlite3.Connection, chat_id: str, turn_id: str) ->
 
 
 def lost_turns(connection: sqlite3.Connection) -> tuple[LostTurn, ...]:
-    """Return the turns that were under way, each with its journal."""
+    """Return the turns that were under way, each with its journal; what of it cannot be read is left out."""
     lost: list[LostTurn] = []
-    for (body,) in connection.execute("SELECT body FROM turns WHERE ended = 0 ORDER BY id").fetchall():
-        turn: Turn = codec.decode_turn(body)
+    for id, body in connection.execute("SELECT id, body FROM turns WHERE ended = 0 ORDER BY id").fetchall():
+        try:
+            turn: Turn = codec.decode_turn(body)
+            chat(connection, turn.chat_id)  # it will be written with the end of the turn
+        except codec.UNREADABLE:
+            log.exception("turn %s was under way and cannot be read", id)
+            continue
         rows = connection.execute(
             "SELECT message_id, piece FROM journal WHERE turn_id = ? ORDER BY position", (turn.id,)
         ).fetchall()
         message_id = rows[-1][0] if rows else None
-        pieces = tuple([codec.decode_piece(piece) for id, piece in rows if id == message_id])
-        lost.append(LostTurn(turn, message_id, pieces))
+        lost.append(
+            LostTurn(turn, message_id, _pieces(turn, [piece for id, piece in rows if id == message_id]))
+        )
     return tuple(lost)
+
+
+def _pieces(turn: Turn, bodies: list[str]) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    for body in bodies:
+        try:
+            pieces.append(codec.decode_piece(body))
+        except codec.UNREADABLE:
+            log.exception("some of what was streamed in turn %s cannot be read", turn.id)
+    return tuple(pieces)

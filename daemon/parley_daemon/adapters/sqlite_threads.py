@@ -1,9 +1,11 @@
 """The two threads that own SQLite connections: one reads, one writes in groups. They know no table.
 
-Every sqlite3 error becomes StoreUnavailableError here, with a sentence that names the file.
+Every sqlite3 error, and every row that cannot be read, becomes StoreUnavailableError here, with a sentence
+that names the file.
 """
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -11,7 +13,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from parley_daemon.adapters.sqlite_codec import UNREADABLE
 from parley_daemon.ports.store import StoreUnavailableError
+
+log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
 
@@ -25,9 +30,11 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def unavailable(path: Path, error: Exception) -> StoreUnavailableError:
-    """Say what SQLite or the file system has against the store, in a sentence."""
+    """Say what SQLite, the file system or a row has against the store, in a sentence."""
     if isinstance(error, StoreUnavailableError):
         return error
+    if isinstance(error, UNREADABLE):
+        return StoreUnavailableError(f"The store {path} cannot be used: something in it cannot be read.")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     reasons = {
         sqlite3.SQLITE_FULL: "the disk is full",
@@ -92,6 +99,9 @@ class _Thread:
     def _attempt(self, work: Work, future: "asyncio.Future[Any]") -> Outcome:
         try:
             return future, work(self._connection), None
+        except UNREADABLE as error:
+            log.exception("a row of the store cannot be read")
+            return future, None, unavailable(self._path, error)
         except (sqlite3.Error, OSError) as error:
             return future, None, unavailable(self._path, error)
         except Exception as error:  # noqa: BLE001 - whoever asked gets it; the thread serves the others

@@ -83,7 +83,7 @@ class SqliteStore:
             opened.append(reading := connect(self._path))
             reading.execute("PRAGMA query_only = ON")
             return writing, reading, lost
-        except (sqlite3.Error, OSError, StoreUnavailableError) as error:
+        except (sqlite3.Error, OSError, StoreUnavailableError, *codec.UNREADABLE) as error:
             for connection in opened:
                 connection.close()
             raise unavailable(self._path, error) from error
