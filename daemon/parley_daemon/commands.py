@@ -128,7 +128,7 @@ def _serve(places: Places, arguments: argparse.Namespace) -> int:
 
 def _open_tcp(address: str) -> socket.socket | str:
     """Return the listening socket, or what is wrong with the address."""
-    from parley_daemon.server.transports import tcp_socket
+    from parley_daemon.server.listeners import tcp_socket
 
     host, colon, port = address.rpartition(":")
     host = host.strip("[]")
@@ -180,8 +180,11 @@ def _ask(peer: socket.socket, calls: list[tuple[str, dict[str, Any]]]) -> Any:
 
 
 def _stop(places: Places) -> int:
+    from parley_daemon.adapters.ownership import owner
+
     info = runtime.read_runtime_file(places.runtime_file)
-    if info is None:
+    # The file of a daemon that was killed may name a process by now that has nothing to do with it.
+    if info is None or owner(places.data_dir) != info.pid:
         return _fail(f"No daemon serves {places.data_dir}.")
     os.kill(info.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS

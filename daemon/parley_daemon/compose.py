@@ -27,6 +27,7 @@ from parley_daemon.ports.store import Store
 from parley_daemon.server.app import App
 from parley_daemon.server.client_logs import ClientLogs
 from parley_daemon.server.handlers import handler_for
+from parley_daemon.server.listeners import remover
 from parley_daemon.server.serving import Server
 from parley_protocol.runtime import RuntimeInfo, write_runtime_file
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
@@ -148,19 +149,15 @@ async def _listening(plan: Plan, app: App, server: Server) -> AsyncGenerator[Non
                 data_dir=str(plan.data_dir),
                 started_at=app.started_at,
             )
+            if plan.unix_path is not None:
+                stack.callback(remover(plan.unix_path))
             write_runtime_file(plan.runtime_file, info)
-            stack.callback(_remove, plan)
+            stack.callback(plan.runtime_file.unlink, missing_ok=True)
         where = " and ".join(name for name in (plan.unix_path, tcp) if name)
         log.info("parleyd %s serves on %s", VERSION, where or "standard input and output")
         if plan.ready is not None:
             plan.ready(where)
         yield
-
-
-def _remove(plan: Plan) -> None:
-    for path in (plan.runtime_file, plan.unix_path and Path(plan.unix_path)):
-        if path:
-            path.unlink(missing_ok=True)
 
 
 async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:

@@ -133,7 +133,7 @@ def open_unix(places: Places, path: str | None = None) -> tuple[socket.socket | 
 
     (None, what is wrong and where) when it cannot be made: a daemon on standard streams goes on without.
     """
-    from parley_daemon.server.transports import unix_socket
+    from parley_daemon.server.listeners import unix_socket
 
     where = Path(path).expanduser().absolute() if path else runtime.socket_path(places.data_dir)
     try:

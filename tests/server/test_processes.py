@@ -6,11 +6,15 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 
 import anyio
 import pytest
 
+from parley_daemon.adapters.ownership import LOCK_NAME, own
+from parley_daemon.server.listeners import unix_socket
 from parley_protocol import runtime
 from parley_protocol.framing import FrameDecoder, encode_frame
 from tests.support.daemon import DaemonProcess
@@ -166,6 +170,70 @@ async def test_status_and_stop_do_what_they_say(daemon: DaemonProcess) -> None:
     for command in ("status", "stop"):
         done = await anyio.run_process([*PARLEYD, command], env=daemon.env, check=False)
         assert (done.returncode, b"No daemon serves" in done.stderr) == (1, True)
+
+
+@pytest.fixture
+def bystander() -> Generator[subprocess.Popen[bytes]]:
+    """Return a process that has nothing to do with any daemon."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["nobody has the data", "another process has it"])
+async def test_stop_leaves_alone_a_process_that_only_has_the_number_of_a_dead_daemon(
+    places: dict[str, str], bystander: subprocess.Popen[bytes], held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_dir = Path(places["PARLEY_DATA_DIR"])
+    monkeypatch.setenv("PARLEY_RUNTIME_DIR", places["PARLEY_RUNTIME_DIR"])
+    info = runtime.RuntimeInfo(bystander.pid, "/nowhere.sock", None, "t", "0", 1, str(data_dir), "2026")
+    runtime.write_runtime_file(runtime.runtime_file(data_dir), info)
+    ownership = own(data_dir)
+    assert ownership is not None
+    with ownership if held else nullcontext():
+        if not held:
+            ownership.release()
+            (data_dir / LOCK_NAME).write_text(f"{bystander.pid}\n")
+        done = await anyio.run_process([*PARLEYD, "stop"], env=places, check=False)
+    assert (done.returncode, b"No daemon serves" in done.stderr) == (1, True)
+    assert bystander.poll() is None
+
+
+async def test_stop_ends_a_daemon_that_nobody_can_reach(daemon: DaemonProcess) -> None:
+    Path(daemon.socket).unlink()
+    await anyio.run_process([*PARLEYD, "stop"], env=daemon.env)
+    assert await daemon.stop() == 0
+
+
+async def test_serve_replaces_neither_a_file_nor_a_socket_in_use(
+    daemon: DaemonProcess, places: dict[str, str], tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("precious")
+    for path, problem in ((str(notes), "no socket"), (daemon.socket, "another process listens")):
+        with anyio.fail_after(20):
+            done = await anyio.run_process([*PARLEYD, "serve", "--socket", path], env=places, check=False)
+        assert done.returncode == 1
+        assert f"Cannot listen on {path}" in done.stderr.decode()
+        assert problem in done.stderr.decode()
+    assert notes.read_text() == "precious"
+    async with unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        assert (await peer.result("server/status"))["pid"] == daemon.pid
+
+
+async def test_a_daemon_that_stops_removes_its_own_socket_and_no_other(daemon: DaemonProcess) -> None:
+    path = Path(daemon.socket)
+    await daemon.restart()
+    assert path.is_socket()
+    path.unlink()
+    with unix_socket(str(path)):
+        await daemon.stop()
+        assert path.is_socket()
+        assert not list(daemon.runtime_dir.glob("*.json"))
+    await daemon.start()
+    await daemon.stop()
+    assert not path.exists()
 
 
 async def test_the_schema_can_be_had_from_the_command(places: dict[str, str]) -> None:

@@ -43,6 +43,24 @@ def own(data_dir: Path) -> Ownership | None:
         return None
 
 
+def owner(data_dir: Path) -> int | None:
+    """Return the id of the process that has a data directory, None when none has it."""
+    try:
+        descriptor = os.open(data_dir / LOCK_NAME, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        _lock(descriptor, wait=False)
+    except BlockingIOError:
+        said = os.read(descriptor, 32).strip()
+        return int(said) if said.isdigit() else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def own_file(path: Path, *, wait: bool = False) -> Ownership:
     """Take a lock file, made when it is missing; it says who has it.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import stat
 import threading
 from collections.abc import Callable
@@ -267,37 +266,3 @@ class _ThreadWriter:
             self._buffer.clear()
             self._closing = True
             self._changed.notify()
-
-
-def unix_socket(path: str) -> socket.socket:
-    """Return a listening Unix socket that only its owner may connect to; one left behind is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if os.path.lexists(path):
-            os.unlink(path)
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def tcp_socket(host: str, port: int) -> socket.socket:
-    """Return a listening TCP socket."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener

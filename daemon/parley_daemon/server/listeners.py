@@ -1,0 +1,100 @@
+"""Sockets to listen on, and the file that a Unix socket leaves: only what is left over is ever replaced.
+
+Imports the standard library only: an editor waits for this.
+"""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+
+_PROBE_SECONDS = 1.0
+
+
+def unix_socket(path: str) -> socket.socket:
+    """Return a listening Unix socket that only its owner may connect to; one left behind is replaced.
+
+    Raises:
+        OSError: it cannot be made, another process listens there, or a file is there that is no socket.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _clear(path)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _clear(path: str) -> None:
+    """Remove a socket that nobody listens on.
+
+    Raises:
+        OSError: somebody does, or it is no socket.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "a file is there that is no socket", path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            pass
+        except TimeoutError:  # its queue is full: somebody listens, if slowly
+            raise _in_use(path) from None
+        else:
+            raise _in_use(path)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _in_use(path: str) -> OSError:
+    return OSError(errno.EADDRINUSE, "another process listens there", path)
+
+
+def remover(path: str) -> Callable[[], None]:
+    """Return what removes the socket file that is there now, and leaves alone what may replace it."""
+    own = _identity(path)
+
+    def remove() -> None:
+        if own is not None and _identity(path) == own:
+            os.unlink(path)
+
+    return remove
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def tcp_socket(host: str, port: int) -> socket.socket:
+    """Return a listening TCP socket."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
