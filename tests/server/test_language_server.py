@@ -1,5 +1,6 @@
 """The daemon as a language server: driven by pytest-lsp's client, as an editor would."""
 
+import os
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from lsprotocol import types
 from pytest_lsp import LanguageClient, client_capabilities, make_test_lsp_client
 
+from parley_daemon.server.references import READ_LIMIT
 from tests.support.daemon import DaemonProcess
-from tests.support.wire import unix_peer
+from tests.support.wire import Peer, unix_peer
 
 
 @pytest.fixture
@@ -113,6 +115,11 @@ async def test_what_cannot_be_read_of_lsp_is_dropped_and_the_rest_goes_on(
     [
         ("file:///does/not/exist.py", "content[0].uri", "cannot be read: No such file"),
         ("https://example.org/x", "content[0].uri", "not a file:// URI"),
+        ("file://[", "content[0].uri", "not a file:// URI"),
+        ("file:///tmp/a%00b", "content[0].uri", "not a file:// URI"),
+        ("FOLDER", "content[0].uri", "not a regular file"),
+        ("FOLDER/fifo", "content[0].uri", "not a regular file"),
+        ("file:///dev/zero", "content[0].uri", "not a regular file"),
         ("FOLDER/image.png", "content[0].uri", "not a text file"),
         ("FOLDER/big.txt", "content[0].uri", "longer than 256 KiB"),
         ("FOLDER/short.txt", "content[0].startLine", "has 1 lines"),
@@ -122,6 +129,7 @@ async def test_a_reference_that_cannot_be_used_is_refused_with_the_reason(
     shared_daemon: DaemonProcess, tmp_path: Path, uri: str, path: str, words: str
 ) -> None:
     (tmp_path / "image.png").write_bytes(b"\x89PNG\xff")
+    os.mkfifo(tmp_path / "fifo")
     (tmp_path / "big.txt").write_text("x" * 300_000, "ascii")
     (tmp_path / "short.txt").write_text("one line\n", "ascii")
     async with unix_peer(shared_daemon.socket) as peer:
@@ -136,6 +144,43 @@ async def test_a_reference_that_cannot_be_used_is_refused_with_the_reason(
         assert field["path"] == path
         assert words in field["problem"]
         assert (await peer.result("chat/get", {"chatId": chat_id}))["messages"] == []
+
+
+async def referred(peer: Peer, file: Path, first: int, last: int | None) -> Any:
+    """Return the text of these lines as the daemon reads it, or what it has against them."""
+    chat_id = await peer.new_chat()
+    reference = {"type": "reference", "uri": file.as_uri(), "startLine": first, "endLine": last}
+    content = [{"type": "text", "text": "/fast"}, reference]
+    answer = await peer.request("chat/send", {"chatId": chat_id, "content": content})
+    if "error" in answer:
+        return answer["error"]["data"]["fields"][0]
+    return answer["result"]["message"]["content"][1]["text"]
+
+
+async def test_lines_end_where_editors_end_them(shared_daemon: DaemonProcess, tmp_path: Path) -> None:
+    file = tmp_path / "lines.txt"
+    file.write_bytes("one\f\v\x1c\u2028\x85one\ntwo\r\nthree\rfour".encode())
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        read = [await referred(peer, file, line, line) for line in (1, 2, 3, 4)]
+        assert read == ["one\f\v\x1c\u2028\x85one\n", "two\r\n", "three\r", "four"]
+        assert await referred(peer, file, 3, 9) == "three\rfour"
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+async def test_of_a_huge_file_the_first_lines_can_be_referred_to(
+    shared_daemon: DaemonProcess, tmp_path: Path, padding: int
+) -> None:
+    file = tmp_path / "huge.txt"
+    line = "é" * 31 + "é\n"
+    file.write_bytes(b"." * padding + b"first\n" + line.encode() * 80_000)
+    lines = (READ_LIMIT - 6 - padding) // len(line.encode()) + 1
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        assert await referred(peer, file, 2, 2) == line
+        assert await referred(peer, file, lines, lines) == line
+        for first, last in ((lines, lines + 1), (lines, None), (79_000, 79_001)):
+            assert "only the first 4 MiB" in (await referred(peer, file, first, last))["problem"]
 
 
 async def test_an_ask_shows_its_progress_in_lsps_own_way_and_can_be_cancelled_there(
