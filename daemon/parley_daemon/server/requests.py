@@ -1,6 +1,7 @@
 """JSON-RPC envelopes: what a body is, and what answers it. Knows no method and no transport."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -72,13 +73,25 @@ def _json(body: bytes) -> Any:
 
 def _not_json(body: bytes, error: Exception) -> BadBody:
     """Tell what is wrong; text with half a surrogate pair is well-formed enough to be answered by its id."""
+    message: object = None
     try:
-        message = json.loads(body)
+        message = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        json.dumps(message, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        id = as_object(message).get("id")
+        problem = "A text has half of a surrogate pair (\\ud800 to \\udfff), which no UTF-8 can carry."
+        return BadBody(id if _is_sendable(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem))
     except (ValueError, RecursionError):
-        return BadBody(None, WireError(ErrorCode.PARSE_ERROR, f"The body is not JSON: {error}."))
-    id = as_object(message).get("id")
-    problem = "A text has half of a surrogate pair (\\ud800 to \\udfff), which no UTF-8 can carry."
-    return BadBody(id if _is_id(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem))
+        pass  # what the other decoder said is told
+    return BadBody(None, WireError(ErrorCode.PARSE_ERROR, f"The body is not JSON: {error}."))
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(name)
+
+
+def _is_sendable(id: object) -> bool:
+    return _is_id(id) and re.search("[\ud800-\udfff]", str(id)) is None
 
 
 def _message(message: dict[str, Any]) -> Incoming | Answer:
