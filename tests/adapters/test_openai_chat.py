@@ -16,7 +16,7 @@ import pytest
 
 from parley_daemon.adapters.openai_chat import OpenAIChatModel, endpoint
 from parley_daemon.core.chats import Failure, ModelSettings, Timeouts, Usage
-from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
+from parley_daemon.core.parts import File, Reasoning, Source, Text, ToolCall, ToolCallPiece
 from parley_daemon.ports.model import (
     Batch,
     Chunk,
@@ -28,6 +28,7 @@ from parley_daemon.ports.model import (
 )
 from tests.support.fake_provider import FakeProvider, fake_provider
 from tests.support.provider_script import (
+    Reply,
     Script,
     at,
     chunk,
@@ -35,6 +36,7 @@ from tests.support.provider_script import (
     cut,
     done,
     drop,
+    event,
     finish,
     lines,
     raw,
@@ -78,7 +80,7 @@ async def batches(model: OpenAIChatModel, request: ModelRequest | None = None) -
 
 
 async def ask(model: OpenAIChatModel, request: ModelRequest | None = None) -> list[Chunk]:
-    """Return all chunks of an answer, texts that came in several batches joined."""
+    """Return all chunks of an answer, texts that came in several batches joined, its one Finish last."""
     chunks: list[Chunk] = []
     for batch in await batches(model, request):
         for part in batch:
@@ -88,7 +90,7 @@ async def ask(model: OpenAIChatModel, request: ModelRequest | None = None) -> li
                 chunks[-1] = type(part)(last.text + part.text)
             else:
                 chunks.append(part)
-    return chunks
+    return sorted(chunks, key=lambda chunk: isinstance(chunk, Finish))  # usage may come on either side of it
 
 
 async def failure(model: OpenAIChatModel, request: ModelRequest | None = None) -> Failure:
@@ -247,7 +249,53 @@ async def test_usage_after_the_finish_reason_is_waited_for(open_model: Open) -> 
                 async for batch in stream:
                     chunks += batch
                     go.set()
-    assert chunks == [Text("a"), UsageReport(Usage(1, 2, 3)), STOP]
+    assert chunks == [Text("a"), STOP, UsageReport(Usage(1, 2, 3))]
+
+
+async def test_the_end_of_an_answer_is_told_although_the_response_goes_on(open_model: Open) -> None:
+    cited = event({**chunk({"content": "<think>unclosed"}), "citations": ["https://x.org"]})
+    called = tool(0, "a", "f", "{}")
+    async with fake_provider((cited, called, finish(), stall())) as server:
+        chunks: list[Chunk] = []
+        async with aclosing(open_model(server).stream(question())) as stream:
+            with anyio.fail_after(5):
+                while Finish("tool_calls") not in chunks:
+                    chunks += await anext(stream)
+    kinds = [Reasoning, ToolCallPiece, Source, ToolCall, Finish]
+    assert list(dict.fromkeys(map(type, chunks))) == kinds
+
+
+async def test_what_comes_after_the_end_is_told_once_and_nothing_twice(open_model: Open) -> None:
+    go = anyio.Event()
+    first = (tool(0, "a", "f", "{}"), finish("tool_calls"), stall(go))
+    more = (tool(1, "b", "g", "{}"), event({**chunk(), "citations": ["https://x.org"]}), usage(1, 2))
+    async with fake_provider((*first, *more, finish("tool_calls"), done())) as server:
+        chunks: list[Chunk] = []
+        with anyio.fail_after(5):
+            async for batch in open_model(server).stream(question()):
+                chunks += batch
+                if Finish("tool_calls") in chunks:
+                    go.set()
+    told = [chunk for chunk in chunks if not isinstance(chunk, ToolCallPiece)]
+    assert told[:2] == [ToolCall("a", "f", {}), Finish("tool_calls")]
+    rest = [
+        UsageReport(Usage(1, 2, 3)),
+        Source("1", "https://x.org", "https://x.org"),
+        ToolCall("b", "g", {}),
+    ]
+    assert sorted(told[2:], key=repr) == sorted(rest, key=repr)
+
+
+async def test_a_server_that_keeps_a_finished_answer_open_with_comments_is_left(open_model: Open) -> None:
+    async def chatter(reply: Reply) -> None:
+        while True:
+            await reply.body(b": keep-alive\n\n")
+            await anyio.sleep(0.01)
+
+    async with fake_provider((text("a"), finish(), chatter)) as server:
+        assert await ask(open_model(server, usage_grace=0.1)) == [Text("a"), STOP]
+        with anyio.fail_after(5):
+            await server.disconnected()
 
 
 async def test_a_finished_answer_that_the_server_keeps_open_ends(open_model: Open) -> None:

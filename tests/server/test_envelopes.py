@@ -29,11 +29,21 @@ BAD_BODIES: list[tuple[str, bytes, int, int | str | None]] = [
         -32602,
         93,
     ),
-    ("half a surrogate pair in the id", rb'{"jsonrpc":"2.0","id":"\ud800","method":"chat/get"}', -32602, None),
-    ("not a number", b'{"jsonrpc":"2.0","id":94,"method":"chat/get","params":{"x":NaN}}', -32700, None),
-    ("a number out of range", b'{"jsonrpc":"2.0","id":94,"method":"chat/get","params":[1e999]}', -32700, None),
-    ("a byte order mark", b'\xef\xbb\xbf{"jsonrpc":"2.0","id":94,"method":"chat/get"}', -32700, None),
-    ("UTF-16", '{"jsonrpc":"2.0","id":94,"method":"chat/get"}'.encode("utf-16"), -32700, None),
+    (
+        "half a surrogate pair in the id",
+        rb'{"jsonrpc":"2.0","id":"\ud800","method":"x"}',
+        -32602,
+        None,
+    ),
+    ("not a number", b'{"jsonrpc":"2.0","id":94,"method":"x","params":{"x":NaN}}', -32700, None),
+    (
+        "a number out of range",
+        b'{"jsonrpc":"2.0","id":94,"method":"x","params":[1e999]}',
+        -32700,
+        None,
+    ),
+    ("a byte order mark", b'\xef\xbb\xbf{"jsonrpc":"2.0","id":94,"method":"x"}', -32700, None),
+    ("UTF-16", '{"jsonrpc":"2.0","id":94,"method":"x"}'.encode("utf-16"), -32700, None),
 ]
 
 

@@ -58,8 +58,15 @@ class AnswerReader:
             )
         return self._fold.take()
 
+    def finish(self) -> list[Chunk]:
+        """The answer is `finished`, and its response goes on: return its last chunks, a Finish at their end.
+
+        It may be fed again, for usage; from the second call on there is nothing here, as a rule.
+        """
+        return self._fold.finish()
+
     def end(self) -> list[Chunk]:
-        """The response has ended, or `done` is true: return the last chunks, a Finish at their end.
+        """The response has ended, or `done` is true: return the last chunks, with a Finish if none was told.
 
         Raises:
             ModelError: what came is not a whole answer.

@@ -59,20 +59,24 @@ class OpenAIChatModel:
         self._secrets = tuple(filter(None, [api_key, userinfo, *(headers or {}).values()]))
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
-        """Ask the model; see the port. The last batch ends in a Finish, usage comes before it."""
+        """Ask the model; see the port. Usage that comes behind the answer is waited for after the Finish."""
         call, headers, body = self._prepared(request)
         connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
         response = await self._pool.post(call, body, headers, connect_ms / 1000)
         answer = AnswerReader(call)
         rest: list[Chunk] = []  # what came together with the end mark
+        deadline: float | None = None  # of the wait for usage
         try:
             if not 200 <= response.status < 300:
                 raise await self._pool.refusal(call, response)
-            while not answer.done and (data := await self._read(call, response, answer)):
+            while not answer.done and (data := await self._read(call, response, deadline)):
                 batch = answer.feed(data)
                 if answer.done:
                     rest = batch
                     break
+                if answer.finished and answer.error is None:
+                    batch += answer.finish()
+                    deadline = deadline or anyio.current_time() + self._usage_grace
                 yield batch
                 if answer.error is not None:
                     raise answer.error
@@ -106,8 +110,10 @@ class OpenAIChatModel:
             raise call.invalid("There is nothing to send: the message holds no text and no file.") from error
         return call, {**self._headers, **given}, body
 
-    async def _read(self, call: Call, response: "aiohttp.ClientResponse", answer: AnswerReader) -> bytes:
-        """Return what the next network read brought; nothing at the end or when it is not worth a wait.
+    async def _read(self, call: Call, response: "aiohttp.ClientResponse", deadline: float | None) -> bytes:
+        """Return what the next network read brought; nothing at the end or when the deadline has passed.
+
+        There is a deadline once the answer is whole: then nothing that happens can spoil it.
 
         Raises:
             ModelError: the connection broke in mid-answer.
@@ -115,12 +121,13 @@ class OpenAIChatModel:
         import aiohttp  # loaded by now
 
         try:
-            if not answer.finished:
+            if deadline is None:
                 return await response.content.readany()
-            with anyio.move_on_after(self._usage_grace):
-                return await response.content.readany()
+            if anyio.current_time() < deadline:
+                with anyio.CancelScope(deadline=deadline):
+                    return await response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            if not answer.finished:
+            if deadline is None:
                 message = f"The connection to {call.provider} broke in the middle of the answer."
                 raise call.broke(message, str(error)) from error
         return b""

@@ -57,6 +57,8 @@ class DeltaFold:
         self._sources: dict[str, Source] = {}
         self._usage: Usage | None = None
         self._reported: Usage | None = None
+        self._cited = self._called = 0  # how many sources and calls were told
+        self._finish: Finish | None = None
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
@@ -67,17 +69,22 @@ class DeltaFold:
         return chunks
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer.
+        """Return the last chunks of a complete answer; when called again, only what has come since.
 
         Sources come here and not when they are named, since the answer's text is one part.
         """
         thoughts, text = self._tag.end()
         self._pieces.say(Reasoning, thoughts)
         self._pieces.say(Text, text)
-        chunks = [*self._pieces.end(), *self.take(), *self._sources.values()]
-        chunks += [ToolCall(call.id, call.name, _arguments(call)) for call in self._calls]
+        sources, calls = [*self._sources.values()][self._cited :], self._calls[self._called :]
+        self._cited, self._called = len(self._sources), len(self._calls)
+        chunks = [*self._pieces.end(), *self.take(), *sources]
+        chunks += [ToolCall(call.id, call.name, _arguments(call)) for call in calls]
         reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
-        chunks.append(Finish("tool_calls" if self._calls and reason == "stop" else reason))
+        finish = Finish("tool_calls" if self._calls and reason == "stop" else reason)
+        if finish != self._finish:
+            self._finish = finish
+            chunks.append(finish)
         return chunks
 
     def events(self, payloads: Sequence[bytes]) -> None:

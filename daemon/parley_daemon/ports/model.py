@@ -41,7 +41,10 @@ class UsageReport:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The model is done, for this reason. A stream that ends without one has failed."""
+    """The model is done, for this reason. A stream that ends without one has failed.
+
+    It comes as soon as it is known; a usage report may follow it.
+    """
 
     reason: StopReason
 
