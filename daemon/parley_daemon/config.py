@@ -21,6 +21,13 @@ from parley_daemon.engine.scribe import ScribePolicy
 _Price = Annotated[float, msgspec.Meta(ge=0)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
+_MOST_MS = 2**31 - 1
+"""Almost 25 days, as for timers elsewhere."""
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=_MOST_MS)]
+Wait = Annotated[int, msgspec.Meta(ge=0, le=_MOST_MS)]
+PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+
 
 class _Provider(msgspec.Struct, forbid_unknown_fields=True):
     type: str
@@ -40,7 +47,7 @@ class _Pricing(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Model(msgspec.Struct, forbid_unknown_fields=True):
-    context_limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    context_limit: PositiveInt | None = None
     display_name: str | None = None
     pricing: _Pricing | None = None
     compression_threshold: _Percent | None = None
@@ -56,18 +63,18 @@ class _Compaction(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Limits(msgspec.Struct, forbid_unknown_fields=True):
-    max_running_turns: int = 200
-    connect_ms: int = 10_000
-    first_part_ms: int = 120_000
-    idle_ms: int = 60_000
-    total_ms: int | None = None
+    max_running_turns: PositiveInt = 200
+    connect_ms: Milliseconds = 10_000
+    first_part_ms: Milliseconds = 120_000
+    idle_ms: Milliseconds = 60_000
+    total_ms: Milliseconds | None = None
 
 
 class _Retries(msgspec.Struct, forbid_unknown_fields=True):
-    attempts: Annotated[int, msgspec.Meta(ge=1)] = 8
-    first_ms: Annotated[int, msgspec.Meta(ge=0)] = 1000
-    longest_ms: Annotated[int, msgspec.Meta(ge=0)] = 60_000
-    longest_asked_ms: Annotated[int, msgspec.Meta(ge=0)] = 300_000
+    attempts: PositiveInt = 8
+    first_ms: Wait = 1000
+    longest_ms: Wait = 60_000
+    longest_asked_ms: Wait = 300_000
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):

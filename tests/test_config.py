@@ -1,0 +1,42 @@
+"""The configuration file: what is read of it, and how a bad one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from parley_daemon.config import Config, load_config
+
+BAD = [
+    ("limits", "max_running_turns", 0),
+    ("limits", "max_running_turns", -3),
+    ("limits", "max_running_turns", 10**400),
+    ("limits", "connect_ms", 0),
+    ("limits", "first_part_ms", 0),
+    ("limits", "idle_ms", -5),
+    ("limits", "total_ms", -1),
+    ("limits", "total_ms", 10**400),
+    ("retries", "attempts", 0),
+    ("retries", "first_ms", -1),
+    ("retries", "longest_ms", 10**400),
+    ('models."x:y"', "context_limit", 0),
+]
+
+
+@pytest.mark.parametrize(("table", "name", "number"), BAD, ids=str)
+def test_a_number_out_of_bounds_is_named_by_file_and_line(
+    tmp_path: Path, table: str, name: str, number: int
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f"# mine\n[{table}]\n{name} = {number}\n", "utf-8")
+    config = load_config(path)
+    assert config.complaint is not None
+    assert config.complaint.startswith(f"{path}, line 3: ")
+    assert (config.max_running_turns, config.timeouts) == (200, Config().timeouts)
+
+
+def test_the_smallest_numbers_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[limits]\nmax_running_turns = 1\nidle_ms = 1\n[retries]\nfirst_ms = 0\n", "utf-8")
+    config = load_config(path)
+    assert config.complaint is None
+    assert (config.max_running_turns, config.timeouts.idle_ms, config.retries.first) == (1, 1, 0)
