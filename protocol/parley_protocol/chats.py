@@ -16,7 +16,7 @@ from parley_protocol.objects import (
 )
 from parley_protocol.parts import HistoryContent
 from parley_protocol.settings import ModelSettings
-from parley_protocol.wire import Count, Id, Limit, Metadata, Params, Role, Title, Token, Wire
+from parley_protocol.wire import Count, Id, Limit, Metadata, Params, Role, Timestamp, Title, Token, Wire
 
 ChatOrder = Literal["updated", "created", "title"]
 ExportFormat = Literal["json", "markdown"]
@@ -24,12 +24,15 @@ WatchEventType = Literal["created", "deleted", "changed"]
 
 
 class HistoryMessage(Wire):
-    """A message of an earlier conversation, to begin a chat with. A plain string stands for one text part."""
+    """A message of an earlier conversation, to begin a chat with. A plain string stands for one text part.
+
+    `createdAt` is RFC 3339 in any time zone, and is kept in UTC with milliseconds.
+    """
 
     role: Role
     content: HistoryContent
     model: str | None = None
-    created_at: str | None = None
+    created_at: Timestamp | None = None
 
 
 class ChatCreateParams(Params):

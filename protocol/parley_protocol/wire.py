@@ -4,7 +4,9 @@ Schemas are built on first use, not on import: a process pays for the models tha
 """
 
 import json
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -72,12 +74,28 @@ def _within_metadata_limit(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _in_utc(value: str) -> str:
+    """Return a point in time as everything else on the wire gives it: in UTC, with milliseconds."""
+    text = value.upper()
+    try:
+        if _RFC_3339.fullmatch(text) is None:
+            raise ValueError
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time as in RFC 3339, such as 2026-11-21T09:15:00.000Z") from None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 OptionalStr = Annotated[str | None, Field(exclude_if=absent_when_none)]
 OptionalInt = Annotated[int | None, Field(exclude_if=absent_when_none)]
 OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_within_metadata_limit)]
 Title = Annotated[str, Field(max_length=255)]
+Timestamp = Annotated[str, AfterValidator(_in_utc)]
 Id = Annotated[str, Field(min_length=1)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Line = Annotated[int, Field(ge=1, le=BIGGEST_INT)]

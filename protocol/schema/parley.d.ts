@@ -601,7 +601,11 @@ export interface GoogleThinkingConfig {
   includeThoughts?: boolean | null;
 }
 
-/** A message of an earlier conversation, to begin a chat with. A plain string stands for one text part. */
+/**
+ * A message of an earlier conversation, to begin a chat with. A plain string stands for one text part.
+ *
+ * `createdAt` is RFC 3339 in any time zone, and is kept in UTC with milliseconds.
+ */
 export interface HistoryMessage {
   role: Role;
   content: string | Part[];

@@ -225,6 +225,44 @@ def test_a_restored_history_takes_whole_parts_with_any_arguments() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00.000Z"),
+        ("2020-01-01T00:00:00.123456Z", "2020-01-01T00:00:00.123Z"),
+        ("2020-01-01t01:30:00.5+01:30", "2020-01-01T00:00:00.500Z"),
+        ("2019-12-31T19:00:00-05:00", "2020-01-01T00:00:00.000Z"),
+    ],
+)
+def test_the_time_of_a_restored_message_is_kept_in_utc(given: str, kept: str) -> None:
+    message = {"role": "user", "content": "x", "createdAt": given}
+    read = ChatCreateParams.from_wire({"messages": [message]})
+    assert read.messages is not None
+    assert read.messages[0].created_at == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "yesterday",
+        "2020-01-01",
+        "2020-01-01T00:00:00",
+        "2020-01-01 00:00:00Z",
+        "2020-13-01T00:00:00Z",
+        "2020-W01-1T00:00:00Z",
+        "٢٠٢٠-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+01:00",
+        "2020-01-01T00:00:00Z\n",
+    ],
+)
+def test_what_is_no_time_of_a_restored_message_is_refused(given: str) -> None:
+    message = {"role": "user", "content": "x", "createdAt": given}
+    (path,) = found = problems(ChatCreateParams, {"messages": [message]})
+    assert path == "messages[0].createdAt"
+    assert "RFC 3339" in found[path]
+
+
+@pytest.mark.parametrize(
     "params",
     [
         {},
