@@ -594,6 +594,35 @@ def test_importing_the_adapter_does_not_import_aiohttp() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+UNWARMED = """
+import sys, threading, anyio
+from parley_daemon.adapters.openai_chat import OpenAIChatModel
+from parley_daemon.core.parts import Text
+from parley_daemon.ports.model import ModelError, ModelRequest, PromptMessage
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "aiohttp":
+            print("main" if threading.current_thread() is threading.main_thread() else "aside")
+
+async def main():
+    request = ModelRequest("m", (PromptMessage("user", (Text("Hi"),)),))
+    try:
+        async for _ in OpenAIChatModel("local", "http://127.0.0.1:1").stream(request):
+            pass
+    except ModelError as error:
+        print(error.failure.kind)
+
+sys.meta_path.insert(0, Watch())
+anyio.run(main)
+"""
+
+
+def test_the_first_question_does_not_make_the_loop_wait_for_an_import() -> None:
+    done = subprocess.run([sys.executable, "-c", UNWARMED], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["aside", "network"]
+
+
 async def test_closing_twice_and_closing_unused_are_fine(open_model: Open) -> None:
     model = open_model("http://127.0.0.1:1")
     await model.aclose()

@@ -1,6 +1,7 @@
 """The table from what a provider says when it fails to what a person is told."""
 
 import json
+import time
 from email.utils import formatdate
 from typing import Any
 
@@ -146,6 +147,47 @@ def test_secrets_are_removed_from_what_is_quoted(said: str) -> None:
         assert failure.detail is not None
         assert "[removed]" in failure.detail
         assert "canary" not in repr(failure).lower()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a.",
+        "a-",
+        "a+",
+        "a://",
+        "api-key",
+        "bearer ",
+        "again in 1s ",
+        "<script",
+        "<style>",
+        "<head>",
+        "<title",
+    ],
+)
+def test_reading_what_is_quoted_takes_no_longer_than_its_length_explains(words: str) -> None:
+    def seconds(length: int) -> float:
+        body = (words * length)[:length].encode()
+
+        def once() -> float:
+            begun = time.thread_time()
+            refused(400, body)
+            refused(400, b"<html>" + body)
+            return time.thread_time() - begun
+
+        return min(once() for _ in range(5))
+
+    assert seconds(8000) < 24 * seconds(1000)  # 8 times as long, or 64 times if it were quadratic
+
+
+def test_of_a_web_page_the_title_and_the_text_are_quoted() -> None:
+    head = "<title>Bad gateway</title><style>p {}</style>"
+    for page in (
+        f"<html><head>{head}</head><body><p>Sorry.</p><script>x()</script></body></html>",
+        f"<html><head>{head}<body>Sorry.<script>x() // cut",
+        f"<!doctype html><head>{head}</head><p class='a'>Sorry.",
+    ):
+        assert refused(502, page.encode()).detail == "Bad gateway: Sorry."
 
 
 def test_a_key_at_the_place_of_the_cut_is_not_shown_in_half() -> None:

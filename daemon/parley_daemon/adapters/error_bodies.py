@@ -11,8 +11,9 @@ import msgspec
 
 _LONGEST = 8000
 _MARKUP = re.compile(rb"(?is)^\s*(<!doctype|<html|<\?xml|<head|<body)")
-_TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title>")
-_DROPPED = re.compile(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>")
+# Each of these looks at a character once, or a page of nothing but "<script" would take long.
+_TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
+_DROPPED = re.compile(r"(?is)<(script|style)\b.*?(?:</\1>|\Z)|<head\b.*?(?:</head>|(?=<body)|\Z)|<[^<>]*>")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class HttpPool:
         Raises:
             ModelError: the server cannot be reached, or did not answer in HTTP.
         """
+        if self._session is None:
+            await self.warm()
         import aiohttp  # here, since it takes longer than a start may wait
 
         session = self._open()

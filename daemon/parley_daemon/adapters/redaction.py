@@ -20,7 +20,7 @@ _SHAPES = (
     _shape(
         r"(?i)([?&](?:api[-_]?key|key|token|access_token|sig|signature|secret)=)[^&\s\"'<>]+", rf"\1{REMOVED}"
     ),
-    _shape(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^/\s@\"'<>]+@", rf"\1{REMOVED}@"),
+    _shape(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^/\s@\"'<>]+@", rf"\1{REMOVED}@"),
     # Keys of well-known makers, also as those quote them back: sk-ab**********yz.
     _shape(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|pplx|nvapi)[-_][\w*.-]{6,}"),
     _shape(r"\bAIza[\w-]{16,}"),
