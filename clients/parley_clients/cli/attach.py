@@ -16,8 +16,8 @@ def attach(options: argparse.Namespace) -> int:
             output, replay = chat_output(options), _Replay()
             if options.json:
                 write_json(view.subscribed)
-            output.begin()
             try:
+                output.begin()
                 if not options.json:
                     output.take(replay.of(view.subscribed["snapshot"]))
                 while not interrupts.count:

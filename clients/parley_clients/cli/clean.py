@@ -1,4 +1,4 @@
-"""Makes text that came from elsewhere safe to be shown: a title or an answer must not command the terminal."""
+"""Makes text that came from elsewhere safe to be shown: no title and no answer commands the terminal."""
 
 _SHOWN = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)}
 _SHOWN[0x7F] = 0x2421

@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime
 from itertools import islice
 
+from parley_clients.cli.clean import clean, one_line
 from parley_clients.cli.options import SHORT_ID, client, console, fancy, find_chat, short_id, warn
 from parley_clients.cli.plain import write_json
 from parley_clients.results import Json
@@ -55,7 +56,7 @@ def print_chats(options: argparse.Namespace, chats: list[Json]) -> None:
     for chat, state in zip(chats, states, strict=True):
         row = [short_id(chat["id"]), ago(chat["updatedAt"], now), Text(one_line_title(chat))]
         if screen.width >= _NARROW:
-            row.append(chat["model"] or "")
+            row.append(Text(one_line(chat["model"] or "")))
         table.add_row(*row, *([state] if any(states) else []))
     screen.print(table)
 
@@ -74,7 +75,7 @@ def _state(chat: Json) -> str:
 
 def one_line_title(chat: Json) -> str:
     """Return the title of a chat on one line."""
-    return " ".join((chat["title"] or "(untitled)").split())
+    return one_line(chat["title"] or "(untitled)")
 
 
 def ago(then: str, now: datetime) -> str:
@@ -98,10 +99,11 @@ def models(options: argparse.Namespace) -> int:
     for provider in raw["providers"]:
         for model in provider["models"]:
             note = "" if provider["available"] else f"\t({_why(provider)})"
-            sys.stdout.write(f"{model['id']}\t{model['displayName']}{note}\n")
+            sys.stdout.write(f"{one_line(model['id'])}\t{one_line(model['displayName'])}{note}\n")
         if not provider["models"]:
             note = "any model of it" if provider["available"] else _why(provider)
-            sys.stdout.write(f"{provider['provider']}:…\t{provider['displayName']}\t({note})\n")
+            name, shown = one_line(provider["provider"]), one_line(provider["displayName"])
+            sys.stdout.write(f"{name}:…\t{shown}\t({note})\n")
     return 0
 
 
@@ -125,7 +127,7 @@ def status(options: argparse.Namespace) -> int:
     lines.append(f"{store['kind']} store {store['path'] or ''}".rstrip())
     if store["error"]:
         lines.append(f"the store has a problem: {store['error']}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(clean("\n".join(lines)) + "\n")
     return 0
 
 

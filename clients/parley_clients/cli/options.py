@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from parley_clients.cli.clean import clean
 from parley_clients.results import ChatRecord
 from parley_clients.sync import Client, connect
 
@@ -75,7 +76,7 @@ def client(options: argparse.Namespace, *, start: bool = True) -> AbstractContex
 
 def warn(message: str) -> None:
     """Say something on standard error."""
-    sys.stderr.write(f"parley: {message}\n")
+    sys.stderr.write(f"parley: {clean(message)}\n")
     sys.stderr.flush()
 
 

@@ -1,8 +1,13 @@
 """Shows turns without a terminal: the answer's text to standard output, or every event as a line of JSON."""
 
 import json
+import math
+import os
+import stat
 import sys
 
+from parley_clients.cli.clean import clean, one_line
+from parley_clients.cli.options import warn
 from parley_clients.cli.words import failure, question, summary
 from parley_clients.results import Event, Json
 
@@ -10,8 +15,8 @@ from parley_clients.results import Event, Json
 class PlainOutput:
     """The text of the answer as it comes, and nothing else, on standard output.
 
-    Thoughts and the summary go to standard error when a person may be looking at that. `whole_chat`: what is
-    asked is written, too.
+    Into a file it goes only once nothing can make it void any more. Thoughts and the summary go to standard
+    error when a person may be looking at that. `whole_chat`: what is asked is written, too.
     """
 
     def __init__(self, *, whole_chat: bool) -> None:
@@ -22,6 +27,9 @@ class PlainOutput:
         self._streamed: set[int] = set()
         self._model: str | None = None
         self._thinking = False
+        self._holds = _is_file(sys.stdout.fileno())
+        self._held: list[str] = []
+        self._written_of: int | None = None
 
     def begin(self) -> None:
         """Nothing is shown before there is text."""
@@ -35,8 +43,14 @@ class PlainOutput:
                 case "message_part":
                     self._streamed.add(event.raw["messageId"])
                     self._part(event.raw["messageId"], event.raw["index"], event.raw["part"])
-                case "message" if self._whole_chat:
-                    self._message(event.raw["message"])
+                case "message":
+                    self._let_go()
+                    if self._whole_chat:
+                        self._message(event.raw["message"])
+                case "retry":
+                    self._retry(event.raw)
+                case "preview_reset":
+                    self._void(event.raw["messageId"])
                 case "reset":
                     self._streamed.clear()
                 case "turn_ended" if self._whole_chat:
@@ -48,7 +62,7 @@ class PlainOutput:
     def _message(self, message: Json) -> None:
         if message["role"] == "user":
             self._end_line()
-            sys.stdout.write(f"> {question(message)}\n")
+            self._write(f"> {question(message)}\n")
         elif message["id"] not in self._streamed:
             for index, part in enumerate(message["content"]):
                 self._part(message["id"], index, part)
@@ -57,15 +71,43 @@ class PlainOutput:
     def _part(self, message_id: int, index: int, part: Json) -> None:
         if part["type"] == "reasoning" and self._aside:
             self._thinking = True
-            sys.stderr.write(part["text"])
+            sys.stderr.write(clean(part["text"]))
             sys.stderr.flush()
         elif part["type"] == "text":
             self._end_thinking()
             if self._place not in (None, (message_id, index)):
                 self._end_line()  # another part: not glued to the one before
             self._place = (message_id, index)
-            sys.stdout.write(part["text"])
-            self._at_line_start = part["text"].endswith("\n")
+            self._write(clean(part["text"]))
+            if not self._holds:
+                self._written_of = message_id
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._held.append(text)
+            self._at_line_start = text.endswith("\n")
+        if not self._holds:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, []
+        sys.stdout.write("".join(held))
+
+    def _retry(self, event: Json) -> None:
+        if self._aside:
+            self._end_thinking()
+            seconds = math.ceil(event["delayMs"] / 1000)
+            sys.stderr.write(f"trying again in {seconds} s: {one_line(event['error']['message'])}\n")
+
+    def _void(self, message_id: int) -> None:
+        """Forget the answer so far; say so where it was written already."""
+        self._held, self._place = [], None
+        if self._written_of == message_id:
+            self._end_line()
+            sys.stdout.flush()
+            warn("What came of the answer so far is void; it begins again.")
+            self._written_of = None
+        self._at_line_start = True
 
     def _turn_ended(self, ended: Json) -> None:
         self._end_line()
@@ -86,8 +128,7 @@ class PlainOutput:
     def _end_line(self) -> None:
         if not self._at_line_start:
             self._at_line_start = True
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            self._write("\n")
 
     def tick(self) -> None:
         """Nothing to do."""
@@ -99,8 +140,15 @@ class PlainOutput:
         """End the line; say how it went where a person may be looking."""
         self._end_thinking()
         self._end_line()
+        self._let_go()
+        sys.stdout.flush()
         if ended is not None:
             self._sum_up(ended)
+
+
+def _is_file(descriptor: int) -> bool:
+    """Return whether it is a plain file that is written to: nobody reads it piece by piece."""
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 class JsonOutput:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 
+from parley_clients.cli.clean import one_line
 from parley_clients.cli.options import (
     client,
     console,
@@ -113,6 +114,7 @@ class _Repl:
             warn(failure(ended["error"]))
 
     def _remark(self, text: str) -> None:
+        text = one_line(text)
         if fancy(self._options):
             from rich.text import Text
 

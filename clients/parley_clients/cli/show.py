@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from parley_clients.cli.clean import clean
 from parley_clients.cli.listing import one_line_title
 from parley_clients.cli.options import client, console, fancy, find_chat
 from parley_clients.cli.plain import write_json
@@ -55,7 +56,7 @@ def _draw(whole: Json, options: argparse.Namespace) -> None:
     for who, parts in conversation(whole):
         screen.print()
         screen.print(Text(who, style="bold cyan" if who.startswith("You") else "bold green"))
-        thoughts = "".join(part["text"] for part in parts if part["type"] == "reasoning").strip()
+        thoughts = clean("".join(part["text"] for part in parts if part["type"] == "reasoning")).strip()
         if thoughts:
             screen.print(Text(thoughts, style="dim italic"))
             screen.print()

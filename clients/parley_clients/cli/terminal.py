@@ -3,16 +3,18 @@
 Needs rich, which takes longer to load than a question takes to be sent: import it after sending.
 """
 
+import math
 import time
 from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
 
+from parley_clients.cli.area import LiveArea
 from parley_clients.cli.blocks import Block, BlockCutter
+from parley_clients.cli.clean import clean, one_line
 from parley_clients.cli.markdown import THEME, RenderedBlock
 from parley_clients.cli.words import failure, question, source, summary
 from parley_clients.results import Event, Json
@@ -40,15 +42,17 @@ class TerminalOutput:
         self._console = console
         self._whole_chat = whole_chat
         self._clock = clock
-        self._live: Live | None = None
+        self._area = LiveArea(console)
         self._spinner = Spinner("dots", style="cyan")
         self._phase: str | None = "sending"
+        self._retry_at: float | None = None
         self._since = self._moved_at = clock()
         self._drawn_at = self._cost = 0.0
         self._cutter = BlockCutter()
         self._place: tuple[int, int] | None = None
         self._kind = "text"
         self._printed = False
+        self._printed_of: int | None = None
         self._model: str | None = None
         self._streamed: set[int] = set()
 
@@ -56,18 +60,16 @@ class TerminalOutput:
 
     def begin(self) -> None:
         """Draw the spinner."""
-        self._live = Live(
-            console=self._console, auto_refresh=False, transient=True, vertical_overflow="visible"
-        )
-        self._live.start()
+        self._area.start()
         self._draw(force=True)
 
     def take(self, events: list[Event]) -> None:
         """Show what they bring."""
         self._moved_at = self._clock()
-        for event in events:
-            self._take(event)
-        self._draw()
+        with self._console:  # all of it is written in one go
+            for event in events:
+                self._take(event)
+            self._draw()
 
     def tick(self) -> None:
         """Let the spinner turn."""
@@ -80,13 +82,14 @@ class TerminalOutput:
 
     def end(self, ended: Json | None) -> None:
         """Print what is left, and the summary."""
-        self._close_part()
-        if self._live is not None:
-            self._live.update(Text(""))
-            self._live.stop()
-            self._live = None
-        if ended is not None:
-            self._say(summary(ended, self._model))
+        try:
+            with self._console:
+                self._close_part()
+                self._area.erase()
+                if ended is not None:
+                    self._say(summary(ended, self._model))
+        finally:
+            self._area.stop()
 
     # ------------------------------------------------------------------------- events
 
@@ -106,11 +109,12 @@ class TerminalOutput:
                 self._close_part()
                 self._took_message(raw["message"])
             case "preview_reset":
-                self._close_part()
-                self._place = None
-                self._say("The attempt failed; the answer begins again.")
+                self._cutter, self._place = BlockCutter(), None
+                if self._printed_of == raw["messageId"]:
+                    self._say("What came of this answer so far is void; it begins again.")
             case "retry":
-                self._set_phase(f"{raw['error']['message'].rstrip('.')}; trying again")
+                self._set_phase(one_line(raw["error"]["message"]))
+                self._retry_at = self._clock() + raw["delayMs"] / 1000
             case "reset":
                 self._close_part()
                 self._place = None
@@ -156,13 +160,14 @@ class TerminalOutput:
             self._place, self._kind = (message_id, index), kind
         if kind in ("text", "reasoning"):
             self._set_phase("thinking" if kind == "reasoning" else "answering")
-            for block in self._cutter.feed(part["text"]):
+            for block in self._cutter.feed(clean(part["text"])):
                 self._print_block(block)
         elif kind == "source":
             self._say(source(part))
         elif kind in _STEP_KINDS and ("args" in part or "result" in part):
-            self._set_phase(f"running {part['toolName']}")
-            self._say(f"{_STEP_KINDS[kind]} {part['toolName']}")
+            name = one_line(part["toolName"])
+            self._set_phase(f"running {name}")
+            self._say(f"{_STEP_KINDS[kind]} {name}")
 
     # ------------------------------------------------------------------------ drawing
 
@@ -174,6 +179,7 @@ class TerminalOutput:
         if not block.goes_on:
             self._gap()
         self._print(self._look(block))
+        self._printed_of = self._place[0] if self._place else None
 
     def _look(self, block: Block) -> RenderableType:
         if self._kind == "reasoning":
@@ -182,6 +188,7 @@ class TerminalOutput:
 
     def _gap(self) -> None:
         if self._printed:
+            self._area.erase()
             self._console.print()
 
     def _say(self, text: str) -> None:
@@ -191,20 +198,20 @@ class TerminalOutput:
             self._print(Text(text, style="dim"))
 
     def _print(self, what: RenderableType) -> None:
+        self._area.erase()
         self._console.print(what)
         self._printed = True
 
     def _set_phase(self, phase: str | None) -> None:
-        self._phase = phase
+        self._phase, self._retry_at = phase, None
 
     def _draw(self, *, force: bool = False) -> None:
         """Draw the tail and the spinner; not so often that drawing takes more than a fifth of the time."""
         now = self._clock()
-        if self._live is None or (
-            not force and now - self._drawn_at < max(_DRAW_SECONDS, _SHARE * self._cost)
-        ):
+        soon = now - self._drawn_at < max(_DRAW_SECONDS, _SHARE * self._cost)
+        if not self._area.started or (soon and self._area.drawn and not force):
             return
-        self._live.update(self._tail(now), refresh=True)
+        self._area.draw(self._tail(now))
         self._drawn_at = self._clock()
         self._cost = self._drawn_at - now
 
@@ -226,6 +233,10 @@ class TerminalOutput:
     def _status(self, now: float) -> str | None:
         """Say what is waited for and for how long; nothing while text flows."""
         phase, since = self._phase, self._since
+        if self._retry_at is not None:
+            left = math.ceil(self._retry_at - now)
+            again = f"trying again in {left} s" if left > 0 else "trying again"
+            return f"{again}: {phase}{'' if self._whole_chat else ' · Ctrl-C stops it'}"
         if phase in ("answering", "thinking"):
             since = self._moved_at
             if now - since < QUIET_SECONDS:

@@ -76,8 +76,8 @@ def run_turn(stream: TurnStream, make_output: Callable[[], Output]) -> Json | No
     ended: Json | None = None
     with counted_interrupts() as interrupts, stream:
         output = make_output()
-        output.begin()
         try:
+            output.begin()
             stopped = False
             while True:
                 try:

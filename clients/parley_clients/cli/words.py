@@ -1,5 +1,6 @@
-"""What is said of a turn and of messages, in words. Knows no terminal."""
+"""What is said of a turn and of messages, in words that are safe to be shown. Knows no terminal."""
 
+from parley_clients.cli.clean import clean, one_line
 from parley_clients.results import Json
 
 
@@ -10,7 +11,7 @@ def summary(ended: Json, model: str | None) -> str:
     if ended["outcome"] == "interrupted":
         said.append("interrupted, what there is of the answer is kept")
     if model:
-        said.append(model)
+        said.append(one_line(model))
     if usage.get("inputTokens") is not None and usage.get("outputTokens") is not None:
         said.append(f"{usage['inputTokens']} + {usage['outputTokens']} tokens")
     elif usage.get("totalTokens") is not None:
@@ -29,8 +30,8 @@ _ADVICE = {
     "rate_limit": "Wait a little and ask again.",
     "usage_limit": "The provider's account has no quota left; choose another model with --model.",
     "overloaded": "Ask again in a moment, or choose another model with --model.",
-    "timeout": "Ask again; `timeouts` in the configuration sets how long to wait.",
-    "stream_idle": "Ask again; `timeouts` in the configuration sets how long to wait.",
+    "timeout": "Ask again; [limits] in the configuration says how long to wait (first_part_ms).",
+    "stream_idle": "Ask again; [limits] in the configuration says how long to wait (idle_ms).",
     "context_length": "Start a new chat, or ask with less.",
     "model_not_found": "See parley models.",
     "network": "Check the network and the provider's base_url.",
@@ -44,12 +45,12 @@ def failure(error: Json | None) -> str:
         return "The turn failed."
     advice = _ADVICE.get(error["kind"], "")
     detail = f" ({error['detail']})" if error.get("detail") else ""
-    return f"{error['message']}{detail} {advice}".rstrip()
+    return f"{one_line(error['message'] + detail)} {advice}".rstrip()
 
 
 def question(message: Json) -> str:
     """Return what a person asked, as text."""
-    return "".join([part["text"] for part in message["content"] if part["type"] == "text"])
+    return clean("".join([part["text"] for part in message["content"] if part["type"] == "text"]))
 
 
 def speaker(message: Json) -> str:
@@ -57,7 +58,7 @@ def speaker(message: Json) -> str:
     role: str = message["role"]
     name = "You" if role == "user" else role.capitalize()
     if role == "assistant" and message["model"]:
-        name = str(message["model"])
+        name = one_line(message["model"])
     return name if message["complete"] else f"{name} (cut short)"
 
 
@@ -76,12 +77,12 @@ def readable(parts: list[Json]) -> str:
                 said.append(f"[file {part.get('title') or part['mediaType']}]")
             case _:
                 pass
-    return "\n\n".join(text for text in said if text)
+    return clean("\n\n".join(text for text in said if text))
 
 
 def source(part: Json) -> str:
     """Name a source."""
-    return f"source: {part['title']}  {part['url']}".rstrip()
+    return f"source: {one_line(part['title'])}  {one_line(part['url'])}".rstrip()
 
 
 def conversation(whole: Json) -> list[tuple[str, list[Json]]]:
