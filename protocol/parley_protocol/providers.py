@@ -38,12 +38,13 @@ class Model(Wire):
 
 
 class ModelProvider(Wire):
-    """A provider and its models. One that cannot be used says why."""
+    """A provider and its models. One that cannot be used says why: in a word, and in a sentence."""
 
     provider: str
     display_name: str
     available: bool
     unavailable_reason: UnavailableReason | None = None
+    unavailable_message: str | None = None
     models: list[Model]
 
 

@@ -784,12 +784,13 @@ export interface ModelPricing {
   cacheReadPerMillion?: number | null;
 }
 
-/** A provider and its models. One that cannot be used says why. */
+/** A provider and its models. One that cannot be used says why: in a word, and in a sentence. */
 export interface ModelProvider {
   provider: string;
   displayName: string;
   available: boolean;
   unavailableReason: UnavailableReason | null;
+  unavailableMessage: string | null;
   models: Model[];
 }
 

@@ -87,6 +87,19 @@ def test_the_default_model_is_the_configured_one_else_the_first_else_the_demo() 
     assert catalogue(LOCAL).default_model == "demo:demo"
 
 
+def test_beside_a_provider_that_is_configured_wrongly_the_demo_is_no_default() -> None:
+    for wrong in (ProviderConfig("x", type="nope"), ProviderConfig("x")):
+        listed = catalogue(wrong)
+        assert listed.default_model is None
+        message = listed.providers()[0].unavailable_message
+        assert message is not None
+        assert listed.complaint == message
+        assert listed.resolve("demo:demo").id == "demo:demo"
+        assert catalogue(wrong, LOCAL, models=(LLAMA,)).default_model == LLAMA.id
+        assert catalogue(wrong, default_model="demo:demo").default_model == "demo:demo"
+    assert catalogue(ProviderConfig("x", type="nope", enabled=False)).default_model == "demo:demo"
+
+
 def test_a_model_resolves_to_its_name_limits_and_provider() -> None:
     listed = catalogue(LOCAL, models=(LLAMA,))
     resolved = listed.resolve("local:llama3:8b")

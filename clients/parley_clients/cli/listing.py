@@ -108,7 +108,8 @@ def models(options: argparse.Namespace) -> int:
 
 
 def _why(provider: Json) -> str:
-    return str(provider["unavailableReason"] or "unavailable").replace("_", " ")
+    reason = str(provider["unavailableReason"] or "unavailable").replace("_", " ")
+    return one_line(provider.get("unavailableMessage") or reason)
 
 
 def status(options: argparse.Namespace) -> int:

@@ -56,10 +56,11 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """Why a provider cannot be used."""
+    """Why a provider cannot be used. `fault`: its configuration is wrong."""
 
     reason: UnavailableReason
     message: str
+    fault: bool = False
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class ConfiguredCatalogue:
     A provider "openai" is there whenever OPENAI_API_KEY is set, OPENAI_BASE_URL is its address. Any model
     name may be used with a provider; the demo alone has only the one. `pace` is the demo's. `complaint` says
     what of the configuration could not be read: nothing is chosen by default then, and whoever misses
-    something is told.
+    something is told. A provider that is configured wrongly keeps the demo from being chosen.
     """
 
     def __init__(
@@ -106,19 +107,26 @@ class ConfiguredCatalogue:
         self._models = {model.id: model for model in models}
         if configs["demo"].type == "demo":
             self._models.setdefault(DEMO_MODEL, ModelConfig(DEMO_MODEL, display_name="Demo"))
-        self._default = None if complaint else default_model or next(iter(self._models), DEMO_MODEL)
         self._complaint = complaint
+        problems = [one.problem for one in self._providers.values() if one.problem is not None]
+        self._fault = next((problem.message for problem in problems if problem.fault), None)
+        # Who has begun to configure a model is not answered by the demo in its place.
+        demo = None if self._fault else DEMO_MODEL
+        self._default = None if complaint else default_model or next((one.id for one in models), demo)
         self._timeouts = timeouts.over(DEFAULT_TIMEOUTS)
 
     @property
     def default_model(self) -> str | None:
-        """The model of chats that name none: the configured one, else the first configured, else the demo."""
+        """The model of chats that name none: the configured one, else the first configured, else the demo.
+
+        None: the configuration is wrong, see `complaint`.
+        """
         return self._default
 
     @property
     def complaint(self) -> str | None:
         """What is wrong with the configuration, None when nothing is."""
-        return self._complaint
+        return self._complaint or self._fault
 
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return every provider with its configured models."""
@@ -175,6 +183,7 @@ class ConfiguredCatalogue:
             available=problem is None,
             unavailable_reason=None if problem is None else problem.reason,
             models=tuple(models),
+            unavailable_message=None if problem is None else problem.message,
         )
 
 
@@ -189,7 +198,7 @@ def _provider(config: ProviderConfig, environment: Mapping[str, str], pace: floa
     elif config.type not in PROVIDER_TYPES:
         types = ", ".join(PROVIDER_TYPES)
         message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
-        problem = _Problem("disabled", message)
+        problem = _Problem("disabled", message, fault=True)
     elif problem is None and key is None and variable is not None:
         advice = f"set the environment variable {variable} of the daemon, or api_key in its configuration"
         problem = _Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
@@ -226,5 +235,6 @@ def _address(config: ProviderConfig, environment: Mapping[str, str]) -> tuple[st
             raise ValueError("base_url is missing")
         endpoint(url)
     except ValueError as error:
-        return url, _Problem("disabled", f'Provider "{config.name}" has no usable address: {error}.')
+        message = f'Provider "{config.name}" has no usable address: {error}.'
+        return url, _Problem("disabled", message, fault=True)
     return url, None

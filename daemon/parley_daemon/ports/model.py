@@ -106,6 +106,7 @@ class ProviderInfo:
     available: bool
     unavailable_reason: UnavailableReason | None
     models: tuple[ModelInfo, ...]
+    unavailable_message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,6 +311,7 @@ def provider(one: ProviderInfo) -> Json:
         "displayName": one.display_name,
         "available": one.available,
         "unavailableReason": one.unavailable_reason,
+        "unavailableMessage": one.unavailable_message,
         "models": [
             {
                 "id": each.id,
