@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 
-from tests.support.daemon import DaemonProcess
+from tests.support.daemon import DaemonProcess, running_daemon
 
 PARLEY = str(Path(sys.executable).with_name("parley"))
 
@@ -118,3 +119,107 @@ def test_what_only_looks_succeeds(shared_daemon: DaemonProcess, words: list[str]
     done = run(shared_daemon, *words)
     assert done.returncode == 0
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("words", [["ask", "/fast /tokens 3"], ["list"], ["models", "--json"], ["--help"]])
+@pytest.mark.parametrize("to", ["/dev/full", "closed"])
+def test_output_that_goes_nowhere_is_one_sentence(
+    shared_daemon: DaemonProcess, words: list[str], to: str
+) -> None:
+    where = ">&-" if to == "closed" else f"> {to}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {where}', "sh", PARLEY, *words],
+        env=shared_daemon.env,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=40,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("parley: ")
+
+
+def test_closed_standard_input_and_error_are_no_fault(shared_daemon: DaemonProcess) -> None:
+    for closed in ("<&-", "2>&-"):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'"$@" {closed}', "sh", PARLEY, "ask", "/fast /tokens 3"],
+            env=shared_daemon.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "1 2 3 \n", "")
+
+
+@pytest.mark.parametrize("words", [["ask"], ["ask", "-"], ["chat"]])
+def test_input_that_is_no_text_is_named(shared_daemon: DaemonProcess, words: list[str]) -> None:
+    done = subprocess.run(
+        [PARLEY, *words], env=shared_daemon.env, input=b"a\xff\n", capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode() == "parley: Standard input is not UTF-8.\n"
+
+
+def test_a_question_that_is_no_text_is_named(shared_daemon: DaemonProcess) -> None:
+    done = subprocess.run(
+        [PARLEY, "ask", b"a\xff"], env=shared_daemon.env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "parley: The question is not UTF-8.\n")
+
+
+def test_going_on_with_a_chat_takes_the_model_and_refuses_the_system_prompt(
+    shared_daemon: DaemonProcess,
+) -> None:
+    run(shared_daemon, "ask", "/fast /tokens 2")
+    chat = json.loads(run(shared_daemon, "list", "--json", "--limit", "1").stdout.splitlines()[0])["id"]
+    for which in ([chat], ["--last"]):
+        refused = run(shared_daemon, "chat", *which, "--system", "Be brief.", stdin="")
+        assert refused.returncode == 2
+        assert "--system" in refused.stderr
+        unknown = run(shared_daemon, "chat", *which, "--model", "nope:x", stdin="")
+        assert unknown.returncode == 1
+        assert "nope" in unknown.stderr
+        assert run(shared_daemon, "chat", *which, "--model", "demo:demo", stdin="").returncode == 0
+
+
+async def test_an_orderly_stop_in_mid_answer_is_said_with_where_the_partial_is() -> None:
+    async with running_daemon() as daemon:
+        asking = subprocess.Popen(
+            [PARLEY, "ask", "/stall"],
+            env=daemon.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert asking.stdout is not None
+        assert await anyio.to_thread.run_sync(asking.stdout.read, 4) == "This"
+        chat = json.loads(run(daemon, "list", "--json").stdout)["id"]
+        assert await daemon.stop() == 0
+        _, said = await anyio.to_thread.run_sync(asking.communicate)
+        assert asking.returncode == 1
+        assert "daemon was stopped" in said
+        assert chat[-8:] in said
+
+
+BROKEN_PROVIDERS = {
+    "type": ('[providers.x]\ntype = "nope"\n', "nope"),
+    "base_url": ('[providers.x]\ntype = "openai-compat"\n', "base_url"),
+}
+
+
+@pytest.mark.parametrize(("config", "why"), BROKEN_PROVIDERS.values(), ids=list(BROKEN_PROVIDERS))
+async def test_a_provider_that_is_configured_wrongly_is_named_and_not_replaced_by_the_demo(
+    config: str, why: str
+) -> None:
+    async with running_daemon(config=config) as daemon:
+        (line,) = [one for one in run(daemon, "models").stdout.splitlines() if one.startswith("x:")]
+        assert why in line
+        assert "disabled" not in line
+        asked = run(daemon, "ask", "/fast hello")
+        assert asked.returncode == 1
+        assert asked.stdout == ""
+        assert why in asked.stderr
+        assert run(daemon, "ask", "--model", "demo:demo", "/fast /tokens 2").stdout == "1 2 \n"

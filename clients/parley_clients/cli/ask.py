@@ -5,6 +5,7 @@ import sys
 
 from parley_clients.cli.options import (
     UsageError,
+    check_text,
     client,
     find_chat,
     last_chat,
@@ -12,7 +13,7 @@ from parley_clients.cli.options import (
     warn,
 )
 from parley_clients.cli.turns import run_turn
-from parley_clients.cli.words import failure
+from parley_clients.cli.words import failed
 from parley_clients.sync import Chat, Client
 
 INTERRUPTED = 130
@@ -26,11 +27,13 @@ def ask(options: argparse.Namespace) -> int:
     with client(options) as daemon:
         chat = _chat(daemon, options)
         ended = run_turn(chat.stream(text, model=options.model), lambda: turn_output(options))
-    outcome = "interrupted" if ended is None else ended["outcome"]
-    if ended is not None and outcome == "failed":
-        warn(failure(ended["error"]))
+    if ended is None:
+        return INTERRUPTED
+    problem = failed(ended, chat.id)
+    if problem is not None:
+        warn(problem)
         return 1
-    return INTERRUPTED if outcome == "interrupted" else 0
+    return INTERRUPTED if ended["outcome"] == "interrupted" else 0
 
 
 def _chat(daemon: Client, options: argparse.Namespace) -> Chat:
@@ -44,7 +47,11 @@ def _chat(daemon: Client, options: argparse.Namespace) -> Chat:
 def _question(words: list[str]) -> str:
     text = " ".join(words)
     if text == "-" or (not text and not sys.stdin.isatty()):
-        text = sys.stdin.read()
+        return _some(check_text(sys.stdin.read(), "Standard input"))
+    return _some(check_text(text, "The question"))
+
+
+def _some(text: str) -> str:
     if not text.strip():
         raise UsageError("There is nothing to ask. Give a text, or - to read standard input.")
     return text

@@ -21,15 +21,13 @@ def main() -> None:
 
 def run(words: Sequence[str]) -> int:
     """Run a command line; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")  # an answer may hold what the terminal's encoding cannot
-    options = _parser().parse_args(words)
-    module, _, name = options.run.partition(":")
-    command: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+    if not _settle_streams():
+        warn("Standard output is closed.")
+        return 1
     try:
-        return command(options)
+        code = _run(words)
+        sys.stdout.flush()  # not at the exit, where nobody could say what is wrong
+        return code
     except UsageError as error:
         warn(str(error))
         return USAGE_ERROR
@@ -39,9 +37,41 @@ def run(words: Sequence[str]) -> int:
         warn(_told(error))
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has left
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # otherwise whoever read our output has left
+            warn(f"Cannot write the output: {error.strerror or error}.")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        options = _parser().parse_args(words)
+    except SystemExit as ended:  # it has said why
+        return ended.code if isinstance(ended.code, int) else 0
+    module, _, name = options.run.partition(":")
+    command: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+    return command(options)
+
+
+def _settle_streams() -> bool:
+    """Make the standard streams fit for any text; return whether there is an output at all.
+
+    A stream that was closed is none for Python, and the next file to be opened would take its place.
+    """
+    output = getattr(sys, "stdout", None)
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name, None) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - to the end
+        # An answer may hold what the terminal's encoding cannot, a question what is no text.
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="surrogateescape" if name == "stdin" else "replace")
+    return output is not None
 
 
 def _told(error: ParleyError) -> str:
@@ -79,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     chat = add("chat", "repl:chat", "talk in a chat, a new one or an old one")
     chat.add_argument("id", nargs="?", metavar="ID", help="the chat to go on with")
     chat.add_argument("--last", action="store_true", help="go on with the chat that was used last")
-    chat.add_argument("--model", metavar="PROVIDER:MODEL", help="the model of the new chat")
+    chat.add_argument("--model", metavar="PROVIDER:MODEL", help="the model of the chat from now on")
     chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
 
     listing = add("list", "listing:list_chats", "list chats, the last used first")

@@ -80,6 +80,17 @@ def warn(message: str) -> None:
     sys.stderr.flush()
 
 
+def check_text(text: str, what: str) -> str:
+    """Return the text itself.
+
+    Raises:
+        UsageError: it holds bytes that are no text.
+    """
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageError(f"{what} is not UTF-8.")
+    return text
+
+
 def short_id(chat_id: str) -> str:
     """Return the end of an id, which differs from chat to chat; the beginning is the time."""
     return chat_id[-SHORT_ID:]

@@ -6,6 +6,8 @@ from importlib import import_module
 
 from parley_clients.cli.clean import one_line
 from parley_clients.cli.options import (
+    UsageError,
+    check_text,
     client,
     console,
     fancy,
@@ -16,7 +18,7 @@ from parley_clients.cli.options import (
     warn,
 )
 from parley_clients.cli.turns import run_turn
-from parley_clients.cli.words import failure
+from parley_clients.cli.words import failed
 from parley_clients.errors import ChatNotFoundError, ConnectionLostError, ParleyError
 from parley_clients.sync import Chat
 
@@ -34,9 +36,13 @@ _SHOWN = 6
 
 def chat(options: argparse.Namespace) -> int:
     """Talk until the person leaves."""
+    if options.system is not None and (options.id or options.last):
+        raise UsageError("--system is for a new chat: leave out the chat's id and --last.")
     with client(options) as daemon:
         if options.id or options.last:
             one = daemon.chat(find_chat(daemon, options.id) if options.id else last_chat(daemon))
+            if options.model is not None:
+                one.set_model(options.model)
             _show_end(one, options)
         else:
             one = daemon.create_chat(model=options.model, system_prompt=options.system)
@@ -72,7 +78,7 @@ class _Repl:
         """Return what the person types, None at the end."""
         while True:
             try:
-                return input(self._prompt() if self._prompts else "")
+                return check_text(input(self._prompt() if self._prompts else ""), "Standard input")
             except KeyboardInterrupt:  # throws away the line, like a shell
                 sys.stdout.write("\n")
             except EOFError:
@@ -110,8 +116,9 @@ class _Repl:
 
     def _ask(self, text: str) -> None:
         ended = run_turn(self._chat.stream(text), lambda: turn_output(self._options))
-        if ended is not None and ended["outcome"] == "failed":
-            warn(failure(ended["error"]))
+        problem = None if ended is None else failed(ended, self._chat.id)
+        if problem is not None:
+            warn(problem)
 
     def _remark(self, text: str) -> None:
         text = one_line(text)

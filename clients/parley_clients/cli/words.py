@@ -35,7 +35,6 @@ _ADVICE = {
     "context_length": "Start a new chat, or ask with less.",
     "model_not_found": "See parley models.",
     "network": "Check the network and the provider's base_url.",
-    "daemon_lost": "The daemon was stopped meanwhile. Ask again.",
 }
 
 
@@ -46,6 +45,15 @@ def failure(error: Json | None) -> str:
     advice = _ADVICE.get(error["kind"], "")
     detail = f" ({error['detail']})" if error.get("detail") else ""
     return f"{one_line(error['message'] + detail)} {advice}".rstrip()
+
+
+def failed(ended: Json, chat_id: str) -> str | None:
+    """Say why a turn came to no good end, if it did: it failed, or the daemon was stopped in the middle."""
+    error: Json | None = ended["error"]
+    if error is not None and error["kind"] == "daemon_lost":
+        said = f"parley show {chat_id[-8:]}"
+        return f"The daemon was stopped in the middle of the answer. What there is of it is kept: {said}."
+    return failure(error) if ended["outcome"] == "failed" else None
 
 
 def question(message: Json) -> str:
