@@ -184,16 +184,17 @@ def test_going_on_with_a_chat_takes_the_model_and_refuses_the_system_prompt(
         assert run(shared_daemon, "chat", *which, "--model", "demo:demo", stdin="").returncode == 0
 
 
+def started(daemon: DaemonProcess, *words: str) -> subprocess.Popen[str]:
+    """Start the command without a terminal."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [PARLEY, *words], env=daemon.env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    )
+
+
 async def test_an_orderly_stop_in_mid_answer_is_said_with_where_the_partial_is() -> None:
     async with running_daemon() as daemon:
-        asking = subprocess.Popen(
-            [PARLEY, "ask", "/stall"],
-            env=daemon.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        asking = started(daemon, "ask", "/stall")
         assert asking.stdout is not None
         assert await anyio.to_thread.run_sync(asking.stdout.read, 4) == "This"
         chat = json.loads(run(daemon, "list", "--json").stdout)["id"]
