@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--idle-exit",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         help="stop when there has been no client and no running turn for so long",
     )
@@ -85,6 +85,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return seconds
+
+
 # ------------------------------------------------------------------------------- serve
 
 
@@ -97,7 +107,7 @@ def _serve(places: Places, arguments: argparse.Namespace) -> int:
         if isinstance(tcp, str):
             return _fail(tcp)
     try:
-        ownership = own(places.data_dir)
+        ownership = own(places.data_dir, places.runtime_file)
     except OSError as error:
         return _fail(f"Cannot store chats in {places.data_dir}: {error.strerror}.")
     if ownership is None:

@@ -53,14 +53,14 @@ def stdio(places: Places, *, shared: bool, in_memory: bool = False) -> int:
     if in_memory:
         return _become_daemon(places, input_fd, output_fd, owned=False, in_memory=True)
     peer = join(places)
-    if peer is None and shared:
+    if peer is None and shared and not _found_elsewhere(places):
         peer = _start_shared(places)
     if peer is not None:
         return forward(peer, input_fd, output_fd)
     from parley_daemon.adapters.ownership import own
 
     try:
-        ownership = own(places.data_dir)
+        ownership = own(places.data_dir, places.runtime_file)
     except OSError:
         # The store will say what is wrong with the directory to every call that needs it.
         return _become_daemon(places, input_fd, output_fd, owned=False)
@@ -80,17 +80,43 @@ def join(places: Places, *, seconds: float = 0.0) -> socket.socket | None:
     while True:
         info = runtime.read_runtime_file(places.runtime_file)
         peer = dial(info.socket) if info is not None and info.socket else None
-        if peer is not None or time.monotonic() >= deadline:
+        if peer is not None or time.monotonic() >= deadline or _found_elsewhere(places):
             return peer
         time.sleep(_POLL_SECONDS)
 
 
+def _found_elsewhere(places: Places) -> bool:
+    """Return whether a running daemon has the data directory and is found in another runtime directory."""
+    from parley_daemon.adapters.ownership import owner_of
+
+    pid, where = owner_of(places.data_dir)
+    if pid is None or where is None or where == places.runtime_file:
+        return False
+    info = runtime.read_runtime_file(where)
+    return info is not None and info.pid == pid
+
+
 def owned_elsewhere(places: Places) -> str:
     """Say that another process has the data directory."""
+    from parley_daemon.adapters.ownership import owner_of
+
     info = runtime.read_runtime_file(places.runtime_file)
-    who = f"The daemon with pid {info.pid}" if info else "Another daemon"
-    where = f" on {info.socket}" if info and info.socket else ""
-    return f"{who} serves {places.data_dir} already{where}. Join it, or stop it by `parleyd stop`.\n"
+    pid, elsewhere = owner_of(places.data_dir)
+    if info is None and pid is not None and elsewhere not in (None, places.runtime_file):
+        theirs, ours = elsewhere.parent, places.runtime_file.parent
+        return (
+            f"The daemon with pid {pid} serves {places.data_dir} already. Its runtime directory is {theirs}, "
+            f"the one here is {ours}: set PARLEY_RUNTIME_DIR={theirs} to join it, or "
+            f"stop it by `kill {pid}`.\n"
+        )
+    if info is None:
+        who = "Another process" if pid is None else f"The process with pid {pid}"
+        return f"{who} has {places.data_dir} and cannot be joined. Stop it first.\n"
+    where = f" on {info.socket}" if info.socket else ""
+    return (
+        f"The daemon with pid {info.pid} serves {places.data_dir} already{where}. "
+        "Join it, or stop it by `parleyd stop`.\n"
+    )
 
 
 def _protocol_streams() -> tuple[int, int]:

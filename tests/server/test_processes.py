@@ -162,6 +162,41 @@ async def test_a_second_daemon_on_the_same_data_says_who_has_it(daemon: DaemonPr
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("words", [["serve"], ["stdio"], ["stdio", "--shared"]], ids=" ".join)
+async def test_a_daemon_in_another_runtime_directory_is_named_at_once_with_advice_that_works(
+    daemon: DaemonProcess, tmp_path: Path, words: list[str]
+) -> None:
+    env = {**daemon.env, "PARLEY_RUNTIME_DIR": str(tmp_path / "elsewhere")}
+    with anyio.fail_after(8):
+        done = await anyio.run_process([*PARLEYD, *words], env=env, check=False, input=b"")
+    assert done.returncode == 1
+    said = done.stderr.decode()
+    assert len(said.splitlines()) == 1
+    assert f"kill {daemon.pid}" in said
+    advice = f"PARLEY_RUNTIME_DIR={daemon.runtime_dir}"
+    assert advice in said
+    name, _, value = advice.partition("=")
+    joined = await anyio.run_process([*PARLEYD, "status"], env={**env, name: value})
+    assert json.loads(joined.stdout)["pid"] == daemon.pid
+
+
+async def test_what_a_killed_daemon_said_of_its_runtime_directory_holds_nobody_up(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    await daemon.kill()
+    async with stdio_peer({**daemon.env, "PARLEY_RUNTIME_DIR": str(tmp_path / "run")}) as peer:
+        await peer.initialize()
+        await peer.alive()
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
+async def test_a_time_to_stay_that_is_none_is_a_wrong_use(places: dict[str, str], seconds: str) -> None:
+    command = [*PARLEYD, "serve", f"--idle-exit={seconds}"]
+    done = await anyio.run_process(command, env=places, check=False)
+    assert done.returncode == 2
+    assert "--idle-exit" in done.stderr.decode()
+
+
 async def test_status_and_stop_do_what_they_say(daemon: DaemonProcess) -> None:
     done = await anyio.run_process([*PARLEYD, "status"], env=daemon.env)
     assert json.loads(done.stdout)["pid"] == daemon.pid

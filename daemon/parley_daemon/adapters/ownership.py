@@ -30,15 +30,17 @@ class Ownership:
         self.release()
 
 
-def own(data_dir: Path) -> Ownership | None:
+def own(data_dir: Path, runtime_file: Path | None = None) -> Ownership | None:
     """Take a data directory, made when it is missing; None: another process has it.
+
+    The lock file says who has it, and `runtime_file`: where its clients find it.
 
     Raises:
         OSError: the directory cannot be made or written.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        return own_file(data_dir / LOCK_NAME)
+        return own_file(data_dir / LOCK_NAME, note=os.fsencode(runtime_file) if runtime_file else b"")
     except BlockingIOError:
         return None
 
@@ -52,8 +54,7 @@ def owner(data_dir: Path) -> int | None:
     try:
         _lock(descriptor, wait=False)
     except BlockingIOError:
-        said = os.read(descriptor, 32).strip()
-        return int(said) if said.isdigit() else None
+        return owner_of(data_dir)[0]
     except OSError:
         return None
     finally:
@@ -61,8 +62,18 @@ def owner(data_dir: Path) -> int | None:
     return None
 
 
-def own_file(path: Path, *, wait: bool = False) -> Ownership:
-    """Take a lock file, made when it is missing; it says who has it.
+def owner_of(data_dir: Path) -> tuple[int | None, Path | None]:
+    """Return the process id and the runtime file of who has the directory, or had it last; None: not said."""
+    try:
+        pid, _, note = (data_dir / LOCK_NAME).read_bytes().partition(b"\n")
+    except OSError:
+        return None, None
+    where = note.rstrip(b"\n")
+    return int(pid) if pid.isdigit() else None, Path(os.fsdecode(where)) if where else None
+
+
+def own_file(path: Path, *, wait: bool = False, note: bytes = b"") -> Ownership:
+    """Take a lock file, made when it is missing; it says who has it, and the note.
 
     Raises:
         BlockingIOError: another process has it, and `wait` is false.
@@ -72,7 +83,7 @@ def own_file(path: Path, *, wait: bool = False) -> Ownership:
     try:
         _lock(descriptor, wait)
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        os.write(descriptor, b"%d\n%b\n" % (os.getpid(), note) if note else b"%d\n" % os.getpid())
     except OSError:
         os.close(descriptor)
         raise
