@@ -20,7 +20,7 @@ from parley_protocol.errors import ErrorCode
 from parley_protocol.events import EVENT_TYPES, EventBase, parse_event
 from parley_protocol.framing import FrameDecoder, encode_frame
 from parley_protocol.methods import METHODS, Kind, Method
-from parley_protocol.runtime import RuntimeInfo, write_runtime_file
+from parley_protocol.runtime import RuntimeInfo, data_dir, runtime_file, write_runtime_file
 from parley_protocol.wire import Params
 from tests.support.protocol_samples import snapshot
 
@@ -229,7 +229,34 @@ def runtime_directory() -> Iterator[Path]:
         yield Path(path)
 
 
-def test_the_client_that_the_page_shows_runs_and_prints_the_answer(runtime_directory: Path) -> None:
+ENVIRONMENTS: dict[str, dict[str, str]] = {
+    "a runtime directory": {"PARLEY_RUNTIME_DIR": "{}"},
+    "the session's directory": {"XDG_RUNTIME_DIR": "{}"},
+    "a data directory": {"PARLEY_RUNTIME_DIR": "{}", "PARLEY_DATA_DIR": "{}/data/../data"},
+}
+
+
+def test_the_client_that_the_page_shows_looks_where_daemons_are_without_any_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("PARLEY_RUNTIME_DIR", "XDG_RUNTIME_DIR", "PARLEY_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    (source,) = blocks("python")
+    looks, _, _ = source.partition("daemon = ")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{looks}print(f'{{base}}/{{name}}.json')"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(runtime_file(data_dir()))
+
+
+@pytest.mark.parametrize("where", ENVIRONMENTS.values(), ids=list(ENVIRONMENTS))
+def test_the_client_that_the_page_shows_runs_and_prints_the_answer(
+    runtime_directory: Path, where: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PARLEY_RUNTIME_DIR", "XDG_RUNTIME_DIR", "PARLEY_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in where.items():
+        monkeypatch.setenv(name, value.format(runtime_directory))
     (source,) = blocks("python")
     assert len([line for line in source.splitlines() if line]) <= 40
     path = runtime_directory / "parleyd.sock"
@@ -238,13 +265,12 @@ def test_the_client_that_the_page_shows_runs_and_prints_the_answer(runtime_direc
         listener.listen()
         listener.settimeout(30)
         info = RuntimeInfo(os.getpid(), str(path), None, "t", "0.1.0", 1, "/data", "2026-11-21T09:14:02.118Z")
-        write_runtime_file(runtime_directory / "parleyd.json", info)
+        write_runtime_file(runtime_file(data_dir()), info)
         seen: list[str] = []
         server = threading.Thread(target=_serve, args=(listener, seen))
         server.start()
         done = subprocess.run(
             [sys.executable, "-c", source, "Say", "hello."],
-            env={**os.environ, "PARLEY_RUNTIME_DIR": str(runtime_directory)},
             capture_output=True,
             text=True,
             timeout=40,
