@@ -32,16 +32,17 @@ class StillTerminal:
             return
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGCONT):
             before = signal.getsignal(number)
-            if before is not signal.SIG_IGN:
+            if before is not signal.SIG_IGN and before is not None:
                 self._before[number] = before
                 signal.signal(number, self._signalled)
 
     def end(self) -> None:
         """Put everything back as it was."""
+        self._restore()
         before, self._before = self._before, {}
         for number, handler in before.items():
             signal.signal(number, handler)
-        self._restore()
+        self._restore()  # had it been suspended just now, it would be off again
 
     def _switch_off(self) -> None:
         if sys.platform == "win32" or self._mode is not None or not _in_front(self._descriptor):

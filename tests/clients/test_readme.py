@@ -1,0 +1,47 @@
+"""README.md: what it shows of the terminal is what a terminal shows, and its configuration is read."""
+
+import re
+from pathlib import Path
+
+from parley_daemon.config import Config, load_config
+from tests.support.daemon import DaemonProcess
+from tests.support.terminal import Terminal
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+SAMPLES = re.findall(r"^```toml\n(.*?)^```$", README, re.M | re.S)
+
+
+def lines_shown(terminal: Terminal) -> list[str]:
+    """Return the lines that a terminal has shown, without colours; the last drawing of each counts."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-JL-Za-z]", "", terminal.shown)
+    return [re.split(r"\r|\x1b\[2K", line)[-1].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
+
+
+def test_the_sample_is_what_the_commands_print(shared_daemon: DaemonProcess) -> None:
+    (sample,) = re.findall(r"^```text\n(.*?)^```$", README, re.M | re.S)
+    first, _, rest = sample.partition("\n")
+    question = first.removeprefix('$ parley ask "').rstrip('"')
+    answer, _, listed = rest.partition("$ parley list\n")
+    terminal = Terminal(shared_daemon.env, "ask", question, size=(92, 40))
+    assert terminal.end() == 0
+    shown = iter(lines_shown(terminal))
+    for line in answer.rstrip("\n").split("\n")[:-1]:
+        assert line in shown, line
+    # Of the last one the time differs.
+    assert any(line.startswith(answer.rstrip("\n").split("\n")[-1].rpartition(" · ")[0]) for line in shown)
+    table = Terminal(shared_daemon.env, "list", "--limit", "1", size=(92, 40))
+    table.end()
+    headings, *_ = lines_shown(table)
+    assert headings.split() == listed.splitlines()[0].split()
+
+
+def test_the_samples_of_the_configuration_are_valid_and_name_the_defaults(tmp_path: Path) -> None:
+    providers, defaults = SAMPLES
+    path = tmp_path / "config.toml"
+    path.write_text(providers, "utf-8")
+    read = load_config(path)
+    assert (read.complaint, read.default_model) == (None, "local:llama")
+    path.write_text(defaults, "utf-8")
+    assert load_config(path) == Config()
+    path.write_text(defaults.replace("# total_ms", "total_ms"), "utf-8")
+    assert load_config(path).timeouts.total_ms == 600_000
