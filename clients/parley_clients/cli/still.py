@@ -1,5 +1,6 @@
-"""Keeps a terminal still while something is drawn on it: no echo, no cursor. Unix only; elsewhere it does
-nothing. What is typed meanwhile is kept for whoever reads next.
+"""Keeps a terminal still while something is drawn on it: no echo, no cursor.
+
+What is typed meanwhile is kept for whoever reads next. Unix only; elsewhere it does nothing.
 """
 
 import os
