@@ -1,13 +1,10 @@
 """What every store must do: the same tests over memory and over a real SQLite file."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import anyio
 import pytest
 
-from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
-from parley_daemon.adapters.store_sqlite import SqliteStore
 from parley_daemon.core.chats import Context
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.ports.store import (
@@ -28,23 +25,6 @@ from parley_daemon.ports.store import (
 from tests.support.records import a_chat, a_message, a_queued, a_turn
 
 Make = Callable[[], Store]
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Return a maker of stores over the same data: each is what a new process would open."""
-    if request.param == "memory":
-        state = MemoryState()
-        return lambda: MemoryStore(state)
-    return lambda: SqliteStore(tmp_path / "parley.db")
-
-
-@pytest.fixture
-async def store(make: Make) -> AsyncIterator[Store]:
-    store = make()
-    await store.open()
-    yield store
-    await store.aclose()
 
 
 async def reopened(make: Make, store: Store) -> Store:

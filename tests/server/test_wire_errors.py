@@ -6,7 +6,12 @@ import pytest
 
 from parley_daemon.engine import errors as engine_errors
 from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
-from parley_daemon.ports.store import InvalidCursorError, StoreTooNewError, StoreUnavailableError
+from parley_daemon.ports.store import (
+    InvalidCursorError,
+    SearchUnavailableError,
+    StoreTooNewError,
+    StoreUnavailableError,
+)
 from parley_daemon.server.errors import WireError, wire_error
 from parley_protocol.errors import ErrorCode
 
@@ -39,6 +44,7 @@ def test_every_error_of_the_engine_has_a_code_and_keeps_its_sentence(kind: type[
         ),
         (StoreUnavailableError("Full."), ErrorCode.STORE_UNAVAILABLE, None),
         (StoreTooNewError("New."), ErrorCode.STORE_UNAVAILABLE, None),
+        (SearchUnavailableError("No FTS5."), ErrorCode.STORE_UNAVAILABLE, None),
         (engine_errors.QueueFullError("Full.", 20), ErrorCode.QUEUE_FULL, {"limit": 20}),
     ],
 )

@@ -69,6 +69,26 @@ class _QueuedBody:
     steers: bool = False
 
 
+class _Words(msgspec.Struct):
+    """Of a part, only its text."""
+
+    text: str | None = None
+
+
+class _Content(msgspec.Struct):
+    """Of a message's body, only what search needs: files and tool results are passed over undecoded."""
+
+    content: list[tuple[str, _Words]]
+
+
+class _Titled(msgspec.Struct):
+    """Of a chat, only its title."""
+
+    title: str | None = None
+
+
+_decode_content = msgspec.json.Decoder(_Content).decode
+_decode_titled = msgspec.json.Decoder(_Titled).decode
 _decode_message = msgspec.json.Decoder(_MessageBody).decode
 _decode_queued = msgspec.json.Decoder(_QueuedBody).decode
 
@@ -132,6 +152,16 @@ def encode_message(message: Message) -> bytes:
             message.origin,
         )
     )
+
+
+def decode_text(body: bytes) -> str:
+    """Return the text parts of a message's body, a line each."""
+    return "\n".join([part.text or "" for tag, part in _decode_content(body).content if tag == "text"])
+
+
+def decode_title(body: bytes) -> str | None:
+    """Return the title in a chat's body."""
+    return _decode_titled(body).title
 
 
 MESSAGE_COLUMNS = "chat_id, id, parent_id, turn_id, role, client_message_id, body"

@@ -38,7 +38,6 @@ CREATE TABLE messages (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX messages_by_client_id ON messages (chat_id, client_message_id)
     WHERE client_message_id IS NOT NULL;
-CREATE INDEX messages_by_parent ON messages (chat_id, parent_id);
 CREATE INDEX messages_by_turn ON messages (turn_id) WHERE turn_id IS NOT NULL;
 
 CREATE TABLE turns (
@@ -71,6 +70,63 @@ CREATE INDEX journal_by_message ON journal (chat_id, message_id);
 CREATE INDEX journal_by_turn ON journal (turn_id);
 """
 
+# A store of the first version may have been made with or without messages_by_parent.
+#
+# The queue of the full-text index; the index itself is made by sqlite_search_index: it needs more than SQL.
+# A chat's `search_id` is its title's row there, its messages come behind it: see CHAT_STEP and OWNER_STEP.
+M002_SEARCH = """
+CREATE INDEX IF NOT EXISTS messages_by_parent ON messages (chat_id, parent_id);
+
+ALTER TABLE chats ADD COLUMN search_id INTEGER;
+ALTER TABLE chats ADD COLUMN search_title TEXT;
+CREATE UNIQUE INDEX chats_by_search ON chats (search_id);
+
+CREATE TABLE search_state (version INTEGER NOT NULL);
+INSERT INTO search_state VALUES (0);
+
+CREATE TABLE search_owners (
+    owner  TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,
+    chats  INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT INTO search_owners
+    SELECT owner, row_number() OVER (ORDER BY owner), count(*) FROM chats GROUP BY owner;
+CREATE TABLE numbered (id TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO numbered SELECT id, row_number() OVER (PARTITION BY owner ORDER BY created_at, id) FROM chats;
+UPDATE chats SET search_id =
+    (SELECT number << 47 FROM search_owners WHERE owner = chats.owner) +
+    (SELECT place << 21 FROM numbered WHERE id = chats.id);
+DROP TABLE numbered;
+
+CREATE TABLE search_pending (
+    position INTEGER PRIMARY KEY,
+    number   INTEGER NOT NULL,
+    title    TEXT NOT NULL,
+    text     TEXT NOT NULL,
+    gone     INTEGER NOT NULL
+);
+CREATE TRIGGER chat_is_new AFTER INSERT ON chats BEGIN
+    INSERT INTO search_owners SELECT new.owner, (SELECT ifnull(max(number), 0) + 1 FROM search_owners), 0
+        WHERE NOT EXISTS (SELECT 1 FROM search_owners WHERE owner = new.owner);
+    UPDATE search_owners SET chats = chats + 1 WHERE owner = new.owner;
+    UPDATE chats SET search_id =
+        (SELECT (number << 47) + (chats << 21) FROM search_owners WHERE owner = new.owner)
+        WHERE id = new.id;
+    INSERT INTO search_pending (number, title, text, gone)
+        SELECT search_id, search_title, '', 0 FROM chats WHERE id = new.id AND search_title IS NOT NULL;
+END;
+CREATE TRIGGER chat_has_another_title AFTER UPDATE OF search_title ON chats
+WHEN old.search_title IS NOT new.search_title BEGIN
+    INSERT INTO search_pending (number, title, text, gone)
+        SELECT old.search_id, old.search_title, '', 1 WHERE old.search_title IS NOT NULL;
+    INSERT INTO search_pending (number, title, text, gone)
+        SELECT new.search_id, new.search_title, '', 0 WHERE new.search_title IS NOT NULL;
+END;
+CREATE TRIGGER chat_is_gone AFTER DELETE ON chats WHEN old.search_title IS NOT NULL BEGIN
+    INSERT INTO search_pending (number, title, text, gone) VALUES (old.search_id, old.search_title, '', 1);
+END;
+"""
+
 M003_SUMMARIES = """
 CREATE TABLE summaries (
     chat_id    TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
@@ -81,7 +137,7 @@ CREATE TABLE summaries (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: Sequence[str] = (M001_CHATS, M003_SUMMARIES)
+MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES)
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:

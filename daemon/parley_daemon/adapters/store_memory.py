@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from parley_daemon.adapters.store_memory_search import MemorySearch
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
 from parley_daemon.ports.store import (
@@ -25,6 +26,7 @@ from parley_daemon.ports.store import (
     PutChat,
     PutQueued,
     PutTurn,
+    SearchPage,
     SetQueue,
     StoredChat,
     StoreStatus,
@@ -264,6 +266,13 @@ class MemoryStore:
             one for one in self._state.messages.values() if (one.chat_id, one.turn_id) == (chat_id, turn_id)
         ]
         return tuple([self._with_siblings(one) for one in sorted(found, key=lambda message: message.id)])
+
+    async def search(
+        self, owner: str, query: str, *, cursor: str | None = None, limit: int = 50
+    ) -> SearchPage:
+        """Return one page of hits."""
+        search = MemorySearch(owner, self._state.chats, self._state.messages)
+        return search.page(query, cursor, limit)
 
     async def aclose(self) -> None:
         """Nothing is buffered."""

@@ -13,6 +13,8 @@ from parley_daemon.adapters import sqlite_codec as codec
 from parley_daemon.adapters import sqlite_queries as queries
 from parley_daemon.adapters.sqlite_journal import JournalBuffer
 from parley_daemon.adapters.sqlite_schema import MIGRATIONS, migrate
+from parley_daemon.adapters.sqlite_search_index import SearchIndex, indexed_title
+from parley_daemon.adapters.sqlite_searcher import Searcher
 from parley_daemon.adapters.sqlite_threads import ReaderThread, WriterThread, connect, unavailable
 from parley_daemon.core.chats import Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
@@ -30,6 +32,7 @@ from parley_daemon.ports.store import (
     PutChat,
     PutQueued,
     PutTurn,
+    SearchPage,
     SetQueue,
     StoredChat,
     StoreStatus,
@@ -50,6 +53,8 @@ class SqliteStore:
         self._migrations = migrations
         self._writer: WriterThread | None = None
         self._reader: ReaderThread | None = None
+        self._searcher: Searcher | None = None
+        self._index = SearchIndex()
         self._journal = JournalBuffer(self._write_journal)
 
     @property
@@ -67,6 +72,7 @@ class SqliteStore:
         writing, reading, lost = await loop.run_in_executor(None, self._connect)
         self._writer = WriterThread(self._path, writing, "store writer")
         self._reader = ReaderThread(self._path, reading, "store reader")
+        self._searcher = Searcher(self._path, self._index, self._writer)
         return lost
 
     def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection, tuple[LostTurn, ...]]:
@@ -79,6 +85,7 @@ class SqliteStore:
             writing.execute("PRAGMA foreign_keys = ON")
             migrate(writing, self._path, self._migrations)
             writing.execute("PRAGMA journal_mode = WAL")
+            self._index.open(writing)
             lost = queries.lost_turns(writing)
             opened.append(reading := connect(self._path))
             reading.execute("PRAGMA query_only = ON")
@@ -95,8 +102,9 @@ class SqliteStore:
                 await under_way
             except StoreUnavailableError:
                 break
-        writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
-        for thread in (reader, writer):  # the writer last: it tidies the log away
+        threads = self._searcher, self._reader, self._writer  # the writer last: it tidies the log away
+        self._searcher, self._reader, self._writer = None, None, None
+        for thread in threads:
             if thread is not None:
                 await thread.close()
 
@@ -104,7 +112,7 @@ class SqliteStore:
 
     async def commit(self, *writes: Write) -> None:
         """Make all of these durable in one transaction."""
-        if self._writer is None:
+        if self._writer is None or self._searcher is None:
             raise self._closed()
         for write in writes:
             match write:
@@ -114,7 +122,9 @@ class SqliteStore:
                     self._journal.finished((chat_id, message_id))
                 case _:
                     pass
-        await self._writer.submit((partial(_write_all, writes=writes), True))
+        committed = self._writer.submit((partial(_write_all, index=self._index, writes=writes), True))
+        self._searcher.touched()
+        await committed
 
     def journal(self, entry: JournalEntry) -> None:
         """Take a piece for the journal."""
@@ -209,20 +219,29 @@ class SqliteStore:
         """Return the messages of one turn, oldest first."""
         return await self._ask(queries.turn_messages, chat_id, turn_id)
 
+    async def search(
+        self, owner: str, query: str, *, cursor: str | None = None, limit: int = 50
+    ) -> SearchPage:
+        """Return one page of hits."""
+        if self._searcher is None:
+            raise self._closed()
+        return await self._searcher.page(owner, query, cursor, limit)
 
-def _write_all(connection: sqlite3.Connection, writes: Sequence[Write]) -> None:
+
+def _write_all(connection: sqlite3.Connection, index: SearchIndex, writes: Sequence[Write]) -> None:
     for write in writes:
-        _write(connection, write)
+        _write(connection, index, write)
 
 
-def _write(connection: sqlite3.Connection, write: Write) -> None:
+def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> None:
     execute = connection.execute
     match write:
         case PutChat(chat):
             execute(
-                "INSERT INTO chats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "title_key = excluded.title_key, archived = excluded.archived, "
-                "updated_at = excluded.updated_at, body = excluded.body",
+                "INSERT INTO chats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) "
+                "ON CONFLICT (id) DO UPDATE SET title_key = excluded.title_key, "
+                "archived = excluded.archived, updated_at = excluded.updated_at, body = excluded.body, "
+                "search_title = excluded.search_title",
                 (
                     chat.id,
                     chat.owner,
@@ -233,11 +252,14 @@ def _write(connection: sqlite3.Connection, write: Write) -> None:
                     chat.created_at,
                     chat.updated_at,
                     codec.encode(chat),
+                    indexed_title(chat.title),
                 ),
             )
         case DeleteChat(chat_id):
+            index.delete_chat(connection, chat_id)
             execute("DELETE FROM chats WHERE id = ?", (chat_id,))
         case AddMessage(message):
+            body = codec.encode_message(message)
             execute(
                 f"INSERT INTO messages ({codec.MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -247,9 +269,10 @@ def _write(connection: sqlite3.Connection, write: Write) -> None:
                     message.turn_id,
                     message.role,
                     message.client_message_id,
-                    codec.encode_message(message),
+                    body,
                 ),
             )
+            index.add_message(connection, message.chat_id, message.id, body)
             _drop_journal(connection, message.chat_id, message.id)
         case AddSummary(summary):
             message = summary.message
@@ -273,7 +296,7 @@ def _write(connection: sqlite3.Connection, write: Write) -> None:
         case SetQueue(chat_id, queue):
             execute("DELETE FROM queued WHERE chat_id = ?", (chat_id,))
             for queued in queue:
-                _write(connection, PutQueued(queued))
+                _write(connection, index, PutQueued(queued))
         case DropJournal(chat_id, message_id):
             _drop_journal(connection, chat_id, message_id)
         case _:

@@ -157,6 +157,32 @@ class InvalidCursorError(Exception):
     """The cursor did not come from a page of this listing."""
 
 
+class SearchUnavailableError(StoreUnavailableError):
+    """The store works, but cannot be searched; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A message that was found; without `message_id`, a title. `snippet` is plain text, in one line.
+
+    `title` is the chat's. A higher `score` fits better, within one search.
+    """
+
+    chat_id: str
+    message_id: int | None
+    title: str | None
+    snippet: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """One page of hits, best first."""
+
+    hits: tuple[SearchHit, ...]
+    next_cursor: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
     """What the store is and where; None: it has no place on disk, or is not there yet."""
@@ -253,6 +279,20 @@ class Store(Protocol):
 
     async def turn_messages(self, chat_id: str, turn_id: str) -> tuple[Message, ...]:
         """Return the messages of one turn, oldest first."""
+        ...
+
+    async def search(
+        self, owner: str, query: str, *, cursor: str | None = None, limit: int = 50
+    ) -> SearchPage:
+        """Return one page of the messages and titles that hold what was asked for, archived chats included.
+
+        `query` is what a person types: words, "phrases", -excluded words; the last word may be unfinished.
+        Later pages go on in the ranking of the first one, less what was deleted meanwhile.
+
+        Raises:
+            InvalidCursorError: the cursor is not one of ours, or of another query.
+            SearchUnavailableError: there is no index to search.
+        """
         ...
 
     @property
