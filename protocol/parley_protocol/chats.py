@@ -165,25 +165,28 @@ class ChatForkParams(Params):
 
 
 class ChatSearchParams(Params):
-    """Params of `chat/search`, over the text of all messages."""
+    """Params of `chat/search`. `query` is what a person types: words, "phrases", -excluded words."""
 
-    query: Annotated[str, Field(min_length=1)]
+    query: Annotated[str, Field(min_length=1, max_length=1000)]
     cursor: str | None = None
     limit: Limit = 50
 
 
 class ChatSearchHit(Wire):
-    """One message found. `title` is its chat's; a higher `score` fits better."""
+    """One message found, or a chat's title: then `messageId` is null. A higher `score` fits better.
+
+    `title` is the chat's. `snippet` is plain text in one line, about 160 characters around the first match.
+    """
 
     chat_id: str
-    message_id: int
+    message_id: int | None = None
     title: str | None = None
     snippet: str
     score: float
 
 
 class ChatSearchResult(Wire):
-    """Result of `chat/search`, best first."""
+    """Result of `chat/search`, best first. `nextCursor` is null on the last page."""
 
     hits: list[ChatSearchHit]
     next_cursor: str | None = None

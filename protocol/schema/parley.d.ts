@@ -391,23 +391,27 @@ export interface ChatRewindParams {
   messageId: number;
 }
 
-/** One message found. `title` is its chat's; a higher `score` fits better. */
+/**
+ * One message found, or a chat's title: then `messageId` is null. A higher `score` fits better.
+ *
+ * `title` is the chat's. `snippet` is plain text in one line, about 160 characters around the first match.
+ */
 export interface ChatSearchHit {
   chatId: string;
-  messageId: number;
+  messageId: number | null;
   title: string | null;
   snippet: string;
   score: number;
 }
 
-/** Params of `chat/search`, over the text of all messages. */
+/** Params of `chat/search`. `query` is what a person types: words, "phrases", -excluded words. */
 export interface ChatSearchParams {
   query: string;
   cursor?: string | null;
   limit?: number;
 }
 
-/** Result of `chat/search`, best first. */
+/** Result of `chat/search`, best first. `nextCursor` is null on the last page. */
 export interface ChatSearchResult {
   hits: ChatSearchHit[];
   nextCursor: string | null;

@@ -32,6 +32,7 @@ async def test_what_the_daemon_sends_has_every_field_of_its_object(shared_daemon
             ("chat/send", ask),
             ("chat/get", {"chatId": chat_id}),
             ("chat/list", {}),
+            ("chat/search", {"query": "hello"}),
             ("chat/update", {"chatId": chat_id, "title": "t"}),
             ("chat/setModel", {"chatId": chat_id, "model": "demo:demo"}),
             ("chat/subscribe", {"chatId": chat_id, "partialResultToken": "s"}),

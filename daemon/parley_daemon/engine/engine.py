@@ -46,6 +46,7 @@ from parley_daemon.ports.store import (
     AddMessage,
     ChatQuery,
     PutChat,
+    SearchPage,
     Store,
     StoredChat,
     StoreStatus,
@@ -300,6 +301,11 @@ class Engine:
         """Return the ids of all chats of an owner."""
         await self._open()
         return await self._store.chat_ids(owner)
+
+    async def search(self, owner: str, query: str, *, cursor: str | None, limit: int) -> SearchPage:
+        """Return a page of what is found in an owner's chats (see Store.search)."""
+        await self._open()
+        return await self._store.search(owner, query, cursor=cursor, limit=limit)
 
     # --------------------------------------------------------------------------- turns
 

@@ -34,6 +34,7 @@ from parley_daemon.core.parts import (
 )
 from parley_daemon.engine.snapshots import ChatView, Preview, Snapshot
 from parley_daemon.ports.model import ProviderInfo
+from parley_daemon.ports.store import SearchHit
 from parley_protocol import parts as wire_parts
 from parley_protocol.objects import ChatContext as WireContext
 from parley_protocol.settings import ModelSettings as WireSettings
@@ -301,6 +302,17 @@ def snapshot(one: Snapshot) -> Json:
         "queuedMessages": [queued(each) for each in one.queue],
         "preview": _preview(one.preview),
         "actionRequests": [],
+    }
+
+
+def hit(one: SearchHit) -> Json:
+    """Return a hit of chat/search."""
+    return {
+        "chatId": one.chat_id,
+        "messageId": one.message_id,
+        "title": one.title,
+        "snippet": one.snippet,
+        "score": one.score,
     }
 
 

@@ -14,6 +14,7 @@ FEATURES = (
     "chat/update",
     "chat/setModel",
     "chat/delete",
+    "chat/search",
     "chat/subscribe",
     "chat/unsubscribe",
     "chat/watch",

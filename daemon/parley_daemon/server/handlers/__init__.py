@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from parley_daemon.server.call import Call, Handler
 from parley_daemon.server.errors import WireError, invalid_params
-from parley_daemon.server.handlers import branches, chats, daemon, listening, queue, turns
+from parley_daemon.server.handlers import branches, chats, daemon, listening, queue, searching, turns
 from parley_daemon.server.requests import as_object
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS
@@ -22,6 +22,7 @@ HANDLERS: dict[str, Typed] = {
     "chat/update": chats.update,
     "chat/setModel": chats.set_model,
     "chat/delete": chats.delete,
+    "chat/search": searching.search,
     "chat/subscribe": listening.subscribe,
     "chat/unsubscribe": listening.unsubscribe,
     "chat/watch": listening.watch,
