@@ -22,7 +22,7 @@ def create(shop: Workshop) -> list[Row]:
     flushes = commits(place.data_dir, 50)
     with Daemon(place) as daemon:
         daemon.driver.call("chat/create", {})
-        taken = [_timed(daemon.driver, "chat/create", {}) for _ in range(50)]
+        taken = [timed(daemon.driver, "chat/create", {}) for _ in range(50)]
     commit, commit95 = median(flushes), percentile(flushes, 95)
     return [
         Row("b", "new chat, median of 50", "ms", median(taken), 1.5, {"one commit": commit}),
@@ -70,7 +70,7 @@ def _restarts(place: Place, long_chat: str, count: int) -> list[Row]:
             driver.call("server/status", {})  # the store is open
             listed.append(_clocked(_list, driver))
             params = {"chatId": long_chat, "partialResultToken": 0, "tail": 100}
-            tail.append(_timed(driver, "chat/subscribe", params))
+            tail.append(timed(driver, "chat/subscribe", params))
             whole.append(_clocked(_all_messages, driver, long_chat))
             warm.append(_clocked(_all_messages, driver, long_chat))
             chats, messages = _list(driver), _all_messages(driver, long_chat)
@@ -125,7 +125,7 @@ def _all_messages(driver: Driver, chat: str) -> int:
         before = page["messages"][0]["id"]
 
 
-def _timed(driver: Driver, method: str, params: dict[str, Any]) -> float:
+def timed(driver: Driver, method: str, params: dict[str, Any]) -> float:
     """Return the milliseconds of a call, without the decoding of its answer."""
     id = driver.send(method, params)
     written = driver.written_ns
