@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from parley_protocol import (
     chats,
     events,
+    exports,
     objects,
     parts,
     providers,
@@ -38,7 +39,7 @@ DEFAULT_OUT: Final = Path(__file__).parents[1] / "schema"
 
 Json = dict[str, Any]
 
-_MODULES = (wire, parts, settings, objects, chats, turns, events, providers, workspace, server)
+_MODULES = (wire, parts, settings, objects, chats, exports, turns, events, providers, workspace, server)
 _BASES = (Wire, Params, events.EventBase, events.OptionalTurnEvent, events.UnknownEvent)
 _UNIONS: dict[str, Any] = {
     "Part": parts.Part,

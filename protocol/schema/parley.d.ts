@@ -277,6 +277,17 @@ export interface ChatExportResult {
   content: string;
 }
 
+/** The whole file. Messages and turns are ordered by id, queued messages as they wait. */
+export interface ChatFile {
+  format: "parley-chat";
+  version: number;
+  generator: string | null;
+  chat: ExportedChat;
+  messages: ExportedMessage[];
+  turns: ExportedTurn[];
+  queuedMessages: ExportedQueuedMessage[];
+}
+
 /** Params of `chat/fork`. Without `messageId`: at the end of the active branch. */
 export interface ChatForkParams {
   chatId: string;
@@ -551,6 +562,71 @@ export interface ExperimentalCapabilities {
 }
 
 export type ExportFormat = "json" | "markdown";
+
+/** A chat's own record. `leafId` is the last message of its active branch. */
+export interface ExportedChat {
+  id: string;
+  kind: ChatKind;
+  title: string | null;
+  titleIsAutomatic: boolean;
+  status: RestingStatus;
+  lastError: TurnError | null;
+  model: string | null;
+  systemPrompt: string | null;
+  settings: ModelSettings;
+  context: ChatContext;
+  parentChatId: string | null;
+  rootChatId: string | null;
+  forkedFrom: ForkOrigin | null;
+  archived: boolean;
+  metadata: Record<string, unknown>;
+  usage: Usage;
+  lastMessageId: number;
+  leafId: number | null;
+  createdAt: string;
+  updatedAt: string;
+}
+
+/** A message of any branch. `parentId` is the one before it, null for the first; it is the smaller id. */
+export interface ExportedMessage {
+  id: number;
+  parentId: number | null;
+  turnId: string | null;
+  role: Role;
+  content: Part[];
+  model: string | null;
+  usage: Usage | null;
+  complete: boolean;
+  clientMessageId: string | null;
+  origin: string | null;
+  createdAt: string;
+}
+
+/** A message that waits for its turn. */
+export interface ExportedQueuedMessage {
+  id: string;
+  turnId: string;
+  content: Part[];
+  model: string | null;
+  settings: ModelSettings;
+  clientMessageId: string | null;
+  origin: string | null;
+  createdAt: string;
+}
+
+/** A turn that is over. One that was under way is not exported; its question is. */
+export interface ExportedTurn {
+  id: string;
+  userMessageId: number;
+  model: string | null;
+  settings: ModelSettings;
+  acceptedAt: string;
+  endedAt: string | null;
+  outcome: TurnOutcome;
+  stopReason: string | null;
+  usage: Usage | null;
+  error: TurnError | null;
+}
 
 /** One bad field of params. `path` reads like `settings.temperature` or `content[0].uri`. */
 export interface FieldProblem {
@@ -1023,6 +1099,8 @@ export interface ResetEvent {
   reason: "slow_client" | "too_old";
   snapshot: Snapshot;
 }
+
+export type RestingStatus = "waiting" | "completed" | "error";
 
 /** A model call failed and is tried again after `delayMs`. `attempt` counts from 1. */
 export interface RetryEvent {

@@ -10,6 +10,7 @@ from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCall
 from parley_daemon.ports.store import (
     AddMessage,
     ChatQuery,
+    ChatTooLargeError,
     DeleteChat,
     DropJournal,
     DropQueued,
@@ -21,6 +22,7 @@ from parley_daemon.ports.store import (
     SetQueue,
     Store,
     StoreUnavailableError,
+    WholeChat,
 )
 from tests.support.records import a_chat, a_message, a_queued, a_turn
 
@@ -304,3 +306,39 @@ async def test_a_queue_can_be_written_anew_and_keeps_its_order(store: Store) -> 
     assert stored is not None
     assert elsewhere is not None
     assert (stored.queue, elsewhere.queue) == ((), (other,))
+
+
+async def test_a_whole_chat_is_everything_of_it_and_nothing_else(store: Store) -> None:
+    messages = (a_message(1), a_message(2), a_message(3, parent_id=1), a_message(5, parent_id=2))
+    turns = (a_turn("t1", outcome="completed"), a_turn("t2"))
+    queue = (a_queued("q2"), a_queued("q1"))
+    await store.commit(PutChat(a_chat()), *map(AddMessage, messages[::-1]))
+    await store.commit(*map(PutTurn, turns[::-1]), *map(PutQueued, queue))
+    await store.commit(PutChat(a_chat("c2")), AddMessage(a_message(4, chat_id="c2")))
+    await store.commit(PutTurn(a_turn("t3", "c2")), PutQueued(a_queued("q3", "c2")))
+
+    assert await store.whole("c1") == WholeChat(a_chat(), messages, turns, queue)
+    assert await store.whole("nobody") is None
+
+
+async def test_a_whole_chat_past_the_limit_is_refused(store: Store) -> None:
+    await store.commit(PutChat(a_chat()), *[AddMessage(a_message(id, "x" * 1000)) for id in (1, 2, 3)])
+    assert await store.whole("c1", most_bytes=5000) == await store.whole("c1")
+    with pytest.raises(ChatTooLargeError) as caught:
+        await store.whole("c1", most_bytes=3000)
+    assert caught.value.limit == 3000
+    assert await store.whole("c1") is not None
+
+
+async def test_descendants_are_found_along_parents_and_by_their_root(store: Store) -> None:
+    def child(id: str, parent: str, root: str = "a") -> PutChat:
+        return PutChat(a_chat(id, parent_chat_id=parent, root_chat_id=root))
+
+    await store.commit(PutChat(a_chat("a")), child("b", "a"), child("c", "b"), child("d", "c"))
+    await store.commit(child("e", "a"), PutChat(a_chat("z")), child("y", "z", "z"))
+    assert await store.descendants("a") == ("b", "c", "d", "e")
+    assert await store.descendants("b") == ("c", "d")
+    assert await store.descendants("d") == await store.descendants("nobody") == ()
+    await store.commit(DeleteChat("b"))
+    assert await store.descendants("a") == ("c", "d", "e")
+    assert await store.descendants("b") == ("c", "d")

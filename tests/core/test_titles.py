@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_daemon.core.titles import CHARACTERS, WORDS, first_title
+from parley_daemon.core.titles import CHARACTERS, LONGEST, WORDS, first_title, fork_title
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,29 @@ def test_a_title_is_one_short_line_or_nothing(text: str) -> None:
         assert len(title.split()) <= WORDS
         assert "\n" not in title
         assert title.strip() == title
+
+
+@pytest.mark.parametrize(
+    ("title", "fork"),
+    [
+        ("Plan", "Plan (fork)"),
+        ("Plan (fork)", "Plan (fork 2)"),
+        ("Plan (fork 2)", "Plan (fork 3)"),
+        ("Plan (fork 99)", "Plan (fork 100)"),
+        ("Plan (fork x)", "Plan (fork x) (fork)"),
+        ("Plan (fork 2) again", "Plan (fork 2) again (fork)"),
+        ("Plan (fork ²)", "Plan (fork ²) (fork)"),
+        ("Plan (fork2)", "Plan (fork2) (fork)"),
+        ("Plan (fork )", "Plan (fork ) (fork)"),
+        ("", " (fork)"),
+        ("x" * 255, "x" * 247 + "… (fork)"),
+    ],
+)
+def test_a_forks_title_says_so_and_counts(title: str, fork: str) -> None:
+    assert fork_title(title) == fork
+
+
+@given(st.text(min_size=1, max_size=LONGEST))
+def test_a_forks_title_differs_and_is_not_too_long(title: str) -> None:
+    assert fork_title(title) != title
+    assert len(fork_title(title)) <= LONGEST

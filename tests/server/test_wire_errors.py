@@ -7,6 +7,7 @@ import pytest
 from parley_daemon.engine import errors as engine_errors
 from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import (
+    ChatTooLargeError,
     InvalidCursorError,
     SearchUnavailableError,
     StoreTooNewError,
@@ -45,6 +46,7 @@ def test_every_error_of_the_engine_has_a_code_and_keeps_its_sentence(kind: type[
         (StoreUnavailableError("Full."), ErrorCode.STORE_UNAVAILABLE, None),
         (StoreTooNewError("New."), ErrorCode.STORE_UNAVAILABLE, None),
         (SearchUnavailableError("No FTS5."), ErrorCode.STORE_UNAVAILABLE, None),
+        (ChatTooLargeError(5), ErrorCode.LIMIT_EXCEEDED, {"limit": 5}),
         (engine_errors.QueueFullError("Full.", 20), ErrorCode.QUEUE_FULL, {"limit": 20}),
     ],
 )

@@ -15,10 +15,12 @@ from parley_daemon.core.parts import Piece
 from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
+    ChatTooLargeError,
     InvalidCursorError,
     LostTurn,
     MessagePage,
     StoredChat,
+    WholeChat,
 )
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,53 @@ def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
         f"SELECT {codec.QUEUED_COLUMNS} FROM queued WHERE chat_id = ? ORDER BY position", (chat_id,)
     )
     return StoredChat(codec.decode_chat(row[0]), tuple(map(codec.read_queued, queue)))
+
+
+def whole(connection: sqlite3.Connection, chat_id: str, most_bytes: int | None) -> WholeChat | None:
+    """Return a chat with all that belongs to it, read in one transaction: nothing changes in between."""
+    connection.execute("BEGIN")
+    try:
+        stored = chat(connection, chat_id)
+        if stored is None:
+            return None
+        found: list[Message] = []
+        size = 0
+        for row in connection.execute(
+            f"SELECT {codec.MESSAGE_COLUMNS}, '' FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)
+        ):
+            size += len(row[-2])
+            if most_bytes is not None and size > most_bytes:
+                raise ChatTooLargeError(most_bytes)
+            found.append(codec.read_message(row))
+        turns = connection.execute("SELECT body FROM turns WHERE chat_id = ? ORDER BY id", (chat_id,))
+        return WholeChat(
+            stored.chat,
+            tuple(found),
+            tuple([codec.decode_turn(body) for (body,) in turns]),
+            stored.queue,
+        )
+    finally:
+        connection.execute("COMMIT")
+
+
+def descendants(connection: sqlite3.Connection, chat_id: str) -> tuple[str, ...]:
+    """Return the ids of all chats below this one: along parents, and by their root where a parent is gone."""
+    rows = connection.execute(
+        """
+        WITH RECURSIVE family (id) AS (
+            VALUES (?1)
+            UNION
+            SELECT chats.id FROM family JOIN chats ON parent_chat_id = family.id
+        )
+        SELECT id FROM family
+        UNION
+        SELECT id FROM chats
+        WHERE parent_chat_id IS NOT NULL AND json_extract(CAST(body AS TEXT), '$.root_chat_id') = ?1
+        ORDER BY id
+        """,
+        (chat_id,),
+    )
+    return tuple([id for (id,) in rows if id != chat_id])
 
 
 def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:

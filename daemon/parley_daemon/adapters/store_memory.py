@@ -8,6 +8,8 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+import msgspec
+
 from parley_daemon.adapters.store_memory_search import MemorySearch
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
@@ -16,6 +18,7 @@ from parley_daemon.ports.store import (
     AddSummary,
     ChatPage,
     ChatQuery,
+    ChatTooLargeError,
     DeleteChat,
     DropJournal,
     DropQueued,
@@ -31,6 +34,7 @@ from parley_daemon.ports.store import (
     StoredChat,
     StoreStatus,
     StoreUnavailableError,
+    WholeChat,
     Write,
 )
 
@@ -165,6 +169,34 @@ class MemoryStore:
         if chat is None:
             return None
         return StoredChat(chat, tuple([one for one in self._state.queued.values() if one.chat_id == chat_id]))
+
+    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+        """Return the chat with all that belongs to it. Bytes are counted as JSON."""
+        stored = await self.chat(chat_id)
+        if stored is None:
+            return None
+        messages = [one for one in self._state.messages.values() if one.chat_id == chat_id]
+        if most_bytes is not None and sum(len(msgspec.json.encode(one)) for one in messages) > most_bytes:
+            raise ChatTooLargeError(most_bytes)
+        turns = [one for one in self._state.turns.values() if one.chat_id == chat_id]
+        return WholeChat(
+            stored.chat,
+            tuple(sorted(messages, key=lambda message: message.id)),
+            tuple(sorted(turns, key=lambda turn: turn.id)),
+            stored.queue,
+        )
+
+    async def descendants(self, chat_id: str) -> tuple[str, ...]:
+        """Return the ids of all chats below this one."""
+        chats = self._state.chats.values()
+        found, ahead = {chat_id}, [chat_id]
+        while ahead:
+            parent = ahead.pop()
+            children = {chat.id for chat in chats if chat.parent_chat_id == parent} - found
+            found |= children
+            ahead += children
+        found |= {chat.id for chat in chats if chat.root_chat_id == chat_id}
+        return tuple(sorted(found - {chat_id}))
 
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats. The cursor is the sort key of the last one."""

@@ -37,6 +37,7 @@ from parley_daemon.ports.store import (
     StoredChat,
     StoreStatus,
     StoreUnavailableError,
+    WholeChat,
     Write,
 )
 
@@ -164,6 +165,14 @@ class SqliteStore:
     async def chat(self, chat_id: str) -> StoredChat | None:
         """Return the chat and its queue."""
         return await self._ask(queries.chat, chat_id)
+
+    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+        """Return the chat with all that belongs to it."""
+        return await self._ask(queries.whole, chat_id, most_bytes)
+
+    async def descendants(self, chat_id: str) -> tuple[str, ...]:
+        """Return the ids of all chats below this one."""
+        return await self._ask(queries.descendants, chat_id)
 
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats."""

@@ -1,6 +1,7 @@
 """The machine's clock and UUIDv7 ids (RFC 9562), behind the clock port."""
 
 import os
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._last = 0
+        self._lock = threading.Lock()
 
     def now(self, ahead: float = 0.0) -> str:
         """Return the time `ahead` seconds from now as RFC 3339 UTC with milliseconds."""
@@ -28,7 +30,8 @@ class SystemClock:
         """
         nanoseconds = time.time_ns()
         ticks = (nanoseconds // 1_000_000 << 12) | (nanoseconds % 1_000_000 * 4096 // 1_000_000)
-        self._last = ticks = max(ticks, self._last + 1)
+        with self._lock:  # chats are copied in worker threads
+            self._last = ticks = max(ticks, self._last + 1)
         random = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
         value = (ticks >> 12 << 80) | (0x7 << 76) | ((ticks & 0xFFF) << 64) | (0b10 << 62) | random
         digits = f"{value:032x}"

@@ -1,7 +1,9 @@
-"""Titles of chats: from the first message, or tidied up from what a model proposes. Knows no model."""
+"""Titles of chats: from a first message, a fork's source, or a model's proposal. Knows no model."""
 
 WORDS = 6
 CHARACTERS = 80
+LONGEST = 255
+"""Characters that any title may have."""
 
 
 def first_title(text: str) -> str | None:
@@ -22,3 +24,18 @@ def tidied(text: str) -> str | None:
     if len(line) > CHARACTERS:
         line = line[: CHARACTERS - 1].rstrip() + "…"
     return line or None
+
+
+def fork_title(title: str) -> str:
+    """Return the title of a fork: "Plan" becomes "Plan (fork)", that one "Plan (fork 2)", then "(fork 3)"."""
+    base, mark, rest = title.rpartition(" (fork")
+    count = rest[1:-1]
+    if mark and rest == ")":
+        suffix = " (fork 2)"
+    elif mark and rest == f" {count})" and count.isascii() and count.isdecimal():
+        suffix = f" (fork {int(count) + 1})"
+    else:
+        base, suffix = title, " (fork)"
+    if len(base) + len(suffix) > LONGEST:
+        base = f"{base[: LONGEST - len(suffix) - 1].rstrip()}…"
+    return f"{base}{suffix}"

@@ -30,6 +30,7 @@ from parley_daemon.engine.errors import (
     NoDefaultModelError,
     ShuttingDownError,
 )
+from parley_daemon.engine.library import Library
 from parley_daemon.engine.live import LiveChat, World
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.recovery import OpenStore, Recovery
@@ -125,6 +126,7 @@ class Engine:
             self._ended,
             policy,
         )
+        self.library = Library(self._world, self._chats, self._open, self._announce)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Engine"]:
@@ -212,7 +214,14 @@ class Engine:
         await self._open()
         if new.model is not None:
             self._catalogue.resolve(new.model)
-        parent = await self._parent(new)
+        async with self.library.under(new.parent_chat_id, new.owner) as parent:
+            actor = await self._create(new, parent)
+        self._chats.keep(actor)
+        self._warm(actor.view.chat.model)
+        self._announce(actor.view, "created")
+        return actor.view
+
+    async def _create(self, new: NewChat, parent: Chat | None) -> ChatActor:
         now, chat_id = self._clock.now(), self._clock.new_id()
         messages = [
             Message(
@@ -247,17 +256,7 @@ class Engine:
         )
         with anyio.CancelScope(shield=True):  # a caller who gives up now has a chat or has none
             await self._store.commit(PutChat(chat), *[AddMessage(message) for message in messages])
-        actor = ChatActor(StoredChat(chat, ()), self._world, messages)
-        self._chats.keep(actor)
-        self._warm(chat.model)
-        self._announce(actor.view, "created")
-        return actor.view
-
-    async def _parent(self, new: NewChat) -> Chat | None:
-        if new.parent_chat_id is None:
-            return None
-        async with self._chats.using(new.parent_chat_id, new.owner) as actor:
-            return actor.view.chat
+        return ChatActor(StoredChat(chat, ()), self._world, messages)
 
     async def list(self, query: ChatQuery) -> tuple[Sequence[ChatView], str | None, int]:
         """Return a page of chats, the cursor of the next page, and the count of all that match."""

@@ -4,7 +4,8 @@ Nobody hears of anything that a crash could take back: a plan is committed first
 Knows no command and neither the wire nor how chats are found.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -80,6 +81,16 @@ class LiveChat:
     def busy(self) -> bool:
         """Whether a turn is under way."""
         return self._state.busy
+
+    @property
+    def engaged(self) -> bool:
+        """Whether a turn is under way, or about to begin on another branch."""
+        return self._state.busy or self._state.held
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait in its queue."""
+        return len(self._state.queue)
 
     @property
     def at_rest(self) -> bool:
@@ -208,6 +219,30 @@ class LiveChat:
             self._resolve(turn_id, None)
         if plan.events:
             self._world.tell(self.view)
+
+    # ------------------------------------------- plans that are committed with others' plans
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncGenerator[None]:
+        """Keep every command waiting while the block runs.
+
+        Raises:
+            ChatNotFoundError: the chat was deleted meanwhile.
+        """
+        async with self._lock:
+            self._check_exists()
+            yield
+
+    def unsaved(self, plan: Plan) -> Sequence[Write]:
+        """Return what has to be committed for a plan, what could not be saved before included."""
+        plan.number(self._feed.last_seq)
+        return [*self._owed, *plan.writes]
+
+    def saved(self, plan: Plan) -> None:
+        """The plan is durable: take it over, and tell everybody."""
+        self._owed.clear()
+        self._adopt(plan)
+        self._tell(plan)
 
     async def settle(self) -> None:
         """Save what could not be saved before.

@@ -43,10 +43,14 @@ class PlanningChat(LiveChat):
         """Change the chat's own record."""
         async with self._lock:
             self._check_exists()
-            plan = self._empty_plan()
-            plan.change(change(self._chat))
-            await self._carry_out(plan)
+            await self._carry_out(self.changed(change))
             return self.view
+
+    def changed(self, change: Callable[[Chat], Chat]) -> Plan:
+        """Return the plan of a change of the chat's own record. Only while the chat is `locked`."""
+        plan = self._empty_plan()
+        plan.change(change(self._chat))
+        return plan
 
     # ------------------------------------------------------------ its title, its summaries
 

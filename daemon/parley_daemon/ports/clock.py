@@ -15,5 +15,5 @@ class Clock(Protocol):
         ...
 
     def new_id(self) -> str:
-        """Return a new UUIDv7 as a string; later ones sort after earlier ones."""
+        """Return a new UUIDv7 as a string; later ones sort after earlier ones. For any thread."""
         ...

@@ -20,6 +20,14 @@ class StoreTooNewError(StoreUnavailableError):
     """The store was written by a newer version; it was left untouched."""
 
 
+class ChatTooLargeError(Exception):
+    """The chat takes more bytes than the call may make of it; `limit` is how many those are."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The chat takes more than the {limit // 2**20} MiB that one call may carry.")
+        self.limit = limit
+
+
 @dataclass(frozen=True, slots=True)
 class PutChat:
     """Insert this chat, or replace the one with its id; its owner, kind, parent and creation never change."""
@@ -107,6 +115,19 @@ class StoredChat:
 
     chat: Chat
     queue: tuple[QueuedMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeChat:
+    """A chat with all that belongs to it: messages of every branch by id, turns by id, the queue in order.
+
+    The messages make the tree by their parents; `siblings` are not filled in.
+    """
+
+    chat: Chat
+    messages: tuple[Message, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    queue: tuple[QueuedMessage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +238,18 @@ class Store(Protocol):
 
     async def chat(self, chat_id: str) -> StoredChat | None:
         """Return the chat and its queue."""
+        ...
+
+    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+        """Return the chat with all that belongs to it, as of one moment.
+
+        Raises:
+            ChatTooLargeError: its messages take more than `most_bytes` in the store.
+        """
+        ...
+
+    async def descendants(self, chat_id: str) -> tuple[str, ...]:
+        """Return the ids of the chat's children, of theirs and so on, and of all that have it as root."""
         ...
 
     async def chats(self, query: ChatQuery) -> ChatPage:

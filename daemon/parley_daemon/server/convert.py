@@ -1,4 +1,4 @@
-"""Core records to wire JSON and back: the one module that knows both.
+"""Core records to wire JSON and back: the one module that knows both (chat_import reads whole files with it).
 
 What goes out is built as plain JSON values and encoded once; nothing on its way out becomes a wire model.
 """

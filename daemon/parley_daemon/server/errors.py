@@ -5,7 +5,7 @@ from typing import Any
 
 from parley_daemon.engine import errors as engine
 from parley_daemon.ports.model import ModelError, ProviderUnavailableError, UnknownModelError
-from parley_daemon.ports.store import InvalidCursorError, StoreUnavailableError
+from parley_daemon.ports.store import ChatTooLargeError, InvalidCursorError, StoreUnavailableError
 from parley_daemon.server import convert
 from parley_protocol.errors import ErrorCode
 
@@ -58,6 +58,8 @@ def wire_error(error: Exception) -> WireError:
             return WireError(ErrorCode.STORE_UNAVAILABLE, str(error))
         case engine.NotAUserMessageError():
             return invalid_params([{"path": "messageId", "problem": str(error)}])
+        case ChatTooLargeError():
+            return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
         case InvalidCursorError():
             problem = "is not a cursor of this listing; leave it out to begin at the first page"
             return invalid_params([{"path": "cursor", "problem": problem}])

@@ -7,7 +7,16 @@ from pydantic import ValidationError
 
 from parley_daemon.server.call import Call, Handler
 from parley_daemon.server.errors import WireError, invalid_params
-from parley_daemon.server.handlers import branches, chats, daemon, listening, queue, searching, turns
+from parley_daemon.server.handlers import (
+    branches,
+    chats,
+    daemon,
+    library,
+    listening,
+    queue,
+    searching,
+    turns,
+)
 from parley_daemon.server.requests import as_object
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS
@@ -21,8 +30,14 @@ HANDLERS: dict[str, Typed] = {
     "chat/list": chats.list_chats,
     "chat/update": chats.update,
     "chat/setModel": chats.set_model,
+    "chat/setContext": library.set_context,
+    "chat/archive": library.archive,
+    "chat/unarchive": library.unarchive,
     "chat/delete": chats.delete,
     "chat/search": searching.search,
+    "chat/fork": library.fork,
+    "chat/export": library.export,
+    "chat/import": library.import_chat,
     "chat/subscribe": listening.subscribe,
     "chat/unsubscribe": listening.unsubscribe,
     "chat/watch": listening.watch,
