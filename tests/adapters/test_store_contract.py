@@ -265,7 +265,6 @@ async def test_a_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
 
 
 async def test_messages_name_their_siblings_whichever_way_they_are_read(store: Store) -> None:
-    await store.open()
     tree = [(1, None), (2, 1), (3, 1), (4, 2), (5, None), (6, 1)]
     messages = [a_message(id, parent_id=parent, turn_id=f"t{id}") for id, parent in tree]
     await store.commit(PutChat(a_chat()), *[AddMessage(one) for one in messages])
@@ -287,7 +286,6 @@ async def test_messages_name_their_siblings_whichever_way_they_are_read(store: S
 
 
 async def test_a_queue_can_be_written_anew_and_keeps_its_order(store: Store) -> None:
-    await store.open()
     other = a_queued("other", chat_id="c2")
     await store.commit(PutChat(a_chat()), PutChat(a_chat("c2")), PutQueued(other))
     await store.commit(PutQueued(a_queued("a")), PutQueued(a_queued("b")))

@@ -153,6 +153,26 @@ async def test_an_exported_chat_goes_to_another_daemon_and_back(
         assert without_ids(await exported(here, back["id"])) == without_ids(text)
 
 
+async def test_every_branch_is_exported_and_can_be_chosen_in_the_import(wire: Peer) -> None:
+    chat_id = await wire.new_chat()
+    await talk(wire, chat_id, "one")
+    await wire.subscribe(chat_id)
+    retried = await wire.result("chat/retry", {"chatId": chat_id})
+    await wire.event("s", "turn_ended", lambda value: value["turnId"] == retried["turnId"])
+    text = await exported(wire, chat_id)
+    assert [one["parentId"] for one in json.loads(text)["messages"]] == [None, 1, 1]
+    assert (await exported(wire, chat_id, "markdown")).count("## Assistant") == 1
+    copy = await wire.result("chat/import", {"content": text})
+    shown = await wire.result("chat/get", {"chatId": copy["id"]})
+    assert [(one["id"], one["siblings"]) for one in shown["messages"]] == [(1, [1]), (3, [2, 3])]
+    await wire.result("chat/selectBranch", {"chatId": copy["id"], "messageId": 2})
+    shown = await wire.result("chat/get", {"chatId": copy["id"]})
+    assert [one["id"] for one in shown["messages"]] == [1, 2]
+    fork = await wire.result("chat/fork", {"chatId": copy["id"], "messageId": 3})
+    forked = await wire.result("chat/get", {"chatId": fork["id"]})
+    assert [(one["id"], one["siblings"]) for one in forked["messages"]] == [(1, [1]), (2, [2])]
+
+
 async def test_a_file_that_is_no_export_is_refused_and_nothing_is_there_of_it(wire: Peer) -> None:
     chat_id = await wire.new_chat()
     await talk(wire, chat_id, "one")
