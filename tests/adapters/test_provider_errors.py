@@ -263,6 +263,12 @@ def test_the_wish_when_to_come_back_is_read(headers: dict[str, str], text: str, 
     assert retry_hint(headers, text, NOW) == expected
 
 
+def test_numbers_of_any_length_in_an_error_are_survived() -> None:
+    nines = "9" * 5000
+    failure = refused(429, {"error": {"message": f"try again in {nines} s", "code": nines}})
+    assert (failure.kind, failure.retry_after_ms) == ("rate_limit", None)
+
+
 def test_a_failure_that_is_worth_another_try_carries_the_hint() -> None:
     assert refused(429, None, {"retry-after": "3"}).retry_after_ms == 3000
     assert refused(503, openai("try again in 2s")).retry_after_ms == 2000

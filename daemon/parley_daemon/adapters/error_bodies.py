@@ -99,7 +99,7 @@ def _label(fields: dict[str, object]) -> str:
 def _number(fields: dict[str, object]) -> int | None:
     for name in ("code", "status", "status_code"):
         value = fields.get(name)
-        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{3}", value) else value
         if isinstance(number, int) and 400 <= number < 600:
             return number
     return None

@@ -94,7 +94,7 @@ _STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
 
 _WAIT = _says(
     r"\b(?:again|retry) (?:in|after):? "
-    r"((?:\d+(?:\.\d+)? ?(?:milliseconds?|ms|hours?|minutes?|seconds?|[hms])[ ,]*)+)"
+    r"((?:\d{1,9}(?:\.\d+)? ?(?:milliseconds?|ms|hours?|minutes?|seconds?|[hms])[ ,]*)+)"
 )
 _SPAN = _says(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
 _MILLISECONDS = {"milli": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
