@@ -95,7 +95,7 @@ OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_within_metadata_limit)]
 Title = Annotated[str, Field(max_length=255)]
-Timestamp = Annotated[str, AfterValidator(_in_utc)]
+Timestamp = Annotated[str, AfterValidator(_in_utc), Field(json_schema_extra={"format": "date-time"})]
 Id = Annotated[str, Field(min_length=1)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Line = Annotated[int, Field(ge=1, le=BIGGEST_INT)]
