@@ -7,10 +7,15 @@ from parley_clients.chat import Chat
 from parley_clients.client import Client, connect
 from parley_clients.errors import (
     AuthenticationError,
+    ChatArchivedError,
     ChatBusyError,
     ChatNotFoundError,
+    ConflictError,
     ConnectionLostError,
     DaemonUnreachableError,
+    InvalidParamsError,
+    MessageNotFoundError,
+    MethodNotFoundError,
     ModelNotFoundError,
     ParleyError,
     QueueFullError,
@@ -18,8 +23,12 @@ from parley_clients.errors import (
     TurnInterruptedError,
 )
 from parley_clients.link import Reconnect
+from parley_clients.places import Place
+from parley_clients.queue import Queue, Waiting
 from parley_clients.results import Answer, Change, ChatPage, ChatRecord, ChatSnapshot, Event, Result, Sent
+from parley_clients.search import Hit, SearchPage
 from parley_clients.stream import TurnStream
+from parley_clients.texts import TextStream
 from parley_clients.view import LiveChat
 from parley_clients.watch import Watch
 
@@ -28,25 +37,36 @@ __all__ = [
     "AuthenticationError",
     "Change",
     "Chat",
+    "ChatArchivedError",
     "ChatBusyError",
     "ChatNotFoundError",
     "ChatPage",
     "ChatRecord",
     "ChatSnapshot",
     "Client",
+    "ConflictError",
     "ConnectionLostError",
     "DaemonUnreachableError",
     "Event",
+    "Hit",
+    "InvalidParamsError",
     "LiveChat",
+    "MessageNotFoundError",
+    "MethodNotFoundError",
     "ModelNotFoundError",
     "ParleyError",
+    "Place",
+    "Queue",
     "QueueFullError",
     "Reconnect",
     "Result",
+    "SearchPage",
     "Sent",
+    "TextStream",
     "TurnFailedError",
     "TurnInterruptedError",
     "TurnStream",
+    "Waiting",
     "Watch",
     "connect",
 ]

@@ -1,50 +1,25 @@
 """A chat as an object that carries its id: everything that can be done in it. Holds no history."""
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from parley_clients.errors import ParleyError, error_from_wire
-from parley_clients.link import Link
-from parley_clients.results import Answer, ChatRecord, ChatSnapshot, Json, Sent
-from parley_clients.stream import TurnStream
+from parley_clients.chat_turns import ChatTurns
+from parley_clients.errors import error_from_wire
+from parley_clients.params import UNSET, Unset, as_json, given
+from parley_clients.places import Place, places
+from parley_clients.queue import Queue
+from parley_clients.results import ChatRecord, ChatSnapshot, Json
 from parley_clients.view import LiveChat
 from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
-    from parley_protocol.parts import InputPart
+    from parley_protocol.chats import ExportFormat
     from parley_protocol.settings import ModelSettings
-    from parley_protocol.turns import WhenBusy
 
-    Content = str | Sequence[InputPart | Mapping[str, Any]]
-
-
-class Unset:
-    """The type of UNSET."""
+_PAGE = 200
 
 
-UNSET = Unset()
-"""Stands for an argument that was not given, where None means something."""
-
-
-def given(**params: Any) -> Json:
-    """Return params as JSON without those that are None or UNSET."""
-    return {
-        name: as_json(value) for name, value in params.items() if value is not None and value is not UNSET
-    }
-
-
-def as_json(value: Any) -> Any:
-    """Return a value of the wire's models as JSON; JSON as it is."""
-    to_wire = getattr(value, "to_wire", None)
-    if to_wire is not None:
-        return to_wire()
-    return (
-        [as_json(one) for one in cast("Sequence[Any]", value)] if isinstance(value, list | tuple) else value
-    )
-
-
-class Chat:
+class Chat(ChatTurns):
     """One chat, by its id. Any number of calls may be under way at once, in this chat and in others.
 
     `record` is the chat as the last call told it (None for a chat that was only named so far); `get` reads
@@ -52,71 +27,13 @@ class Chat:
     TimeoutError when its `timeout` in seconds passes; a call that is cancelled is cancelled in the daemon.
     """
 
-    def __init__(self, link: Link, chat_id: str, record: ChatRecord | None = None) -> None:
-        self.id = chat_id
-        self.record = record
-        self._link = link
-
     def __repr__(self) -> str:
         return f"<Chat {self.id}>"
 
-    # ----------------------------------------------------------------------- turns
-
-    async def ask(
-        self,
-        content: "Content",
-        *,
-        when_busy: "WhenBusy | None" = None,
-        model: str | None = None,
-        settings: "ModelSettings | Mapping[str, Any] | None" = None,
-        client_message_id: str | None = None,
-        timeout: float | None = None,
-    ) -> Answer:
-        """Send a message and return what its turn came to, once it has ended.
-
-        `content` is text, or a list of input parts. A failed turn is an answer too, with `outcome` "failed".
-        Cancelling this call, and its timeout, interrupt the turn. When the connection is lost, the turn goes
-        on: ask again with the error's `client_message_id` to get the same turn's answer and not another one.
-        """
-        params = self._message(content, when_busy, model, settings, client_message_id)
-        raw = await self._submit("chat/ask", params, timeout)
-        return Answer(raw, params["clientMessageId"])
-
-    def stream(
-        self,
-        content: "Content",
-        *,
-        when_busy: "WhenBusy | None" = None,
-        model: str | None = None,
-        settings: "ModelSettings | Mapping[str, Any] | None" = None,
-        client_message_id: str | None = None,
-    ) -> TurnStream:
-        """Return the events of the turn that answers this message, for `async for`; see TurnStream.
-
-        The last event is `turn_ended`, also for a turn that failed. Leaving the loop before it interrupts
-        the turn.
-        """
-        params = self._message(content, when_busy, model, settings, client_message_id)
-        return TurnStream(self._link, params, params["clientMessageId"])
-
-    async def send(
-        self,
-        content: "Content",
-        *,
-        when_busy: "WhenBusy | None" = None,
-        model: str | None = None,
-        settings: "ModelSettings | Mapping[str, Any] | None" = None,
-        client_message_id: str | None = None,
-        timeout: float | None = None,
-    ) -> Sent:
-        """Send a message and return once it is on disk; its turn goes on by itself."""
-        params = self._message(content, when_busy, model, settings, client_message_id)
-        raw = await self._submit("chat/send", params, timeout)
-        return Sent(raw, params["clientMessageId"])
-
-    async def interrupt(self, *, timeout: float | None = None) -> ChatRecord:
-        """Stop the turn under way, if there is one; what there is of its answer is kept."""
-        return await self._change("chat/interrupt", {}, timeout)
+    @property
+    def queue(self) -> Queue:
+        """The messages that wait for their turn, and what can be done with them."""
+        return Queue(self._link, self.id)
 
     # ------------------------------------------------------------------ the chat itself
 
@@ -138,6 +55,22 @@ class Chat:
         """Choose the model ("provider:model") of the next turns."""
         return await self._change("chat/setModel", {"model": model}, timeout)
 
+    async def set_context(
+        self,
+        *,
+        repositories: Sequence[str] | None = None,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        files: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> ChatRecord:
+        """Choose the files that the chat may look at. What is None stays as it is; [] clears.
+
+        `repositories` and `files` are URIs, `include` and `exclude` glob patterns.
+        """
+        params = given(repositories=repositories, include=include, exclude=exclude, files=files)
+        return await self._change("chat/setContext", params, timeout)
+
     async def update(
         self,
         *,
@@ -152,11 +85,67 @@ class Chat:
         params = {name: as_json(value) for name, value in changes.items() if value is not UNSET}
         return await self._change("chat/update", params, timeout)
 
+    async def archive(self, *, timeout: float | None = None) -> ChatRecord:
+        """Put the chat and the chats below it away: they can be read, and take no messages.
+
+        Raises:
+            ChatBusyError: one of them has a turn under way, or messages that wait.
+            ConflictError: it is archived already.
+        """
+        return await self._change("chat/archive", {}, timeout)
+
+    async def unarchive(self, *, timeout: float | None = None) -> ChatRecord:
+        """Bring the chat and the chats below it back.
+
+        Raises:
+            ConflictError: it is not archived, or the chat that it belongs to is.
+        """
+        return await self._change("chat/unarchive", {}, timeout)
+
     async def delete(self, *, timeout: float | None = None) -> None:
         """Delete the chat for good."""
         raw = await self._link.call("chat/delete", {"chatIds": [self.id]}, timeout)
         for error in raw["errors"]:
             raise error_from_wire(error)
+
+    # -------------------------------------------------------------------------- branches
+
+    async def branches(self, *, timeout: float | None = None) -> list[Place]:
+        """Return the places of the active branch that have alternatives, from the first message on.
+
+        An edit makes one at the question's place, a retry at the answer's; `select_branch` with one of a
+        place's `siblings` goes there. Reads the whole branch, page by page; `timeout` is for each page.
+        """
+        page = await self.get(limit=_PAGE, timeout=timeout)
+        messages = page.messages
+        while page.has_more:
+            page = await self.get(limit=_PAGE, before_message_id=messages[0]["id"], timeout=timeout)
+            messages = page.messages + messages
+        return places(messages)
+
+    async def select_branch(self, message_id: int, *, timeout: float | None = None) -> ChatRecord:
+        """Let the chat run through this message, to the newest message behind it. Ends a turn under way."""
+        return await self._change("chat/selectBranch", {"messageId": message_id}, timeout)
+
+    async def rewind(self, message_id: int, *, timeout: float | None = None) -> ChatRecord:
+        """Let the chat end at this message. Ends a turn under way; the rest stays, in other branches."""
+        return await self._change("chat/rewind", {"messageId": message_id}, timeout)
+
+    # ---------------------------------------------------------------------------- copies
+
+    async def fork(self, message_id: int | None = None, *, timeout: float | None = None) -> "Chat":
+        """Copy the way to a message (default: the last one of the active branch) into a new chat."""
+        params: Json = given(chatId=self.id, messageId=message_id)
+        record = ChatRecord("chat/fork", await self._link.call("chat/fork", params, timeout))
+        return Chat(self._link, record.id, record)
+
+    async def export(self, format: "ExportFormat" = "markdown", *, timeout: float | None = None) -> str:
+        """Return the text of a file: "markdown" to read, the active branch; "json" with all there is.
+
+        The latter is what `Client.import_chat` takes.
+        """
+        raw = await self._link.call("chat/export", {"chatId": self.id, "format": format}, timeout)
+        return raw["content"]
 
     def attach(self, *, after: int | None = None, tail: int = 100, state: ChatView | None = None) -> LiveChat:
         """Return a live view of the chat, for `async with`; see LiveChat.
@@ -165,29 +154,3 @@ class Chat:
         `after`, which leaves the view without `state`; or goes on with the `state` of an earlier view.
         """
         return LiveChat(self._link, self.id, after, tail, state)
-
-    # ------------------------------------------------------------------------ inside
-
-    def _message(
-        self, content: Any, when_busy: Any, model: str | None, settings: Any, client_message_id: str | None
-    ) -> Json:
-        return given(
-            chatId=self.id,
-            content=content,
-            whenBusy=when_busy,
-            model=model,
-            settings=settings,
-            clientMessageId=client_message_id or os.urandom(16).hex(),
-        )
-
-    async def _submit(self, method: str, params: Json, timeout: float | None) -> Any:
-        try:
-            return await self._link.call(method, params, timeout)
-        except ParleyError as error:
-            error.client_message_id = params["clientMessageId"]
-            raise
-
-    async def _change(self, method: str, params: Json, timeout: float | None) -> ChatRecord:
-        raw = await self._link.call(method, {"chatId": self.id, **params}, timeout)
-        self.record = ChatRecord(method, raw)
-        return self.record

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from parley_clients.chat import Chat, given
+from parley_clients.chat import Chat
 from parley_clients.link import Link, Reconnect
+from parley_clients.params import given
 from parley_clients.results import ChatPage, ChatRecord, Json, Result
+from parley_clients.search import SearchPage
 from parley_clients.transport import Address, Target
 from parley_clients.watch import Watch
 
@@ -142,6 +144,34 @@ class Client:
         """Delete chats for good; the result tells those that could not be deleted."""
         raw = await self._link.call("chat/delete", {"chatIds": list(chat_ids)}, timeout)
         return Result("chat/delete", raw)
+
+    async def import_chat(self, content: str, *, merge: bool = False, timeout: float | None = None) -> Chat:
+        """Make a chat of what `Chat.export("json")` returned.
+
+        With `merge`, a chat that has the exported id gets the messages that it lacks, if it is there.
+
+        Raises:
+            InvalidParamsError: it is no such file, or one of a newer version.
+            ConflictError: merging, and the same message says something else here.
+        """
+        params = {"content": content, "merge": merge}
+        record = ChatRecord("chat/import", await self._link.call("chat/import", params, timeout))
+        return Chat(self._link, record.id, record)
+
+    async def search(
+        self,
+        query: str,
+        *,
+        cursor: str | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> SearchPage:
+        """Find messages by their text and chats by their titles, best first; one page of at most `limit`.
+
+        `query` is what a person types: words, "phrases in quotes", -words that must not be there.
+        """
+        params = given(query=query, cursor=cursor, limit=limit)
+        return SearchPage("chat/search", await self._link.call("chat/search", params, timeout))
 
     def watch(self) -> Watch:
         """Return what happens to all chats, for `async for`; see Watch."""

@@ -66,13 +66,13 @@ def _adapter(method: str) -> "TypeAdapter[Any]":
 class Sent(_SendResult):
     """What became of a message that was sent."""
 
-    def __init__(self, raw: Any, client_message_id: str) -> None:
+    def __init__(self, raw: Any, client_message_id: str | None) -> None:
         super().__init__("chat/send", raw)
         self.client_message_id = client_message_id
 
     @property
     def disposition(self) -> str:
-        """ "started" or "queued" (later versions: "steered", "interrupting")."""
+        """ "started", "queued", "steered" or "interrupting"."""
         return self.raw["disposition"]
 
     @property
@@ -84,7 +84,7 @@ class Sent(_SendResult):
 class Answer(_AskResult):
     """What a turn came to. A failed one is an answer, too: look at `outcome`, or call `raise_for_outcome`."""
 
-    def __init__(self, raw: Any, client_message_id: str) -> None:
+    def __init__(self, raw: Any, client_message_id: str | None) -> None:
         super().__init__("chat/ask", raw)
         self.client_message_id = client_message_id
 

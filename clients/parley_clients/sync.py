@@ -7,13 +7,14 @@ Ctrl-C during a call cancels that call in the daemon, too. No logic of its own: 
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec
 
 from anyio.from_thread import start_blocking_portal
 
 from parley_clients import chat as asynchronous_chat
 from parley_clients import client as asynchronous
-from parley_clients import stream, view, watch
+from parley_clients import queue, stream, texts, view, watch
 from parley_clients.blocking import Iterable, Runner, blocking, iterating, making
 from parley_clients.results import Answer, Change, ChatRecord, Event, Json, Result
 from parley_protocol.fold import ChatView
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from parley_protocol.server import InitializeResult
 
 P = ParamSpec("P")
+
+
+class TextStream(Iterable[str, texts.TextStream]):
+    """The text of one turn; see `parley_clients.texts.TextStream`."""
+
+    def __init__(self, runner: Runner, wrapped: texts.TextStream, events: "TurnStream") -> None:
+        super().__init__(runner, wrapped)
+        self._events = events  # nobody else may have it, and without it the turn would be left
+
+    @property
+    def answer(self) -> Answer | None:
+        """What the turn came to, once the stream has ended."""
+        return self.wrapped.answer
 
 
 class TurnStream(Iterable[Event, stream.TurnStream]):
@@ -33,9 +47,11 @@ class TurnStream(Iterable[Event, stream.TurnStream]):
         return self.wrapped.answer
 
     @property
-    def client_message_id(self) -> str:
-        """The id under which the same message may safely be sent again."""
+    def client_message_id(self) -> str | None:
+        """The id under which the same message may safely be sent again; None for an edit or a retry."""
         return self.wrapped.client_message_id
+
+    finish = blocking(stream.TurnStream.finish)
 
     def interrupt(self) -> None:
         """Stop the turn. The stream goes on until it has ended, with what there is of the answer."""
@@ -44,6 +60,10 @@ class TurnStream(Iterable[Event, stream.TurnStream]):
             self.wrapped.interrupt()
 
         self.runner.run(interrupt)
+
+    def text(self, *, cumulative: bool = False) -> TextStream:
+        """Return the text alone, in place of the events; with `cumulative` all of it so far each time."""
+        return TextStream(self.runner, self.wrapped.text(cumulative=cumulative), self)
 
     def __del__(self) -> None:
         self.runner.start(self.wrapped.aclose)
@@ -92,6 +112,19 @@ class LiveChat(Iterable[Event, view.LiveChat]):
         return event
 
 
+class Queue:
+    """The messages that wait in a chat; see `parley_clients.queue.Queue`."""
+
+    def __init__(self, runner: Runner, wrapped: queue.Queue) -> None:
+        self.runner = runner
+        self.wrapped = wrapped
+
+    list = blocking(queue.Queue.list)
+    update = blocking(queue.Queue.update)
+    remove = blocking(queue.Queue.remove)
+    promote = blocking(queue.Queue.promote)
+
+
 class Chat:
     """One chat, by its id; see `parley_clients.chat.Chat`."""
 
@@ -112,14 +145,38 @@ class Chat:
     def __repr__(self) -> str:
         return f"<Chat {self.id}>"
 
+    @property
+    def queue(self) -> Queue:
+        """The messages that wait for their turn, and what can be done with them."""
+        return Queue(self.runner, self.wrapped.queue)
+
+    def fork(self, message_id: int | None = None, *, timeout: float | None = None) -> "Chat":
+        """Copy the way to a message (default: the last one of the active branch) into a new chat."""
+        made = self.runner.run(partial(self.wrapped.fork, message_id, timeout=timeout))
+        return Chat(self.runner, made)
+
     ask = blocking(asynchronous_chat.Chat.ask)
     send = blocking(asynchronous_chat.Chat.send)
+    edit = blocking(asynchronous_chat.Chat.edit)
+    send_edit = blocking(asynchronous_chat.Chat.send_edit)
+    retry = blocking(asynchronous_chat.Chat.retry)
+    send_retry = blocking(asynchronous_chat.Chat.send_retry)
     interrupt = blocking(asynchronous_chat.Chat.interrupt)
+    compact = blocking(asynchronous_chat.Chat.compact)
     get = blocking(asynchronous_chat.Chat.get)
     set_model = blocking(asynchronous_chat.Chat.set_model)
+    set_context = blocking(asynchronous_chat.Chat.set_context)
     update = blocking(asynchronous_chat.Chat.update)
+    archive = blocking(asynchronous_chat.Chat.archive)
+    unarchive = blocking(asynchronous_chat.Chat.unarchive)
     delete = blocking(asynchronous_chat.Chat.delete)
+    branches = blocking(asynchronous_chat.Chat.branches)
+    select_branch = blocking(asynchronous_chat.Chat.select_branch)
+    rewind = blocking(asynchronous_chat.Chat.rewind)
+    export = blocking(asynchronous_chat.Chat.export)
     stream = making(asynchronous_chat.Chat.stream, TurnStream)
+    stream_edit = making(asynchronous_chat.Chat.stream_edit, TurnStream)
+    stream_retry = making(asynchronous_chat.Chat.stream_retry, TurnStream)
     attach = making(asynchronous_chat.Chat.attach, LiveChat)
 
 
@@ -148,6 +205,8 @@ class Client:
     status = blocking(asynchronous.Client.status)
     chat = making(asynchronous.Client.chat, Chat)
     create_chat = making(asynchronous.Client.create_chat, Chat)
+    import_chat = making(asynchronous.Client.import_chat, Chat)
+    search = blocking(asynchronous.Client.search)
     watch = making(asynchronous.Client.watch, Watch)
 
 

@@ -30,6 +30,35 @@ def test_an_answer_and_a_stream_without_async(address: list[str]) -> None:
             client.chat("nope").get()
 
 
+def test_turns_are_run_again_without_async(address: list[str]) -> None:
+    with sync.connect(address) as client:
+        chat = client.create_chat()
+        chat.ask("/fast /tokens 2")
+        assert chat.edit(1, "/fast /tokens 3").text == "1 2 3 "
+        assert "".join([event.text for event in chat.stream_retry()]) == "1 2 3 "
+        assert chat.stream_edit(1, "/fast /tokens 4").finish().text == "1 2 3 4 "
+        assert [place.siblings for place in chat.branches()] == [[1, 3, 6]]
+        chat.select_branch(1)
+        assert list(chat.stream("/fast /tokens 9").text(cumulative=True))[-1] == "1 2 3 4 5 6 7 8 9 "
+        chat.send("/stall")
+        chat.send("waits")
+        waiting = chat.queue.list().messages
+        assert chat.queue.update(waiting[0]["id"], "still waits").messages[0]["id"] == waiting[0]["id"]
+        assert chat.queue.remove(waiting[0]["id"]).messages == []
+        chat.rewind(2)
+        assert [message["id"] for message in chat.get().messages] == [1, 2]
+
+
+def test_leaving_the_text_of_a_stream_interrupts_its_turn_without_async(address: list[str]) -> None:
+    with sync.connect(address) as client:
+        chat = client.create_chat()
+        with chat.attach(tail=0) as live:
+            for _ in chat.stream("/stall").text():
+                break
+            ended = next(event for event in live if event.type == "turn_ended")
+        assert ended.raw["outcome"] == "interrupted"
+
+
 def test_many_threads_share_one_client(address: list[str]) -> None:
     answers: dict[int, str] = {}
     with sync.connect(address) as client:
