@@ -14,6 +14,7 @@ from parley_clients.cli.options import (
 )
 from parley_clients.cli.turns import run_turn
 from parley_clients.cli.words import failed
+from parley_clients.results import Json
 from parley_clients.sync import Chat, Client
 
 INTERRUPTED = 130
@@ -23,13 +24,18 @@ def ask(options: argparse.Namespace) -> int:
     """Ask, show the answer; 0: completed, 1: failed, 130: interrupted."""
     if options.system is not None and (options.chat or options.last):
         raise UsageError("--system is for a new chat: leave out --chat and --last.")
-    text = _question(options.text)
+    text = question_text(options.text)
     with client(options) as daemon:
         chat = _chat(daemon, options)
         ended = run_turn(chat.stream(text, model=options.model), lambda: turn_output(options))
+    return exit_code(ended, chat.id)
+
+
+def exit_code(ended: Json | None, chat_id: str) -> int:
+    """Return the exit code for a turn that ended like this, and say why it failed if it did."""
     if ended is None:
         return INTERRUPTED
-    problem = failed(ended, chat.id)
+    problem = failed(ended, chat_id)
     if problem is not None:
         warn(problem)
         return 1
@@ -44,7 +50,12 @@ def _chat(daemon: Client, options: argparse.Namespace) -> Chat:
     return daemon.create_chat(model=options.model, system_prompt=options.system)
 
 
-def _question(words: list[str]) -> str:
+def question_text(words: list[str]) -> str:
+    """Return what to ask: the words, or standard input.
+
+    Raises:
+        UsageError: there is nothing to ask, or it is no text.
+    """
     text = " ".join(words)
     if text == "-" or (not text and not sys.stdin.isatty()):
         return _some(check_text(sys.stdin.read(), "Standard input"))

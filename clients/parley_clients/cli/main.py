@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from parley_clients.cli.commands import Parser, add_commands, count
 from parley_clients.cli.options import CommandError, UsageError, warn
 from parley_clients.errors import AuthenticationError, InvalidParamsError, ParleyError
 from parley_protocol.version import VERSION
+
+COMPLETE = "__complete"
+"""The command that the completion scripts call, with the words of the line so far. It is in no help."""
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -45,8 +49,12 @@ def run(words: Sequence[str]) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    if words and words[0] == COMPLETE:
+        from parley_clients.cli.completion import complete
+
+        return complete(make_parser(), words[1:])
     try:
-        options = _parser().parse_args(words)
+        options = make_parser().parse_args(words)
     except SystemExit as ended:  # it has said why
         return ended.code if isinstance(ended.code, int) else 0
     module, _, name = options.run.partition(":")
@@ -83,16 +91,19 @@ def _told(error: ParleyError) -> str:
     return f"{error.message.rstrip('.')}: {fields}."
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
+    """Return what reads the command line."""
     shared = _shared()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="parley", description="Talk to AI models through the parleyd daemon.", parents=[_shared(True)]
     )
     parser.add_argument("--version", action="version", version=f"parley {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: str, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, parents=[shared], help=help, description=f"{help.capitalize()}.")
+    def add(name: str, run: str, help: str) -> Parser:
+        command = commands.add_parser(
+            name, parents=[shared], help=help, description=f"{help[0].upper()}{help[1:]}."
+        )
         command.set_defaults(run=f"parley_clients.cli.{run}")
         return command
 
@@ -115,16 +126,17 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("list", "listing:list_chats", "list chats, the last used first")
     listing.add_argument("--query", metavar="TEXT", help="only those with this text in the title")
     listing.add_argument("--archived", action="store_true", help="only archived ones")
-    listing.add_argument("--limit", type=_count, default=50, metavar="N", help="how many (50)")
+    listing.add_argument("--limit", type=count, default=50, metavar="N", help="how many (50)")
     listing.add_argument("--json", action="store_true", help="print every chat as a line of JSON")
 
     show = add("show", "show:show", "show what was said in a chat")
     show.add_argument("id", metavar="ID")
+    show.add_argument("--ids", action="store_true", help="name each message's id, for edit, rewind and so on")
     show.add_argument("--json", action="store_true", help="print it as JSON")
 
     attach = add("attach", "attach:attach", "look at a chat live; Ctrl-C leaves it running")
     attach.add_argument("id", nargs="?", metavar="ID", help="the chat; default: the one that was used last")
-    attach.add_argument("--tail", type=_count, default=10, metavar="N", help="earlier messages to show (10)")
+    attach.add_argument("--tail", type=count, default=10, metavar="N", help="earlier messages to show (10)")
     attach.add_argument("--json", action="store_true", help="print the snapshot and every event as JSON")
 
     models = add("models", "listing:models", "list the models that can be asked")
@@ -135,14 +147,15 @@ def _parser() -> argparse.ArgumentParser:
     delete = add("delete", "listing:delete", "delete chats for good")
     delete.add_argument("ids", nargs="+", metavar="ID")
     delete.add_argument("--yes", action="store_true", help="do not ask")
+    add_commands(add)
     return parser
 
 
-def _shared(with_defaults: bool = False) -> argparse.ArgumentParser:
+def _shared(with_defaults: bool = False) -> Parser:
     """Return the options that may stand before and after the command."""
     none = None if with_defaults else argparse.SUPPRESS
     off = False if with_defaults else argparse.SUPPRESS
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     group = shared.add_argument_group("the daemon and the display")
     where = group.add_mutually_exclusive_group()
     where.add_argument("--socket", metavar="PATH", help="the daemon on this Unix socket", default=none)
@@ -152,9 +165,3 @@ def _shared(with_defaults: bool = False) -> argparse.ArgumentParser:
     group.add_argument("--plain", action="store_true", help="plain text, nothing drawn", default=off)
     group.add_argument("--no-color", action="store_true", help="no colours (NO_COLOR)", default=off)
     return shared
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"not a number: {text!r}")
-    return int(text)

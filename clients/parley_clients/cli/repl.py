@@ -4,8 +4,10 @@ import argparse
 import sys
 from importlib import import_module
 
+from parley_clients.cli import slash
 from parley_clients.cli.clean import one_line
 from parley_clients.cli.options import (
+    CommandError,
     UsageError,
     check_text,
     client,
@@ -20,12 +22,12 @@ from parley_clients.cli.options import (
 from parley_clients.cli.turns import run_turn
 from parley_clients.cli.words import failed
 from parley_clients.errors import ChatNotFoundError, ConnectionLostError, ParleyError
-from parley_clients.sync import Chat
+from parley_clients.sync import Chat, TurnStream
 
-HELP = """\
+HELP = f"""\
 /model [PROVIDER:MODEL]  show or choose the model
 /title TEXT              give the chat a title
-/quit                    leave (Ctrl-D)
+{slash.HELP}/quit                    leave (Ctrl-D)
 /help                    this
 Ctrl-C stops an answer and keeps what there is of it. Everything else goes to the model.
 """
@@ -67,7 +69,7 @@ class _Repl:
                     return
             except ChatNotFoundError:
                 raise
-            except (ParleyError, TimeoutError) as error:
+            except (CommandError, ParleyError, TimeoutError) as error:
                 warn(str(error))
                 if isinstance(error, ConnectionLostError):
                     self._remark("Trying to reach the daemon again; what was under way may go on there.")
@@ -110,12 +112,16 @@ class _Repl:
                 record = self._chat.set_model(rest) if rest else None
                 model = record.raw["model"] if record else self._chat.get(limit=1).raw["chat"]["model"]
                 self._remark(str(model or "no model"))
+            case _ if word in slash.COMMANDS:
+                stream = slash.slash(word, rest, self._chat, self._options)
+                if stream is not None:
+                    self._show(stream)
             case _:
-                self._ask(text)
+                self._show(self._chat.stream(text))
         return True
 
-    def _ask(self, text: str) -> None:
-        ended = run_turn(self._chat.stream(text), lambda: turn_output(self._options))
+    def _show(self, stream: TurnStream) -> None:
+        ended = run_turn(stream, lambda: turn_output(self._options))
         problem = None if ended is None else failed(ended, self._chat.id)
         if problem is not None:
             warn(problem)

@@ -38,7 +38,7 @@ def print_conversation(whole: Json, options: argparse.Namespace) -> None:
         _draw(whole, options)
         return
     sys.stdout.write(f"# {one_line_title(whole['chat'])}\n")
-    for who, parts in conversation(whole):
+    for who, parts in conversation(whole, ids=getattr(options, "ids", False)):
         sys.stdout.write(f"\n## {who}\n\n{readable(parts)}\n")
 
 
@@ -53,7 +53,7 @@ def _draw(whole: Json, options: argparse.Namespace) -> None:
     screen.print(Text(f"{chat['id']} · {chat['createdAt'][:16].replace('T', ' ')} UTC", style="dim"))
     if whole["hasMore"]:
         screen.print(Text(f"earlier messages: parley show {chat['id'][-8:]}", style="dim"))
-    for who, parts in conversation(whole):
+    for who, parts in conversation(whole, ids=getattr(options, "ids", False)):
         screen.print()
         screen.print(Text(who, style="bold cyan" if who.startswith("You") else "bold green"))
         thoughts = clean("".join(part["text"] for part in parts if part["type"] == "reasoning")).strip()

@@ -93,9 +93,12 @@ def source(part: Json) -> str:
     return f"source: {one_line(part['title'])}  {one_line(part['url'])}".rstrip()
 
 
-def conversation(whole: Json) -> list[tuple[str, list[Json]]]:
+def conversation(whole: Json, *, ids: bool = False) -> list[tuple[str, list[Json]]]:
     """Return who said what in the result of `chat/get`, the message in progress and the queue included."""
-    found = [(speaker(message), message["content"]) for message in whole["messages"]]
+    found = [
+        (f"{speaker(message)} · {message['id']}" if ids else speaker(message), message["content"])
+        for message in whole["messages"]
+    ]
     if whole["preview"]:
         found.append(("Being written now", whole["preview"]["parts"]))
     found += [("You (waiting in the queue)", message["content"]) for message in whole["queuedMessages"]]
