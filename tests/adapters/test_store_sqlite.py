@@ -1,5 +1,6 @@
 """What only the SQLite store can get wrong: files, versions, full disks, killed processes."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ from parley_daemon.core.chats import Chat, Failure, ModelSettings, Timeouts, Tur
 from parley_daemon.core.parts import File, Piece, Reasoning, Source, Text, ToolCall, ToolCallPiece, ToolResult
 from parley_daemon.ports.store import (
     AddMessage,
+    ChatQuery,
     JournalEntry,
     PutChat,
     PutTurn,
@@ -361,3 +363,18 @@ def test_a_connection_waits_for_a_busy_file(tmp_path: Path) -> None:
     connection = connect(tmp_path / "x.db")
     assert connection.execute("PRAGMA busy_timeout").fetchone() == (5000,)
     connection.close()
+
+
+async def test_a_chat_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit(PutChat(a_chat("good")), PutChat(a_chat("bad")))
+    await store.aclose()
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE chats SET body = '{' WHERE id = 'bad'")
+    store = SqliteStore(path)
+    await store.open()
+    page = await store.chats(ChatQuery("local"))
+    await store.aclose()
+    assert [chat.id for chat in page.chats] == ["good"]

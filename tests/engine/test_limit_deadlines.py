@@ -88,3 +88,12 @@ async def test_without_limits_there_is_no_deadline() -> None:
     limits = Limits(Timeouts(), "test", anyio.CancelScope())
     limits.alive(streaming=True, done=False)
     assert limits.scope.deadline == float("inf")
+
+
+async def test_keep_alives_behind_the_end_of_an_answer_do_not_draw_it_out(time: Time) -> None:
+    limits, _ = made()
+    limits.alive(streaming=True, done=True)
+    end = limits.scope.deadline
+    time.now += 1
+    limits.alive(streaming=False, done=True)
+    assert limits.scope.deadline == end == 1002

@@ -212,6 +212,10 @@ async def test_log_lines_come_at_the_clients_trace_level(daemon: DaemonProcess) 
         await verbose.alive()
         stopping = await anyio.run_process([sys.executable, "-m", "parley_daemon", "stop"], env=daemon.env)
         assert stopping.returncode == 0
-        told = await verbose.find(lambda message: message.get("method") == "window/logMessage")
-        assert told["params"] == {"type": 3, "message": "stopping: SIGTERM"}
+        stopping_line = {"type": 3, "message": "stopping: SIGTERM"}
+        await verbose.find(
+            lambda message: (
+                message.get("method") == "window/logMessage" and message["params"] == stopping_line
+            )
+        )
         assert [m for m in quiet.received if m.get("method") == "window/logMessage"] == []

@@ -111,11 +111,21 @@ def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:
         f"ORDER BY {column} {direction}, id {direction} LIMIT ?",
         (*values, query.limit + 1),
     ).fetchall()
-    page: list[Chat] = [codec.decode_chat(body) for body, _, _ in rows[: query.limit]]
+    page = [one for body, _, id in rows[: query.limit] if (one := _readable(body, id)) is not None]
     cursor = None
     if len(rows) > query.limit:
         cursor = _cursor(query.order, *rows[query.limit - 1][1:])
     return ChatPage(tuple(page), cursor, total)
+
+
+def _readable(body: bytes, chat_id: str) -> Chat | None:
+    """One chat that cannot be read must not hide the others."""
+    try:
+        chat: Chat = codec.decode_chat(body)
+    except codec.UNREADABLE:
+        log.exception("chat %s cannot be read and is left out of the list", chat_id)
+        return None
+    return chat
 
 
 def _filters(query: ChatQuery) -> tuple[str, list[Any]]:

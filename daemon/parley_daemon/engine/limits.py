@@ -24,6 +24,7 @@ class Limits:
         self._idle = _seconds(timeouts.idle_ms)
         self._first = _seconds(timeouts.first_part_ms)
         self._streaming = False
+        self._done = False
         self._start = self._moved = anyio.current_time()
         self._end = self._start + _seconds(timeouts.total_ms)
         self._grain = min(_FINEST_CHECK, self._idle / 8)
@@ -39,7 +40,9 @@ class Limits:
         """Something came. Before the first part that moves nothing; after the last one little is left."""
         now = anyio.current_time()
         if done:
-            self._move(now + _LINGER)
+            if not self._done:  # once: keep-alives behind the end do not draw it out
+                self._done = True
+                self._move(now + _LINGER)
             return
         if not streaming or (self._streaming and now - self._moved < self._grain):
             return
