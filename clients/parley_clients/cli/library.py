@@ -10,7 +10,7 @@ from parley_clients.cli.clean import clean
 from parley_clients.cli.options import CommandError, client, fancy, find_chat, short_id, warn
 from parley_clients.cli.plain import write_json
 from parley_clients.cli.words import readable
-from parley_clients.errors import ConnectionLostError, ParleyError
+from parley_clients.errors import ConnectionLostError, InvalidParamsError, ParleyError
 from parley_clients.results import ChatRecord
 from parley_clients.sync import Chat
 
@@ -25,8 +25,12 @@ def fork(options: argparse.Namespace) -> int:
 def import_chat(options: argparse.Namespace) -> int:
     """Make a chat of a file and print its id."""
     content = _read(options.file)
-    with client(options) as daemon:
-        _print_new(options, daemon.import_chat(content, merge=options.merge))
+    try:
+        with client(options) as daemon:
+            _print_new(options, daemon.import_chat(content, merge=options.merge))
+    except InvalidParamsError as error:
+        name = "Standard input" if options.file == "-" else options.file
+        raise CommandError(f"{name} {error.data['fields'][0]['problem'].rstrip('.')}.") from None
     return 0
 
 

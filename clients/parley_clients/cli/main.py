@@ -87,8 +87,10 @@ def _told(error: ParleyError) -> str:
         return f"{error.message} Use --token."
     if not isinstance(error, InvalidParamsError) or not error.data:
         return error.message
-    fields = "; ".join([f"{one['path']} {one['problem']}".strip() for one in error.data["fields"]])
-    return f"{error.message.rstrip('.')}: {fields}."
+    fields = "; ".join(
+        [f"{one['path']} {one['problem'].rstrip('.')}".strip() for one in error.data["fields"]]
+    )
+    return f"{fields}."
 
 
 def make_parser() -> Parser:
