@@ -80,6 +80,40 @@ async def test_what_a_store_of_the_version_before_search_holds_is_found_after_a_
     assert await after(path, DeleteChat("c2"), new) == [("c1", 1), ("c1", 3), ("c1", None)]
 
 
+def tables(path: Path) -> set[tuple[str, str]]:
+    """Return the names and definitions of everything in a store."""
+    connection = sqlite3.connect(path)
+    found = set(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+    connection.close()
+    return found
+
+
+async def test_a_store_of_the_version_before_search_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    make_version_1(old, [a_chat()], [])
+    await after(old)
+    await after(new)
+    assert tables(old) == tables(new)
+
+
+async def test_what_cannot_be_read_hides_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    make_version_1(
+        path,
+        [a_chat(title="whale"), a_chat("c2")],
+        [a_message(1, "whale"), a_message(1, "whale", chat_id="c2")],
+    )
+    _spoil(path, "UPDATE messages SET body = '[]' WHERE chat_id = 'c2'")
+    assert await after(path) == [("c1", 1), ("c1", None)]
+    _spoil(path, "UPDATE messages SET body = '{' WHERE chat_id = 'c1'")
+    assert await after(path) == [("c1", None)]
+    _spoil(path, "UPDATE chats SET body = 'x' WHERE id = 'c1'")
+    assert await after(path, DeleteChat("c2")) == []
+    _spoil(path, "UPDATE search_state SET version = 0")
+    assert await after(path, AddMessage(a_message(2, "whale"))) == []
+    assert await after(path, DeleteChat("c1"), PutChat(a_chat("c3", title="whale"))) == [("c3", None)]
+
+
 # ---------------------------------------------------------------------------- in step
 
 _WORDS = st.lists(st.sampled_from(["whale", "Café", "日本語", "a-b", "", "x\x00y"]), max_size=4).map(" ".join)

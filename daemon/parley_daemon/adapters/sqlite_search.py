@@ -1,5 +1,6 @@
 """Searching the full-text index: the reading side. Knows no thread."""
 
+import logging
 import sqlite3
 
 from parley_daemon.adapters import sqlite_codec as codec
@@ -7,6 +8,8 @@ from parley_daemon.adapters.search_cursor import MOST_HITS, read_cursor, write_c
 from parley_daemon.adapters.search_words import Query, Term, apart, parse
 from parley_daemon.adapters.sqlite_search_index import CHAT_STEP, OWNER_STEP, is_corrupt
 from parley_daemon.ports.store import SearchHit, SearchPage
+
+log = logging.getLogger(__name__)
 
 MOST_RANKED = 10_000
 """Matches that are ranked, those in the newest chats: what bounds the cost of a word that is everywhere."""
@@ -49,7 +52,11 @@ def search(
     for place, (number, score) in enumerate(ranked):
         if len(hits) == limit:
             return SearchPage(tuple(hits), write_cursor(text, ranked[place:]))
-        hit = _hit(connection, owner, query, number, score)
+        try:
+            hit = _hit(connection, owner, query, number, score)
+        except codec.UNREADABLE:
+            log.exception("row %d of the search index leads to something that cannot be read", number)
+            continue
         if hit is not None:
             hits.append(hit)
     return SearchPage(tuple(hits), None)

@@ -128,16 +128,16 @@ class SearchIndex:
 
 def _make(connection: sqlite3.Connection) -> None:
     """Make the index of everything that is stored."""
-    log.info("making the search index of what is stored")
     execute = connection.execute
     execute("DROP TABLE IF EXISTS search")
     execute(_CREATE)
     for name, value in _SETTINGS.items():
         execute("INSERT INTO search (search, rank) VALUES (?, ?)", (name, value))
-    for chat_id, number, body in execute(
-        "SELECT id, search_id, body FROM chats ORDER BY search_id"
-    ).fetchall():
-        title = indexed_title(codec.decode_title(body))
+    chats = execute("SELECT id, search_id, body FROM chats ORDER BY search_id").fetchall()
+    if chats:
+        log.info("making the search index of %d chats", len(chats))
+    for chat_id, number, body in chats:
+        title = indexed_title(_readable_title(body))
         execute("UPDATE chats SET search_title = ? WHERE id = ?", (title, chat_id))
         messages = execute(
             "SELECT id, body FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)
@@ -166,8 +166,18 @@ def indexed_title(title: str | None) -> str | None:
 
 
 def indexed_text(body: bytes) -> str:
-    """Return what of a message's body goes into the index."""
-    return apart(codec.decode_text(body)[:LONGEST_TEXT])
+    """Return what of a message's body goes into the index; nothing of one that cannot be read."""
+    try:
+        return apart(codec.decode_text(body)[:LONGEST_TEXT])
+    except codec.UNREADABLE:
+        return ""
+
+
+def _readable_title(body: bytes) -> str | None:
+    try:
+        return codec.decode_title(body)
+    except codec.UNREADABLE:
+        return None
 
 
 def _has_fts5(connection: sqlite3.Connection) -> bool:
