@@ -214,6 +214,8 @@ async def _on_a_provider(provider: FakeProvider) -> AsyncGenerator[Chat]:
         base_url = "{provider.base_url}"
         [retries]
         first_ms = 10
+        [titles]
+        enabled = false
     """
     async with running_daemon(config=config) as daemon, connect(f"unix:{daemon.socket}") as client:
         yield await client.create_chat()
