@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import memory, searching, startup, storage, streaming
+from tests.bench import listeners, memory, searching, startup, storage, streaming
 from tests.bench.processes import Noise, Workshop, workshop
 from tests.bench.report import Row, table
 
@@ -21,6 +21,7 @@ TESTS: dict[str, Callable[[Workshop], list[Row]]] = {
     "f": storage.many,
     "g": streaming.interrupt,
     "i": memory.flat,
+    "j": listeners.cost,
     "s": searching.measure,
 }
 _LONG = ("i",)

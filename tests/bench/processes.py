@@ -106,27 +106,32 @@ class Daemon(Process):
 
     def __init__(self, place: Place) -> None:
         super().__init__([PARLEYD, "serve"], place.environment, say=subprocess.PIPE)
-        self._socket = socket.socket(socket.AF_UNIX)
+        self._sockets: list[socket.socket] = []
         try:
-            self._join()
+            assert self.child.stderr is not None
+            said = self.child.stderr.readline().decode()
+            self._path = said.strip().rpartition(" serves on ")[2]
+            if not self._path:
+                raise RuntimeError(f"parleyd did not start: {said!r}")
+            self.listening_ns = time.monotonic_ns()
+            self.driver, _ = self.join()
         except BaseException:
             self.close()
             raise
 
-    def _join(self) -> None:
-        assert self.child.stderr is not None
-        said = self.child.stderr.readline().decode()
-        path = said.strip().rpartition(" serves on ")[2]
-        if not path:
-            raise RuntimeError(f"parleyd did not start: {said!r}")
-        self.listening_ns = time.monotonic_ns()
-        self._socket.connect(path)
-        self.driver = Driver(self._socket.fileno(), self._socket.fileno())
-        self.driver.initialize()
+    def join(self) -> tuple[Driver, socket.socket]:
+        """Return a driver on a connection of its own, and that connection; both end with the daemon."""
+        connection = socket.socket(socket.AF_UNIX)
+        self._sockets.append(connection)
+        connection.connect(self._path)
+        driver = Driver(connection.fileno(), connection.fileno())
+        driver.initialize()
+        return driver, connection
 
     def close(self) -> None:
         """Stop it in order."""
-        self._socket.close()
+        for connection in self._sockets:
+            connection.close()
         self.child.terminate()
         super().close()
 
@@ -172,6 +177,7 @@ class Workshop:
         config.write_text(
             f'default_model = "{MODEL}"\n[providers.fake]\ntype = "openai-compat"\n'
             f'base_url = "http://127.0.0.1:{self.upstream.port}/v1"\n'
+            "[titles]\nenabled = false\n"  # requests of their own, which the peers do not make
         )
         variables = {
             "PARLEY_DATA_DIR": str(folder / "data"),

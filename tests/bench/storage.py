@@ -61,7 +61,7 @@ def many(shop: Workshop) -> list[Row]:
 
 
 def _restarts(place: Place, long_chat: str, count: int) -> list[Row]:
-    listening, listed, tail, whole, warm = (list[float]() for _ in range(5))
+    listening, listed, tail, shorter, whole, warm = (list[float]() for _ in range(6))
     chats = messages = 0
     for _ in range(count):
         with Daemon(place) as daemon:
@@ -71,6 +71,7 @@ def _restarts(place: Place, long_chat: str, count: int) -> list[Row]:
             listed.append(_clocked(_list, driver))
             params = {"chatId": long_chat, "partialResultToken": 0, "tail": 100}
             tail.append(timed(driver, "chat/subscribe", params))
+            shorter.append(timed(driver, "chat/subscribe", {**params, "tail": 50}))
             whole.append(_clocked(_all_messages, driver, long_chat))
             warm.append(_clocked(_all_messages, driver, long_chat))
             chats, messages = _list(driver), _all_messages(driver, long_chat)
@@ -80,6 +81,7 @@ def _restarts(place: Place, long_chat: str, count: int) -> list[Row]:
         Row("h", f"restart with {chats} chats: spawn to listening", "ms", median(listening)),
         Row("h", f"list {chats} chats (2 pages), first call", "ms", median(listed), 5),
         Row("h", f"open the chat of {LONG_TURNS} turns, newest 100 messages", "ms", median(tail), 20),
+        Row("h", "attach to it again, newest 50 messages", "ms", median(shorter), 20),
         Row("h", f"read all its {messages} messages (5 pages)", "ms", median(whole), 20),
         Row("h", "the same again", "ms", median(warm)),
     ]
