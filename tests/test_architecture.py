@@ -79,6 +79,7 @@ BOUNDARIES = {
     "daemon/parley_daemon/server/serving.py",  # of a connection
     "daemon/parley_daemon/engine/feed.py",  # of a listener
     "daemon/parley_daemon/engine/turn.py",  # of a turn
+    "daemon/parley_daemon/adapters/provider_types.py",  # of a package that brings a provider
     "daemon/parley_daemon/adapters/sqlite_threads.py",  # of the store's thread: the asker gets it
 }
 

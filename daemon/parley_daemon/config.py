@@ -37,6 +37,11 @@ class _Provider(msgspec.Struct, forbid_unknown_fields=True):
     display_name: str | None = None
     enabled: bool = True
     headers: dict[str, str] = {}
+    # Settings of some types only; the catalogue says which.
+    api: str | None = None
+    api_version: str | None = None
+    region: str | None = None
+    profile: str | None = None
 
 
 class _Pricing(msgspec.Struct, forbid_unknown_fields=True):
@@ -144,6 +149,7 @@ def _config(file: _File) -> Config:
                     display_name=one.display_name,
                     enabled=one.enabled,
                     headers=one.headers,
+                    options=_own_options(one),
                 )
                 for name, one in file.providers.items()
             ]
@@ -175,6 +181,11 @@ def _config(file: _File) -> Config:
         ),
         timeouts=_timeouts(file.limits),
     )
+
+
+def _own_options(provider: _Provider) -> dict[str, str]:
+    names = ("api", "api_version", "region", "profile")
+    return {name: value for name in names if (value := getattr(provider, name)) is not None}
 
 
 def _toml_place(message: str) -> str:

@@ -162,7 +162,11 @@ def test_a_missing_key_names_the_variable_to_set(config: ProviderConfig, variabl
         (ProviderConfig("mine", base_url="http://h", enabled=False), "is switched off in the configuration."),
         (
             ProviderConfig("mine", "oracle", "http://h"),
-            'has the type "oracle"; this version knows: openai-compat, openai, demo.',
+            'has the type "oracle"; this version knows: openai, openai-compat, openrouter, vercel, demo.',
+        ),
+        (
+            ProviderConfig("mine", base_url="http://h", options={"region": "eu"}),
+            'is of the type "openai-compat", which has no setting "region".',
         ),
         (ProviderConfig("mine"), "has no usable address: base_url is missing."),
         (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from parley_daemon.adapters.provider_errors import Call, is_local, retry_hint
+from parley_daemon.adapters.wires.failures import Call, is_local, retry_hint
 from parley_daemon.core.chats import Failure
 
 KEY = "canary-key-0123456789"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.sse import EventTooLargeError, SseParser
+from parley_daemon.adapters.wires.sse import EventTooLargeError, SseParser
 
 Events = list[tuple[str | None, bytes]]
 

@@ -60,9 +60,13 @@ def test_a_call_that_was_cut_short_is_left_out() -> None:
     assert fold([Text("a"), ToolCallPiece("1", "run", '{"pa'), SOURCE]) == (Text("a"), SOURCE)
 
 
-def test_the_last_title_and_signature_of_a_thought_stand() -> None:
-    thoughts = [Reasoning("a", "T1"), Reasoning("b", None, "s1"), Reasoning("", "T2", "s2"), Reasoning("c")]
-    assert fold(thoughts) == (Reasoning("abc", "T2", "s2"),)
+def test_the_last_title_of_a_thought_stands() -> None:
+    assert fold([Reasoning("a", "T1"), Reasoning("b"), Reasoning("", "T2")]) == (Reasoning("ab", "T2"),)
+
+
+def test_a_signature_ends_a_thought() -> None:
+    thoughts = [Reasoning("a"), Reasoning("b", None, "s1"), Reasoning("c"), Reasoning("", None, "s2")]
+    assert fold(thoughts) == (Reasoning("ab", None, "s1"), Reasoning("c", None, "s2"))
 
 
 def test_nothing_folds_to_nothing() -> None:

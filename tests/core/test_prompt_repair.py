@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.openai_request import EmptyPromptError, build_body
+from parley_daemon.adapters.wires.chat_request import COMPATIBLE, build_body
+from parley_daemon.adapters.wires.dialect import EmptyPromptError
 from parley_daemon.core.chats import Message, Role
 from parley_daemon.core.parts import (
     File,
@@ -31,9 +32,12 @@ from tests.support.strategies import blank, histories
 QUESTION = a_message(100, "Go on.")
 
 
+MODEL = "local:llama"
+
+
 def history(*entries: tuple[Role, Sequence[Part]]) -> list[Message]:
     return [
-        a_message(number, role=role, content=tuple(parts))
+        a_message(number, role=role, content=tuple(parts), model=MODEL if role == "assistant" else None)
         for number, (role, parts) in enumerate(entries, start=1)
     ]
 
@@ -41,7 +45,7 @@ def history(*entries: tuple[Role, Sequence[Part]]) -> list[Message]:
 def request(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return the messages of the chat-completions request that these entries make."""
     messages = tuple([PromptMessage(role, parts) for role, parts in entries])
-    return json.loads(build_body(ModelRequest("m", messages), "openai-compat"))["messages"]
+    return json.loads(build_body(ModelRequest("m", messages), COMPATIBLE, "local"))["messages"]
 
 
 def call(id: str, n: int = 0) -> ToolCall:
@@ -96,6 +100,13 @@ def test_the_checks_pass_what_providers_take() -> None:
 # --------------------------------------------------------------------------- the repair
 
 
+def test_reasoning_goes_back_to_the_model_that_reasoned_and_to_no_other() -> None:
+    said = history(("user", (Text("x"),)), ("assistant", (Reasoning("hm", None, "sig"), Text("y"))))
+    assert prompt_entries(said, MODEL)[1] == ("assistant", (Reasoning("hm", None, "sig"), Text("y")))
+    for other in ("local:other", "other:llama", None):
+        assert prompt_entries(said, other)[1] == ("assistant", (Text("y"),))
+
+
 def test_a_sound_history_is_left_as_it_is() -> None:
     sound: list[tuple[Role, tuple[Part, ...]]] = [
         ("system", (Text("Be brief."),)),
@@ -105,7 +116,7 @@ def test_a_sound_history_is_left_as_it_is() -> None:
         ("tool", (result("b"),)),
         ("assistant", (Text("z"),)),
     ]
-    assert prompt_entries(history(*sound)) == tuple(sound)
+    assert prompt_entries(history(*sound), MODEL) == tuple(sound)
 
 
 def test_a_call_without_a_result_gets_one_right_behind_it() -> None:

@@ -10,7 +10,8 @@ import aiohttp
 import anyio
 import pytest
 
-from parley_daemon.adapters.openai_chat import OpenAIChatModel
+from parley_daemon.adapters.wires.chat_completions import ChatCompletions
+from parley_daemon.adapters.wires.http_model import HttpModel
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.model import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
 from tests.support.provider_load import load_script
@@ -27,13 +28,13 @@ def origin() -> Iterator[str]:
 
 
 @pytest.fixture
-async def model(origin: str) -> AsyncGenerator[OpenAIChatModel]:
-    model = OpenAIChatModel("fake", origin)
+async def model(origin: str) -> AsyncGenerator[HttpModel]:
+    model = HttpModel("fake", ChatCompletions("fake", origin), origin)
     yield model
     await model.aclose()
 
 
-async def ask(model: OpenAIChatModel, prompt: str) -> list[Chunk]:
+async def ask(model: HttpModel, prompt: str) -> list[Chunk]:
     request = ModelRequest("fake", (PromptMessage("user", (Text(prompt),)),))
     with anyio.fail_after(10):
         return [part async for batch in model.stream(request) for part in batch]
@@ -48,7 +49,7 @@ async def journal(origin: str, method: str = "GET") -> list[dict[str, Any]]:
         return await got.json()
 
 
-async def test_a_mark_makes_so_many_deltas_of_that_size(model: OpenAIChatModel) -> None:
+async def test_a_mark_makes_so_many_deltas_of_that_size(model: HttpModel) -> None:
     chunks = await ask(model, "Go [[deltas=1000 size=8 reasoning=10]]!")
     assert said(chunks) == "".join([f"{number:07d} " for number in range(1000)])
     assert len(said(chunks, Reasoning)) == 80
@@ -56,7 +57,7 @@ async def test_a_mark_makes_so_many_deltas_of_that_size(model: OpenAIChatModel) 
     assert chunks[-1] == Finish("stop")
 
 
-async def test_stamped_deltas_carry_the_time_of_their_writing(model: OpenAIChatModel) -> None:
+async def test_stamped_deltas_carry_the_time_of_their_writing(model: HttpModel) -> None:
     before = time.monotonic_ns()
     words = said(await ask(model, "[[deltas=50 size=24 stamp=1 rate=5000]]")).split("....")
     stamps = [int(word.removesuffix(";")) for word in words if word]
@@ -65,9 +66,7 @@ async def test_stamped_deltas_carry_the_time_of_their_writing(model: OpenAIChatM
     assert before < stamps[0] < stamps[-1] < time.monotonic_ns()
 
 
-async def test_the_journal_says_when_requests_came_and_answers_ended(
-    origin: str, model: OpenAIChatModel
-) -> None:
+async def test_the_journal_says_when_requests_came_and_answers_ended(origin: str, model: HttpModel) -> None:
     await journal(origin, "DELETE")
     before = time.monotonic_ns()
     await ask(model, "[[deltas=5]]")
@@ -78,14 +77,14 @@ async def test_the_journal_says_when_requests_came_and_answers_ended(
     assert await journal(origin) == []
 
 
-async def test_a_mark_may_ask_for_an_error_or_a_missing_end(model: OpenAIChatModel) -> None:
+async def test_a_mark_may_ask_for_an_error_or_a_missing_end(model: HttpModel) -> None:
     for prompt, kind in (("[[error=503]]", "overloaded"), ("[[deltas=5 end=0]]", "bad_stream")):
         with pytest.raises(ModelError) as caught:
             await ask(model, prompt)
         assert caught.value.failure.kind == kind
 
 
-async def test_a_prompt_without_mark_is_greeted(model: OpenAIChatModel) -> None:
+async def test_a_prompt_without_mark_is_greeted(model: HttpModel) -> None:
     assert said(await ask(model, "Hi")) == "Hello from the fake provider."
 
 

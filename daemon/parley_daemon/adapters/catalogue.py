@@ -1,4 +1,4 @@
-"""The providers and models of a configuration. The one place that knows which adapter a provider type is.
+"""The providers and models of a configuration, and what keeps one of them from being used.
 
 Knows neither the configuration's file nor the process's environment: both come in as values.
 """
@@ -6,8 +6,8 @@ Knows neither the configuration's file nor the process's environment: both come 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from parley_daemon.adapters.demo import DemoModel
-from parley_daemon.adapters.openai_chat import OpenAIChatModel, endpoint
+from parley_daemon.adapters.provider_types import TYPES, Access, ProviderType, provider_type
+from parley_daemon.adapters.wires.addresses import endpoint
 from parley_daemon.core.chats import Timeouts
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.ports.model import (
@@ -22,15 +22,14 @@ from parley_daemon.ports.model import (
 
 DEMO_MODEL = "demo:demo"
 DEFAULT_TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=120_000, idle_ms=60_000, total_ms=None)
-PROVIDER_TYPES = ("openai-compat", "openai", "demo")
-_OPENAI_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """A provider as configured. `api_key` goes before the variable that `api_key_env` names.
 
-    `headers` go with every request. Keys and headers are secrets: they are not part of the repr.
+    `headers` go with every request. `options` are the settings of its type. Keys and headers are secrets:
+    they are not part of the repr.
     """
 
     name: str
@@ -41,6 +40,7 @@ class ProviderConfig:
     display_name: str | None = None
     enabled: bool = True
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class _Provider:
     """A provider: how its adapter is made, once there is nothing against it, and the adapter."""
 
     config: ProviderConfig
+    display_name: str
     problem: _Problem | None
     make: Callable[[], Model]
     model: Model | None = None
@@ -81,10 +82,11 @@ class _Provider:
 class ConfiguredCatalogue:
     """The catalogue of a configuration: its providers, those that the environment presets, and the demo.
 
-    A provider "openai" is there whenever OPENAI_API_KEY is set, OPENAI_BASE_URL is its address. Any model
-    name may be used with a provider; the demo alone has only the one. `pace` is the demo's. `complaint` says
-    what of the configuration could not be read: nothing is chosen by default then, and whoever misses
-    something is told. A provider that is configured wrongly keeps the demo from being chosen.
+    A provider is there without being configured when the usual variable of its type is set, such as
+    OPENAI_API_KEY. Any model name may be used with a provider; the demo alone has only the one. `pace` is
+    the demo's. `complaint` says what of the configuration could not be read: nothing is chosen by default
+    then, and whoever misses something is told. A provider that is configured wrongly keeps the demo from
+    being chosen.
     """
 
     def __init__(
@@ -100,9 +102,9 @@ class ConfiguredCatalogue:
     ) -> None:
         environment = environment or {}
         configs = {config.name: config for config in providers}
-        if environment.get("OPENAI_API_KEY", "").strip():
-            configs.setdefault("openai", ProviderConfig("openai", "openai", display_name="OpenAI"))
-        configs.setdefault("demo", ProviderConfig("demo", "demo", display_name="parleyd demo"))
+        for kind in TYPES.values():
+            if kind.name == "demo" or _from_environment(kind.key_variables, environment):
+                configs.setdefault(kind.name, ProviderConfig(kind.name, kind.name))
         self._providers = {name: _provider(config, environment, pace) for name, config in configs.items()}
         self._models = {model.id: model for model in models}
         if configs["demo"].type == "demo":
@@ -179,7 +181,7 @@ class ConfiguredCatalogue:
         problem = provider.problem
         return ProviderInfo(
             provider=name,
-            display_name=provider.config.display_name or name,
+            display_name=provider.display_name,
             available=problem is None,
             unavailable_reason=None if problem is None else problem.reason,
             models=tuple(models),
@@ -188,52 +190,73 @@ class ConfiguredCatalogue:
 
 
 def _provider(config: ProviderConfig, environment: Mapping[str, str], pace: float) -> _Provider:
-    if config.type == "demo":
-        problem = None if config.enabled else _disabled(config)
-        return _Provider(config, problem, lambda: DemoModel(pace))
-    variable, key = _key(config, environment)
-    url, problem = _address(config, environment)
-    if not config.enabled:
-        problem = _disabled(config)
-    elif config.type not in PROVIDER_TYPES:
-        types = ", ".join(PROVIDER_TYPES)
+    kind = provider_type(config.type)
+    if kind is None:
+        types = ", ".join(TYPES)
         message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
-        problem = _Problem("disabled", message, fault=True)
-    elif problem is None and key is None and variable is not None:
-        advice = f"set the environment variable {variable} of the daemon, or api_key in its configuration"
+        problem = _Problem("disabled", message, fault=True) if config.enabled else _switched_off(config)
+        return _Provider(config, config.display_name or config.name, problem, _none)
+    variables, key = _key(config, kind, environment)
+    url, problem = _address(config, kind, environment)
+    problem = problem or _odd_option(config, kind)
+    if not config.enabled:
+        problem = _switched_off(config)
+    elif problem is None and key is None and variables:
+        advice = f"set the environment variable {variables[0]} of the daemon, or api_key in its configuration"
         problem = _Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
-
-    def make() -> Model:
-        return OpenAIChatModel(
-            config.name,
-            url,
-            api_key=key,
-            headers=config.headers,
-            dialect="openai" if config.type == "openai" else "openai-compat",
-        )
-
-    return _Provider(config, problem, make)
+    access = Access(config.name, url, key, config.headers, config.options, environment, pace)
+    own = config.name if config.name != kind.name else kind.display_name
+    return _Provider(config, config.display_name or own, problem, lambda: kind.make(access))
 
 
-def _disabled(config: ProviderConfig) -> _Problem:
+def _switched_off(config: ProviderConfig) -> _Problem:
     return _Problem("disabled", f'Provider "{config.name}" is switched off in the configuration.')
 
 
-def _key(config: ProviderConfig, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Return the variable that the key has to come from (None: no key is needed), and the key."""
-    variable = config.api_key_env or ("OPENAI_API_KEY" if config.type == "openai" else None)
-    given = config.api_key or (environment.get(variable) if variable else None)
-    return variable, (given or "").strip() or None
+def _odd_option(config: ProviderConfig, kind: ProviderType) -> _Problem | None:
+    """Return what is wrong with the settings that only some types have."""
+    for name, value in config.options.items():
+        words = kind.options.get(name)
+        if words is None:
+            message = f'Provider "{config.name}" is of the type "{kind.name}", which has no setting "{name}".'
+            return _Problem("disabled", message, fault=True)
+        if words and value not in words:
+            known = " or ".join([f'"{word}"' for word in words])
+            message = f'Provider "{config.name}" has {name} = "{value}"; it can be {known}.'
+            return _Problem("disabled", message, fault=True)
+    return None
 
 
-def _address(config: ProviderConfig, environment: Mapping[str, str]) -> tuple[str, _Problem | None]:
+def _none() -> Model:
+    raise AssertionError("a provider with a problem is not opened")
+
+
+def _key(
+    config: ProviderConfig, kind: ProviderType, environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], str | None]:
+    """Return the variables that the key has to come from (none: no key is needed), and the key."""
+    variables = (config.api_key_env,) if config.api_key_env else kind.key_variables
+    given = (config.api_key or "").strip() or _from_environment(variables, environment)
+    return variables if kind.needs_key or config.api_key_env else (), given
+
+
+def _from_environment(variables: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    return next((value for name in variables if (value := environment.get(name, "").strip())), None)
+
+
+def _address(
+    config: ProviderConfig, kind: ProviderType, environment: Mapping[str, str]
+) -> tuple[str, _Problem | None]:
     url = (config.base_url or "").strip()
-    if not url and config.type == "openai":
-        url = environment.get("OPENAI_BASE_URL", "").strip() or _OPENAI_URL
+    if not url and kind.url_variable is not None:
+        url = environment.get(kind.url_variable, "").strip()
+    url = url or kind.base_url or ""
+    if not kind.needs_url:
+        return url, None
     try:
         if not url:
             raise ValueError("base_url is missing")
-        endpoint(url)
+        endpoint(url, "")
     except ValueError as error:
         message = f'Provider "{config.name}" has no usable address: {error}.'
         return url, _Problem("disabled", message, fault=True)

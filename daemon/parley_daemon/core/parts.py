@@ -145,6 +145,12 @@ class _Open:
     pieces: list[Piece]
     runs: int = 0
 
+    @property
+    def signed(self) -> bool:
+        """Whether it is reasoning whose end is there."""
+        last = self.pieces[-1]
+        return isinstance(last, Reasoning) and last.signature is not None
+
     def add(self, piece: Piece) -> None:
         """Take the next piece of the part."""
         pieces = self.pieces
@@ -164,8 +170,9 @@ class _Open:
 class Assembler:
     """Gives each piece of one message its part's index, and folds what came so far.
 
-    Text after text goes to the same part, reasoning after reasoning too; a tool call's pieces go to
-    their own call's part, whatever came between; everything else opens a new part.
+    Text after text goes to the same part, reasoning after reasoning too, unless that is signed: a signature
+    vouches for what came before it. A tool call's pieces go to their own call's part, whatever came between;
+    everything else opens a new part.
     """
 
     __slots__ = ("_calls", "_open")
@@ -190,7 +197,8 @@ class Assembler:
             return index
         if self._open:
             last = self._open[-1]
-            if isinstance(piece, Text | Reasoning) and type(last.pieces[0]) is type(piece):
+            same = isinstance(piece, Text | Reasoning) and type(last.pieces[0]) is type(piece)
+            if same and not last.signed:
                 last.add(piece)
                 return len(self._open) - 1
         self._open.append(_Open([piece]))

@@ -15,15 +15,30 @@ INTERRUPTED_RESULT = "The tool call was interrupted before it produced a result.
 Entry = tuple[Role, tuple[Part, ...]]
 
 
-def prompt_entries(history: Iterable[Message]) -> tuple[Entry, ...]:
-    """Return (role, parts) of each message to send: oldest first, calls and results adjacent and paired."""
-    return tuple(_paired([entry for entry in map(_sendable, history) if entry]))
+def prompt_entries(history: Iterable[Message], model: str | None = None) -> tuple[Entry, ...]:
+    """Return (role, parts) of each message to send: oldest first, calls and results adjacent and paired.
+
+    `model` is who gets them, as "provider:model". Only its own reasoning goes back to it: another one's means
+    nothing to it, and its signatures are refused.
+    """
+    return tuple(_paired([entry for message in history if (entry := _sendable(message, model))]))
 
 
-def _sendable(message: Message) -> Entry | None:
-    """Leave out what says nothing: blank text, and a message of reasoning alone."""
-    parts = tuple([part for part in message.content if not isinstance(part, Text) or part.text.strip()])
+def _sendable(message: Message, model: str | None) -> Entry | None:
+    """Leave out what says nothing: blank text, another model's reasoning, a message of reasoning alone."""
+    own = message.model is not None and message.model == model
+    parts = tuple([part for part in message.content if _says_something(part, own=own)])
     return (message.role, parts) if any(not isinstance(part, Reasoning) for part in parts) else None
+
+
+def _says_something(part: Part, *, own: bool) -> bool:
+    match part:
+        case Text():
+            return bool(part.text.strip())
+        case Reasoning():
+            return own
+        case _:
+            return True
 
 
 def _paired(entries: list[Entry]) -> Iterator[Entry]:

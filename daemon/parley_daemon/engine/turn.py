@@ -323,7 +323,7 @@ class TurnRun:
     def _request(self, model: ResolvedModel) -> ModelRequest:
         brief = self._brief
         settings = brief.settings.over(ModelSettings(timeouts=model.timeouts))
-        entries = prompt_entries(self._history)
+        entries = prompt_entries(self._history, model.id)
         if not entries or entries[-1][0] == "assistant":  # a provider would take that for a beginning
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
         messages = tuple([PromptMessage(role, parts) for role, parts in entries])

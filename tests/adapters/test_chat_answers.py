@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.openai_answer import AnswerReader
-from parley_daemon.adapters.provider_errors import Call
+from parley_daemon.adapters.wires.answer import AnswerReader
+from parley_daemon.adapters.wires.chat_fold import ChatFold
+from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.core.chats import Failure, Usage
 from parley_daemon.core.parts import Part, Piece, Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.ports.model import Chunk, Finish, ModelError, UsageReport
@@ -35,7 +36,7 @@ END = sse(chunk(reason="stop")) + DONE
 
 def read(*reads: bytes) -> list[Chunk]:
     """Return the chunks of a response that came in these reads."""
-    answer = AnswerReader(CALL)
+    answer = AnswerReader(CALL, ChatFold(CALL))
     chunks: list[Chunk] = []
     for data in reads:
         chunks += answer.feed(data)
@@ -65,13 +66,13 @@ def test_text_of_one_read_is_one_piece() -> None:
 
 
 def test_each_read_is_a_batch_of_its_own() -> None:
-    answer = AnswerReader(CALL)
+    answer = AnswerReader(CALL, ChatFold(CALL))
     assert answer.feed(deltas({"content": "a"})) == [Text("a")]
     assert answer.feed(deltas({"content": "b"}, {"content": "c"})) == [Text("bc")]
 
 
 def test_a_comment_is_a_sign_of_life_and_nothing_else() -> None:
-    answer = AnswerReader(CALL)
+    answer = AnswerReader(CALL, ChatFold(CALL))
     for sign in (b": keep-alive\n\n", b"\n\n", b"\r\n", b"data: \n\n", b"data:\n\n"):
         assert answer.feed(sign) == []
         assert answer.error is None
@@ -368,7 +369,7 @@ def test_an_event_of_another_shape_is_bad_stream() -> None:
 
 
 def test_what_came_before_a_bad_event_in_the_same_read_is_kept() -> None:
-    answer = AnswerReader(CALL)
+    answer = AnswerReader(CALL, ChatFold(CALL))
     assert answer.feed(deltas({"content": "a"}) + b"data: {bad\n\n") == [Text("a")]
     assert answer.error is not None
 
@@ -523,7 +524,7 @@ def test_a_web_page_is_bad_stream_and_names_the_address() -> None:
 
 def test_an_event_or_answer_that_is_too_large_is_bad_stream() -> None:
     for data in (b"data: " + b"x" * 2000, batch({"content": "x" * 2000})):
-        answer = AnswerReader(CALL, max_bytes=1000)
+        answer = AnswerReader(CALL, ChatFold(CALL), max_bytes=1000)
         answer.feed(data)
         assert answer.error is not None
         assert "too large" in answer.error.failure.message

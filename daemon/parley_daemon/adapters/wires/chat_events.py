@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from parley_daemon.adapters.surrogates import mend_surrogates
+from parley_daemon.adapters.wires.surrogates import mend_surrogates
 from parley_daemon.core.chats import Usage
 
 

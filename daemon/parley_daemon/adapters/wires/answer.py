@@ -1,12 +1,13 @@
-"""Reads the response to a chat-completions request: its bytes in, chunks out.
+"""Reads the response to a model call: its bytes in, chunks out.
 
-Sans-io. The response is a stream of events, or one JSON document when the server does not stream.
+Sans-io. The response is a stream of events, or one JSON document when the server does not stream. What the
+events mean is the business of the dialect's fold.
 """
 
-from parley_daemon.adapters.error_bodies import page_text
-from parley_daemon.adapters.openai_deltas import DeltaFold, is_explained
-from parley_daemon.adapters.provider_errors import Call
-from parley_daemon.adapters.sse import MAX_EVENT_BYTES, EventTooLargeError, Received, SseParser
+from parley_daemon.adapters.wires.dialect import Fold, Framing
+from parley_daemon.adapters.wires.error_bodies import page_text
+from parley_daemon.adapters.wires.failures import Call
+from parley_daemon.adapters.wires.sse import MAX_EVENT_BYTES, EventTooLargeError, Received, SseParser
 from parley_daemon.ports.model import Chunk, ModelError
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
@@ -14,16 +15,21 @@ _LONGEST_BLANK = 64
 
 
 class AnswerReader:
-    """One response under way. Once `error` is set or `done` is true it must not be fed again."""
+    """One response under way. Once `error` is set or `done` is true it must not be fed again.
 
-    def __init__(self, call: Call, max_bytes: int = MAX_EVENT_BYTES) -> None:
+    Without a framing it is told by its first byte what the response is.
+    """
+
+    def __init__(
+        self, call: Call, fold: Fold, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
+    ) -> None:
         self.error: ModelError | None = None
         self._call = call
         self._max = max_bytes
-        self._fold = DeltaFold(call)
-        self._sse = SseParser(max_bytes)
+        self._fold = fold
+        self._framing: Framing = framing or SseParser(max_bytes)
         self._head = b""  # what came before the first byte that tells what this is
-        self._recognised = False
+        self._recognised = framing is not None
         self._document: list[bytes] | None = None
         self._document_size = 0
         self._has_events = False
@@ -36,7 +42,7 @@ class AnswerReader:
     @property
     def finished(self) -> bool:
         """Whether the answer is whole: all that can follow is usage."""
-        return self._fold.done or self._fold.reason is not None
+        return self._fold.finished
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Take one network read and return what it holds; nothing, when it is a mere sign of life.
@@ -49,7 +55,7 @@ class AnswerReader:
             if self._document is not None:
                 self._keep(self._document, data)
             elif self._recognised:
-                self._events(self._sse.feed(data))
+                self._events(self._framing.feed(data))
         except ModelError as error:
             self.error = error
         except EventTooLargeError as error:
@@ -74,7 +80,7 @@ class AnswerReader:
         if self._document is not None:
             self._read_document(b"".join(self._document).strip(_BLANK))
         elif not self.done:
-            self._events(self._sse.close())
+            self._events(self._framing.close())
         if not self.finished:
             message = f"{self._call.provider} closed the stream before the answer was complete."
             said = "" if self._has_events else self._head.decode("utf-8", "replace")
@@ -102,13 +108,10 @@ class AnswerReader:
         document.append(data)
 
     def _read_document(self, body: bytes) -> None:
-        event = None if body.startswith(b"[") else self._fold.decode(body)
-        if event is None or not event.choices:
-            self._fold.fail_if_error(body, certainly=is_explained(body))
-            message = f"{self._call.provider} answered with something that is no chat completion."
-            raise self._call.broke(message, body[:8000].decode("utf-8", "replace"))
-        self._fold.event(event, body, batch=True)
-        self._fold.done = True
+        if not self._fold.document(body):
+            error = self._call.error_in(body) or self._call.explained(body)
+            message = f"{self._call.provider} answered with something that is no answer of a chat model."
+            raise error or self._call.broke(message, body[:8000].decode("utf-8", "replace"))
 
     def _events(self, received: Received) -> None:
         data = received.data
@@ -117,6 +120,6 @@ class AnswerReader:
             if name == "error":
                 self._fold.events(data[:at])
                 if not self.done:
-                    self._fold.fail_if_error(data[at], certainly=True)
+                    raise self._call.error_in(data[at], certainly=True)
                 return
         self._fold.events(data)

@@ -5,7 +5,9 @@ Knows parts and pieces, no dialect. Also tells a model's thoughts from its answe
 
 from dataclasses import dataclass, field
 
-from parley_daemon.adapters.surrogates import mend_surrogates
+import msgspec
+
+from parley_daemon.adapters.wires.surrogates import mend_surrogates
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCallPiece
 
 
@@ -16,6 +18,15 @@ class OpenCall:
     id: str
     name: str
     arguments: list[str] = field(default_factory=list[str])
+
+    @property
+    def args(self) -> object:
+        """The arguments, now that all have come; as they came, as a string, when they are no JSON."""
+        text = "".join(self.arguments)
+        try:
+            return msgspec.json.decode(text) if text.strip() else {}
+        except (ValueError, RecursionError):
+            return text
 
 
 Run = type[Text] | type[Reasoning] | OpenCall
@@ -42,9 +53,10 @@ class PieceBuffer:
         self.texts.append(text)
 
     def sign(self, signature: str) -> None:
-        """Give the reasoning its signature."""
+        """Give the reasoning its signature; what is thought after it is another part."""
         self.say(Reasoning, "")
         self._signature = mend_surrogates(signature)
+        self._close()
 
     def take(self) -> list[Piece]:
         """Return the pieces since the last call."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from parley_daemon.adapters.provider_errors import Call, is_local
+from parley_daemon.adapters.wires.failures import Call, is_local
 from parley_daemon.ports.model import ModelError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _REFUSAL_TIMEOUT = 5.0
 
 
 class HttpPool:
-    """Connections to one server. Belongs to the event loop that it is first used in."""
+    """Connections to the server of a URL. Belongs to the event loop that it is first used in."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -63,7 +63,7 @@ class HttpPool:
             connection: dict[str, bool] = {}
             try:
                 return await session.post(
-                    self._url,
+                    call.url,
                     data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
                     headers=headers,
                     timeout=timeout,

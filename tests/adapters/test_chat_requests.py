@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from parley_daemon.adapters.openai_request import Dialect, EmptyPromptError, build_body
+from parley_daemon.adapters.wires.chat_request import (
+    COMPATIBLE,
+    OPENAI,
+    OPENROUTER,
+    VERCEL,
+    Flavour,
+    build_body,
+)
+from parley_daemon.adapters.wires.dialect import EmptyPromptError, UnfitRequestError
 from parley_daemon.core.chats import ModelSettings, Role
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.ports.model import ModelRequest, PromptMessage
@@ -15,10 +23,10 @@ HI = PromptMessage("user", (Text("Hi"),))
 
 
 def body(
-    *messages: PromptMessage, dialect: Dialect = "openai-compat", system: str | None = None, **settings: Any
+    *messages: PromptMessage, flavour: Flavour = COMPATIBLE, system: str | None = None, **settings: Any
 ) -> dict[str, Any]:
     request = ModelRequest("llama", messages or (HI,), system, ModelSettings(**settings))
-    return json.loads(build_body(request, dialect))
+    return json.loads(build_body(request, flavour, "local"))
 
 
 def message(role: Role, *parts: Part) -> list[dict[str, Any]]:
@@ -65,7 +73,19 @@ SHARED = {
 def test_settings_become_the_dialects_fields() -> None:
     plain = body()
     assert body(**SETTINGS) == {**plain, **SHARED, "max_tokens": 100, "top_k": 40}
-    assert body(dialect="openai", **SETTINGS) == {**plain, **SHARED, "max_completion_tokens": 100}
+    known = {name: value for name, value in SETTINGS.items() if name != "top_k"}
+    assert body(flavour=OPENAI, **known) == {**plain, **SHARED, "max_completion_tokens": 100}
+
+
+def test_a_setting_that_a_provider_does_not_know_is_an_error() -> None:
+    with pytest.raises(UnfitRequestError, match='local does not know the option "topK"'):
+        body(flavour=OPENAI, top_k=40)
+
+
+@pytest.mark.parametrize("option", ["instructions", "maxToolCalls", "reasoningSummary", "include"])
+def test_an_option_of_the_other_dialect_is_an_error(option: str) -> None:
+    with pytest.raises(UnfitRequestError, match=option):
+        body(flavour=OPENAI, provider_options={"openai": {option: "x"}})
 
 
 def test_an_output_schema_has_a_name_and_is_strict() -> None:
@@ -80,7 +100,7 @@ def test_an_output_schema_has_a_name_and_is_strict() -> None:
 
 def test_an_output_schema_need_not_be_strict() -> None:
     options = {"openai": {"strictJsonSchema": False}}
-    sent = body(dialect="openai", output_schema={"type": "object"}, provider_options=options)
+    sent = body(flavour=OPENAI, output_schema={"type": "object"}, provider_options=options)
     assert sent["response_format"]["json_schema"]["strict"] is False
 
 
@@ -94,11 +114,64 @@ def test_compatible_servers_get_their_own_options_and_not_openais() -> None:
 
 def test_openai_gets_its_own_options_under_its_own_names() -> None:
     options = {
-        "openai": {"logitBias": {"5": -100}, "parallelToolCalls": False, "maxToolCalls": 3, "store": False},
+        "openai": {"logitBias": {"5": -100}, "parallelToolCalls": False, "store": False},
         "openaiCompat": {"user": "u"},
     }
-    sent = body(dialect="openai", provider_options=options)
+    sent = body(flavour=OPENAI, provider_options=options)
     assert sent == {**body(), "logit_bias": {"5": -100}, "parallel_tool_calls": False, "store": False}
+
+
+def test_openrouter_gets_its_options_with_underscores() -> None:
+    options: dict[str, Any] = {
+        "reasoning": {"enabled": True, "exclude": False, "maxTokens": 100, "effort": "low"},
+        "includeUsage": True,
+        "logitBias": {"5": 1},
+        "logProbs": True,
+        "parallelToolCalls": False,
+        "user": "u",
+        "provider": {"order": ["a"], "allowFallbacks": False, "requireParameters": True, "sort": "price"},
+        "extraBody": {"transforms": []},
+    }
+    assert body(flavour=OPENROUTER, provider_options={"openrouter": options}) == {
+        **body(),
+        "reasoning": {"enabled": True, "exclude": False, "max_tokens": 100, "effort": "low"},
+        "usage": {"include": True},
+        "logit_bias": {"5": 1},
+        "logprobs": True,
+        "parallel_tool_calls": False,
+        "user": "u",
+        "provider": {
+            "order": ["a"],
+            "allow_fallbacks": False,
+            "require_parameters": True,
+            "sort": "price",
+        },
+        "transforms": [],
+    }
+
+
+def test_the_vercel_gateway_gets_its_routing_in_its_own_place() -> None:
+    options = {
+        "reasoning": {"enabled": True, "maxTokens": 100},
+        "providerOptions": {"order": ["bedrock", "anthropic"], "models": ["a/b"]},
+        "user": "u",
+        "logitBias": {"5": 1},
+        "logProbs": True,
+        "topLogProbs": 3,
+        "parallelToolCalls": True,
+        "extraBody": {"x": 1},
+    }
+    assert body(flavour=VERCEL, provider_options={"vercel": options}) == {
+        **body(),
+        "reasoning": {"enabled": True, "max_tokens": 100},
+        "providerOptions": {"gateway": {"order": ["bedrock", "anthropic"], "models": ["a/b"]}},
+        "user": "u",
+        "logit_bias": {"5": 1},
+        "logprobs": True,
+        "top_logprobs": 3,
+        "parallel_tool_calls": True,
+        "x": 1,
+    }
 
 
 def test_an_extra_body_is_laid_over_the_fields_and_null_takes_one_out() -> None:
@@ -212,7 +285,7 @@ def test_an_empty_prompt_is_refused_and_not_sent(parts: tuple[Part, ...]) -> Non
 
 def test_no_message_at_all_is_an_empty_prompt() -> None:
     with pytest.raises(EmptyPromptError):
-        build_body(ModelRequest("llama", (), "Be brief."), "openai-compat")
+        build_body(ModelRequest("llama", (), "Be brief."), COMPATIBLE, "local")
 
 
 def test_half_characters_in_a_history_do_not_make_the_chat_unusable() -> None:

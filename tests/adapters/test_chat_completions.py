@@ -14,7 +14,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from parley_daemon.adapters.openai_chat import OpenAIChatModel, endpoint
+from parley_daemon.adapters.provider_types import TYPES, Access
+from parley_daemon.adapters.wires.addresses import endpoint
+from parley_daemon.adapters.wires.chat_completions import ChatCompletions
+from parley_daemon.adapters.wires.http_model import HttpModel
 from parley_daemon.core.chats import Failure, ModelSettings, Timeouts, Usage
 from parley_daemon.core.parts import File, Reasoning, Source, Text, ToolCall, ToolCallPiece
 from parley_daemon.ports.model import (
@@ -53,16 +56,25 @@ KEY = "sk-canary-0123456789"
 STOP = Finish("stop")
 HELLO: Script = (text("Hello"), finish(), done())
 
-Open = Callable[..., OpenAIChatModel]
+Open = Callable[..., HttpModel]
+
+
+def opened(url: str, *, usage_grace: float | None = None, **access: Any) -> HttpModel:
+    """Return a provider at that address, as the catalogue would make it."""
+    if usage_grace is not None:
+        return HttpModel("local", ChatCompletions("local", url), url, usage_grace=usage_grace)
+    model = TYPES["openai-compat"].make(Access("local", url, **access))
+    assert isinstance(model, HttpModel)
+    return model
 
 
 @pytest.fixture
 async def open_model() -> AsyncGenerator[Open]:
     """Return a maker of models that are closed at the end."""
-    models: list[OpenAIChatModel] = []
+    models: list[HttpModel] = []
 
-    def make(url: str | FakeProvider, **options: Any) -> OpenAIChatModel:
-        models.append(OpenAIChatModel("local", url if isinstance(url, str) else url.base_url, **options))
+    def make(url: str | FakeProvider, **options: Any) -> HttpModel:
+        models.append(opened(url if isinstance(url, str) else url.base_url, **options))
         return models[-1]
 
     yield make
@@ -74,12 +86,12 @@ def question(prompt: str = "Hi", **settings: Any) -> ModelRequest:
     return ModelRequest("llama", (PromptMessage("user", (Text(prompt),)),), None, ModelSettings(**settings))
 
 
-async def batches(model: OpenAIChatModel, request: ModelRequest | None = None) -> list[Batch]:
+async def batches(model: HttpModel, request: ModelRequest | None = None) -> list[Batch]:
     with anyio.fail_after(10):
         return [batch async for batch in model.stream(request or question())]
 
 
-async def ask(model: OpenAIChatModel, request: ModelRequest | None = None) -> list[Chunk]:
+async def ask(model: HttpModel, request: ModelRequest | None = None) -> list[Chunk]:
     """Return all chunks of an answer, texts that came in several batches joined, its one Finish last."""
     chunks: list[Chunk] = []
     for batch in await batches(model, request):
@@ -93,7 +105,7 @@ async def ask(model: OpenAIChatModel, request: ModelRequest | None = None) -> li
     return sorted(chunks, key=lambda chunk: isinstance(chunk, Finish))  # usage may come on either side of it
 
 
-async def failure(model: OpenAIChatModel, request: ModelRequest | None = None) -> Failure:
+async def failure(model: HttpModel, request: ModelRequest | None = None) -> Failure:
     with pytest.raises(ModelError) as caught:
         await batches(model, request)
     return caught.value.failure
@@ -117,13 +129,13 @@ async def failure(model: OpenAIChatModel, request: ModelRequest | None = None) -
     ],
 )
 def test_a_base_url_may_be_given_with_or_without_its_version(base_url: str, expected: str) -> None:
-    assert endpoint(base_url) == expected
+    assert endpoint(base_url, "/chat/completions") == expected
 
 
 @pytest.mark.parametrize("base_url", ["", "localhost:8080", "ftp://h", "http://", "/v1", "http://h:port"])
 def test_a_base_url_that_is_no_web_address_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError):
-        endpoint(base_url)
+        endpoint(base_url, "/chat/completions")
 
 
 async def test_an_answer_streams_from_a_socket(open_model: Open) -> None:
@@ -596,7 +608,7 @@ def test_importing_the_adapter_does_not_import_aiohttp() -> None:
 
 UNWARMED = """
 import sys, threading, anyio
-from parley_daemon.adapters.openai_chat import OpenAIChatModel
+from parley_daemon.adapters.provider_types import TYPES, Access
 from parley_daemon.core.parts import Text
 from parley_daemon.ports.model import ModelError, ModelRequest, PromptMessage
 
@@ -608,7 +620,7 @@ class Watch:
 async def main():
     request = ModelRequest("m", (PromptMessage("user", (Text("Hi"),)),))
     try:
-        async for _ in OpenAIChatModel("local", "http://127.0.0.1:1").stream(request):
+        async for _ in TYPES["openai-compat"].make(Access("local", "http://127.0.0.1:1")).stream(request):
             pass
     except ModelError as error:
         print(error.failure.kind)

@@ -8,10 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import cast
 
-import msgspec
-
-from parley_daemon.adapters.error_bodies import read_error
-from parley_daemon.adapters.openai_wire import (
+from parley_daemon.adapters.wires.chat_events import (
     Citation,
     ContentItem,
     Delta,
@@ -22,9 +19,9 @@ from parley_daemon.adapters.openai_wire import (
     lenient,
     usage_of,
 )
-from parley_daemon.adapters.pieces import OpenCall, PieceBuffer, ThinkTag
-from parley_daemon.adapters.provider_errors import Call
-from parley_daemon.adapters.surrogates import encode_mended, mend_surrogates
+from parley_daemon.adapters.wires.failures import Call
+from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer, ThinkTag
+from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.chats import Usage
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall
 from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
@@ -43,7 +40,7 @@ _STOP_REASONS: dict[str, StopReason] = {
 }
 
 
-class DeltaFold:
+class ChatFold:
     """One answer in the making."""
 
     def __init__(self, call: Call) -> None:
@@ -59,6 +56,11 @@ class DeltaFold:
         self._reported: Usage | None = None
         self._cited = self._called = 0  # how many sources and calls were told
         self._finish: Finish | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: all that can follow is usage."""
+        return self.done or self.reason is not None
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
@@ -79,7 +81,7 @@ class DeltaFold:
         sources, calls = [*self._sources.values()][self._cited :], self._calls[self._called :]
         self._cited, self._called = len(self._sources), len(self._calls)
         chunks = [*self._pieces.end(), *self.take(), *sources]
-        chunks += [ToolCall(call.id, call.name, _arguments(call)) for call in calls]
+        chunks += [ToolCall(call.id, call.name, call.args) for call in calls]
         reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
         finish = Finish("tool_calls" if self._calls and reason == "stop" else reason)
         if finish != self._finish:
@@ -98,7 +100,7 @@ class DeltaFold:
             try:
                 event = decode_event(payload)
             except (ValueError, RecursionError):
-                event = self.decode(payload)
+                event = self._decode(payload)
                 if self.done:
                     return
                 if event is None:
@@ -129,10 +131,19 @@ class DeltaFold:
                 ):
                     texts.append(delta.content)
                     continue
-            self.event(event, payload)
+            self._event(event, payload)
             plain = self._tag.passed
 
-    def decode(self, payload: bytes) -> Event | None:
+    def document(self, body: bytes) -> bool:
+        """Take a whole answer; False when it is none (see Fold)."""
+        event = None if body.startswith(b"[") else self._decode(body)
+        if event is None or not event.choices:
+            return False
+        self._event(event, body, batch=True)
+        self.done = True
+        return True
+
+    def _decode(self, payload: bytes) -> Event | None:
         """Decode what the quick decoder refused; None when it is the end mark or a sign of life.
 
         Raises:
@@ -152,7 +163,7 @@ class DeltaFold:
         self._pieces.has_surrogates = True
         return event
 
-    def event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
+    def _event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
         """Take any event, or the body of a batch answer.
 
         Raises:
@@ -161,7 +172,9 @@ class DeltaFold:
         if event.error:
             raise self._call.failed_in_stream(event.error)
         if event.choices is None and event.usage is None:
-            self.fail_if_error(payload)
+            error = self._call.error_in(payload)
+            if error is not None:
+                raise error
         if event.usage:
             self._usage = usage_of(event.usage) or self._usage
         if isinstance(event.citations, list):
@@ -176,23 +189,6 @@ class DeltaFold:
                 self.reason = choice.finish_reason
                 if self.reason == "error":
                     raise self._call.failed_in_stream("The stream ended with finish_reason error.")
-
-    def fail_if_error(self, payload: bytes, *, certainly: bool = False) -> None:
-        """Raise when a payload that is no event is an error; `certainly`: the server has called it one.
-
-        Raises:
-            ModelError: it is an error.
-        """
-        try:
-            said = cast("object", msgspec.json.decode(payload))
-        except (ValueError, RecursionError):
-            said = payload.decode("utf-8", "replace")
-        kinds: tuple[object, ...] = ()
-        if isinstance(said, dict):
-            fields = cast("dict[str, object]", said)
-            kinds = (fields.get("object"), fields.get("type"))
-        if certainly or "error" in kinds:
-            raise self._call.failed_in_stream(cast("object", said))
 
     def _delta(self, delta: Delta) -> None:
         given = (delta.reasoning_content, delta.reasoning)
@@ -277,20 +273,3 @@ class DeltaFold:
             if cited and cited.url and "://" in cited.url and cited.url not in self._sources:
                 number = str(len(self._sources) + 1)
                 self._sources[cited.url] = Source(number, cited.url, cited.title or cited.url, cited.content)
-
-
-def is_explained(body: bytes) -> bool:
-    """Return whether a JSON document that is no answer says what went wrong."""
-    try:
-        return bool(read_error(msgspec.json.decode(body)).message)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _arguments(call: OpenCall) -> object:
-    """Return a call's arguments; as they came, as a string, when they are no JSON."""
-    text = "".join(call.arguments)
-    try:
-        return msgspec.json.decode(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        return text

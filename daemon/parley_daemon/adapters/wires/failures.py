@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
+from typing import Literal, cast, overload
 from urllib.parse import urlsplit
 
-from parley_daemon.adapters.error_bodies import Said, read_body, read_error
-from parley_daemon.adapters.redaction import quote
+import msgspec
+
+from parley_daemon.adapters.wires.error_bodies import Said, read_body, read_error
+from parley_daemon.adapters.wires.redaction import quote
 from parley_daemon.core.chats import Failure, FailureKind
 from parley_daemon.ports.model import ModelError
 
@@ -140,6 +143,32 @@ class Call:
         kind, retryable = (rule.kind, rule.retryable) if rule else ("overloaded", True)
         sentence = self._sentence(kind, status, hint)
         return self._error(kind, retryable, said.number, said, hint, sentence)
+
+    @overload
+    def error_in(self, payload: bytes, *, certainly: Literal[True]) -> ModelError: ...
+
+    @overload
+    def error_in(self, payload: bytes) -> ModelError | None: ...
+
+    def error_in(self, payload: bytes, *, certainly: bool = False) -> ModelError | None:
+        """Return the error that a payload is, if it is one; `certainly`: the server has called it one."""
+        try:
+            said = cast("object", msgspec.json.decode(payload))
+        except (ValueError, RecursionError):
+            said = payload.decode("utf-8", "replace")
+        kinds: tuple[object, ...] = ()
+        if isinstance(said, dict):
+            fields = cast("dict[str, object]", said)
+            kinds = (fields.get("object"), fields.get("type"))
+        return self.failed_in_stream(cast("object", said)) if certainly or "error" in kinds else None
+
+    def explained(self, body: bytes) -> ModelError | None:
+        """Return the error that a JSON document in place of an answer is, if it says what went wrong."""
+        try:
+            said = cast("object", msgspec.json.decode(body))
+        except (ValueError, RecursionError):
+            return None
+        return self.failed_in_stream(said) if read_error(said).message else None
 
     def broke(self, message: str, quoted: str | None = None) -> ModelError:
         """Return a stream's failure: what came is not an answer, or not a whole one."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from parley_daemon.adapters.surrogates import mend_surrogates
+from parley_daemon.adapters.wires.surrogates import mend_surrogates
 
 REMOVED = "[removed]"
 DETAIL_LIMIT = 500

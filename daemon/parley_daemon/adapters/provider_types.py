@@ -1,0 +1,136 @@
+"""The kinds of providers: one row each says what it needs and how its model is made.
+
+A package of somebody else's adds a row by an entry point of the group `parleyd.provider_types`, whose value
+is a ProviderType. Knows neither the configuration's file nor the environment: both come in as values.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+
+from parley_daemon.adapters.demo import DemoModel
+from parley_daemon.adapters.wires.chat_completions import ChatCompletions
+from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENROUTER, VERCEL, Flavour
+from parley_daemon.adapters.wires.http_model import HttpModel
+from parley_daemon.ports.model import Model
+
+log = logging.getLogger(__name__)
+
+ENTRY_POINTS = "parleyd.provider_types"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach one provider: all that a ProviderType's `make` is given.
+
+    `headers` are the configured ones. Keys and headers are secrets: they are not part of the repr. `options`
+    are the type's own settings, by the names that its row lists. `environment` is the daemon's.
+    """
+
+    name: str
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    pace: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderType:
+    """A kind of provider.
+
+    `make` returns a model for an Access; it raises ValueError with a sentence when that cannot be. `base_url`
+    is where it is when nothing else is said; None: it has to be configured. `key_variables` hold its key, the
+    first one that is set counts; with one of them set it is there without a configuration. `url_variable`
+    holds its address. `needs_key`: without a key it cannot be used. `options` are settings of its own in the
+    configuration, with the words that each may have (empty: any).
+    """
+
+    name: str
+    display_name: str
+    make: Callable[[Access], Model]
+    base_url: str | None = None
+    key_variables: tuple[str, ...] = ()
+    url_variable: str | None = None
+    needs_key: bool = True
+    needs_url: bool = True
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+def _chat(flavour: Flavour) -> Callable[[Access], Model]:
+    def make(access: Access) -> Model:
+        return HttpModel(
+            access.name,
+            ChatCompletions(access.name, access.base_url, flavour),
+            access.base_url,
+            headers={**_bearer(access), **access.headers},
+            secrets=(access.api_key or "",),
+            has_key=access.api_key is not None,
+        )
+
+    return make
+
+
+def _bearer(access: Access) -> dict[str, str]:
+    return {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
+
+
+_BUILT_IN = (
+    ProviderType(
+        "openai",
+        "OpenAI",
+        _chat(OPENAI),
+        "https://api.openai.com/v1",
+        ("OPENAI_API_KEY",),
+        "OPENAI_BASE_URL",
+    ),
+    ProviderType("openai-compat", "OpenAI-compatible server", _chat(COMPATIBLE), needs_key=False),
+    ProviderType(
+        "openrouter",
+        "OpenRouter",
+        _chat(OPENROUTER),
+        "https://openrouter.ai/api/v1",
+        ("OPENROUTER_API_KEY",),
+    ),
+    ProviderType(
+        "vercel",
+        "Vercel AI Gateway",
+        _chat(VERCEL),
+        "https://ai-gateway.vercel.sh/v1",
+        ("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"),
+    ),
+    ProviderType(
+        "demo",
+        "parleyd demo",
+        lambda access: DemoModel(access.pace),
+        needs_key=False,
+        needs_url=False,
+    ),
+)
+
+TYPES: Mapping[str, ProviderType] = {row.name: row for row in _BUILT_IN}
+
+
+def provider_type(name: str) -> ProviderType | None:
+    """Return the kind of that name; packages are looked through when it is none of ours."""
+    return TYPES.get(name) or _foreign().get(name)
+
+
+@cache
+def _foreign() -> Mapping[str, ProviderType]:
+    """Return the kinds that other packages bring; one that cannot be loaded is logged and left out."""
+    found: dict[str, ProviderType] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            row = entry.load()
+        except Exception:  # the boundary to somebody else's package
+            log.exception("the provider type %s of %s cannot be loaded", entry.name, entry.value)
+            continue
+        if isinstance(row, ProviderType):
+            found[row.name] = row
+        else:
+            log.error("the provider type %s of %s is no ProviderType", entry.name, entry.value)
+    return found

@@ -1,0 +1,1 @@
+"""How model providers are spoken to: HTTP, event streams, and one module or two for each dialect."""

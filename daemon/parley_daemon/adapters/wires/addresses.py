@@ -1,0 +1,26 @@
+"""Addresses of endpoints under the base URL that a person gave, with or without its version."""
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_VERSION = re.compile(r"v\d+[a-z0-9]*")
+
+
+def endpoint(base_url: str, path: str, *, version: str = "v1") -> str:
+    """Return the address of an endpoint, such as "/chat/completions", under a base URL.
+
+    The version is put in unless the URL's path names one already (`/v1`, `/api/v3`, `/v1beta/openai`) or is
+    the whole endpoint. A query is kept.
+
+    Raises:
+        ValueError: it is not an http or https URL.
+    """
+    parts = urlsplit(base_url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("base_url must begin with http:// or https:// and name a host")
+    _ = parts.port  # raises ValueError when it is no number
+    base = parts.path.rstrip("/")
+    if not base.endswith(path):
+        has_version = any(_VERSION.fullmatch(step) for step in base.split("/"))
+        base += path if has_version or not version else f"/{version}{path}"
+    return urlunsplit((parts.scheme, parts.netloc, base, parts.query, ""))

@@ -1,0 +1,225 @@
+"""Builds the body of a chat-completions request from what the engine wants to ask.
+
+Knows the dialect's fields and its flavours; no HTTP. What a model said while it reasoned, and the sources
+that it named, are not sent back.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from parley_daemon.adapters.wires.content import file_text, joined, mention, quoted, result_text, said
+from parley_daemon.adapters.wires.dialect import EmptyPromptError
+from parley_daemon.adapters.wires.options import Json, Table, mapped, sampling, snaked
+from parley_daemon.adapters.wires.surrogates import encode_mended
+from parley_daemon.core.chats import ModelSettings
+from parley_daemon.core.parts import File, Part, Source, Text, ToolCall, ToolResult
+from parley_daemon.ports.model import ModelRequest, PromptMessage
+
+_AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+_SETTINGS = {
+    "maxOutputTokens": "max_tokens",
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",  # no field of OpenAI's, yet the others know it
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "stop": "stop",
+    "seed": "seed",
+}
+_EXTRA = ("extraBody", "extraHeaders")
+_SCHEMA = ("structuredOutputs", "strictJsonSchema")
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """What tells the servers of the dialect apart. `group` is theirs in `providerOptions`.
+
+    `objects` are the options whose own keys are written with underscores.
+    """
+
+    group: str
+    options: Table
+    settings: Table
+    objects: frozenset[str] = frozenset()
+
+
+OPENAI = Flavour(
+    "openai",
+    {
+        "logitBias": "logit_bias",
+        "logProbs": "logprobs",
+        "topLogProbs": "top_logprobs",
+        "parallelToolCalls": "parallel_tool_calls",
+        "user": "user",
+        "reasoningEffort": "reasoning_effort",
+        "maxCompletionTokens": "max_completion_tokens",
+        "textVerbosity": "verbosity",
+        "prediction": "prediction",
+        "store": "store",
+        "metadata": "metadata",
+        "promptCacheKey": "prompt_cache_key",
+        "safetyIdentifier": "safety_identifier",
+        "serviceTier": "service_tier",
+    },
+    {name: field for name, field in _SETTINGS.items() if name != "topK"}
+    | {"maxOutputTokens": "max_completion_tokens"},
+)
+COMPATIBLE = Flavour("openaiCompat", {"user": "user", "reasoningEffort": "reasoning_effort"}, _SETTINGS)
+OPENROUTER = Flavour(
+    "openrouter",
+    {
+        "reasoning": "reasoning",
+        "includeUsage": "usage.include",
+        "logitBias": "logit_bias",
+        "logProbs": "logprobs",
+        "parallelToolCalls": "parallel_tool_calls",
+        "user": "user",
+        "provider": "provider",
+    },
+    _SETTINGS,
+    frozenset({"reasoning", "provider"}),
+)
+VERCEL = Flavour(
+    "vercel",
+    {
+        "reasoning": "reasoning",
+        "providerOptions": "providerOptions.gateway",
+        "user": "user",
+        "logitBias": "logit_bias",
+        "logProbs": "logprobs",
+        "topLogProbs": "top_logprobs",
+        "parallelToolCalls": "parallel_tool_calls",
+    },
+    _SETTINGS,
+    frozenset({"reasoning"}),
+)
+
+
+def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
+    """Return the JSON body that asks for a stream with usage. `who` is the provider in complaints.
+
+    `extraBody` of the provider options is laid over it field by field; a null there takes a field out.
+
+    Raises:
+        EmptyPromptError: the last message has no content.
+        UnfitRequestError: an option is set that these servers do not know.
+    """
+    messages: list[Json] = []
+    if request.system_prompt:
+        messages.append({"role": "system", "content": request.system_prompt})
+    last: list[Json] = []
+    for message in request.messages:
+        last = list(_messages(message))
+        messages += last
+    if not last:
+        raise EmptyPromptError
+    body: Json = {
+        "model": request.model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **_settings(request.settings, flavour, who),
+    }
+    return encode_mended({name: value for name, value in body.items() if value is not None})
+
+
+def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:
+    """Return the headers that the provider options ask for."""
+    extra = settings.provider_options.get(flavour.group, {}).get("extraHeaders")
+    if not isinstance(extra, Mapping):
+        return {}
+    return {name: str(value) for name, value in cast("Mapping[str, object]", extra).items()}
+
+
+def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
+    given = settings.provider_options.get(flavour.group, {})
+    chosen = {name: snaked(value) if name in flavour.objects else value for name, value in given.items()}
+    fields = sampling(settings, flavour.settings, who)
+    if settings.output_schema is not None:
+        fields["response_format"] = _response_format(settings.output_schema, chosen)
+    apart = (*_EXTRA, *_SCHEMA) if flavour is OPENAI else _EXTRA
+    fields |= mapped(chosen, flavour.options, who, but=apart)
+    extra = chosen.get("extraBody")
+    return {**fields, **cast("Json", extra)} if isinstance(extra, Mapping) else fields
+
+
+def _response_format(schema: Mapping[str, object], chosen: Mapping[str, object]) -> Json:
+    if chosen.get("structuredOutputs") is False:
+        return {"type": "json_object"}
+    strict = chosen.get("strictJsonSchema", True)
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": schema_name(schema), "schema": schema, "strict": strict},
+    }
+
+
+def schema_name(schema: Mapping[str, object]) -> str:
+    """Return the name that OpenAI's dialects want of a schema: its title, as far as that may stand there."""
+    return re.sub(r"[^\w-]+", "_", str(schema.get("title") or "answer"), flags=re.ASCII)[:64]
+
+
+def _messages(message: PromptMessage) -> Iterator[Json]:
+    """Yield the dialect's messages for one of ours; none when it holds nothing to send."""
+    match message.role:
+        case "tool":
+            for part in message.parts:
+                if isinstance(part, ToolResult):
+                    yield {"role": "tool", "tool_call_id": part.tool_call_id, "content": result_text(part)}
+        case "assistant":
+            text = joined(said(part) for part in message.parts)
+            calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
+            if calls:
+                yield {"role": "assistant", "content": text or None, "tool_calls": calls}
+            elif text.strip():
+                yield {"role": "assistant", "content": text}
+        case "system" | "user":
+            blocks = [block for block in map(_block, message.parts) if block is not None]
+            if all(block["type"] == "text" for block in blocks):
+                # One string, which every server of the dialect takes.
+                text = joined(str(block["text"]) for block in blocks)
+                if text.strip():
+                    yield {"role": message.role, "content": text}
+            else:
+                yield {"role": message.role, "content": blocks}
+
+
+def _call(call: ToolCall) -> Json:
+    arguments = encode_mended(call.args).decode()
+    return {
+        "id": call.tool_call_id,
+        "type": "function",
+        "function": {"name": call.tool_name, "arguments": arguments},
+    }
+
+
+def _block(part: Part) -> Json | None:
+    match part:
+        case Text():
+            return _text(part.text) if part.text else None
+        case Source():
+            return _text(quoted(part))
+        case File():
+            return _file(part)
+        case _:
+            return None
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def _file(file: File) -> Json:
+    url = file.url or f"data:{file.media_type};base64,{file.data}"
+    if file.media_type.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": url}}
+    if file.data is None:
+        return _text(mention(file))
+    if file.media_type in _AUDIO:
+        sound = {"data": file.data, "format": _AUDIO[file.media_type]}
+        return {"type": "input_audio", "input_audio": sound}
+    text = file_text(file)
+    if text is not None:
+        return _text(text)
+    return {"type": "file", "file": {"filename": file.title or "file", "file_data": url}}
