@@ -49,7 +49,7 @@ async def test_every_listener_and_watcher_of_the_family_is_told_once(rig: Rig) -
     with anyio.fail_after(5):
         chats = await family(rig)
         heard = [await rig.listen(id) for id in chats]
-        rig.engine.watch(ME, watcher)
+        rig.engine.watchers.add(ME, watcher)
         await rig.engine.library.archive(chats[0], ME)
         await rig.engine.library.unarchive(chats[0], ME)
     for recorder in heard:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece
-from parley_daemon.engine.engine import RestoredMessage
+from parley_daemon.engine.beginning import RestoredMessage
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.snapshots import Attachment, Snapshot
 from parley_daemon.server import convert, event_bytes

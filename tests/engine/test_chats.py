@@ -8,7 +8,7 @@ import pytest
 from parley_daemon.core.chats import Chat, Context, ModelSettings, Status
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.engine import NewChat, RestoredMessage
+from parley_daemon.engine.beginning import NewChat, RestoredMessage
 from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError
 from parley_daemon.ports.store import ChatQuery, InvalidCursorError
 from tests.support.engine_rig import ME, Rig

@@ -113,15 +113,15 @@ async def test_a_message_that_comes_while_a_chat_is_deleted_is_refused_or_keeps_
 async def test_watchers_hear_of_every_chat_of_their_owner(rig: Rig) -> None:
     watcher, stranger = Watcher(), Watcher()
     with anyio.fail_after(5):
-        rig.engine.watch(ME, watcher)
-        rig.engine.watch(ME, watcher)
-        rig.engine.watch("somebody else", stranger)
+        rig.engine.watchers.add(ME, watcher)
+        rig.engine.watchers.add(ME, watcher)
+        rig.engine.watchers.add("somebody else", stranger)
         one, other = await rig.chat(title="T"), await rig.chat(title="T")
         rig.model.answer = [Text("Yes.")]
         await rig.ask(one)
         await rig.engine.set_model(other, ME, "test:other")
         await rig.engine.delete(one, ME)
-        rig.engine.unwatch(ME, watcher)
+        rig.engine.watchers.remove(ME, watcher)
         await rig.engine.delete(other, ME)
     told = [(change, view.chat.id) for change, view in watcher.changes]
     assert told[:2] == [("created", one), ("created", other)]

@@ -7,7 +7,7 @@ import pytest
 
 from parley_daemon.core.chats import Chat, Context, ForkOrigin, ModelSettings, Usage
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.engine import RestoredMessage
+from parley_daemon.engine.beginning import RestoredMessage
 from parley_daemon.engine.errors import ChatNotFoundError, MessageNotFoundError
 from parley_daemon.ports.store import AddMessage, PutChat, StoreUnavailableError, WholeChat
 from tests.support.engine_rig import ME, Rig, Watcher, spoken
@@ -198,7 +198,7 @@ async def test_watchers_are_told_of_the_fork_alone(rig: Rig) -> None:
     watcher = Watcher()
     with anyio.fail_after(5):
         source_id = await rig.chat(messages=history("one"))
-        rig.engine.watch(ME, watcher)
+        rig.engine.watchers.add(ME, watcher)
         view = await rig.engine.library.fork(source_id, ME, None)
     assert watcher.changes == [("created", view)]
 
@@ -207,7 +207,7 @@ async def test_a_fork_that_cannot_be_saved_is_not_there(rig: Rig) -> None:
     watcher = Watcher()
     with anyio.fail_after(5):
         source_id = await rig.chat(messages=history("one"))
-        rig.engine.watch(ME, watcher)
+        rig.engine.watchers.add(ME, watcher)
         rig.store.fail_next = 1
         with pytest.raises(StoreUnavailableError):
             await rig.engine.library.fork(source_id, ME, None)

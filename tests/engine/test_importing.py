@@ -51,7 +51,7 @@ async def test_an_import_is_the_same_chat_under_new_ids(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await talked(rig, "one", "two", title="Plan", metadata={"a": 1})
         given = await whole(rig, chat_id)
-        rig.engine.watch(ME, watcher)
+        rig.engine.watchers.add(ME, watcher)
         copy_id = await bring_in(rig, given)
         copy = await whole(rig, copy_id)
         assert copy_id != chat_id

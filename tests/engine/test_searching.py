@@ -3,7 +3,7 @@
 import anyio
 
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.engine import RestoredMessage
+from parley_daemon.engine.beginning import RestoredMessage
 from tests.support.engine_rig import ME, Rig
 
 Found = list[tuple[str, int | None]]

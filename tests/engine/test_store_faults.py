@@ -8,7 +8,7 @@ import pytest
 from parley_daemon.core.chats import Status
 from parley_daemon.core.events import MessageAdded, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
-from parley_daemon.engine.engine import NewChat
+from parley_daemon.engine.beginning import NewChat
 from parley_daemon.engine.recovery import RETRY_SECONDS
 from parley_daemon.ports.store import StoreTooNewError, StoreUnavailableError
 from tests.support.engine_rig import ME, Disk, Rig, running

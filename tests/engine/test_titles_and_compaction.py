@@ -9,7 +9,7 @@ from parley_daemon.core.events import ChatChanged, PreviewReset
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.pricing import Pricing, cost
 from parley_daemon.core.titles import tidied
-from parley_daemon.engine.engine import RestoredMessage
+from parley_daemon.engine.beginning import RestoredMessage
 from parley_daemon.engine.errors import ChatBusyError, ConflictError
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.ports.model import Finish, ModelError, UsageReport

@@ -16,7 +16,8 @@ from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.events import Event, MessageAdded, MessagePart, StatusChanged, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.engine.actor import ChatActor
-from parley_daemon.engine.engine import Engine, NewChat
+from parley_daemon.engine.beginning import NewChat
+from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.log import Published
 from parley_daemon.engine.retries import RetryPolicy
 from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Snapshot

@@ -3,26 +3,23 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
 from parley_daemon.core.chats import (
     Chat,
-    ChatKind,
-    Context,
     Message,
     ModelSettings,
     QueuedMessage,
-    Role,
     Turn,
     Usage,
 )
 from parley_daemon.core.commands import StopCause, WhenBusy
 from parley_daemon.core.events import Timings, TurnEnded
-from parley_daemon.core.parts import Part
 from parley_daemon.engine.actor import ChatActor
+from parley_daemon.engine.beginning import NewChat
 from parley_daemon.engine.errors import (
     ChatBusyError,
     ConflictError,
@@ -38,9 +35,10 @@ from parley_daemon.engine.residents import Residents
 from parley_daemon.engine.retries import Retries, RetryPolicy
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.secretary import Secretary, Work
-from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Sink, Snapshot, Watcher
+from parley_daemon.engine.snapshots import Attachment, ChatView, Sink, Snapshot
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
 from parley_daemon.engine.turn import TurnResult, TurnRun
+from parley_daemon.engine.watchers import Watchers
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import Catalogue, Model, ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import (
@@ -58,32 +56,6 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
 """How long running turns get to end when the daemon stops."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredMessage:
-    """A message of a history to restore; without a time of its own it gets the chat's."""
-
-    role: Role
-    content: tuple[Part, ...]
-    model: str | None = None
-    created_at: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewChat:
-    """A chat as a client asks for it, with the history to begin with."""
-
-    owner: str
-    title: str | None = None
-    kind: ChatKind = "chat"
-    model: str | None = None
-    system_prompt: str | None = None
-    settings: ModelSettings | None = None
-    context: Context | None = None
-    metadata: dict[str, object] | None = None
-    parent_chat_id: str | None = None
-    messages: tuple[RestoredMessage, ...] = ()
 
 
 class Engine:
@@ -106,7 +78,7 @@ class Engine:
         self._slots = anyio.CapacityLimiter(max_running_turns)
         self._chats = Residents(self._load)
         self._open = OpenStore(store, clock)
-        self._watchers: dict[str, tuple[Watcher, ...]] = {}
+        self.watchers = Watchers()
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._warmed: list[Model] = []
@@ -122,11 +94,11 @@ class Engine:
             self._slots,
             Retries(retries or RetryPolicy()),
             self._start,
-            self._tell,
+            self.watchers.changed,
             self._ended,
             policy,
         )
-        self.library = Library(self._world, self._chats, self._open, self._announce)
+        self.library = Library(self._world, self._chats, self._open, self.watchers.tell)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Engine"]:
@@ -218,42 +190,12 @@ class Engine:
             actor = await self._create(new, parent)
         self._chats.keep(actor)
         self._warm(actor.view.chat.model)
-        self._announce(actor.view, "created")
+        self.watchers.tell(actor.view, "created")
         return actor.view
 
     async def _create(self, new: NewChat, parent: Chat | None) -> ChatActor:
-        now, chat_id = self._clock.now(), self._clock.new_id()
-        messages = [
-            Message(
-                id=number,
-                chat_id=chat_id,
-                parent_id=number - 1 or None,
-                turn_id=None,
-                role=one.role,
-                content=one.content,
-                created_at=one.created_at or now,
-                model=one.model,
-            )
-            for number, one in enumerate(new.messages, start=1)
-        ]
-        chat = Chat(
-            id=chat_id,
-            owner=new.owner,
-            created_at=now,
-            updated_at=now,
-            kind=new.kind,
-            title=new.title,
-            title_is_automatic=new.title is None,
-            model=new.model or self._catalogue.default_model,
-            system_prompt=new.system_prompt,
-            settings=new.settings or ModelSettings(),
-            context=new.context or Context(),
-            parent_chat_id=new.parent_chat_id,
-            root_chat_id=(parent.root_chat_id or parent.id) if parent else None,
-            metadata=new.metadata or {},
-            last_message_id=len(messages),
-            leaf_id=len(messages) or None,
-        )
+        model = new.model or self._catalogue.default_model
+        chat, messages = new.made(self._clock.new_id(), self._clock.now(), model, parent)
         with anyio.CancelScope(shield=True):  # a caller who gives up now has a chat or has none
             await self._store.commit(PutChat(chat), *[AddMessage(message) for message in messages])
         return ChatActor(StoredChat(chat, ()), self._world, messages)
@@ -294,7 +236,7 @@ class Engine:
         """End a chat's turn and remove the chat."""
         async with self._chats.using(chat_id, owner) as actor:
             await actor.delete()
-            self._announce(actor.view, "deleted")
+            self.watchers.tell(actor.view, "deleted")
 
     async def chat_ids(self, owner: str) -> Sequence[str]:
         """Return the ids of all chats of an owner."""
@@ -418,22 +360,6 @@ class Engine:
         actor = self._chats.get(chat_id)
         if actor is not None:
             actor.detach(sink)
-
-    def watch(self, owner: str, watcher: Watcher) -> None:
-        """Let a watcher hear of every chat of an owner."""
-        others = tuple(one for one in self._watchers.get(owner, ()) if one is not watcher)
-        self._watchers[owner] = (*others, watcher)
-
-    def unwatch(self, owner: str, watcher: Watcher) -> None:
-        """Let a watcher hear no more."""
-        self._watchers[owner] = tuple(one for one in self._watchers.get(owner, ()) if one is not watcher)
-
-    def _tell(self, view: ChatView) -> None:
-        self._announce(view, "changed")
-
-    def _announce(self, view: ChatView, change: Change) -> None:
-        for watcher in self._watchers.get(view.chat.owner, ()):
-            watcher.chat_changed(view, change)
 
     # -------------------------------------------------------------------- in memory
 

@@ -133,13 +133,13 @@ class Subscriptions:
         """Tell of every chat under this token."""
         self.unwatch(token)
         self._watches[token] = stream = WatchStream(self._outbox, token)
-        self._engine.watch(OWNER, stream)
+        self._engine.watchers.add(OWNER, stream)
 
     def unwatch(self, token: Token) -> None:
         """End the watch that has this token, if there is one."""
         stream = self._watches.pop(token, None)
         if stream is not None:
-            self._engine.unwatch(OWNER, stream)
+            self._engine.watchers.remove(OWNER, stream)
             stream.drop()
 
     # ------------------------------------------------------------------ falling behind

@@ -5,7 +5,7 @@ from typing import Any
 
 from parley_daemon.core.chats import Chat
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.engine import NewChat, RestoredMessage
+from parley_daemon.engine.beginning import NewChat, RestoredMessage
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
 from parley_daemon.server import convert
