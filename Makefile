@@ -40,7 +40,13 @@ format: $(STAMP)
 schema: $(STAMP)
 	$(BIN)/python -m parley_protocol.schema
 
-bench: $(STAMP)
+BENCH_STAMP := .venv/.bench-installed
+
+$(BENCH_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group bench
+	@touch $@
+
+bench: $(BENCH_STAMP)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:

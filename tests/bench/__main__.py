@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import listeners, memory, searching, startup, storage, streaming
+from tests.bench import dialects, listeners, memory, searching, startup, storage, streaming
 from tests.bench.processes import Noise, Workshop, workshop
 from tests.bench.report import Row, table
 
@@ -22,6 +22,7 @@ TESTS: dict[str, Callable[[Workshop], list[Row]]] = {
     "g": streaming.interrupt,
     "i": memory.flat,
     "j": listeners.cost,
+    "k": dialects.measure,
     "s": searching.measure,
 }
 _LONG = ("i",)

@@ -49,7 +49,7 @@ class HttpModel:
         usage_grace: float = 5.0,
     ) -> None:
         self._provider = provider
-        self._dialect = dialect
+        self.dialect = dialect
         self._url = url
         self._usage_grace = usage_grace
         self._pool = HttpPool(url)
@@ -64,7 +64,7 @@ class HttpModel:
         connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
         headers = {**self._headers, **question.headers}
         response = await self._pool.post(call, question.body, headers, connect_ms / 1000)
-        answer = AnswerReader(call, self._dialect.fold(call), self._dialect.framing())
+        answer = AnswerReader(call, self.dialect.fold(call), self.dialect.framing())
         rest: list[Chunk] = []  # what came together with the end mark
         deadline: float | None = None  # of the wait for usage
         try:
@@ -104,7 +104,7 @@ class HttpModel:
         """
         call = Call(self._provider, request.model, self._url, self._secrets, has_key=self._has_key)
         try:
-            question = await self._dialect.question(request)
+            question = await self.dialect.question(request)
         except UnfitRequestError as error:
             raise call.invalid(str(error)) from error
         given = question.headers
