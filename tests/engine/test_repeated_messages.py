@@ -7,7 +7,7 @@ import pytest
 
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.tickets import Accepted
-from tests.support.engine_rig import ME, Rig
+from tests.support.engine_rig import ME, Rig, running
 
 MINE = "mine-1"
 
@@ -57,6 +57,21 @@ async def test_a_message_sent_again_after_a_crash_starts_nothing(rig: Rig, reach
             assert await again.send(chat_id, "one", client_message_id=MINE) == first
             await anyio.wait_all_tasks_blocked()
             assert again.model.calls == []
+
+
+async def test_a_message_that_steers_is_waited_for_where_it_is_answered() -> None:
+    with anyio.fail_after(5):
+        async with running() as rig:
+            chat_id = await rig.chat()
+            await rig.send(chat_id, "zero")
+            call = await rig.model.asked()
+            first = await rig.send(chat_id, "one", "steer", client_message_id=MINE)
+            assert await rig.send(chat_id, "one", "steer", client_message_id=MINE) == first
+            rig.model.answer = [Text("Yes.")]
+            await call.finish()
+            await rig.engine.wait(chat_id, ME, first.turn_id)
+            again = await rig.send(chat_id, "one", "steer", client_message_id=MINE)
+    assert (again.turn_id, again.queued) == (first.turn_id, None)
 
 
 async def test_a_queued_message_that_ran_meanwhile_answers_with_its_message(rig: Rig) -> None:

@@ -105,7 +105,10 @@ class ChatActor(PlanningChat):
             case None:
                 return None
             case QueuedMessage():
-                return Accepted("queued", found.turn_id, queued=found)
+                live = next(one for one in self._state.queue if one.id == found.id)
+                if live.steers and self._state.turn_id is not None:
+                    return Accepted("steered", self._state.turn_id, queued=live)
+                return Accepted("queued", live.turn_id, queued=live)
             case Message():
                 return Accepted("started", found.turn_id or "", message=found)
 
