@@ -200,6 +200,19 @@ class ChatActor(PlanningChat):
             answer = Accepted("started", again.turn_id, question)
             await self._carry_out(plan, lambda: accepted(answer))
 
+    async def answer_again(self, lost: Turn, leaf_id: int | None) -> None:
+        """Answer the last question of a turn again that a crash cut off; its branch ended at `leaf_id`.
+
+        Does nothing when the chat has gone on since: clients do not wait for this.
+        """
+        async with self._lock:
+            self._check_open()
+            if self.engaged or self._chat.leaf_id != leaf_id:
+                return
+            question = await self._user_message(None)
+            again = Reanswer(self._world.clock.new_id(), question, lost.model, lost.settings)
+            await self._carry_out(await self._plan_switch(question.id, Switch(again)))
+
     async def select(self, message_id: int, *, newest_leaf: bool) -> ChatView:
         """Let the active branch end at a message, or run through it to its newest leaf.
 

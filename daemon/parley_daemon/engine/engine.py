@@ -169,13 +169,13 @@ class Engine:
             log.error("%s", error)
             return
         if self._recovery == "retry":
-            for lost in self._open.lost:
-                await self._answer_again(lost.turn)
+            for recovered in self._open.recovered:
+                await self._answer_again(recovered.turn, recovered.leaf_id)
 
-    async def _answer_again(self, lost: Turn) -> None:
+    async def _answer_again(self, lost: Turn, leaf_id: int | None) -> None:
         try:
             async with self._chats.using(lost.chat_id, None) as actor:
-                await actor.retry(lost.user_message_id, lost.model, lost.settings, lambda _: None)
+                await actor.answer_again(lost, leaf_id)
         except (EngineError, StoreUnavailableError) as error:
             log.warning("the lost turn %s is not answered again: %s", lost.id, error)
 

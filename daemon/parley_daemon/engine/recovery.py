@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import anyio
 
-from parley_daemon.core.chats import Message, Status
+from parley_daemon.core.chats import Message, Status, Turn
 from parley_daemon.core.parts import fold
 from parley_daemon.engine.turn import DAEMON_LOST
 from parley_daemon.ports.clock import Clock
@@ -29,6 +29,14 @@ Recovery = Literal["interrupt", "retry"]
 """What becomes of a turn that a crash cut off: it ends as interrupted, or is also answered again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A turn that a crash cut off and that has ended now; `leaf_id` is where its branch ends since then."""
+
+    turn: Turn
+    leaf_id: int | None
+
+
 class OpenStore:
     """A store that is opened once, when it is first needed; a failed opening is tried again."""
 
@@ -39,7 +47,7 @@ class OpenStore:
         self._lock = anyio.Lock()
         self._failed_at = float("-inf")
         self._failure: StoreUnavailableError | None = None
-        self.lost: Sequence[LostTurn] = ()
+        self.recovered: Sequence[Recovered] = ()
 
     async def __call__(self) -> None:
         """Return once the store is open and what was lost is recovered.
@@ -62,16 +70,17 @@ class OpenStore:
             self._opened = True
 
     async def _open(self) -> None:
-        self.lost = await self._store.open()
+        lost = await self._store.open()
         try:
-            await recover(self._store, self.lost, self._clock)
+            self.recovered = await recover(self._store, lost, self._clock)
         except StoreUnavailableError:
             await self._store.aclose()  # it is opened again when it is tried again
             raise
 
 
-async def recover(store: Store, lost: Sequence[LostTurn], clock: Clock) -> None:
+async def recover(store: Store, lost: Sequence[LostTurn], clock: Clock) -> Sequence[Recovered]:
     """End every lost turn as interrupted (daemon_lost) and keep its partial answer. The queue stays."""
+    recovered: list[Recovered] = []
     for one in lost:
         stored = await store.chat(one.turn.chat_id)
         if stored is None:
@@ -107,5 +116,7 @@ async def recover(store: Store, lost: Sequence[LostTurn], clock: Clock) -> None:
             reserved_seq=seq,
         )
         await store.commit(*writes, PutChat(chat))
+        recovered.append(Recovered(one.turn, chat.leaf_id))
     if lost:
         log.warning("%d turns were under way when the daemon stopped; they ended as interrupted", len(lost))
+    return recovered
