@@ -203,28 +203,6 @@ async def test_with_recovery_retry_the_question_that_joined_last_is_answered_aga
     assert [plain_text(one.parts) for one in call.request.messages] == ["Hi", "Hello.", "And this?"]
 
 
-@pytest.mark.parametrize("meanwhile", ["send", "edit", "rewind"])
-async def test_with_recovery_retry_a_chat_that_has_gone_on_meanwhile_is_left_alone(meanwhile: str) -> None:
-    with anyio.fail_after(10):
-        async with running(recovery="retry") as rig:
-            chat_id = await rig.chat()
-            await rig.ask_quickly(chat_id, "Hi")
-            await rig.send(chat_id, "Go on")
-            await (await rig.model.asked()).say("Half")
-            async with rig.restarted() as after:
-                match meanwhile:
-                    case "send":
-                        await after.send(chat_id, "Well?")
-                    case "edit":
-                        await after.edit(chat_id, 1, "Well?")
-                    case _:
-                        await after.rewind(chat_id, 2)
-                before = await after.snapshot(chat_id)
-                await after.engine.open()
-                assert await after.snapshot(chat_id) == before
-                assert after.engine.running_turns == (meanwhile != "rewind")
-
-
 async def test_twenty_chats_with_one_provider_all_get_their_answer_after_a_limit(rig: Rig) -> None:
     policy = RetryPolicy(first=0.0, spacing=0.0)
     with anyio.fail_after(10):

@@ -20,6 +20,7 @@ class GatedStore:
         self.unopenable = False  # opening fails while this is true
         self.fault: Exception = StoreUnavailableError("The disk is full.")
         self._store = store
+        self._free: int | None = None
         self._gate = anyio.Event()
         self._gate.set()
         self._reads = anyio.Event()
@@ -39,8 +40,13 @@ class GatedStore:
         """Let commits wait from now on."""
         self._gate = anyio.Event()
 
+    def hold_after(self, count: int) -> None:
+        """Let so many commits through, and those behind them wait."""
+        self._free = count
+
     def let_go(self) -> None:
         """Let waiting commits, and those that come, go through."""
+        self._free = None
         self._gate.set()
 
     def hold_reads(self) -> None:
@@ -58,6 +64,9 @@ class GatedStore:
             await self._arrived.wait()
 
     async def _pass(self, gate: anyio.Event) -> None:
+        if gate.is_set():
+            await gate.wait()  # others get their turn, as they would while a real store works
+            return
         self._waiting += 1
         self._arrived.set()
         try:
@@ -74,6 +83,10 @@ class GatedStore:
 
     async def commit(self, *writes: Write) -> None:
         """See the port."""
+        if self._free is not None:
+            self._free -= 1
+            if self._free < 0:
+                self.hold()
         await self._pass(self._gate)
         if self.fail_after:
             self.fail_after -= 1

@@ -43,7 +43,14 @@ from parley_daemon.engine.planning import PlanningChat
 from parley_daemon.engine.snapshots import ChatView
 from parley_daemon.engine.tickets import Accepted, Disposition, Draft, TurnDone
 from parley_daemon.engine.turn import NextCall, TurnBrief, TurnResult, TurnRun
-from parley_daemon.ports.store import DeleteChat, JournalEntry, PutChat, StoredChat, StoreUnavailableError
+from parley_daemon.ports.store import (
+    DeleteChat,
+    JournalEntry,
+    PutChat,
+    PutTurn,
+    StoredChat,
+    StoreUnavailableError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -200,18 +207,24 @@ class ChatActor(PlanningChat):
             answer = Accepted("started", again.turn_id, question)
             await self._carry_out(plan, lambda: accepted(answer))
 
-    async def answer_again(self, lost: Turn, leaf_id: int | None) -> None:
-        """Answer the last question of a turn again that a crash cut off; its branch ended at `leaf_id`.
+    async def answer_again(self, lost: Turn) -> None:
+        """Ask the last question once more, in the place of a lost turn, which ends with the same commit.
 
-        Does nothing when the chat has gone on since: clients do not wait for this.
+        Without that commit another crash finds the turn lost again; so the chat's next commit ends it.
         """
         async with self._lock:
-            self._check_open()
-            if self.engaged or self._chat.leaf_id != leaf_id:
-                return
-            question = await self._user_message(None)
-            again = Reanswer(self._world.clock.new_id(), question, lost.model, lost.settings)
-            await self._carry_out(await self._plan_switch(question.id, Switch(again)))
+            try:
+                history = await self._load_history()
+                question = next((one for one in reversed(history) if one.role == "user"), None)
+                plan = self._empty_plan()
+                if question is not None and not self.busy:
+                    again = Reanswer(self._world.clock.new_id(), question, lost.model, lost.settings)
+                    plan = await self._plan_switch(question.id, Switch(again))
+                plan.writes.append(PutTurn(lost))
+                await self._carry_out(plan)
+            except StoreUnavailableError as error:
+                log.warning("the lost turn %s is not answered again: %s", lost.id, error)
+                self._owed.append(PutTurn(lost))
 
     async def select(self, message_id: int, *, newest_leaf: bool) -> ChatView:
         """Let the active branch end at a message, or run through it to its newest leaf.

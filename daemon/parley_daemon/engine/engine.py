@@ -23,7 +23,6 @@ from parley_daemon.engine.beginning import NewChat
 from parley_daemon.engine.errors import (
     ChatBusyError,
     ConflictError,
-    EngineError,
     NoDefaultModelError,
     ShuttingDownError,
 )
@@ -77,12 +76,11 @@ class Engine:
         self._clock = clock
         self._slots = anyio.CapacityLimiter(max_running_turns)
         self._chats = Residents(self._load)
-        self._open = OpenStore(store, clock)
+        self._open = OpenStore(store, clock, self._answer_again if recovery == "retry" else None)
         self.watchers = Watchers()
         self._tasks: TaskGroup | None = None
         self._stopping = False
         self._warmed: list[Model] = []
-        self._recovery: Recovery = recovery
         policy = scribe or ScribePolicy()
         self._secretary = Secretary(
             policy, catalogue, lambda chat_id: self._chats.using(chat_id, None), self._behind
@@ -159,25 +157,17 @@ class Engine:
         return await self._store.count_chats()
 
     async def open(self) -> None:
-        """Open the store ahead of the first call. A failure is kept for the calls that need the store.
-
-        With `recovery` "retry", the turns that a crash cut off are answered again.
-        """
+        """Open the store ahead of the first call. A failure is kept for the calls that need the store."""
         try:
             await self._open()
         except StoreUnavailableError as error:
             log.error("%s", error)
-            return
-        if self._recovery == "retry":
-            for recovered in self._open.recovered:
-                await self._answer_again(recovered.turn, recovered.leaf_id)
 
-    async def _answer_again(self, lost: Turn, leaf_id: int | None) -> None:
-        try:
-            async with self._chats.using(lost.chat_id, None) as actor:
-                await actor.answer_again(lost, leaf_id)
-        except (EngineError, StoreUnavailableError) as error:
-            log.warning("the lost turn %s is not answered again: %s", lost.id, error)
+    async def _answer_again(self, stored: StoredChat, lost: Turn) -> None:
+        """Begin a turn in the place of a lost one. The store is being opened: nobody has the chat yet."""
+        self._chats.keep(self._chats.get(lost.chat_id) or ChatActor(stored, self._world))
+        async with self._chats.using(lost.chat_id, None) as actor:
+            await actor.answer_again(lost)
 
     # --------------------------------------------------------------------------- chats
 
@@ -395,5 +385,7 @@ class Engine:
 
     async def _load(self, chat_id: str) -> ChatActor | None:
         await self._open()
+        if (live := self._chats.get(chat_id)) is not None:  # a lost turn of it is answered again
+            return live
         stored = await self._store.chat(chat_id)
         return None if stored is None else ChatActor(stored, self._world)

@@ -1,13 +1,13 @@
 """Opening the store, and after a crash: end what was under way, keep what had come of it."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import anyio
 
-from parley_daemon.core.chats import Message, Status, Turn
+from parley_daemon.core.chats import Chat, Message, Status, Turn
 from parley_daemon.core.parts import fold
 from parley_daemon.engine.turn import DAEMON_LOST
 from parley_daemon.ports.clock import Clock
@@ -17,6 +17,7 @@ from parley_daemon.ports.store import (
     PutChat,
     PutTurn,
     Store,
+    StoredChat,
     StoreUnavailableError,
     Write,
 )
@@ -28,26 +29,24 @@ RETRY_SECONDS = 1.0
 Recovery = Literal["interrupt", "retry"]
 """What becomes of a turn that a crash cut off: it ends as interrupted, or is also answered again."""
 
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """A turn that a crash cut off and that has ended now; `leaf_id` is where its branch ends since then."""
-
-    turn: Turn
-    leaf_id: int | None
+AnswerAgain = Callable[[StoredChat, Turn], Awaitable[None]]
+"""Given a chat and a lost turn of it as it ended: ends it in the store as another one begins in its place."""
 
 
 class OpenStore:
-    """A store that is opened once, when it is first needed; a failed opening is tried again."""
+    """A store that is opened once, when it is first needed; a failed opening is tried again.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    With `answer_again` the questions of lost turns are asked again before anybody else gets at their chats.
+    """
+
+    def __init__(self, store: Store, clock: Clock, answer_again: AnswerAgain | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._answer_again = answer_again
         self._opened = False
         self._lock = anyio.Lock()
         self._failed_at = float("-inf")
         self._failure: StoreUnavailableError | None = None
-        self.recovered: Sequence[Recovered] = ()
 
     async def __call__(self) -> None:
         """Return once the store is open and what was lost is recovered.
@@ -71,37 +70,36 @@ class OpenStore:
 
     async def _open(self) -> None:
         lost = await self._store.open()
+        again = self._answer_again
         try:
-            self.recovered = await recover(self._store, lost, self._clock)
+            ended, chats = await recover(self._store, lost, self._clock, ends_turns=again is None)
         except StoreUnavailableError:
             await self._store.aclose()  # it is opened again when it is tried again
             raise
+        if again is not None:
+            for turn in ended:
+                await again(chats[turn.chat_id], turn)
 
 
-async def recover(store: Store, lost: Sequence[LostTurn], clock: Clock) -> Sequence[Recovered]:
-    """End every lost turn as interrupted (daemon_lost) and keep its partial answer. The queue stays."""
-    recovered: list[Recovered] = []
+async def recover(
+    store: Store, lost: Sequence[LostTurn], clock: Clock, *, ends_turns: bool
+) -> tuple[Sequence[Turn], Mapping[str, StoredChat]]:
+    """Keep the partial answers of lost turns; return the turns, ended as interrupted, and their chats.
+
+    Unless `ends_turns`, the store still has them as lost, so that another crash does not forget them. The
+    queues stay.
+    """
+    turns: list[Turn] = []
+    chats: dict[str, StoredChat] = {}
     for one in lost:
         stored = await store.chat(one.turn.chat_id)
         if stored is None:
             continue
-        now, chat = clock.now(), stored.chat
-        writes: list[Write] = [
-            PutTurn(replace(one.turn, ended_at=now, outcome="interrupted", error=DAEMON_LOST))
-        ]
-        parts = fold(one.pieces)
-        if one.message_id is not None and parts:
-            partial = Message(
-                id=one.message_id,
-                chat_id=chat.id,
-                parent_id=chat.leaf_id,
-                turn_id=one.turn.id,
-                role="assistant",
-                content=parts,
-                created_at=now,
-                model=one.turn.model,
-                complete=False,
-            )
+        now = clock.now()
+        turns.append(replace(one.turn, ended_at=now, outcome="interrupted", error=DAEMON_LOST))
+        writes: list[Write] = [PutTurn(turns[-1])] if ends_turns else []
+        chat, partial = stored.chat, _partial(one, stored.chat, now)
+        if partial is not None:
             writes.append(AddMessage(partial))
             last_id = max(chat.last_message_id, partial.id)
             chat = replace(chat, leaf_id=partial.id, last_message_id=last_id)
@@ -116,7 +114,25 @@ async def recover(store: Store, lost: Sequence[LostTurn], clock: Clock) -> Seque
             reserved_seq=seq,
         )
         await store.commit(*writes, PutChat(chat))
-        recovered.append(Recovered(one.turn, chat.leaf_id))
-    if lost:
-        log.warning("%d turns were under way when the daemon stopped; they ended as interrupted", len(lost))
-    return recovered
+        chats[chat.id] = StoredChat(chat, stored.queue)
+    if turns:
+        log.warning("%d turns were under way when the daemon stopped; they ended as interrupted", len(turns))
+    return turns, chats
+
+
+def _partial(lost: LostTurn, chat: Chat, now: str) -> Message | None:
+    """Return what had come of the answer as a message, None when nothing had."""
+    parts = fold(lost.pieces)
+    if lost.message_id is None or not parts:
+        return None
+    return Message(
+        id=lost.message_id,
+        chat_id=chat.id,
+        parent_id=chat.leaf_id,
+        turn_id=lost.turn.id,
+        role="assistant",
+        content=parts,
+        created_at=now,
+        model=lost.turn.model,
+        complete=False,
+    )
