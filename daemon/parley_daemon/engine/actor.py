@@ -15,6 +15,7 @@ from parley_daemon.core.chats import Failure, Message, ModelSettings, QueuedMess
 from parley_daemon.core.commands import (
     Begin,
     Command,
+    ConversationState,
     End,
     Hold,
     Interrupt,
@@ -97,12 +98,7 @@ class ChatActor(PlanningChat):
         asked = next((one for one in plan.messages if one.turn_id == message.turn_id), None)
         if asked is not None:
             return Accepted("started", message.turn_id, asked)
-        queued = next(one for one in plan.state.queue if one.id == message.id)
-        if queued.steers:
-            assert plan.state.turn_id is not None
-            return Accepted("steered", plan.state.turn_id, queued=queued)
-        disposition: Disposition = "queued" if plan.stop_cause is None else "interrupting"
-        return Accepted(disposition, message.turn_id, queued=queued)
+        return _waiting(plan.state, message, "queued" if plan.stop_cause is None else "interrupting")
 
     async def _sent_before(self, client_message_id: str | None) -> Accepted | None:
         if client_message_id is None:
@@ -112,10 +108,7 @@ class ChatActor(PlanningChat):
             case None:
                 return None
             case QueuedMessage():
-                live = next(one for one in self._state.queue if one.id == found.id)
-                if live.steers and self._state.turn_id is not None:
-                    return Accepted("steered", self._state.turn_id, queued=live)
-                return Accepted("queued", live.turn_id, queued=live)
+                return _waiting(self._state, found, "queued")
             case Message():
                 return Accepted("started", found.turn_id or "", message=found)
 
@@ -360,7 +353,7 @@ class ChatActor(PlanningChat):
     async def _go_on(self, result: TurnResult) -> NextCall | None:
         """Let messages that steer the turn join it, if there are any and it is not over anyway."""
         run = self._run
-        if run is None or run.cause is not None or result.outcome != "completed":
+        if run is None or run.cause is not None or run.given_up or result.outcome != "completed":
             return None
         joined = self._decide(Join(result.turn.id))
         if not joined.effects:
@@ -368,7 +361,7 @@ class ChatActor(PlanningChat):
         plan = self._empty_plan()
         plan.step(result)
         call = self._fill(plan, joined).next_call(self._history or ())
-        await self._carry_out(plan)
+        await self._carry_out(plan, run.call_saved)
         run.answers += _answers(plan)
         return call
 
@@ -384,6 +377,14 @@ class ChatActor(PlanningChat):
         plan.number(self._feed.last_seq)
         self._owed += plan.writes
         return plan
+
+
+def _waiting(state: ConversationState, message: QueuedMessage, disposition: Disposition) -> Accepted:
+    """Say of a message that waits what it waits for: its own turn, or to join the one under way."""
+    queued = next(one for one in state.queue if one.id == message.id)
+    if queued.steers and state.turn_id is not None:
+        return Accepted("steered", state.turn_id, queued=queued)
+    return Accepted(disposition, queued.turn_id, queued=queued)
 
 
 def _answers(plan: Plan) -> tuple[Message, ...]:

@@ -166,6 +166,15 @@ class TurnRun:
         """Why the run was told to end, None when it was not."""
         return self._cause
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the run goes on without a call that does not end: no other call can follow that one."""
+        return self._given_up
+
+    def call_saved(self) -> None:
+        """What the call said is a message of the history now, and in progress no more."""
+        self.assembler = Assembler()
+
     def stop(self, cause: StopCause) -> None:
         """End the run; it finishes with what it has."""
         self._cause = cause
