@@ -140,19 +140,37 @@ CREATE TABLE summaries (
 MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES)
 
 
-def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Bring the store up to date, in one transaction, after a backup of what was there.
+def refuse_newer(path: Path, migrations: Sequence[str]) -> None:
+    """See that no newer version wrote the store, without touching it: a log left behind stays, too.
 
     Raises:
-        StoreTooNewError: a newer version wrote it.
-        sqlite3.Error: it cannot be read or written; it is as it was.
+        StoreTooNewError: one did.
+        sqlite3.Error: it cannot be read.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not path.exists() or not path.stat().st_size:
+        return
+    log = path.with_name(f"{path.name}-wal")
+    # Whoever may write empties the log as it closes. Without a log, even a reader would leave an empty one.
+    mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    finally:
+        connection.close()
     if version > len(migrations):
         raise StoreTooNewError(
             f"{path} was written by a newer parleyd (store version {version}, this one knows "
             f"{len(migrations)}). It was left untouched: update parleyd, or use another data directory."
         )
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the store up to date, in one transaction, after a backup of what was there.
+
+    Raises:
+        sqlite3.Error: it cannot be read or written; it is as it was.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == len(migrations):
         return
     if version > 0:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, assert_never
 from parley_daemon.adapters import sqlite_codec as codec
 from parley_daemon.adapters import sqlite_queries as queries
 from parley_daemon.adapters.sqlite_journal import JournalBuffer
-from parley_daemon.adapters.sqlite_schema import MIGRATIONS, migrate
+from parley_daemon.adapters.sqlite_schema import MIGRATIONS, migrate, refuse_newer
 from parley_daemon.adapters.sqlite_search_index import SearchIndex, indexed_title
 from parley_daemon.adapters.sqlite_searcher import Searcher
 from parley_daemon.adapters.sqlite_threads import ReaderThread, WriterThread, connect, unavailable
@@ -80,6 +80,7 @@ class SqliteStore:
         opened: list[sqlite3.Connection] = []
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_newer(self._path, self._migrations)
             # SQLite gives its other files the mode of this one.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             opened.append(writing := connect(self._path))

@@ -1,0 +1,144 @@
+"""Stores of earlier versions: everything in them is there afterwards, or they are as they were."""
+
+import sqlite3
+from pathlib import Path
+
+import anyio
+import pytest
+
+from parley_daemon.adapters.sqlite_schema import MIGRATIONS
+from parley_daemon.adapters.store_sqlite import SqliteStore
+from parley_daemon.core.parts import Text, plain_text
+from parley_daemon.ports.store import ChatQuery, StoreTooNewError, StoreUnavailableError
+from tests.support.engine_rig import ME, Disk, running
+from tests.support.old_stores import CHAT, CHILD, TURNS, VERSIONS, dump, make_old_store
+
+old = pytest.mark.parametrize("name", VERSIONS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@old
+async def test_all_that_an_old_store_holds_is_there(folder: Path, name: str) -> None:
+    make_old_store(folder / "parley.db", name)
+    with anyio.fail_after(10):
+        async with running(Disk(folder)) as rig:
+            chats, _, total = await rig.engine.list(ChatQuery(ME))
+            assert ({view.chat.id for view in chats}, total) == ({CHILD, CHAT}, 2)
+            parent, child = (await rig.snapshot(CHAT)), (await rig.snapshot(CHILD))
+            chat = parent.view.chat
+            assert (chat.title, chat.metadata, chat.usage.total_tokens) == ("Old chat", {"k": [1]}, 16)
+            assert [(one.id, plain_text(one.content), one.siblings) for one in parent.messages] == [
+                (1, "Does an old store open?", ()),
+                (3, "It opens.", (2, 3)),
+            ]
+            assert [(one.id, plain_text(one.content), one.complete) for one in child.messages] == [
+                (1, "Half an answer?", True),
+                (2, "Half.", False),
+            ]
+            assert [plain_text(one.content) for one in child.queue] == ["steers", "waits"]
+            assert child.seq > 100_007
+            lost = await rig.engine.wait(CHILD, ME, TURNS[2])
+            assert lost.ended.outcome == "interrupted"
+            assert (await rig.engine.wait(CHAT, ME, TURNS[1])).ended.outcome == "completed"
+
+
+@old
+async def test_a_chat_of_an_old_store_goes_on(folder: Path, name: str) -> None:
+    make_old_store(folder / "parley.db", name)
+    with anyio.fail_after(10):
+        async with running(Disk(folder)) as rig:
+            heard = await rig.listen(CHILD)
+            assert (await rig.send(CHILD, "again", client_message_id="later")).disposition == "queued"
+            rig.model.answer = [Text("Yes.")]
+            await rig.send(CHILD, "new")
+            await heard.ended(3)
+            assert [text for role, text in await rig.history(CHILD) if role == "user"] == [
+                *("Half an answer?", "steers", "waits", "new")
+            ]
+            await rig.retitle(CHAT, "Older")
+            for words, where in (("opens", (CHAT, 3)), ("half", (CHILD, 1)), ("Older", (CHAT, None))):
+                hits = (await rig.engine.search(ME, words, cursor=None, limit=9)).hits
+                assert where in [(hit.chat_id, hit.message_id) for hit in hits]
+            await rig.engine.delete(CHAT, ME)
+            assert (await rig.engine.search(ME, "opens", cursor=None, limit=9)).hits == ()
+
+
+@old
+async def test_a_backup_of_an_old_store_is_what_it_was(folder: Path, name: str) -> None:
+    path = folder / "parley.db"
+    version = make_old_store(path, name)
+    before = dump(path)
+    store = SqliteStore(path)
+    await store.open()
+    await store.aclose()
+    assert dump(path)[0] == f"version {len(MIGRATIONS)}"
+    assert dump(path.with_name(f"parley.db.backup-{version}")) == before
+    assert path.with_name(f"parley.db.backup-{version}").stat().st_mode & 0o777 == 0o600
+
+
+@old
+@pytest.mark.parametrize("fault", ["SELECT nonsense;", "CREATE TABLE chats (x);", "no SQL"])
+async def test_a_migration_that_fails_leaves_an_old_store_as_it_was(
+    folder: Path, name: str, fault: str
+) -> None:
+    path = folder / "parley.db"
+    make_old_store(path, name)
+    before = dump(path)
+    failing = SqliteStore(path, migrations=(*MIGRATIONS, f"CREATE TABLE extra (x); {fault}"))
+    with pytest.raises(StoreUnavailableError):
+        await failing.open()
+    assert dump(path) == before
+    store = SqliteStore(path)
+    assert len(await store.open()) == 1
+    await store.aclose()
+
+
+@old
+async def test_without_a_backup_an_old_store_is_not_touched(folder: Path, name: str) -> None:
+    path = folder / "parley.db"
+    in_the_way = path.with_name(f"parley.db.backup-{make_old_store(path, name)}")
+    in_the_way.mkdir()
+    before = dump(path)
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnavailableError, match=r"parley\.db cannot be used"):
+        await store.open()
+    assert dump(path) == before
+    in_the_way.rmdir()
+    await store.open()
+    await store.aclose()
+
+
+def newer_store(path: Path, *, killed: bool) -> None:
+    """Make a store of a version to come: closed in order, or by a kill in the middle of its work."""
+    made = path.with_name("made")
+    connection = sqlite3.connect(made, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("PRAGMA wal_checkpoint (TRUNCATE)")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")  # so far in its log only
+    connection.execute("CREATE TABLE tomorrow (x)")
+    if killed:
+        for end in ("", "-wal"):
+            path.with_name(path.name + end).write_bytes(made.with_name(made.name + end).read_bytes())
+    connection.close()
+    if not killed:
+        path.write_bytes(made.read_bytes())
+    made.unlink()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_newer_store_is_not_touched_however_it_was_left(folder: Path, killed: bool) -> None:
+    path = folder / "parley.db"
+    newer_store(path, killed=killed)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(StoreTooNewError, match="newer parleyd"):
+        await SqliteStore(path).open()
+    after = {file.name: file.read_bytes() for file in folder.iterdir()}
+    after.pop("parley.db-shm", None)  # how far readers have come: made anew by whoever opens it next
+    assert after == before
