@@ -177,6 +177,20 @@ async def test_a_full_disk_fails_the_commit_and_loses_nothing_before_or_after(tm
     assert [message.id for message in page.messages] == [1, 2]
 
 
+async def test_a_store_that_may_not_be_written_for_a_while_goes_on_afterwards(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "parley.db")
+    await store.open()
+    await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
+    _set(store, "query_only = ON")
+    with pytest.raises(StoreUnavailableError, match=r"parley\.db cannot be used: it may not be written"):
+        await store.commit(AddMessage(a_message(2)))
+    assert await store.message("c1", 2) is None
+    _set(store, "query_only = OFF")
+    await store.commit(AddMessage(a_message(2)))
+    assert [message.id for message in (await store.path("c1", 2)).messages] == [1, 2]
+    await store.aclose()
+
+
 async def test_streamed_text_that_found_the_disk_full_is_written_later(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "parley.db")
     await store.open()
@@ -314,6 +328,13 @@ async def _limit_pages(store: SqliteStore, pages: int) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
     await writer.submit((limit, False))
+
+
+def _set(store: SqliteStore, pragma: str) -> None:
+    """Change a setting of the connection that writes, while it rests."""
+    writer = store._writer  # pyright: ignore[reportPrivateUsage]
+    assert writer is not None
+    writer._connection.execute(f"PRAGMA {pragma}")  # pyright: ignore[reportPrivateUsage]
 
 
 CHILD = """

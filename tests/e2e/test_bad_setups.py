@@ -1,14 +1,19 @@
 """Broken set-ups: the daemon answers all the same, and says what is wrong and where."""
 
+import contextlib
+import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from tests.support.daemon import private_places, running_daemon
 from tests.support.fake_provider import fake_provider
+from tests.support.protocol_samples import TURN_ID
 from tests.support.provider_script import status
+from tests.support.scarce_disk import without_privileges
 from tests.support.wire import stdio_peer, unix_peer
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -78,6 +83,60 @@ async def test_a_data_directory_that_cannot_be_used_is_named_by_every_call_that_
     done = await anyio.run_process(serve, env=places, check=False)
     assert done.returncode == 1
     assert f"Cannot store chats in {directory}" in done.stderr.decode()
+
+
+async def test_a_newer_store_is_refused_by_name_while_everything_else_is_answered() -> None:
+    async with running_daemon() as daemon:
+        await daemon.stop()
+        path = daemon.data_dir / "parley.db"
+        with contextlib.closing(sqlite3.connect(path)) as newer:
+            newer.execute("PRAGMA user_version = 99")
+        before = path.read_bytes()
+        await daemon.start()
+        async with unix_peer(daemon.socket) as peer:
+            await peer.initialize()
+            calls: list[tuple[str, dict[str, Any]]] = [
+                ("chat/create", {}),
+                ("chat/list", {}),
+                ("chat/get", {"chatId": TURN_ID}),
+            ]
+            for method, params in calls * 2:
+                refusal = await peer.error(method, params)
+                assert refusal["code"] == 1013
+                assert f"{path} was written by a newer parleyd (store version 99" in refusal["message"]
+            assert "newer parleyd" in (await peer.result("server/status"))["store"]["error"]
+            assert (await peer.result("model/list"))["providers"]
+        assert await daemon.stop() == 0
+        assert path.read_bytes() == before
+        assert not list(daemon.data_dir.glob("parley.db?*"))
+
+
+async def test_a_store_that_may_not_be_written_any_more_goes_on_once_it_may() -> None:
+    async with running_daemon(prefix=without_privileges()) as daemon:
+        folder, path = daemon.data_dir, daemon.data_dir / "parley.db"
+        async with unix_peer(daemon.socket) as peer:
+            await peer.initialize()
+            chat_id = await peer.new_chat()
+            await peer.result("chat/ask", {"chatId": chat_id, "content": "/fast one"})
+            folder.chmod(0o500)
+            path.chmod(0o400)
+            # What is open stays so: the system asks who may write when a file is opened.
+            await peer.result("chat/ask", {"chatId": chat_id, "content": "/fast two"})
+            acknowledged = (await peer.result("chat/get", {"chatId": chat_id}))["messages"]
+        await daemon.restart(kill=True)
+        async with unix_peer(daemon.socket) as peer:
+            await peer.initialize()
+            for method, params in [("chat/list", {}), ("chat/send", {"chatId": chat_id, "content": "three"})]:
+                refusal = await peer.error(method, params)
+                assert refusal["code"] == 1013
+                assert f"{path} cannot be used: Permission denied." in refusal["message"]
+            folder.chmod(0o700)
+            path.chmod(0o600)
+            # It looks at the store again after a second.
+            stored = await peer.result_in_time("chat/get", {"chatId": chat_id}, code=1013)
+            assert stored["messages"] == acknowledged
+            done = await peer.result("chat/ask", {"chatId": chat_id, "content": "/fast three"})
+            assert done["outcome"] == "completed"
 
 
 async def test_nobody_at_the_other_end_fails_the_turn_and_leaves_the_chat_usable() -> None:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,10 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_ST
 
 
 class DaemonProcess:
-    """`parleyd serve` on a Unix socket and on loopback TCP. `env` is what its clients' processes need."""
+    """`parleyd serve` on a Unix socket and on loopback TCP. `env` is what its clients' processes need.
+
+    `prefix` are words before its command line, which make it run somewhere else or as somebody else.
+    """
 
     def __init__(self, directory: Path, config: str | None, env: Mapping[str, str], tasks: TaskGroup) -> None:
         self.directory = directory
@@ -41,6 +44,7 @@ class DaemonProcess:
             **env,
         }
         self.stderr = ""
+        self.prefix: list[str] = []
         self._tasks = tasks
         self._process: Process | None = None
 
@@ -95,7 +99,7 @@ class DaemonProcess:
 
     async def start(self) -> None:
         """Start it, and return once it listens."""
-        command = [sys.executable, "-m", "parley_daemon", "serve", "--tcp", "127.0.0.1:0"]
+        command = [*self.prefix, sys.executable, "-m", "parley_daemon", "serve", "--tcp", "127.0.0.1:0"]
         self._process = await anyio.open_process(
             command,
             stdin=subprocess.DEVNULL,
@@ -149,7 +153,11 @@ class DaemonProcess:
 
 @asynccontextmanager
 async def running_daemon(
-    directory: Path | None = None, *, config: str | None = None, env: Mapping[str, str] | None = None
+    directory: Path | None = None,
+    *,
+    config: str | None = None,
+    env: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> AsyncGenerator[DaemonProcess]:
     """Run a daemon with the built-in demo model and whatever `config` (TOML) adds.
 
@@ -161,6 +169,7 @@ async def running_daemon(
     try:
         async with anyio.create_task_group() as tasks:
             daemon = DaemonProcess(where, config, env or {}, tasks)
+            daemon.prefix = [*prefix]
             await daemon.start()
             try:
                 yield daemon

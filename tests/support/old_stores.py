@@ -78,9 +78,10 @@ _SETTINGS: Json = {
     "timeouts": dict.fromkeys(("connect_ms", "first_part_ms", "idle_ms", "total_ms")),
     "provider_options": {},
 }
-_NO_USAGE: Json = dict.fromkeys(
-    ("input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cache_creation_tokens")
-) | dict.fromkeys(("cache_read_tokens", "context_limit", "cost_usd"))
+_NO_USAGE: Json = {
+    **dict.fromkeys(("input_tokens", "output_tokens", "total_tokens", "reasoning_tokens")),
+    **dict.fromkeys(("cache_creation_tokens", "cache_read_tokens", "context_limit", "cost_usd")),
+}
 _USAGE: Json = {
     **_NO_USAGE,
     **{"input_tokens": 3, "output_tokens": 5, "total_tokens": 8, "context_limit": 4096},

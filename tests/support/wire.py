@@ -79,6 +79,14 @@ class Peer:
         assert "error" in response, response
         return response["error"]
 
+    async def result_in_time(self, method: str, params: Any = None, *, code: int, seconds: float = 5) -> Any:
+        """Send a request until it has a result; meanwhile it may be refused with this code."""
+        with anyio.fail_after(seconds):
+            while "error" in (answer := await self.request(method, params)):
+                assert answer["error"]["code"] == code, answer
+                await anyio.sleep(0.05)
+        return answer["result"]
+
     async def initialize(self, **options: Any) -> Json:
         """Open the connection."""
         params = {"processId": None, "capabilities": {}, "initializationOptions": options}
