@@ -359,9 +359,9 @@ class Engine:
             model = self._catalogue.resolve(reference) if reference else None
         except (UnknownModelError, ProviderUnavailableError):
             return  # whoever sends is told
-        if model is not None and self._tasks is not None and model.model not in self._warmed:
+        if model is not None and model.model not in self._warmed:
             self._warmed.append(model.model)
-            self._tasks.start_soon(model.model.warm)
+            self._secretary.warm(model.model)
 
     def _start(self, run: TurnRun) -> None:
         assert self._tasks is not None, "use the engine inside running()"

@@ -1,7 +1,6 @@
 """What models are asked for beside answers: a chat's title, and a summary of its history. Changes no chat."""
 
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import anyio
@@ -11,6 +10,7 @@ from parley_daemon.core.compaction import CHARACTERS_PER_TOKEN, pieces, transcri
 from parley_daemon.core.parts import Part, Text, plain_text
 from parley_daemon.core.pricing import cost
 from parley_daemon.core.titles import CHARACTERS, tidied
+from parley_daemon.engine.asking import asked
 from parley_daemon.ports.model import (
     Finish,
     ModelError,
@@ -107,7 +107,7 @@ async def _ask(
     prompt = (PromptMessage("user", (Text(text),)),)
     said, usage, length, complete = list[str](), None, 0, False
     request = ModelRequest(model.name, prompt, system, settings, purpose)
-    async with aclosing(model.model.stream(request)) as batches:
+    async with asked(model, request) as batches:
         async for batch in batches:
             for chunk in batch:
                 match chunk:

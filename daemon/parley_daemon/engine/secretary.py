@@ -1,4 +1,4 @@
-"""What is done for a chat behind its turns: a better title, a shorter history. Failing is quiet here."""
+"""What is done beside the turns: a better title, a shorter history, models loaded. Failing is quiet here."""
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
@@ -15,6 +15,7 @@ from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.turn import TurnResult
 from parley_daemon.ports.model import (
     Catalogue,
+    Model,
     ModelError,
     ProviderUnavailableError,
     ResolvedModel,
@@ -58,7 +59,8 @@ class Secretary:
         if self._policy.titles and chat.wants_title:
 
             async def entitle() -> None:
-                await self._quietly(chat_id, self._entitle(chat_id, self._policy.title_model or model_id))
+                work = self._entitle(chat_id, self._policy.title_model or model_id)
+                await self._quietly(f"the title of chat {chat_id}", work)
 
             self._start(entitle)
         if self._is_long(result) and chat_id not in self._compacting:
@@ -66,7 +68,7 @@ class Secretary:
 
             async def compact() -> None:
                 try:
-                    await self._quietly(chat_id, self.compact(chat_id))
+                    await self._quietly(f"the summary of chat {chat_id}", self.compact(chat_id))
                 finally:
                     self._compacting.discard(chat_id)
 
@@ -86,11 +88,21 @@ class Secretary:
         except (UnknownModelError, ProviderUnavailableError):
             return None
 
-    async def _quietly(self, chat_id: str, work: Awaitable[object]) -> None:
+    def warm(self, model: Model) -> None:
+        """Load what a model needs, ahead of its first call."""
+
+        async def warm() -> None:
+            await self._quietly("loading a model", model.warm())
+
+        self._start(warm)
+
+    async def _quietly(self, what: str, work: Awaitable[object]) -> None:
         try:
             await work
         except _FAULTS as error:
-            log.info("something behind a turn of chat %s did not work: %s", chat_id, error)
+            log.info("%s did not work: %s", what, error)
+        except Exception:  # the boundary of what is done beside the turns: it must not end the daemon
+            log.exception("%s failed unexpectedly", what)
 
     async def _entitle(self, chat_id: str, reference: str) -> None:
         model = self._catalogue.resolve(reference)

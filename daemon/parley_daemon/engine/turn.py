@@ -6,7 +6,6 @@ neither the store nor who listens: it tells its host, the chat's actor.
 
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from parley_daemon.core.events import Event, PreviewReset, Retrying, Timings
 from parley_daemon.core.parts import Assembler, Part, Piece
 from parley_daemon.core.pricing import cost
 from parley_daemon.core.prompts import prompt_entries
+from parley_daemon.engine.asking import asked
 from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
 from parley_daemon.engine.retries import Retries
 from parley_daemon.ports.clock import Clock
@@ -341,7 +341,7 @@ class TurnRun:
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
         provider = model.id.partition(":")[0]
         self._limits = limits = Limits(request.settings.timeouts, provider, self._patience)
-        async with aclosing(model.model.stream(request)) as batches:
+        async with asked(model, request) as batches:
             with limits.scope:
                 async for batch in batches:
                     if batch:
