@@ -4,7 +4,7 @@ Providers refuse a tool call without its result, a result without its call, two 
 messages. What is stored stays as it is: the repair happens each time a request is built.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from parley_daemon.core.chats import Message, Role
@@ -13,6 +13,24 @@ from parley_daemon.core.parts import Part, Reasoning, Text, ToolCall, ToolResult
 INTERRUPTED_RESULT = "The tool call was interrupted before it produced a result."
 
 Entry = tuple[Role, tuple[Part, ...]]
+
+
+def said_once(history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the history without questions that got no answer and that the next turn asks word by word again.
+
+    Whoever sends a message again after a turn that failed does not mean it twice.
+    """
+    followers = (*history[1:], None)
+    return tuple(
+        [one for one, after in zip(history, followers, strict=False) if not _is_asked_again(one, after)]
+    )
+
+
+def _is_asked_again(question: Message, after: Message | None) -> bool:
+    if after is None or question.role != "user" or after.role != "user":
+        return False
+    in_turns = question.turn_id is not None and after.turn_id is not None
+    return in_turns and question.turn_id != after.turn_id and question.content == after.content
 
 
 def prompt_entries(history: Iterable[Message], model: str | None = None) -> tuple[Entry, ...]:

@@ -21,6 +21,7 @@ from parley_daemon.core.events import (
     TurnStarted,
 )
 from parley_daemon.core.parts import plain_text
+from parley_daemon.core.prompts import said_once
 from parley_daemon.core.titles import first_title
 from parley_daemon.engine.turn import NextCall, TurnBrief, TurnResult, TurnRun
 from parley_daemon.ports.store import (
@@ -222,7 +223,7 @@ class Plan:
 
     def _to_send(self, history: Sequence[Message]) -> tuple[Message, ...]:
         branch = history if self.branch is None else self.branch
-        return compacted((*branch, *self.messages), self.summaries)
+        return said_once(compacted((*branch, *self.messages), self.summaries))
 
     # --------------------------------------------------------------------- its summaries
 
