@@ -20,6 +20,7 @@ from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCa
 from parley_daemon.ports.model import ModelRequest, PromptMessage
 
 HI = PromptMessage("user", (Text("Hi"),))
+YES = PromptMessage("assistant", (Text("Yes."),))
 
 
 def body(
@@ -31,6 +32,8 @@ def body(
 
 def message(role: Role, *parts: Part) -> list[dict[str, Any]]:
     """Return what becomes of one message that another one follows."""
+    if role == "user":
+        return body(PromptMessage(role, parts), YES, HI)["messages"][:-2]
     return body(PromptMessage(role, parts), HI)["messages"][:-1]
 
 
@@ -275,6 +278,18 @@ def test_tool_calls_and_their_results_go_back_paired() -> None:
 def test_messages_that_say_nothing_are_left_out() -> None:
     assert message("assistant", Reasoning("only thoughts")) == []
     assert message("user", Text(" \n")) == []
+
+
+def test_users_messages_in_a_row_go_as_one() -> None:
+    """A turn that failed, a summary, a steering message: many a server insists on roles that take turns."""
+    later = PromptMessage("user", (Text("And this?"),))
+    nothing = PromptMessage("user", (Text(" "),))
+    assert body(YES, HI, nothing, later)["messages"][1:] == [{"role": "user", "content": "Hi\n\nAnd this?"}]
+    image = PromptMessage("user", (File("image/png", data="aGk="),))
+    [sent] = body(HI, image, later)["messages"]
+    assert [block["type"] for block in sent["content"]] == ["text", "image_url", "text"]
+    roles = [one["role"] for one in body(HI, later, YES, YES, HI, system="Be brief.")["messages"]]
+    assert roles == ["system", "user", "assistant", "assistant", "user"]
 
 
 @pytest.mark.parametrize("parts", [(), (Text(""),), (Text(" \n\t"),), (Reasoning("hm"),)])

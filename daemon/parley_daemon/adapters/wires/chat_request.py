@@ -112,7 +112,8 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
     last: list[Json] = []
     for message in request.messages:
         last = list(_messages(message))
-        messages += last
+        for sent in last:
+            _append(messages, sent)
     if not last:
         raise EmptyPromptError
     body: Json = {
@@ -158,6 +159,23 @@ def _response_format(schema: Mapping[str, object], chosen: Mapping[str, object])
 def schema_name(schema: Mapping[str, object]) -> str:
     """Return the name that OpenAI's dialects want of a schema: its title, as far as that may stand there."""
     return re.sub(r"[^\w-]+", "_", str(schema.get("title") or "answer"), flags=re.ASCII)[:64]
+
+
+def _append(messages: list[Json], message: Json) -> None:
+    """Let a message follow; a user's behind a user's joins it: many models' templates insist on turns."""
+    before = messages[-1] if messages else None
+    if before is None or not before["role"] == message["role"] == "user":
+        messages.append(message)
+        return
+    contents = (before["content"], message["content"])
+    if all(isinstance(content, str) for content in contents):
+        before["content"] = joined(map(str, contents))
+    else:
+        before["content"] = [block for content in contents for block in _blocks(content)]
+
+
+def _blocks(content: object) -> list[Json]:
+    return [_text(content)] if isinstance(content, str) else cast("list[Json]", content)
 
 
 def _messages(message: PromptMessage) -> Iterator[Json]:
