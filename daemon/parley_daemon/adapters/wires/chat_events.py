@@ -4,11 +4,11 @@ Fields that servers fill in many ways, and rarely, are `Any` here and read by `l
 an odd one must not spoil the answer.
 """
 
-import json
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
+from parley_daemon.adapters.wires.odd_json import lenient, whole
 from parley_daemon.adapters.wires.surrogates import mend_surrogates
 from parley_daemon.core.chats import Usage
 
@@ -122,38 +122,6 @@ class Citation(msgspec.Struct):
 decode_event = msgspec.json.Decoder(Event).decode
 
 
-_MOST = 2**53 - 1  # the largest integer that every JSON parser takes
-_T = TypeVar("_T")
-
-
-def lenient(value: object, kind: type[_T]) -> _T | None:
-    """Return the value as this type, or None when it is not of that shape."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return None
-
-
-def decode_odd_event(payload: bytes) -> Event:
-    """Decode what the strict decoder refuses and most servers' clients take.
-
-    That is: bytes that are no UTF-8, NaN, and lone surrogates, which stay in the texts: the other half may
-    come in the next event.
-
-    Raises:
-        ValueError: it is no JSON, or not an object of an event's shape.
-    """
-    try:
-        read = json.loads(payload.decode("utf-8", "replace"), object_pairs_hook=_with_whole_names)
-        return msgspec.convert(read, Event)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _with_whole_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {mend_surrogates(name): value for name, value in fields}
-
-
 def usage_of(value: object) -> Usage | None:
     """Return the usage in this shape; None when it says nothing."""
     body = lenient(value, UsageBody)
@@ -165,16 +133,11 @@ def usage_of(value: object) -> Usage | None:
     if total is None and body.prompt_tokens is not None and body.completion_tokens is not None:
         total = body.prompt_tokens + body.completion_tokens
     usage = Usage(
-        input_tokens=_whole(body.prompt_tokens),
-        output_tokens=_whole(body.completion_tokens),
-        total_tokens=_whole(total),
-        reasoning_tokens=_whole(written.reasoning_tokens, body.reasoning_tokens),
-        cache_creation_tokens=_whole(read.cache_write_tokens, body.cache_creation_input_tokens),
-        cache_read_tokens=_whole(read.cached_tokens, body.prompt_cache_hit_tokens),
+        input_tokens=whole(body.prompt_tokens),
+        output_tokens=whole(body.completion_tokens),
+        total_tokens=whole(total),
+        reasoning_tokens=whole(written.reasoning_tokens, body.reasoning_tokens),
+        cache_creation_tokens=whole(read.cache_write_tokens, body.cache_creation_input_tokens),
+        cache_read_tokens=whole(read.cached_tokens, body.prompt_cache_hit_tokens),
     )
     return None if usage == Usage() else usage
-
-
-def _whole(*numbers: float | None) -> int | None:
-    """Return the first of the numbers that counts something: NaN, infinity and the like do not."""
-    return next((int(number) for number in numbers if number is not None and 0 <= number <= _MOST), None)

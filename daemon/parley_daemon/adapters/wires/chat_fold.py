@@ -15,11 +15,10 @@ from parley_daemon.adapters.wires.chat_events import (
     Event,
     ToolDelta,
     decode_event,
-    decode_odd_event,
-    lenient,
     usage_of,
 )
 from parley_daemon.adapters.wires.failures import Call
+from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
 from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer, ThinkTag
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.chats import Usage
@@ -156,7 +155,7 @@ class ChatFold:
         if not text:
             return None
         try:
-            event = decode_odd_event(text)
+            event = decode_odd(text, Event)
         except ValueError as error:
             message = f"{self._call.provider} sent an event that is not valid."
             raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error

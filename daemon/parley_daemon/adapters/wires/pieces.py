@@ -58,6 +58,11 @@ class PieceBuffer:
         self._signature = mend_surrogates(signature)
         self._close()
 
+    def add(self, piece: Piece) -> None:
+        """Add a piece that is whole by itself."""
+        self._close()
+        self._pieces.append(piece)
+
     def take(self) -> list[Piece]:
         """Return the pieces since the last call."""
         self._close()
