@@ -137,8 +137,11 @@ def test_the_work_for_a_huge_event_is_linear_in_its_size() -> None:
 
 
 PIECES = st.sampled_from(
-    [b"data: ", b"data:", b"data", b"event: e", b":", b" ", b"\n", b"\r", b"\r\n", b"\n\n", b"x", b'{"a":1}']
-)
+    [
+        b"data: ", b"data:", b"data", b"event: ", b"event: e", b"event:e", b":", b" ", b"\n", b"\r", b"\r\n",
+        b"\n\n", b"x", b'{"a":1}', b"event: e\ndata: ", b"event: e\ndata: x\n\n", b"data: x\n\n",
+    ]
+)  # fmt: skip
 
 
 @settings(deadline=None)
@@ -156,3 +159,37 @@ def test_what_is_sent_is_received_whatever_the_line_end(texts: list[str], end: b
     stream = b"".join([b"data: " + payload + end * 2 for payload in payloads])
     chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
     assert read(*chunks) == [(None, payload) for payload in payloads]
+
+
+NAMES = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=5)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(NAMES, st.text())), st.sampled_from([b"\n", b"\r", b"\r\n"]), st.integers(1, 99))
+def test_named_events_are_received_as_they_are_sent(
+    events: list[tuple[str, str]], end: bytes, size: int
+) -> None:
+    sent: Events = [(name or None, json.dumps(text).encode()) for name, text in events]
+    stream = b"".join(
+        [b"event: " + (name or "").encode() + end + b"data: " + data + end * 2 for name, data in sent]
+    )
+    chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert read(*chunks) == sent
+    assert read(stream) == sent
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"event: a\ndata: 1\ndata: 2\n\nevent: b\n\n",  # as many line ends as two events have
+        b"event: a\n\n\nevent: b\ndata: 1\n\n",
+        b"event: a\nid: 1\ndata: 2\n\nevent: b\n\n",
+        b"event: a\n: ping\n\nevent: b\ndata: 1\n\n",
+        b"event: a\ndata:1\n\nevent: b\ndata: 2\n\n",
+        b"event: a\ndata: 1\n\nevent:b\ndata: 2\n\n",
+        b"event: a\ndata: 1\n\ndata: 2\n\nevent: c\ndata: 3\n\n",
+        b"event: \xff\ndata: 1\n\nevent:  b\ndata:  2\n\n",
+    ],
+)
+def test_streams_that_look_uniform_are_read_by_the_same_rules(stream: bytes) -> None:
+    assert read(stream) == read(*[bytes([byte]) for byte in stream])

@@ -116,10 +116,10 @@ class AnswerReader:
     def _events(self, received: Received) -> None:
         data = received.data
         self._has_events = self._has_events or bool(data)
-        for at, name in received.names.items():
-            if name == "error":
-                self._fold.events(data[:at])
-                if not self.done:
-                    raise self._call.error_in(data[at], certainly=True)
-                return
+        if "error" in received.names.values():
+            at = next(at for at, name in received.names.items() if name == "error")
+            self._fold.events(data[:at])
+            if not self.done:
+                raise self._call.error_in(data[at], certainly=True)
+            return
         self._fold.events(data)

@@ -31,8 +31,8 @@ class Received:
 class SseParser:
     """An incremental parser of one event stream. Linear in what it is fed, bounded by one event.
 
-    Reads usually hold many events of the one form `data: …`, blank line. Those are cut by a single split;
-    all else goes line by line through the same rules.
+    Reads usually hold many events of one form: `data: …`, blank line; or the same with `event: …` before it.
+    Those are cut by a single split; all else goes line by line through the same rules.
     """
 
     __slots__ = ("_bom", "_data", "_data_size", "_max", "_name", "_partial", "_partial_size", "_skip_lf")
@@ -66,11 +66,8 @@ class SseParser:
         end = chunk.rfind(_END) + len(_END)
         if end > start:
             events = chunk[start:end]
-            whole = _uniform(events) if len(events) <= self._max else None
-            if whole is None:
+            if len(events) > self._max or not _uniform(events, received):
                 self._lines(events, received)
-            else:
-                received.data += whole
             start = end
         if start < len(chunk):
             self._lines(chunk[start:], received)
@@ -145,16 +142,40 @@ class SseParser:
             raise EventTooLargeError(self._max)
 
 
-def _uniform(events: bytes) -> list[bytes] | None:
-    """Cut whole events that are one data line each, or return None when there is anything else."""
+def _uniform(events: bytes, received: Received) -> bool:
+    """Cut whole events that are one data line each, named or not; False, and nothing, when there is more."""
+    if events.startswith(b"event: "):
+        return _uniformly_named(events, received)
     if events.startswith(b"data: "):
         field_, between = b"data: ", b"\n\ndata: "
     elif events.startswith(b"data:") and b"\n\ndata: " not in events:
         field_, between = b"data:", b"\n\ndata:"
     else:
-        return None
+        return False
     payloads = events[len(field_) : -len(_END)].split(between)
     # Each line end belongs to a blank line that was split at: no second data line, no comment, no name.
     if events.count(b"\n") != 2 * len(payloads) or b"\r" in events:
-        return None
-    return payloads
+        return False
+    received.data += payloads
+    return True
+
+
+def _uniformly_named(events: bytes, received: Received) -> bool:
+    pieces = events[len(b"event: ") : -len(_END)].split(b"\n\nevent: ")
+    # Three line ends for each: one behind the name, then the data's and the blank line's.
+    if events.count(b"\n") != 3 * len(pieces) or b"\r" in events:
+        return False
+    names: dict[int, str] = {}
+    payloads: list[bytes] = []
+    at = len(received.data)
+    for piece in pieces:
+        name, field_, payload = piece.partition(b"\ndata: ")
+        if not field_:
+            return False
+        payloads.append(payload)
+        if name:
+            names[at] = name.decode("utf-8", "replace")
+        at += 1
+    received.data += payloads
+    received.names |= names
+    return True
