@@ -12,6 +12,7 @@ from parley_daemon.adapters.catalogue import (
     ProviderConfig,
 )
 from parley_daemon.adapters.demo import DemoModel
+from parley_daemon.adapters.provider_types import TYPES
 from parley_daemon.core.chats import Timeouts
 from parley_daemon.core.parts import Text
 from parley_daemon.ports.model import (
@@ -162,7 +163,7 @@ def test_a_missing_key_names_the_variable_to_set(config: ProviderConfig, variabl
         (ProviderConfig("mine", base_url="http://h", enabled=False), "is switched off in the configuration."),
         (
             ProviderConfig("mine", "oracle", "http://h"),
-            'has the type "oracle"; this version knows: openai, openai-compat, openrouter, vercel, demo.',
+            f'has the type "oracle"; this version knows: {", ".join(TYPES)}.',
         ),
         (
             ProviderConfig("mine", base_url="http://h", options={"region": "eu"}),

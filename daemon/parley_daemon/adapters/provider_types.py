@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from parley_daemon.adapters.demo import DemoModel
 from parley_daemon.adapters.wires.chat_completions import ChatCompletions
 from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENROUTER, VERCEL, Flavour
+from parley_daemon.adapters.wires.google_generate import GoogleGenerate
 from parley_daemon.adapters.wires.http_model import HttpModel
 from parley_daemon.ports.model import Model
 
@@ -74,6 +75,18 @@ def _chat(flavour: Flavour) -> Callable[[Access], Model]:
     return make
 
 
+def _google(access: Access) -> Model:
+    key = {"x-goog-api-key": access.api_key} if access.api_key else {}
+    return HttpModel(
+        access.name,
+        GoogleGenerate(access.name, access.base_url),
+        access.base_url,
+        headers={**key, **access.headers},
+        secrets=(access.api_key or "",),
+        has_key=access.api_key is not None,
+    )
+
+
 def _bearer(access: Access) -> dict[str, str]:
     return {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
 
@@ -88,6 +101,13 @@ _BUILT_IN = (
         "OPENAI_BASE_URL",
     ),
     ProviderType("openai-compat", "OpenAI-compatible server", _chat(COMPATIBLE), needs_key=False),
+    ProviderType(
+        "google",
+        "Google",
+        _google,
+        "https://generativelanguage.googleapis.com",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
     ProviderType(
         "openrouter",
         "OpenRouter",
