@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
+from parley_daemon.core.configured import ModelRecord, ProviderRecord
 from parley_daemon.core.parts import Text
 
 NOW = "2026-01-02T03:04:05.678Z"
@@ -28,3 +29,14 @@ def a_turn(id: str = "t1", chat_id: str = "c1", **changes: Any) -> Turn:
 def a_queued(id: str, chat_id: str = "c1", **changes: Any) -> QueuedMessage:
     """Return a queued message."""
     return replace(QueuedMessage(id, chat_id, f"turn of {id}", (Text(id),), NOW), **changes)
+
+
+def a_provider(name: str = "local", **changes: Any) -> ProviderRecord:
+    """Return a provider of somebody's own server."""
+    record = ProviderRecord(name, "openai-compat", NOW, NOW, base_url="http://127.0.0.1:8080")
+    return replace(record, **changes)
+
+
+def a_model(model: str = "llama", provider: str = "local", **changes: Any) -> ModelRecord:
+    """Return a model's configuration."""
+    return replace(ModelRecord(provider, model, NOW, NOW), **changes)

@@ -137,7 +137,17 @@ CREATE TABLE summaries (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES)
+M004_CONFIGURED = """
+CREATE TABLE providers (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE models (
+    provider TEXT NOT NULL,
+    model    TEXT NOT NULL,
+    body     BLOB NOT NULL,
+    PRIMARY KEY (provider, model)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURED)
 
 
 def refuse_newer(path: Path, migrations: Sequence[str]) -> None:

@@ -13,20 +13,26 @@ import msgspec
 from parley_daemon.adapters.store_memory_search import MemorySearch
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
+from parley_daemon.core.configured import ModelRecord, ProviderRecord
 from parley_daemon.ports.store import (
     AddMessage,
     AddSummary,
     ChatPage,
     ChatQuery,
     ChatTooLargeError,
+    Configured,
     DeleteChat,
     DropJournal,
+    DropModel,
+    DropProvider,
     DropQueued,
     InvalidCursorError,
     JournalEntry,
     LostTurn,
     MessagePage,
     PutChat,
+    PutModel,
+    PutProvider,
     PutQueued,
     PutTurn,
     SearchPage,
@@ -49,11 +55,14 @@ class MemoryState:
     queued: dict[str, QueuedMessage] = field(default_factory=dict[str, QueuedMessage])
     journal: list[JournalEntry] = field(default_factory=list[JournalEntry])
     summaries: dict[tuple[str, int], Summary] = field(default_factory=dict[tuple[str, int], Summary])
+    providers: dict[str, ProviderRecord] = field(default_factory=dict[str, ProviderRecord])
+    models: dict[tuple[str, str], ModelRecord] = field(default_factory=dict[tuple[str, str], ModelRecord])
 
     def replaced_by(self, other: "MemoryState") -> None:
         """Become the same as the other."""
         self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
         self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
+        self.providers, self.models = other.providers, other.models
 
     def draft(self) -> "MemoryState":
         """Return a state that may be changed without this one noticing."""
@@ -64,6 +73,8 @@ class MemoryState:
             copy(self.queued),
             copy(self.journal),
             copy(self.summaries),
+            copy(self.providers),
+            copy(self.models),
         )
 
     def apply(self, write: Write) -> None:
@@ -97,6 +108,14 @@ class MemoryState:
                 self.queued = {**kept, **{one.id: one for one in queue}}
             case DropJournal(chat_id, message_id):
                 self.forget(chat_id, message_id)
+            case PutProvider(record):
+                self.providers[record.name] = record
+            case DropProvider(name):
+                self.providers.pop(name, None)
+            case PutModel(record):
+                self.models[record.provider, record.model] = record
+            case DropModel(provider, model):
+                self.models.pop((provider, model), None)
             case _:
                 assert_never(write)
 
@@ -305,6 +324,13 @@ class MemoryStore:
         """Return one page of hits."""
         search = MemorySearch(owner, self._state.chats, self._state.messages)
         return search.page(query, cursor, limit)
+
+    async def configured(self) -> Configured:
+        """Return the providers and models that were configured."""
+        providers = [self._state.providers[name] for name in sorted(self._state.providers)]
+        return Configured(
+            tuple(providers), tuple([self._state.models[key] for key in sorted(self._state.models)])
+        )
 
     async def aclose(self) -> None:
         """Nothing is buffered."""

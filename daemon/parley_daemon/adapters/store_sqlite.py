@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
 from parley_daemon.adapters import sqlite_codec as codec
+from parley_daemon.adapters import sqlite_configured
 from parley_daemon.adapters import sqlite_queries as queries
 from parley_daemon.adapters.sqlite_journal import JournalBuffer
 from parley_daemon.adapters.sqlite_schema import MIGRATIONS, migrate, refuse_newer
@@ -23,13 +24,18 @@ from parley_daemon.ports.store import (
     AddSummary,
     ChatPage,
     ChatQuery,
+    Configured,
     DeleteChat,
     DropJournal,
+    DropModel,
+    DropProvider,
     DropQueued,
     JournalEntry,
     LostTurn,
     MessagePage,
     PutChat,
+    PutModel,
+    PutProvider,
     PutQueued,
     PutTurn,
     SearchPage,
@@ -237,6 +243,10 @@ class SqliteStore:
             raise self._closed()
         return await self._searcher.page(owner, query, cursor, limit)
 
+    async def configured(self) -> Configured:
+        """Return the providers and models that were configured."""
+        return await self._ask(sqlite_configured.read)
+
 
 def _write_all(connection: sqlite3.Connection, index: SearchIndex, writes: Sequence[Write]) -> None:
     for write in writes:
@@ -309,6 +319,8 @@ def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
                 _write(connection, index, PutQueued(queued))
         case DropJournal(chat_id, message_id):
             _drop_journal(connection, chat_id, message_id)
+        case PutProvider() | DropProvider() | PutModel() | DropModel():
+            sqlite_configured.write(connection, write)
         case _:
             assert_never(write)
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from parley_daemon.core.chats import Chat, ChatKind, Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
+from parley_daemon.core.configured import ModelRecord, ProviderRecord
 from parley_daemon.core.parts import Piece
 
 
@@ -93,9 +94,57 @@ class DropJournal:
     message_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class PutProvider:
+    """Insert this provider, or replace the one of its name."""
+
+    record: ProviderRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropProvider:
+    """Forget the provider of this name. Its models stay."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutModel:
+    """Insert this model's configuration, or replace it."""
+
+    record: ModelRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropModel:
+    """Forget a model's configuration."""
+
+    provider: str
+    model: str
+
+
+ConfigurationWrite = PutProvider | DropProvider | PutModel | DropModel
+
 Write = (
-    PutChat | DeleteChat | AddMessage | AddSummary | PutTurn | PutQueued | DropQueued | SetQueue | DropJournal
+    PutChat
+    | DeleteChat
+    | AddMessage
+    | AddSummary
+    | PutTurn
+    | PutQueued
+    | DropQueued
+    | SetQueue
+    | DropJournal
+    | ConfigurationWrite
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What was configured over the protocol: providers by name, models by provider and name."""
+
+    providers: tuple[ProviderRecord, ...] = ()
+    models: tuple[ModelRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +375,10 @@ class Store(Protocol):
             InvalidCursorError: the cursor is not one of ours, or of another query.
             SearchUnavailableError: there is no index to search.
         """
+        ...
+
+    async def configured(self) -> Configured:
+        """Return the providers and models that were configured; what cannot be read is left out."""
         ...
 
     @property

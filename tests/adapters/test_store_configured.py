@@ -1,0 +1,117 @@
+"""What every store must do with providers and models that were configured over the protocol."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from parley_daemon.adapters.sqlite_schema import MIGRATIONS
+from parley_daemon.adapters.store_sqlite import SqliteStore
+from parley_daemon.core.chats import ModelSettings, Timeouts
+from parley_daemon.core.configured import elected
+from parley_daemon.core.pricing import Pricing
+from parley_daemon.ports.store import (
+    AddMessage,
+    Configured,
+    DropModel,
+    DropProvider,
+    PutChat,
+    PutModel,
+    PutProvider,
+    Store,
+    StoreUnavailableError,
+)
+from tests.support.records import a_chat, a_message, a_model, a_provider
+
+Make = Callable[[], Store]
+
+FULL = a_model(
+    "llama:8b",
+    display_name="Llama 👋",
+    enabled=False,
+    context_limit=32768,
+    compression_threshold=0,
+    settings=ModelSettings(
+        temperature=0.5, timeouts=Timeouts(idle_ms=5), provider_options={"openaiCompat": {"user": "me"}}
+    ),
+    pricing=Pricing(1.5, 2.5, cache_read_per_million=0.1),
+)
+
+
+async def test_an_empty_store_has_nothing_configured(store: Store) -> None:
+    assert await store.configured() == Configured()
+
+
+async def test_what_was_configured_is_there_after_reopening(make: Make, store: Store) -> None:
+    work = a_provider("work", display_name="Work", enabled=False, has_key=True)
+    await store.commit(PutModel(FULL), PutProvider(work), PutProvider(a_provider()))
+    await store.commit(PutModel(a_model("alpha", is_default=True)))
+    await store.aclose()
+    again = make()
+    await again.open()
+    assert await again.configured() == Configured(
+        (a_provider(), work), (a_model("alpha", is_default=True), FULL)
+    )
+    await again.aclose()
+
+
+async def test_what_is_put_again_is_replaced_and_what_is_dropped_is_gone(store: Store) -> None:
+    await store.commit(PutProvider(a_provider()), PutProvider(a_provider("work")))
+    await store.commit(PutModel(a_model()), PutModel(a_model(provider="work")))
+    await store.commit(PutProvider(a_provider(base_url=None)), PutModel(a_model(context_limit=1)))
+    await store.commit(DropProvider("work"), DropModel("work", "llama"), DropModel("work", "never"))
+    assert await store.configured() == Configured((a_provider(base_url=None),), (a_model(context_limit=1),))
+
+
+async def test_a_provider_can_go_and_leave_its_models(store: Store) -> None:
+    await store.commit(PutProvider(a_provider()), PutModel(a_model()))
+    await store.commit(DropProvider("local"))
+    assert await store.configured() == Configured((), (a_model(),))
+
+
+async def test_a_configuration_is_committed_with_the_rest_or_not_at_all(store: Store) -> None:
+    await store.commit(PutChat(a_chat()), AddMessage(a_message(1)), PutProvider(a_provider()))
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(DropProvider("local"), PutModel(a_model()), AddMessage(a_message(1)))
+    assert await store.configured() == Configured((a_provider(),))
+
+
+async def test_a_row_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit(PutProvider(a_provider()), PutProvider(a_provider("work")), PutModel(a_model()))
+    await store.commit(PutModel(a_model("phi")))
+    await store.aclose()
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE providers SET body = 'nonsense' WHERE name = 'work'")
+        file.execute("UPDATE models SET body = '{}' WHERE model = 'phi'")
+    file.close()
+    await store.open()
+    assert await store.configured() == Configured((a_provider(),), (a_model(),))
+    await store.aclose()
+
+
+async def test_a_store_of_the_version_before_is_brought_up_to_date_after_a_backup(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    old = SqliteStore(path, migrations=MIGRATIONS[:3])
+    await old.open()
+    await old.commit(PutChat(a_chat()))
+    await old.aclose()
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit(PutProvider(a_provider()))
+    assert await store.chat("c1") is not None
+    assert (await store.configured()).providers == (a_provider(),)
+    await store.aclose()
+    backup = sqlite3.connect(tmp_path / "parley.db.backup-3")
+    assert backup.execute("SELECT id FROM chats").fetchall() == [("c1",)]
+    backup.close()
+
+
+def test_the_first_model_in_use_is_elected() -> None:
+    assert elected(()) is None
+    assert elected((a_model(enabled=False),)) is None
+    models = a_model("b", "x"), a_model("a", "x", enabled=False), a_model("z", "y"), a_model("c", "x")
+    assert elected(models) == models[0]
