@@ -40,3 +40,13 @@ def test_the_smallest_numbers_are_taken(tmp_path: Path) -> None:
     config = load_config(path)
     assert config.complaint is None
     assert (config.max_running_turns, config.timeouts.idle_ms, config.retries.first) == (1, 1, 0)
+
+
+def test_what_is_local_can_be_said_of_a_provider_and_of_all(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('local_only = true\n[providers.p]\ntype = "openai"\nlocal = true\n', "utf-8")
+    config = load_config(path)
+    assert (config.local_only, config.providers[0].local) == (True, True)
+    path.write_text('[providers.p]\ntype = "openai"\n', "utf-8")
+    config = load_config(path)
+    assert (config.local_only, config.providers[0].local) == (False, None)

@@ -86,6 +86,7 @@ async def _serve(plan: Plan) -> int:
         environment=os.environ,
         timeouts=config.timeouts,
         complaint=config.complaint,
+        local_only=config.local_only,
     )
     clock = SystemClock()
     store: Store = MemoryStore() if plan.in_memory else SqliteStore(plan.data_dir / "parley.db")

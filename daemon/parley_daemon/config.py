@@ -37,6 +37,7 @@ class _Provider(msgspec.Struct, forbid_unknown_fields=True):
     display_name: str | None = None
     enabled: bool = True
     headers: dict[str, str] = {}
+    local: bool | None = None
     # Settings of some types only; the catalogue says which.
     api: str | None = None
     api_version: str | None = None
@@ -84,6 +85,7 @@ class _Retries(msgspec.Struct, forbid_unknown_fields=True):
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     default_model: str | None = None
+    local_only: bool = False
     providers: dict[str, _Provider] = {}
     models: dict[str, _Model] = {}
     limits: _Limits = msgspec.field(default_factory=_Limits)
@@ -98,6 +100,7 @@ class Config:
     """What the daemon was told. `complaint` names file and line of what could not be read."""
 
     default_model: str | None = None
+    local_only: bool = False
     providers: tuple[ProviderConfig, ...] = ()
     models: tuple[ModelConfig, ...] = ()
     max_running_turns: int = 200
@@ -138,6 +141,7 @@ def _checked(document: dict[str, Any]) -> _File:
 def _config(file: _File) -> Config:
     return Config(
         default_model=file.default_model,
+        local_only=file.local_only,
         providers=tuple(
             [
                 ProviderConfig(
@@ -150,6 +154,7 @@ def _config(file: _File) -> Config:
                     enabled=one.enabled,
                     headers=one.headers,
                     options=_own_options(one),
+                    local=one.local,
                 )
                 for name, one in file.providers.items()
             ]

@@ -38,13 +38,17 @@ class Model(Wire):
 
 
 class ModelProvider(Wire):
-    """A provider and its models. One that cannot be used says why: in a word, and in a sentence."""
+    """A provider and its models. One that cannot be used says why: in a word, and in a sentence.
+
+    `local`: chats with `localOnly` may ask it.
+    """
 
     provider: str
     display_name: str
     available: bool
     unavailable_reason: UnavailableReason | None = None
     unavailable_message: str | None = None
+    local: bool = False
     models: list[Model]
 
 

@@ -161,7 +161,10 @@ class ProviderOptions(Wire):
 
 
 class ModelSettings(Wire):
-    """How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit."""
+    """How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit.
+
+    `localOnly`: only models of local providers are asked; whatever says so, holds.
+    """
 
     max_output_tokens: PositiveInt | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -173,4 +176,5 @@ class ModelSettings(Wire):
     seed: Annotated[int, Field(ge=-BIGGEST_INT, le=BIGGEST_INT)] | None = None
     output_schema: dict[str, Any] | None = None
     timeouts: Timeouts | None = None
+    local_only: bool | None = None
     provider_options: ProviderOptions | None = None

@@ -864,17 +864,26 @@ export interface ModelPricing {
   cacheReadPerMillion?: number | null;
 }
 
-/** A provider and its models. One that cannot be used says why: in a word, and in a sentence. */
+/**
+ * A provider and its models. One that cannot be used says why: in a word, and in a sentence.
+ *
+ * `local`: chats with `localOnly` may ask it.
+ */
 export interface ModelProvider {
   provider: string;
   displayName: string;
   available: boolean;
   unavailableReason: UnavailableReason | null;
   unavailableMessage: string | null;
+  local: boolean;
   models: Model[];
 }
 
-/** How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit. */
+/**
+ * How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit.
+ *
+ * `localOnly`: only models of local providers are asked; whatever says so, holds.
+ */
 export interface ModelSettings {
   maxOutputTokens?: number | null;
   temperature?: number | null;
@@ -886,6 +895,7 @@ export interface ModelSettings {
   seed?: number | null;
   outputSchema?: Record<string, unknown> | null;
   timeouts?: Timeouts | null;
+  localOnly?: boolean | null;
   providerOptions?: ProviderOptions | null;
 }
 

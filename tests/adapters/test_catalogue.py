@@ -29,7 +29,9 @@ from tests.support.provider_script import done, finish, text
 
 LOCAL = ProviderConfig("local", base_url="http://127.0.0.1:8080")
 LLAMA = ModelConfig("local:llama3:8b", 32768, "Llama")
-DEMO = ProviderInfo("demo", "parleyd demo", True, None, (ModelInfo("demo:demo", "demo", "demo", "Demo"),))
+DEMO = ProviderInfo(
+    "demo", "parleyd demo", True, None, (ModelInfo("demo:demo", "demo", "demo", "Demo"),), local=True
+)
 
 
 def catalogue(*providers: ProviderConfig, models: tuple[ModelConfig, ...] = (), **options: Any) -> Catalogue:
@@ -76,6 +78,7 @@ def test_providers_are_listed_with_their_configured_models() -> None:
                 ModelInfo("local:llama3:8b", "local", "llama3:8b", "Llama", 32768),
                 ModelInfo("local:phi", "local", "phi", "phi"),
             ),
+            local=True,
         ),
         DEMO,
     )
@@ -186,6 +189,33 @@ def test_a_provider_that_cannot_be_used_is_listed_and_says_why(config: ProviderC
 def test_the_demo_can_be_switched_off() -> None:
     listed = catalogue(ProviderConfig("demo", "demo", enabled=False))
     assert unavailable(listed, "demo:demo").reason == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("config", "local"),
+    [
+        (ProviderConfig("p", base_url="http://127.0.0.1:8080"), True),
+        (ProviderConfig("p", base_url="http://localhost/v1"), True),
+        (ProviderConfig("p", base_url="https://[::1]/v1"), True),
+        (ProviderConfig("p", base_url="http://192.168.0.7:8080"), False),
+        (ProviderConfig("p", base_url="http://localhost.example.org"), False),
+        (ProviderConfig("p", base_url="http://192.168.0.7:8080", local=True), True),
+        (ProviderConfig("p", base_url="http://127.0.0.1:4000", local=False), False),
+        (ProviderConfig("p", "openai", api_key="k"), False),
+        (ProviderConfig("p", "demo"), True),
+    ],
+)
+def test_a_provider_is_local_by_its_address_or_because_its_configuration_says_so(
+    config: ProviderConfig, local: bool
+) -> None:
+    listed = catalogue(config)
+    assert listed.providers()[0].local is local
+    assert listed.resolve("p:demo").local is local
+
+
+def test_only_the_configuration_makes_every_chat_local_only() -> None:
+    assert not catalogue(LOCAL).local_only
+    assert catalogue(LOCAL, local_only=True).local_only
 
 
 def test_a_key_in_the_environment_presets_openai() -> None:

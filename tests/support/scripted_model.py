@@ -143,7 +143,10 @@ async def _automatic(answer: Sequence[Piece]) -> AsyncGenerator[Batch, None]:
 
 @dataclass
 class ScriptedCatalogue:
-    """A catalogue of scripted models; "test:model" is the default. `missing` are providers out of order."""
+    """A catalogue of scripted models; "test:model" is the default. `missing` are providers out of order.
+
+    `local` are the models that local-only chats may ask.
+    """
 
     models: dict[str, Model] = field(default_factory=dict[str, Model])
     default_model: str | None = MODEL
@@ -152,6 +155,8 @@ class ScriptedCatalogue:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     context_limit: int | None = 4096
     pricing: Pricing | None = None
+    local: set[str] = field(default_factory=set[str])
+    local_only: bool = False
     closed: bool = False
 
     def providers(self) -> tuple[ProviderInfo, ...]:
@@ -166,7 +171,15 @@ class ScriptedCatalogue:
         if reference not in self.models:
             raise UnknownModelError(f"There is no model {reference}.")
         model = self.models[reference]
-        return ResolvedModel(reference, name, model, self.timeouts, self.context_limit, self.pricing)
+        return ResolvedModel(
+            reference,
+            name,
+            model,
+            self.timeouts,
+            self.context_limit,
+            self.pricing,
+            local=reference in self.local,
+        )
 
     async def aclose(self) -> None:
         """See the port."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from parley_daemon.adapters.provider_types import TYPES, Access, ProviderType, provider_type
 from parley_daemon.adapters.wires.addresses import endpoint
+from parley_daemon.adapters.wires.failures import is_local
 from parley_daemon.core.chats import Timeouts
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.ports.model import (
@@ -28,8 +29,9 @@ DEFAULT_TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=120_000, idle_ms=60
 class ProviderConfig:
     """A provider as configured. `api_key` goes before the variable that `api_key_env` names.
 
-    `headers` go with every request. `options` are the settings of its type. Keys and headers are secrets:
-    they are not part of the repr.
+    `headers` go with every request. `options` are the settings of its type. `local` says whether local-only
+    chats may ask it; None: when its address is on this machine. Keys and headers are secrets: they are not
+    part of the repr.
     """
 
     name: str
@@ -41,6 +43,7 @@ class ProviderConfig:
     enabled: bool = True
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+    local: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class _Provider:
     display_name: str
     problem: _Problem | None
     make: Callable[[], Model]
+    local: bool = False
     model: Model | None = None
 
     def opened(self) -> Model:
@@ -98,6 +102,7 @@ class ConfiguredCatalogue:
         environment: Mapping[str, str] | None = None,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         complaint: str | None = None,
+        local_only: bool = False,
         pace: float = 1.0,
     ) -> None:
         environment = environment or {}
@@ -110,6 +115,7 @@ class ConfiguredCatalogue:
         if configs["demo"].type == "demo":
             self._models.setdefault(DEMO_MODEL, ModelConfig(DEMO_MODEL, display_name="Demo"))
         self._complaint = complaint
+        self._local_only = local_only
         problems = [one.problem for one in self._providers.values() if one.problem is not None]
         self._fault = next((problem.message for problem in problems if problem.fault), None)
         # Who has begun to configure a model is not answered by the demo in its place.
@@ -129,6 +135,11 @@ class ConfiguredCatalogue:
     def complaint(self) -> str | None:
         """What is wrong with the configuration, None when nothing is."""
         return self._complaint or self._fault
+
+    @property
+    def local_only(self) -> bool:
+        """Whether no chat may ask a model whose provider is not local."""
+        return self._local_only
 
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return every provider with its configured models."""
@@ -162,6 +173,7 @@ class ConfiguredCatalogue:
             known.context_limit,
             known.pricing,
             known.compression_threshold,
+            provider.local,
         )
 
     async def aclose(self) -> None:
@@ -186,6 +198,7 @@ class ConfiguredCatalogue:
             unavailable_reason=None if problem is None else problem.reason,
             models=tuple(models),
             unavailable_message=None if problem is None else problem.message,
+            local=provider.local,
         )
 
 
@@ -206,7 +219,8 @@ def _provider(config: ProviderConfig, environment: Mapping[str, str], pace: floa
         problem = _Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
     access = Access(config.name, url, key, config.headers, config.options, environment, pace)
     own = config.name if config.name != kind.name else kind.display_name
-    return _Provider(config, config.display_name or own, problem, lambda: kind.make(access))
+    local = config.local if config.local is not None else kind.local or is_local(url)
+    return _Provider(config, config.display_name or own, problem, lambda: kind.make(access), local)
 
 
 def _switched_off(config: ProviderConfig) -> _Problem:

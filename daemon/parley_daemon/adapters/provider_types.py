@@ -47,7 +47,7 @@ class ProviderType:
     is where it is when nothing else is said; None: it has to be configured. `key_variables` hold its key, the
     first one that is set counts; with one of them set it is there without a configuration. `url_variable`
     holds its address. `needs_key`: without a key it cannot be used. `options` are settings of its own in the
-    configuration, with the words that each may have (empty: any).
+    configuration, with the words that each may have (empty: any). `local`: it runs inside the daemon.
     """
 
     name: str
@@ -59,6 +59,7 @@ class ProviderType:
     needs_key: bool = True
     needs_url: bool = True
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    local: bool = False
 
 
 def _chat(flavour: Flavour) -> Callable[[Access], Model]:
@@ -128,6 +129,7 @@ _BUILT_IN = (
         lambda access: DemoModel(access.pace),
         needs_key=False,
         needs_url=False,
+        local=True,
     ),
 )
 

@@ -100,7 +100,10 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """How a model is asked. None: not sent to the provider. `provider_options`: by provider dialect."""
+    """How a model is asked. None: not sent to the provider. `provider_options`: by provider dialect.
+
+    `local_only` is for the daemon alone: only models of local providers may be asked.
+    """
 
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -112,15 +115,20 @@ class ModelSettings:
     seed: int | None = None
     output_schema: Mapping[str, Any] | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    local_only: bool | None = None
     provider_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     def over(self, base: "ModelSettings") -> "ModelSettings":
-        """Return these settings, with `base` where one is not set; options merge name by name."""
+        """Return these settings, with `base` where one is not set; options merge name by name.
+
+        What is local only in either stays so: that can be narrowed, never widened.
+        """
         options = {**base.provider_options}
         for dialect, chosen in self.provider_options.items():
             options[dialect] = {**options.get(dialect, {}), **chosen}
         merged = _overlay(self, base)
         merged["timeouts"] = self.timeouts.over(base.timeouts)
+        merged["local_only"] = base.local_only or merged["local_only"]
         merged["provider_options"] = options
         return ModelSettings(**merged)
 

@@ -32,6 +32,7 @@ from parley_daemon.engine.log import Published
 from parley_daemon.engine.recovery import OpenStore, Recovery
 from parley_daemon.engine.residents import Residents
 from parley_daemon.engine.retries import Retries, RetryPolicy
+from parley_daemon.engine.routing import allowed
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.secretary import Secretary, Work
 from parley_daemon.engine.snapshots import Attachment, ChatView, Sink, Snapshot
@@ -175,7 +176,7 @@ class Engine:
         """Create a chat, durable when this returns."""
         await self._open()
         if new.model is not None:
-            self._catalogue.resolve(new.model)
+            allowed(self._catalogue, new.model, new.settings or ModelSettings())
         async with self.library.under(new.parent_chat_id, new.owner) as parent:
             actor = await self._create(new, parent)
         self._chats.keep(actor)
@@ -219,8 +220,11 @@ class Engine:
 
     async def set_model(self, chat_id: str, owner: str, reference: str) -> ChatView:
         """Give a chat another model from its next turn on."""
-        model = self._catalogue.resolve(reference)
-        return await self.update(chat_id, owner, lambda chat: replace(chat, model=model.id))
+
+        def change(chat: Chat) -> Chat:
+            return replace(chat, model=allowed(self._catalogue, reference, chat.settings).id)
+
+        return await self.update(chat_id, owner, change)
 
     async def delete(self, chat_id: str, owner: str) -> None:
         """End a chat's turn and remove the chat."""
@@ -250,7 +254,7 @@ class Engine:
     ) -> None:
         """Take a message for a chat; see ChatActor.send for when `accepted` is called."""
         async with self._chats.using(chat_id, owner) as actor:
-            self._check_turn(actor, draft.model)
+            self._check_turn(actor, draft.model, draft.settings)
             await actor.send(draft, when_busy, accepted)
 
     async def edit(
@@ -258,7 +262,7 @@ class Engine:
     ) -> None:
         """Say a user message differently and answer that (see ChatActor.edit)."""
         async with self._chats.using(chat_id, owner) as actor:
-            self._check_turn(actor, draft.model)
+            self._check_turn(actor, draft.model, draft.settings)
             await actor.edit(message_id, draft, accepted)
 
     async def retry(
@@ -272,16 +276,17 @@ class Engine:
     ) -> None:
         """Answer a user message again (see ChatActor.retry)."""
         async with self._chats.using(chat_id, owner) as actor:
-            self._check_turn(actor, model)
+            self._check_turn(actor, model, settings)
             await actor.retry(message_id, model, settings, accepted)
 
-    def _check_turn(self, actor: ChatActor, model: str | None) -> None:
-        reference = model or actor.view.chat.model or self._catalogue.default_model
+    def _check_turn(self, actor: ChatActor, model: str | None, settings: ModelSettings) -> None:
+        chat = actor.view.chat
+        reference = model or chat.model or self._catalogue.default_model
         if reference is None:
             why = self._catalogue.complaint
             broken = f" The configuration is broken: {why}" if why else ""
             raise NoDefaultModelError(f"The chat has no model and there is no default one.{broken}")
-        self._catalogue.resolve(reference)
+        allowed(self._catalogue, reference, settings.over(chat.settings))
         if self._stopping:
             raise ShuttingDownError("The daemon is stopping. Send the message again to the next one.")
 
@@ -380,8 +385,8 @@ class Engine:
         async with self._chats.using(chat_id, owner) as actor:
             if actor.busy:
                 raise ChatBusyError("The chat has a turn under way. Compact it when that has ended.")
-            self._check_turn(actor, None)
-            return await self._secretary.compact(chat_id)
+            self._check_turn(actor, None, ModelSettings())
+            return await self._secretary.compact(chat_id, ModelSettings())
 
     async def _load(self, chat_id: str) -> ChatActor | None:
         await self._open()

@@ -49,6 +49,10 @@ class NoDefaultModelError(EngineError):
     """Neither the call nor the chat names a model, and there is no default one."""
 
 
+class NotLocalError(EngineError):
+    """The model's provider is not local, and only local ones may be asked."""
+
+
 class ShuttingDownError(EngineError):
     """The daemon is about to stop and begins nothing new."""
 

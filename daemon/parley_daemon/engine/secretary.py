@@ -7,10 +7,11 @@ from typing import Any
 
 import anyio
 
-from parley_daemon.core.chats import Message
+from parley_daemon.core.chats import Message, ModelSettings
 from parley_daemon.engine import scribe
 from parley_daemon.engine.actor import ChatActor
-from parley_daemon.engine.errors import ConflictError, EngineError
+from parley_daemon.engine.errors import ConflictError, EngineError, NotLocalError
+from parley_daemon.engine.routing import allowed
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.turn import TurnResult
 from parley_daemon.ports.model import (
@@ -56,10 +57,11 @@ class Secretary:
         if result.outcome != "completed" or result.model is None:
             return
         chat_id, model_id = chat.id, result.model
+        settings = result.turn.settings.over(chat.view.chat.settings)
         if self._policy.titles and chat.wants_title:
 
             async def entitle() -> None:
-                work = self._entitle(chat_id, self._policy.title_model or model_id)
+                work = self._entitle(chat_id, model_id, settings)
                 await self._quietly(f"the title of chat {chat_id}", work)
 
             self._start(entitle)
@@ -68,7 +70,8 @@ class Secretary:
 
             async def compact() -> None:
                 try:
-                    await self._quietly(f"the summary of chat {chat_id}", self.compact(chat_id))
+                    work = self.compact(chat_id, settings)
+                    await self._quietly(f"the summary of chat {chat_id}", work)
                 finally:
                     self._compacting.discard(chat_id)
 
@@ -104,8 +107,8 @@ class Secretary:
         except Exception:  # the boundary of what is done beside the turns: it must not end the daemon
             log.exception("%s failed unexpectedly", what)
 
-    async def _entitle(self, chat_id: str, reference: str) -> None:
-        model = self._catalogue.resolve(reference)
+    async def _entitle(self, chat_id: str, answered: str, settings: ModelSettings) -> None:
+        model = self._title_model(answered, settings)
         async with self._places, self._using(chat_id) as chat:
             with anyio.move_on_after(self._policy.title_seconds):
                 question, answer = await chat.beginning()
@@ -113,15 +116,27 @@ class Secretary:
                 if title is not None:
                     await chat.entitle(title)
 
-    async def compact(self, chat_id: str) -> Message:
+    def _title_model(self, answered: str, settings: ModelSettings) -> ResolvedModel:
+        """Return the configured model for titles, else, or where that may not be asked, who answered."""
+        try:
+            return allowed(self._catalogue, self._policy.title_model or answered, settings)
+        except NotLocalError:
+            return allowed(self._catalogue, answered, settings)
+
+    async def compact(self, chat_id: str, settings: ModelSettings) -> Message:
         """Summarise a chat's branch as it is now for later requests; return the summary.
+
+        `settings` lie over the chat's: they say whether only a local model may read it.
 
         Raises:
             ConflictError: there is nothing to summarise.
+            NotLocalError: the chat's model may not be asked.
             ModelError: the model did not do it.
         """
         async with self._places, self._using(chat_id) as chat:
-            reference = chat.view.chat.model or self._catalogue.default_model
+            record = chat.view.chat
+            reference = record.model or self._catalogue.default_model
             if reference is None:
                 raise ConflictError("The chat has no model that could summarise it.")
-            return await chat.summarise(self._catalogue.resolve(reference))
+            model = allowed(self._catalogue, reference, settings.over(record.settings))
+            return await chat.summarise(model)

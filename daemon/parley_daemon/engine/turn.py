@@ -21,6 +21,7 @@ from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.engine.asking import asked
 from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
 from parley_daemon.engine.retries import Retries
+from parley_daemon.engine.routing import first_model
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import (
     Batch,
@@ -29,9 +30,7 @@ from parley_daemon.ports.model import (
     ModelError,
     ModelRequest,
     PromptMessage,
-    ProviderUnavailableError,
     ResolvedModel,
-    UnknownModelError,
     UsageReport,
 )
 from parley_daemon.ports.store import StoreUnavailableError
@@ -262,7 +261,8 @@ class TurnRun:
             self._announced.set()
 
     async def _ask(self) -> None:
-        self._model = model = self._resolve()
+        brief = self._brief
+        self._model = model = first_model(self._catalogue, brief.references, brief.settings)
         self.turn = replace(self.turn, model=model.id)
         if model.context_limit is not None and tokens(self._history) > model.context_limit:
             await self._compact(model)
@@ -315,19 +315,6 @@ class TurnRun:
         await self._host.report(self.message_id, (told,), void=False)
         await anyio.sleep(wait)
         await self._void(error.failure.kind)
-
-    def _resolve(self) -> ResolvedModel:
-        unknown: UnknownModelError | None = None
-        for reference in self._brief.references:
-            try:
-                return self._catalogue.resolve(reference)
-            except UnknownModelError as error:
-                unknown = unknown or error
-            except ProviderUnavailableError as error:
-                kind = "missing_key" if error.reason == "missing_api_key" else "invalid_request"
-                raise ModelError(Failure(kind, str(error))) from error
-        message = str(unknown) if unknown else "No model is configured and there is no default one."
-        raise ModelError(Failure("model_not_found", message))
 
     def _request(self, model: ResolvedModel) -> ModelRequest:
         brief = self._brief

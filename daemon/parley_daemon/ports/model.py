@@ -99,7 +99,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
-    """A provider and its known models. An unavailable one says why."""
+    """A provider and its known models. An unavailable one says why; a local one may get what stays here."""
 
     provider: str
     display_name: str
@@ -107,13 +107,15 @@ class ProviderInfo:
     unavailable_reason: UnavailableReason | None
     models: tuple[ModelInfo, ...]
     unavailable_message: str | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model reference made usable: whom to ask, under which name, with which limits and prices.
 
-    `compression_threshold` is in percent of the context limit; None: the engine's.
+    `compression_threshold` is in percent of the context limit; None: the engine's. `local`: its provider is
+    one that local-only chats may ask.
     """
 
     id: str
@@ -123,6 +125,7 @@ class ResolvedModel:
     context_limit: int | None = None
     pricing: Pricing | None = None
     compression_threshold: int | None = None
+    local: bool = False
 
 
 class UnknownModelError(Exception):
@@ -148,6 +151,11 @@ class Catalogue(Protocol):
     @property
     def complaint(self) -> str | None:
         """What is wrong with the configuration, None when nothing is."""
+        ...
+
+    @property
+    def local_only(self) -> bool:
+        """Whether no chat may ask a model whose provider is not local."""
         ...
 
     def providers(self) -> tuple[ProviderInfo, ...]:

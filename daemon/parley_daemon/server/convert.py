@@ -179,6 +179,7 @@ def settings(one: ModelSettings) -> Json:
             "idleMs": limits.idle_ms,
             "totalMs": limits.total_ms,
         },
+        "localOnly": one.local_only,
         "providerOptions": {dialect: one.provider_options.get(dialect) for dialect in _DIALECTS},
     }
 
@@ -204,6 +205,7 @@ def core_settings(one: WireSettings | None) -> ModelSettings:
         timeouts=Timeouts()
         if limits is None
         else Timeouts(limits.connect_ms, limits.first_part_ms, limits.idle_ms, limits.total_ms),
+        local_only=one.local_only,
         provider_options=options,
     )
 
@@ -324,6 +326,7 @@ def provider(one: ProviderInfo) -> Json:
         "available": one.available,
         "unavailableReason": one.unavailable_reason,
         "unavailableMessage": one.unavailable_message,
+        "local": one.local,
         "models": [
             {
                 "id": each.id,

@@ -37,6 +37,7 @@ _CODES: dict[type[Exception], ErrorCode] = {
     engine.ChatArchivedError: ErrorCode.CHAT_ARCHIVED,
     engine.ConflictError: ErrorCode.CONFLICT,
     engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,
+    engine.NotLocalError: ErrorCode.NOT_ALLOWED,
     engine.ShuttingDownError: ErrorCode.NOT_ALLOWED,
     UnknownModelError: ErrorCode.MODEL_NOT_FOUND,
 }
