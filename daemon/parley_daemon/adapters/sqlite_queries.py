@@ -1,22 +1,14 @@
 """What is read of the tables: one function a question, each run on the reading thread. Knows no thread."""
 
-import base64
-import binascii
 import logging
 import sqlite3
-from typing import Any
-
-import msgspec
 
 from parley_daemon.adapters import sqlite_codec as codec
-from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
+from parley_daemon.core.chats import Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.ports.store import (
-    ChatPage,
-    ChatQuery,
     ChatTooLargeError,
-    InvalidCursorError,
     LostTurn,
     MessagePage,
     StoredChat,
@@ -27,17 +19,6 @@ log = logging.getLogger(__name__)
 
 # SQLite's largest integer: "no limit", "no upper bound".
 _MOST = 2**63 - 1
-
-_ORDERS = {
-    "updated": ("updated_at", "DESC", "<"),
-    "created": ("created_at", "DESC", "<"),
-    "title": ("title_key", "ASC", ">"),
-}
-
-
-def title_key(title: str | None) -> str:
-    """Return what chats are sorted by: case folded, those without a title last."""
-    return "1" if title is None else f"0{title.casefold()}"
 
 
 def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
@@ -96,69 +77,6 @@ def descendants(connection: sqlite3.Connection, chat_id: str) -> tuple[str, ...]
         (chat_id,),
     )
     return tuple([id for (id,) in rows if id != chat_id])
-
-
-def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:
-    """Return one page of chats: it begins behind the cursor's row, wherever that row is now."""
-    column, direction, behind = _ORDERS[query.order]
-    where, values = _filters(query)
-    (total,) = connection.execute(f"SELECT count(*) FROM chats WHERE {where}", values).fetchone()
-    if query.cursor is not None:
-        where = f"{where} AND ({column}, id) {behind} (?, ?)"
-        values += _read_cursor(query.cursor, query.order)
-    rows = connection.execute(
-        f"SELECT body, {column}, id FROM chats WHERE {where} "
-        f"ORDER BY {column} {direction}, id {direction} LIMIT ?",
-        (*values, query.limit + 1),
-    ).fetchall()
-    page = [one for body, _, id in rows[: query.limit] if (one := _readable(body, id)) is not None]
-    cursor = None
-    if len(rows) > query.limit:
-        cursor = _cursor(query.order, *rows[query.limit - 1][1:])
-    return ChatPage(tuple(page), cursor, total)
-
-
-def _readable(body: bytes, chat_id: str) -> Chat | None:
-    """One chat that cannot be read must not hide the others."""
-    try:
-        chat: Chat = codec.decode_chat(body)
-    except codec.UNREADABLE:
-        log.exception("chat %s cannot be read and is left out of the list", chat_id)
-        return None
-    return chat
-
-
-def _filters(query: ChatQuery) -> tuple[str, list[Any]]:
-    where, values = ["owner = ?"], list[Any]([query.owner])
-    for column, wanted in (
-        ("archived", query.archived),
-        ("kind", query.kind),
-        ("parent_chat_id", query.parent_chat_id),
-    ):
-        if wanted is not None:
-            where.append(f"{column} = ?")
-            values.append(wanted)
-    if query.query:
-        where.append("instr(substr(title_key, 2), ?) > 0")
-        values.append(query.query.casefold())
-    if query.cwd is not None:
-        where.append("EXISTS (SELECT 1 FROM json_each(body, '$.context.repositories') WHERE value = ?)")
-        values.append(query.cwd)
-    return " AND ".join(where), values
-
-
-def _cursor(order: str, key: str, chat_id: str) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode([order, key, chat_id])).decode()
-
-
-def _read_cursor(cursor: str, order: str) -> list[str]:
-    try:
-        read = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=tuple[str, str, str])
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise InvalidCursorError(cursor) from None
-    if read[0] != order:
-        raise InvalidCursorError(cursor)
-    return [read[1], read[2]]
 
 
 def chat_ids(connection: sqlite3.Connection, owner: str) -> tuple[str, ...]:

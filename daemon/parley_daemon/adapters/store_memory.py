@@ -3,13 +3,13 @@
 Several stores may share one MemoryState, one after the other, as processes share a file.
 """
 
-from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import msgspec
 
+from parley_daemon.adapters.list_cursor import ListCursor, read_cursor, write_cursor
 from parley_daemon.adapters.store_memory_search import MemorySearch
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
@@ -26,7 +26,6 @@ from parley_daemon.ports.store import (
     DropModel,
     DropProvider,
     DropQueued,
-    InvalidCursorError,
     JournalEntry,
     LostTurn,
     MessagePage,
@@ -218,12 +217,24 @@ class MemoryStore:
         return tuple(sorted(found - {chat_id}))
 
     async def chats(self, query: ChatQuery) -> ChatPage:
-        """Return one page of chats. The cursor is the sort key of the last one."""
+        """Return one page of chats."""
         found = [chat for chat in self._state.chats.values() if _matches(chat, query)]
         found.sort(key=lambda chat: _sort_key(chat, query.order), reverse=query.order != "title")
-        rest = list(_behind(found, query))
+        mine = [chat.updated_at for chat in self._state.chats.values() if chat.owner == query.owner]
+        after = ListCursor(query.order, max(mine, default=""))
+        if query.cursor is not None:
+            after = read_cursor(query.cursor, query.order)
+        shown = {*after.shown.decode().split("\n")}
+        rest = [chat for chat in found if chat.id not in shown and _is_due(chat, query, after)]
         page = rest[: query.limit]
-        cursor = "\x1f".join(_sort_key(page[-1], query.order)) if len(rest) > query.limit else None
+        cursor = None
+        if len(rest) > query.limit:
+            key, id = next(
+                (_sort_key(chat, query.order) for chat in reversed(page) if _is_behind(chat, query, after)),
+                (after.key, after.id),
+            )
+            seen = "\n".join([*shown, *[chat.id for chat in page]]).encode()
+            cursor = write_cursor(ListCursor(query.order, after.began, key, id, seen))
         return ChatPage(tuple(page), cursor, len(found))
 
     async def chat_ids(self, owner: str) -> tuple[str, ...]:
@@ -347,18 +358,19 @@ def _matches(chat: Chat, query: ChatQuery) -> bool:
     )
 
 
-def _sort_key(chat: Chat, order: str) -> tuple[str, str, str]:
+def _sort_key(chat: Chat, order: str) -> tuple[str, str]:
     if order == "title":
-        return order, "1" if chat.title is None else f"0{chat.title.casefold()}", chat.id
-    return order, chat.updated_at if order == "updated" else chat.created_at, chat.id
+        return "1" if chat.title is None else f"0{chat.title.casefold()}", chat.id
+    return chat.updated_at if order == "updated" else chat.created_at, chat.id
 
 
-def _behind(found: list[Chat], query: ChatQuery) -> Iterable[Chat]:
-    if query.cursor is None:
-        return found
-    cursor = tuple(query.cursor.split("\x1f"))
-    if len(cursor) != 3 or cursor[0] != query.order:
-        raise InvalidCursorError(query.cursor)
-    if query.order == "title":
-        return [chat for chat in found if _sort_key(chat, query.order) > cursor]
-    return [chat for chat in found if _sort_key(chat, query.order) < cursor]
+def _is_behind(chat: Chat, query: ChatQuery, after: ListCursor) -> bool:
+    if not after.id:
+        return True
+    key, last = _sort_key(chat, query.order), (after.key, after.id)
+    return key > last if query.order == "title" else key < last
+
+
+def _is_due(chat: Chat, query: ChatQuery, after: ListCursor) -> bool:
+    """Whether it is behind the cursor, or has moved to before it."""
+    return _is_behind(chat, query, after) or chat.updated_at >= after.began >= chat.created_at

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, assert_never
 
 from parley_daemon.adapters import sqlite_codec as codec
 from parley_daemon.adapters import sqlite_configured
+from parley_daemon.adapters import sqlite_listing as listing
 from parley_daemon.adapters import sqlite_queries as queries
 from parley_daemon.adapters.sqlite_journal import JournalBuffer
 from parley_daemon.adapters.sqlite_schema import MIGRATIONS, migrate, refuse_newer
@@ -183,7 +184,7 @@ class SqliteStore:
 
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats."""
-        return await self._ask(queries.chats, query)
+        return await self._ask(listing.chats, query)
 
     async def chat_ids(self, owner: str) -> tuple[str, ...]:
         """Return the ids of all chats of this owner."""
@@ -266,7 +267,7 @@ def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
                     chat.id,
                     chat.owner,
                     chat.kind,
-                    queries.title_key(chat.title),
+                    listing.title_key(chat.title),
                     chat.archived,
                     chat.parent_chat_id,
                     chat.created_at,
