@@ -19,13 +19,25 @@ class Summary:
 
 
 def compacted(branch: Sequence[Message], summaries: Iterable[Summary]) -> tuple[Message, ...]:
-    """Return the branch with its newest summary in the place of what that stands for."""
+    """Return the branch with its newest summary in the place of what that stands for.
+
+    A question at its end is never part of that: it has to be asked as it was said.
+    """
     by_end = {summary.after_id: summary for summary in summaries}
-    for index in range(len(branch) - 1, -1, -1):
+    asked = bool(branch) and branch[-1].role == "user"
+    for index in range(len(branch) - 1 - asked, -1, -1):
         summary = by_end.get(branch[index].id)
         if summary is not None:
             return (summary.message, *branch[index + 1 :])
     return tuple(branch)
+
+
+def answered(branch: Sequence[Message]) -> Sequence[Message]:
+    """Return the branch without the questions at its end that nobody has answered."""
+    end = len(branch)
+    while end and branch[end - 1].role == "user":
+        end -= 1
+    return branch[:end]
 
 
 def introduced(text: str) -> tuple[Part, ...]:

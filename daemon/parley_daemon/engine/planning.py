@@ -23,7 +23,7 @@ from parley_daemon.core.commands import (
     StopTurn,
     SwitchBranch,
 )
-from parley_daemon.core.compaction import compacted
+from parley_daemon.core.compaction import answered, compacted
 from parley_daemon.core.conversation import decide
 from parley_daemon.engine import scribe
 from parley_daemon.engine.errors import ConflictError, refused
@@ -83,7 +83,7 @@ class PlanningChat(LiveChat):
                 await self._carry_out(plan)
 
     async def summarise(self, model: ResolvedModel) -> Message:
-        """Summarise the active branch as it is now for later requests; return the summary.
+        """Summarise the active branch for later requests, up to its last answer; return the summary.
 
         Raises:
             ConflictError: there is nothing to summarise.
@@ -91,7 +91,7 @@ class PlanningChat(LiveChat):
         """
         async with self._lock:
             self._check_open()
-            branch = await self._load_history()
+            branch = answered(await self._load_history())
             to_send = compacted(branch, self._summaries)
         if len(to_send) < 2:
             raise ConflictError("There is nothing to summarise.")
@@ -101,7 +101,7 @@ class PlanningChat(LiveChat):
         """Let a summary stand for what comes before the last question (TurnHost)."""
         last = max(index for index, one in enumerate(history) if one.role == "user")
         older = history[:last]
-        if not older or (len(older) == 1 and older[0].turn_id is None and older[0].role == "user"):
+        if not older or (len(older) == 1 and older[0] in [one.message for one in self._summaries]):
             return None
         try:
             message = await self._summarise(model, older, older[-1].id)

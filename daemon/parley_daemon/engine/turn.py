@@ -275,7 +275,9 @@ class TurnRun:
                 return
             except ModelError as error:
                 self._patience.deadline = float("inf")
-                if error.failure.kind == "context_length" and await self._compact(model):
+                if error.failure.kind == "context_length":
+                    if not await self._compact(model):
+                        raise ModelError(_too_long(error.failure)) from error
                     request = self._request(model)
                     continue
                 await self._back_off(error, attempt)
@@ -395,6 +397,12 @@ class TurnRun:
             total_ms=round((now - self._accepted_at) * 1000),
             attempts=self._attempts,
         )
+
+
+def _too_long(failure: Failure) -> Failure:
+    """Say what can be done about a request that is too long and that no summary makes shorter."""
+    advice = "Shorten the message, choose a model with a larger context, or begin a new chat."
+    return replace(failure, message=f"{failure.message} {advice}", retryable=False)
 
 
 def _completed(usage: Usage, model: ResolvedModel) -> Usage:
