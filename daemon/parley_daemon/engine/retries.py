@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from parley_daemon.core.chats import Failure
 
 _CROWDED = ("rate_limit", "overloaded")
+# Behind these any first wait is past any longest one; without an end to them, it would be past every number.
+_DOUBLINGS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Retries:
         policy = self.policy
         if not failure.retryable or attempt >= policy.attempts:
             return None
-        wait = min(policy.first * 2 ** (attempt - 1), policy.longest) * (1 + policy.jitter * self.spread())
+        doubled = policy.first * 2.0 ** min(attempt - 1, _DOUBLINGS)
+        wait = min(doubled, policy.longest) * (1 + policy.jitter * self.spread())
         if failure.retry_after_ms is not None:
             wait = max(wait, min(failure.retry_after_ms / 1000, policy.longest_asked))
         if failure.kind not in _CROWDED or failure.provider is None:
