@@ -1,4 +1,4 @@
-"""Changes of a chat that meet the end of its turn, or a store that fails: they happen whole, or not at all."""
+"""Changes of a chat that meet the end of its turn, or a store that fails: they happen whole or not at all."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
