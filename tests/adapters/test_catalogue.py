@@ -25,7 +25,6 @@ from parley_daemon.ports.model import (
     UnknownModelError,
 )
 from tests.support.fake_provider import FakeProvider, Request, fake_provider
-from tests.support.provider_script import done, finish, text
 
 LOCAL = ProviderConfig("local", base_url="http://127.0.0.1:8080")
 LLAMA = ModelConfig("local:llama3:8b", 32768, "Llama")
@@ -45,8 +44,7 @@ def unavailable(listed: Catalogue, reference: str) -> ProviderUnavailableError:
 
 
 async def asked(listed: Catalogue, reference: str, server: FakeProvider) -> Request:
-    """Ask a model one question and return what its server got."""
-    server.scripts.append((text("Hi"), finish(), done()))
+    """Ask a model one question and return what its server got; it greets in its dialect."""
     resolved = listed.resolve(reference)
     with anyio.fail_after(5):
         async for _ in resolved.model.stream(

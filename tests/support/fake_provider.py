@@ -1,9 +1,10 @@
 """A model server for tests and benchmarks: speaks the chat-completions dialect, does what it is told.
 
 In a test, `async with fake_provider(script, …) as server`: each request gets the next script (a list of the
-actions of `provider_script`). As a process, `python -m tests.support.fake_provider --port 0` prints its port
-and obeys marks in prompts, such as `[[deltas=100 rate=50 size=8]]`; see `provider_load`. It writes bytes to
-the socket itself, so that every chunk border is where a script puts it.
+actions of `provider_script`, or of `responses_script`: `/responses` is greeted in that dialect). As a
+process, `python -m tests.support.fake_provider --port 0` prints its port and obeys marks in prompts, such as
+`[[deltas=100 rate=50 size=8]]`; see `provider_load`. It writes bytes to the socket itself, so that every
+chunk border is where a script puts it.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any, cast
 
 import anyio
 
+from tests.support import responses_script
 from tests.support.provider_load import load_script
 from tests.support.provider_script import Action, Reply, Script, done, finish, text
 
@@ -47,7 +49,8 @@ class Request:
     @cached_property
     def prompt(self) -> str:
         """Return the text of the last message."""
-        messages: list[dict[str, Any]] = self.json.get("messages") or [{}]
+        body = self.json
+        messages: list[dict[str, Any]] = body.get("messages") or body.get("input") or [{}]
         content = messages[-1].get("content")
         if isinstance(content, str):
             return content
@@ -141,7 +144,8 @@ class FakeProvider:
 
     async def _answer(self, connection: _Connection, request: Request) -> bool:
         """Run a script; return whether the connection can go on."""
-        script = self.scripts.popleft() if self.scripts else load_script(request.prompt) or _GREETING
+        greeting = responses_script.GREETING if request.path.endswith("/responses") else _GREETING
+        script = self.scripts.popleft() if self.scripts else load_script(request.prompt) or greeting
         reply = request.reply = Reply(connection.writer)
         async with anyio.create_task_group() as group:
 

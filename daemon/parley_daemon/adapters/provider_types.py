@@ -13,8 +13,10 @@ from importlib.metadata import entry_points
 from parley_daemon.adapters.demo import DemoModel
 from parley_daemon.adapters.wires.chat_completions import ChatCompletions
 from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENROUTER, VERCEL, Flavour
+from parley_daemon.adapters.wires.dialect import Dialect
 from parley_daemon.adapters.wires.google_generate import GoogleGenerate
 from parley_daemon.adapters.wires.http_model import HttpModel
+from parley_daemon.adapters.wires.responses import Responses
 from parley_daemon.ports.model import Model
 
 log = logging.getLogger(__name__)
@@ -62,44 +64,44 @@ class ProviderType:
     local: bool = False
 
 
-def _chat(flavour: Flavour) -> Callable[[Access], Model]:
-    def make(access: Access) -> Model:
-        return HttpModel(
-            access.name,
-            ChatCompletions(access.name, access.base_url, flavour),
-            access.base_url,
-            headers={**_bearer(access), **access.headers},
-            secrets=(access.api_key or "",),
-            has_key=access.api_key is not None,
-        )
-
-    return make
-
-
-def _google(access: Access) -> Model:
-    key = {"x-goog-api-key": access.api_key} if access.api_key else {}
+def over_http(access: Access, dialect: Dialect, key_headers: Mapping[str, str] | None = None) -> HttpModel:
+    """Return a model that is asked over HTTP; its key goes as a bearer token or in headers of its own."""
+    bearer = {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
     return HttpModel(
         access.name,
-        GoogleGenerate(access.name, access.base_url),
+        dialect,
         access.base_url,
-        headers={**key, **access.headers},
+        headers={**(bearer if key_headers is None else key_headers), **access.headers},
         secrets=(access.api_key or "",),
         has_key=access.api_key is not None,
     )
 
 
-def _bearer(access: Access) -> dict[str, str]:
-    return {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
+def _chat(flavour: Flavour) -> Callable[[Access], Model]:
+    return lambda access: over_http(access, ChatCompletions(access.name, access.base_url, flavour))
 
 
+def _google(access: Access) -> Model:
+    key = {"x-goog-api-key": access.api_key} if access.api_key else {}
+    return over_http(access, GoogleGenerate(access.name, access.base_url), key)
+
+
+def _openai(access: Access) -> Model:
+    if access.options.get("api") == "chat":
+        return _chat(OPENAI)(access)
+    return over_http(access, Responses(access.name, access.base_url))
+
+
+_APIS = ("responses", "chat")
 _BUILT_IN = (
     ProviderType(
         "openai",
         "OpenAI",
-        _chat(OPENAI),
+        _openai,
         "https://api.openai.com/v1",
         ("OPENAI_API_KEY",),
         "OPENAI_BASE_URL",
+        options={"api": _APIS},
     ),
     ProviderType("openai-compat", "OpenAI-compatible server", _chat(COMPATIBLE), needs_key=False),
     ProviderType(

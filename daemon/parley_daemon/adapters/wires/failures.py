@@ -64,11 +64,11 @@ _RULES: tuple[_Rule, ...] = (
     )),
     _Rule("content_filter", never_at=_at(401, 402, 429), words=_says(
         r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
-        r"|safety (system|policy)"
+        r"|safety (system|policy)|bio_policy|policy_violation"
     )),
     _Rule("auth", _at(400), _says(r"api[ _]key not valid|(invalid|incorrect)[ _]api[ _]key")),
     _Rule("model_not_found", words=_says(r"model_not_found")),
-    _Rule("model_not_found", _at(404), _says(r"\bmodels?\b")),
+    _Rule("model_not_found", _at(404), _says(r"\bmodels?\b|deployment")),
     _Rule("model_not_found", _at(400, 422), _says(
         r"(unknown|invalid|no such) model|not a valid model"
         r"|\bmodel\b.{0,80}(does not exist|not found|not exist)"
@@ -85,6 +85,13 @@ _RULES: tuple[_Rule, ...] = (
 
 # An error inside a 200 stream names its status or a type; a type stands for the status it would have been.
 _STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
+    (
+        _says(
+            r"invalid_(prompt|image|base64)|(unsupported|empty|download)_image|image_(too|parse|file)"
+            r"|data_residency"
+        ),
+        400,
+    ),
     (_says(r"rate[ _]?limit|too_?many_?requests|resource_?exhausted|throttl"), 429),
     (_says(r"overload|unavailable|capacity"), 503),
     (_says(r"authentication|unauthori[sz]ed|invalid_api_key"), 401),
@@ -232,6 +239,11 @@ class Call:
                 return f"{name} is overloaded at the moment."
             case "overloaded", _:
                 return f"{name} failed while it was working on the answer."
+            case _, 404 if self.shown_url.endswith("/responses"):
+                return (
+                    f"There is no chat model behind {self.shown_url}; check base_url, "
+                    'or set api = "chat" for a server that only knows chat completions.'
+                )
             case _, 404:
                 return f"There is no chat model behind {self.shown_url}; check base_url."
             case _, 405:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from parley_daemon.adapters.wires.surrogates import mend_surrogates
-from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCallPiece
+from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCall, ToolCallPiece
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +62,15 @@ class PieceBuffer:
         """Add a piece that is whole by itself."""
         self._close()
         self._pieces.append(piece)
+
+    def finish(self, call: OpenCall, arguments: str = "") -> None:
+        """Say that a call is whole. `arguments` are all of them, for a call whose own have not come."""
+        self._close()
+        if not any(call.arguments):
+            self.say(call, arguments)
+            self._close()
+        self._split.pop(call, None)  # half a character at the end of JSON: it is none
+        self._pieces.append(ToolCall(call.id, call.name, call.args))
 
     def take(self) -> list[Piece]:
         """Return the pieces since the last call."""
