@@ -108,7 +108,7 @@ class ConfiguredCatalogue:
         environment = environment or {}
         configs = {config.name: config for config in providers}
         for kind in TYPES.values():
-            if kind.name == "demo" or _from_environment(kind.key_variables, environment):
+            if kind.name == "demo" or _is_preset(kind, environment):
                 configs.setdefault(kind.name, ProviderConfig(kind.name, kind.name))
         self._providers = {name: _provider(config, environment, pace) for name, config in configs.items()}
         self._models = {model.id: model for model in models}
@@ -164,11 +164,17 @@ class ConfiguredCatalogue:
             raise UnknownModelError(f'The demo has no model "{model}", only "{name}:demo".')
         if provider.problem is not None:
             raise ProviderUnavailableError(provider.problem.message, provider.problem.reason)
+        try:
+            opened = provider.opened()
+        except ValueError as error:
+            raise ProviderUnavailableError(
+                f'Provider "{name}" cannot be used: {error}.', "disabled"
+            ) from error
         known = self._models.get(reference) or ModelConfig(reference)
         return ResolvedModel(
             reference,
             model,
-            provider.opened(),
+            opened,
             self._timeouts,
             known.context_limit,
             known.pricing,
@@ -252,6 +258,12 @@ def _key(
     variables = (config.api_key_env,) if config.api_key_env else kind.key_variables
     given = (config.api_key or "").strip() or _from_environment(variables, environment)
     return variables if kind.needs_key or config.api_key_env else (), given
+
+
+def _is_preset(kind: ProviderType, environment: Mapping[str, str]) -> bool:
+    """Return whether the environment has all that a provider of this kind needs."""
+    address = kind.base_url or not kind.needs_url or environment.get(kind.url_variable or "", "").strip()
+    return bool(address) and _from_environment(kind.key_variables, environment) is not None
 
 
 def _from_environment(variables: Sequence[str], environment: Mapping[str, str]) -> str | None:

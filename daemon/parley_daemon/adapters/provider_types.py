@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from parley_daemon.adapters.demo import DemoModel
+from parley_daemon.adapters.wires.azure import Azure
 from parley_daemon.adapters.wires.chat_completions import ChatCompletions
 from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENROUTER, VERCEL, Flavour
 from parley_daemon.adapters.wires.dialect import Dialect
@@ -92,6 +93,17 @@ def _openai(access: Access) -> Model:
     return over_http(access, Responses(access.name, access.base_url))
 
 
+def _azure(access: Access) -> Model:
+    dialect = Azure(
+        access.name,
+        access.base_url,
+        version=access.options.get("api_version"),
+        usual=access.environment.get("OPENAI_API_VERSION"),
+        api=access.options.get("api"),
+    )
+    return over_http(access, dialect, {"api-key": access.api_key} if access.api_key else {})
+
+
 _APIS = ("responses", "chat")
 _BUILT_IN = (
     ProviderType(
@@ -110,6 +122,15 @@ _BUILT_IN = (
         _google,
         "https://generativelanguage.googleapis.com",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
+    ProviderType(
+        "azure",
+        "Azure OpenAI",
+        _azure,
+        None,
+        ("AZURE_OPENAI_API_KEY",),
+        "AZURE_OPENAI_ENDPOINT",
+        options={"api": _APIS, "api_version": ()},
     ),
     ProviderType(
         "openrouter",
