@@ -288,6 +288,17 @@ def test_several_calls_at_once_are_told_apart() -> None:
     )
 
 
+def test_text_after_a_call_is_a_part_of_its_own() -> None:
+    answer = Answer().message("x").calls(("a", "f", ["{}"])).message("y").ended()
+    assert both(answer) == (Text("x"), ToolCall("a", "f", {}), Text("y"))
+
+
+def test_text_beside_a_call_stays_one_part() -> None:
+    more = delta("y", content_index=1)
+    stream = named(added(1, "fc", "a", "f"), delta("x"), argued(1, "fc", "{}"), more)
+    assert parts(stream, END) == (ToolCall("a", "f", {}), Text("x\n\ny"))
+
+
 def added(index: int | None, id: str | None, call_id: str | None, name: str, **item: Any) -> dict[str, Any]:
     item = {"type": "function_call", "id": id, "call_id": call_id, "name": name, **item}
     return {"type": "response.output_item.added", "output_index": index, "item": item}
@@ -544,3 +555,5 @@ def test_half_a_character_anywhere_leaves_as_a_whole_one() -> None:
         assert Text("Hello") in chunks
         assert "\\ud83d" not in repr(chunks)
         assert repr(chunks).encode()
+        [call] = [each for each in chunks if isinstance(each, ToolCall)]
+        assert not any(isinstance(each, ToolCallPiece) for each in chunks[chunks.index(call) :])

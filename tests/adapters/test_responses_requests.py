@@ -291,7 +291,7 @@ def test_reasoning_of_an_api_that_stores_goes_back_without_its_id() -> None:
     assert item["encrypted_content"] == "gAAA"
 
 
-@pytest.mark.parametrize("signature", [None, "", "EqQBCgIYAhIM", "{}", '{"id": 3}', "[" * 100_000])
+@pytest.mark.parametrize("signature", [None, "", "EqQBCgIYAhIM", "{}", '{"id": 3}', '{"x":' + "[" * 100_000])
 def test_reasoning_without_a_signature_of_this_api_is_left_out(signature: str | None) -> None:
     assert message("assistant", Reasoning("hm", None, signature), Text("x")) == [
         {"role": "assistant", "content": "x"}

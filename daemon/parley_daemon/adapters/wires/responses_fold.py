@@ -156,7 +156,6 @@ class ResponsesFold:
             case "response.function_call_arguments.delta" if isinstance(delta, str):
                 call = self._under_way(event.item_id, event.output_index)
                 if call is not None:
-                    self._last = None
                     self._pieces.say(call, delta)
             case "response.output_item.added":
                 item = lenient(event.item, Item)
@@ -275,7 +274,6 @@ class ResponsesFold:
         if not isinstance(arguments, str):
             arguments = encode_mended(arguments).decode()
         self._pieces.finish(call, arguments)
-        self._last = None
 
     def _cite(self, annotations: Sequence[object]) -> None:
         for value in annotations:
