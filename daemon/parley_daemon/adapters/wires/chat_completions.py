@@ -27,7 +27,7 @@ class ChatCompletions:
 
     def fold(self, call: Call) -> ChatFold:
         """Return a reader for one answer."""
-        return ChatFold(call)
+        return ChatFold(call, keeps_details=self._flavour.returns_reasoning)
 
     def framing(self) -> None:
         """Server-sent events."""

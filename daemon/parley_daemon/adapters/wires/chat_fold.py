@@ -17,6 +17,7 @@ from parley_daemon.adapters.wires.chat_events import (
     decode_event,
     usage_of,
 )
+from parley_daemon.adapters.wires.chat_reasoning import DetailsKeeper
 from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
 from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer, ThinkTag
@@ -40,14 +41,15 @@ _STOP_REASONS: dict[str, StopReason] = {
 
 
 class ChatFold:
-    """One answer in the making."""
+    """One answer in the making. With `keeps_details`, reasoning is signed with all that has to go back."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, keeps_details: bool = False) -> None:
         self.done = False  # the end mark has come
         self.reason: str | None = None  # why the model stopped; after it only usage can follow
         self._call = call
         self._pieces = PieceBuffer()
         self._tag = ThinkTag()
+        self._details = DetailsKeeper() if keeps_details else None
         self._calls: list[OpenCall] = []
         self._by_index: dict[int, OpenCall] = {}
         self._sources: dict[str, Source] = {}
@@ -190,17 +192,19 @@ class ChatFold:
                     raise self._call.failed_in_stream("The stream ended with finish_reason error.")
 
     def _delta(self, delta: Delta) -> None:
+        if self._details is not None and self._pieces.run is not Reasoning:
+            self._details.begin()
         given = (delta.reasoning_content, delta.reasoning)
         thought = next((text for text in given if isinstance(text, str) and text), None)
-        if thought:
+        details = _items(delta.reasoning_details)
+        # Routers send the same text in both fields; which detail it is of, and the signature, is only here.
+        if thought and not any(item.thought for item, _ in details):
             self._pieces.say(Reasoning, thought)
-        if isinstance(delta.reasoning_details, list):
-            for item in cast("list[object]", delta.reasoning_details):
-                # Routers send the same text in both fields; the signature is only here.
-                self._item(item, thoughts_are_known=thought is not None)
+        for item, value in details:
+            self._item(item, value)
         if isinstance(delta.content, list):
-            for item in cast("list[object]", delta.content):
-                self._item(item)
+            for item, value in _items(cast("object", delta.content)):
+                self._item(item, value)
         elif delta.content:
             self._text(delta.content)
         if delta.refusal:
@@ -220,17 +224,17 @@ class ChatFold:
         if answer:
             self._pieces.say(Text, answer)
 
-    def _item(self, value: object, *, thoughts_are_known: bool = False) -> None:
-        item = lenient(value, ContentItem)
-        if item is None:
-            return
+    def _item(self, item: ContentItem, value: object) -> None:
         thought = item.thought
         if thought is None:
             self._text(item.text or item.refusal or "")
-        elif thought and not thoughts_are_known:
+        elif thought:
             self._pieces.say(Reasoning, thought)
-        if item.signature:
-            self._pieces.sign(item.signature)
+        signature = item.signature
+        if self._details is not None and thought is not None:
+            signature = self._details.add(cast("dict[str, object]", value))
+        if signature:
+            self._pieces.sign(signature)
 
     def _tool(self, delta: ToolDelta) -> None:
         name = mend_surrogates((delta.function and delta.function.name) or "")
@@ -272,3 +276,9 @@ class ChatFold:
             if cited and cited.url and "://" in cited.url and cited.url not in self._sources:
                 number = str(len(self._sources) + 1)
                 self._sources[cited.url] = Source(number, cited.url, cited.title or cited.url, cited.content)
+
+
+def _items(values: object) -> list[tuple[ContentItem, object]]:
+    """Return the items of a list that can be read, each with all that it holds."""
+    many = cast("list[object]", values) if isinstance(values, list) else ()
+    return [(item, value) for value in many if (item := lenient(value, ContentItem)) is not None]

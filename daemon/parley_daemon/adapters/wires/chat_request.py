@@ -1,20 +1,21 @@
 """Builds the body of a chat-completions request from what the engine wants to ask.
 
-Knows the dialect's fields and its flavours; no HTTP. What a model said while it reasoned, and the sources
-that it named, are not sent back.
+Knows the dialect's fields and its flavours; no HTTP. What a model said while it reasoned, unless a flavour
+wants it, and the sources that it named, are not sent back.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from parley_daemon.adapters.wires.chat_reasoning import details_of
 from parley_daemon.adapters.wires.content import file_text, joined, mention, quoted, result_text, said
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
 from parley_daemon.adapters.wires.options import Json, Table, mapped, sampling, snaked
 from parley_daemon.adapters.wires.surrogates import encode_mended
 from parley_daemon.core.chats import ModelSettings
-from parley_daemon.core.parts import File, Part, Source, Text, ToolCall, ToolResult
+from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.ports.model import ModelRequest, PromptMessage
 
 _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
@@ -36,13 +37,15 @@ _SCHEMA = ("structuredOutputs", "strictJsonSchema")
 class Flavour:
     """What tells the servers of the dialect apart. `group` is theirs in `providerOptions`.
 
-    `objects` are the options whose own keys are written with underscores.
+    `objects` are the options whose own keys are written with underscores. `returns_reasoning`: signed
+    reasoning is sent back, as `reasoning_details`.
     """
 
     group: str
     options: Table
     settings: Table
     objects: frozenset[str] = frozenset()
+    returns_reasoning: bool = False
 
 
 OPENAI = Flavour(
@@ -80,6 +83,7 @@ OPENROUTER = Flavour(
     },
     _SETTINGS,
     frozenset({"reasoning", "provider"}),
+    returns_reasoning=True,
 )
 VERCEL = Flavour(
     "vercel",
@@ -111,7 +115,7 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
         messages.append({"role": "system", "content": request.system_prompt})
     last: list[Json] = []
     for message in request.messages:
-        last = list(_messages(message))
+        last = list(_messages(message, flavour))
         for sent in last:
             _append(messages, sent)
     if not last:
@@ -178,7 +182,7 @@ def _blocks(content: object) -> list[Json]:
     return [_text(content)] if isinstance(content, str) else cast("list[Json]", content)
 
 
-def _messages(message: PromptMessage) -> Iterator[Json]:
+def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
     """Yield the dialect's messages for one of ours; none when it holds nothing to send."""
     match message.role:
         case "tool":
@@ -188,10 +192,11 @@ def _messages(message: PromptMessage) -> Iterator[Json]:
         case "assistant":
             text = joined(said(part) for part in message.parts)
             calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
+            thoughts = _thoughts(message.parts) if flavour.returns_reasoning else {}
             if calls:
-                yield {"role": "assistant", "content": text or None, "tool_calls": calls}
+                yield {"role": "assistant", "content": text or None, "tool_calls": calls, **thoughts}
             elif text.strip():
-                yield {"role": "assistant", "content": text}
+                yield {"role": "assistant", "content": text, **thoughts}
         case "system" | "user":
             blocks = [block for block in map(_block, message.parts) if block is not None]
             if all(block["type"] == "text" for block in blocks):
@@ -201,6 +206,11 @@ def _messages(message: PromptMessage) -> Iterator[Json]:
                     yield {"role": message.role, "content": text}
             else:
                 yield {"role": message.role, "content": blocks}
+
+
+def _thoughts(parts: Iterable[Part]) -> Json:
+    details = [detail for part in parts if isinstance(part, Reasoning) for detail in details_of(part)]
+    return {"reasoning_details": details} if details else {}
 
 
 def _call(call: ToolCall) -> Json:
