@@ -140,6 +140,7 @@ PIECES = st.sampled_from(
     [
         b"data: ", b"data:", b"data", b"event: ", b"event: e", b"event:e", b":", b" ", b"\n", b"\r", b"\r\n",
         b"\n\n", b"x", b'{"a":1}', b"event: e\ndata: ", b"event: e\ndata: x\n\n", b"data: x\n\n",
+        b"data: x\r\n\r\n",
     ]
 )  # fmt: skip
 
@@ -189,6 +190,11 @@ def test_named_events_are_received_as_they_are_sent(
         b"event: a\ndata: 1\n\nevent:b\ndata: 2\n\n",
         b"event: a\ndata: 1\n\ndata: 2\n\nevent: c\ndata: 3\n\n",
         b"event: \xff\ndata: 1\n\nevent:  b\ndata:  2\n\n",
+        b"data: 1\r\n\r\ndata: 2\rdata: 3\r\n\r\n",
+        b"data: 1\r\n\r\ndata: 2\n\ndata: 3\r\n\r\n",
+        b"data: 1\r\n\r\ndata: 2\r\ndata: 3\r\n\r\n",
+        b"data: 1\r\n\r\n: ping\r\n\r\ndata: 3\r\n\r\n",
+        b"data: 1\n\ndata: 2\r\n\r\n\n",
     ],
 )
 def test_streams_that_look_uniform_are_read_by_the_same_rules(stream: bytes) -> None:

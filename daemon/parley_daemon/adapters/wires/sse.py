@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
-_END = b"\n\n"
+_END, _CRLF_END = b"\n\n", b"\r\n\r\n"
 
 
 class EventTooLargeError(ValueError):
@@ -56,14 +56,15 @@ class SseParser:
         received = Received([])
         if self._bom is not None:
             chunk = self._without_bom(chunk)
+        blank = _CRLF_END if b"\r" in chunk else _END
         start = 0
         if self._partial or self._data or self._name or self._skip_lf:
-            start = chunk.find(_END) + len(_END)
-            if start < len(_END):
+            start = chunk.find(blank) + len(blank)
+            if start < len(blank):
                 self._lines(chunk, received)
                 return received
             self._lines(chunk[:start], received)
-        end = chunk.rfind(_END) + len(_END)
+        end = chunk.rfind(blank) + len(blank)
         if end > start:
             events = chunk[start:end]
             if len(events) > self._max or not _uniform(events, received):
@@ -146,15 +147,17 @@ def _uniform(events: bytes, received: Received) -> bool:
     """Cut whole events that are one data line each, named or not; False, and nothing, when there is more."""
     if events.startswith(b"event: "):
         return _uniformly_named(events, received)
+    blank = _CRLF_END if events.endswith(_CRLF_END) else _END
     if events.startswith(b"data: "):
-        field_, between = b"data: ", b"\n\ndata: "
-    elif events.startswith(b"data:") and b"\n\ndata: " not in events:
-        field_, between = b"data:", b"\n\ndata:"
+        field_ = b"data: "
+    elif events.startswith(b"data:") and blank + b"data: " not in events:
+        field_ = b"data:"
     else:
         return False
-    payloads = events[len(field_) : -len(_END)].split(between)
+    payloads = events[len(field_) : -len(blank)].split(blank + field_)
     # Each line end belongs to a blank line that was split at: no second data line, no comment, no name.
-    if events.count(b"\n") != 2 * len(payloads) or b"\r" in events:
+    ends = 2 * len(payloads)
+    if events.count(b"\n") != ends or events.count(b"\r") != (ends if blank is _CRLF_END else 0):
         return False
     received.data += payloads
     return True
