@@ -11,6 +11,7 @@ from parley_daemon.core.events import MessageAdded, TurnEnded
 from parley_daemon.core.parts import Reasoning, Text, ToolCallPiece
 from parley_daemon.engine import limits, turn
 from parley_daemon.engine.errors import ConflictError
+from parley_daemon.engine.retries import RetryPolicy
 from tests.support.engine_rig import ME, Recorder, Rig, running
 from tests.support.engine_rig import limits as limits_of
 from tests.support.scripted_model import ScriptedCall
@@ -258,6 +259,25 @@ async def test_a_model_that_hangs_past_its_time_limit_is_given_up(
         assert ended.error is not None
         assert (ended.outcome, ended.error.kind) == ("failed", "stream_idle")
         call.cleanup.set()
+
+
+async def test_a_model_that_was_given_up_is_not_asked_again_for_a_turn_that_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "CLEANUP_SECONDS", 0.02)
+    with anyio.fail_after(5):
+        async with running(retries=RetryPolicy(attempts=3, first=0.0)) as rig:
+            chat_id = await rig.chat()
+            heard = await rig.listen(chat_id)
+            await rig.send(chat_id, settings=limits_of(idle_ms=20))
+            call = await rig.model.asked()
+            call.hang_in_cleanup()
+            await call.say("Hello")
+            await heard.ended()
+            call.cleanup.set()
+            await anyio.wait_all_tasks_blocked()
+            assert len(rig.model.calls) == 1
+            assert isinstance(heard.events[-1], TurnEnded)
 
 
 async def test_interrupts_at_every_step_of_a_turn_leave_nothing_running(rig: Rig) -> None:

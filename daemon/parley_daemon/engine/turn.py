@@ -231,6 +231,7 @@ class TurnRun:
         self._free_slot()
         if self._cause is None and self._stop_reason is None and self._limits is not None:
             self._failure = self._limits.passed()
+        self._scope.cancel()  # when the call ends after all, no other one follows
 
     async def _finish(self, result: TurnResult) -> NextCall | None:
         try:
