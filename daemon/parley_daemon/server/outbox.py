@@ -131,7 +131,7 @@ class Outbox:
                 self._empty.set()
                 self._wake = anyio.Event()
                 await self._wake.wait()
-                self._empty = anyio.Event()
+                self._fill()
             frames = self._take()
             self._wrote_at = self._loop.time()
             self._channel.write(b"".join(frames))
@@ -164,6 +164,11 @@ class Outbox:
     async def flushed(self) -> None:
         """Wait until everything put so far was written."""
         if self._frames or self._size:
-            self._empty = anyio.Event()
+            self._fill()
             self._wake.set()
         await self._empty.wait()
+
+    def _fill(self) -> None:
+        """Something is to be written: whoever waits for the end of that waits for the same event."""
+        if self._empty.is_set():
+            self._empty = anyio.Event()
