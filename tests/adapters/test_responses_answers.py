@@ -30,7 +30,7 @@ from tests.support.responses_script import Answer, named, usage
 KEY = "sk-canary-0123456789"
 CALL = Call("openai", "gpt-9", "https://api.openai.test/v1/responses", (KEY,), has_key=True)
 STOP = Finish("stop")
-USED = UsageReport(Usage(3, 5, 8, reasoning_tokens=2, cache_read_tokens=1))
+USED = UsageReport(Usage(3, 5, 8, reasoning_tokens=2, cache_creation_tokens=0, cache_read_tokens=1))
 
 
 def read(*reads: bytes) -> list[Chunk]:

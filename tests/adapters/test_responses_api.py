@@ -16,7 +16,7 @@ from tests.support.provider_script import Script, comment, cut, done, drop, fini
 from tests.support.responses_script import GREETING, Answer, said
 
 KEY = "sk-canary-0123456789"
-USED = UsageReport(Usage(3, 5, 8, reasoning_tokens=2, cache_read_tokens=1))
+USED = UsageReport(Usage(3, 5, 8, reasoning_tokens=2, cache_creation_tokens=0, cache_read_tokens=1))
 
 Open = Callable[..., HttpModel]
 

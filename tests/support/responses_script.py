@@ -169,6 +169,9 @@ class Answer:
             "incomplete_details": None,
             "model": "fake",
             "output": [],
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
             "usage": None,
             **fields,
         }
@@ -181,7 +184,7 @@ def usage(input: int = 3, output: int = 5, cached: int = 1, reasoning: int = 2) 
     """Return what a response says that it used."""
     return {
         "input_tokens": input,
-        "input_tokens_details": {"cached_tokens": cached},
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens": output,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": input + output,
