@@ -56,7 +56,7 @@ QUOTA = "You exceeded your current quota, please check your plan and billing det
         (429, openai(QUOTA), "usage_limit", False),
         (429, openai(QUOTA + " Please retry in 36.2s."), "rate_limit", True),
         (429, openai("Rate limit reached for gpt-9: 3 requests per min", "requests"), "rate_limit", True),
-        (429, openai("Request too large: tokens per min, reduce the length"), "rate_limit", True),
+        (429, openai("Request too large: tokens per min, reduce the length"), "rate_limit", False),
         (403, openai("Your quota is used up"), "usage_limit", False),
         (400, openai("Your credit balance is too low to access the API."), "usage_limit", False),
         (402, openai("Insufficient Balance"), "usage_limit", False),

@@ -4,6 +4,7 @@ Knows shapes only, not what an error means.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +19,7 @@ _DROPPED = re.compile(r"(?is)<(script|style)\b.*?(?:</\1>|\Z)|<head\b.*?(?:</hea
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An error in the provider's words; `label` is its code, type and status in one."""
+    """An error in the provider's words; `label` is its code, type, status and details in one."""
 
     message: str
     label: str = ""
@@ -93,7 +94,19 @@ def _complaint(item: object) -> str:
 
 def _label(fields: dict[str, object]) -> str:
     named = [fields.get(name) for name in ("code", "type", "status", "error_type")]
-    return " ".join([name for name in named if isinstance(name, str)])
+    return " ".join([*[name for name in named if isinstance(name, str)], *_explained(fields.get("details"))])
+
+
+def _explained(details: object) -> Iterator[str]:
+    """Yield what Google's error details say in a word: the reason, the quotas passed, when to come back."""
+    for detail in map(_fields, _items(details)):
+        if isinstance(reason := detail.get("reason"), str):
+            yield reason
+        if isinstance(delay := detail.get("retryDelay"), str):
+            yield f"retry in {delay}"
+        for violation in map(_fields, _items(detail.get("violations"))):
+            if isinstance(quota := violation.get("quotaId"), str):
+                yield quota
 
 
 def _number(fields: dict[str, object]) -> int | None:

@@ -52,30 +52,41 @@ def _says(pattern: str) -> re.Pattern[str]:
 _RULES: tuple[_Rule, ...] = (
     _Rule("usage_limit", words=_says(
         r"insufficient[ _](quota|balance|credits?|funds)|billing_(hard_limit|not_active)|payment required"
-        r"|credit balance is too low|out of credits|requires more credits"
+        r"|credit balance is too low|out of credits|requires more credits|have any credits|valid credit card"
+        r"|api usage limits|(extra usage|usage credits) (is|are) required"
     )),
     _Rule("usage_limit", _at(402)),
     # Without a hint when to come back the quota is used up; with one it is a rate limit in other words.
-    _Rule("usage_limit", _at(429), _says(r"current quota|billing"), only_without_hint=True),
+    _Rule("usage_limit", _at(429), _says(r"current quota|billing|per[ -]day"), only_without_hint=True),
+    # Google asks to come back within a minute also when the day's requests are used up, or none are granted.
+    _Rule("usage_limit", _at(429), _says(r"requestsperday|tokens\w*perday|limit: 0\b")),
     _Rule("usage_limit", _at(400, 403), _says(r"\bquota\b|\bbilling\b")),
+    # One request that is larger than a minute's tokens is so the next time, too.
+    _Rule("rate_limit", _at(413, 429), _says(r"request too large"), only_without_hint=True),
     _Rule("context_length", never_at=_at(401, 402, 429), words=_says(
-        r"context[ _]length|context[ _](window|size)|maximum context|prompt is too long|input is too long"
-        r"|too many (input )?tokens|reduce the length|exceeds? the (maximum|model'?s?) (number of )?tokens?"
+        r"context[ _]length|context[ _](window|size|limit)|maximum context|prompt is too long"
+        r"|input is too long|too many (input )?tokens|reduce the length"
+        r"|exceeds? the (maximum|model'?s?) (number of )?tokens?"
     )),
     _Rule("content_filter", never_at=_at(401, 402, 429), words=_says(
         r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
-        r"|safety (system|policy)|bio_policy|policy_violation"
+        r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"
+        r"|inappropriate content"
     )),
-    _Rule("auth", _at(400), _says(r"api[ _]key not valid|(invalid|incorrect)[ _]api[ _]key")),
-    _Rule("model_not_found", words=_says(r"model_not_found")),
+    _Rule("auth", _at(400), _says(r"api[ _]key not valid|(invalid|incorrect)[ _]api[ _]key|api_key_invalid")),
+    _Rule("model_not_found", words=_says(
+        r"model_not_found|model_decommissioned|no models loaded|no (allowed providers|endpoints found)"
+    )),
     _Rule("model_not_found", _at(404), _says(r"\bmodels?\b|deployment")),
     _Rule("model_not_found", _at(400, 422), _says(
-        r"(unknown|invalid|no such) model|not a valid model"
+        r"(unknown|invalid|no such) model|not a valid model|model identifier is invalid"
         r"|\bmodel\b.{0,80}(does not exist|not found|not exist)"
     )),
     _Rule("auth", _at(401, 403, 407)),
     _Rule("timeout", _at(408, 504, 524), retryable=True),
     _Rule("rate_limit", _at(409, 425, 429), retryable=True),
+    _Rule("overloaded", _at(500), _says(r"requires more system memory")),
+    _Rule("invalid_request", _at(501), _says(r"not support")),
     # 500 is most often a model server out of memory or slots; a gateway's 502 has no model server behind it.
     _Rule("overloaded", _at(500, 503, 529), retryable=True),
     _Rule("network", _at(502, 520, 521, 522, 523), retryable=True),
@@ -97,7 +108,7 @@ _STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (_says(r"authentication|unauthori[sz]ed|invalid_api_key"), 401),
     (_says(r"permission|forbidden"), 403),
     (_says(r"time[ _d-]?out|deadline"), 504),
-    (_says(r"not_?found"), 404),
+    (_says(r"not_?found|unexpected endpoint"), 404),
     (_says(r"invalid_?request|bad_?request|invalid_?argument|unprocessable"), 400),
     (_says(r"server_?error|internal|api_?error"), 500),
 )
@@ -135,20 +146,20 @@ class Call:
     def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
         """Return the error that an HTTP status other than success stands for."""
         said = read_body(body)
-        hint = retry_hint(headers, said.message)
+        hint = retry_hint(headers, said.text)
         rule = self._rule(status, said, hint)
         kind, retryable = (rule.kind, rule.retryable) if rule else ("invalid_request", False)
-        return self._error(kind, retryable, status, said, hint, self._sentence(kind, status, hint))
+        return self._error(kind, retryable, status, said, hint, self._sentence(kind, status, hint, retryable))
 
     def failed_in_stream(self, error: object) -> ModelError:
         """Return the error that an error object inside a successful response stands for."""
         said = read_error(error)
-        hint = retry_hint({}, said.message)
+        hint = retry_hint({}, said.text)
         status = said.number or _status_of(said)
         rule = self._rule(status, said, hint)
         # The request was accepted: a failure that nobody explains is the server's, and worth another try.
         kind, retryable = (rule.kind, rule.retryable) if rule else ("overloaded", True)
-        sentence = self._sentence(kind, status, hint)
+        sentence = self._sentence(kind, status, hint, retryable)
         return self._error(kind, retryable, said.number, said, hint, sentence)
 
     @overload
@@ -209,7 +220,7 @@ class Call:
         wait = hint if retryable else None
         return ModelError(Failure(kind, sentence, detail, self.provider, status, retryable, wait))
 
-    def _sentence(self, kind: FailureKind, status: int | None, hint: int | None) -> str:
+    def _sentence(self, kind: FailureKind, status: int | None, hint: int | None, retryable: bool) -> str:
         name, model = self.provider, self.model
         match kind, status:
             case "auth", 403:
@@ -222,6 +233,8 @@ class Call:
                 return f"{name} does not accept the configured API key."
             case "usage_limit", _:
                 return f"The account at {name} has no quota or credit left."
+            case "rate_limit", _ if not retryable:
+                return f"This chat is larger than one request of this account at {name} may be."
             case "rate_limit", _:
                 when = "in a moment" if hint is None else f"in {max(1, round(hint / 1000))} s"
                 return f"{name} limits how much may be asked; try again {when}."
