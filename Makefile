@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PY_SOURCES := protocol daemon clients tests
 JOBS ?= 4
 
-.PHONY: setup demo test test-slow check format schema bench clean
+.PHONY: setup demo test test-slow test-foreign check format schema bench clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,12 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)
+
+AIMOCK := @copilotkit/aimock@1.43.0
+
+test-foreign: $(STAMP)
+	@npm install --silent --no-audit --no-fund --prefix .venv/node $(AIMOCK)
+	$(BIN)/python -m pytest -m foreign $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check $(PY_SOURCES)

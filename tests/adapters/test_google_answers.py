@@ -281,6 +281,7 @@ def test_usage_is_told_before_a_failure() -> None:
     ("reason", "expected"),
     [
         ("STOP", "stop"),
+        ("FUNCTION_CALL", "tool_calls"),
         ("MAX_TOKENS", "length"),
         ("SAFETY", "content_filter"),
         ("RECITATION", "content_filter"),

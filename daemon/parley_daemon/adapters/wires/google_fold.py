@@ -31,6 +31,7 @@ from parley_daemon.ports.model import Chunk, Finish, ModelError, StopReason, Usa
 
 _STOP_REASONS: dict[str, StopReason] = {
     "STOP": "stop",
+    "FUNCTION_CALL": "tool_calls",  # none of Google's; an imitation's
     "MAX_TOKENS": "length",
     "SAFETY": "content_filter",
     "RECITATION": "content_filter",
