@@ -1,4 +1,4 @@
-"""What a model call's failure means: the one table from statuses and words to failure kinds.
+"""What a model call's failure means, by the table of `failure_rules`, and in which words it is told.
 
 Every wire dialect uses it. Knows no dialect; says what happened in sentences of its own, and quotes the
 provider in `detail` only, cut and without secrets.
@@ -16,108 +16,16 @@ from urllib.parse import urlsplit
 import msgspec
 
 from parley_daemon.adapters.wires.error_bodies import Said, read_body, read_error
+from parley_daemon.adapters.wires.failure_rules import RULES, STATUS_OF_TYPE, Rule, says
 from parley_daemon.adapters.wires.redaction import quote
 from parley_daemon.core.chats import Failure, FailureKind
 from parley_daemon.ports.model import ModelError
 
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """One row: at these statuses (empty: any but `never_at`) and with these words, this is what it is."""
-
-    kind: FailureKind
-    statuses: frozenset[int] = frozenset()
-    words: re.Pattern[str] | None = None
-    retryable: bool = False
-    never_at: frozenset[int] = frozenset()
-    only_without_hint: bool = False
-
-    def applies(self, status: int | None, words: str, hint: int | None) -> bool:
-        if self.statuses and status not in self.statuses:
-            return False
-        if status in self.never_at or (self.only_without_hint and hint is not None):
-            return False
-        return self.words is None or self.words.search(words) is not None
-
-
-def _at(*statuses: int) -> frozenset[int]:
-    return frozenset(statuses)
-
-
-def _says(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE)
-
-
-# The first row that applies decides. Words come first: providers dress an empty account as a rate limit.
-_RULES: tuple[_Rule, ...] = (
-    _Rule("usage_limit", words=_says(
-        r"insufficient[ _](quota|balance|credits?|funds)|billing_(hard_limit|not_active)|payment required"
-        r"|credit balance is too low|out of credits|requires more credits|have any credits|valid credit card"
-        r"|api usage limits|(extra usage|usage credits) (is|are) required"
-    )),
-    _Rule("usage_limit", _at(402)),
-    # Without a hint when to come back the quota is used up; with one it is a rate limit in other words.
-    _Rule("usage_limit", _at(429), _says(r"current quota|billing|per[ -]day"), only_without_hint=True),
-    # Google asks to come back within a minute also when the day's requests are used up, or none are granted.
-    _Rule("usage_limit", _at(429), _says(r"requestsperday|tokens\w*perday|limit: 0\b")),
-    _Rule("usage_limit", _at(400, 403), _says(r"\bquota\b|\bbilling\b")),
-    # One request that is larger than a minute's tokens is so the next time, too.
-    _Rule("rate_limit", _at(413, 429), _says(r"request too large"), only_without_hint=True),
-    _Rule("context_length", never_at=_at(401, 402, 429), words=_says(
-        r"context[ _]length|context[ _](window|size|limit)|maximum context|prompt is too long"
-        r"|input is too long|too many (input )?tokens|reduce the length"
-        r"|exceeds? the (maximum|model'?s?) (number of )?tokens?"
-    )),
-    _Rule("content_filter", never_at=_at(401, 402, 429), words=_says(
-        r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
-        r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"
-        r"|inappropriate content"
-    )),
-    _Rule("auth", _at(400), _says(r"api[ _]key not valid|(invalid|incorrect)[ _]api[ _]key|api_key_invalid")),
-    _Rule("model_not_found", words=_says(
-        r"model_not_found|model_decommissioned|no models loaded|no (allowed providers|endpoints found)"
-    )),
-    _Rule("model_not_found", _at(404), _says(r"\bmodels?\b|deployment")),
-    _Rule("model_not_found", _at(400, 422), _says(
-        r"(unknown|invalid|no such) model|not a valid model|model identifier is invalid"
-        r"|\bmodel\b.{0,80}(does not exist|not found|not exist)"
-    )),
-    _Rule("auth", _at(401, 403, 407)),
-    _Rule("timeout", _at(408, 504, 524), retryable=True),
-    _Rule("rate_limit", _at(409, 425, 429), retryable=True),
-    _Rule("overloaded", _at(500), _says(r"requires more system memory")),
-    _Rule("invalid_request", _at(501), _says(r"not support")),
-    # 500 is most often a model server out of memory or slots; a gateway's 502 has no model server behind it.
-    _Rule("overloaded", _at(500, 503, 529), retryable=True),
-    _Rule("network", _at(502, 520, 521, 522, 523), retryable=True),
-    _Rule("invalid_request", frozenset(range(300, 500))),
-    _Rule("overloaded", frozenset(range(500, 600))),
-)  # fmt: skip
-
-# An error inside a 200 stream names its status or a type; a type stands for the status it would have been.
-_STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
-    (
-        _says(
-            r"invalid_(prompt|image|base64)|(unsupported|empty|download)_image|image_(too|parse|file)"
-            r"|data_residency"
-        ),
-        400,
-    ),
-    (_says(r"rate[ _]?limit|too_?many_?requests|resource_?exhausted|throttl"), 429),
-    (_says(r"overload|unavailable|capacity"), 503),
-    (_says(r"authentication|unauthori[sz]ed|invalid_api_key"), 401),
-    (_says(r"permission|forbidden"), 403),
-    (_says(r"time[ _d-]?out|deadline"), 504),
-    (_says(r"not_?found|unexpected endpoint"), 404),
-    (_says(r"invalid_?request|bad_?request|invalid_?argument|unprocessable"), 400),
-    (_says(r"server_?error|internal|api_?error"), 500),
-)
-
-_WAIT = _says(
+_WAIT = says(
     r"\b(?:again|retry) (?:in|after):? "
     r"((?:\d{1,9}(?:\.\d+)? ?(?:milliseconds?|ms|hours?|minutes?|seconds?|[hms])[ ,]*)+)"
 )
-_SPAN = _says(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
+_SPAN = says(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
 _MILLISECONDS = {"milli": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _LONGEST_TEXT = 4000
 
@@ -201,11 +109,11 @@ class Call:
         detail = quote(quoted, self.secrets) or None
         return ModelError(Failure(kind, message, detail, self.provider, retryable=retryable))
 
-    def _rule(self, status: int | None, said: Said, hint: int | None) -> _Rule | None:
+    def _rule(self, status: int | None, said: Said, hint: int | None) -> Rule | None:
         # A model's name is only a name: "quota-7b" is no quota.
         name = rf"(?<![\w-]){re.escape(self.model)}(?![\w-])"
         text = re.sub(name, "model", said.text[:_LONGEST_TEXT])
-        return next((rule for rule in _RULES if rule.applies(status, text, hint)), None)
+        return next((rule for rule in RULES if rule.applies(status, text, hint)), None)
 
     def _error(
         self,
@@ -294,7 +202,7 @@ def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) 
 
 def _status_of(said: Said) -> int | None:
     for words in (said.label, said.message[:_LONGEST_TEXT]):
-        for pattern, status in _STATUS_OF_TYPE:
+        for pattern, status in STATUS_OF_TYPE:
             if pattern.search(words):
                 return status
     return None
