@@ -50,3 +50,15 @@ def test_what_is_local_can_be_said_of_a_provider_and_of_all(tmp_path: Path) -> N
     path.write_text('[providers.p]\ntype = "openai"\n', "utf-8")
     config = load_config(path)
     assert (config.local_only, config.providers[0].local) == (False, None)
+
+
+def test_fallbacks_and_when_they_are_asked_can_be_configured(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    retries = "[retries]\nfallback_attempts = 3\nfallback_wait_ms = 700\n"
+    path.write_text(f'fallback_models = ["a:b", "c:d"]\n{retries}', "utf-8")
+    config = load_config(path)
+    assert config.fallback_models == ("a:b", "c:d")
+    assert (config.retries.fallback_attempts, config.retries.fallback_wait) == (3, 0.7)
+    default = Config()
+    assert default.fallback_models == ()
+    assert (default.retries.fallback_attempts, default.retries.fallback_wait) == (2, 5.0)

@@ -86,6 +86,7 @@ async def _serve(plan: Plan) -> int:
         environment=os.environ,
         timeouts=config.timeouts,
         complaint=config.complaint,
+        fallback_models=config.fallback_models,
         local_only=config.local_only,
     )
     clock = SystemClock()

@@ -81,10 +81,13 @@ class _Retries(msgspec.Struct, forbid_unknown_fields=True):
     first_ms: Wait = 1000
     longest_ms: Wait = 60_000
     longest_asked_ms: Wait = 300_000
+    fallback_attempts: PositiveInt = 2
+    fallback_wait_ms: Wait = 5000
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     default_model: str | None = None
+    fallback_models: list[str] = []
     local_only: bool = False
     providers: dict[str, _Provider] = {}
     models: dict[str, _Model] = {}
@@ -100,6 +103,7 @@ class Config:
     """What the daemon was told. `complaint` names file and line of what could not be read."""
 
     default_model: str | None = None
+    fallback_models: tuple[str, ...] = ()
     local_only: bool = False
     providers: tuple[ProviderConfig, ...] = ()
     models: tuple[ModelConfig, ...] = ()
@@ -141,6 +145,7 @@ def _checked(document: dict[str, Any]) -> _File:
 def _config(file: _File) -> Config:
     return Config(
         default_model=file.default_model,
+        fallback_models=tuple(file.fallback_models),
         local_only=file.local_only,
         providers=tuple(
             [
@@ -177,6 +182,8 @@ def _config(file: _File) -> Config:
             first=file.retries.first_ms / 1000,
             longest=file.retries.longest_ms / 1000,
             longest_asked=file.retries.longest_asked_ms / 1000,
+            fallback_attempts=file.retries.fallback_attempts,
+            fallback_wait=file.retries.fallback_wait_ms / 1000,
         ),
         recovery=file.recovery,
         scribe=ScribePolicy(

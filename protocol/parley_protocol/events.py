@@ -79,13 +79,17 @@ class PreviewResetEvent(OptionalTurnEvent):
 
 
 class RetryEvent(OptionalTurnEvent):
-    """A model call failed and is tried again after `delayMs`. `attempt` counts from 1."""
+    """A model call failed; `model` is asked after `delayMs`. `attempt` counts from 1.
+
+    `model` is another one than before when the turn falls back on it.
+    """
 
     type: Literal["retry"] = "retry"
     attempt: int
     delay_ms: int
     error: TurnError
     retrying_at: str
+    model: str | None = None
 
 
 class QueueUpdateEvent(OptionalTurnEvent):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from parley_protocol.wire import BIGGEST_INT, PositiveInt, Wire
+from parley_protocol.wire import BIGGEST_INT, Id, PositiveInt, Wire
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 LogitBias = dict[str, Annotated[float, Field(ge=-100, le=100)]]
@@ -163,7 +163,9 @@ class ProviderOptions(Wire):
 class ModelSettings(Wire):
     """How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit.
 
-    `localOnly`: only models of local providers are asked; whatever says so, holds.
+    `fallbackModels` are asked in this order where the model cannot answer: overloaded, limited, too slow or
+    out of reach; null: those of the daemon's configuration. `localOnly`: only models of local providers are
+    asked; whatever says so, holds.
     """
 
     max_output_tokens: PositiveInt | None = None
@@ -176,5 +178,6 @@ class ModelSettings(Wire):
     seed: Annotated[int, Field(ge=-BIGGEST_INT, le=BIGGEST_INT)] | None = None
     output_schema: dict[str, Any] | None = None
     timeouts: Timeouts | None = None
+    fallback_models: Annotated[list[Id], Field(max_length=16)] | None = None
     local_only: bool | None = None
     provider_options: ProviderOptions | None = None

@@ -882,7 +882,9 @@ export interface ModelProvider {
 /**
  * How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit.
  *
- * `localOnly`: only models of local providers are asked; whatever says so, holds.
+ * `fallbackModels` are asked in this order where the model cannot answer: overloaded, limited, too slow or
+ * out of reach; null: those of the daemon's configuration. `localOnly`: only models of local providers are
+ * asked; whatever says so, holds.
  */
 export interface ModelSettings {
   maxOutputTokens?: number | null;
@@ -895,6 +897,7 @@ export interface ModelSettings {
   seed?: number | null;
   outputSchema?: Record<string, unknown> | null;
   timeouts?: Timeouts | null;
+  fallbackModels?: string[] | null;
   localOnly?: boolean | null;
   providerOptions?: ProviderOptions | null;
 }
@@ -1112,7 +1115,11 @@ export interface ResetEvent {
 
 export type RestingStatus = "waiting" | "completed" | "error";
 
-/** A model call failed and is tried again after `delayMs`. `attempt` counts from 1. */
+/**
+ * A model call failed; `model` is asked after `delayMs`. `attempt` counts from 1.
+ *
+ * `model` is another one than before when the turn falls back on it.
+ */
 export interface RetryEvent {
   chatId: string;
   seq: number;
@@ -1123,6 +1130,7 @@ export interface RetryEvent {
   delayMs: number;
   error: TurnError;
   retryingAt: string;
+  model: string | null;
 }
 
 export type Role = "system" | "user" | "assistant" | "tool";

@@ -211,6 +211,11 @@ def test_a_provider_is_local_by_its_address_or_because_its_configuration_says_so
     assert listed.resolve("p:demo").local is local
 
 
+def test_the_configuration_names_the_models_to_fall_back_on() -> None:
+    assert catalogue(LOCAL).fallback_models == ()
+    assert catalogue(LOCAL, fallback_models=["local:x"]).fallback_models == ("local:x",)
+
+
 def test_only_the_configuration_makes_every_chat_local_only() -> None:
     assert not catalogue(LOCAL).local_only
     assert catalogue(LOCAL, local_only=True).local_only

@@ -11,11 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from parley_clients.cli.words import fallen_back
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.terminal import PARLEY, Terminal
 from tests.support.wire import unix_peer
 
 TRY_TWICE = "[retries]\nattempts = 2\nfirst_ms = 1\n"
+FALLS_BACK = """
+default_model = "away:any"
+fallback_models = ["demo:demo"]
+retries.fallback_attempts = 1
+[providers.away]
+type = "openai-compat"
+base_url = "http://127.0.0.1:1"
+"""
 HOSTILE = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md"
 
 
@@ -108,6 +117,30 @@ def test_a_call_that_is_tried_again_says_when_and_why_and_its_void_text_goes(
     terminal.wait_for("trying again in 1 s")
     terminal.type("\x03")
     assert terminal.end() == 130
+
+
+async def test_when_another_model_answers_that_is_said_on_a_terminal_and_in_a_pipe() -> None:
+    async with running_daemon(config=FALLS_BACK) as daemon:
+        piped = run(daemon, "ask", "/fast /tokens 3")
+        assert piped.stdout.strip() == "1 2 3"
+        assert "demo:demo is asked instead." in piped.stderr
+        assert "Nothing answers at http://127.0.0.1:1." in piped.stderr
+        terminal = Terminal(daemon.env, "ask", "/fast /tokens 3")
+        assert terminal.end() == 0
+        assert "demo:demo is asked instead." in " ".join(terminal.shown.split())
+        assert "demo:demo · " in terminal.shown
+        assert "void" not in terminal.shown + piped.stderr
+
+
+def test_a_wait_says_that_it_is_no_other_model_that_is_asked() -> None:
+    error = {"message": "It is overloaded."}
+    again = {"model": "a:b", "delayMs": 1000, "error": error}
+    instead = {"model": "c:d", "delayMs": 0, "error": error}
+    assert fallen_back(again, "a:b") is None
+    assert fallen_back(again, None) is None
+    assert fallen_back({**again, "model": None}, "a:b") is None
+    assert fallen_back(instead, "a:b") == fallen_back(instead, None)
+    assert fallen_back(instead, "a:b") == "It is overloaded. c:d is asked instead."
 
 
 async def test_what_a_failed_attempt_said_is_void(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_retry_begins_the_message_again_under_the_same_id() -> None:
     view.apply(text(1, "Wrong"))
     view.apply(event("preview_reset", 2, messageId=2, reason="retry"))
     assert view.preview is None
-    retry = event("retry", 3, attempt=1, delayMs=1000, error=ERROR, retryingAt=TIME)
+    retry = event("retry", 3, attempt=1, delayMs=1000, error=ERROR, retryingAt=TIME, model="demo:demo")
     view.apply(retry)
     assert view.retry == retry
     view.apply(text(4, "Right"))
@@ -254,7 +254,7 @@ def test_every_event_type_is_folded_on_purpose() -> None:
     events: list[Json] = [
         *TURN,
         event("preview_reset", 13, messageId=2, reason="retry"),
-        event("retry", 14, attempt=1, delayMs=1, error=ERROR, retryingAt=TIME),
+        event("retry", 14, attempt=1, delayMs=1, error=ERROR, retryingAt=TIME, model="demo:demo"),
         event("queue_update", 15, queuedMessages=[]),
         event("action_required", 16, request=REQUEST),
         event("action_resolved", 17, requestId="r1", outcome="allowed", by=None),

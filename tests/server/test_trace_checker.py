@@ -21,8 +21,10 @@ def part(seq: int, text: str, **more: object) -> Entry:
     return event(seq, "message_part", turnId="t", messageId=2, index=0, role="assistant", part=piece, **more)
 
 
-def message(seq: int, id: int, role: str, text: str) -> Entry:
-    whole = {"id": id, "role": role, "turnId": "t", "content": [{"type": "text", "text": text}]}
+def message(seq: int, id: int, role: str, text: str, model: str | None = None) -> Entry:
+    model = model or ("a:b" if role == "assistant" else None)
+    content = [{"type": "text", "text": text}]
+    whole = {"id": id, "role": role, "turnId": "t", "content": content, "model": model}
     return event(seq, "message", turnId="t", message=whole)
 
 
@@ -39,7 +41,7 @@ GOOD: list[Entry] = [
     SEND,
     ACCEPTED,
     message(11, 1, "user", "hi"),
-    event(12, "turn_started", turnId="t"),
+    event(12, "turn_started", turnId="t", model="a:b"),
     event(13, "status", turnId="t", status="running"),
     part(14, "Hel"),
     part(16, "lo", span=2),
@@ -51,6 +53,16 @@ GOOD: list[Entry] = [
 
 def test_a_good_trace_passes() -> None:
     check_trace(deepcopy(GOOD))
+
+
+def test_another_model_may_answer_when_that_was_told() -> None:
+    trace = deepcopy(GOOD)
+    trace[9:10] = [event(17, "retry", turnId="t", model="c:d"), message(18, 2, "assistant", "Hello", "c:d")]
+    trace[11:] = [
+        event(19, "status", turnId="t", status="waiting"),
+        event(20, "turn_ended", turnId="t", error=None),
+    ]
+    check_trace(trace)
 
 
 BRANCH: list[Entry] = [
@@ -109,6 +121,7 @@ BREAKS: dict[str, tuple[str, Callable[[list[Entry]], None]]] = {
     "a part after its message": ("rule 3", add(10, part(18, "!"))),
     "a message twice": ("rule 3", add(10, message(18, 2, "assistant", "Hello"))),
     "a message without its parts": ("rule 3", put(9, message(17, 3, "assistant", "Hello"))),
+    "another model without a word": ("told that a:b", put(9, message(17, 2, "assistant", "Hello", "c:d"))),
     "something after the end": ("rule 4", add(12, event(20, "status", turnId="t", status="error"))),
     "two ends": ("rule 4", add(12, event(20, "turn_ended", turnId="t", error=None))),
     "another chat's event": ("rule 5", add(12, event(20, "status", chatId="d", status="waiting"))),

@@ -17,7 +17,7 @@ def chat(**changes: Any) -> Json:
     )  # fmt: skip
     settings = dict.fromkeys(
         ("maxOutputTokens", "temperature", "topP", "topK", "presencePenalty", "frequencyPenalty", "stop",
-         "seed", "outputSchema", "timeouts", "localOnly", "providerOptions")
+         "seed", "outputSchema", "timeouts", "fallbackModels", "localOnly", "providerOptions")
     )  # fmt: skip
     return {
         "id": CHAT_ID,

@@ -145,7 +145,8 @@ async def _automatic(answer: Sequence[Piece]) -> AsyncGenerator[Batch, None]:
 class ScriptedCatalogue:
     """A catalogue of scripted models; "test:model" is the default. `missing` are providers out of order.
 
-    `local` are the models that local-only chats may ask.
+    `local` are the models that local-only chats may ask. `limits`, `prices` and `times` are
+    those of single models.
     """
 
     models: dict[str, Model] = field(default_factory=dict[str, Model])
@@ -157,6 +158,10 @@ class ScriptedCatalogue:
     pricing: Pricing | None = None
     local: set[str] = field(default_factory=set[str])
     local_only: bool = False
+    fallback_models: tuple[str, ...] = ()
+    limits: dict[str, int | None] = field(default_factory=dict[str, int | None])
+    prices: dict[str, Pricing] = field(default_factory=dict[str, Pricing])
+    times: dict[str, Timeouts] = field(default_factory=dict[str, Timeouts])
     closed: bool = False
 
     def providers(self) -> tuple[ProviderInfo, ...]:
@@ -175,9 +180,9 @@ class ScriptedCatalogue:
             reference,
             name,
             model,
-            self.timeouts,
-            self.context_limit,
-            self.pricing,
+            self.times.get(reference, self.timeouts),
+            self.limits.get(reference, self.context_limit),
+            self.prices.get(reference, self.pricing),
             local=reference in self.local,
         )
 

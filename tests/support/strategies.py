@@ -108,6 +108,8 @@ model_settings = st.builds(
     seed=st.none() | st.integers(-5, 5),
     output_schema=st.none() | st.just({"type": "object"}),
     timeouts=st.builds(Timeouts, *[milliseconds] * 4),
+    fallback_models=st.none() | st.lists(st.sampled_from(["a:b", "c:d"]), max_size=2).map(tuple),
+    local_only=st.none() | st.booleans(),
     provider_options=st.sampled_from(
         [{}, {"openai": {"user": "me"}}, {"openaiCompat": {"extraBody": {"top_a": [0.5, {"b": None}]}}}]
     ),

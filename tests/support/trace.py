@@ -32,6 +32,7 @@ class _Stream:
     ended: set[str] = field(default_factory=set[str])
     done_messages: set[int] = field(default_factory=set[int])
     previews: dict[int, PartsFold] = field(default_factory=dict[int, PartsFold])
+    models: dict[str, str | None] = field(default_factory=dict[str, str | None])
     last_of_turn: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
@@ -144,6 +145,9 @@ class _Checker:
         match value["type"]:
             case "turn_started":
                 stream.begun.add(value["turnId"])
+                stream.models[value["turnId"]] = value["model"]
+            case "retry":
+                stream.models[value["turnId"]] = value["model"]
             case "message_part":
                 id = value["messageId"]
                 if id in stream.done_messages:
@@ -173,6 +177,9 @@ class _Checker:
         if id in stream.done_messages:
             raise TraceError(f"rule 3: message {id} came twice")
         stream.done_messages.add(id)
+        told = stream.models.get(message["turnId"])
+        if message["role"] == "assistant" and told not in (None, message["model"]):
+            raise TraceError(f"message {id} is from {message['model']}; it was told that {told} is asked")
         preview = stream.previews.pop(id, None)
         if stream.resumed and message["turnId"] not in stream.begun:
             return  # its first parts came before, on another subscription

@@ -8,7 +8,7 @@ import sys
 
 from parley_clients.cli.clean import clean, one_line
 from parley_clients.cli.options import warn
-from parley_clients.cli.words import failure, question, summary
+from parley_clients.cli.words import failure, fallen_back, question, summary
 from parley_clients.results import Event, Json
 
 
@@ -94,7 +94,14 @@ class PlainOutput:
         sys.stdout.write("".join(held))
 
     def _retry(self, event: Json) -> None:
-        if self._aside:
+        instead = fallen_back(event, self._model)
+        if instead is not None:
+            self._model = event["model"]
+            self._end_thinking()
+            self._end_line()
+            sys.stdout.flush()
+            warn(instead)
+        elif self._aside:
             self._end_thinking()
             seconds = math.ceil(event["delayMs"] / 1000)
             sys.stderr.write(f"trying again in {seconds} s: {one_line(event['error']['message'])}\n")

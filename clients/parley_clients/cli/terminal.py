@@ -16,7 +16,7 @@ from parley_clients.cli.area import LiveArea
 from parley_clients.cli.blocks import Block, BlockCutter
 from parley_clients.cli.clean import clean, one_line
 from parley_clients.cli.markdown import THEME, RenderedBlock
-from parley_clients.cli.words import failure, question, source, summary
+from parley_clients.cli.words import failure, fallen_back, question, source, summary
 from parley_clients.results import Event, Json
 
 QUIET_SECONDS = 1.0
@@ -113,8 +113,7 @@ class TerminalOutput:
                 if self._printed_of == raw["messageId"]:
                     self._say("What came of this answer so far is void; it begins again.")
             case "retry":
-                self._set_phase(one_line(raw["error"]["message"]))
-                self._retry_at = self._clock() + raw["delayMs"] / 1000
+                self._retry(raw)
             case "reset":
                 self._close_part()
                 self._place = None
@@ -127,6 +126,16 @@ class TerminalOutput:
                 self._say(f"{len(raw['queuedMessages'])} waiting in the queue")
             case _:
                 pass
+
+    def _retry(self, event: Json) -> None:
+        instead = fallen_back(event, self._model)
+        if instead is not None:
+            self._model = event["model"]
+            self._say(instead)
+            self._set_phase("waiting for the model")
+        else:
+            self._set_phase(one_line(event["error"]["message"]))
+            self._retry_at = self._clock() + event["delayMs"] / 1000
 
     def _took_status(self, status: str) -> None:
         match status:

@@ -24,6 +24,17 @@ def summary(ended: Json, model: str | None) -> str:
     return " · ".join(said)
 
 
+def fallen_back(retry: Json, model: str | None) -> str | None:
+    """Say which model is asked in place of `model`, as a `retry` event tells it; None: it is no other one.
+
+    Of a turn that was under way already (`model` None), a wait tells that the same model is meant.
+    """
+    other = retry.get("model")
+    if other is None or other == model or (model is None and retry["delayMs"]):
+        return None
+    return one_line(f"{retry['error']['message']} {other} is asked instead.")
+
+
 _ADVICE = {
     "auth": "Check the provider's key in the configuration.",
     "missing_key": "Set the provider's key in the environment or the configuration.",

@@ -102,6 +102,7 @@ class ConfiguredCatalogue:
         environment: Mapping[str, str] | None = None,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         complaint: str | None = None,
+        fallback_models: Sequence[str] = (),
         local_only: bool = False,
         pace: float = 1.0,
     ) -> None:
@@ -115,6 +116,7 @@ class ConfiguredCatalogue:
         if configs["demo"].type == "demo":
             self._models.setdefault(DEMO_MODEL, ModelConfig(DEMO_MODEL, display_name="Demo"))
         self._complaint = complaint
+        self._fallback_models = tuple(fallback_models)
         self._local_only = local_only
         problems = [one.problem for one in self._providers.values() if one.problem is not None]
         self._fault = next((problem.message for problem in problems if problem.fault), None)
@@ -135,6 +137,11 @@ class ConfiguredCatalogue:
     def complaint(self) -> str | None:
         """What is wrong with the configuration, None when nothing is."""
         return self._complaint or self._fault
+
+    @property
+    def fallback_models(self) -> tuple[str, ...]:
+        """The models that answer in place of another one, in chats that name none."""
+        return self._fallback_models
 
     @property
     def local_only(self) -> bool:

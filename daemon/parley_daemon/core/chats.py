@@ -102,7 +102,8 @@ class Timeouts:
 class ModelSettings:
     """How a model is asked. None: not sent to the provider. `provider_options`: by provider dialect.
 
-    `local_only` is for the daemon alone: only models of local providers may be asked.
+    Two are for the daemon alone. `fallback_models` are asked in this order where a model cannot answer; None:
+    those of the configuration. `local_only`: only models of local providers may be asked.
     """
 
     max_output_tokens: int | None = None
@@ -115,6 +116,7 @@ class ModelSettings:
     seed: int | None = None
     output_schema: Mapping[str, Any] | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    fallback_models: tuple[str, ...] | None = None
     local_only: bool | None = None
     provider_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 

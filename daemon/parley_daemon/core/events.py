@@ -69,12 +69,16 @@ class PreviewReset:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """Attempt number `attempt` (from 1) of a model call failed; another one follows after the wait."""
+    """For the `attempt`th time (from 1) a model call got no answer; `model` is asked after the wait.
+
+    It is another model than before where a turn falls back.
+    """
 
     attempt: int
     delay_ms: int
     error: Failure
     retrying_at: str
+    model: str
     turn_id: str
 
 

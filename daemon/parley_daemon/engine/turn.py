@@ -19,6 +19,7 @@ from parley_daemon.core.parts import Assembler, Part, Piece
 from parley_daemon.core.pricing import cost
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.engine.asking import asked
+from parley_daemon.engine.fallbacks import Chain
 from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
 from parley_daemon.engine.retries import Retries
 from parley_daemon.engine.routing import first_model
@@ -155,6 +156,7 @@ class TurnRun:
         self._given_up = False
         self._limits: Limits | None = None
         self._failure: Failure | None = None
+        self._retried = 0
         self._usage: Usage | None = None
         self._stop_reason: str | None = None
         if self._cause is not None:
@@ -263,28 +265,80 @@ class TurnRun:
 
     async def _ask(self) -> None:
         brief = self._brief
-        self._model = model = first_model(self._catalogue, brief.references, brief.settings)
-        self.turn = replace(self.turn, model=model.id)
-        if model.context_limit is not None and tokens(self._history) > model.context_limit:
-            await self._compact(model)
-        request = self._request(model)
+        model = first_model(self._catalogue, brief.references, brief.settings)
+        self._use(model)
+        chain = Chain(self._catalogue, self._retries, brief.settings, model)
+        instead = chain.instead(self._history, self._clock.monotonic())
+        if instead is not None:
+            pause, model = instead
+            await self._fall_back(pause, model)
         attempt = 1
         while True:
+            try:
+                if attempt == 1 and model.context_limit and tokens(self._history) > model.context_limit:
+                    await self._compact(model)
+                await self._call(model)
+                self._retries.answered(model.id)
+                return
+            except ModelError as error:
+                other = await self._after(chain, model, error.failure, attempt)
+            attempt = attempt + 1 if other is model else 1
+            model = other
+
+    def _use(self, model: ResolvedModel) -> None:
+        self._model = model
+        self.turn = replace(self.turn, model=model.id)
+
+    async def _call(self, model: ResolvedModel) -> None:
+        """Ask a model once; where it finds the history too long, again with a shorter one."""
+        while True:
+            request = self._request(model)
             self._attempts += 1
             try:
                 await self._stream(model, request)
                 return
             except ModelError as error:
                 self._patience.deadline = float("inf")
-                if error.failure.kind == "context_length":
-                    if not await self._compact(model):
-                        raise ModelError(_too_long(error.failure)) from error
-                    request = self._request(model)
-                    continue
-                await self._back_off(error, attempt)
-                attempt += 1
+                if error.failure.kind != "context_length":
+                    raise
+                if not await self._compact(model):
+                    raise ModelError(_too_long(error.failure)) from error
             finally:
                 self._patience.deadline = float("inf")
+
+    async def _after(
+        self, chain: Chain, model: ResolvedModel, failure: Failure, attempt: int
+    ) -> ResolvedModel:
+        """Return whom to ask next, once it is time; what came of the failed attempt stays until then.
+
+        Raises:
+            ModelError: nobody.
+        """
+        now = self._clock.monotonic()
+        self._retries.failed(model.id, failure, now)
+        other = chain.after(model, failure, attempt, self._history, now)
+        if other is None:
+            wait = self._retries.delay(failure, attempt, now)
+            if wait is None:
+                raise ModelError(chain.summed_up(model, failure))
+            await self._tell_retry(failure, wait, model)
+            await anyio.sleep(wait)
+            await self._void(failure.kind)
+            return model
+        await self._fall_back(failure, other)
+        return other
+
+    async def _fall_back(self, failure: Failure, model: ResolvedModel) -> None:
+        await self._tell_retry(failure, 0.0, model)
+        await self._void(failure.kind)
+        self._use(model)
+
+    async def _tell_retry(self, failure: Failure, wait: float, model: ResolvedModel) -> None:
+        await self._announced.wait()
+        self._retried += 1
+        at = self._clock.now(wait)
+        told = Retrying(self._retried, round(wait * 1000), failure, at, model.id, self.turn.id)
+        await self._host.report(self.message_id, (told,), void=False)
 
     async def _compact(self, model: ResolvedModel) -> bool:
         """Let a summary stand for what came before the question; False when that cannot be."""
@@ -306,18 +360,7 @@ class TurnRun:
             void = PreviewReset(self.message_id, reason, self.turn.id)
             await self._host.report(self.message_id, (void,), void=True)
         self._usage = None
-
-    async def _back_off(self, error: ModelError, attempt: int) -> None:
-        """Wait until the call may be tried again; what came of it stays until then."""
-        wait = self._retries.delay(error.failure, attempt, self._clock.monotonic())
-        if wait is None:
-            raise error
-        await self._announced.wait()
-        at = self._clock.now(wait)
-        told = Retrying(attempt, round(wait * 1000), error.failure, at, self.turn.id)
-        await self._host.report(self.message_id, (told,), void=False)
-        await anyio.sleep(wait)
-        await self._void(error.failure.kind)
+        self._stop_reason = None
 
     def _request(self, model: ResolvedModel) -> ModelRequest:
         brief = self._brief

@@ -154,6 +154,11 @@ class Catalogue(Protocol):
         ...
 
     @property
+    def fallback_models(self) -> tuple[str, ...]:
+        """The models that answer in place of another one, in chats that name none, as "provider:model"."""
+        ...
+
+    @property
     def local_only(self) -> bool:
         """Whether no chat may ask a model whose provider is not local."""
         ...

@@ -179,6 +179,7 @@ def settings(one: ModelSettings) -> Json:
             "idleMs": limits.idle_ms,
             "totalMs": limits.total_ms,
         },
+        "fallbackModels": one.fallback_models,
         "localOnly": one.local_only,
         "providerOptions": {dialect: one.provider_options.get(dialect) for dialect in _DIALECTS},
     }
@@ -205,6 +206,7 @@ def core_settings(one: WireSettings | None) -> ModelSettings:
         timeouts=Timeouts()
         if limits is None
         else Timeouts(limits.connect_ms, limits.first_part_ms, limits.idle_ms, limits.total_ms),
+        fallback_models=None if one.fallback_models is None else tuple(one.fallback_models),
         local_only=one.local_only,
         provider_options=options,
     )

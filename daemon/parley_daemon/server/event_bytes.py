@@ -93,6 +93,7 @@ def _event(event: Event, chat_id: str, seq: int) -> Json:
                 "delayMs": event.delay_ms,
                 "error": convert.failure(event.error),
                 "retryingAt": event.retrying_at,
+                "model": event.model,
             }
         case HistoryReset(after_message_id):
             return {**head, "type": "history_reset", "afterMessageId": after_message_id}

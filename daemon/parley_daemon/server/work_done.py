@@ -28,6 +28,7 @@ class WorkDone:
         self._progress = Progress(outbox, token)
         self._turn_id = turn_id
         self._phase = ""
+        self._model: str | None = None
         self._characters = 0
         self._told_at = 0.0
         self._open = True
@@ -47,13 +48,17 @@ class WorkDone:
 
     def _take(self, event: Event) -> None:
         match event:
-            case TurnStarted():
+            case TurnStarted(model=model):
+                self._model = model
                 self._report("waiting for the model", "")
             case MessagePart(piece=Reasoning()):
                 self._report("thinking", "")
             case MessagePart(piece=Text(text)):
                 self._characters += len(text)
                 self._report("answering", f", {self._characters} characters")
+            case Retrying(model=model) if model != self._model:
+                self._model = model
+                self._report(f"asking {model} instead: {event.error.message}", "")
             case Retrying(attempt, delay_ms, error):
                 self._report(
                     f"attempt {attempt} failed, the next in {delay_ms / 1000:.0f} s: {error.message}", ""
