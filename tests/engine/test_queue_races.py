@@ -61,8 +61,10 @@ async def test_a_change_of_the_queue_that_meets_the_end_of_the_turn(
             rig.store.hold()
             await call.finish("ok")
             await rig.store.waiting()
+            told = len(heard.published)
             tasks.start_soon(meet)
             await anyio.wait_all_tasks_blocked()
+            assert len(heard.published) == told, "the next question was told before it was committed"
             rig.store.let_go()
         assert len(refused) == (which == 0)
         expected = ["head", "tail"]

@@ -195,3 +195,21 @@ async def test_an_interrupt_while_the_next_attempt_is_waited_for_is_the_last_wor
             names = [task.name or "" for task in anyio.get_running_tasks()]
             assert not [name for name in names if name.startswith("turn ")], "somebody is left who may ask"
             assert len(rig.model.calls) == 1
+
+
+@pytest.mark.parametrize("purpose", ["title", "summary"])
+async def test_leaving_the_engine_ends_what_is_asked_beside_the_turns(disk: Disk, purpose: str) -> None:
+    titles = purpose == "title"
+    with anyio.fail_after(5):
+        async with running(disk, scribe=ScribePolicy(titles, threshold=100 if titles else 0)) as rig:
+            chat_id = await rig.chat()
+            heard = await rig.listen(chat_id)
+            await rig.send(chat_id)
+            await (await rig.model.asked()).finish("Yes.")
+            await heard.ended()
+            call = await rig.model.asked()
+            assert call.request.purpose == purpose
+            await call.say("Half a ti")
+        assert call.closed.is_set()
+        async with running(disk, clock=rig.clock) as again:
+            assert await again.history(chat_id) == [("user", "Hi"), ("assistant", "Yes.")]
