@@ -119,6 +119,12 @@ def test_details_come_back_beside_tool_calls() -> None:
     assert sent["reasoning_details"] == [encrypted]
 
 
+def test_a_text_is_not_kept_twice() -> None:
+    [thought] = [part for part in streamed({"reasoning_details": SIGNED}) if isinstance(part, Reasoning)]
+    assert thought.text == "Let me see."
+    assert "Let me see." not in (thought.signature or "")
+
+
 def test_what_was_not_signed_does_not_come_back() -> None:
     parts = streamed(
         {"reasoning_details": [detail("text", text="hm", format="unknown", index=0)]}, {"content": "Yes."}

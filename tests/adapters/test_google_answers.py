@@ -178,6 +178,10 @@ def test_text_and_calls_keep_their_order() -> None:
     )
 
 
+def test_a_call_is_seen_beside_an_empty_text() -> None:
+    assert parts(sse(event({"text": "", **call("f", "1")})), END) == (ToolCall("1", "f", {}),)
+
+
 def test_images_and_files_of_an_answer() -> None:
     stream = sse(
         event({"text": "Here:"}),
@@ -350,6 +354,7 @@ def test_an_error_in_the_stream_is_a_failure() -> None:
     failed = answer.error.failure
     assert (failed.kind, failed.status_code, failed.retryable) == ("overloaded", 503, True)
     assert failed.detail == "The model is overloaded."
+    assert failure(sse({**event({"text": "c"}), **error})) == failed
 
 
 def test_a_stream_that_ends_without_a_reason_is_bad() -> None:

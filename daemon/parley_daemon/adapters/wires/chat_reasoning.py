@@ -31,7 +31,7 @@ class DetailsKeeper:
         known = {name: value for name, value in detail.items() if value is not None}
         known.pop(_TEXTS.get(str(known.get("type")), ""), None)
         last = self._kept[-1] if self._kept else None
-        if last and all(last.get(name) == known.get(name) for name in ("type", "index")):
+        if last and last.get("type") == known.get("type"):
             last |= known
         else:
             self._kept.append(known)

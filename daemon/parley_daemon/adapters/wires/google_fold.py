@@ -99,8 +99,9 @@ class GoogleFold:
         self._reads += 1
         if self._reads % _USAGE_EVERY == 1:
             self._count()
-        if self._usage is not None and self._usage != self._reported:
-            chunks.append(UsageReport(self._usage))
+        if self._usage is not self._reported:  # quick, as it nearly always is the one that was told
+            if self._usage is not None and self._usage != self._reported:
+                chunks.append(UsageReport(self._usage))
             self._reported = self._usage
         return chunks
 
