@@ -232,6 +232,27 @@ async def test_a_lost_daemon_is_started_again_and_nothing_in_the_buffer_is_lost(
         await anyio.run_process([sys.executable, "-m", "parley_daemon", "stop"], env=daemon.env)
 
 
+async def test_a_signature_without_a_thought_is_not_shown(neovim_daemon: DaemonProcess) -> None:
+    answer = [{"type": "text", "text": "Yes."}, {"type": "reasoning", "text": "", "signature": "text:c2ln"}]
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Really?"}]},
+        {"role": "assistant", "content": answer},
+    ]
+    async with unix_peer(neovim_daemon.socket) as peer:
+        await peer.initialize()
+        await peer.result("chat/create", {"messages": messages})
+    said = await nvim(
+        neovim_daemon,
+        """
+        vim.ui.select = function(chats, _, choose) choose(chats[1]) end
+        vim.cmd("ParleyChats")
+        wait("the chat", opened)
+        io.stderr:write(table.concat(vim.api.nvim_buf_get_lines(0, 0, chat():top(), false), "\\n"))
+        """,
+    )
+    assert said.rstrip("\r") == "\n\n### You\n\nReally?\n\n### Answer\n\nYes."
+
+
 def test_the_plugin_stays_small() -> None:
     lines = [
         line.strip()

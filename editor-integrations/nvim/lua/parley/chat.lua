@@ -95,6 +95,9 @@ end
 
 ---Write a part, or one more piece of it.
 function Chat:add_piece(message, index, part)
+  if part.text == "" then
+    return -- it holds a signature, for the model alone
+  end
   local before = self.part and self.part.message == message and self.part
   if not before or before.index ~= index then
     self:write(before and "\n\n" or "\n\n### Answer\n\n")
