@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.secrets import KeptSecrets, MemorySecrets
 from parley_daemon.adapters.store_memory import MemoryStore
 from parley_daemon.adapters.store_sqlite import SqliteStore
 from parley_daemon.adapters.system import SystemClock
@@ -88,6 +89,7 @@ async def _serve(plan: Plan) -> int:
         complaint=config.complaint,
         fallback_models=config.fallback_models,
         local_only=config.local_only,
+        file=str(plan.config),
     )
     clock = SystemClock()
     store: Store = MemoryStore() if plan.in_memory else SqliteStore(plan.data_dir / "parley.db")
@@ -95,6 +97,7 @@ async def _serve(plan: Plan) -> int:
         store,
         catalogue,
         clock,
+        MemorySecrets() if plan.in_memory else KeptSecrets(plan.data_dir),
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,

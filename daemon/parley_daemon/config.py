@@ -5,18 +5,23 @@ Knows the file's form; what a provider type means is the catalogue's business.
 
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from pydantic import ValidationError
 
 from parley_daemon.adapters.catalogue import ModelConfig, ProviderConfig
-from parley_daemon.core.chats import Timeouts
+from parley_daemon.core.chats import ModelSettings, Timeouts
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.retries import RetryPolicy
 from parley_daemon.engine.scribe import ScribePolicy
+from parley_daemon.server.convert import core_settings
+from parley_protocol.settings import ModelSettings as WireSettings
+from parley_protocol.wire import field_problems
 
 _Price = Annotated[float, msgspec.Meta(ge=0)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
@@ -57,6 +62,8 @@ class _Model(msgspec.Struct, forbid_unknown_fields=True):
     display_name: str | None = None
     pricing: _Pricing | None = None
     compression_threshold: _Percent | None = None
+    enabled: bool = True
+    settings: dict[str, Any] = {}
 
 
 class _Titles(msgspec.Struct, forbid_unknown_fields=True):
@@ -136,6 +143,11 @@ def load_config(path: Path) -> Config:
         return Config(complaint=f"{path}{_toml_place(str(error))}")
     except msgspec.ValidationError as error:
         return Config(complaint=f"{path}{_place(text, str(error))}")
+    except ValidationError as error:
+        problem = field_problems(error)[0]
+        line = _line(text, re.findall(r"[A-Za-z0-9_-]+", problem.path))
+        what = problem.problem.replace("these params", "a model's settings")
+        return Config(complaint=f"{path}{line}: {problem.path} {what}.")
 
 
 def _checked(document: dict[str, Any]) -> _File:
@@ -172,6 +184,8 @@ def _config(file: _File) -> Config:
                     display_name=one.display_name,
                     pricing=None if one.pricing is None else Pricing(**msgspec.structs.asdict(one.pricing)),
                     compression_threshold=one.compression_threshold,
+                    enabled=one.enabled,
+                    settings=_settings(one.settings),
                 )
                 for id, one in file.models.items()
             ]
@@ -195,6 +209,11 @@ def _config(file: _File) -> Config:
     )
 
 
+def _settings(table: dict[str, Any]) -> ModelSettings:
+    """Read a model's settings, which are those of the protocol, with names_like_this or likeThis."""
+    return core_settings(WireSettings.model_validate(table, strict=True, extra="forbid", by_name=True))
+
+
 def _own_options(provider: _Provider) -> dict[str, str]:
     names = ("api", "api_version", "region", "profile")
     return {name: value for name in names if (value := getattr(provider, name)) is not None}
@@ -213,9 +232,15 @@ def _place(text: str, message: str) -> str:
     what, _, path = message.partition(" - at `$")
     unknown = re.search(r"unknown field `([^`]+)`", what)
     names = re.findall(r"\.([A-Za-z0-9_-]+)", path.rstrip("`"))
-    wanted = unknown[1] if unknown else names[-1] if names else ""
+    line = _line(text, [unknown[1]] if unknown else names)
+    where = ".".join(names)
+    return f"{line}: {what}." if line else f": {what}{f' (in {where})' if where else ''}."
+
+
+def _line(text: str, names: Sequence[str]) -> str:
+    """Return the line that sets the last of these names, as ", line 3"; nothing when none does."""
+    wanted = names[-1] if names else ""
     for number, line in enumerate(text.splitlines(), start=1):
         if wanted and re.match(rf"\s*(\[.*)?[\"']?{re.escape(wanted)}[\"']?\s*(=|\]|\.)", line):
-            return f", line {number}: {what}."
-    where = ".".join(names)
-    return f": {what}{f' (in {where})' if where else ''}."
+            return f", line {number}"
+    return ""

@@ -1,29 +1,35 @@
 """Models and providers: what can be asked, and how it is configured. An API key is written, never read."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from parley_protocol.objects import TurnError
 from parley_protocol.settings import ModelSettings
 from parley_protocol.wire import Id, Params, PositiveInt, Wire
 
-ProviderType = Literal[
-    "openai",
-    "openai-compat",
-    "anthropic",
-    "google",
-    "azure",
-    "bedrock",
-    "openrouter",
-    "vercel",
-    "demo",
-]
 ProviderSource = Literal["database", "env_preset", "config", "supported"]
+ModelSource = Literal["database", "config"]
 UnavailableReason = Literal["missing_api_key", "fetch_failed", "disabled"]
 
+_NO_KEY = re.compile(r"[^\x21-\x7e]")
+
+
+def _as_key(value: str) -> str:
+    """Return a key as it is sent; what was copied along with it, around it, is no part of it."""
+    key = value.strip()
+    if _NO_KEY.search(key):
+        raise ValueError("holds characters that no key has")
+    return key
+
+
 Percent = Annotated[int, Field(ge=0, le=100)]
+Price = Annotated[float, Field(ge=0)]
+DisplayName = Annotated[str, Field(max_length=255)]
 ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+ProviderType = Annotated[str, Field(min_length=1)]
+ApiKey = Annotated[str, Field(max_length=16_384), AfterValidator(_as_key)]
 
 
 class Model(Wire):
@@ -63,10 +69,15 @@ class ModelListResult(Wire):
 
 
 class Provider(Wire):
-    """A provider as it is configured. `provider` is its name, the first half of its models' ids."""
+    """A provider as it is configured. `provider` is its name, the first half of its models' ids.
+
+    `type` is "openai", "openai-compat", "anthropic", "google", "azure", "bedrock", "openrouter", "vercel",
+    "demo", or what a package brings. `baseUrl` is null for the usual one of the type. `source` is what
+    configures it; one that is "supported" could be configured.
+    """
 
     provider: str
-    type: ProviderType
+    type: str
     display_name: str
     base_url: str | None = None
     has_api_key: bool
@@ -85,13 +96,13 @@ class ProviderListResult(Wire):
 
 
 class ProviderCreateParams(Params):
-    """Params of `provider/create`."""
+    """Params of `provider/create`. An empty `apiKey` is none: one of the environment is used, then."""
 
     provider: ProviderName
     type: ProviderType
-    display_name: str | None = None
+    display_name: DisplayName | None = None
     base_url: str | None = None
-    api_key: str | None = None
+    api_key: Annotated[ApiKey | None, Field(repr=False)] = None
     enabled: bool = True
 
 
@@ -99,9 +110,9 @@ class ProviderUpdateParams(Params):
     """Params of `provider/update`. What is left out stays as it is; null clears."""
 
     provider: ProviderName
-    display_name: str | None = None
+    display_name: DisplayName | None = None
     base_url: str | None = None
-    api_key: str | None = None
+    api_key: Annotated[ApiKey | None, Field(repr=False)] = None
     enabled: bool | None = None
 
 
@@ -130,16 +141,19 @@ class ProviderCheckResult(Wire):
 
 
 class ModelPricing(Wire):
-    """US dollars per million tokens; null: unpriced."""
+    """US dollars per million tokens. Without prices of their own, cached tokens cost what input costs."""
 
-    input_per_million: float | None = None
-    output_per_million: float | None = None
-    cache_creation_per_million: float | None = None
-    cache_read_per_million: float | None = None
+    input_per_million: Price | None = None
+    output_per_million: Price | None = None
+    cache_creation_per_million: Price | None = None
+    cache_read_per_million: Price | None = None
 
 
 class ModelConfig(Wire):
-    """What is configured for one model. `compressionThreshold` is in percent of `contextLimit`."""
+    """What is configured for one model. `compressionThreshold` is in percent of `contextLimit`.
+
+    `settings` lie under those of chats; null: none. `source` is what configures it.
+    """
 
     provider: str
     model: str
@@ -150,6 +164,7 @@ class ModelConfig(Wire):
     compression_threshold: int | None = None
     settings: ModelSettings | None = None
     pricing: ModelPricing | None = None
+    source: ModelSource
 
 
 class ModelConfigListParams(Params):
@@ -169,7 +184,7 @@ class ModelConfigCreateParams(Params):
 
     provider: ProviderName
     model: Id
-    display_name: str | None = None
+    display_name: DisplayName | None = None
     enabled: bool = True
     is_default: bool = False
     context_limit: PositiveInt | None = None
@@ -183,7 +198,7 @@ class ModelConfigUpdateParams(Params):
 
     provider: ProviderName
     model: Id
-    display_name: str | None = None
+    display_name: DisplayName | None = None
     enabled: bool | None = None
     is_default: bool | None = None
     context_limit: PositiveInt | None = None

@@ -793,7 +793,11 @@ export interface Model {
   capabilities: string[];
 }
 
-/** What is configured for one model. `compressionThreshold` is in percent of `contextLimit`. */
+/**
+ * What is configured for one model. `compressionThreshold` is in percent of `contextLimit`.
+ *
+ * `settings` lie under those of chats; null: none. `source` is what configures it.
+ */
 export interface ModelConfig {
   provider: string;
   model: string;
@@ -804,6 +808,7 @@ export interface ModelConfig {
   compressionThreshold: number | null;
   settings: ModelSettings | null;
   pricing: ModelPricing | null;
+  source: ModelSource;
 }
 
 /** Params of `modelConfig/create`. */
@@ -856,7 +861,7 @@ export interface ModelListResult {
   providers: ModelProvider[];
 }
 
-/** US dollars per million tokens; null: unpriced. */
+/** US dollars per million tokens. Without prices of their own, cached tokens cost what input costs. */
 export interface ModelPricing {
   inputPerMillion?: number | null;
   outputPerMillion?: number | null;
@@ -901,6 +906,8 @@ export interface ModelSettings {
   localOnly?: boolean | null;
   providerOptions?: ProviderOptions | null;
 }
+
+export type ModelSource = "database" | "config";
 
 /** Options of servers that speak OpenAI's chat completions. `extraBody` is merged into the request. */
 export interface OpenAICompatOptions {
@@ -993,10 +1000,16 @@ export interface ProgressParams {
   value: Event | WatchEvent | WorkDoneProgress;
 }
 
-/** A provider as it is configured. `provider` is its name, the first half of its models' ids. */
+/**
+ * A provider as it is configured. `provider` is its name, the first half of its models' ids.
+ *
+ * `type` is "openai", "openai-compat", "anthropic", "google", "azure", "bedrock", "openrouter", "vercel",
+ * "demo", or what a package brings. `baseUrl` is null for the usual one of the type. `source` is what
+ * configures it; one that is "supported" could be configured.
+ */
 export interface Provider {
   provider: string;
-  type: ProviderType;
+  type: string;
   displayName: string;
   baseUrl: string | null;
   hasApiKey: boolean;
@@ -1020,10 +1033,10 @@ export interface ProviderCheckResult {
   error: TurnError | null;
 }
 
-/** Params of `provider/create`. */
+/** Params of `provider/create`. An empty `apiKey` is none: one of the environment is used, then. */
 export interface ProviderCreateParams {
   provider: string;
-  type: ProviderType;
+  type: string;
   displayName?: string | null;
   baseUrl?: string | null;
   apiKey?: string | null;
@@ -1054,8 +1067,6 @@ export interface ProviderOptions {
 }
 
 export type ProviderSource = "database" | "env_preset" | "config" | "supported";
-
-export type ProviderType = "openai" | "openai-compat" | "anthropic" | "google" | "azure" | "bedrock" | "openrouter" | "vercel" | "demo";
 
 /** Params of `provider/update`. What is left out stays as it is; null clears. */
 export interface ProviderUpdateParams {

@@ -13,6 +13,7 @@ from parley_daemon.adapters.catalogue import (
 )
 from parley_daemon.adapters.demo import DemoModel
 from parley_daemon.adapters.provider_types import TYPES
+from parley_daemon.adapters.replaceable import ReplaceableModel
 from parley_daemon.core.chats import Timeouts
 from parley_daemon.core.parts import Text
 from parley_daemon.ports.model import (
@@ -60,7 +61,8 @@ def test_without_any_configuration_there_is_the_demo() -> None:
     assert listed.providers() == (DEMO,)
     assert listed.default_model == "demo:demo"
     resolved = listed.resolve("demo:demo")
-    assert isinstance(resolved.model, DemoModel)
+    assert isinstance(resolved.model, ReplaceableModel)
+    assert isinstance(resolved.model.model, DemoModel)
     assert (resolved.id, resolved.name, resolved.context_limit) == ("demo:demo", "demo", None)
 
 

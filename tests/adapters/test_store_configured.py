@@ -9,7 +9,6 @@ import pytest
 from parley_daemon.adapters.sqlite_schema import MIGRATIONS
 from parley_daemon.adapters.store_sqlite import SqliteStore
 from parley_daemon.core.chats import ModelSettings, Timeouts
-from parley_daemon.core.configured import elected
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.ports.store import (
     AddMessage,
@@ -108,10 +107,3 @@ async def test_a_store_of_the_version_before_is_brought_up_to_date_after_a_backu
     backup = sqlite3.connect(tmp_path / "parley.db.backup-3")
     assert backup.execute("SELECT id FROM chats").fetchall() == [("c1",)]
     backup.close()
-
-
-def test_the_first_model_in_use_is_elected() -> None:
-    assert elected(()) is None
-    assert elected((a_model(enabled=False),)) is None
-    models = a_model("b", "x"), a_model("a", "x", enabled=False), a_model("z", "y"), a_model("c", "x")
-    assert elected(models) == models[0]

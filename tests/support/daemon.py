@@ -17,6 +17,8 @@ from parley_protocol.runtime import RuntimeInfo, runtime_file
 
 READY_SECONDS = 20
 STOP_SECONDS = 20
+# No key of a test goes into the machine's keyring, and none comes from there.
+_NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
 
 
@@ -41,6 +43,7 @@ class DaemonProcess:
             "PARLEY_RUNTIME_DIR": str(self.runtime_dir),
             "PARLEY_CONFIG": str(self.config_path),
             "PYTHONUTF8": "1",
+            **_NO_KEYRING,
             **env,
         }
         self.stderr = ""
@@ -195,6 +198,7 @@ def private_places(*, config: str | None = None) -> Generator[dict[str, str]]:
             "PARLEY_DATA_DIR": str(directory / "data"),
             "PARLEY_RUNTIME_DIR": str(directory / "run"),
             "PARLEY_CONFIG": str(directory / "config.toml"),
+            **_NO_KEYRING,
         }
     finally:
         shutil.rmtree(directory, ignore_errors=True)

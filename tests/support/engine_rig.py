@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from parley_daemon.adapters.secrets import MemorySecrets
 from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
 from parley_daemon.adapters.store_sqlite import SqliteStore
 from parley_daemon.core.chats import Message, ModelSettings
@@ -279,6 +280,6 @@ async def running(
     catalogue = ScriptedCatalogue({MODEL: model, "test:other": ScriptedModel()})
     store = GatedStore(disk.store())
     options.setdefault("retries", RetryPolicy(attempts=1))
-    engine = Engine(store.port, catalogue, clock, **options)
+    engine = Engine(store.port, catalogue, clock, MemorySecrets(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from parley_daemon.core.chats import Failure, Timeouts, Usage
+from parley_daemon.core.chats import Failure, ModelSettings, Timeouts, Usage
+from parley_daemon.core.configured import ProviderRecord
 from parley_daemon.core.parts import Piece, Text
 from parley_daemon.core.pricing import Pricing
+from parley_daemon.ports.configuration import Filed, ModelSetup, Overlay, ProviderSetup
 from parley_daemon.ports.model import (
     Batch,
     Chunk,
@@ -162,7 +164,34 @@ class ScriptedCatalogue:
     limits: dict[str, int | None] = field(default_factory=dict[str, int | None])
     prices: dict[str, Pricing] = field(default_factory=dict[str, Pricing])
     times: dict[str, Timeouts] = field(default_factory=dict[str, Timeouts])
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    filed: Filed = field(default_factory=Filed)
+    overlay: Overlay = field(default_factory=Overlay)
     closed: bool = False
+
+    @property
+    def stand_in(self) -> str | None:
+        """See the port."""
+        return self.default_model
+
+    def setups(self) -> tuple[ProviderSetup, ...]:
+        """See the port."""
+        return ()
+
+    def model_setups(self) -> tuple[ModelSetup, ...]:
+        """See the port."""
+        return ()
+
+    def is_preset(self, name: str) -> bool:
+        """See the port."""
+        return False
+
+    def vet(self, record: ProviderRecord) -> None:
+        """See the port."""
+
+    async def adopt(self, overlay: Overlay) -> None:
+        """See the port."""
+        self.overlay = overlay
 
     def providers(self) -> tuple[ProviderInfo, ...]:
         """See the port."""
@@ -184,6 +213,7 @@ class ScriptedCatalogue:
             self.limits.get(reference, self.context_limit),
             self.prices.get(reference, self.pricing),
             local=reference in self.local,
+            settings=self.settings,
         )
 
     async def aclose(self) -> None:

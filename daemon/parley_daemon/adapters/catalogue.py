@@ -1,23 +1,37 @@
 """The providers and models of a configuration, and what keeps one of them from being used.
 
-Knows neither the configuration's file nor the process's environment: both come in as values.
+What the file says goes before what was configured over the protocol, that before the environment's presets.
+Knows neither the file nor the process's environment nor the store: all of it comes in as values.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from parley_daemon.adapters.provider_types import TYPES, Access, ProviderType, provider_type
-from parley_daemon.adapters.wires.addresses import endpoint
-from parley_daemon.adapters.wires.failures import is_local
-from parley_daemon.core.chats import Timeouts
+from parley_daemon.adapters.catalogue_provider import (
+    Provider,
+    ProviderConfig,
+    is_preset,
+    provider_of,
+    setup_of,
+    vet,
+)
+from parley_daemon.adapters.provider_types import TYPES
+from parley_daemon.core.chats import ModelSettings, Timeouts
+from parley_daemon.core.configured import ModelRecord, ProviderRecord, elected
 from parley_daemon.core.pricing import Pricing
+from parley_daemon.ports.configuration import (
+    Filed,
+    ModelSetup,
+    ModelSource,
+    Overlay,
+    ProviderSetup,
+    ProviderSource,
+)
 from parley_daemon.ports.model import (
-    Model,
     ModelInfo,
     ProviderInfo,
     ProviderUnavailableError,
     ResolvedModel,
-    UnavailableReason,
     UnknownModelError,
 )
 
@@ -26,61 +40,16 @@ DEFAULT_TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=120_000, idle_ms=60
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderConfig:
-    """A provider as configured. `api_key` goes before the variable that `api_key_env` names.
-
-    `headers` go with every request. `options` are the settings of its type. `local` says whether local-only
-    chats may ask it; None: when its address is on this machine. Keys and headers are secrets: they are not
-    part of the repr.
-    """
-
-    name: str
-    type: str = "openai-compat"
-    base_url: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    api_key_env: str | None = None
-    display_name: str | None = None
-    enabled: bool = True
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    options: Mapping[str, str] = field(default_factory=dict[str, str])
-    local: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """A model as configured; `id` is "provider:model"."""
+    """A model as configured; `id` is "provider:model". `settings` lie under those of chats."""
 
     id: str
     context_limit: int | None = None
     display_name: str | None = None
     pricing: Pricing | None = None
     compression_threshold: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """Why a provider cannot be used. `fault`: its configuration is wrong."""
-
-    reason: UnavailableReason
-    message: str
-    fault: bool = False
-
-
-@dataclass(slots=True)
-class _Provider:
-    """A provider: how its adapter is made, once there is nothing against it, and the adapter."""
-
-    config: ProviderConfig
-    display_name: str
-    problem: _Problem | None
-    make: Callable[[], Model]
-    local: bool = False
-    model: Model | None = None
-
-    def opened(self) -> Model:
-        if self.model is None:
-            self.model = self.make()
-        return self.model
+    enabled: bool = True
+    settings: ModelSettings = field(default_factory=ModelSettings)
 
 
 class ConfiguredCatalogue:
@@ -88,9 +57,9 @@ class ConfiguredCatalogue:
 
     A provider is there without being configured when the usual variable of its type is set, such as
     OPENAI_API_KEY. Any model name may be used with a provider; the demo alone has only the one. `pace` is
-    the demo's. `complaint` says what of the configuration could not be read: nothing is chosen by default
-    then, and whoever misses something is told. A provider that is configured wrongly keeps the demo from
-    being chosen.
+    the demo's. `file` is the configuration's, for those who are told to change it there. `complaint` says
+    what of it could not be read: nothing is chosen by default then, and whoever misses something is told. A
+    provider that is configured wrongly keeps the demo from being chosen.
     """
 
     def __init__(
@@ -104,26 +73,109 @@ class ConfiguredCatalogue:
         complaint: str | None = None,
         fallback_models: Sequence[str] = (),
         local_only: bool = False,
+        file: str = "the configuration's file",
         pace: float = 1.0,
     ) -> None:
-        environment = environment or {}
-        configs = {config.name: config for config in providers}
-        for kind in TYPES.values():
-            if kind.name == "demo" or _is_preset(kind, environment):
-                configs.setdefault(kind.name, ProviderConfig(kind.name, kind.name))
-        self._providers = {name: _provider(config, environment, pace) for name, config in configs.items()}
-        self._models = {model.id: model for model in models}
-        if configs["demo"].type == "demo":
-            self._models.setdefault(DEMO_MODEL, ModelConfig(DEMO_MODEL, display_name="Demo"))
-        self._complaint = complaint
+        self._environment = environment or {}
+        self._pace = pace
+        self._file = file
+        self._overlay = Overlay()
+        self._notice: str | None = None
+        self._providers: dict[str, Provider] = {}
         self._fallback_models = tuple(fallback_models)
         self._local_only = local_only
+        self._set(providers, models, default_model, timeouts, complaint)
+
+    async def configure(
+        self,
+        providers: Sequence[ProviderConfig],
+        models: Sequence[ModelConfig],
+        *,
+        default_model: str | None,
+        timeouts: Timeouts,
+        fallback_models: Sequence[str] = (),
+        local_only: bool = False,
+    ) -> None:
+        """Take over what the file says now. Calls that are under way go on as they began."""
+        self._notice = None
+        self._fallback_models = tuple(fallback_models)
+        self._local_only = local_only
+        await _retire(self._set(providers, models, default_model, timeouts, None))
+
+    def complain(self, complaint: str) -> None:
+        """The file cannot be read any more: what it said before stays, and whoever asks is told."""
+        self._notice = complaint
+
+    async def adopt(self, overlay: Overlay) -> None:
+        """Take over what was configured over the protocol. Calls that are under way go on as they began."""
+        self._overlay = overlay
+        await _retire(self._build())
+
+    def _set(
+        self,
+        providers: Sequence[ProviderConfig],
+        models: Sequence[ModelConfig],
+        default_model: str | None,
+        timeouts: Timeouts,
+        complaint: str | None,
+    ) -> list[Provider]:
+        self._filed = {config.name: config for config in providers}
+        self._filed_models = {model.id: model for model in models}
+        self._fixed_default = default_model
+        self._timeouts = timeouts.over(DEFAULT_TIMEOUTS)
+        self._complaint = complaint
+        return self._build()
+
+    def _build(self) -> list[Provider]:
+        """Put everything together; return the providers whose adapters nobody is given any more."""
+        before, self._providers = self._providers, {}
+        for config, source in self._configs():
+            made = provider_of(config, source, self._environment, self._pace, self._overlay.keyless)
+            old = before.get(config.name)
+            if old is not None and old.is_as(made):
+                made.model, old.model = old.model, None
+            self._providers[config.name] = made
+        demo = self._providers.get("demo")
+        records = [one for one in self._overlay.models if one.id not in self._filed_models]
+        self._models = {**self._filed_models, **{one.id: _model_config(one) for one in records}}
+        if demo is not None and demo.config.type == "demo":
+            self._models.setdefault(DEMO_MODEL, ModelConfig(DEMO_MODEL, display_name="Demo"))
         problems = [one.problem for one in self._providers.values() if one.problem is not None]
         self._fault = next((problem.message for problem in problems if problem.fault), None)
+        chosen = self._fixed_default or self._chosen_default(records)
         # Who has begun to configure a model is not answered by the demo in its place.
-        demo = None if self._fault else DEMO_MODEL
-        self._default = None if complaint else default_model or next((one.id for one in models), demo)
-        self._timeouts = timeouts.over(DEFAULT_TIMEOUTS)
+        demo_model = None if self._fault else DEMO_MODEL
+        self._default = None if self._complaint else chosen or demo_model
+        self._stand_in = None if self._complaint else chosen
+        return list(before.values())
+
+    def _configs(self) -> Iterator[tuple[ProviderConfig, ProviderSource]]:
+        """Yield each provider once, with where it comes from."""
+        for config in self._filed.values():
+            yield config, "config"
+        overlaid = [one for one in self._overlay.providers if one.name not in self._filed]
+        for record in overlaid:
+            yield _provider_config(record, self._overlay.keys.get(record.name)), "database"
+        names = {*self._filed, *(one.name for one in overlaid)}
+        for name in TYPES:
+            if name not in names and self.is_preset(name):
+                yield ProviderConfig(name, name), "supported" if name == "demo" else "env_preset"
+
+    def is_preset(self, name: str) -> bool:
+        """Return whether a provider of this name is there without being configured over the protocol."""
+        kind = TYPES.get(name)
+        if name in self._filed or name == "demo":
+            return True
+        return kind is not None and is_preset(kind, self._environment)
+
+    def _chosen_default(self, records: Sequence[ModelRecord]) -> str | None:
+        usable = [one for one in records if one.enabled and one.provider in self._providers]
+        chosen = next((one for one in usable if one.is_default), None)
+        if chosen is None and not self._filed_models:
+            chosen = elected(usable)
+        if chosen is not None:
+            return chosen.id
+        return next((one.id for one in self._filed_models.values() if one.enabled), None)
 
     @property
     def default_model(self) -> str | None:
@@ -134,9 +186,19 @@ class ConfiguredCatalogue:
         return self._default
 
     @property
+    def stand_in(self) -> str | None:
+        """The model that answers for one that is gone: the default one, unless that is but the demo."""
+        return self._stand_in
+
+    @property
+    def filed(self) -> Filed:
+        """What the file says of defaults, and where it is."""
+        return Filed(self._file, self._fixed_default, bool(self._filed_models))
+
+    @property
     def complaint(self) -> str | None:
         """What is wrong with the configuration, None when nothing is."""
-        return self._complaint or self._fault
+        return self._complaint or self._notice or self._fault
 
     @property
     def fallback_models(self) -> tuple[str, ...]:
@@ -171,23 +233,62 @@ class ConfiguredCatalogue:
             raise UnknownModelError(f'The demo has no model "{model}", only "{name}:demo".')
         if provider.problem is not None:
             raise ProviderUnavailableError(provider.problem.message, provider.problem.reason)
-        try:
-            opened = provider.opened()
-        except ValueError as error:
-            raise ProviderUnavailableError(
-                f'Provider "{name}" cannot be used: {error}.', "disabled"
-            ) from error
         known = self._models.get(reference) or ModelConfig(reference)
+        if not known.enabled:
+            raise ProviderUnavailableError(f'The model "{reference}" is switched off.', "disabled")
         return ResolvedModel(
             reference,
             model,
-            opened,
+            provider.opened(),
             self._timeouts,
             known.context_limit,
             known.pricing,
             known.compression_threshold,
             provider.local,
+            known.settings,
         )
+
+    # ------------------------------------------------------------------------ as configured
+
+    def setups(self) -> tuple[ProviderSetup, ...]:
+        """Return how every provider is configured, then those that are supported and not configured."""
+        shown = [setup_of(one) for one in self._providers.values()]
+        rest = [kind for kind in TYPES.values() if kind.name not in self._providers]
+        shown += [
+            ProviderSetup(kind.name, kind.name, kind.display_name, None, False, False, "supported")
+            for kind in rest
+        ]
+        return tuple(shown)
+
+    def model_setups(self) -> tuple[ModelSetup, ...]:
+        """Return how models are configured, the file's first."""
+        filed = [self._model_setup(one, "config") for one in self._filed_models.values()]
+        records = [_model_config(one) for one in self._overlay.models if one.id not in self._filed_models]
+        return (*filed, *[self._model_setup(one, "database") for one in records])
+
+    def _model_setup(self, config: ModelConfig, source: ModelSource) -> ModelSetup:
+        provider, _, model = config.id.partition(":")
+        return ModelSetup(
+            provider,
+            model,
+            config.display_name,
+            config.enabled,
+            config.id == self._default,
+            config.context_limit,
+            config.compression_threshold,
+            config.settings,
+            config.pricing,
+            source,
+        )
+
+    def key_of(self, name: str) -> str | None:
+        """Return the key that a provider is asked with. It is a secret."""
+        access = self._providers[name].access
+        return None if access is None else access.api_key
+
+    def vet(self, record: ProviderRecord) -> None:
+        """Return when there could be such a provider (see the port)."""
+        vet(_provider_config(record, None), self._environment)
 
     async def aclose(self) -> None:
         """Close what the providers hold open."""
@@ -196,11 +297,11 @@ class ConfiguredCatalogue:
             if model is not None:
                 await model.aclose()
 
-    def _info(self, name: str, provider: _Provider) -> ProviderInfo:
+    def _info(self, name: str, provider: Provider) -> ProviderInfo:
         models: list[ModelInfo] = []
         for config in self._models.values():
             owner, _, model = config.id.partition(":")
-            if owner == name and model:
+            if owner == name and model and config.enabled:
                 shown = config.display_name or model
                 models.append(ModelInfo(config.id, name, model, shown, config.context_limit))
         problem = provider.problem
@@ -215,82 +316,31 @@ class ConfiguredCatalogue:
         )
 
 
-def _provider(config: ProviderConfig, environment: Mapping[str, str], pace: float) -> _Provider:
-    kind = provider_type(config.type)
-    if kind is None:
-        types = ", ".join(TYPES)
-        message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
-        problem = _Problem("disabled", message, fault=True) if config.enabled else _switched_off(config)
-        return _Provider(config, config.display_name or config.name, problem, _none)
-    variables, key = _key(config, kind, environment)
-    url, problem = _address(config, kind, environment)
-    problem = problem or _odd_option(config, kind)
-    if not config.enabled:
-        problem = _switched_off(config)
-    elif problem is None and key is None and variables:
-        advice = f"set the environment variable {variables[0]} of the daemon, or api_key in its configuration"
-        problem = _Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
-    access = Access(config.name, url, key, config.headers, config.options, environment, pace)
-    own = config.name if config.name != kind.name else kind.display_name
-    local = config.local if config.local is not None else kind.local or is_local(url)
-    return _Provider(config, config.display_name or own, problem, lambda: kind.make(access), local)
+async def _retire(providers: Iterable[Provider]) -> None:
+    for provider in providers:
+        model, provider.model = provider.model, None
+        if model is not None:
+            await model.retire()
 
 
-def _switched_off(config: ProviderConfig) -> _Problem:
-    return _Problem("disabled", f'Provider "{config.name}" is switched off in the configuration.')
+def _provider_config(record: ProviderRecord, key: str | None) -> ProviderConfig:
+    return ProviderConfig(
+        record.name,
+        record.type,
+        record.base_url,
+        key,
+        display_name=record.display_name,
+        enabled=record.enabled,
+    )
 
 
-def _odd_option(config: ProviderConfig, kind: ProviderType) -> _Problem | None:
-    """Return what is wrong with the settings that only some types have."""
-    for name, value in config.options.items():
-        words = kind.options.get(name)
-        if words is None:
-            message = f'Provider "{config.name}" is of the type "{kind.name}", which has no setting "{name}".'
-            return _Problem("disabled", message, fault=True)
-        if words and value not in words:
-            known = " or ".join([f'"{word}"' for word in words])
-            message = f'Provider "{config.name}" has {name} = "{value}"; it can be {known}.'
-            return _Problem("disabled", message, fault=True)
-    return None
-
-
-def _none() -> Model:
-    raise AssertionError("a provider with a problem is not opened")
-
-
-def _key(
-    config: ProviderConfig, kind: ProviderType, environment: Mapping[str, str]
-) -> tuple[tuple[str, ...], str | None]:
-    """Return the variables that the key has to come from (none: no key is needed), and the key."""
-    variables = (config.api_key_env,) if config.api_key_env else kind.key_variables
-    given = (config.api_key or "").strip() or _from_environment(variables, environment)
-    return variables if kind.needs_key or config.api_key_env else (), given
-
-
-def _is_preset(kind: ProviderType, environment: Mapping[str, str]) -> bool:
-    """Return whether the environment has all that a provider of this kind needs."""
-    address = kind.base_url or not kind.needs_url or environment.get(kind.url_variable or "", "").strip()
-    return bool(address) and _from_environment(kind.key_variables, environment) is not None
-
-
-def _from_environment(variables: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    return next((value for name in variables if (value := environment.get(name, "").strip())), None)
-
-
-def _address(
-    config: ProviderConfig, kind: ProviderType, environment: Mapping[str, str]
-) -> tuple[str, _Problem | None]:
-    url = (config.base_url or "").strip()
-    if not url and kind.url_variable is not None:
-        url = environment.get(kind.url_variable, "").strip()
-    url = url or kind.base_url or ""
-    if not kind.needs_url:
-        return url, None
-    try:
-        if not url:
-            raise ValueError("base_url is missing")
-        endpoint(url, "")
-    except ValueError as error:
-        message = f'Provider "{config.name}" has no usable address: {error}.'
-        return url, _Problem("disabled", message, fault=True)
-    return url, None
+def _model_config(record: ModelRecord) -> ModelConfig:
+    return ModelConfig(
+        record.id,
+        record.context_limit,
+        record.display_name,
+        record.pricing,
+        record.compression_threshold,
+        record.enabled,
+        record.settings,
+    )

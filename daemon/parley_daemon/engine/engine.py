@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from weakref import WeakSet
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,6 +21,7 @@ from parley_daemon.core.commands import StopCause, WhenBusy
 from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.engine.actor import ChatActor
 from parley_daemon.engine.beginning import NewChat
+from parley_daemon.engine.configured import ConfiguredState
 from parley_daemon.engine.errors import (
     ChatBusyError,
     ConflictError,
@@ -29,6 +31,8 @@ from parley_daemon.engine.errors import (
 from parley_daemon.engine.library import Library
 from parley_daemon.engine.live import LiveChat, World
 from parley_daemon.engine.log import Published
+from parley_daemon.engine.model_configs import ModelConfigs
+from parley_daemon.engine.providers import Providers
 from parley_daemon.engine.recovery import OpenStore, Recovery
 from parley_daemon.engine.residents import Residents
 from parley_daemon.engine.retries import Retries, RetryPolicy
@@ -36,11 +40,19 @@ from parley_daemon.engine.routing import allowed
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.secretary import Secretary, Work
 from parley_daemon.engine.snapshots import Attachment, ChatView, Sink, Snapshot
+from parley_daemon.engine.standing_in import asked
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
 from parley_daemon.engine.turn import TurnResult, TurnRun
 from parley_daemon.engine.watchers import Watchers
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.model import Catalogue, Model, ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.configuration import Secrets
+from parley_daemon.ports.model import (
+    Catalogue,
+    Model,
+    ProviderInfo,
+    ProviderUnavailableError,
+    UnknownModelError,
+)
 from parley_daemon.ports.store import (
     AddMessage,
     ChatQuery,
@@ -66,6 +78,7 @@ class Engine:
         store: Store,
         catalogue: Catalogue,
         clock: Clock,
+        secrets: Secrets,
         *,
         max_running_turns: int = 200,
         retries: RetryPolicy | None = None,
@@ -81,7 +94,7 @@ class Engine:
         self.watchers = Watchers()
         self._tasks: TaskGroup | None = None
         self._stopping = False
-        self._warmed: list[Model] = []
+        self._warmed: WeakSet[Model] = WeakSet()
         policy = scribe or ScribePolicy()
         self._secretary = Secretary(
             policy, catalogue, lambda chat_id: self._chats.using(chat_id, None), self._behind
@@ -97,6 +110,9 @@ class Engine:
             self._ended,
             policy,
         )
+        self._configured = ConfiguredState(store, self._open, catalogue, secrets, clock, self._behind)
+        self.providers = Providers(self._configured, catalogue, secrets, clock)
+        self.model_configs = ModelConfigs(self._configured, catalogue, clock)
         self.library = Library(self._world, self._chats, self._open, self.watchers.tell)
 
     @asynccontextmanager
@@ -142,6 +158,11 @@ class Engine:
         """The models."""
         return self._catalogue
 
+    async def models(self) -> Sequence[ProviderInfo]:
+        """Return every provider with its known models; without the store what is known without it."""
+        await self.providers.list()
+        return self._catalogue.providers()
+
     @property
     def running_turns(self) -> int:
         """How many turns are under way, waiting for a slot included."""
@@ -166,6 +187,10 @@ class Engine:
 
     async def _answer_again(self, stored: StoredChat, lost: Turn) -> None:
         """Begin a turn in the place of a lost one. The store is being opened: nobody has the chat yet."""
+        try:
+            await self._configured.known()
+        except StoreUnavailableError as error:
+            log.warning("a lost turn begins without what was configured over the protocol: %s", error)
         self._chats.keep(self._chats.get(lost.chat_id) or ChatActor(stored, self._world))
         async with self._chats.using(lost.chat_id, None) as actor:
             await actor.answer_again(lost)
@@ -174,7 +199,7 @@ class Engine:
 
     async def create(self, new: NewChat) -> ChatView:
         """Create a chat, durable when this returns."""
-        await self._open()
+        await self._configured.ready()
         if new.model is not None:
             allowed(self._catalogue, new.model, new.settings or ModelSettings())
         async with self.library.under(new.parent_chat_id, new.owner) as parent:
@@ -220,6 +245,7 @@ class Engine:
 
     async def set_model(self, chat_id: str, owner: str, reference: str) -> ChatView:
         """Give a chat another model from its next turn on."""
+        await self._configured.ready()
 
         def change(chat: Chat) -> Chat:
             return replace(chat, model=allowed(self._catalogue, reference, chat.settings).id)
@@ -254,7 +280,7 @@ class Engine:
     ) -> None:
         """Take a message for a chat; see ChatActor.send for when `accepted` is called."""
         async with self._chats.using(chat_id, owner) as actor:
-            self._check_turn(actor, draft.model, draft.settings)
+            await self._check_turn(actor, draft.model, draft.settings)
             await actor.send(draft, when_busy, accepted)
 
     async def edit(
@@ -262,7 +288,7 @@ class Engine:
     ) -> None:
         """Say a user message differently and answer that (see ChatActor.edit)."""
         async with self._chats.using(chat_id, owner) as actor:
-            self._check_turn(actor, draft.model, draft.settings)
+            await self._check_turn(actor, draft.model, draft.settings)
             await actor.edit(message_id, draft, accepted)
 
     async def retry(
@@ -276,12 +302,13 @@ class Engine:
     ) -> None:
         """Answer a user message again (see ChatActor.retry)."""
         async with self._chats.using(chat_id, owner) as actor:
-            self._check_turn(actor, model, settings)
+            await self._check_turn(actor, model, settings)
             await actor.retry(message_id, model, settings, accepted)
 
-    def _check_turn(self, actor: ChatActor, model: str | None, settings: ModelSettings) -> None:
+    async def _check_turn(self, actor: ChatActor, model: str | None, settings: ModelSettings) -> None:
+        await self._configured.ready()
         chat = actor.view.chat
-        reference = model or chat.model or self._catalogue.default_model
+        reference = model or asked(self._catalogue, chat.model)
         if reference is None:
             why = self._catalogue.complaint
             broken = f" The configuration is broken: {why}" if why else ""
@@ -365,7 +392,7 @@ class Engine:
         except (UnknownModelError, ProviderUnavailableError):
             return  # whoever sends is told
         if model is not None and model.model not in self._warmed:
-            self._warmed.append(model.model)
+            self._warmed.add(model.model)
             self._secretary.warm(model.model)
 
     def _start(self, run: TurnRun) -> None:
@@ -385,7 +412,7 @@ class Engine:
         async with self._chats.using(chat_id, owner) as actor:
             if actor.busy:
                 raise ChatBusyError("The chat has a turn under way. Compact it when that has ended.")
-            self._check_turn(actor, None, ModelSettings())
+            await self._check_turn(actor, None, ModelSettings())
             return await self._secretary.compact(chat_id, ModelSettings())
 
     async def _load(self, chat_id: str) -> ChatActor | None:

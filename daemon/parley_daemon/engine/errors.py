@@ -57,6 +57,22 @@ class ShuttingDownError(EngineError):
     """The daemon is about to stop and begins nothing new."""
 
 
+class UnknownProviderError(EngineError):
+    """No provider has this name."""
+
+
+class FixedError(EngineError):
+    """What the call would change is not set here, but in the configuration's file or the environment."""
+
+
+class UnfitConfigurationError(EngineError):
+    """What was to be configured cannot be so; `field` is the record's, the message goes on after its name."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 def refused(refusal: Refused) -> EngineError:
     """Return what a caller is told of a refusal by the rules."""
     match refusal.reason:

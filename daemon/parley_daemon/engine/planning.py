@@ -30,6 +30,7 @@ from parley_daemon.engine.errors import ConflictError, refused
 from parley_daemon.engine.live import LiveChat
 from parley_daemon.engine.plan import Plan
 from parley_daemon.engine.snapshots import ChatView
+from parley_daemon.engine.standing_in import behind
 from parley_daemon.engine.turn import TurnBrief, TurnResult, TurnRun
 from parley_daemon.ports.model import ModelError, ResolvedModel
 
@@ -134,7 +135,7 @@ class PlanningChat(LiveChat):
 
     def _fill(self, plan: Plan, decision: Decision, result: TurnResult | None = None) -> Plan:
         plan.state = decision.state
-        history, default = self._history or (), self._world.catalogue.default_model
+        history, catalogue, own = self._history or (), self._world.catalogue, self._chat.model
         for effect in decision.effects:
             match effect:
                 case Enqueue(message):
@@ -144,8 +145,10 @@ class PlanningChat(LiveChat):
                 case Requeue():
                     plan.requeue()
                 case AcceptTurn(message, from_queue):
+                    default = behind(catalogue, message.model, own)
                     plan.accept(message, from_queue=from_queue, history=history, default=default)
                 case AnswerAgain(again):
+                    default = behind(catalogue, again.model, own)
                     plan.answer_again(again, history=history, default=default)
                 case JoinTurn(message):
                     plan.join(message)

@@ -103,7 +103,9 @@ async def _in_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, U
 async def _ask(
     model: ResolvedModel, system: str, text: str, purpose: Purpose, *, most: int | None = None
 ) -> tuple[str, Usage | None]:
-    settings = ModelSettings(timeouts=model.timeouts)
+    # Of the model's own settings those without which its server may not be reached at all.
+    own = ModelSettings(timeouts=model.settings.timeouts, provider_options=model.settings.provider_options)
+    settings = own.over(ModelSettings(timeouts=model.timeouts))
     prompt = (PromptMessage("user", (Text(text),)),)
     said, usage, length, complete = list[str](), None, 0, False
     request = ModelRequest(model.name, prompt, system, settings, purpose)

@@ -13,6 +13,7 @@ from parley_daemon.engine.actor import ChatActor
 from parley_daemon.engine.errors import ConflictError, EngineError, NotLocalError
 from parley_daemon.engine.routing import allowed
 from parley_daemon.engine.scribe import ScribePolicy
+from parley_daemon.engine.standing_in import asked
 from parley_daemon.engine.turn import TurnResult
 from parley_daemon.ports.model import (
     Catalogue,
@@ -135,7 +136,7 @@ class Secretary:
         """
         async with self._places, self._using(chat_id) as chat:
             record = chat.view.chat
-            reference = record.model or self._catalogue.default_model
+            reference = asked(self._catalogue, record.model)
             if reference is None:
                 raise ConflictError("The chat has no model that could summarise it.")
             model = allowed(self._catalogue, reference, settings.over(record.settings))

@@ -137,6 +137,7 @@ class TurnRun:
         self._has_slot = False
         self._cause: StopCause | None = None
         self._withdrawn = False
+        self._first: ResolvedModel | None = None
         self._model: ResolvedModel | None = None
         self._attempts = 0
         self._compactions = 0
@@ -265,7 +266,9 @@ class TurnRun:
 
     async def _ask(self) -> None:
         brief = self._brief
-        model = first_model(self._catalogue, brief.references, brief.settings)
+        # Once a turn: what is configured while it runs does not change whom it asks.
+        self._first = self._first or first_model(self._catalogue, brief.references, brief.settings)
+        model = self._first
         self._use(model)
         chain = Chain(self._catalogue, self._retries, brief.settings, model)
         instead = chain.instead(self._history, self._clock.monotonic())
@@ -364,7 +367,7 @@ class TurnRun:
 
     def _request(self, model: ResolvedModel) -> ModelRequest:
         brief = self._brief
-        settings = brief.settings.over(ModelSettings(timeouts=model.timeouts))
+        settings = brief.settings.over(model.settings).over(ModelSettings(timeouts=model.timeouts))
         entries = prompt_entries(self._history, model.id)
         if not entries or entries[-1][0] == "assistant":  # a provider would take that for a beginning
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from parley_daemon.core.chats import Failure, ModelSettings, Role, Timeouts, Usage
+from parley_daemon.core.configured import ProviderRecord
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.pricing import Pricing
+from parley_daemon.ports.configuration import Filed, ModelSetup, Overlay, ProviderSetup
 
 StopReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 Purpose = Literal["answer", "title", "summary"]
@@ -81,7 +83,7 @@ class Model(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close pooled connections."""
+        """Close pooled connections. A call that comes later opens new ones."""
         ...
 
 
@@ -115,7 +117,7 @@ class ResolvedModel:
     """A model reference made usable: whom to ask, under which name, with which limits and prices.
 
     `compression_threshold` is in percent of the context limit; None: the engine's. `local`: its provider is
-    one that local-only chats may ask.
+    one that local-only chats may ask. `settings` are the model's own: a chat's lie over them.
     """
 
     id: str
@@ -126,6 +128,7 @@ class ResolvedModel:
     pricing: Pricing | None = None
     compression_threshold: int | None = None
     local: bool = False
+    settings: ModelSettings = field(default_factory=ModelSettings)
 
 
 class UnknownModelError(Exception):
@@ -149,6 +152,11 @@ class Catalogue(Protocol):
         ...
 
     @property
+    def stand_in(self) -> str | None:
+        """The model that answers for one that is gone: the default one, unless that is but the demo."""
+        ...
+
+    @property
     def complaint(self) -> str | None:
         """What is wrong with the configuration, None when nothing is."""
         ...
@@ -163,6 +171,11 @@ class Catalogue(Protocol):
         """Whether no chat may ask a model whose provider is not local."""
         ...
 
+    @property
+    def filed(self) -> Filed:
+        """What the configuration's file says of defaults, and where it is."""
+        ...
+
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return every provider with its known models."""
         ...
@@ -174,6 +187,30 @@ class Catalogue(Protocol):
             UnknownModelError: nothing has that name.
             ProviderUnavailableError: its provider cannot be used now.
         """
+        ...
+
+    def setups(self) -> tuple[ProviderSetup, ...]:
+        """Return how every provider is configured, then those that are supported and not configured."""
+        ...
+
+    def model_setups(self) -> tuple[ModelSetup, ...]:
+        """Return how models are configured."""
+        ...
+
+    def is_preset(self, name: str) -> bool:
+        """Return whether a provider of this name is there without being configured over the protocol."""
+        ...
+
+    def vet(self, record: ProviderRecord) -> None:
+        """Return when there could be such a provider.
+
+        Raises:
+            UnfitProviderError: there could not.
+        """
+        ...
+
+    async def adopt(self, overlay: Overlay) -> None:
+        """Take over what was configured over the protocol. Calls that are under way go on as they began."""
         ...
 
     async def aclose(self) -> None:

@@ -33,7 +33,6 @@ from parley_daemon.core.parts import (
     ToolResult,
 )
 from parley_daemon.engine.snapshots import ChatView, Preview, Snapshot
-from parley_daemon.ports.model import ProviderInfo
 from parley_daemon.ports.store import SearchHit
 from parley_protocol import parts as wire_parts
 from parley_protocol.objects import ChatContext as WireContext
@@ -317,29 +316,6 @@ def hit(one: SearchHit) -> Json:
         "title": one.title,
         "snippet": one.snippet,
         "score": one.score,
-    }
-
-
-def provider(one: ProviderInfo) -> Json:
-    """Return a provider of model/list."""
-    return {
-        "provider": one.provider,
-        "displayName": one.display_name,
-        "available": one.available,
-        "unavailableReason": one.unavailable_reason,
-        "unavailableMessage": one.unavailable_message,
-        "local": one.local,
-        "models": [
-            {
-                "id": each.id,
-                "provider": each.provider,
-                "model": each.model,
-                "displayName": each.display_name,
-                "contextLimit": each.context_limit,
-                "capabilities": each.capabilities,
-            }
-            for each in one.models
-        ],
     }
 
 

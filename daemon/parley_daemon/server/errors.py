@@ -3,7 +3,10 @@
 import logging
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from parley_daemon.engine import errors as engine
+from parley_daemon.ports.configuration import SecretsUnavailableError
 from parley_daemon.ports.model import ModelError, ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import ChatTooLargeError, InvalidCursorError, StoreUnavailableError
 from parley_daemon.server import convert
@@ -39,6 +42,8 @@ _CODES: dict[type[Exception], ErrorCode] = {
     engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,
     engine.NotLocalError: ErrorCode.NOT_ALLOWED,
     engine.ShuttingDownError: ErrorCode.NOT_ALLOWED,
+    engine.FixedError: ErrorCode.NOT_ALLOWED,
+    SecretsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
     UnknownModelError: ErrorCode.MODEL_NOT_FOUND,
 }
 
@@ -59,6 +64,10 @@ def wire_error(error: Exception) -> WireError:
             return WireError(ErrorCode.STORE_UNAVAILABLE, str(error))
         case engine.NotAUserMessageError():
             return invalid_params([{"path": "messageId", "problem": str(error)}])
+        case engine.UnknownProviderError():
+            return invalid_params([{"path": "provider", "problem": str(error)}])
+        case engine.UnfitConfigurationError():
+            return invalid_params([{"path": to_camel(error.field), "problem": str(error)}])
         case ChatTooLargeError():
             return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
         case InvalidCursorError():

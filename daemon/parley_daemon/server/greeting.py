@@ -37,6 +37,14 @@ FEATURES = (
     "chat/queue/remove",
     "chat/queue/promote",
     "model/list",
+    "provider/list",
+    "provider/create",
+    "provider/update",
+    "provider/delete",
+    "modelConfig/list",
+    "modelConfig/create",
+    "modelConfig/update",
+    "modelConfig/delete",
     "server/status",
 )
 

@@ -1,4 +1,4 @@
-"""model/list, server/status."""
+"""server/status."""
 
 import os
 import resource
@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.server import convert
 from parley_daemon.server.call import Call
-from parley_protocol.providers import ModelListParams
 from parley_protocol.server import ServerStatusParams
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
-
-
-async def list_models(call: Call, params: ModelListParams) -> Any:
-    """Return the providers and their models."""
-    return {"providers": [convert.provider(one) for one in call.connection.app.engine.catalogue.providers()]}
 
 
 async def status(call: Call, params: ServerStatusParams) -> Any:

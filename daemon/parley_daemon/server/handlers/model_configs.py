@@ -1,0 +1,69 @@
+"""modelConfig/list, create, update, delete."""
+
+from dataclasses import replace
+from typing import Any
+
+from parley_daemon.core.configured import ModelRecord
+from parley_daemon.server import convert, setups
+from parley_daemon.server.call import Call
+from parley_protocol.providers import (
+    ModelConfigCreateParams,
+    ModelConfigDeleteParams,
+    ModelConfigListParams,
+    ModelConfigUpdateParams,
+)
+
+
+async def list_configs(call: Call, params: ModelConfigListParams) -> Any:
+    """Return how models are configured."""
+    found = await call.connection.app.engine.model_configs.list(params.provider)
+    return {"modelConfigs": [setups.model_config(one) for one in found]}
+
+
+async def create(call: Call, params: ModelConfigCreateParams) -> Any:
+    """Configure a model."""
+    wanted = ModelRecord(
+        params.provider,
+        params.model,
+        created_at="",
+        updated_at="",
+        display_name=params.display_name or None,
+        enabled=params.enabled,
+        context_limit=params.context_limit,
+        compression_threshold=params.compression_threshold,
+        settings=convert.core_settings(params.settings),
+        pricing=setups.core_pricing(params.pricing),
+    )
+    configs = call.connection.app.engine.model_configs
+    return setups.model_config(await configs.create(wanted, default=params.is_default))
+
+
+async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
+    """Change what was given; null clears, what was left out stays. `settings` and `pricing` are replaced."""
+    given = params.model_fields_set
+    pricing = setups.core_pricing(params.pricing)
+
+    def change(record: ModelRecord) -> ModelRecord:
+        if "display_name" in given:
+            record = replace(record, display_name=params.display_name or None)
+        if "enabled" in given:
+            record = replace(record, enabled=params.enabled is not False)
+        if "context_limit" in given:
+            record = replace(record, context_limit=params.context_limit)
+        if "compression_threshold" in given:
+            record = replace(record, compression_threshold=params.compression_threshold)
+        if "settings" in given:
+            record = replace(record, settings=convert.core_settings(params.settings))
+        if "pricing" in given:
+            record = replace(record, pricing=pricing)
+        return record
+
+    default = params.is_default is True if "is_default" in given else None
+    configs = call.connection.app.engine.model_configs
+    changed = await configs.update(params.provider, params.model, change, default=default)
+    return setups.model_config(changed)
+
+
+async def delete(call: Call, params: ModelConfigDeleteParams) -> Any:
+    """Forget how a model is configured."""
+    await call.connection.app.engine.model_configs.delete(params.provider, params.model)

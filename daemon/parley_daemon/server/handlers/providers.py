@@ -1,0 +1,67 @@
+"""model/list; provider/list, create, update, delete."""
+
+from dataclasses import replace
+from typing import Any
+
+from parley_daemon.core.configured import ProviderRecord
+from parley_daemon.engine.providers import NewKey
+from parley_daemon.server import setups
+from parley_daemon.server.call import Call
+from parley_protocol.providers import (
+    ModelListParams,
+    ProviderCreateParams,
+    ProviderDeleteParams,
+    ProviderListParams,
+    ProviderUpdateParams,
+)
+
+
+async def list_models(call: Call, params: ModelListParams) -> Any:
+    """Return the providers and their models."""
+    return {"providers": [setups.listed_provider(one) for one in await call.connection.app.engine.models()]}
+
+
+async def list_providers(call: Call, params: ProviderListParams) -> Any:
+    """Return how providers are configured."""
+    return {"providers": [setups.provider(one) for one in await call.connection.app.engine.providers.list()]}
+
+
+async def create(call: Call, params: ProviderCreateParams) -> Any:
+    """Configure a provider."""
+    wanted = ProviderRecord(
+        params.provider,
+        params.type,
+        created_at="",
+        updated_at="",
+        display_name=params.display_name or None,
+        base_url=_given(params.base_url),
+        enabled=params.enabled,
+    )
+    key = NewKey(params.api_key) if params.api_key else None
+    return setups.provider(await call.connection.app.engine.providers.create(wanted, key))
+
+
+async def update(call: Call, params: ProviderUpdateParams) -> Any:
+    """Change what was given; null clears, what was left out stays."""
+    given = params.model_fields_set
+
+    def change(record: ProviderRecord) -> ProviderRecord:
+        if "display_name" in given:
+            record = replace(record, display_name=params.display_name or None)
+        if "base_url" in given:
+            record = replace(record, base_url=_given(params.base_url))
+        if "enabled" in given:
+            record = replace(record, enabled=params.enabled is not False)
+        return record
+
+    key = NewKey(params.api_key or None) if "api_key" in given else None
+    return setups.provider(await call.connection.app.engine.providers.update(params.provider, change, key))
+
+
+async def delete(call: Call, params: ProviderDeleteParams) -> Any:
+    """Forget how a provider is configured."""
+    await call.connection.app.engine.providers.delete(params.provider)
+
+
+def _given(url: str | None) -> str | None:
+    return (url or "").strip() or None

@@ -1,0 +1,75 @@
+"""Which of the configured models is the default: rules, in all cases."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parley_daemon.core.configured import ModelRecord, elected, settled
+from tests.support.records import a_model
+
+PROVIDERS = ("x", "y")
+
+models = st.lists(
+    st.builds(
+        a_model,
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["x", "y", "gone"]),
+        enabled=st.booleans(),
+        is_default=st.booleans(),
+    ),
+    unique_by=lambda one: one.id,
+)
+
+
+def after(records: list[ModelRecord], changed: list[ModelRecord]) -> list[ModelRecord]:
+    by_id = {one.id: one for one in changed}
+    return [by_id.get(one.id, one) for one in records]
+
+
+def defaults(records: list[ModelRecord]) -> list[str]:
+    return [one.id for one in records if one.is_default]
+
+
+def test_the_first_one_by_provider_and_model_is_elected() -> None:
+    assert elected(()) is None
+    assert elected((a_model("a", "y"), a_model("b", "x"), a_model("a", "x"))) == a_model("a", "x")
+
+
+@given(models, st.none() | st.sampled_from(["x:a", "y:b", "gone:a"]), st.booleans())
+def test_there_is_one_default_among_those_in_use_and_none_elsewhere(
+    records: list[ModelRecord], wish: str | None, elect: bool
+) -> None:
+    changed = settled(records, PROVIDERS, wish=wish, elect=elect)
+    assert [one for one in changed if one in records] == []
+    settled_records = after(records, changed)
+    in_use = {one.id for one in records if one.enabled and one.provider in PROVIDERS}
+    found = defaults(settled_records)
+    assert len(found) == (1 if in_use and (elect or found) else 0)
+    assert set(found) <= in_use
+    if wish in in_use:
+        assert found == [wish]
+    assert settled(settled_records, PROVIDERS, elect=elect) == []
+
+
+@given(models)
+def test_the_default_that_there_is_stays_it(records: list[ModelRecord]) -> None:
+    first = after(records, settled(records, PROVIDERS))
+    more = [*first, a_model("0", "x")]
+    assert defaults(after(more, settled(more, PROVIDERS))) == (defaults(first) or ["x:0"])
+
+
+@given(models)
+def test_the_one_that_shall_not_be_it_is_it_only_when_there_is_no_other(records: list[ModelRecord]) -> None:
+    first = after(records, settled(records, PROVIDERS))
+    for not_this in defaults(first):
+        second = defaults(after(first, settled(first, PROVIDERS, not_this=not_this)))
+        others = [one.id for one in first if one.enabled and one.provider in PROVIDERS and one.id != not_this]
+        assert (second == [not_this]) is (not others)
+
+
+def test_nobody_is_elected_where_that_is_not_wished() -> None:
+    records = [a_model("a", "x"), a_model("b", "x")]
+    assert settled(records, PROVIDERS, elect=False) == []
+    chosen = [replace(records[0], is_default=True), records[1]]
+    assert defaults(after(chosen, settled(chosen, PROVIDERS, not_this="x:a", elect=False))) == []
