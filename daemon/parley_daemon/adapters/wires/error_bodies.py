@@ -94,7 +94,9 @@ def _complaint(item: object) -> str:
 
 def _label(fields: dict[str, object]) -> str:
     named = [fields.get(name) for name in ("code", "type", "status", "error_type")]
-    return " ".join([*[name for name in named if isinstance(name, str)], *_explained(fields.get("details"))])
+    details = fields.get("details")
+    named.append(_fields(details).get("error_code"))
+    return " ".join([*[name for name in named if isinstance(name, str)], *_explained(details)])
 
 
 def _explained(details: object) -> Iterator[str]:

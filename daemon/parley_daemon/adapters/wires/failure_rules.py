@@ -40,7 +40,8 @@ RULES: tuple[Rule, ...] = (
     Rule("usage_limit", words=says(
         r"insufficient[ _](quota|balance|credits?|funds)|billing_(hard_limit|not_active)|payment required"
         r"|credit balance is too low|out of credits|requires more credits|have any credits|valid credit card"
-        r"|api usage limits|(extra usage|usage credits) (is|are) required"
+        r"|api usage limits?|(extra usage|usage credits) (is|are) required|billing_error|spend_limit_reached"
+        r"|reached your specified usage limit"
     )),
     Rule("usage_limit", _at(402)),
     # Without a hint when to come back the quota is used up; with one it is a rate limit in other words.
@@ -76,6 +77,7 @@ RULES: tuple[Rule, ...] = (
     Rule("invalid_request", _at(501), says(r"not support")),
     # 500 is most often a model server out of memory or slots; a gateway's 502 has no model server behind it.
     Rule("overloaded", _at(500, 503, 529), retryable=True),
+    Rule("overloaded", _at(424)),  # the model behind Bedrock failed
     Rule("network", _at(502, 520, 521, 522, 523), retryable=True),
     Rule("invalid_request", frozenset(range(300, 500))),
     Rule("overloaded", frozenset(range(500, 600))),
@@ -96,6 +98,7 @@ STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (says(r"permission|forbidden"), 403),
     (says(r"time[ _d-]?out|deadline"), 504),
     (says(r"not_?found|unexpected endpoint"), 404),
-    (says(r"invalid_?request|bad_?request|invalid_?argument|unprocessable"), 400),
+    (says(r"too_?large"), 413),
+    (says(r"invalid_?request|bad_?request|invalid_?argument|unprocessable|validation"), 400),
     (says(r"server_?error|internal|api_?error"), 500),
 )
