@@ -3,11 +3,12 @@
 Each returns what is wrong with it, in words; nothing when the provider would take it.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from parley_daemon.core.chats import Role
-from parley_daemon.core.parts import Part, Reasoning, Text, ToolCall, ToolResult
+from parley_daemon.core.parts import File, Part, Reasoning, Text, ToolCall, ToolResult
 
 Entry = tuple[Role, tuple[Part, ...]]
 
@@ -81,3 +82,44 @@ def anthropic_faults(entries: Iterable[Entry]) -> list[str]:
     if expected:
         faults.append(f"the end: calls have no result: {expected}")
     return faults
+
+
+def anthropic_body_faults(body: dict[str, Any]) -> list[str]:
+    """Check the body of a messages request: its turns, and what each block may hold."""
+    messages: list[dict[str, Any]] = body["messages"]
+    entries: list[Entry] = [(one["role"], tuple(map(_part, one["content"]))) for one in messages]
+    faults = anthropic_faults(entries)
+    sides = [side for side, _ in anthropic_turns(entries)]
+    if [role for role, _ in entries] != sides or sides[:1] != ["user"]:
+        faults.append("the sides do not take turns from the user on")
+    blocks: list[dict[str, Any]] = [
+        block for one in [body.get("system") or [], *_contents(body)] for block in one
+    ]
+    marked = [block["type"] for block in blocks if "cache_control" in block]
+    if len(marked) > 4 or "thinking" in marked or "redacted_thinking" in marked:
+        faults.append(f"marks for the cache at {marked}")
+    for block in blocks:
+        if block["type"] == "tool_use" and not isinstance(block["input"], dict):
+            faults.append(f"arguments that are no object: {block['input']!r}")
+        for name in ("id", "tool_use_id", "name"):
+            if not re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", block.get(name, "x")):
+                faults.append(f"a name with odd characters: {block[name]!r}")
+    return faults
+
+
+def _contents(body: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    return [message["content"] for message in body["messages"]]
+
+
+def _part(block: dict[str, Any]) -> Part:
+    match block["type"]:
+        case "text":
+            return Text(block["text"])
+        case "thinking" | "redacted_thinking":
+            return Reasoning(block.get("thinking", ""), None, block.get("signature") or block["data"])
+        case "tool_use":
+            return ToolCall(block["id"], block["name"], block["input"])
+        case "tool_result":
+            return ToolResult(block["tool_use_id"], "", block.get("content"), False, "ok")
+        case kind:
+            return File(kind)

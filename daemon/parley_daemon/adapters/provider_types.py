@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from parley_daemon.adapters.demo import DemoModel
+from parley_daemon.adapters.wires.anthropic_messages import VERSION, AnthropicMessages
 from parley_daemon.adapters.wires.azure import Azure
 from parley_daemon.adapters.wires.chat_completions import ChatCompletions
 from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENROUTER, VERCEL, Flavour
@@ -82,6 +83,12 @@ def _chat(flavour: Flavour) -> Callable[[Access], Model]:
     return lambda access: over_http(access, ChatCompletions(access.name, access.base_url, flavour))
 
 
+def _anthropic(access: Access) -> Model:
+    key = {"x-api-key": access.api_key} if access.api_key else {}
+    dialect = AnthropicMessages(access.name, access.base_url)
+    return over_http(access, dialect, {"anthropic-version": VERSION, **key})
+
+
 def _google(access: Access) -> Model:
     key = {"x-goog-api-key": access.api_key} if access.api_key else {}
     return over_http(access, GoogleGenerate(access.name, access.base_url), key)
@@ -116,6 +123,14 @@ _BUILT_IN = (
         options={"api": _APIS},
     ),
     ProviderType("openai-compat", "OpenAI-compatible server", _chat(COMPATIBLE), needs_key=False),
+    ProviderType(
+        "anthropic",
+        "Anthropic",
+        _anthropic,
+        "https://api.anthropic.com",
+        ("ANTHROPIC_API_KEY",),
+        "ANTHROPIC_BASE_URL",
+    ),
     ProviderType(
         "google",
         "Google",

@@ -1,0 +1,255 @@
+"""Folds the events of an Anthropic messages stream into pieces, usage and the reason of the end.
+
+Knows neither bytes on a wire nor event framing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+from parley_daemon.adapters.wires.anthropic_events import (
+    Block,
+    Delta,
+    Event,
+    Start,
+    StopDetails,
+    decode_event,
+    source_of,
+    usage_of,
+)
+from parley_daemon.adapters.wires.failures import Call
+from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
+from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer
+from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
+from parley_daemon.core.chats import Usage
+from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall
+from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
+
+REDACTED = "redacted:"
+"""Begins the signature of reasoning that only its maker can read; the others are base64 without a colon."""
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicFold:
+    """One answer in the making. It is whole when `message_stop` has come."""
+
+    def __init__(self, call: Call) -> None:
+        self.done = False
+        self._call = call
+        self._pieces = PieceBuffer()
+        self._calls: list[OpenCall] = []
+        self._by_index: dict[int, OpenCall] = {}
+        self._whole_inputs: dict[int, object] = {}  # of calls whose arguments did not come in pieces so far
+        self._sources: dict[str, Source] = {}
+        self._usage: Usage | None = None
+        self._reported: Usage | None = None
+        self._reason: str | None = None
+        self._explanation = ""
+        self._has_text = False
+        self._told = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole."""
+        return self.done
+
+    def take(self) -> list[Chunk]:
+        """Return what has come since the last call, neighbours of one part joined."""
+        pieces = self._pieces.take()
+        self._has_text = self._has_text or Text in map(type, pieces)
+        chunks: list[Chunk] = [*pieces]
+        if self._usage is not None and self._usage is not self._reported:
+            chunks.append(UsageReport(self._usage))
+            self._reported = self._usage
+        return chunks
+
+    def finish(self) -> list[Chunk]:
+        """Return the last chunks of a complete answer; nothing when called again.
+
+        Sources come here and not when they are named, since the answer's text is one part.
+        """
+        if self._told:
+            return []
+        self._told = True
+        for index in list(self._whole_inputs):
+            self._end(index)
+        chunks = [*self.take(), *self._pieces.end()]
+        if self._explanation and not self._has_text:
+            chunks.append(Text(mend_surrogates(self._explanation)))
+        chunks += [replace(source, source_id=str(n + 1)) for n, source in enumerate(self._sources.values())]
+        chunks += [ToolCall(call.id, call.name, call.args) for call in self._calls]
+        reason = _STOP_REASONS.get(self._reason or "end_turn", "other")
+        chunks.append(Finish("tool_calls" if self._calls and reason == "stop" else reason))
+        return chunks
+
+    def events(self, payloads: Sequence[bytes]) -> None:
+        """Take the events of one read. The usual one, more text, is dealt with in line.
+
+        Raises:
+            ModelError: an event is not valid, or is an error.
+        """
+        pieces, texts = self._pieces, self._pieces.texts
+        for payload in payloads:
+            if self.done:
+                return
+            try:
+                event = decode_event(payload)
+            except (ValueError, RecursionError):
+                odd = self._decode(payload)
+                if odd is None:
+                    continue
+                event = odd
+            delta = event.delta
+            if (
+                event.type == "content_block_delta"
+                and pieces.run is Text
+                and delta is not None
+                and delta.type == "text_delta"
+                and delta.text is not None
+            ):
+                texts.append(delta.text)
+                continue
+            self._event(event, payload)
+
+    def document(self, body: bytes) -> bool:
+        """Take a whole message; False when it is none (see Fold)."""
+        message = None if body.startswith(b"[") else self._decode(body)
+        if message is None or message.content is None:
+            return False
+        for index, block in enumerate(message.content):
+            self._begin(index, block)
+            self._end(index)
+        self._usage = usage_of(message.usage, self._usage)
+        self._stop(message.stop_reason, message.stop_details)
+        self.done = True
+        return True
+
+    def _decode(self, payload: bytes) -> Event | None:
+        """Decode what the quick decoder refused; None when it says nothing.
+
+        Raises:
+            ModelError: it is no event.
+        """
+        text = payload.strip()
+        if not text or text == b"[DONE]":  # a habit of the other dialect's that some servers keep
+            return None
+        try:
+            event = decode_odd(text, Event)
+        except ValueError as error:
+            message = f"{self._call.provider} sent an event that is not valid."
+            raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error
+        self._pieces.has_surrogates = True
+        return event
+
+    def _event(self, event: Event, payload: bytes) -> None:
+        """Take any event.
+
+        Raises:
+            ModelError: it is an error.
+        """
+        match event.type:
+            case "content_block_delta" if event.delta is not None:
+                self._delta(event.index, event.delta)
+            case "content_block_start":
+                self._begin(event.index, event.content_block)
+            case "content_block_stop":
+                self._end(event.index)
+            case "message_start":
+                start = lenient(event.message, Start) or Start()
+                self._usage = usage_of(start.usage, self._usage)
+            case "message_delta":
+                self._usage = usage_of(event.usage, self._usage)
+                if event.delta is not None:
+                    self._stop(event.delta.stop_reason, event.delta.stop_details)
+            case "message_stop":
+                self.done = True
+            case _ if event.error or event.type == "error":
+                raise self._call.error_in(payload, certainly=True)
+            case _:  # a ping, or something newer than this
+                pass
+
+    def _begin(self, index: int | None, value: object) -> None:
+        block = lenient(value, Block)
+        if block is None:
+            return
+        match block.type:
+            case "text":
+                self._pieces.say(Text, block.text or "")
+                for cited in block.citations or ():
+                    self._cite(cited)
+            case "thinking":
+                self._pieces.say(Reasoning, block.thinking or "")
+                self._sign(block.signature)
+            case "redacted_thinking":
+                self._sign(block.data and REDACTED + block.data)
+            case "tool_use":
+                self._open(index, block)
+            case "web_search_tool_result" if isinstance(block.content, list):
+                for found in cast("list[object]", block.content):
+                    self._cite(found)
+            case _:  # what a server tool did in between
+                pass
+
+    def _delta(self, index: int | None, delta: Delta) -> None:
+        match delta.type:
+            case "text_delta":
+                self._pieces.say(Text, delta.text or "")
+            case "thinking_delta":
+                self._pieces.say(Reasoning, delta.thinking or "")
+            case "signature_delta":
+                self._sign(delta.signature)
+            case "input_json_delta":
+                call = None if index is None else self._by_index.get(index)
+                if call is not None and delta.partial_json:
+                    self._whole_inputs.pop(index or 0, None)
+                    self._pieces.say(call, delta.partial_json)
+            case "citations_delta":
+                self._cite(delta.citation)
+            case _:
+                pass
+
+    def _end(self, index: int | None) -> None:
+        """A block has ended: a call whose arguments came at its beginning gets them now."""
+        if index in self._whole_inputs:
+            arguments = encode_mended(self._whole_inputs.pop(index)).decode()
+            self._pieces.say(self._by_index[index], arguments)
+
+    def _sign(self, signature: str | None) -> None:
+        if signature:
+            self._pieces.sign(signature)
+
+    def _open(self, index: int | None, block: Block) -> None:
+        taken = {known.id for known in self._calls}
+        id = mend_surrogates(block.id or "")
+        call = OpenCall(
+            id if id and id not in taken else f"call_{uuid.uuid4().hex}", mend_surrogates(block.name or "")
+        )
+        at = len(self._calls) if index is None else index
+        self._calls.append(call)
+        self._by_index[at] = call
+        self._pieces.say(call, "")
+        if block.input:
+            self._whole_inputs[at] = block.input
+
+    def _cite(self, value: object) -> None:
+        source = source_of(value)
+        if source is None:
+            return
+        known = self._sources.get(source.url)
+        if known is None or known.text is None:
+            self._sources[source.url] = source
+
+    def _stop(self, reason: str | None, details: object) -> None:
+        self._reason = reason or self._reason
+        said = lenient(details, StopDetails)
+        if said is not None and said.explanation:
+            self._explanation = said.explanation
