@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 from parley_daemon.adapters.demo import DemoModel
 from parley_daemon.adapters.wires.anthropic_messages import VERSION, AnthropicMessages
+from parley_daemon.adapters.wires.aws_signing import AwsSigner
 from parley_daemon.adapters.wires.azure import Azure
+from parley_daemon.adapters.wires.bedrock import BedrockMessages, region_of
 from parley_daemon.adapters.wires.chat_completions import ChatCompletions
 from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENROUTER, VERCEL, Flavour
 from parley_daemon.adapters.wires.dialect import Dialect
@@ -83,6 +86,27 @@ def _chat(flavour: Flavour) -> Callable[[Access], Model]:
     return lambda access: over_http(access, ChatCompletions(access.name, access.base_url, flavour))
 
 
+def _bedrock(access: Access) -> Model:
+    if find_spec("botocore") is None:
+        raise ValueError('It needs the package botocore; install it with: pip install "parleyd[bedrock]".')
+    region = region_of(access.options, access.environment)
+    url = access.base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
+    signer = None
+    if region is None and not (access.base_url and access.api_key):
+        raise ValueError("It has no region: set region in its configuration, or AWS_REGION for the daemon.")
+    if region is not None and access.api_key is None:
+        signer = AwsSigner(access.name, region, access.options.get("profile"))
+    bearer = {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
+    return HttpModel(
+        access.name,
+        BedrockMessages(access.name, url, signer),
+        url,
+        headers={"Accept": "application/vnd.amazon.eventstream", **bearer, **access.headers},
+        secrets=(access.api_key or "",),
+        has_key=True,
+    )
+
+
 def _anthropic(access: Access) -> Model:
     key = {"x-api-key": access.api_key} if access.api_key else {}
     dialect = AnthropicMessages(access.name, access.base_url)
@@ -130,6 +154,16 @@ _BUILT_IN = (
         "https://api.anthropic.com",
         ("ANTHROPIC_API_KEY",),
         "ANTHROPIC_BASE_URL",
+    ),
+    ProviderType(
+        "bedrock",
+        "Amazon Bedrock",
+        _bedrock,
+        key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
+        url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+        needs_key=False,
+        needs_url=False,
+        options={"region": (), "profile": ()},
     ),
     ProviderType(
         "google",

@@ -4,7 +4,7 @@ Sans-io. The response is a stream of events, or one JSON document when the serve
 events mean is the business of the dialect's fold.
 """
 
-from parley_daemon.adapters.wires.dialect import Fold, Framing
+from parley_daemon.adapters.wires.dialect import BrokenFramingError, Fold, Framing
 from parley_daemon.adapters.wires.error_bodies import page_text
 from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.adapters.wires.sse import MAX_EVENT_BYTES, EventTooLargeError, Received, SseParser
@@ -62,6 +62,9 @@ class AnswerReader:
             self.error = self._call.broke(
                 f"{self._call.provider} sent an event that is too large.", str(error)
             )
+        except BrokenFramingError as error:
+            message = f"{self._call.provider} sent a stream that cannot be read; check base_url."
+            self.error = self._call.broke(message, str(error))
         return self._fold.take()
 
     def finish(self) -> list[Chunk]:

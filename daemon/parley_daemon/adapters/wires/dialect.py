@@ -24,6 +24,10 @@ class EmptyPromptError(UnfitRequestError):
         super().__init__("There is nothing to send: the message holds no text and no file.")
 
 
+class BrokenFramingError(ValueError):
+    """What came does not keep to the framing, says the message. It must not be fed again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A request ready to be posted. Its headers go over the provider's and are as secret as a key."""
@@ -37,7 +41,7 @@ class Framing(Protocol):
     """Cuts what the network brings into payloads; SseParser is the usual one."""
 
     def feed(self, chunk: bytes) -> Received:
-        """Take one read and return what it completed. Raises EventTooLargeError."""
+        """Take one read and return what it completed. Raises EventTooLargeError and BrokenFramingError."""
         ...
 
     def close(self) -> Received:
