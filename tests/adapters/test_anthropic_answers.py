@@ -141,11 +141,26 @@ def test_tool_calls_stream_their_arguments_each_in_its_own_part() -> None:
         ToolCallPiece("b", "g", "["),
         ToolCallPiece("a", "f", "1}"),
         ToolCallPiece("b", "g", "]"),
-        UsageReport(Usage(10, 5, 15)),
         ToolCall("a", "f", {"x": 1}),
         ToolCall("b", "g", []),
+        UsageReport(Usage(10, 5, 15)),
         Finish("tool_calls"),
     ]
+
+
+def test_a_call_is_whole_as_soon_as_its_block_ends() -> None:
+    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    assert reader.feed(named(*tool("a", "f", "{}"))) == [
+        ToolCallPiece("a", "f", "{}"),
+        ToolCall("a", "f", {}),
+    ]
+    assert reader.feed(named(*tool("b", "f", "{}")[:-1], *tool("c", "f", "[]")[:-1], *end())) == [
+        ToolCallPiece("b", "f", "{}"),
+        ToolCall("b", "f", {}),
+        ToolCallPiece("c", "f", "[]"),
+        UsageReport(Usage(output_tokens=5)),
+    ]
+    assert reader.end() == [ToolCall("c", "f", []), Finish("tool_calls")]
 
 
 @pytest.mark.parametrize("ended", [True, False])

@@ -80,8 +80,8 @@ async def test_an_answer_streams_from_a_socket(opened: Opened) -> None:
             Reasoning("hm", None, "sig"),
             Text("Hello"),
             ToolCallPiece("t", "f", "{}"),
-            USED,
             ToolCall("t", "f", {}),
+            USED,
             Finish("tool_calls"),
         ]
 

@@ -144,7 +144,8 @@ def test_the_configurations_of_the_page_are_valid(tmp_path: Path) -> None:
 def row_of(kind: ProviderType) -> tuple[str, ...]:
     """Return the row of the page's table that tells the truth about a type."""
     key = ", ".join([f"`{name}`" for name in kind.key_variables]) if kind.needs_key else "optional"
-    usual = f"`{kind.base_url}`" if kind.base_url else "`base_url`" if kind.needs_url else "none"
+    without = "that of the region" if "region" in kind.options else "none"
+    usual = f"`{kind.base_url}`" if kind.base_url else "`base_url`" if kind.needs_url else without
     between = ", else " if kind.base_url else " or "
     address = f"`{kind.url_variable}`{between}{usual}" if kind.url_variable else usual
     settings = [

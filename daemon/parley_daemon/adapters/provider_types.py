@@ -6,7 +6,7 @@ is a ProviderType. Knows neither the configuration's file nor the environment: b
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -86,31 +86,23 @@ def _chat(flavour: Flavour) -> Callable[[Access], Model]:
     return lambda access: over_http(access, ChatCompletions(access.name, access.base_url, flavour))
 
 
-def _bedrock(access: Access) -> Model:
-    if find_spec("botocore") is None:
-        raise ValueError('It needs the package botocore; install it with: pip install "parleyd[bedrock]".')
-    region = region_of(access.options, access.environment)
-    url = access.base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
-    signer = None
-    if region is None and not (access.base_url and access.api_key):
-        raise ValueError("It has no region: set region in its configuration, or AWS_REGION for the daemon.")
-    if region is not None and access.api_key is None:
-        signer = AwsSigner(access.name, region, access.options.get("profile"))
-    bearer = {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
-    return HttpModel(
-        access.name,
-        BedrockMessages(access.name, url, signer),
-        url,
-        headers={"Accept": "application/vnd.amazon.eventstream", **bearer, **access.headers},
-        secrets=(access.api_key or "",),
-        has_key=True,
-    )
-
-
 def _anthropic(access: Access) -> Model:
     key = {"x-api-key": access.api_key} if access.api_key else {}
     dialect = AnthropicMessages(access.name, access.base_url)
     return over_http(access, dialect, {"anthropic-version": VERSION, **key})
+
+
+def _bedrock(access: Access) -> Model:
+    if find_spec("botocore") is None:
+        raise ValueError('It needs the package botocore; install it with: pip install "parleyd[bedrock]".')
+    region = region_of(access.options, access.environment)
+    if region is None and not (access.base_url and access.api_key):
+        raise ValueError("It has no region: set region in its configuration, or AWS_REGION for the daemon.")
+    signer = None
+    if region is not None and access.api_key is None:
+        signer = AwsSigner(access.name, region, access.options.get("profile"))
+    url = access.base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
+    return over_http(replace(access, base_url=url), BedrockMessages(access.name, url, signer))
 
 
 def _google(access: Access) -> Model:

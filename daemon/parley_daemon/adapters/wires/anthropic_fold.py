@@ -23,7 +23,7 @@ from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
 from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.chats import Usage
-from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall
+from parley_daemon.core.parts import Reasoning, Source, Text
 from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
 
 REDACTED = "redacted:"
@@ -47,8 +47,7 @@ class AnthropicFold:
         self._call = call
         self._pieces = PieceBuffer()
         self._calls: list[OpenCall] = []
-        self._by_index: dict[int, OpenCall] = {}
-        self._whole_inputs: dict[int, object] = {}  # of calls whose arguments did not come in pieces so far
+        self._open: dict[int, tuple[OpenCall, object]] = {}  # each with the arguments that it began with
         self._sources: dict[str, Source] = {}
         self._usage: Usage | None = None
         self._reported: Usage | None = None
@@ -80,13 +79,12 @@ class AnthropicFold:
         if self._told:
             return []
         self._told = True
-        for index in list(self._whole_inputs):
+        for index in list(self._open):
             self._end(index)
         chunks = [*self.take(), *self._pieces.end()]
         if self._explanation and not self._has_text:
             chunks.append(Text(mend_surrogates(self._explanation)))
         chunks += [replace(source, source_id=str(n + 1)) for n, source in enumerate(self._sources.values())]
-        chunks += [ToolCall(call.id, call.name, call.args) for call in self._calls]
         reason = _STOP_REASONS.get(self._reason or "end_turn", "other")
         chunks.append(Finish("tool_calls" if self._calls and reason == "stop" else reason))
         return chunks
@@ -192,7 +190,7 @@ class AnthropicFold:
             case "redacted_thinking":
                 self._sign(block.data and REDACTED + block.data)
             case "tool_use":
-                self._open(index, block)
+                self._call_begins(index, block)
             case "web_search_tool_result" if isinstance(block.content, list):
                 for found in cast("list[object]", block.content):
                     self._cite(found)
@@ -208,37 +206,33 @@ class AnthropicFold:
             case "signature_delta":
                 self._sign(delta.signature)
             case "input_json_delta":
-                call = None if index is None else self._by_index.get(index)
-                if call is not None and delta.partial_json:
-                    self._whole_inputs.pop(index or 0, None)
-                    self._pieces.say(call, delta.partial_json)
+                if index in self._open and delta.partial_json:
+                    self._pieces.say(self._open[index][0], delta.partial_json)
             case "citations_delta":
                 self._cite(delta.citation)
             case _:
                 pass
 
     def _end(self, index: int | None) -> None:
-        """A block has ended: a call whose arguments came at its beginning gets them now."""
-        if index in self._whole_inputs:
-            arguments = encode_mended(self._whole_inputs.pop(index)).decode()
-            self._pieces.say(self._by_index[index], arguments)
+        """A block has ended; of a call's arguments those that came in pieces go before."""
+        if index in self._open:
+            call, given = self._open.pop(index)
+            self._pieces.finish(call, encode_mended(given).decode() if given else "")
 
     def _sign(self, signature: str | None) -> None:
         if signature:
             self._pieces.sign(signature)
 
-    def _open(self, index: int | None, block: Block) -> None:
+    def _call_begins(self, index: int | None, block: Block) -> None:
         taken = {known.id for known in self._calls}
         id = mend_surrogates(block.id or "")
-        call = OpenCall(
-            id if id and id not in taken else f"call_{uuid.uuid4().hex}", mend_surrogates(block.name or "")
-        )
+        own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
+        call = OpenCall(own, mend_surrogates(block.name or ""))
         at = len(self._calls) if index is None else index
+        self._end(at)  # one that was never said to have ended
         self._calls.append(call)
-        self._by_index[at] = call
+        self._open[at] = (call, block.input)
         self._pieces.say(call, "")
-        if block.input:
-            self._whole_inputs[at] = block.input
 
     def _cite(self, value: object) -> None:
         source = source_of(value)

@@ -44,7 +44,10 @@ class BedrockMessages:
         path = f"/model/{quote(request.model, safe=':')}/invoke-with-response-stream"
         url = endpoint(self._base_url, path, version="")
         await anyio.to_thread.run_sync(AwsEventStream.load)
-        return Question(url, body, await self._signer.headers(url, body) if self._signer else {})
+        headers = {"Accept": "application/vnd.amazon.eventstream"}
+        if self._signer is not None:
+            headers |= await self._signer.headers(url, body)
+        return Question(url, body, headers)
 
     def fold(self, call: Call) -> AnthropicFold:
         """Return a reader for one answer."""
