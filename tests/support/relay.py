@@ -11,10 +11,15 @@ from anyio.abc import SocketStream
 
 
 class Relay:
-    """Passes bytes on in both directions. `address` is where clients connect."""
+    """Passes bytes on in both directions. `address` is where clients connect, `path` the same as a path.
 
-    def __init__(self, address: str, target: str) -> None:
-        self.address = address
+    `most` cuts each later connection by itself, once so many bytes of the daemon have come over it.
+    """
+
+    def __init__(self, path: str, target: str) -> None:
+        self.path = path
+        self.address = f"unix:{path}"
+        self.most: int | None = None
         self._target = target
         self._scopes: set[anyio.CancelScope] = set()
 
@@ -34,14 +39,20 @@ class Relay:
                 anyio.create_task_group() as tasks,
             ):
                 tasks.start_soon(_pass_on, near, far)
-                tasks.start_soon(_pass_on, far, near)
+                tasks.start_soon(_pass_on, far, near, self.most, scope)
         self._scopes.discard(scope)
 
 
-async def _pass_on(source: SocketStream, drain: SocketStream) -> None:
+async def _pass_on(
+    source: SocketStream, drain: SocketStream, most: int | None = None, scope: anyio.CancelScope | None = None
+) -> None:
     try:
         async for data in source:
-            await drain.send(data)
+            await drain.send(data[:most])
+            if most is not None and scope is not None:
+                most -= len(data)
+                if most <= 0:
+                    scope.cancel()
         await drain.send_eof()
     except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
         return  # the other side is gone, and the client or the daemon will say so
@@ -52,7 +63,7 @@ async def relay_to(socket: str) -> AsyncGenerator[Relay]:
     """Run a relay to the daemon on this socket."""
     directory = Path(tempfile.mkdtemp(prefix="pr-", dir="/tmp"))
     path = str(directory / "s")
-    relay = Relay(f"unix:{path}", socket)
+    relay = Relay(path, socket)
     try:
         async with await anyio.create_unix_listener(path) as listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, relay.serve)
