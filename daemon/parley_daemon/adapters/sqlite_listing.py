@@ -70,7 +70,9 @@ def _beginning(connection: sqlite3.Connection, query: ChatQuery) -> ListCursor:
 def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, total: int) -> ChatPage:
     shown, page, last = _Shown(after.shown), list[Chat](), (after.key, after.id)
     room = query.limit
-    with closing(_moved(connection, query, after)) as moved, closing(_rest(connection, query, after)) as rest:
+    can_move = after.id and query.order != "created"
+    moved = _moved(connection, query, after, shown) if can_move else []
+    with closing(_rest(connection, query, after)) as rest:
         for rows in (moved, rest):
             for body, key, id, number in rows:
                 if number in shown:
@@ -101,18 +103,24 @@ def _rest(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -
     )
 
 
-def _moved(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -> Generator[Row, None, None]:
-    """Yield the chats before the cursor that have changed since the first page and are older than that."""
-    if not after.id:
-        return
+def _moved(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, shown: _Shown) -> list[Row]:
+    """Return chats before the cursor that were not shown, in order, no more than a page needs.
+
+    They have changed since the first page was made; those made since then are none of them.
+    """
     column, direction, behind = _ORDERS[query.order]
     where, values = _filters(query)
     where = f"{where} AND updated_at >= ? AND created_at <= ? AND NOT ({column}, id) {behind} (?, ?)"
-    yield from connection.execute(
-        f"SELECT body, {column}, id, {_NUMBER} FROM chats INDEXED BY chats_by_update WHERE {where} "
+    rows = connection.execute(
+        f"SELECT {column}, id, {_NUMBER} FROM chats INDEXED BY chats_by_update WHERE {where} "
         f"ORDER BY {column} {direction}, id {direction}",
         [*values, after.began, after.began, after.key, after.id],
-    )
+    ).fetchall()
+    new = [row for row in rows if row[2] not in shown][: query.limit + 1]
+    return [
+        (*connection.execute("SELECT body FROM chats WHERE id = ?", (id,)).fetchone(), key, id, number)
+        for key, id, number in new
+    ]
 
 
 def _readable(body: bytes, chat_id: str) -> Chat | None:
