@@ -113,6 +113,10 @@ class Peer:
         self._changed.set()
         self._changed = anyio.Event()
 
+    async def changed(self) -> None:
+        """Return once more has come, or the connection has ended."""
+        await self._changed.wait()
+
     @property
     def received(self) -> list[Json]:
         """Every message that came."""

@@ -17,10 +17,13 @@ RESET_ABOVE = 4 * 1024 * 1024
 """Bytes waiting, merged ones included, above which a stream is given up for a fresh snapshot."""
 
 BULK = MERGE_ABOVE
-"""Bytes of one chunk above which it says nothing about the client's pace: a long history, a large file."""
+"""Bytes of one chunk above which it says nothing about the client's pace: a long history, a large file.
+
+Of several that wait only the largest is passed over: who reads lets no second one wait for long.
+"""
 
 BULK_ABOVE = 64 * 1024 * 1024
-"""Bytes waiting above which a stream is given up even if all of them are bulk."""
+"""Bytes waiting above which a stream is given up even if all of them are one chunk."""
 
 _WRITE_AT_ONCE = 256 * 1024
 
@@ -86,7 +89,7 @@ class Outbox:
         self._wrote_at = 0.0
         self._frames: list[bytes] = []
         self._size = 0
-        self._bulk = 0
+        self._bulky: list[int] = []
         self._wake = anyio.Event()
         self._empty = anyio.Event()
         self._empty.set()
@@ -99,19 +102,23 @@ class Outbox:
     @property
     def pressed(self) -> bool:
         """Whether the client reads more slowly than it is written to."""
-        return self._size - self._bulk > MERGE_ABOVE
+        return self._size - self._largest > MERGE_ABOVE
 
     @property
     def overfull(self) -> bool:
         """Whether even merging does not help."""
-        return self._size - self._bulk + self.held > RESET_ABOVE or self._size > BULK_ABOVE
+        return self._size - self._largest + self.held > RESET_ABOVE or self._size > BULK_ABOVE
+
+    @property
+    def _largest(self) -> int:
+        return max(self._bulky, default=0)
 
     def put(self, chunk: bytes) -> None:
         """Queue whole frames."""
         self._frames.append(chunk)
         self._size += len(chunk)
         if len(chunk) > BULK:
-            self._bulk += len(chunk)
+            self._bulky.append(len(chunk))
         if not self._wake.is_set():
             self._wake.set()
 
@@ -139,7 +146,7 @@ class Outbox:
             for frame in frames:
                 self._size -= len(frame)
                 if len(frame) > BULK:
-                    self._bulk -= len(frame)
+                    self._bulky.remove(len(frame))
             if self.waiting and not self.pressed:
                 waiting, self.waiting = self.waiting, set()
                 for one in waiting:

@@ -45,6 +45,7 @@ class Subscriptions:
         self._asks: set[Token] = set()
         self._watches: dict[Token, WatchStream] = {}
         self._lagging: list[ChatStream] = []
+        self._catching_up = anyio.Lock()
 
     # ------------------------------------------------------------------- subscriptions
 
@@ -165,26 +166,35 @@ class Subscriptions:
     async def _catch_up(self, stream: ChatStream) -> None:
         """Let a stream begin again from a fresh snapshot, or tell it that its chat is gone."""
         while self._chats.get(stream.token) is stream:
-            stream.restart()
-            try:
-                attachment = await self._engine.attach(
-                    stream.chat_id, OWNER, stream, after_seq=None, tail=stream.tail
-                )
-            except EngineError:
-                stream.tell_gone()
-                self._end(stream.token)
-                return
-            except StoreUnavailableError as error:
-                log.warning("a slow stream of chat %s waits for the store: %s", stream.chat_id, error)
-                stream.give_up()
-                await anyio.sleep(_STORE_SECONDS)
-                continue
-            if self._chats.get(stream.token) is stream:
-                assert attachment.snapshot is not None
-                stream.reset(attachment.snapshot, "slow_client")
-            else:
-                self._engine.detach(stream.chat_id, stream)
-            return
+            async with self._catching_up:
+                if self._outbox.size >= _NEARLY_EMPTY:  # by the snapshot of another one
+                    self._lagging.append(stream)
+                    return
+                if await self._began_again(stream):
+                    return
+            await anyio.sleep(_STORE_SECONDS)
+
+    async def _began_again(self, stream: ChatStream) -> bool:
+        """Try it once; False when the store does not answer now."""
+        stream.restart()
+        try:
+            attachment = await self._engine.attach(
+                stream.chat_id, OWNER, stream, after_seq=None, tail=stream.tail
+            )
+        except EngineError:
+            stream.tell_gone()
+            self._end(stream.token)
+            return True
+        except StoreUnavailableError as error:
+            log.warning("a slow stream of chat %s waits for the store: %s", stream.chat_id, error)
+            stream.give_up()
+            return False
+        if self._chats.get(stream.token) is stream:
+            assert attachment.snapshot is not None
+            stream.reset(attachment.snapshot, "slow_client")
+        else:
+            self._engine.detach(stream.chat_id, stream)
+        return True
 
     def drop(self) -> None:
         """The client is gone."""
