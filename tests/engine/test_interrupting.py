@@ -132,6 +132,29 @@ async def test_an_interrupt_while_the_answer_is_committed_comes_too_late(rig: Ri
         assert (await rig.interrupt(chat_id)).status is Status.WAITING
 
 
+async def test_a_turn_that_fails_while_it_is_being_stopped_is_interrupted(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        chat_id = await rig.chat()
+        heard = await rig.listen(chat_id)
+        await rig.send(chat_id, "one")
+        call = await rig.model.asked()
+        await call.say("Half")
+        async with anyio.create_task_group() as tasks:
+            rig.store.hold()
+            tasks.start_soon(rig.send, chat_id, "two", "interrupt")
+            await rig.store.waiting()
+            call.fail()
+            await call.closed.wait()
+            await anyio.wait_all_tasks_blocked()
+            rig.store.let_go()
+        ended = await heard.ended()
+        assert (ended.outcome, ended.error) == ("interrupted", None)
+        await (await rig.model.asked()).finish("Yes.")
+        await heard.ended(2)
+    expected = [("user", "one"), ("assistant", "Half"), ("user", "two"), ("assistant", "Yes.")]
+    assert await rig.history(chat_id) == expected
+
+
 async def test_interrupting_twice_ends_the_turn_once(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await rig.chat()

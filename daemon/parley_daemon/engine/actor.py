@@ -333,6 +333,8 @@ class ChatActor(PlanningChat):
         chat is set free and everybody is told.
         """
         async with self._lock:
+            if self._run is not None:  # told to end while it waited here
+                result = self._run.as_stopped(result)
             try:
                 call = await self._go_on(result)
                 if call is not None:

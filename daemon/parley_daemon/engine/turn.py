@@ -182,6 +182,12 @@ class TurnRun:
         self._cause = cause
         self._cancel()
 
+    def as_stopped(self, result: TurnResult) -> TurnResult:
+        """Return the result as it counts by now: a run that was told to end has not failed by itself."""
+        if self._cause is None or result.outcome != "failed" or result.error is _UNEXPECTED:
+            return result
+        return replace(result, outcome="interrupted", error=_error_of(self._cause))
+
     def withdraw(self) -> None:
         """End the run without a trace: its turn could not be committed, so it never was."""
         self._withdrawn = True
@@ -412,8 +418,7 @@ class TurnRun:
     def _result(self) -> TurnResult:
         error, outcome = self._failure, "completed"
         if self._cause is not None:
-            outcome = "interrupted"
-            error = DAEMON_LOST if self._cause is StopCause.SHUTDOWN else None
+            outcome, error = "interrupted", _error_of(self._cause)
         elif error is not None:
             outcome = "failed"
         usage = self._usage
@@ -450,6 +455,10 @@ def _too_long(failure: Failure) -> Failure:
     """Say what can be done about a request that is too long and that no summary makes shorter."""
     advice = "Shorten the message, choose a model with a larger context, or begin a new chat."
     return replace(failure, message=f"{failure.message} {advice}", retryable=False)
+
+
+def _error_of(cause: StopCause) -> Failure | None:
+    return DAEMON_LOST if cause is StopCause.SHUTDOWN else None
 
 
 def _completed(usage: Usage, model: ResolvedModel) -> Usage:
