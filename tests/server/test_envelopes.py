@@ -101,7 +101,7 @@ async def test_bad_params_are_named_field_by_field(
 
 async def test_an_unknown_method_and_one_of_a_later_version_are_refused(wire: Peer) -> None:
     assert (await wire.error("chat/dance"))["code"] == -32601
-    assert (await wire.error("provider/list"))["code"] == -32601
+    assert (await wire.error("chat/diff"))["code"] == -32601
     assert (await wire.error("textDocument/hover", {}))["code"] == -32601
 
 

@@ -28,7 +28,7 @@ def test_every_error_of_the_engine_has_a_code_and_keeps_its_sentence(kind: type[
     extra = (
         len(inspect.signature(kind.__init__).parameters) - 2 if kind.__init__ is not Exception.__init__ else 0
     )
-    error = kind("What happened.", 20) if extra == 1 else kind("What happened.")
+    error = kind("What happened.", "most") if extra == 1 else kind("What happened.")
     told = wire_error(error)
     assert told.code is not ErrorCode.INTERNAL_ERROR
     assert told.message.endswith("What happened.")

@@ -68,7 +68,7 @@ class FixedError(EngineError):
 class UnfitConfigurationError(EngineError):
     """What was to be configured cannot be so; `field` is the record's, the message goes on after its name."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
         self.field = field
 

@@ -103,7 +103,7 @@ class ModelConfigs:
             where = self._catalogue.filed.path
             raise FixedError(f'The default model, "{fixed}", is set in {where}; change it there.')
         if default and not record.enabled:
-            raise UnfitConfigurationError("is_default", "cannot be true of a model that is switched off")
+            raise UnfitConfigurationError("cannot be true of a model that is switched off", "is_default")
         records = [*[one for one in self._state.models.values() if one.id != record.id], record]
         wish, not_this = (record.id if default else None), (record.id if default is False else None)
         changed = {record.id: record, **{one.id: one for one in self._settled(records, wish, not_this)}}

@@ -121,7 +121,7 @@ class Providers:
         try:
             self._catalogue.vet(record)
         except UnfitProviderError as error:
-            raise UnfitConfigurationError(error.field, str(error)) from None
+            raise UnfitConfigurationError(str(error), error.field) from None
         name, before = record.name, self._state.providers.get(record.name)
         if key is not None:
             record = replace(record, has_key=key.value is not None)
