@@ -33,7 +33,10 @@ ApiKey = Annotated[str, Field(max_length=16_384), AfterValidator(_as_key)]
 
 
 class Model(Wire):
-    """A model that can be asked. `id` is "provider:model"; `capabilities` are words such as "reasoning"."""
+    """A model that can be asked. `id` is "provider:model"; `capabilities` are words such as "reasoning".
+
+    Those are "tools", "reasoning", "images", "files", "audio", "video" and "structured-output", so far.
+    """
 
     id: str
     provider: str

@@ -783,7 +783,11 @@ export interface MessagePartEvent {
   part: PartDelta;
 }
 
-/** A model that can be asked. `id` is "provider:model"; `capabilities` are words such as "reasoning". */
+/**
+ * A model that can be asked. `id` is "provider:model"; `capabilities` are words such as "reasoning".
+ *
+ * Those are "tools", "reasoning", "images", "files", "audio", "video" and "structured-output", so far.
+ */
 export interface Model {
   id: string;
   provider: string;

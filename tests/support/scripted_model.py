@@ -18,6 +18,7 @@ from parley_daemon.ports.configuration import Filed, ModelSetup, Overlay, Provid
 from parley_daemon.ports.model import (
     Batch,
     Chunk,
+    Due,
     Finish,
     Model,
     ModelError,
@@ -185,6 +186,13 @@ class ScriptedCatalogue:
     def is_preset(self, name: str) -> bool:
         """See the port."""
         return False
+
+    def due(self) -> tuple[Due, ...]:
+        """See the port."""
+        return ()
+
+    async def discover(self, provider: str) -> None:
+        """See the port."""
 
     def vet(self, record: ProviderRecord) -> None:
         """See the port."""

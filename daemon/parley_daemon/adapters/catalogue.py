@@ -15,7 +15,9 @@ from parley_daemon.adapters.catalogue_provider import (
     setup_of,
     vet,
 )
+from parley_daemon.adapters.discovery import Discovery
 from parley_daemon.adapters.provider_types import TYPES
+from parley_daemon.adapters.wires.listing import Listed
 from parley_daemon.core.chats import ModelSettings, Timeouts
 from parley_daemon.core.configured import ModelRecord, ProviderRecord, elected
 from parley_daemon.core.pricing import Pricing
@@ -28,6 +30,7 @@ from parley_daemon.ports.configuration import (
     ProviderSource,
 )
 from parley_daemon.ports.model import (
+    Due,
     ModelInfo,
     ProviderInfo,
     ProviderUnavailableError,
@@ -84,6 +87,7 @@ class ConfiguredCatalogue:
         self._providers: dict[str, Provider] = {}
         self._fallback_models = tuple(fallback_models)
         self._local_only = local_only
+        self._discovery = Discovery()
         self._set(providers, models, default_model, timeouts, complaint)
 
     async def configure(
@@ -214,6 +218,16 @@ class ConfiguredCatalogue:
         """Return every provider with its configured models."""
         return tuple([self._info(name, provider) for name, provider in self._providers.items()])
 
+    def due(self) -> Sequence[Due]:
+        """Return the providers that should be asked for their models."""
+        return self._discovery.due(self._providers.values())
+
+    async def discover(self, provider: str) -> None:
+        """Ask a provider for its models; one that is not there any more is not asked."""
+        found = self._providers.get(provider)
+        if found is not None:
+            await self._discovery.look(found)
+
     def resolve(self, reference: str) -> ResolvedModel:
         """Return the model behind "provider:model".
 
@@ -236,12 +250,13 @@ class ConfiguredCatalogue:
         known = self._models.get(reference) or ModelConfig(reference)
         if not known.enabled:
             raise ProviderUnavailableError(f'The model "{reference}" is switched off.', "disabled")
+        listed = self._discovery.models(provider).get(model.casefold())
         return ResolvedModel(
             reference,
             model,
             provider.opened(),
             self._timeouts,
-            known.context_limit,
+            known.context_limit or (None if listed is None else listed.context_limit),
             known.pricing,
             known.compression_threshold,
             provider.local,
@@ -298,22 +313,45 @@ class ConfiguredCatalogue:
                 await model.aclose()
 
     def _info(self, name: str, provider: Provider) -> ProviderInfo:
+        listed, named = self._discovery.models(provider), set[str]()
         models: list[ModelInfo] = []
         for config in self._models.values():
             owner, _, model = config.id.partition(":")
-            if owner == name and model and config.enabled:
-                shown = config.display_name or model
-                models.append(ModelInfo(config.id, name, model, shown, config.context_limit))
-        problem = provider.problem
+            if owner == name and model:
+                named.add(model.casefold())
+                if config.enabled:
+                    models.append(_model_info(name, config, listed.get(model.casefold())))
+        rest = [one for key, one in listed.items() if key not in named]
+        models += [_model_info(name, ModelConfig(f"{name}:{one.model}"), one) for one in rest]
+        problem, failure = provider.problem, self._discovery.failure(provider)
+        reason, message = None, None
+        if problem is not None:
+            reason, message = problem.reason, problem.message
+        elif failure is not None:
+            reason, message = "fetch_failed", failure.message
         return ProviderInfo(
             provider=name,
             display_name=provider.display_name,
-            available=problem is None,
-            unavailable_reason=None if problem is None else problem.reason,
+            available=reason is None,
+            unavailable_reason=reason,
             models=tuple(models),
-            unavailable_message=None if problem is None else problem.message,
+            unavailable_message=message,
             local=provider.local,
         )
+
+
+def _model_info(provider: str, config: ModelConfig, listed: Listed | None) -> ModelInfo:
+    """Return a model as configured, and where that says nothing as its provider lists it."""
+    model = config.id.partition(":")[2]
+    listed = listed or Listed(model)
+    return ModelInfo(
+        config.id,
+        provider,
+        model,
+        config.display_name or listed.display_name or model,
+        config.context_limit or listed.context_limit,
+        listed.capabilities,
+    )
 
 
 async def _retire(providers: Iterable[Provider]) -> None:

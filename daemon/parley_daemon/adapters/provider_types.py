@@ -5,13 +5,14 @@ is a ProviderType. Knows neither the configuration's file nor the environment: b
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
 from parley_daemon.adapters.demo import DemoModel
+from parley_daemon.adapters.wires.addresses import endpoint
 from parley_daemon.adapters.wires.anthropic_messages import VERSION, AnthropicMessages
 from parley_daemon.adapters.wires.aws_signing import AwsSigner
 from parley_daemon.adapters.wires.azure import Azure
@@ -21,6 +22,14 @@ from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENRO
 from parley_daemon.adapters.wires.dialect import Dialect
 from parley_daemon.adapters.wires.google_generate import GoogleGenerate
 from parley_daemon.adapters.wires.http_model import HttpModel
+from parley_daemon.adapters.wires.listing import (
+    Fetch,
+    Listed,
+    anthropic_models,
+    compatible_models,
+    google_models,
+    openai_models,
+)
 from parley_daemon.adapters.wires.responses import Responses
 from parley_daemon.ports.model import Model
 
@@ -55,6 +64,8 @@ class ProviderType:
     first one that is set counts; with one of them set it is there without a configuration. `url_variable`
     holds its address. `needs_key`: without a key it cannot be used. `options` are settings of its own in the
     configuration, with the words that each may have (empty: any). `local`: it runs inside the daemon.
+    `models` asks for the list of its models, where it gives one. `verify` makes a request that costs nothing
+    and needs the key, where the list needs none or there is none. Both raise ModelError.
     """
 
     name: str
@@ -67,19 +78,37 @@ class ProviderType:
     needs_url: bool = True
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     local: bool = False
+    models: Callable[[Access, Fetch], Awaitable[Sequence[Listed]]] | None = None
+    verify: Callable[[Access, Fetch], Awaitable[object]] | None = None
 
 
 def over_http(access: Access, dialect: Dialect, key_headers: Mapping[str, str] | None = None) -> HttpModel:
     """Return a model that is asked over HTTP; its key goes as a bearer token or in headers of its own."""
-    bearer = {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
+    headers = _bearer(access) if key_headers is None else {**key_headers, **access.headers}
     return HttpModel(
         access.name,
         dialect,
         access.base_url,
-        headers={**(bearer if key_headers is None else key_headers), **access.headers},
+        headers=headers,
         secrets=(access.api_key or "",),
         has_key=access.api_key is not None,
     )
+
+
+def _bearer(access: Access) -> Mapping[str, str]:
+    key = {"Authorization": f"Bearer {access.api_key}"} if access.api_key else {}
+    return {**key, **access.headers}
+
+
+def _listed(
+    lister: Callable[[str, Mapping[str, str], Fetch], Awaitable[Sequence[Listed]]],
+    headers: Callable[[Access], Mapping[str, str]] = _bearer,
+) -> Callable[[Access, Fetch], Awaitable[Sequence[Listed]]]:
+    return lambda access, fetch: lister(access.base_url, headers(access), fetch)
+
+
+def _verified(path: str) -> Callable[[Access, Fetch], Awaitable[object]]:
+    return lambda access, fetch: fetch(endpoint(access.base_url, path), _bearer(access))
 
 
 def _chat(flavour: Flavour) -> Callable[[Access], Model]:
@@ -87,9 +116,12 @@ def _chat(flavour: Flavour) -> Callable[[Access], Model]:
 
 
 def _anthropic(access: Access) -> Model:
+    return over_http(access, AnthropicMessages(access.name, access.base_url), _anthropic_key(access))
+
+
+def _anthropic_key(access: Access) -> Mapping[str, str]:
     key = {"x-api-key": access.api_key} if access.api_key else {}
-    dialect = AnthropicMessages(access.name, access.base_url)
-    return over_http(access, dialect, {"anthropic-version": VERSION, **key})
+    return {"anthropic-version": VERSION, **key, **access.headers}
 
 
 def _bedrock(access: Access) -> Model:
@@ -106,8 +138,12 @@ def _bedrock(access: Access) -> Model:
 
 
 def _google(access: Access) -> Model:
+    return over_http(access, GoogleGenerate(access.name, access.base_url), _google_key(access))
+
+
+def _google_key(access: Access) -> Mapping[str, str]:
     key = {"x-goog-api-key": access.api_key} if access.api_key else {}
-    return over_http(access, GoogleGenerate(access.name, access.base_url), key)
+    return {**key, **access.headers}
 
 
 def _openai(access: Access) -> Model:
@@ -117,14 +153,26 @@ def _openai(access: Access) -> Model:
 
 
 def _azure(access: Access) -> Model:
-    dialect = Azure(
+    return over_http(access, _azure_dialect(access), _azure_key(access))
+
+
+def _azure_dialect(access: Access) -> Azure:
+    return Azure(
         access.name,
         access.base_url,
         version=access.options.get("api_version"),
         usual=access.environment.get("OPENAI_API_VERSION"),
         api=access.options.get("api"),
     )
-    return over_http(access, dialect, {"api-key": access.api_key} if access.api_key else {})
+
+
+def _azure_key(access: Access) -> Mapping[str, str]:
+    return {**({"api-key": access.api_key} if access.api_key else {}), **access.headers}
+
+
+async def _verify_azure(access: Access, fetch: Fetch) -> object:
+    # The list has what could be deployed, and not what is: it is no list of models to ask.
+    return await fetch(_azure_dialect(access).models_url, _azure_key(access))
 
 
 _APIS = ("responses", "chat")
@@ -137,8 +185,15 @@ _BUILT_IN = (
         ("OPENAI_API_KEY",),
         "OPENAI_BASE_URL",
         options={"api": _APIS},
+        models=_listed(openai_models),
     ),
-    ProviderType("openai-compat", "OpenAI-compatible server", _chat(COMPATIBLE), needs_key=False),
+    ProviderType(
+        "openai-compat",
+        "OpenAI-compatible server",
+        _chat(COMPATIBLE),
+        needs_key=False,
+        models=_listed(compatible_models),
+    ),
     ProviderType(
         "anthropic",
         "Anthropic",
@@ -146,6 +201,7 @@ _BUILT_IN = (
         "https://api.anthropic.com",
         ("ANTHROPIC_API_KEY",),
         "ANTHROPIC_BASE_URL",
+        models=_listed(anthropic_models, _anthropic_key),
     ),
     ProviderType(
         "bedrock",
@@ -163,6 +219,7 @@ _BUILT_IN = (
         _google,
         "https://generativelanguage.googleapis.com",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        models=_listed(google_models, _google_key),
     ),
     ProviderType(
         "azure",
@@ -172,6 +229,7 @@ _BUILT_IN = (
         ("AZURE_OPENAI_API_KEY",),
         "AZURE_OPENAI_ENDPOINT",
         options={"api": _APIS, "api_version": ()},
+        verify=_verify_azure,
     ),
     ProviderType(
         "openrouter",
@@ -179,6 +237,8 @@ _BUILT_IN = (
         _chat(OPENROUTER),
         "https://openrouter.ai/api/v1",
         ("OPENROUTER_API_KEY",),
+        models=_listed(compatible_models),
+        verify=_verified("/key"),
     ),
     ProviderType(
         "vercel",
@@ -186,6 +246,8 @@ _BUILT_IN = (
         _chat(VERCEL),
         "https://ai-gateway.vercel.sh/v1",
         ("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"),
+        models=_listed(compatible_models),
+        verify=_verified("/credits"),
     ),
     ProviderType(
         "demo",

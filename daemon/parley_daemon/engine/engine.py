@@ -31,6 +31,7 @@ from parley_daemon.engine.errors import (
 from parley_daemon.engine.library import Library
 from parley_daemon.engine.live import LiveChat, World
 from parley_daemon.engine.log import Published
+from parley_daemon.engine.lookup import looked_up
 from parley_daemon.engine.model_configs import ModelConfigs
 from parley_daemon.engine.providers import Providers
 from parley_daemon.engine.recovery import OpenStore, Recovery
@@ -159,8 +160,12 @@ class Engine:
         return self._catalogue
 
     async def models(self) -> Sequence[ProviderInfo]:
-        """Return every provider with its known models; without the store what is known without it."""
+        """Return every provider with its known models; without the store what is known without it.
+
+        Providers that were never asked for their models get a moment to answer (see `lookup`).
+        """
         await self.providers.list()
+        await looked_up(self._catalogue, self._behind)
         return self._catalogue.providers()
 
     @property

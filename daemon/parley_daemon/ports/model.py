@@ -113,6 +113,14 @@ class ProviderInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """A provider that should be asked for its models; `known`: it was asked before."""
+
+    provider: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model reference made usable: whom to ask, under which name, with which limits and prices.
 
@@ -178,6 +186,14 @@ class Catalogue(Protocol):
 
     def providers(self) -> tuple[ProviderInfo, ...]:
         """Return every provider with its known models."""
+        ...
+
+    def due(self) -> Sequence[Due]:
+        """Return the providers whose lists of models are not known, or old, or on their way at last."""
+        ...
+
+    async def discover(self, provider: str) -> None:
+        """Ask a provider for its models; return when it has answered, or has failed to. Raises nothing."""
         ...
 
     def resolve(self, reference: str) -> ResolvedModel:

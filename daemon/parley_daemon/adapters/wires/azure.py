@@ -60,6 +60,12 @@ class Azure:
             else Responses(provider, self._root)
         )
 
+    @property
+    def models_url(self) -> str:
+        """Where the models are listed that can be deployed."""
+        path = "/openai/models" if self._dated else "/openai/v1/models"
+        return f"{self._root}{path}?{self._query}" if self._query else self._root + path
+
     async def question(self, request: ModelRequest) -> Question:
         """Put a request into the words of its dialect, for Azure's address."""
         return replace(await self._dialect.question(request), url=self._url(request.model))

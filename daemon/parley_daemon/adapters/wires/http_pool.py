@@ -47,11 +47,22 @@ class HttpPool:
     async def post(
         self, call: Call, body: bytes, headers: Mapping[str, str], connect_seconds: float
     ) -> "aiohttp.ClientResponse":
-        """Send a request and return the response, its body unread.
+        """Post a body and return the response, its own body unread.
 
         Raises:
             ModelError: the server cannot be reached, or did not answer in HTTP.
         """
+        return await self._send("POST", call, body, headers, connect_seconds)
+
+    async def get(
+        self, call: Call, headers: Mapping[str, str], connect_seconds: float
+    ) -> "aiohttp.ClientResponse":
+        """Ask for what is behind the call's URL; otherwise as `post`."""
+        return await self._send("GET", call, b"", headers, connect_seconds)
+
+    async def _send(
+        self, method: str, call: Call, body: bytes, headers: Mapping[str, str], connect_seconds: float
+    ) -> "aiohttp.ClientResponse":
         if self._session is None:
             await self.warm()
         import aiohttp  # here, since it takes longer than a start may wait
@@ -62,9 +73,10 @@ class HttpPool:
         while True:
             connection: dict[str, bool] = {}
             try:
-                return await session.post(
+                return await session.request(
+                    method,
                     call.url,
-                    data=body if len(body) < _LARGE_BODY else io.BytesIO(body),
+                    data=(body or None) if len(body) < _LARGE_BODY else io.BytesIO(body),
                     headers=headers,
                     timeout=timeout,
                     proxy=self._proxy,
@@ -93,6 +105,23 @@ class HttpPool:
         except (aiohttp.ClientError, OSError):
             pass  # the status says enough
         return call.refused(response.status, response.headers, bytes(body))
+
+    async def body(self, call: Call, response: "aiohttp.ClientResponse", most: int) -> bytes:
+        """Return the body of a response, cut after the read that goes past `most` bytes.
+
+        Raises:
+            ModelError: the connection broke before its end.
+        """
+        import aiohttp
+
+        body = bytearray()
+        try:
+            while len(body) <= most and (data := await response.content.readany()):
+                body += data
+        except (aiohttp.ClientError, OSError) as error:
+            message = f"The connection to {call.provider} broke in the middle of the answer."
+            raise call.broke(message, str(error)) from error
+        return bytes(body)
 
     def release(self, response: "aiohttp.ClientResponse") -> None:
         """Give back the connection of a complete answer, when the response's last bytes come soon."""
