@@ -132,6 +132,7 @@ KNOWN = [
     Row("openrouter", "/api/v1", "acme/model"),
     Row("vercel", "/v1", "acme/model"),
     Row("anthropic", "", "claude-sonnet-4-5"),
+    Row("bedrock", "", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
     Row("google", "", "gemini-2.5-pro"),
 ]
 each_type = pytest.mark.parametrize(

@@ -17,7 +17,7 @@ _STEP = 4096  # botocore copies what follows with each frame it cuts off
 
 
 class _Chunk(msgspec.Struct):
-    bytes: bytes  # in base64
+    event: bytes | None = msgspec.field(default=None, name="bytes")  # in base64
 
 
 class _Exception(msgspec.Struct):
@@ -74,7 +74,9 @@ def _take(headers: dict[str, Any], payload: bytes, received: Received) -> None:
     kind = headers.get(":message-type")
     if kind == "event":
         if headers.get(":event-type") == "chunk":
-            received.data.append(_read_chunk(payload).bytes)
+            event = _read_chunk(payload).event
+            # Who only imitates Bedrock may put the event itself into the frame.
+            received.data.append(payload if event is None else event)
         else:
             received.comments += 1
         return
