@@ -30,13 +30,13 @@ async def asked(model: HttpModel) -> None:
 async def test_a_stream_may_take_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library's own limit of five minutes for a whole response would cut long answers."""
     limits: list[aiohttp.ClientTimeout] = []
-    post = aiohttp.ClientSession.post
+    request = aiohttp.ClientSession.request
 
-    def spied(session: aiohttp.ClientSession, url: str, **options: Any) -> Any:
+    def spied(session: aiohttp.ClientSession, method: str, url: str, **options: Any) -> Any:
         limits.append(options.get("timeout", session.timeout))
-        return post(session, url, **options)
+        return request(session, method, url, **options)
 
-    monkeypatch.setattr(aiohttp.ClientSession, "post", spied)
+    monkeypatch.setattr(aiohttp.ClientSession, "request", spied)
     async with fake_provider(HELLO) as server:
         model = opened(server.base_url)
         await asked(model)

@@ -174,10 +174,10 @@ def test_the_index_is_always_what_it_would_be_if_it_were_made_anew(
             await store.search("local", "whale")
         await store.aclose()
 
-    anyio.run(play)
+    asyncio.run(play())
     kept = contents(path)
     _spoil(path, "UPDATE search_state SET version = 0")
-    anyio.run(after, path)
+    asyncio.run(after(path))
     assert contents(path) == kept
 
 

@@ -1,11 +1,11 @@
 """Exported chats: they come back as they were, broken ones leave nothing behind, no key is in them."""
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-import anyio
 import pytest
 from hypothesis import given, settings
 
@@ -96,7 +96,7 @@ def test_exported_imported_and_exported_through_an_engine_it_is_the_same_but_for
             assert (await library.bring_in(chat_import.read(text), ME, merge=True)).chat.id == "c1"
             assert chat_export.write(await library.whole("c1", ME, most_bytes=10**6)) == text
 
-    anyio.run(round_trip)
+    asyncio.run(round_trip())
 
 
 @settings(max_examples=50, deadline=None)
