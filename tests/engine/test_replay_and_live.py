@@ -1,6 +1,5 @@
 """However replay, live events, duplicates and merged pieces interleave, each client shows the same text."""
 
-import json
 from typing import Any
 
 import anyio
@@ -8,100 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley_daemon.server import convert
-from parley_daemon.server.outbox import Outbox
-from parley_daemon.server.streams import ChatStream
 from parley_protocol.fold import ChatView
 from tests.support import strategies
-from tests.support.engine_rig import ME, Rig, running
+from tests.support.chat_client import Client
+from tests.support.engine_rig import running
 from tests.support.scripted_model import ScriptedCall
 
 CLIENTS = 3
-
-
-class Pipe(Outbox):
-    """An outbox whose frames arrive at once, and which is pressed when the test says so."""
-
-    def __init__(self) -> None:
-        self.held = 0
-        self.waiting = set()
-        self.squeezed = False
-        self.arrived: list[dict[str, Any]] = []
-
-    @property
-    def pressed(self) -> bool:
-        return self.squeezed
-
-    @property
-    def overfull(self) -> bool:
-        return False
-
-    def put(self, chunk: bytes) -> None:
-        self.arrived.append(json.loads(chunk.partition(b"\r\n\r\n")[2])["params"]["value"])
-
-    def put_piece(self, chunk: bytes) -> None:
-        self.put(chunk)
-
-
-class Client:
-    """One client: it comes, goes and comes back as a script says, and folds what arrives."""
-
-    def __init__(self, rig: Rig, chat_id: str) -> None:
-        self.rig = rig
-        self.chat_id = chat_id
-        self.view: ChatView | None = None
-        self._pipe = Pipe()
-        self._stream: ChatStream | None = None
-
-    async def act(self, action: str) -> None:
-        """Do what the script says."""
-        match action:
-            case "attach" | "resume":
-                await self.attach(resume=action == "resume")
-            case "leave":
-                self.leave()
-            case "squeeze" | "let go":
-                self.squeeze(action == "squeeze")
-            case _:
-                self.read(twice=action == "read twice")
-
-    async def attach(self, *, resume: bool) -> None:
-        """Subscribe; twice replaces. With `resume`, from what was seen last."""
-        self.leave()
-        after = self.view.seq if self.view is not None and resume else None
-        self._pipe = Pipe()
-        self._stream = stream = ChatStream(self._pipe, 1, self.chat_id, interval=0, on_lag=_never)
-        attachment = await self.rig.engine.attach(self.chat_id, ME, stream, after_seq=after, tail=100)
-        if attachment.snapshot is not None:
-            assert after is None, "everything is kept here"
-            self.view = ChatView(convert.snapshot(attachment.snapshot), attachment.seq)
-        stream.release(attachment.missed)
-
-    def leave(self) -> None:
-        """Lose the connection: what was on its way is lost."""
-        if self._stream is not None:
-            self.rig.engine.detach(self.chat_id, self._stream)
-            self._stream.drop()
-            self._stream = None
-
-    def squeeze(self, squeezed: bool) -> None:
-        """Read slowly, or quickly again."""
-        self._pipe.squeezed = squeezed
-        if not squeezed:
-            waiting, self._pipe.waiting = self._pipe.waiting, set()
-            for one in waiting:
-                one.room()
-
-    def read(self, *, twice: bool = False) -> None:
-        """Fold what arrived; what comes twice changes nothing."""
-        arrived, self._pipe.arrived = self._pipe.arrived, []
-        for event in arrived:
-            assert self.view is not None
-            assert self.view.apply(event)
-            assert not (twice and self.view.apply(event))
-
-
-def _never(_: ChatStream) -> None:
-    raise AssertionError("nobody is that slow here")
 
 
 OF_A_CLIENT = ["attach", "resume", "leave", "squeeze", "let go", "read", "read twice"]

@@ -108,10 +108,16 @@ class ScriptedModel:
     def __init__(self) -> None:
         self.answer: Sequence[Piece] | None = None
         self.calls: list[ScriptedCall] = []
+        self.most_at_once = 0
         self.warmed = 0
         self.closed = False
         self._told = 0
         self._more = anyio.Event()
+
+    @property
+    def open_calls(self) -> list[ScriptedCall]:
+        """The calls that are under way."""
+        return [one for one in self.calls if not one.closed.is_set()]
 
     async def asked(self) -> ScriptedCall:
         """Wait for the next call that has not been returned here yet."""
@@ -127,6 +133,7 @@ class ScriptedModel:
             return _automatic(self.answer)
         call = ScriptedCall(request)
         self.calls.append(call)
+        self.most_at_once = max(self.most_at_once, len(self.open_calls))
         self._more.set()
         return call.stream()
 
