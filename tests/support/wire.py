@@ -58,10 +58,10 @@ class Peer:
 
     async def start(self, method: str, params: Any = None) -> int:
         """Send a request without waiting; return its id."""
-        self._next_id += 1
-        message = {"jsonrpc": "2.0", "id": self._next_id, "method": method}
+        self._next_id = id = self._next_id + 1
+        message = {"jsonrpc": "2.0", "id": id, "method": method}
         await self.send(message if params is None else {**message, "params": params})
-        return self._next_id
+        return id
 
     async def request(self, method: str, params: Any = None) -> Json:
         """Send a request and return its whole response."""
