@@ -13,7 +13,7 @@ import json
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,9 +84,22 @@ class FakeProvider:
     requests: list[Request] = field(default_factory=list[Request])
     connections: int = 0  # accepted so far
     keeps_bodies: bool = True  # else only prompts, for runs with many requests
+    by_prompt: Callable[[str], Script | None] = load_script  # what answers when no script is left
     faults: list[Exception] = field(default_factory=list[Exception])
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
     _changed: anyio.Condition = field(default_factory=anyio.Condition)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections there are now, idle ones included."""
+        return len(self._open)
+
+    @property
+    def under_way(self) -> list[Request]:
+        """The requests that are neither answered to the end nor given up by their client."""
+        return [
+            one for one in self.requests if one.disconnected_ns is None and not (one.reply and one.reply.over)
+        ]
 
     @property
     def origin(self) -> str:
@@ -145,7 +158,7 @@ class FakeProvider:
     async def _answer(self, connection: _Connection, request: Request) -> bool:
         """Run a script; return whether the connection can go on."""
         greeting = responses_script.GREETING if request.path.endswith("/responses") else _GREETING
-        script = self.scripts.popleft() if self.scripts else load_script(request.prompt) or greeting
+        script = self.scripts.popleft() if self.scripts else self.by_prompt(request.prompt) or greeting
         reply = request.reply = Reply(connection.writer)
         async with anyio.create_task_group() as group:
 

@@ -28,6 +28,11 @@ class Reply:
     _head: bytes | None = None
     _chunked: bool = True
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.ended or self.dropped
+
     async def head(self, status: int, headers: Mapping[str, str]) -> None:
         """Send the status line and headers; `body` sends usual ones by itself."""
         lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in headers.items())]
