@@ -1,6 +1,5 @@
 """Killed at any moment: what was acknowledged is there, nothing is stuck, the next prompt is served."""
 
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
@@ -9,8 +8,8 @@ import pytest
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.fake_provider import FakeProvider, fake_provider
 from tests.support.provider_script import silence, stall, text
-from tests.support.wire import Peer, WireClosed, unix_peer
-from tests.support.witness import TOKEN, Witness, check_after_kill, turns_ended
+from tests.support.wire import Peer, unix_peer
+from tests.support.witness import TOKEN, Witness, check_after_kill
 
 
 @pytest.fixture
@@ -84,43 +83,6 @@ async def test_an_orderly_stop_ends_turns_and_tells_so(daemon: DaemonProcess) ->
         assert stored["messages"][-1]["complete"] is False
         again = await peer.subscribe(chat_id, afterSeq=stored["chat"]["lastSeq"])
         assert again["resumed"] is True
-
-
-async def talk(peer: Peer, chat_id: str, rate: int) -> None:
-    """Use a chat until the daemon is gone: one question after the other, sent while the one before runs."""
-    try:
-        for number in range(1000):
-            content = f"[[deltas=30 rate={rate} size=12]] question {number}"
-            await peer.result("chat/send", {"chatId": chat_id, "content": content})
-            await peer.find(lambda _, least=number: turns_ended(peer) >= least)
-    except (WireClosed, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        return
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-async def test_fifty_kills_at_random_moments_lose_nothing(
-    provided: tuple[DaemonProcess, FakeProvider],
-) -> None:
-    daemon, _ = provided
-    chance = random.Random(20260102)
-    for _ in range(50):
-        witness = None
-        async with unix_peer(daemon.socket) as peer:
-            await peer.initialize()
-            chat_id = await peer.new_chat()
-            await peer.subscribe(chat_id)
-            wanted, rate = chance.randrange(3, 150), chance.choice([0, 200, 1000])
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(talk, peer, chat_id, rate)
-                # The moment of the kill: when so many messages of any kind have come.
-                await peer.find(lambda _, p=peer, n=wanted: len(p.received) >= n, 30)
-                await daemon.kill()
-            with anyio.fail_after(10):
-                await peer.closed.wait()
-            witness = Witness(peer, chat_id)
-        await daemon.start()
-        await check_after_kill(daemon, witness)
 
 
 # ------------------------------------------------------------------ kills at chosen moments

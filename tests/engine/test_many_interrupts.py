@@ -7,7 +7,7 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from parley_daemon.adapters.openai_chat import OpenAIChatModel
+from parley_daemon.adapters.provider_types import TYPES, Access
 from parley_daemon.core.events import MessageAdded, TurnEnded
 from parley_daemon.engine.retries import RetryPolicy
 from tests.support.engine_rig import Disk, Recorder, Rig, running
@@ -44,12 +44,12 @@ async def stop(rig: Rig, chat_id: str, heard: Recorder, how: str) -> int:
 async def interrupt_often(disk: Disk, count: int) -> None:
     chance = random.Random(count)
     async with fake_provider() as provider, running(disk, retries=RetryPolicy(first=60.0)) as rig:
-        provider.by_prompt = SCRIPTS.get
+        provider.choose = lambda request: SCRIPTS.get(request.prompt)
         provider.keeps_bodies = False
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         before = asyncio.all_tasks()
-        async with aclosing(OpenAIChatModel("test", provider.base_url)) as model:
+        async with aclosing(TYPES["openai-compat"].make(Access("test", provider.base_url))) as model:
             rig.catalogue.models[MODEL] = model
             ended = 0
             for _ in range(count):

@@ -84,8 +84,8 @@ class FakeProvider:
     requests: list[Request] = field(default_factory=list[Request])
     connections: int = 0  # accepted so far
     keeps_bodies: bool = True  # else only prompts, for runs with many requests
-    by_prompt: Callable[[str], Script | None] = load_script  # what answers when no script is left
     faults: list[Exception] = field(default_factory=list[Exception])
+    choose: Callable[["Request"], Script | None] = lambda _: None  # what to do once the scripts are used up
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
     _changed: anyio.Condition = field(default_factory=anyio.Condition)
 
@@ -158,7 +158,10 @@ class FakeProvider:
     async def _answer(self, connection: _Connection, request: Request) -> bool:
         """Run a script; return whether the connection can go on."""
         greeting = responses_script.GREETING if request.path.endswith("/responses") else _GREETING
-        script = self.scripts.popleft() if self.scripts else self.by_prompt(request.prompt) or greeting
+        if self.scripts:
+            script = self.scripts.popleft()
+        else:
+            script = self.choose(request) or load_script(request.prompt) or greeting
         reply = request.reply = Reply(connection.writer)
         async with anyio.create_task_group() as group:
 

@@ -51,7 +51,7 @@ class InterruptedChat:
         self._count = 0
         self._gate, self._written = anyio.Event(), anyio.Event()
         self._disk: sqlite3.Connection | None = None
-        provider.by_prompt = self._script
+        provider.choose = lambda request: self._script(request.prompt)
         self._phases: list[Phase] = [
             self._waiting_for_a_slot,
             self._connecting,

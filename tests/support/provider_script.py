@@ -226,6 +226,15 @@ def stall(until: anyio.Event | None = None) -> Action:
     return act
 
 
+def pause(seconds: float) -> Action:
+    """Send nothing for a while."""
+
+    async def act(_reply: Reply) -> None:
+        await anyio.sleep(seconds)
+
+    return act
+
+
 def silence(until: anyio.Event | None = None) -> Action:
     """Send nothing, not even the head of the response, until the event, or for ever."""
 
