@@ -99,6 +99,14 @@ class Answer(_AskResult):
         return "".join([p["text"] for parts in self._said() for p in parts if p["type"] == "reasoning"])
 
     @property
+    def output(self) -> Any:
+        """The JSON value of an answer that had to fit an `outputSchema`; None without one.
+
+        Of an edit or a retry, whose requests are answered before their turns, it is not known: None.
+        """
+        return self.raw.get("output")
+
+    @property
     def outcome(self) -> str:
         """ "completed", "interrupted" or "failed"."""
         return self.raw["outcome"]

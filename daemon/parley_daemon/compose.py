@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.json_schemas import JsonSchemas
 from parley_daemon.adapters.secrets import KeptSecrets, MemorySecrets
 from parley_daemon.adapters.store_memory import MemoryStore
 from parley_daemon.adapters.store_sqlite import SqliteStore
@@ -98,6 +99,7 @@ async def _serve(plan: Plan) -> int:
         catalogue,
         clock,
         MemorySecrets() if plan.in_memory else KeptSecrets(plan.data_dir),
+        JsonSchemas(),
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,

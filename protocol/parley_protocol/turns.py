@@ -51,7 +51,10 @@ class ChatAskParams(ChatSendParams):
 
 
 class ChatAskResult(Wire):
-    """How a turn ended, with the messages that it added. A failed turn is a result, not an error answer."""
+    """How a turn ended, with the messages that it added. A failed turn is a result, not an error answer.
+
+    `output` is the JSON value of an answer that had to fit an `outputSchema`; null without one.
+    """
 
     turn_id: str
     outcome: TurnOutcome
@@ -60,6 +63,7 @@ class ChatAskResult(Wire):
     usage: Usage | None = None
     timings: Timings
     error: TurnError | None = None
+    output: Any = None
 
 
 class ChatInterruptParams(Params):

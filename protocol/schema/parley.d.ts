@@ -181,7 +181,11 @@ export interface ChatAskParams {
   workDoneToken?: Token | null;
 }
 
-/** How a turn ended, with the messages that it added. A failed turn is a result, not an error answer. */
+/**
+ * How a turn ended, with the messages that it added. A failed turn is a result, not an error answer.
+ *
+ * `output` is the JSON value of an answer that had to fit an `outputSchema`; null without one.
+ */
 export interface ChatAskResult {
   turnId: string;
   outcome: TurnOutcome;
@@ -190,6 +194,7 @@ export interface ChatAskResult {
   usage: Usage | null;
   timings: Timings;
   error: TurnError | null;
+  output: unknown;
 }
 
 /** Params of `chat/compact`. */

@@ -1,13 +1,16 @@
 """The demo model: what it says, and how it obeys the marks in prompts."""
 
+import json
 import math
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import anyio
 import pytest
 
 from parley_daemon.adapters.demo import DemoModel
-from parley_daemon.core.chats import FailureKind, Usage
+from parley_daemon.adapters.schema_rules import flaw, misfit
+from parley_daemon.core.chats import FailureKind, ModelSettings, Usage
 from parley_daemon.core.parts import Piece, Reasoning, Source, Text, plain_text
 from parley_daemon.ports.model import (
     Batch,
@@ -178,3 +181,53 @@ async def test_nothing_is_loaded_and_nothing_is_held_open() -> None:
     model = DemoModel()
     await model.warm()
     await model.aclose()
+
+
+COUNTED = {"value": {"type": "integer"}}
+BOTH = [{"properties": {"a": {"type": "null"}}, "required": ["a"]}, {"required": ["b"]}]
+NAMED: dict[str, Any] = {
+    "$defs": {"n": {"type": "string", "minLength": 9}},
+    "properties": {"a": {"$ref": "#/$defs/n"}},
+}
+CHAIN = {"type": "object", "properties": {"next": {"$ref": "#"}, **COUNTED}, "required": ["value"]}
+BRANCH = {"anyOf": [{"$ref": "#/$defs/t"}, {"type": "null"}]}
+TREE = {"$defs": {"t": {"type": "object", "properties": {"left": BRANCH}}}, "$ref": "#/$defs/t"}
+SCHEMAS: list[dict[str, Any]] = [
+    {},
+    {"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}, "required": ["a", "c"]},
+    {"type": "array", "items": {"type": "number", "minimum": 2.5}, "minItems": 3},
+    {"type": "array", "prefixItems": [{"const": 1}, {"enum": ["x"]}], "items": False, "minItems": 2},
+    {"type": "integer", "minimum": 7, "maximum": 7},
+    {"type": "integer", "exclusiveMinimum": 7, "multipleOf": 5},
+    {"type": "integer", "maximum": -4},
+    {"type": "integer", "exclusiveMaximum": 0, "multipleOf": 3},
+    {"type": "string", "minLength": 30, "maxLength": 31},
+    {"type": "string", "maxLength": 2},
+    {"type": ["null", "string"]},
+    {"type": "boolean"},
+    {"default": [3], "type": "array"},
+    {"examples": [{"a": 1}]},
+    {"anyOf": [{"type": "string", "minLength": 3}, {"type": "null"}]},
+    {"allOf": BOTH, "type": "object"},
+    NAMED,
+    CHAIN,
+    TREE,
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=str)
+async def test_asked_for_json_it_makes_up_what_fits(schema: dict[str, Any]) -> None:
+    assert flaw(schema) is None
+    request = replace(question("Say something."), settings=ModelSettings(output_schema=schema))
+    with anyio.fail_after(10):
+        chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
+    value = json.loads(plain_text([part for part in chunks if isinstance(part, Text)]))
+    assert misfit(schema, value) is None
+    assert chunks[-1] == Finish("stop")
+
+
+async def test_a_mark_goes_before_a_schema_so_that_a_misfit_can_be_seen() -> None:
+    request = replace(question("/tokens 2"), settings=ModelSettings(output_schema={"type": "object"}))
+    with anyio.fail_after(10):
+        chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
+    assert plain_text([part for part in chunks if isinstance(part, Text)]) == "1 2 "

@@ -1,7 +1,7 @@
 """The real engine over a real store, with a scripted model: what the engine's tests are written with."""
 
 import shutil
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from parley_daemon.adapters import schema_rules
 from parley_daemon.adapters.secrets import MemorySecrets
 from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
 from parley_daemon.adapters.store_sqlite import SqliteStore
@@ -23,6 +24,7 @@ from parley_daemon.engine.log import Published
 from parley_daemon.engine.retries import RetryPolicy
 from parley_daemon.engine.snapshots import Attachment, Change, ChatView, Snapshot
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
+from parley_daemon.ports.schemas import Misfit, SchemaUncheckedError
 from parley_daemon.ports.store import Store
 from tests.support.gated_store import GatedStore
 from tests.support.scripted_model import MODEL, ScriptedCatalogue, ScriptedModel
@@ -114,6 +116,23 @@ def _in_short(event: Event) -> str:
             return "part"
         case _:
             return type(event).__name__
+
+
+class SchemasHere:
+    """JSON Schema by the real rules, without the process that they run in."""
+
+    async def flaw(self, schema: Mapping[str, Any]) -> Misfit | None:
+        """See the port."""
+        found = schema_rules.flaw(schema)
+        return None if found is None else Misfit(*found)
+
+    async def misfit(self, schema: Mapping[str, Any], value: Any) -> Misfit | None:
+        """See the port."""
+        try:
+            found = schema_rules.misfit(schema, value)
+        except schema_rules.NoSchemaError as error:
+            raise SchemaUncheckedError(str(error)) from error
+        return None if found is None else Misfit(*found)
 
 
 class Watcher:
@@ -280,6 +299,7 @@ async def running(
     catalogue = ScriptedCatalogue({MODEL: model, "test:other": ScriptedModel()})
     store = GatedStore(disk.store())
     options.setdefault("retries", RetryPolicy(attempts=1))
+    options.setdefault("schemas", SchemasHere())
     engine = Engine(store.port, catalogue, clock, MemorySecrets(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

@@ -10,16 +10,19 @@ A prompt that begins with marks makes it behave as one wishes to see or test:
     /error [kind]   fails after a few pieces, as that kind of failure (overloaded)
     /stall          a few pieces, then silence until it is interrupted
 
-The same prompt always gets the same answer.
+Asked for JSON by a schema, and without a mark, it makes some up. The same prompt always gets the same answer.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import get_args
+from functools import partial
+from typing import Any, get_args
 
 import anyio
+import msgspec
 
+from parley_daemon.adapters.demo_json import sample
 from parley_daemon.core.chats import Failure, FailureKind, Usage
 from parley_daemon.core.parts import Piece, Reasoning, Source, Text, plain_text
 from parley_daemon.ports.model import Batch, Finish, ModelError, ModelRequest, UsageReport
@@ -72,6 +75,9 @@ class DemoModel:
             yield [Text(_beside(request)), UsageReport(_USED_BESIDE), Finish("stop")]
             return
         answer, question, pace = _understood(request, self._pace)
+        schema = request.settings.output_schema
+        if schema is not None and answer is _usual:
+            answer = partial(_json, schema)
         said = 0
         thought = 0
         for step in answer(question):
@@ -137,8 +143,13 @@ def _usual(question: _Question) -> Iterator[_Step]:
     yield _Step(Source("1", "https://www.jsonrpc.org/specification", "JSON-RPC 2.0 Specification"))
 
 
+def _json(schema: Mapping[str, Any], _question: _Question) -> Iterator[_Step]:
+    yield from _paced(Reasoning, "I am a demo and make up what the schema asks for.")
+    yield from _paced(Text, msgspec.json.format(msgspec.json.encode(sample(schema))).decode())
+
+
 def _help(_question: _Question) -> Iterator[_Step]:
-    marks = (__doc__ or "").partition("wishes to see or test:\n\n")[2].partition("\n\nThe same")[0]
+    marks = (__doc__ or "").partition("wishes to see or test:\n\n")[2].partition("\n\nAsked for")[0]
     yield from _paced(
         Text, "This is the **parleyd demo**, no real model. Begin a prompt with one of these:\n\n"
     )

@@ -238,7 +238,10 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and its answer. `outcome` is None while it is under way. Times as in Chat."""
+    """One question and its answer. `outcome` is None while it is under way. Times as in Chat.
+
+    `output` is the JSON value of an answer that had to fit a schema.
+    """
 
     id: str
     chat_id: str
@@ -251,3 +254,4 @@ class Turn:
     stop_reason: str | None = None
     usage: Usage | None = None
     error: Failure | None = None
+    output: Any = None

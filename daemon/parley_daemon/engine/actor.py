@@ -300,7 +300,7 @@ class ChatActor(PlanningChat):
 
     def _run_of(self, brief: TurnBrief) -> TurnRun:
         world = self._world
-        return TurnRun(brief, self, world.catalogue, world.slots, world.clock, world.retries)
+        return TurnRun(brief, self, world.catalogue, world.slots, world.clock, world.retries, world.schemas)
 
     async def begin(self, turn: Turn) -> None:
         """The turn got its slot (TurnHost)."""
@@ -348,7 +348,7 @@ class ChatActor(PlanningChat):
             self._run = None
             self._adopt(plan)
             self._tell(plan)
-            self._resolve(result.turn.id, TurnDone(ended, answers))
+            self._resolve(result.turn.id, TurnDone(ended, answers, result.output))
             self._world.ended(self, result)
             return None
 
@@ -374,7 +374,7 @@ class ChatActor(PlanningChat):
     def _plan_unsaved(self, result: TurnResult, error: StoreUnavailableError) -> Plan:
         """The answer cannot be saved now: the turn fails, and the next commit carries the answer along."""
         failure = Failure("internal", f"The answer is not saved yet: {error}", retryable=True)
-        failed = replace(result, outcome="failed", error=failure, stop_reason=None)
+        failed = replace(result, outcome="failed", error=failure, stop_reason=None, output=None)
         plan = self._plan_end(failed)
         plan.number(self._feed.last_seq)
         self._owed += plan.writes

@@ -54,6 +54,7 @@ from parley_daemon.ports.model import (
     ProviderUnavailableError,
     UnknownModelError,
 )
+from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.store import (
     AddMessage,
     ChatQuery,
@@ -80,6 +81,7 @@ class Engine:
         catalogue: Catalogue,
         clock: Clock,
         secrets: Secrets,
+        schemas: Schemas,
         *,
         max_running_turns: int = 200,
         retries: RetryPolicy | None = None,
@@ -89,6 +91,7 @@ class Engine:
         self._store = store
         self._catalogue = catalogue
         self._clock = clock
+        self._schemas = schemas
         self._slots = anyio.CapacityLimiter(max_running_turns)
         self._chats = Residents(self._load)
         self._open = OpenStore(store, clock, self._answer_again if recovery == "retry" else None)
@@ -106,6 +109,7 @@ class Engine:
             clock,
             self._slots,
             Retries(retries or RetryPolicy()),
+            schemas,
             self._start,
             self.watchers.changed,
             self._ended,
@@ -167,6 +171,11 @@ class Engine:
         await self.providers.list()
         await looked_up(self._catalogue, self._behind)
         return self._catalogue.providers()
+
+    @property
+    def schemas(self) -> Schemas:
+        """JSON Schema."""
+        return self._schemas
 
     @property
     def running_turns(self) -> int:
@@ -353,7 +362,8 @@ class Engine:
             Timings(queued_ms=0, first_part_ms=None, total_ms=0, attempts=0),
             turn.error,
         )
-        return TurnDone(ended, tuple(message for message in messages if message.role != "user"))
+        answers = tuple(message for message in messages if message.role != "user")
+        return TurnDone(ended, answers, turn.output)
 
     async def interrupt(self, chat_id: str, owner: str, turn_id: str | None = None) -> ChatView:
         """Stop a chat's turn (only this one, when `turn_id` is given). Idempotent."""

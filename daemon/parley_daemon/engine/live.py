@@ -25,6 +25,7 @@ from parley_daemon.engine.tickets import TurnDone, TurnWaiter
 from parley_daemon.engine.turn import TurnResult, TurnRun
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import Catalogue
+from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.store import Store, StoredChat, Write
 
 QUESTION = (MessageAdded, StatusChanged)
@@ -40,6 +41,7 @@ class World:
     clock: Clock
     slots: anyio.CapacityLimiter
     retries: Retries
+    schemas: Schemas
     start: Callable[[TurnRun], None]
     tell: Callable[[ChatView], None]
     ended: Callable[["LiveChat", TurnResult], None]

@@ -297,7 +297,7 @@ class Plan:
                 created_at=self.at,
                 model=result.model,
                 usage=result.usage,
-                complete=result.outcome == "completed",
+                complete=result.whole,
             )
         )
         self.events.append(MessageAdded(answer, turn_id))
@@ -325,4 +325,5 @@ def _ended(result: TurnResult, at: str) -> Turn:
         stop_reason=result.stop_reason,
         usage=result.turn_usage,
         error=result.error,
+        output=result.output,
     )

@@ -1,7 +1,7 @@
 """What a caller hands in with a message, and what it gets back: acceptance at once, the turn's end later."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 
@@ -40,10 +40,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class TurnDone:
-    """A turn that is over, with the messages that answered it."""
+    """A turn that is over, with the messages that answered it; `output` is what a schema asked for."""
 
     ended: TurnEnded
     messages: tuple[Message, ...]
+    output: Any = None
 
 
 class TurnWaiter:

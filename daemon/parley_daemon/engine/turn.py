@@ -7,7 +7,7 @@ neither the store nor who listens: it tells its host, the chat's actor.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
@@ -21,6 +21,7 @@ from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.engine.asking import asked
 from parley_daemon.engine.fallbacks import Chain
 from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
+from parley_daemon.engine.outputs import output_of
 from parley_daemon.engine.retries import Retries
 from parley_daemon.engine.routing import first_model
 from parley_daemon.ports.clock import Clock
@@ -34,6 +35,7 @@ from parley_daemon.ports.model import (
     ResolvedModel,
     UsageReport,
 )
+from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ _UNEXPECTED = Failure("internal", "The daemon met an unexpected fault; its log h
 class TurnResult:
     """What a model call came to; `parts` is empty when nothing had come.
 
-    `usage` is the call's, `turn_usage` that of all calls of the turn so far.
+    `usage` is the call's, `turn_usage` that of all calls of the turn so far. `output` is the value of an
+    answer that had to fit a schema.
     """
 
     turn: Turn
@@ -62,6 +65,12 @@ class TurnResult:
     turn_usage: Usage | None
     error: Failure | None
     timings: Timings
+    output: Any = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the model said all that it wanted to, also when that is no use."""
+        return self.outcome == "completed" or (self.outcome == "failed" and self.stop_reason is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +131,7 @@ class TurnRun:
         slots: anyio.CapacityLimiter,
         clock: Clock,
         retries: Retries,
+        schemas: Schemas,
     ) -> None:
         self.turn = brief.turn
         self.answers: tuple[Message, ...] = ()
@@ -133,6 +143,7 @@ class TurnRun:
         self._slots = slots
         self._clock = clock
         self._retries = retries
+        self._schemas = schemas
         self._announced = anyio.Event()
         self._has_slot = False
         self._cause: StopCause | None = None
@@ -160,6 +171,7 @@ class TurnRun:
         self._retried = 0
         self._usage: Usage | None = None
         self._stop_reason: str | None = None
+        self._output: Any = None
         if self._cause is not None:
             self._cancel()
 
@@ -247,7 +259,9 @@ class TurnRun:
             return await self._host.finish(result)
         except Exception:  # the boundary of a turn: a fault in it must not end the daemon
             log.exception("the answer of turn %s cannot be saved", self.turn.id)
-            lost = replace(result, parts=(), outcome="failed", stop_reason=None, error=_UNEXPECTED)
+            lost = replace(
+                result, parts=(), outcome="failed", stop_reason=None, error=_UNEXPECTED, output=None
+            )
             return await self._host.finish(lost)
 
     async def _answer(self) -> None:
@@ -256,6 +270,7 @@ class TurnRun:
             helpers.start_soon(self._announce)
             try:
                 await self._ask()
+                await self._check()
             except ModelError as error:
                 self._failure = error.failure
             except StoreUnavailableError as error:
@@ -293,6 +308,13 @@ class TurnRun:
                 other = await self._after(chain, model, error.failure, attempt)
             attempt = attempt + 1 if other is model else 1
             model = other
+
+    async def _check(self) -> None:
+        """See whether the answer fits its schema, if it has one. One that asks for tools is not the last."""
+        schema, model = self._brief.settings.output_schema, self._model
+        if schema is not None and model is not None and self._stop_reason != "tool_calls":
+            parts = self.assembler.parts()
+            self._output = await output_of(self._schemas, schema, parts, self._stop_reason, model)
 
     def _use(self, model: ResolvedModel) -> None:
         self._model = model
@@ -437,6 +459,7 @@ class TurnRun:
             turn_usage=self._turn_usage,
             error=error,
             timings=self._timings(),
+            output=self._output if outcome == "completed" else None,
         )
 
     def _timings(self) -> Timings:

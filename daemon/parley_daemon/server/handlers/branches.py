@@ -8,6 +8,7 @@ from parley_daemon.server.app import OWNER
 from parley_daemon.server.call import Call
 from parley_daemon.server.handlers.turns import acceptance
 from parley_daemon.server.references import input_parts
+from parley_daemon.server.settings import checked_settings
 from parley_protocol.turns import (
     ChatEditMessageParams,
     ChatRetryParams,
@@ -22,10 +23,9 @@ async def retry(call: Call, params: ChatRetryParams) -> None:
     def accepted(what: Accepted) -> None:
         call.reply(acceptance(what))
 
-    settings = convert.core_settings(params.settings)
-    await call.connection.app.engine.retry(
-        params.chat_id, OWNER, params.message_id, params.model, settings, accepted
-    )
+    engine = call.connection.app.engine
+    settings = await checked_settings(params.settings, engine.schemas)
+    await engine.retry(params.chat_id, OWNER, params.message_id, params.model, settings, accepted)
 
 
 async def edit(call: Call, params: ChatEditMessageParams) -> None:

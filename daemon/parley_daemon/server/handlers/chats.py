@@ -12,6 +12,7 @@ from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
 from parley_daemon.server.call import Call
 from parley_daemon.server.errors import invalid_params, wire_error
+from parley_daemon.server.settings import checked_settings
 from parley_protocol.chats import (
     ChatCreateParams,
     ChatDeleteParams,
@@ -25,19 +26,20 @@ from parley_protocol.chats import (
 
 async def create(call: Call, params: ChatCreateParams) -> Any:
     """Create a chat, with the history to restore if there is one."""
+    engine = call.connection.app.engine
     new = NewChat(
         owner=OWNER,
         title=params.title,
         kind=params.kind or "chat",
         model=params.model,
         system_prompt=params.system_prompt,
-        settings=convert.core_settings(params.settings),
+        settings=await checked_settings(params.settings, engine.schemas),
         context=convert.core_context(params.context),
         metadata=params.metadata,
         parent_chat_id=params.parent_chat_id,
         messages=tuple([_restored(one) for one in params.messages or ()]),
     )
-    return convert.chat(await call.connection.app.engine.create(new))
+    return convert.chat(await engine.create(new))
 
 
 def _restored(one: HistoryMessage) -> RestoredMessage:
@@ -81,7 +83,8 @@ async def list_chats(call: Call, params: ChatListParams) -> Any:
 
 async def update(call: Call, params: ChatUpdateParams) -> Any:
     """Change what was given; null clears, what was left out stays."""
-    given = params.model_fields_set
+    engine, given = call.connection.app.engine, params.model_fields_set
+    settings = await checked_settings(params.settings, engine.schemas)
 
     def change(chat: Chat) -> Chat:
         if "title" in given:
@@ -89,12 +92,12 @@ async def update(call: Call, params: ChatUpdateParams) -> Any:
         if "system_prompt" in given:
             chat = replace(chat, system_prompt=params.system_prompt)
         if "settings" in given:
-            chat = replace(chat, settings=convert.core_settings(params.settings))
+            chat = replace(chat, settings=settings)
         if "metadata" in given:
             chat = replace(chat, metadata=params.metadata or {})
         return chat
 
-    return convert.chat(await call.connection.app.engine.update(params.chat_id, OWNER, change))
+    return convert.chat(await engine.update(params.chat_id, OWNER, change))
 
 
 async def set_model(call: Call, params: ChatSetModelParams) -> Any:

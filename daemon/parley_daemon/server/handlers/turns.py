@@ -12,6 +12,7 @@ from parley_daemon.server.app import OWNER
 from parley_daemon.server.call import Call
 from parley_daemon.server.errors import WireError, invalid_params
 from parley_daemon.server.references import input_parts
+from parley_daemon.server.settings import checked_settings
 from parley_daemon.server.work_done import WorkDone
 from parley_protocol.errors import ErrorCode
 from parley_protocol.turns import (
@@ -47,7 +48,7 @@ async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
     return Draft(
         await input_parts(call.connection, params.content),
         params.model,
-        convert.core_settings(params.settings),
+        await checked_settings(params.settings, call.connection.app.engine.schemas),
         params.client_message_id,
         call.connection.origin,
     )
@@ -76,7 +77,8 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     if call.cancelled:
         message = "The request was cancelled and its turn interrupted; what had come of the answer is kept."
         raise WireError(ErrorCode.REQUEST_CANCELLED, message)
-    return {**convert.turn_ended(done.ended), "messages": convert.messages(done.messages)}
+    messages = convert.messages(done.messages)
+    return {**convert.turn_ended(done.ended), "messages": messages, "output": done.output}
 
 
 class _Asking:
