@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
@@ -202,34 +203,35 @@ async def test_a_number_that_cannot_be_gone_on_from_gets_a_snapshot_in_the_middl
     steps = Steps()
     # More than is kept piece by piece, in portions that a client has read before the next one comes.
     portions = [
-        [text(f"{number} {'x' * 8000}") for number in range(at, at + 100)] for at in range(0, 600, 100)
+        [text(f"{number} {'x' * 8000}") for number in range(at, at + 100)] for at in range(0, 1000, 100)
     ]
     provider.scripts.append(steps.script([*portions, [text("end."), finish(), done()]]))
-    async with unix_peer(daemon.socket) as peer, unix_peer(daemon.socket) as calm:
+    async with unix_peer(daemon.socket) as calm, AsyncExitStack() as stack:
         await calm.initialize()
-        await peer.initialize()
         chat_id = await calm.new_chat()
         whole = await Client(chat_id).attach(calm)
         await calm.result("chat/send", {"chatId": chat_id, "content": "Count."})
-        for last in range(99, 600, 100):
+        for last in range(99, 1000, 100):
             steps.go_on()
             await calm.event(
                 "s", "message_part", lambda value, last=last: f"{last} x" in value["part"]["text"]
             )
         fold(whole, calm)
-        views: dict[str, ChatView] = {}
+        views: list[tuple[Peer, ChatView]] = []
         for after in (0, 1, 8, whole.seq - 2, whole.seq, whole.seq + 1, 2**53 - 1):
-            answer = await peer.subscribe(chat_id, f"from {after}", afterSeq=after)
+            peer = await stack.enter_async_context(unix_peer(daemon.socket))
+            await peer.initialize()
+            answer = await peer.subscribe(chat_id, afterSeq=after)
             resumed = whole.seq - 2 <= after <= whole.seq
             assert (answer["resumed"], answer["snapshot"] is None) == (resumed, resumed)
             if answer["snapshot"] is not None:
-                views[f"from {after}"] = ChatView(answer["snapshot"], answer["seq"])
+                views.append((peer, ChatView(answer["snapshot"], answer["seq"])))
         steps.go_on()
         await calm.event("s", "turn_ended")
         fold(whole, calm)
-        for token, view in views.items():
-            await peer.event(token, "turn_ended")
-            for value in peer.events(token):
+        for peer, view in views:
+            await peer.event("s", "turn_ended")
+            for value in peer.events("s"):
                 assert view.apply(value)
             assert shown(view) == shown(whole)
         assert len(views) == 5

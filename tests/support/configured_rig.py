@@ -13,7 +13,7 @@ from parley_daemon.engine.providers import NewKey
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.retries import RetryPolicy
 from parley_daemon.ports.configuration import ModelSetup, ProviderSetup, Secrets
-from tests.support.engine_rig import Disk, FakeClock
+from tests.support.engine_rig import Disk, FakeClock, SchemasHere
 from tests.support.gated_store import GatedStore
 
 FILE = "/home/you/.config/parleyd/config.toml"
@@ -68,6 +68,14 @@ async def configured(
     """Run an engine over a disk; `options` are the catalogue's, such as `environment`."""
     catalogue = ConfiguredCatalogue(providers, models, file=FILE, **options)
     store, kept, time = GatedStore(disk.store()), secrets or MemorySecrets(), clock or FakeClock()
-    engine = Engine(store.port, catalogue, time, kept, retries=RetryPolicy(attempts=1), recovery=recovery)
+    engine = Engine(
+        store.port,
+        catalogue,
+        time,
+        kept,
+        retries=RetryPolicy(attempts=1),
+        recovery=recovery,
+        schemas=SchemasHere(),
+    )
     async with engine.running():
         yield Configured(disk, engine, catalogue, kept, store, time)
