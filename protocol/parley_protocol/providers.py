@@ -132,11 +132,14 @@ class ProviderCheckParams(Params):
 
 
 class ProviderCheckResult(Wire):
-    """What was asked of the provider and the first lines of what it answered, never the key."""
+    """What was asked of the provider and the first lines of what it answered, never the key.
+
+    `method` and `url` are null when nothing had to be asked to see what is wrong. `error` says it.
+    """
 
     ok: bool
-    method: str
-    url: str
+    method: str | None = None
+    url: str | None = None
     status_code: int | None = None
     answer: str | None = None
     duration_ms: int

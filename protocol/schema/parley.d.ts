@@ -1031,11 +1031,15 @@ export interface ProviderCheckParams {
   provider: string;
 }
 
-/** What was asked of the provider and the first lines of what it answered, never the key. */
+/**
+ * What was asked of the provider and the first lines of what it answered, never the key.
+ *
+ * `method` and `url` are null when nothing had to be asked to see what is wrong. `error` says it.
+ */
 export interface ProviderCheckResult {
   ok: boolean;
-  method: string;
-  url: string;
+  method: string | null;
+  url: string | null;
   statusCode: number | null;
   answer: string | null;
   durationMs: number;

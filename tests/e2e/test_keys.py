@@ -49,6 +49,8 @@ async def used(peer: Peer, server: FakeProvider) -> None:
             assert told["outcome"] == outcome
         for form in ("json", "markdown"):
             await peer.result("chat/export", {"chatId": chat_id, "format": form})
+        server.scripts.append((status(401, refusal),))
+        assert not (await peer.result("provider/check", {"provider": name}))["ok"]
         await peer.result("provider/update", {"provider": name, "displayName": "Renamed"})
     for method in ("provider/list", "model/list", "modelConfig/list", "server/status"):
         await peer.result(method)

@@ -8,7 +8,7 @@ import pytest
 from parley_protocol.methods import METHODS
 from tests.support.daemon import DaemonProcess, running_daemon
 from tests.support.fake_provider import fake_provider
-from tests.support.provider_script import done, finish, text
+from tests.support.provider_script import done, finish, status, text
 from tests.support.wire import Peer, unix_peer
 
 WORK = {"provider": "work", "type": "openai-compat", "baseUrl": "http://127.0.0.1:9/v1"}
@@ -175,6 +175,20 @@ async def test_the_codes_of_what_is_there_already_not_there_or_set_elsewhere() -
                 assert str(daemon.config_path) in error["message"]
         error = await peer.error("modelConfig/delete", {"provider": "local", "model": "phi"})
         assert (error["code"], error["message"]) == (1006, 'The model "local:phi" is not configured.')
+
+
+async def test_a_provider_is_checked_over_the_wire() -> None:
+    async with fake_provider((status(401, {"error": {"message": "Who are you?"}}),)) as server:
+        config = f"""[providers.x]\ntype = "openai-compat"\nbase_url = "{server.origin}"\n"""
+        async with running_daemon(config=config) as daemon, unix_peer(daemon.socket) as peer:
+            await peer.initialize()
+            told = await whole(peer, "provider/check", {"provider": "x"})
+            assert (told["ok"], told["method"], told["url"]) == (False, "GET", f"{server.origin}/v1/models")
+            assert (told["statusCode"], told["answer"]) == (401, '{"error": {"message": "Who are you?"}}')
+            assert told["error"]["message"] == "x asks for an API key, and none is configured."
+            assert (await whole(peer, "provider/check", {"provider": "demo"}))["ok"]
+            error = await peer.error("provider/check", {"provider": "nope"})
+            assert (error["code"], error["data"]["fields"][0]["path"]) == (-32602, "provider")
 
 
 async def test_what_the_configuration_holds_of_credentials_is_not_shown() -> None:

@@ -23,9 +23,10 @@ import anyio
 
 from tests.support import responses_script
 from tests.support.provider_load import load_script
-from tests.support.provider_script import Action, Reply, Script, done, finish, text
+from tests.support.provider_script import Action, Reply, Script, done, finish, status, text
 
 JOURNAL = "/__fake/journal"
+_NOT_THERE: Script = (status(404, {"detail": "Not Found"}),)
 _GREETING: Script = (text("Hello ", "from ", "the ", "fake ", "provider."), finish(), done())
 
 
@@ -49,7 +50,7 @@ class Request:
     @cached_property
     def prompt(self) -> str:
         """Return the text of the last message."""
-        body = self.json
+        body = self.json if self.body else {}
         messages: list[dict[str, Any]] = body.get("messages") or body.get("input") or [{}]
         content = messages[-1].get("content")
         if isinstance(content, str):

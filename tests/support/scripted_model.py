@@ -17,6 +17,7 @@ from parley_daemon.core.pricing import Pricing
 from parley_daemon.ports.configuration import Filed, ModelSetup, Overlay, ProviderSetup
 from parley_daemon.ports.model import (
     Batch,
+    Check,
     Chunk,
     Due,
     Finish,
@@ -200,6 +201,10 @@ class ScriptedCatalogue:
 
     async def discover(self, provider: str) -> None:
         """See the port."""
+
+    async def check(self, provider: str) -> Check | None:
+        """See the port."""
+        return None
 
     def vet(self, record: ProviderRecord) -> None:
         """See the port."""

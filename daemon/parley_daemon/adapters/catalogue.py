@@ -15,6 +15,7 @@ from parley_daemon.adapters.catalogue_provider import (
     setup_of,
     vet,
 )
+from parley_daemon.adapters.checking import check
 from parley_daemon.adapters.discovery import Discovery
 from parley_daemon.adapters.provider_types import TYPES
 from parley_daemon.adapters.wires.listing import Listed
@@ -30,6 +31,7 @@ from parley_daemon.ports.configuration import (
     ProviderSource,
 )
 from parley_daemon.ports.model import (
+    Check,
     Due,
     ModelInfo,
     ProviderInfo,
@@ -227,6 +229,15 @@ class ConfiguredCatalogue:
         found = self._providers.get(provider)
         if found is not None:
             await self._discovery.look(found)
+
+    async def check(self, provider: str) -> Check | None:
+        """Try a provider; where it lists no models, one of them that is configured, or the default one."""
+        found = self._providers.get(provider)
+        if found is None:
+            return None
+        known = [self._default, *[one.id for one in self._models.values() if one.enabled]]
+        models = [one.partition(":")[2] for one in known if one and one.startswith(f"{provider}:")]
+        return await check(found, models[0] if models else None, self._discovery)
 
     def resolve(self, reference: str) -> ResolvedModel:
         """Return the model behind "provider:model".

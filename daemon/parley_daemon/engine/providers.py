@@ -19,7 +19,7 @@ from parley_daemon.ports.configuration import (
     SecretsUnavailableError,
     UnfitProviderError,
 )
-from parley_daemon.ports.model import Catalogue
+from parley_daemon.ports.model import Catalogue, Check
 from parley_daemon.ports.store import DropModel, DropProvider, PutModel, PutProvider, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,18 @@ class Providers:
             )
             if had_key:
                 await self._forget(name)
+
+    async def check(self, name: str) -> Check:
+        """Try a provider with the cheapest request that tells something.
+
+        Raises:
+            UnknownProviderError: there is none of this name.
+        """
+        await self.list()
+        told = await self._catalogue.check(name)
+        if told is None:
+            raise unknown_provider(self._catalogue, name)
+        return told
 
     async def _put(self, record: ProviderRecord, key: NewKey | None) -> ProviderSetup:
         try:

@@ -121,6 +121,22 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """What came of trying a provider: the last request, if one was made, and the first lines of its answer.
+
+    Nothing in it is a secret. `duration_ms` is the request's.
+    """
+
+    ok: bool
+    method: str | None = None
+    url: str | None = None
+    status_code: int | None = None
+    answer: str | None = None
+    duration_ms: int = 0
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """A model reference made usable: whom to ask, under which name, with which limits and prices.
 
@@ -194,6 +210,10 @@ class Catalogue(Protocol):
 
     async def discover(self, provider: str) -> None:
         """Ask a provider for its models; return when it has answered, or has failed to. Raises nothing."""
+        ...
+
+    async def check(self, provider: str) -> Check | None:
+        """Try a provider with the cheapest request that tells something; None: there is none of this name."""
         ...
 
     def resolve(self, reference: str) -> ResolvedModel:

@@ -41,6 +41,7 @@ FEATURES = (
     "provider/create",
     "provider/update",
     "provider/delete",
+    "provider/check",
     "modelConfig/list",
     "modelConfig/create",
     "modelConfig/update",

@@ -3,7 +3,7 @@
 from parley_daemon.core.chats import ModelSettings
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.ports.configuration import ModelSetup, ProviderSetup
-from parley_daemon.ports.model import ProviderInfo
+from parley_daemon.ports.model import Check, ProviderInfo
 from parley_daemon.server import convert
 from parley_daemon.server.convert import Json
 from parley_daemon.server.errors import invalid_params
@@ -43,6 +43,19 @@ def provider(one: ProviderSetup) -> Json:
         "hasApiKey": one.has_key,
         "enabled": one.enabled,
         "source": one.source,
+    }
+
+
+def check(one: Check) -> Json:
+    """Return what came of provider/check."""
+    return {
+        "ok": one.ok,
+        "method": one.method,
+        "url": one.url,
+        "statusCode": one.status_code,
+        "answer": one.answer,
+        "durationMs": one.duration_ms,
+        "error": convert.failure(one.error),
     }
 
 

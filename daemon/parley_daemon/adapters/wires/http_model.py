@@ -14,7 +14,7 @@ from parley_daemon.adapters.wires.answer import AnswerReader
 from parley_daemon.adapters.wires.dialect import Dialect, Question, UnfitRequestError
 from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.adapters.wires.http_pool import HttpPool
-from parley_daemon.ports.model import Batch, Chunk, ModelRequest
+from parley_daemon.ports.model import Batch, Chunk, ModelError, ModelRequest
 
 if TYPE_CHECKING:
     import aiohttp
@@ -87,6 +87,14 @@ class HttpModel:
                 self._pool.release(response)
             else:
                 response.close()
+
+    async def address(self, request: ModelRequest) -> str:
+        """Return where a request would go, without credentials and query; the base where it cannot be put."""
+        try:
+            call, _ = await self._prepared(request)
+        except ModelError:
+            call = Call(self._provider, request.model, self._url)
+        return call.shown_url
 
     async def warm(self) -> None:
         """Load the HTTP client without blocking the loop."""

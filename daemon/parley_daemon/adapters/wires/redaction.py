@@ -37,6 +37,13 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
+def excerpt(text: str, secrets: Iterable[str] = (), *, lines: int = 12, limit: int = 1000) -> str:
+    """Return the first lines of a text without secrets, and where they are cut "…"."""
+    shown = redact(mend_surrogates(text[: 16 * limit]), secrets).strip()
+    cut = "\n".join(shown.splitlines()[:lines])[:limit]
+    return cut if cut == shown and len(text) <= 16 * limit else f"{cut.rstrip()} …"
+
+
 def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> str:
     """Return the text without secrets, on one line, cut to `limit` characters."""
     # Redacted before it is cut, else half a key would stay; the rest of a huge text is not looked at.

@@ -60,6 +60,7 @@ HANDLERS: dict[str, Typed] = {
     "provider/create": providers.create,
     "provider/update": providers.update,
     "provider/delete": providers.delete,
+    "provider/check": providers.check,
     "modelConfig/list": model_configs.list_configs,
     "modelConfig/create": model_configs.create,
     "modelConfig/update": model_configs.update,

@@ -1,4 +1,4 @@
-"""model/list; provider/list, create, update, delete."""
+"""model/list; provider/list, create, update, delete, check."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,6 +9,7 @@ from parley_daemon.server import setups
 from parley_daemon.server.call import Call
 from parley_protocol.providers import (
     ModelListParams,
+    ProviderCheckParams,
     ProviderCreateParams,
     ProviderDeleteParams,
     ProviderListParams,
@@ -56,6 +57,11 @@ async def update(call: Call, params: ProviderUpdateParams) -> Any:
 
     key = NewKey(params.api_key or None) if "api_key" in given else None
     return setups.provider(await call.connection.app.engine.providers.update(params.provider, change, key))
+
+
+async def check(call: Call, params: ProviderCheckParams) -> Any:
+    """Try a provider."""
+    return setups.check(await call.connection.app.engine.providers.check(params.provider))
 
 
 async def delete(call: Call, params: ProviderDeleteParams) -> Any:
