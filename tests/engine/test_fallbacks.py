@@ -379,6 +379,16 @@ async def test_a_turns_chain_goes_before_the_chats_and_that_before_the_configura
     assert relay.told[-1][2] == (asked or FIRST)
 
 
+async def test_a_models_own_settings_can_name_its_fallbacks() -> None:
+    async with relaying(ModelSettings()) as relay:
+        relay.rig.catalogue.fallback_models = (THIRD,)
+        relay.rig.catalogue.settings = TWO
+        await relay.rig.send(relay.chat_id)
+        await relay.fail(FIRST, failing("overloaded"), times=2)
+        await (await relay.asked(SECOND)).finish("Yes.")
+        assert (await relay.heard.ended()).outcome == "completed"
+
+
 # ---------------------------------------------------------------------- long histories
 
 HISTORY = (RestoredMessage("user", (Text("old"),)), RestoredMessage("assistant", (Text("older"),)))

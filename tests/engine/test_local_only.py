@@ -84,6 +84,18 @@ async def test_the_configuration_makes_every_chat_local_only(mixed: Rig) -> None
     assert (await mixed.ask(chat_id, model=LOCAL)).ended.outcome == "completed"
 
 
+async def test_the_settings_of_a_model_can_keep_what_is_asked_of_it_local(mixed: Rig) -> None:
+    mixed.catalogue.own = {REMOTE: STAYS}
+    with pytest.raises(NotLocalError):
+        await mixed.send(await mixed.chat())
+    mixed.catalogue.own = {LOCAL: STAYS}
+    local = model(mixed, LOCAL)
+    await mixed.send(await mixed.chat(model=LOCAL), "A secret question")
+    await (await local.asked()).finish("Yes.")
+    assert {(await local.asked()).request.purpose for _ in range(2)} == {"title", "summary"}
+    assert model(mixed, REMOTE).calls == []
+
+
 async def test_what_was_queued_before_the_chat_became_local_only_is_not_sent_elsewhere(mixed: Rig) -> None:
     chat_id = await mixed.chat(model=LOCAL)
     heard = await mixed.listen(chat_id)

@@ -156,7 +156,7 @@ async def _automatic(answer: Sequence[Piece]) -> AsyncGenerator[Batch, None]:
 class ScriptedCatalogue:
     """A catalogue of scripted models; "test:model" is the default. `missing` are providers out of order.
 
-    `local` are the models that local-only chats may ask. `limits`, `prices` and `times` are
+    `local` are the models that local-only chats may ask. `limits`, `prices`, `times` and `own` are
     those of single models.
     """
 
@@ -174,6 +174,7 @@ class ScriptedCatalogue:
     prices: dict[str, Pricing] = field(default_factory=dict[str, Pricing])
     times: dict[str, Timeouts] = field(default_factory=dict[str, Timeouts])
     settings: ModelSettings = field(default_factory=ModelSettings)
+    own: dict[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
     filed: Filed = field(default_factory=Filed)
     overlay: Overlay = field(default_factory=Overlay)
     closed: bool = False
@@ -233,7 +234,7 @@ class ScriptedCatalogue:
             self.limits.get(reference, self.context_limit),
             self.prices.get(reference, self.pricing),
             local=reference in self.local,
-            settings=self.settings,
+            settings=self.own.get(reference, self.settings),
         )
 
     async def aclose(self) -> None:

@@ -44,7 +44,7 @@ class Chain:
         self.first = first
         self._catalogue = catalogue
         self._retries = retries
-        self._settings = settings
+        self._settings = settings = settings.over(first.settings)
         fallbacks = settings.fallback_models
         self._members = dict.fromkeys(
             (first.id, *(catalogue.fallback_models if fallbacks is None else fallbacks))

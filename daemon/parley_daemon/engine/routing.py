@@ -19,14 +19,14 @@ def stays_local(catalogue: Catalogue, settings: ModelSettings) -> bool:
 
 
 def allowed(catalogue: Catalogue, reference: str, settings: ModelSettings) -> ResolvedModel:
-    """Return a model that may be asked with these settings.
+    """Return a model that may be asked with these settings, which lie over its own.
 
     Raises:
         NotLocalError: its provider is not local, and only local ones may be asked.
         UnknownModelError, ProviderUnavailableError: as Catalogue.resolve.
     """
     model = catalogue.resolve(reference)
-    if stays_local(catalogue, settings) and not model.local:
+    if stays_local(catalogue, settings.over(model.settings)) and not model.local:
         raise NotLocalError(_not_local(catalogue, reference))
     return model
 

@@ -57,8 +57,10 @@ class Secretary:
         """See whether there is something to do after this turn."""
         if result.outcome != "completed" or result.model is None:
             return
-        chat_id, model_id = chat.id, result.model
+        chat_id, model_id, model = chat.id, result.model, self._resolved(result.model)
         settings = result.turn.settings.over(chat.view.chat.settings)
+        if model is not None:
+            settings = settings.over(model.settings)
         if self._policy.titles and chat.wants_title:
 
             async def entitle() -> None:
