@@ -143,8 +143,13 @@ def test_an_unclosed_think_tag_is_reasoning_to_the_end() -> None:
     assert parts(deltas({"content": "<think>so </thi"}), END) == (Reasoning("so </thi"),)
 
 
-def test_a_refusal_is_text() -> None:
-    assert parts(deltas({"refusal": "I can"}, {"refusal": "not."}), END) == (Text("I cannot."),)
+def test_a_refusal_is_text_and_says_at_its_end_that_it_is_one() -> None:
+    refused = Finish("content_filter")
+    assert read(deltas({"refusal": "I can"}, {"refusal": "not."}), END) == [Text("I cannot."), refused]
+    item = {"type": "refusal", "refusal": "No."}
+    assert read(deltas({"content": [item]}), END) == [Text("No."), refused]
+    cut = deltas({"refusal": "I can"}), sse(chunk(reason="length"))
+    assert read(*cut) == [Text("I can"), Finish("length")]
 
 
 def call(index: int | None, id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:

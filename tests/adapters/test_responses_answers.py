@@ -159,9 +159,13 @@ def test_an_empty_text_makes_no_paragraph() -> None:
     assert both(Answer().message("").message("One.", "").ended()) == (Text("One."),)
 
 
-def test_a_refusal_is_text() -> None:
-    assert both(Answer().message(refusal="I cannot.").ended()) == (Text("I cannot."),)
-    assert both(Answer().message("Well:", refusal="No.").ended()) == (Text("Well:\n\nNo."),)
+def test_a_refusal_is_text_and_says_at_its_end_that_it_is_one() -> None:
+    for answer, said in (
+        (Answer().message(refusal="I cannot.").ended(), "I cannot."),
+        (Answer().message("Well:", refusal="No.").ended(), "Well:\n\nNo."),
+    ):
+        assert both(answer) == (Text(said),)
+        assert Finish("content_filter") in read(answer.stream)
 
 
 def test_text_that_interleaves_stays_in_the_order_it_came_in() -> None:

@@ -56,6 +56,7 @@ class ChatFold:
         self._usage: Usage | None = None
         self._reported: Usage | None = None
         self._cited = self._called = 0  # how many sources and calls were told
+        self._refused = False
         self._finish: Finish | None = None
 
     @property
@@ -84,6 +85,8 @@ class ChatFold:
         chunks = [*self._pieces.end(), *self.take(), *sources]
         chunks += [ToolCall(call.id, call.name, call.args) for call in calls]
         reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
+        if reason == "stop" and self._refused:
+            reason = "content_filter"
         finish = Finish("tool_calls" if self._calls and reason == "stop" else reason)
         if finish != self._finish:
             self._finish = finish
@@ -208,6 +211,7 @@ class ChatFold:
         elif delta.content:
             self._text(delta.content)
         if delta.refusal:
+            self._refused = True
             self._pieces.say(Text, delta.refusal)
         for tool in delta.tool_calls or ():
             self._tool(tool)
@@ -227,6 +231,7 @@ class ChatFold:
     def _item(self, item: ContentItem, value: object) -> None:
         thought = item.thought
         if thought is None:
+            self._refused = self._refused or bool(item.refusal)
             self._text(item.text or item.refusal or "")
         elif thought:
             self._pieces.say(Reasoning, thought)

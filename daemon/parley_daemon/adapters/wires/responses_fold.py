@@ -49,6 +49,7 @@ class ResponsesFold:
         self._usage: Usage | None = None
         self._reported: Usage | None = None
         self._reason: StopReason = "stop"
+        self._refused = False
         self._finish: Finish | None = None
 
     @property
@@ -74,7 +75,8 @@ class ResponsesFold:
         sources = [*self._sources.values()][self._cited :]
         self._cited = len(self._sources)
         chunks = [*self._pieces.end(), *self.take(), *sources]
-        finish = Finish("tool_calls" if self._calls and self._reason == "stop" else self._reason)
+        reason = "content_filter" if self._reason == "stop" and self._refused else self._reason
+        finish = Finish("tool_calls" if self._calls and reason == "stop" else reason)
         if finish != self._finish:
             self._finish = finish
             chunks.append(finish)
@@ -206,6 +208,7 @@ class ResponsesFold:
         match item.type:
             case "message":
                 for at, content in enumerate(item.content or ()):
+                    self._refused = self._refused or bool(content.refusal)
                     self._say(Text, ("text", of, at), content.text or content.refusal or "")
                     if isinstance(content.annotations, list):
                         self._cite(cast("list[object]", content.annotations))
