@@ -108,6 +108,8 @@ class Stuck:
 
 async def test_one_long_chunk_says_nothing_of_a_client_and_the_next_ones_do() -> None:
     outbox = Outbox(Stuck(), lambda: None)
+    for _ in range(5):
+        outbox.put(b"x" * 4 * MIB, answer=True)  # these are bounded elsewhere
     outbox.put(b"x" * 5 * MIB)
     assert (outbox.pressed, outbox.overfull) == (False, False)
     outbox.put(b"x" * 3 * MIB)

@@ -30,7 +30,7 @@ class Pipe(Outbox):
     def overfull(self) -> bool:
         return False
 
-    def put(self, chunk: bytes) -> None:
+    def put(self, chunk: bytes, *, answer: bool = False) -> None:
         self.arrived.append(json.loads(chunk.partition(b"\r\n\r\n")[2])["params"]["value"])
 
     def put_piece(self, chunk: bytes) -> None:

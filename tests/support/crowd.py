@@ -258,6 +258,13 @@ async def _play(play: Play, player: Player) -> None:
 
 
 async def heard(peers: Sequence[Peer], count: int) -> None:
-    """Return once so many messages have come, over whichever connection."""
-    while sum(len(peer.trace) for peer in peers) < count:
-        await peers[count % len(peers)].changed()
+    """Return once so many messages have gone over all connections together."""
+    async with anyio.create_task_group() as tasks:
+
+        async def watch(peer: Peer) -> None:
+            while sum(len(one.trace) for one in peers) < count:
+                await peer.changed()
+            tasks.cancel_scope.cancel()
+
+        for peer in peers:
+            tasks.start_soon(watch, peer)

@@ -1,5 +1,6 @@
 """A socket between a client and a daemon whose connections a test can cut at any moment."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator
@@ -7,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-from anyio.abc import SocketStream
 
 
 class Relay:
@@ -21,40 +21,40 @@ class Relay:
         self.address = f"unix:{path}"
         self.most: int | None = None
         self._target = target
-        self._scopes: set[anyio.CancelScope] = set()
+        self._open: set[asyncio.StreamWriter] = set()
 
     def cut(self) -> None:
         """End all connections as they are; new ones are welcome."""
-        for scope in self._scopes:
-            scope.cancel()
+        for writer in self._open:
+            writer.transport.abort()
 
-    async def serve(self, near: SocketStream) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on one connection."""
-        scope = anyio.CancelScope()
-        self._scopes.add(scope)
-        with scope:
-            async with (
-                near,
-                await anyio.connect_unix(self._target) as far,
-                anyio.create_task_group() as tasks,
-            ):
-                tasks.start_soon(_pass_on, near, far)
-                tasks.start_soon(_pass_on, far, near, self.most, scope)
-        self._scopes.discard(scope)
+        try:
+            far_reader, far_writer = await asyncio.open_unix_connection(self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        both = {writer, far_writer}
+        self._open |= both
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_pass_on, reader, far_writer)
+            await _pass_on(far_reader, writer, self.most)
+            far_writer.transport.abort()  # the daemon has no more to say, or may not
+        self._open -= both
+        writer.close()
 
 
 async def _pass_on(
-    source: SocketStream, drain: SocketStream, most: int | None = None, scope: anyio.CancelScope | None = None
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None = None
 ) -> None:
     try:
-        async for data in source:
-            await drain.send(data[:most])
-            if most is not None and scope is not None:
-                most -= len(data)
-                if most <= 0:
-                    scope.cancel()
-        await drain.send_eof()
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+        while (most is None or most > 0) and (data := await reader.read(65536)):
+            writer.write(data[:most])
+            await writer.drain()
+            most = None if most is None else most - len(data)
+        writer.write_eof()
+    except (OSError, RuntimeError):
         return  # the other side is gone, and the client or the daemon will say so
 
 
@@ -64,10 +64,10 @@ async def relay_to(socket: str) -> AsyncGenerator[Relay]:
     directory = Path(tempfile.mkdtemp(prefix="pr-", dir="/tmp"))
     path = str(directory / "s")
     relay = Relay(path, socket)
+    server = await asyncio.start_unix_server(relay.serve, path)
     try:
-        async with await anyio.create_unix_listener(path) as listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, relay.serve)
-            yield relay
-            tasks.cancel_scope.cancel()
+        yield relay
     finally:
+        server.close()
+        relay.cut()
         shutil.rmtree(directory, ignore_errors=True)

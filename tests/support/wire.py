@@ -15,6 +15,7 @@ from anyio.abc import ByteStream, Process
 
 from parley_protocol.framing import FrameDecoder, encode_frame
 from tests.support.trace import Entry, Json, check_trace
+from tests.support.unix_stream import connect_unix
 
 WAIT_SECONDS = 10
 
@@ -214,7 +215,7 @@ async def peer_on(
 @asynccontextmanager
 async def unix_peer(path: str, *, check: bool = True) -> AsyncGenerator[Peer]:
     """Connect to a daemon's Unix socket."""
-    async with peer_on(await anyio.connect_unix(path), check=check) as peer:
+    async with peer_on(await connect_unix(path), check=check) as peer:
         yield peer
 
 

@@ -351,7 +351,7 @@ class Connection:
         self._put_answer(frame)
 
     def _put_answer(self, frame: bytes) -> None:
-        self.outbox.put(frame)
+        self.outbox.put(frame, answer=True)
         if self.outbox.size > RESET_ABOVE and not self._reading_paused:
             self._reading_paused = True
             self._channel.pause_reading()

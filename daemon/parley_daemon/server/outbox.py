@@ -5,6 +5,7 @@ them instead while it is true. Knows no protocol.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,7 +20,8 @@ RESET_ABOVE = 4 * 1024 * 1024
 BULK = MERGE_ABOVE
 """Bytes of one chunk above which it says nothing about the client's pace: a long history, a large file.
 
-Of several that wait only the largest is passed over: who reads lets no second one wait for long.
+Of those that the client did not ask for only the largest is passed over: who reads lets no second one wait
+for long. Answers are bounded by not reading further requests.
 """
 
 BULK_ABOVE = 64 * 1024 * 1024
@@ -89,7 +91,7 @@ class Outbox:
         self._wrote_at = 0.0
         self._frames: list[bytes] = []
         self._size = 0
-        self._bulky: list[int] = []
+        self._bulky: deque[tuple[int, bool]] = deque()  # the size of each that waits, whether it is an answer
         self._wake = anyio.Event()
         self._empty = anyio.Event()
         self._empty.set()
@@ -102,23 +104,26 @@ class Outbox:
     @property
     def pressed(self) -> bool:
         """Whether the client reads more slowly than it is written to."""
-        return self._size - self._largest > MERGE_ABOVE
+        return self._size - self._passed_over > MERGE_ABOVE
 
     @property
     def overfull(self) -> bool:
         """Whether even merging does not help."""
-        return self._size - self._largest + self.held > RESET_ABOVE or self._size > BULK_ABOVE
+        return self._size - self._passed_over + self.held > RESET_ABOVE or self._size > BULK_ABOVE
 
     @property
-    def _largest(self) -> int:
-        return max(self._bulky, default=0)
+    def _passed_over(self) -> int:
+        if not self._bulky:
+            return 0
+        answers = sum([size for size, asked in self._bulky if asked])
+        return answers + max([size for size, asked in self._bulky if not asked], default=0)
 
-    def put(self, chunk: bytes) -> None:
+    def put(self, chunk: bytes, *, answer: bool = False) -> None:
         """Queue whole frames."""
         self._frames.append(chunk)
         self._size += len(chunk)
         if len(chunk) > BULK:
-            self._bulky.append(len(chunk))
+            self._bulky.append((len(chunk), answer))
         if not self._wake.is_set():
             self._wake.set()
 
@@ -146,7 +151,7 @@ class Outbox:
             for frame in frames:
                 self._size -= len(frame)
                 if len(frame) > BULK:
-                    self._bulky.remove(len(frame))
+                    self._bulky.popleft()
             if self.waiting and not self.pressed:
                 waiting, self.waiting = self.waiting, set()
                 for one in waiting:
