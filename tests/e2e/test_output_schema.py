@@ -1,7 +1,11 @@
 """Answers that fit a schema, from the request to the value, over the real daemon and its Python client."""
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from parley_clients import connect
@@ -61,6 +65,20 @@ async def test_a_schema_that_is_none_is_refused_where_it_is_given_and_nothing_ha
         assert error["code"] == INVALID_PARAMS
         assert error["data"]["fields"] == [{"path": path, "problem": problem}]
         assert await peer.result("chat/get", {"chatId": chat_id}) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses /proc and pidfd")
+@pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
+async def test_the_process_that_checks_ends_with_its_daemon(daemon: DaemonProcess, kill: bool) -> None:
+    async with unix_peer(daemon.socket, check=False) as peer:
+        await peer.initialize()
+        await peer.new_chat(settings={"outputSchema": PERSON})
+        (child,) = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
+        descriptor = os.pidfd_open(int(child))
+        await (daemon.kill() if kill else daemon.stop())
+    with anyio.fail_after(10):
+        await anyio.wait_readable(descriptor)  # once it has ended
+    os.close(descriptor)
 
 
 async def test_a_provider_gets_the_schema_and_what_it_answers_is_checked() -> None:
