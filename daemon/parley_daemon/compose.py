@@ -26,6 +26,7 @@ from parley_daemon.adapters.system import SystemClock
 from parley_daemon.config import load_config
 from parley_daemon.engine.engine import Engine
 from parley_daemon.ports.store import Store
+from parley_daemon.reloading import Reloading
 from parley_daemon.server.app import App
 from parley_daemon.server.client_logs import ClientLogs
 from parley_daemon.server.handlers import handler_for
@@ -113,6 +114,7 @@ async def _serve(plan: Plan) -> int:
     async with engine.running(), anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, tasks, engine, app)
         tasks.start_soon(engine.open)
+        tasks.start_soon(Reloading(plan.config, config, catalogue, engine).run)
         server = Server(app, tasks)
         async with _listening(plan, app, server):
             if plan.parent is not None:

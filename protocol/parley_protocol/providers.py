@@ -66,9 +66,10 @@ class ModelListParams(Params):
 
 
 class ModelListResult(Wire):
-    """Result of `model/list`."""
+    """Result of `model/list`. `complaint` says what is wrong with the configuration, if anything."""
 
     providers: list[ModelProvider]
+    complaint: str | None = None
 
 
 class Provider(Wire):

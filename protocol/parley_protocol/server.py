@@ -114,6 +114,13 @@ class StoreStatus(Wire):
     error: str | None = None
 
 
+class ConfigurationStatus(Wire):
+    """The configuration: where its file is (there or not), and what is wrong with it, if anything."""
+
+    path: str
+    error: str | None = None
+
+
 class ServerStatusParams(Params):
     """Params of `server/status`."""
 
@@ -130,3 +137,4 @@ class ServerStatus(Wire):
     running_turns: int
     memory_bytes: int | None = None
     store: StoreStatus
+    configuration: ConfigurationStatus

@@ -524,6 +524,12 @@ export interface ClientInfo {
   version?: string | null;
 }
 
+/** The configuration: where its file is (there or not), and what is wrong with it, if anything. */
+export interface ConfigurationStatus {
+  path: string;
+  error: string | null;
+}
+
 export type Decision = "allow" | "allow_always" | "deny";
 
 /** The chat's changes as one unified diff. */
@@ -865,9 +871,10 @@ export interface ModelConfigUpdateParams {
 /** Params of `model/list`. */
 export interface ModelListParams {}
 
-/** Result of `model/list`. */
+/** Result of `model/list`. `complaint` says what is wrong with the configuration, if anything. */
 export interface ModelListResult {
   providers: ModelProvider[];
+  complaint: string | null;
 }
 
 /** US dollars per million tokens. Without prices of their own, cached tokens cost what input costs. */
@@ -1189,6 +1196,7 @@ export interface ServerStatus {
   runningTurns: number;
   memoryBytes: number | null;
   store: StoreStatus;
+  configuration: ConfigurationStatus;
 }
 
 /** Params of `server/status`. */

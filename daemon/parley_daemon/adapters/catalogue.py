@@ -110,7 +110,10 @@ class ConfiguredCatalogue:
 
     def complain(self, complaint: str) -> None:
         """The file cannot be read any more: what it said before stays, and whoever asks is told."""
-        self._notice = complaint
+        if self._complaint is not None:
+            self._complaint = complaint  # it never could be
+        else:
+            self._notice = complaint
 
     async def adopt(self, overlay: Overlay) -> None:
         """Take over what was configured over the protocol. Calls that are under way go on as they began."""

@@ -120,6 +120,12 @@ class Engine:
         self.model_configs = ModelConfigs(self._configured, catalogue, clock)
         self.library = Library(self._world, self._chats, self._open, self.watchers.tell)
 
+    def retune(self, max_running_turns: int, retries: RetryPolicy, scribe: ScribePolicy) -> None:
+        """Go on with other limits and policies than before, also for what is under way."""
+        self._slots.total_tokens = max_running_turns
+        self._world.retries.policy = retries
+        self._world.scribe = self._secretary.policy = scribe
+
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Engine"]:
         """Run turns until the block ends; then end what still runs and close the store."""

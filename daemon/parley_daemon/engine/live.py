@@ -32,9 +32,9 @@ QUESTION = (MessageAdded, StatusChanged)
 """How the events of a turn begin."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class World:
-    """What every chat of an engine shares."""
+    """What every chat of an engine shares. `scribe` changes with the configuration, nothing else does."""
 
     store: Store
     catalogue: Catalogue

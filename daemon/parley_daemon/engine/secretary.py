@@ -37,7 +37,10 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Secretary:
-    """Looks after chats whose turns have ended. `start` runs work as long as the engine runs."""
+    """Looks after chats whose turns have ended. `start` runs work as long as the engine runs.
+
+    `policy` may be replaced at any time.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class Secretary:
         using: Using,
         start: Callable[[Work], None],
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._catalogue = catalogue
         self._using = using
         self._start = start
@@ -61,7 +64,7 @@ class Secretary:
         settings = result.turn.settings.over(chat.view.chat.settings)
         if model is not None:
             settings = settings.over(model.settings)
-        if self._policy.titles and chat.wants_title:
+        if self.policy.titles and chat.wants_title:
 
             async def entitle() -> None:
                 work = self._entitle(chat_id, model_id, settings)
@@ -85,7 +88,7 @@ class Secretary:
         if usage is None or usage.input_tokens is None or not usage.context_limit or model is None:
             return False
         threshold = model.compression_threshold
-        percent = self._policy.threshold if threshold is None else threshold
+        percent = self.policy.threshold if threshold is None else threshold
         return percent < 100 and usage.input_tokens * 100 >= percent * usage.context_limit
 
     def _resolved(self, reference: str | None) -> ResolvedModel | None:
@@ -113,7 +116,7 @@ class Secretary:
     async def _entitle(self, chat_id: str, answered: str, settings: ModelSettings) -> None:
         model = self._title_model(answered, settings)
         async with self._places, self._using(chat_id) as chat:
-            with anyio.move_on_after(self._policy.title_seconds):
+            with anyio.move_on_after(self.policy.title_seconds):
                 question, answer = await chat.beginning()
                 title = await scribe.title(model, question.content, answer.content)
                 if title is not None:
@@ -122,7 +125,7 @@ class Secretary:
     def _title_model(self, answered: str, settings: ModelSettings) -> ResolvedModel:
         """Return the configured model for titles, else, or where that may not be asked, who answered."""
         try:
-            return allowed(self._catalogue, self._policy.title_model or answered, settings)
+            return allowed(self._catalogue, self.policy.title_model or answered, settings)
         except NotLocalError:
             return allowed(self._catalogue, answered, settings)
 

@@ -37,6 +37,10 @@ async def status(call: Call, params: ServerStatusParams) -> Any:
         "runningTurns": app.engine.running_turns,
         "memoryBytes": _resident_bytes(),
         "store": store,
+        "configuration": {
+            "path": app.engine.catalogue.filed.path,
+            "error": app.engine.catalogue.complaint,
+        },
     }
 
 

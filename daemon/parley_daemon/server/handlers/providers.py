@@ -18,8 +18,10 @@ from parley_protocol.providers import (
 
 
 async def list_models(call: Call, params: ModelListParams) -> Any:
-    """Return the providers and their models."""
-    return {"providers": [setups.listed_provider(one) for one in await call.connection.app.engine.models()]}
+    """Return the providers and their models, and what is wrong with the configuration."""
+    engine = call.connection.app.engine
+    listed = [setups.listed_provider(one) for one in await engine.models()]
+    return {"providers": listed, "complaint": engine.catalogue.complaint}
 
 
 async def list_providers(call: Call, params: ProviderListParams) -> Any:
