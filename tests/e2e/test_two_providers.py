@@ -21,7 +21,8 @@ def provider(name: str, server: FakeProvider, *more: str) -> str:
 
 async def test_a_local_only_chat_never_connects_to_a_provider_that_is_not_local() -> None:
     answer = (text("Yes."), finish(), usage(), done())
-    async with fake_provider(answer) as near, fake_provider() as far:
+    no_list = (status(404, {}),)
+    async with fake_provider(no_list, answer) as near, fake_provider(no_list) as far:
         config = "\n".join(
             [
                 'default_model = "far:any"',
