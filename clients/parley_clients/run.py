@@ -48,7 +48,7 @@ class Run:
         fields = ("turnId", "outcome", "stopReason", "usage", "timings", "error")
         raw: Json = {name: self._ended.get(name) for name in fields}
         raw["messages"] = self._messages
-        raw["output"] = None  # only an ask's own answer has it
+        raw["output"] = None  # which no event tells
         return Answer(raw, self.client_message_id)
 
     def slow_error(self) -> SlowConsumerError:

@@ -86,6 +86,7 @@ class ExportedTurn(Wire):
     stop_reason: str | None = None
     usage: Usage | None = None
     error: TurnError | None = None
+    output: Any = None
 
 
 class ExportedQueuedMessage(Wire):

@@ -637,6 +637,7 @@ export interface ExportedTurn {
   stopReason: string | null;
   usage: Usage | null;
   error: TurnError | null;
+  output: unknown;
 }
 
 /** One bad field of params. `path` reads like `settings.temperature` or `content[0].uri`. */

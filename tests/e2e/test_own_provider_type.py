@@ -51,9 +51,9 @@ def line(data: bytes) -> Action:
 
 HELLO = (
     line(b'{"model":"llama3.2","message":{"role":"assistant","thinking":"Hm."},"done":false}'),
-    raw('{"model":"llama3.2","message":{"role":"assistant","content":"Grü'.encode()[:-1]),
+    raw('{"model":"llama3.2","message":{"role":"assistant","content":"\\"Grü'.encode()[:-1]),
     raw("ü".encode()[1:] + b'"},"done":false}\n'),
-    line(b'{"message":{"role":"assistant","content":"\\u00dfe"},"done":false}'),
+    line(b'{"message":{"role":"assistant","content":"\\u00dfe\\""},"done":false}'),
     raw(b'{"message":{"role":"assistant","content":""},"done":true,"done_reason":"length",'),
     raw(b'"total_duration":5,"prompt_eval_count":26,"eval_count":298}'),
 )
@@ -70,8 +70,9 @@ async def test_the_package_of_the_page_is_found_and_answers(tmp_path: Path) -> N
     assert (answer["outcome"], answer["stopReason"]) == ("failed", "length")  # cut short: no JSON
     assert answer["messages"][-1]["content"] == [
         {"type": "reasoning", "text": "Hm."},
-        {"type": "text", "text": "Grüße"},
+        {"type": "text", "text": '"Grüße"'},
     ]
+    assert answer["output"] == "Grüße"
     assert (answer["usage"]["inputTokens"], answer["usage"]["outputTokens"]) == (26, 298)
     assert (request.path, request.json) == (
         "/api/chat",

@@ -189,6 +189,7 @@ def _turn(draw: st.DrawFn, chat_id: str, id: str, messages: Sequence[int]) -> Tu
         stop_reason=draw(some_strings),
         usage=draw(st.none() | usages),
         error=draw(st.none() | failures),
+        output=draw(any_json),
     )
 
 

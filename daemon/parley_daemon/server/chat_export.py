@@ -68,6 +68,7 @@ def _turn(one: Turn) -> Json:
         "stopReason": one.stop_reason,
         "usage": convert.usage(one.usage),
         "error": convert.failure(one.error),
+        "output": one.output,
     }
 
 

@@ -220,6 +220,7 @@ def _core_turn(one: ExportedTurn, chat_id: str) -> Turn:
         stop_reason=one.stop_reason,
         usage=_same(Usage, one.usage),
         error=_same(Failure, one.error),
+        output=one.output,
     )
 
 
