@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from parley_clients.chat import Chat
+from parley_clients.configuring import Configuring
 from parley_clients.link import Link, Reconnect
 from parley_clients.params import given
 from parley_clients.results import ChatPage, ChatRecord, Json, Result
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
 
     from parley_protocol.chats import ChatDeleteResult, ChatOrder, HistoryMessage
     from parley_protocol.objects import ChatContext, ChatKind
-    from parley_protocol.providers import ModelListResult
     from parley_protocol.server import InitializeResult, ServerStatus
     from parley_protocol.settings import ModelSettings
 
 
-class Client:
+class Client(Configuring):
     """A daemon, as reached by `connect`. Any number of calls and streams may be under way at once.
 
     Calls raise ParleyError, or one of its subclasses, for an error answer; ConnectionLostError when the
@@ -178,10 +178,6 @@ class Client:
         return Watch(self._link)
 
     # ------------------------------------------------------------------------ daemon
-
-    async def models(self, *, timeout: float | None = None) -> "Result[ModelListResult]":
-        """Return the providers and their models."""
-        return Result("model/list", await self._link.call("model/list", {}, timeout))
 
     async def status(self, *, timeout: float | None = None) -> "Result[ServerStatus]":
         """Return what the daemon says of itself."""

@@ -1,4 +1,4 @@
-"""The commands of `parleyd` beside the plain `stdio`: serve, stdio with options, status, stop, schema."""
+"""The commands of `parleyd` beside the plain `stdio`: stdio with options, serve, status, stop and so on."""
 
 import argparse
 import json
@@ -9,11 +9,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from parley_daemon.calls import OPENING, ask
 from parley_daemon.starting import Places, join, open_unix, owned_elsewhere, stdio
 from parley_protocol import runtime
-from parley_protocol.framing import FrameDecoder, encode_frame
 from parley_protocol.version import VERSION
 
 STOP_SECONDS = 15.0
@@ -38,6 +37,10 @@ def run_command(words: Sequence[str]) -> int:
             return _status(places)
         case "stop":
             return _stop(places)
+        case "doctor":
+            from parley_daemon import doctor
+
+            return doctor.run(places, check=arguments.check)
         case _:
             return _schema()
 
@@ -81,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("status", parents=[places], help="say what the running daemon is and does")
     commands.add_parser("stop", parents=[places], help="stop the running daemon in order")
+    doctor = commands.add_parser("doctor", parents=[places], help="look at all that a daemon needs")
+    doctor.add_argument("--check", action="store_true", help="also ask every provider of the running daemon")
     commands.add_parser("schema", parents=[places], help="print the JSON Schema of the protocol")
     return parser
 
@@ -162,31 +167,12 @@ def _status(places: Places) -> int:
     if peer is None:
         return _fail(f"No daemon serves {places.data_dir}.")
     with peer:
-        peer.settimeout(_ANSWER_SECONDS)
-        calls: list[tuple[str, dict[str, Any]]] = [
-            ("initialize", {"capabilities": {}}),
-            ("server/status", {}),
-        ]
         try:
-            answer = _ask(peer, calls)
+            answer = ask(peer, [OPENING, ("server/status", {})], _ANSWER_SECONDS)[-1]
         except OSError as error:
             return _fail(f"The daemon does not answer: {error}.")
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     return 0
-
-
-def _ask(peer: socket.socket, calls: list[tuple[str, dict[str, Any]]]) -> Any:
-    """Send requests one after the other; return the result of the last one."""
-    for id, (method, params) in enumerate(calls):
-        body = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
-        peer.sendall(encode_frame(json.dumps(body).encode()))
-    decoder = FrameDecoder()
-    while data := peer.recv(65536):
-        for frame in decoder.feed(data):
-            answer = json.loads(frame)
-            if answer.get("id") == len(calls) - 1:
-                return answer.get("result") or answer.get("error")
-    raise ConnectionError("it closed the connection")
 
 
 def _stop(places: Places) -> int:

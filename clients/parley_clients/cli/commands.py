@@ -25,6 +25,7 @@ def add_commands(add: Callable[[str, str, str], Parser]) -> None:
     _add_turns(add)
     _add_branches(add)
     _add_library(add)
+    _add_providers(add)
     completion = add("completion", "completion:completion", "print the completion script of a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
 
@@ -118,3 +119,40 @@ def _add_library(add: Callable[[str, str, str], Parser]) -> None:
         "--merge", action="store_true", help="add what it lacks to the chat that was exported, if it is there"
     )
     bring_in.add_argument("--json", action="store_true", help="print the chat as JSON")
+
+
+def _add_providers(add: Callable[[str, str, str], Parser]) -> None:
+    providers = add("providers", "providers:providers", "list how providers are configured")
+    providers.add_argument("--all", action="store_true", help="also those that could be configured")
+    providers.add_argument("--json", action="store_true", help="print them as JSON")
+
+    provider = add("provider", "providers:provider", "configure a provider, or try one")
+    provider.add_argument(
+        "action",
+        choices=("add", "set", "rm", "check"),
+        help="add, change or forget it; check: ask it, and show what comes back",
+    )
+    provider.add_argument("name", metavar="PROVIDER", help="its name, the first half of its models' names")
+    provider.add_argument("--type", metavar="TYPE", help="such as openai-compat; default: its name")
+    provider.add_argument("--url", metavar="URL", help="its address; '' for the usual one")
+    provider.add_argument("--title", metavar="TEXT", help="what to call it")
+    key = provider.add_mutually_exclusive_group()
+    key.add_argument("--key", action="store_true", help="read its key, from the terminal or standard input")
+    key.add_argument("--no-key", action="store_true", help="forget its key")
+    provider.add_argument("--switch", choices=("on", "off"), help="switch it on or off")
+    provider.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    model = add("model", "providers:model", "show or change how models are configured")
+    model.add_argument(
+        "action",
+        nargs="?",
+        choices=("list", "set", "rm"),
+        default="list",
+        help="list them; configure or change one; forget one",
+    )
+    model.add_argument("id", nargs="?", metavar="PROVIDER:MODEL", help="the model; with list, a provider")
+    model.add_argument("--title", metavar="TEXT", help="what to call it")
+    model.add_argument("--context-limit", type=count, metavar="N", help="how many tokens it takes in")
+    model.add_argument("--switch", choices=("on", "off"), help="switch it on or off")
+    model.add_argument("--default", action="store_true", help="make it the model of new chats")
+    model.add_argument("--json", action="store_true", help="print lines of JSON")

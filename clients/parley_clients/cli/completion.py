@@ -1,13 +1,14 @@
 """`parley completion`, and what its scripts call: which words may stand where the cursor is.
 
-The scripts ask the command itself each time, so that they are always right; ids of chats come from the
-daemon if one runs, within a second. None is started, and nothing that goes wrong is shown.
+The scripts ask the command itself each time, so that they are always right; ids of chats and names of
+providers come from the daemon if one runs, within a second. None is started, and nothing that goes wrong is
+shown.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -17,8 +18,9 @@ from parley_clients.cli.clean import one_line
 from parley_clients.cli.commands import Parser
 from parley_clients.cli.options import short_id
 from parley_clients.cli.shells import SCRIPTS
-from parley_clients.client import connect
+from parley_clients.client import Client, connect
 from parley_clients.errors import ParleyError
+from parley_clients.results import Json, Result
 
 MOST_SECONDS = 1.0
 """How long a daemon may take to name its chats."""
@@ -130,6 +132,8 @@ def _values(place: _Place, action: argparse.Action, current: str) -> list[Candid
     match action.metavar:
         case "ID":
             return _chats(place, current.lower())
+        case "PROVIDER":
+            return [one for one in _providers(place) if one[0].startswith(current)]
         case "FILE" | "PATH":
             return [(_FILES, "")]
         case "DIR":
@@ -138,13 +142,19 @@ def _values(place: _Place, action: argparse.Action, current: str) -> list[Candid
             return []
 
 
+def _providers(place: _Place) -> list[Candidate]:
+    """Return the names of the providers that are there."""
+    raw = _read(place.values, lambda client: client.providers())
+    found: list[Json] = [] if raw is None else raw["providers"]
+    there = [one for one in found if one["source"] != "supported" or one["enabled"]]
+    return [(one["provider"], one["displayName"]) for one in there]
+
+
 def _chats(place: _Place, current: str) -> list[Candidate]:
     """Return the chats whose id begins like this, under the part of the id that does."""
     archived = {"archive": False, "unarchive": True}.get(place.command)
-    try:
-        records = anyio.run(_read_chats, place.values, archived)
-    except (ParleyError, OSError):
-        return []
+    raw = _read(place.values, lambda client: client.list_chats(archived=archived, limit=_MOST_CHATS))
+    records: list[Json] = [] if raw is None else raw["chats"]
     found: list[Candidate] = []
     for record in records:
         meaning = record["title"] or "(untitled)"
@@ -155,16 +165,24 @@ def _chats(place: _Place, current: str) -> list[Candidate]:
     return found
 
 
-async def _read_chats(values: dict[str, str], archived: bool | None) -> list[dict[str, Any]]:
-    address = None
-    if "socket" in values:
-        address = f"unix:{values['socket']}"
-    elif "tcp" in values:
-        address = f"tcp:{values['tcp']}"
-    token = values.get("token") or os.environ.get("PARLEY_TOKEN") or None
-    with anyio.move_on_after(MOST_SECONDS):
-        async with connect(
-            address, token=token, data_dir=values.get("data_dir"), start=False, reconnect=False
-        ) as client:
-            return (await client.list_chats(archived=archived, limit=_MOST_CHATS)).raw["chats"]
-    return []
+def _read(values: dict[str, str], ask: Callable[[Client], Awaitable[Result[Any]]]) -> Json | None:
+    """Return what the daemon answers, None when it does not in time."""
+
+    async def read() -> Json | None:
+        address = None
+        if "socket" in values:
+            address = f"unix:{values['socket']}"
+        elif "tcp" in values:
+            address = f"tcp:{values['tcp']}"
+        token = values.get("token") or os.environ.get("PARLEY_TOKEN") or None
+        with anyio.move_on_after(MOST_SECONDS):
+            async with connect(
+                address, token=token, data_dir=values.get("data_dir"), start=False, reconnect=False
+            ) as client:
+                return (await ask(client)).raw
+        return None
+
+    try:
+        return anyio.run(read)
+    except (ParleyError, OSError):
+        return None

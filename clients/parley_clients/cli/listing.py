@@ -90,9 +90,12 @@ def ago(then: str, now: datetime) -> str:
 
 
 def models(options: argparse.Namespace) -> int:
-    """Print the providers and their models."""
+    """Print the providers and their models, or those models that have certain words in their names."""
     with client(options) as daemon:
         raw = daemon.models().raw
+    words = [word.casefold() for word in options.words]
+    for provider in raw["providers"]:
+        provider["models"] = [one for one in provider["models"] if _has(one, words)]
     if options.json:
         write_json(raw)
         return 0
@@ -100,11 +103,18 @@ def models(options: argparse.Namespace) -> int:
         for model in provider["models"]:
             note = "" if provider["available"] else f"\t({_why(provider)})"
             sys.stdout.write(f"{one_line(model['id'])}\t{one_line(model['displayName'])}{note}\n")
-        if not provider["models"]:
+        if not provider["models"] and not words:
             note = "any model of it" if provider["available"] else _why(provider)
             name, shown = one_line(provider["provider"]), one_line(provider["displayName"])
             sys.stdout.write(f"{name}:…\t{shown}\t({note})\n")
+    if raw.get("complaint"):
+        warn(f"The configuration is broken: {raw['complaint']}")
     return 0
+
+
+def _has(model: Json, words: list[str]) -> bool:
+    name = f"{model['id']} {model['displayName']}".casefold()
+    return all(word in name for word in words)
 
 
 def _why(provider: Json) -> str:
@@ -128,6 +138,9 @@ def status(options: argparse.Namespace) -> int:
     lines.append(f"{store['kind']} store {store['path'] or ''}".rstrip())
     if store["error"]:
         lines.append(f"the store has a problem: {store['error']}")
+    configuration: Json = raw.get("configuration") or {}  # an older daemon does not say
+    if configuration.get("error"):
+        lines.append(f"the configuration is broken: {configuration['error']}")
     sys.stdout.write(clean("\n".join(lines)) + "\n")
     return 0
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from parley_clients.cli.commands import Parser, add_commands, count
 from parley_clients.cli.options import CommandError, UsageError, warn
 from parley_clients.errors import AuthenticationError, InvalidParamsError, ParleyError
+from parley_clients.results import Json
 from parley_protocol.version import VERSION
 
 COMPLETE = "__complete"
@@ -87,10 +88,13 @@ def _told(error: ParleyError) -> str:
         return f"{error.message} Use --token."
     if not isinstance(error, InvalidParamsError) or not error.data:
         return error.message
-    fields = "; ".join(
-        [f"{one['path']} {one['problem'].rstrip('.')}".strip() for one in error.data["fields"]]
-    )
-    return f"{fields}."
+    return f"{'; '.join([_problem(one) for one in error.data['fields']])}."
+
+
+def _problem(field: Json) -> str:
+    """Say what is wrong with a field: a sentence stands for itself, another text goes on after its name."""
+    problem: str = field["problem"].rstrip(".")
+    return problem if problem[:1].isupper() else f"{field['path']} {problem}".strip()
 
 
 def make_parser() -> Parser:
@@ -142,6 +146,9 @@ def make_parser() -> Parser:
     attach.add_argument("--json", action="store_true", help="print the snapshot and every event as JSON")
 
     models = add("models", "listing:models", "list the models that can be asked")
+    models.add_argument(
+        "words", nargs="*", metavar="WORD", help="only those with all of these in their names"
+    )
     models.add_argument("--json", action="store_true", help="print them as JSON")
     status = add("status", "listing:status", "say what the running daemon is and does")
     status.add_argument("--json", action="store_true", help="print it as JSON")
