@@ -65,6 +65,7 @@ class AnyCommands(RuleBasedStateMachine):
         self.started: set[str] = set()
         self.finished: set[str] = set()
         self.running: str | None = None
+        self.may_rest = False  # whether messages may wait although no turn is under way
 
     def give(self, command: Command) -> RefusalReason | None:
         """Carry a command out; return why it was refused, if it was."""
@@ -131,6 +132,7 @@ class AnyCommands(RuleBasedStateMachine):
         else:
             assert refused is None
             self.accepted.add(message.id)
+            self.may_rest = False
 
     @rule(cause=st.sampled_from(StopCause))
     def interrupt(self, cause: StopCause) -> None:
@@ -148,6 +150,7 @@ class AnyCommands(RuleBasedStateMachine):
     def end(self, outcome: Outcome, cause: StopCause | None) -> None:
         assert self.running is not None
         assert self.give(End(self.running, outcome, cause)) is None
+        self.may_rest = outcome == "failed" or cause in (StopCause.DELETE, StopCause.SHUTDOWN)
 
     @rule(index=st.integers(0, QUEUE_LIMIT))
     def withdraw(self, index: int) -> None:
@@ -162,6 +165,7 @@ class AnyCommands(RuleBasedStateMachine):
         known = index < len(queue)
         refused = self.give(Promote(queue[index].id if known else "unknown"))
         assert refused is (None if known else RefusalReason.NOT_QUEUED)
+        self.may_rest = self.may_rest and not known
         if known and not self.state.held:
             runs = self.state.turn_id == queue[index].turn_id
             assert runs or self.state.queue[0].id == queue[index].id
@@ -190,22 +194,23 @@ class AnyCommands(RuleBasedStateMachine):
         assert self.state.held
 
     @precondition(lambda self: self.state.held)
-    @rule(goes_on=st.booleans())
-    def release(self, goes_on: bool) -> None:
-        assert self.give(Release(goes_on)) is None
+    @rule()
+    def release(self) -> None:
+        assert self.give(Release()) is None
         assert not self.state.held
 
     @precondition(lambda self: self.state.held and not self.state.busy)
-    @rule(how=st.sampled_from(["edit", "retry", "rewind"]), goes_on=st.booleans())
-    def switch(self, how: str, goes_on: bool) -> None:
+    @rule(how=st.sampled_from(["edit", "retry", "rewind"]))
+    def switch(self, how: str) -> None:
         self.edits += 1
         name = f"e{self.edits}"
         turns = {"edit": a_queued(name), "retry": Reanswer(name, a_message(1)), "rewind": None}
         if how == "edit":
             self.accepted.add(name)
-        assert self.give(Switch(turns[how], clears_queue=how == "edit", goes_on=goes_on)) is None
+        assert self.give(Switch(turns[how], clears_queue=how == "edit")) is None
         assert not self.state.held
         assert self.state.busy or how == "rewind"
+        self.may_rest = self.may_rest and how == "rewind"
 
     @rule(outcome=st.sampled_from(OUTCOMES), past=st.booleans())
     def a_turn_that_is_not_under_way_speaks(self, outcome: Outcome, past: bool) -> None:
@@ -218,6 +223,10 @@ class AnyCommands(RuleBasedStateMachine):
         resting = self.state.status in (Status.WAITING, Status.ERROR, Status.COMPLETED)
         assert self.state.busy == (not resting) == (self.running is not None)
         assert self.state.turn_id == self.running
+
+    @invariant()
+    def what_waits_runs_unless_it_may_rest(self) -> None:
+        assert self.state.busy or self.state.held or not self.state.queue or self.may_rest
 
     @invariant()
     def the_queue_is_bounded(self) -> None:

@@ -337,11 +337,11 @@ def test_a_held_chat_begins_nothing(status: Status) -> None:
     modes: tuple[WhenBusy, ...] = ("queue", "steer", "interrupt")
     for when_busy in modes:
         assert decide(held.state, Send(NEW, when_busy)) == Decision(
-            replace(held.state, queue=(NEW,)), (Enqueue(NEW),)
+            replace(held.state, queue=(NEW,), called=True), (Enqueue(NEW),)
         )
     assert refusal(held.state, Send(NEW, "reject")) is RefusalReason.BUSY
     waiting = replace(held.state, queue=(HEAD, NEXT))
-    assert decide(waiting, Promote("next")).state == replace(waiting, queue=(NEXT, HEAD))
+    assert decide(waiting, Promote("next")).state == replace(waiting, queue=(NEXT, HEAD), called=True)
 
 
 @pytest.mark.parametrize("status", BUSY)
@@ -351,23 +351,30 @@ def test_holding_a_busy_chat_stops_its_turn_and_keeps_the_queue_from_going_on(st
     assert held == Decision(stopping, (StopTurn("now", StopCause.SWITCH),))
     ended = decide(held.state, End("now", "interrupted", StopCause.SWITCH))
     assert ended == Decision(
-        replace(at(Status.WAITING, HEAD), held=True), (FinishTurn("now", "interrupted"),)
+        replace(at(Status.WAITING, HEAD), held=True, called=True), (FinishTurn("now", "interrupted"),)
     )
 
 
-def test_a_released_chat_goes_on_with_its_queue_if_a_turn_was_stopped_for_nothing() -> None:
-    held = replace(at(Status.WAITING, HEAD), held=True)
-    assert decide(held, Release(goes_on=False)) == Decision(at(Status.WAITING, HEAD))
-    assert decide(held, Release(goes_on=True)) == Decision(
+@pytest.mark.parametrize("status", IDLE)
+def test_a_released_chat_runs_its_queue_only_if_that_would_have_run_meanwhile(status: Status) -> None:
+    held = replace(at(status, HEAD), held=True)
+    assert decide(held, Release()) == Decision(at(status, HEAD))
+    assert decide(replace(held, called=True), Release()) == Decision(
         ConversationState(Status.PENDING, HEAD.turn_id), (AcceptTurn(HEAD, from_queue=True),)
     )
+
+
+def test_a_chat_that_is_released_while_its_turn_is_stopped_begins_nothing_yet() -> None:
     busy = replace(at(Status.INTERRUPTING, HEAD), held=True)
-    assert decide(busy, Release(goes_on=True)) == Decision(at(Status.INTERRUPTING, HEAD))
+    assert decide(busy, Release()) == Decision(at(Status.INTERRUPTING, HEAD))
 
 
-def test_after_a_failure_a_released_chat_leaves_its_queue_alone() -> None:
-    failed = replace(at(Status.ERROR, HEAD), held=True)
-    assert decide(failed, Release(goes_on=True)) == Decision(at(Status.ERROR, HEAD))
+@pytest.mark.parametrize("outcome", ["failed", "interrupted"])
+def test_a_held_chat_whose_turn_failed_or_was_shut_down_leaves_its_queue_alone(outcome: Outcome) -> None:
+    cause = None if outcome == "failed" else StopCause.SHUTDOWN
+    held = replace(at(Status.RUNNING, HEAD), held=True)
+    ended = decide(held, End("now", outcome, cause)).state
+    assert decide(ended, Release()).state == replace(ended, held=False)
 
 
 @pytest.mark.parametrize("status", IDLE)
@@ -383,10 +390,10 @@ def test_a_switch_begins_the_turn_that_it_is_for(status: Status) -> None:
     )
 
 
-def test_a_switch_without_a_turn_lets_the_queue_go_on_only_if_it_was_going() -> None:
+def test_a_switch_without_a_turn_runs_the_queue_only_if_that_would_have_run_meanwhile() -> None:
     held = replace(at(Status.WAITING, HEAD), held=True)
     assert decide(held, Switch()) == Decision(at(Status.WAITING, HEAD), (SwitchBranch(),))
-    assert decide(held, Switch(goes_on=True)) == Decision(
+    assert decide(replace(held, called=True), Switch()) == Decision(
         ConversationState(Status.PENDING, HEAD.turn_id),
         (SwitchBranch(), AcceptTurn(HEAD, from_queue=True)),
     )

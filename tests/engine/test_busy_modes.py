@@ -266,3 +266,21 @@ async def test_what_is_not_in_the_queue_cannot_be_changed(rig: Rig) -> None:
                 await rig.change_queue(chat_id, lambda chat, name=change: getattr(chat, name)(id))
         with pytest.raises(NotQueuedError):
             await rig.change_queue(chat_id, lambda chat: chat.rewrite(id, (Text("late"),)))
+
+
+async def test_a_message_that_comes_while_the_branch_of_a_resting_chat_changes_runs_then() -> None:
+    with anyio.fail_after(10):
+        async with running() as rig:  # in memory, where a read takes no time, the order is certain
+            chat_id = await rig.chat()
+            await rig.ask_quickly(chat_id, "1")
+            async with anyio.create_task_group() as tasks:
+                rig.store.hold()
+                tasks.start_soon(rig.retitle, chat_id, "Everybody waits for this commit")
+                await rig.store.waiting()
+                tasks.start_soon(rig.rewind, chat_id, 1)
+                await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(rig.send, chat_id, "2")
+                await anyio.wait_all_tasks_blocked()
+                rig.store.let_go()
+            call = await rig.model.asked()
+    assert [plain_text(one.parts) for one in call.request.messages] == ["1", "2"]

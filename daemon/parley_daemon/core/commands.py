@@ -46,13 +46,15 @@ class ConversationState:
     """Where a chat's turns stand. `turn_id` is the turn under way: set exactly while the chat is busy.
 
     Messages that steer the turn under way stand before the others in the queue. While the chat is `held`,
-    because its active branch is about to change, no turn begins.
+    because its active branch is about to change, no turn begins: `called` says that the queue's head would
+    have begun.
     """
 
     status: Status = Status.WAITING
     turn_id: str | None = None
     queue: tuple[QueuedMessage, ...] = ()
     held: bool = False
+    called: bool = False
 
     @property
     def busy(self) -> bool:
@@ -133,9 +135,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The branch does not change after all. `goes_on`: a turn was stopped for it, so the queue runs on."""
-
-    goes_on: bool
+    """The branch does not change after all. What would have begun meanwhile begins now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +150,13 @@ class Reanswer:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """The active branch of a held chat becomes another one; then `turn` begins, if there is one.
+    """The active branch of a held chat becomes another one; then `turn` begins.
 
-    `goes_on`: a turn was stopped for it, so the queue runs on where no turn begins.
+    Without one begins what would have begun meanwhile.
     """
 
     turn: QueuedMessage | Reanswer | None = None
     clears_queue: bool = False
-    goes_on: bool = False
 
 
 Command = Send | Interrupt | Begin | End | Join | Withdraw | Rewrite | Promote | Hold | Release | Switch

@@ -50,7 +50,8 @@ def _accept(state: ConversationState, send: Send) -> Decision:
     The queue may be full: as one message comes, another leaves.
     """
     if state.held:
-        return _enqueue(state, replace(send, when_busy="reject" if send.when_busy == "reject" else "queue"))
+        way = "reject" if send.when_busy == "reject" else "queue"
+        return _enqueue(replace(state, called=True), replace(send, when_busy=way))
     if not state.queue:
         return _start(state, (AcceptTurn(send.message, from_queue=False),), send.message.turn_id)
     if send.when_busy == "reject":
@@ -135,9 +136,11 @@ def _unsteering(queue: Iterable[QueuedMessage]) -> tuple[QueuedMessage, ...]:
 
 
 def _run_head(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Decision:
-    """Begin the turn of the queue's head, if there is one and nothing holds the chat."""
-    if not state.queue or state.held:
+    """Begin the turn of the queue's head, if there is one; of a held chat once it is released."""
+    if not state.queue:
         return Decision(state, effects)
+    if state.held:
+        return Decision(replace(state, called=True), effects)
     head, *rest = state.queue
     accept = AcceptTurn(head, from_queue=True)
     return _start(replace(state, queue=tuple(rest)), (*effects, accept), head.turn_id)
@@ -190,13 +193,18 @@ def _hold_and_stop(state: ConversationState, _: Hold) -> Decision:
     return _stopped(replace(state, held=True), StopCause.SWITCH)
 
 
-def _release(state: ConversationState, release: Release) -> Decision:
-    free = replace(state, held=False)
-    return _run_head(free) if release.goes_on and free.status is Status.WAITING else Decision(free)
+def _release(state: ConversationState, _: Release) -> Decision:
+    return _let_go(state)
+
+
+def _let_go(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Decision:
+    """The chat is held no longer, and rests: the queue runs if it would have run meanwhile."""
+    free = replace(state, held=False, called=False)
+    return _run_head(free, effects) if state.called else Decision(free, effects)
 
 
 def _release_busy(state: ConversationState, _: Release) -> Decision:
-    return Decision(replace(state, held=False))
+    return Decision(replace(state, held=False, called=False))
 
 
 def _switch(state: ConversationState, switch: Switch) -> Decision:
@@ -205,15 +213,14 @@ def _switch(state: ConversationState, switch: Switch) -> Decision:
     if switch.clears_queue and queue:
         effects += tuple(Dequeue(one) for one in queue)
         queue = ()
-    free = replace(state, queue=queue, held=False)
+    rest = replace(state, queue=queue)
     match switch.turn:
         case QueuedMessage() as message:
-            return _start(free, (*effects, AcceptTurn(message, from_queue=False)), message.turn_id)
+            return _start(rest, (*effects, AcceptTurn(message, from_queue=False)), message.turn_id)
         case Reanswer() as again:
-            return _start(free, (*effects, AnswerAgain(again)), again.turn_id)
+            return _start(rest, (*effects, AnswerAgain(again)), again.turn_id)
         case None:
-            goes_on = switch.goes_on and free.status is Status.WAITING
-            return _run_head(free, effects) if goes_on else Decision(free, effects)
+            return _let_go(rest, effects)
 
 
 def _expect_turn(state: ConversationState, turn_id: str) -> None:

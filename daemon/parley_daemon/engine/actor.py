@@ -173,10 +173,9 @@ class ChatActor(PlanningChat):
             NotAUserMessageError: it is not a user message.
         """
         old = await self._user_message(message_id)
-        async with self._held() as was_busy:
+        async with self._held():
             message = self._queued(replace(draft, model=draft.model or old.model))
-            switch = Switch(message, clears_queue=True, goes_on=was_busy)
-            plan = await self._plan_switch(old.parent_id, switch)
+            plan = await self._plan_switch(old.parent_id, Switch(message, clears_queue=True))
             await self._carry_out(plan, lambda: accepted(self._accepted(plan, message)))
 
     async def retry(
@@ -193,10 +192,10 @@ class ChatActor(PlanningChat):
             NotAUserMessageError: it is not a user message.
         """
         await self._user_message(message_id)  # before anything is stopped for it
-        async with self._held() as was_busy:
+        async with self._held():
             question = await self._user_message(message_id)
             again = Reanswer(self._world.clock.new_id(), question, model, settings)
-            plan = await self._plan_switch(question.id, Switch(again, goes_on=was_busy))
+            plan = await self._plan_switch(question.id, Switch(again))
             answer = Accepted("started", again.turn_id, question)
             await self._carry_out(plan, lambda: accepted(answer))
 
@@ -226,9 +225,9 @@ class ChatActor(PlanningChat):
             MessageNotFoundError: the chat has no such message.
         """
         await self._message(message_id)
-        async with self._held() as was_busy:
+        async with self._held():
             leaf = await self._world.store.newest_leaf(self.id, message_id) if newest_leaf else message_id
-            await self._carry_out(await self._plan_switch(leaf, Switch(goes_on=was_busy)))
+            await self._carry_out(await self._plan_switch(leaf, Switch()))
             return self.view
 
     async def _user_message(self, message_id: int | None) -> Message:
@@ -263,38 +262,36 @@ class ChatActor(PlanningChat):
         return self._fill(plan, self._decide(switch))
 
     @asynccontextmanager
-    async def _held(self) -> AsyncGenerator[bool]:
-        """Hold the chat's lock while no turn runs: one that does is stopped first. Yields whether one did."""
+    async def _held(self) -> AsyncGenerator[None]:
+        """Hold the chat's lock while no turn runs: one that does is stopped first."""
         async with self._switching:
-            was_busy = False
             try:
                 async with self._lock:
                     self._check_open()
-                    was_busy, run = self.busy, self._run
+                    run = self._run
                     await self._carry_out(self._plan(self._decide(Hold())))
                 if run is not None:
                     await run.done.wait()
                     if run.cause is StopCause.SHUTDOWN:
-                        was_busy = False
                         raise ShuttingDownError("The daemon is stopping. Do it again with the next one.")
                 async with self._lock:
                     self._check_open()
-                    yield was_busy
+                    yield
             finally:
                 if self._state.held:
-                    await self._release(was_busy)
+                    await self._release()
 
-    async def _release(self, goes_on: bool) -> None:
+    async def _release(self) -> None:
         with anyio.CancelScope(shield=True):
             async with self._lock:
                 if self.gone:
                     return
                 try:
                     await self._load_history()
-                    await self._carry_out(self._plan(self._decide(Release(goes_on))))
+                    await self._carry_out(self._plan(self._decide(Release())))
                 except StoreUnavailableError as error:
                     log.warning("the queue of chat %s does not go on: %s", self.id, error)
-                    self._state = replace(self._state, held=False)
+                    self._state = replace(self._state, held=False, called=False)
 
     # ------------------------------------------------------- what its turn's run tells
 
