@@ -62,7 +62,6 @@ class Turmoil(WitnessedChat):
     def __init__(self, rig: Rig, chat_id: str, ledger: Ledger) -> None:
         super().__init__(rig, chat_id, ledger)
         self._places = [anyio.Lock() for _ in self.clients]
-        self._faulty = False
 
     async def prepare(self) -> None:
         """Let a turn run in which one word was said, with a message that steers it and one that waits."""
@@ -104,9 +103,10 @@ class Turmoil(WitnessedChat):
 
     async def _room(self) -> None:
         """The disk is all right again, and the next commit carries along what could not be saved."""
-        if self._faulty:
+        if self.faulty:
             await until_quiet()
-            self.rig.store.broken = self._faulty = self.goes_on = False
+            self.read()
+            self.rig.store.broken = self.faulty = self.goes_on = False
             await self.rig.retitle(self.chat_id, "Saved")
 
     async def to_the_end(self) -> None:
@@ -147,7 +147,7 @@ class Turmoil(WitnessedChat):
             elif what in OF_MODELS:
                 self._of_model(what)
             elif what in OF_DISKS:
-                self._faulty = True
+                self.faulty = True
                 self.rig.store.broken = what == "fill the disk"
             elif what in OF_LISTENERS:
                 await self._of_listener(what, place % len(self.clients))
@@ -156,7 +156,7 @@ class Turmoil(WitnessedChat):
         except _REFUSED:
             pass
         except StoreUnavailableError:
-            assert self._faulty
+            assert self.faulty
 
     def _new_name(self) -> str:
         self.ledger.names += 1

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from parley_daemon.core.chats import Failure, Message, QueuedMessage, Role, Status
+from parley_daemon.core.chats import Message, QueuedMessage, Role, Status
 from parley_daemon.core.commands import QUEUE_LIMIT
 from parley_daemon.core.events import (
     Event,
@@ -47,10 +47,6 @@ def name_of(message: Message | QueuedMessage) -> str:
     return message.client_message_id
 
 
-def _of_the_model(error: Failure | None) -> bool:
-    return error is not None and error.kind != "internal"
-
-
 class WitnessedChat:
     """One chat on a running engine, with clients that listen and one who writes everything down."""
 
@@ -66,6 +62,7 @@ class WitnessedChat:
         self._read = 0
         self._asked: set[str] = set()
         self._under_way: list[str] = []
+        self.faulty = False  # whether the disk fails, or did
         self._backing_off = False
         self._stopping = False
         self.goes_on = False  # whether what waits must run, now that the last turn ended well
@@ -111,10 +108,10 @@ class WitnessedChat:
             case TurnStarted(turn_id):
                 assert self._under_way == [], "two turns at once"
                 self._under_way = [turn_id]
-            case TurnEnded(turn_id, outcome, error=error):
+            case TurnEnded(turn_id, outcome):
                 # A turn that was stopped before it got its slot ends without a beginning.
                 assert self._under_way in ([], [turn_id])
-                assert not (self._stopping and outcome == "failed" and _of_the_model(error)), "it was stopped"
+                assert not self._stopping or outcome != "failed" or self.faulty, "it was stopped"
                 self._under_way, self._backing_off, self._stopping = [], False, False
                 self.goes_on = outcome != "failed"
             case StatusChanged(Status.INTERRUPTING):
