@@ -1,4 +1,4 @@
-"""j: what one more subscriber of a stream costs, each on a connection of its own."""
+"""j: what one more subscriber of a stream costs, one that reads and one that does not."""
 
 import select
 import socket
@@ -14,6 +14,8 @@ from tests.bench.report import Row
 
 _MANY = 50
 _RATE = 200
+_STALLED = 5
+_UPDATES = 700
 
 
 def cost(shop: Workshop) -> list[Row]:
@@ -24,6 +26,7 @@ def cost(shop: Workshop) -> list[Row]:
     deltas = _RATE * seconds
     each = (many_cpu - alone_cpu) / (deltas * (_MANY - 1)) * 1e6
     ones = {"one": percentile(alone.latencies, 99)}
+    stalled = percentile(_beside_stalled(shop, _STALLED, seconds).latencies, 99)
     return [
         Row(
             "j",
@@ -42,7 +45,30 @@ def cost(shop: Workshop) -> list[Row]:
             None,
             ones,
         ),
+        Row(
+            "j",
+            f"the same beside {_STALLED} that read nothing",
+            "ms",
+            stalled,
+            None,
+            {"none": percentile(_beside_stalled(shop, 0, seconds).latencies, 99)},
+        ),
     ]
+
+
+def _beside_stalled(shop: Workshop, stalled: int, seconds: int) -> Arrivals:
+    """Return a turn that one client reads, and others did not read since long before it began."""
+    with Daemon(shop.place()) as daemon:
+        chats = new_chats(daemon.driver, 1)
+        for _ in range(stalled):
+            driver, _ = daemon.join()
+            driver.call("chat/subscribe", {"chatId": chats[0], "partialResultToken": "s", "tail": 1})
+        for number in range(_UPDATES):  # more than is kept for anybody
+            daemon.driver.call("chat/update", {"chatId": chats[0], "metadata": {str(number): "x" * 15_000}})
+        (turn,) = through_parleyd(
+            daemon.driver, chats, [prompt("beside", deltas=_RATE * seconds, rate=_RATE)]
+        )
+        return turn
 
 
 def _heard_by(shop: Workshop, subscribers: int, seconds: int) -> tuple[Arrivals, float]:
