@@ -180,6 +180,7 @@ async def once_there_is_room(disk: Disk, peer: Peer, chat_id: str) -> dict[str, 
     return await peer.result_in_time("chat/get", {"chatId": chat_id}, code=1013)
 
 
+@pytest.mark.slow
 async def test_messages_are_taken_until_the_disk_is_full_and_those_that_were_are_there(
     provider: FakeProvider,
 ) -> None:
