@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 from anyio.from_thread import BlockingPortal
 
 from parley_daemon.core.chats import QueuedMessage, Status
@@ -57,6 +58,7 @@ class ComparedChat:
         self._clock = FakeClock()
         self._life = ExitStack()
         self._earlier = _Counts()
+        self._begun_unheard: str | None = None
         self._names = 0
         self._asked = 0
         self.rig = self._run("interrupt")
@@ -84,8 +86,8 @@ class ComparedChat:
     def restart(self, *, crash: bool, recovery: Recovery) -> None:
         """The daemon is killed, or stops in order, and another one begins."""
         book, turn = self.book, self.book.turn
-        lost = self.turn_id if turn is not None else None
-        calls, begun, retried = len(book.calls), book.begun, book.retried
+        lost = self.turn_id
+        calls, retried = len(book.calls), book.retried
         image = self._portal.call(self._image)
         for client in self.clients:
             self._portal.call(client.leave)
@@ -94,14 +96,27 @@ class ComparedChat:
         self.rig = self._run(recovery)
         for client in self.clients:
             client.rig = self.rig
-        kept = self._portal.call(self._kept, lost)  # before the turn is answered again
+        self._portal.call(self.rig.engine.open)
+        kept = self._portal.call(self._kept, lost)
         if turn is not None:
             assert turn.streamed.startswith(kept)
             assert kept == turn.streamed or (crash and self.rig.engine.store_status.kind == "sqlite")
         book.restart(kept, answers_again=crash and recovery == "retry")
-        self._earlier, self._asked = _Counts(calls, begun, len(book.outcomes), retried), 0
+        # Nobody hears a lost turn begin again: that is before anybody gets at the chat.
+        self._begun_unheard = self.turn_id
+        self._earlier, self._asked = _Counts(calls, book.begun, len(book.outcomes), retried), 0
         self._portal.call(self._join)
-        self.do(self.rig.engine.open)
+        self.do(anyio.lowlevel.checkpoint)
+
+    @property
+    def turn_id(self) -> str | None:
+        """The turn under way, as the store knows it."""
+        return self._portal.call(self._under_way)
+
+    async def _under_way(self) -> str | None:
+        whole = await self.rig.store.port.whole(self.chat_id)
+        assert whole is not None
+        return next((turn.id for turn in whole.turns if turn.outcome is None), None)
 
     async def _image(self) -> Disk:
         return self._disk.image()
@@ -116,11 +131,6 @@ class ComparedChat:
         return "".join([plain_text(one.content) for one in done.messages if not one.complete])
 
     # ----------------------------------------------------------------------- comparing
-
-    @property
-    def turn_id(self) -> str:
-        """The turn that began last."""
-        return self.heard.of(TurnStarted)[-1].turn_id
 
     def do(self, command: Callable[[], Awaitable[T]]) -> T:
         """Carry a command out that the book has carried out, and compare."""
@@ -188,7 +198,7 @@ class ComparedChat:
         """Each turn ended once, as it must, before the next one began; the model is never asked twice."""
         book, earlier, heard = self.book, self._earlier, self.heard
         assert [one.outcome for one in heard.of(TurnEnded)] == book.outcomes[earlier.ended :]
-        under_way: list[str] = []
+        under_way = [] if self._begun_unheard is None else [self._begun_unheard]
         for event in heard.events:
             match event:
                 case TurnStarted(turn_id):
