@@ -51,7 +51,8 @@ class InterruptedChat:
         self._count = 0
         self._gate, self._written = anyio.Event(), anyio.Event()
         self._disk: sqlite3.Connection | None = None
-        provider.choose = lambda request: self._script(request.prompt)
+        # Questions that got no answer are asked together with the next one, which comes last.
+        provider.choose = lambda request: self._script(request.prompt.rpartition("\n")[2])
         self._phases: list[Phase] = [
             self._waiting_for_a_slot,
             self._connecting,
