@@ -1,4 +1,4 @@
-"""README.md: what it shows of the terminal is what a terminal shows, and its configuration is read."""
+"""README.md and docs/configuration.md: what they show of the terminal and of the configuration is true."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,14 @@ from parley_daemon.config import Config, load_config
 from tests.support.daemon import DaemonProcess
 from tests.support.terminal import Terminal
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-SAMPLES = re.findall(r"^```toml\n(.*?)^```$", README, re.M | re.S)
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text("utf-8")
+CONFIGURATION = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+
+
+def samples(page: str) -> list[str]:
+    """Return what a page shows of the configuration file."""
+    return re.findall(r"^```toml\n(.*?)^```$", page, re.M | re.S)
 
 
 def lines_shown(terminal: Terminal) -> list[str]:
@@ -36,12 +42,15 @@ def test_the_sample_is_what_the_commands_print(shared_daemon: DaemonProcess) -> 
 
 
 def test_the_samples_of_the_configuration_are_valid_and_name_the_defaults(tmp_path: Path) -> None:
-    providers, defaults = SAMPLES
     path = tmp_path / "config.toml"
-    path.write_text(providers, "utf-8")
-    read = load_config(path)
-    assert (read.complaint, read.default_model) == (None, "local:llama")
+    (shortest,) = samples(README)
+    providers, defaults = samples(CONFIGURATION)
+    for sample in (shortest, providers, providers.replace("\n# ", "\n")):
+        path.write_text(sample, "utf-8")
+        read = load_config(path)
+        assert (read.complaint, read.default_model) == (None, "local:llama")
     path.write_text(defaults, "utf-8")
     assert load_config(path) == Config()
-    path.write_text(defaults.replace("# total_ms", "total_ms"), "utf-8")
-    assert load_config(path).timeouts.total_ms == 600_000
+    path.write_text(defaults.replace("# total_ms", "total_ms").replace("# model", "model"), "utf-8")
+    read = load_config(path)
+    assert (read.timeouts.total_ms, read.scribe.title_model) == (600_000, "local:small")
