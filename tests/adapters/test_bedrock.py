@@ -456,3 +456,96 @@ def test_the_library_is_loaded_beside_the_loop_when_a_model_is_first_asked(key: 
     code = LOADING.replace("KEY", key)
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert json.loads(done.stdout) == [False, [False], "network"]
+
+
+# ------------------------------------------------------------------------------- its models
+
+PROFILES = {
+    "inferenceProfileSummaries": [
+        {"inferenceProfileId": MODEL, "inferenceProfileName": "US Claude Opus 4.6", "status": "ACTIVE"},
+        {"inferenceProfileId": "us.meta.llama4-maverick-v1:0", "status": "ACTIVE"},
+    ],
+    "nextToken": "more",
+}
+MORE_PROFILES = {
+    "inferenceProfileSummaries": [{"inferenceProfileId": "eu.anthropic.old-v1:0", "status": "INACTIVE"}]
+}
+FOUNDATION = {
+    "modelSummaries": [
+        {
+            "modelId": "anthropic.claude-haiku-4-5-v1:0",
+            "modelName": "Claude Haiku 4.5",
+            "inputModalities": ["TEXT", "IMAGE"],
+            "modelLifecycle": {"status": "ACTIVE"},
+        },
+        {"modelId": "anthropic.claude-v2", "modelLifecycle": {"status": "LEGACY"}},
+        {"modelId": "amazon.nova-pro-v1:0", "modelLifecycle": {"status": "ACTIVE"}},
+    ]
+}
+
+
+def listing(server: FakeProvider, **environment: str) -> ConfiguredCatalogue:
+    config = ProviderConfig("bedrock", "bedrock", options=REGION)
+    return ConfiguredCatalogue(
+        [config], environment={**os.environ, "AWS_ENDPOINT_URL_BEDROCK": server.origin, **environment}
+    )
+
+
+@pytest.mark.usefixtures("keys")
+async def test_profiles_and_models_of_anthropics_are_listed_by_signed_requests() -> None:
+    scripts = [(status(200, page),) for page in (PROFILES, MORE_PROFILES, FOUNDATION)]
+    async with fake_provider(*scripts) as server:
+        catalogue = listing(server)
+        with anyio.fail_after(10):
+            await catalogue.discover("bedrock")
+        assert [
+            (one.model, one.display_name, one.capabilities) for one in catalogue.providers()[0].models
+        ] == [
+            ("anthropic.claude-haiku-4-5-v1:0", "Claude Haiku 4.5", ("images",)),
+            (MODEL, "US Claude Opus 4.6", ()),
+        ]
+        assert [one.path for one in server.requests] == [
+            "/inference-profiles?maxResults=1000",
+            "/inference-profiles?maxResults=1000&nextToken=more",
+            "/foundation-models?byInferenceType=ON_DEMAND&byOutputModality=TEXT",
+        ]
+        assert [signature_faults(one, REGION["region"]) for one in server.requests] == [[], [], []]
+
+
+async def test_a_key_of_bedrocks_own_lists_the_models_without_a_signature() -> None:
+    async with fake_provider((status(200, {}),), (status(200, FOUNDATION),)) as server:
+        catalogue = listing(server, AWS_BEARER_TOKEN_BEDROCK="key-canary")
+        with anyio.fail_after(10):
+            await catalogue.discover("bedrock")
+        assert len(catalogue.providers()[0].models) == 1
+        assert {one.headers["authorization"] for one in server.requests} == {"Bearer key-canary"}
+
+
+@pytest.mark.usefixtures("keys")
+async def test_who_may_not_list_the_models_may_still_ask_them() -> None:
+    async with fake_provider((status(403, {"message": "not authorized to perform"}),)) as server:
+        catalogue = listing(server)
+        with anyio.fail_after(10):
+            await catalogue.discover("bedrock")
+        info = catalogue.providers()[0]
+        assert (info.available, info.models) == (True, ())
+
+
+async def test_without_credentials_the_list_says_what_to_set() -> None:
+    async with fake_provider() as server:
+        catalogue = listing(server)
+        with anyio.fail_after(10):
+            await catalogue.discover("bedrock")
+        info = catalogue.providers()[0]
+        assert (info.available, info.unavailable_reason) == (False, "fetch_failed")
+        assert info.unavailable_message is not None
+        assert "AWS_ACCESS_KEY_ID" in info.unavailable_message
+        assert server.requests == []
+
+
+async def test_an_address_of_ones_own_has_no_list() -> None:
+    config = ProviderConfig("bedrock", "bedrock", "http://127.0.0.1:9", options=REGION)
+    catalogue = ConfiguredCatalogue([config])
+    with anyio.fail_after(10):
+        await catalogue.discover("bedrock")
+    assert catalogue.providers()[0].available

@@ -21,17 +21,20 @@ from parley_daemon.adapters.wires.chat_completions import ChatCompletions
 from parley_daemon.adapters.wires.chat_request import COMPATIBLE, OPENAI, OPENROUTER, VERCEL, Flavour
 from parley_daemon.adapters.wires.dialect import Dialect
 from parley_daemon.adapters.wires.google_generate import GoogleGenerate
+from parley_daemon.adapters.wires.http_get import NotThereError
 from parley_daemon.adapters.wires.http_model import HttpModel
 from parley_daemon.adapters.wires.listing import (
     Fetch,
     Listed,
     anthropic_models,
+    bedrock_models,
     compatible_models,
     google_models,
     openai_models,
 )
 from parley_daemon.adapters.wires.responses import Responses
-from parley_daemon.ports.model import Model
+from parley_daemon.core.chats import Failure
+from parley_daemon.ports.model import Model, ModelError
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +140,30 @@ def _bedrock(access: Access) -> Model:
     return over_http(replace(access, base_url=url), BedrockMessages(access.name, url, signer))
 
 
+async def _bedrock_models(access: Access, fetch: Fetch) -> Sequence[Listed]:
+    try:
+        await _bedrock(access).aclose()  # it says what is missing
+        region = region_of(access.options, access.environment)
+    except ValueError as error:
+        raise ModelError(Failure("invalid_request", str(error), provider=access.name)) from None
+    url = access.environment.get("AWS_ENDPOINT_URL_BEDROCK", "").strip().rstrip("/")
+    if not url and (access.base_url or region is None):
+        raise NotThereError("an address of one's own does not say where the lists are")
+    signer = None
+    if region is not None and access.api_key is None:
+        signer = AwsSigner(access.name, region, access.options.get("profile"))
+
+    async def headers(url: str) -> Mapping[str, str]:
+        return _bearer(access) if signer is None else {**await signer.headers(url, None), **access.headers}
+
+    try:
+        return await bedrock_models(url or f"https://bedrock.{region}.amazonaws.com", headers, fetch)
+    except ModelError as error:
+        if error.failure.status_code == 403:  # who may ask a model need not be allowed to list them
+            raise NotThereError(str(error)) from error
+        raise
+
+
 def _google(access: Access) -> Model:
     return over_http(access, GoogleGenerate(access.name, access.base_url), _google_key(access))
 
@@ -212,6 +239,7 @@ _BUILT_IN = (
         needs_key=False,
         needs_url=False,
         options={"region": (), "profile": ()},
+        models=_bedrock_models,
     ),
     ProviderType(
         "google",

@@ -35,8 +35,8 @@ class AwsSigner:
         self._credentials: Any = None
         self._found_at = 0.0
 
-    async def headers(self, url: str, body: bytes) -> Mapping[str, str]:
-        """Return the headers that sign a POST of JSON.
+    async def headers(self, url: str, body: bytes | None) -> Mapping[str, str]:
+        """Return the headers that sign a POST of JSON; without a body a GET.
 
         Raises:
             ModelError: there are no credentials, or they cannot be had.
@@ -44,7 +44,7 @@ class AwsSigner:
         # When the call is cancelled, a server that was asked for credentials may answer to nobody.
         return await anyio.to_thread.run_sync(self._signed, url, body, abandon_on_cancel=True)
 
-    def _signed(self, url: str, body: bytes) -> dict[str, str]:
+    def _signed(self, url: str, body: bytes | None) -> dict[str, str]:
         auth: Any = importlib.import_module("botocore.auth")
         requests: Any = importlib.import_module("botocore.awsrequest")
         exceptions: Any = importlib.import_module("botocore.exceptions")
@@ -56,7 +56,8 @@ class AwsSigner:
         if credentials is None:
             message = f'Provider "{self._provider}" has no AWS credentials: {_ADVICE}.'
             raise ModelError(Failure("missing_key", message, None, self._provider))
-        request = requests.AWSRequest("POST", url, headers={"Content-Type": "application/json"}, data=body)
+        method, headers = ("GET", {}) if body is None else ("POST", {"Content-Type": "application/json"})
+        request = requests.AWSRequest(method, url, headers=headers, data=body)
         auth.SigV4Auth(credentials, _SERVICE, self._region).add_auth(request)
         return {name: str(value) for name, value in request.headers.items() if name != "Content-Type"}
 

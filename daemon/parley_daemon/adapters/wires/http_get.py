@@ -12,7 +12,6 @@ from parley_daemon.adapters.wires.error_bodies import is_page
 from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.adapters.wires.http_pool import HttpPool
 from parley_daemon.adapters.wires.odd_json import decode_odd
-from parley_daemon.ports.model import ModelError
 
 MOST_BYTES = 16 * 2**20
 _HEADERS = {"Accept": "application/json", "User-Agent": "parleyd"}
@@ -20,11 +19,7 @@ _NOT_THERE = (404, 405, 501)
 
 
 class NotThereError(Exception):
-    """The server has nothing behind this address; `error` says it as a failure."""
-
-    def __init__(self, error: ModelError) -> None:
-        super().__init__(str(error))
-        self.error = error
+    """The server has nothing behind this address, or nothing for whoever asks."""
 
 
 @dataclass(slots=True)
@@ -38,7 +33,7 @@ class Exchange:
 
 
 class HttpGet:
-    """Requests to one provider, used as a function (`Fetch`). `aclose` it.
+    """Requests to one server of a provider, used as a function (`Fetch`). `aclose` it.
 
     `headers` may be secrets, as `secrets` are. `seconds` is the time for all requests together; `last` is
     the request that was made last.
@@ -53,7 +48,7 @@ class HttpGet:
         self._has_key = has_key
         self._seconds = seconds
         self._deadline = anyio.current_time() + seconds
-        self._pool = HttpPool(base_url)
+        self._pool: HttpPool | None = None
         self.last: Exchange | None = None
 
     async def __call__(self, url: str, headers: Mapping[str, str]) -> object:
@@ -76,17 +71,18 @@ class HttpGet:
         raise call.failed("timeout", message, "", retryable=True)
 
     async def _ask(self, call: Call, headers: Mapping[str, str], exchange: Exchange) -> object:
-        response = await self._pool.get(call, headers, self._seconds)
+        pool = self._pool = self._pool or HttpPool(call.url)
+        response = await pool.get(call, headers, self._seconds)
         exchange.status = response.status
         try:
-            exchange.body = body = await self._pool.body(call, response, MOST_BYTES)
+            exchange.body = body = await pool.body(call, response, MOST_BYTES)
         finally:
             response.close()
         if 300 <= response.status < 400:
             body = response.headers.get("Location", "").encode("utf-8", "surrogateescape")
         if not 200 <= response.status < 300:
             error = call.refused(response.status, response.headers, body)
-            raise NotThereError(error) if response.status in _NOT_THERE else error
+            raise NotThereError(call.shown_url) if response.status in _NOT_THERE else error
         try:
             return msgspec.json.decode(body)
         except (ValueError, RecursionError):
@@ -101,4 +97,5 @@ class HttpGet:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.aclose()
+        if self._pool is not None:
+            await self._pool.aclose()

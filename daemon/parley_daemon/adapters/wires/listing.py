@@ -153,6 +153,46 @@ def _google(entry: dict[str, Any]) -> Listed | None:
     return _listed(name.removeprefix("models/"), entry.get("displayName"), limit, reasons)
 
 
+# --------------------------------------------------------------------------------------- Bedrock's
+
+
+async def bedrock_models(
+    base_url: str, headers: Callable[[str], Awaitable[Mapping[str, str]]], fetch: Fetch
+) -> Sequence[Listed]:
+    """Return Anthropic's models on Bedrock: the profiles of the region, and what is there without one.
+
+    `base_url` is the control plane's; `headers` identify for a URL.
+    """
+    found: list[Listed] = []
+    token = ""
+    for _ in range(MOST_PAGES):
+        url = _with(f"{base_url}/inference-profiles", maxResults="1000", nextToken=token)
+        page = _fields(await fetch(url, await headers(url)))
+        found += _read(_items(page.get("inferenceProfileSummaries")), _profile)
+        token = page.get("nextToken")
+        if not isinstance(token, str) or not token:
+            break
+    url = _with(f"{base_url}/foundation-models", byInferenceType="ON_DEMAND", byOutputModality="TEXT")
+    page = _fields(await fetch(url, await headers(url)))
+    found += _read(_items(page.get("modelSummaries")), _foundation_model)
+    return _distinct(found)
+
+
+def _profile(entry: dict[str, Any]) -> Listed | None:
+    name = entry.get("inferenceProfileId")
+    if not isinstance(name, str) or ".anthropic." not in name or entry.get("status") != "ACTIVE":
+        return None
+    return _listed(name, entry.get("inferenceProfileName"), None, ())
+
+
+def _foundation_model(entry: dict[str, Any]) -> Listed | None:
+    name, age = entry.get("modelId"), _fields(entry.get("modelLifecycle")).get("status")
+    if not isinstance(name, str) or not name.startswith("anthropic.") or age not in (None, "ACTIVE"):
+        return None
+    images = ("images",) if "IMAGE" in _items(entry.get("inputModalities")) else ()
+    return _listed(name, entry.get("modelName"), None, images)
+
+
 # ------------------------------------------------------------------------------- what they share
 
 
