@@ -21,10 +21,10 @@ demo: $(STAMP)
 	@$(BIN)/python -m parley_clients.demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) $(if $(SLOW),,-m "not slow") $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(if $(SLOW),,-m "not slow") $(ARGS)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) -m slow $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(ARGS)
 
 AIMOCK := @copilotkit/aimock@1.43.0
 
