@@ -1,4 +1,4 @@
-"""k: CPU per delta of each wire dialect, from the socket to the piece, beside the provider's own SDK."""
+"""k: what each wire dialect costs: CPU per delta beside the provider's own SDK, and the way to the server."""
 
 import asyncio
 import importlib
@@ -15,8 +15,11 @@ from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.ports.model import ModelRequest, PromptMessage
 from tests.bench.flow import median
 from tests.bench.processes import Process, Workshop, environment
-from tests.bench.replay import DELTAS, WORD, recorded
+from tests.bench.replay import DELTAS
 from tests.bench.report import Row
+from tests.support.dialect_streams import WORD, recorded
+from tests.support.fake_provider import fake_provider
+from tests.support.provider_script import raw
 
 _MARK, _TIMES_LESS = 4.0, 15.0
 _KEY = "not-a-key"
@@ -90,8 +93,10 @@ def measure(shop: Workshop) -> list[Row]:
                 Row("k", f"{name}: times less than the SDK", "", other / ours, _TIMES_LESS, better="more")
                 for other in theirs.values()
             ]
-            one = _one_by_one(kind, replay.origin + path, recorded(recording), rounds)
+            one = _one_by_one(kind, replay.origin + path, recorded(recording, DELTAS), rounds)
             rows.append(Row("k", f"{name}: bytes to piece, one delta a read", "µs", one, _MARK))
+            way = asyncio.run(_to_the_server(kind, path, recorded(recording, 1), 25 * rounds))
+            rows.append(Row("k", f"{name}: question to server, connection kept", "ms", way))
     return rows
 
 
@@ -133,3 +138,22 @@ def _one_by_one(kind: str, url: str, stream: bytes, rounds: int) -> float:
         if not answer.finished:
             raise RuntimeError(f"the {kind} answer is not whole")
     return median(taken)
+
+
+async def _to_the_server(kind: str, path: str, stream: bytes, rounds: int) -> float:
+    """Return the milliseconds from a question to its request's arrival, on a connection that is there."""
+    taken: list[float] = []
+    async with fake_provider() as server:
+        server.choose = lambda _: (raw(stream),)
+        model = TYPES[kind].make(Access("bench", server.origin + path, _KEY))
+        try:
+            for _ in range(rounds):
+                start = time.monotonic_ns()
+                async for _batch in model.stream(_REQUEST):
+                    pass
+                taken.append((server.requests[-1].received_ns - start) / 1e6)
+        finally:
+            await model.aclose()
+        if server.connections != 1:
+            raise RuntimeError(f"the {kind} model made {server.connections} connections one after the other")
+    return median(taken[1:])
