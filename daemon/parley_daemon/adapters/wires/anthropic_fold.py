@@ -5,7 +5,6 @@ Knows neither bytes on a wire nor event framing.
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast
 
 from parley_daemon.adapters.wires.anthropic_events import (
@@ -19,12 +18,12 @@ from parley_daemon.adapters.wires.anthropic_events import (
     usage_of,
 )
 from parley_daemon.adapters.wires.failures import Call
-from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
-from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer
+from parley_daemon.adapters.wires.gathered import Gathered
+from parley_daemon.adapters.wires.odd_json import lenient
+from parley_daemon.adapters.wires.pieces import OpenCall
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
-from parley_daemon.core.chats import Usage
-from parley_daemon.core.parts import Reasoning, Source, Text
-from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
+from parley_daemon.core.parts import Reasoning, Text
+from parley_daemon.ports.model import Chunk, StopReason
 
 REDACTED = "redacted:"
 """Begins the signature of reasoning that only its maker can read; the others are base64 without a colon."""
@@ -45,16 +44,13 @@ class AnthropicFold:
     def __init__(self, call: Call) -> None:
         self.done = False
         self._call = call
-        self._pieces = PieceBuffer()
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
         self._calls: list[OpenCall] = []
         self._open: dict[int, tuple[OpenCall, object]] = {}  # each with the arguments that it began with
-        self._sources: dict[str, Source] = {}
-        self._usage: Usage | None = None
-        self._reported: Usage | None = None
         self._reason: str | None = None
         self._explanation = ""
         self._has_text = False
-        self._told = False
 
     @property
     def finished(self) -> bool:
@@ -63,31 +59,20 @@ class AnthropicFold:
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
-        pieces = self._pieces.take()
-        self._has_text = self._has_text or Text in map(type, pieces)
-        chunks: list[Chunk] = [*pieces]
-        if self._usage is not None and self._usage is not self._reported:
-            chunks.append(UsageReport(self._usage))
-            self._reported = self._usage
+        chunks = self._gathered.take()
+        self._has_text = self._has_text or Text in map(type, chunks)
         return chunks
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; nothing when called again.
-
-        Sources come here and not when they are named, since the answer's text is one part.
-        """
-        if self._told:
-            return []
-        self._told = True
+        """Return the last chunks of a complete answer; nothing when called again."""
         for index in list(self._open):
             self._end(index)
-        chunks = [*self.take(), *self._pieces.end()]
-        if self._explanation and not self._has_text:
-            chunks.append(Text(mend_surrogates(self._explanation)))
-        chunks += [replace(source, source_id=str(n + 1)) for n, source in enumerate(self._sources.values())]
+        chunks = self.take()
+        if not self._has_text:
+            self._pieces.say(Text, self._explanation)
+            self._explanation = ""
         reason = _STOP_REASONS.get(self._reason or "end_turn", "other")
-        chunks.append(Finish("tool_calls" if self._calls and reason == "stop" else reason))
-        return chunks
+        return [*chunks, *self._gathered.finish(reason, has_calls=bool(self._calls))]
 
     def events(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more text, is dealt with in line.
@@ -126,7 +111,7 @@ class AnthropicFold:
         for index, block in enumerate(message.content):
             self._begin(index, block)
             self._end(index)
-        self._usage = usage_of(message.usage, self._usage)
+        self._gathered.usage = usage_of(message.usage, self._gathered.usage)
         self._stop(message.stop_reason, message.stop_details)
         self.done = True
         return True
@@ -137,16 +122,9 @@ class AnthropicFold:
         Raises:
             ModelError: it is no event.
         """
-        text = payload.strip()
-        if not text or text == b"[DONE]":  # a habit of the other dialect's that some servers keep
+        if payload.strip() == b"[DONE]":  # a habit of the other dialect's that some servers keep
             return None
-        try:
-            event = decode_odd(text, Event)
-        except ValueError as error:
-            message = f"{self._call.provider} sent an event that is not valid."
-            raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error
-        self._pieces.has_surrogates = True
-        return event
+        return self._gathered.decode(payload, Event)
 
     def _event(self, event: Event, payload: bytes) -> None:
         """Take any event.
@@ -163,9 +141,9 @@ class AnthropicFold:
                 self._end(event.index)
             case "message_start":
                 start = lenient(event.message, Start) or Start()
-                self._usage = usage_of(start.usage, self._usage)
+                self._gathered.usage = usage_of(start.usage, self._gathered.usage)
             case "message_delta":
-                self._usage = usage_of(event.usage, self._usage)
+                self._gathered.usage = usage_of(event.usage, self._gathered.usage)
                 if event.delta is not None:
                     self._stop(event.delta.stop_reason, event.delta.stop_details)
             case "message_stop":
@@ -183,7 +161,7 @@ class AnthropicFold:
             case "text":
                 self._pieces.say(Text, block.text or "")
                 for cited in block.citations or ():
-                    self._cite(cited)
+                    self._gathered.cite(source_of(cited))
             case "thinking":
                 self._pieces.say(Reasoning, block.thinking or "")
                 self._sign(block.signature)
@@ -193,7 +171,7 @@ class AnthropicFold:
                 self._call_begins(index, block)
             case "web_search_tool_result" if isinstance(block.content, list):
                 for found in cast("list[object]", block.content):
-                    self._cite(found)
+                    self._gathered.cite(source_of(found))
             case _:  # what a server tool did in between
                 pass
 
@@ -209,7 +187,7 @@ class AnthropicFold:
                 if index in self._open and delta.partial_json:
                     self._pieces.say(self._open[index][0], delta.partial_json)
             case "citations_delta":
-                self._cite(delta.citation)
+                self._gathered.cite(source_of(delta.citation))
             case _:
                 pass
 
@@ -233,14 +211,6 @@ class AnthropicFold:
         self._calls.append(call)
         self._open[at] = (call, block.input)
         self._pieces.say(call, "")
-
-    def _cite(self, value: object) -> None:
-        source = source_of(value)
-        if source is None:
-            return
-        known = self._sources.get(source.url)
-        if known is None or known.text is None:
-            self._sources[source.url] = source
 
     def _stop(self, reason: str | None, details: object) -> None:
         self._reason = reason or self._reason

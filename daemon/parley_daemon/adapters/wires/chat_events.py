@@ -11,6 +11,7 @@ import msgspec
 from parley_daemon.adapters.wires.odd_json import lenient, whole
 from parley_daemon.adapters.wires.surrogates import mend_surrogates
 from parley_daemon.core.chats import Usage
+from parley_daemon.core.parts import Source
 
 
 class Function(msgspec.Struct, gc=False):
@@ -120,6 +121,15 @@ class Citation(msgspec.Struct):
 
 
 decode_event = msgspec.json.Decoder(Event).decode
+
+
+def source_of(value: object) -> Source | None:
+    """Return what a citation names, in any of its shapes; None when that is no page."""
+    cited = Citation(url=value) if isinstance(value, str) else lenient(value, Citation)
+    cited = (cited and cited.url_citation) or cited
+    if not cited or not cited.url or "://" not in cited.url:
+        return None
+    return Source("", cited.url, cited.title or cited.url, cited.content)
 
 
 def usage_of(value: object) -> Usage | None:

@@ -9,22 +9,22 @@ from collections.abc import Sequence
 from typing import cast
 
 from parley_daemon.adapters.wires.chat_events import (
-    Citation,
     ContentItem,
     Delta,
     Event,
     ToolDelta,
     decode_event,
+    source_of,
     usage_of,
 )
 from parley_daemon.adapters.wires.chat_reasoning import DetailsKeeper
 from parley_daemon.adapters.wires.failures import Call
-from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
-from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer, ThinkTag
+from parley_daemon.adapters.wires.gathered import Gathered
+from parley_daemon.adapters.wires.odd_json import lenient
+from parley_daemon.adapters.wires.pieces import OpenCall, ThinkTag
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
-from parley_daemon.core.chats import Usage
-from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall
-from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
+from parley_daemon.core.parts import Reasoning, Text, ToolCall
+from parley_daemon.ports.model import Chunk, StopReason
 
 _STOP_REASONS: dict[str, StopReason] = {
     "stop": "stop",
@@ -47,17 +47,14 @@ class ChatFold:
         self.done = False  # the end mark has come
         self.reason: str | None = None  # why the model stopped; after it only usage can follow
         self._call = call
-        self._pieces = PieceBuffer()
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
         self._tag = ThinkTag()
         self._details = DetailsKeeper() if keeps_details else None
         self._calls: list[OpenCall] = []
         self._by_index: dict[int, OpenCall] = {}
-        self._sources: dict[str, Source] = {}
-        self._usage: Usage | None = None
-        self._reported: Usage | None = None
-        self._cited = self._called = 0  # how many sources and calls were told
+        self._called = 0  # how many calls were told
         self._refused = False
-        self._finish: Finish | None = None
 
     @property
     def finished(self) -> bool:
@@ -66,32 +63,19 @@ class ChatFold:
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
-        chunks: list[Chunk] = [*self._pieces.take()]
-        if self._usage is not None and self._usage is not self._reported:
-            chunks.append(UsageReport(self._usage))
-            self._reported = self._usage
-        return chunks
+        return self._gathered.take()
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; when called again, only what has come since.
-
-        Sources come here and not when they are named, since the answer's text is one part.
-        """
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
         thoughts, text = self._tag.end()
         self._pieces.say(Reasoning, thoughts)
         self._pieces.say(Text, text)
-        sources, calls = [*self._sources.values()][self._cited :], self._calls[self._called :]
-        self._cited, self._called = len(self._sources), len(self._calls)
-        chunks = [*self._pieces.end(), *self.take(), *sources]
-        chunks += [ToolCall(call.id, call.name, call.args) for call in calls]
+        calls = [ToolCall(call.id, call.name, call.args) for call in self._calls[self._called :]]
+        self._called = len(self._calls)
         reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
         if reason == "stop" and self._refused:
             reason = "content_filter"
-        finish = Finish("tool_calls" if self._calls and reason == "stop" else reason)
-        if finish != self._finish:
-            self._finish = finish
-            chunks.append(finish)
-        return chunks
+        return self._gathered.finish(reason, calls, has_calls=bool(self._calls))
 
     def events(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more text and nothing else, is dealt with in line.
@@ -153,19 +137,10 @@ class ChatFold:
         Raises:
             ModelError: it is no event.
         """
-        text = payload.strip()
-        if text == b"[DONE]":
+        if payload.strip() == b"[DONE]":
             self.done = True
             return None
-        if not text:
-            return None
-        try:
-            event = decode_odd(text, Event)
-        except ValueError as error:
-            message = f"{self._call.provider} sent an event that is not valid."
-            raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error
-        self._pieces.has_surrogates = True
-        return event
+        return self._gathered.decode(payload, Event)
 
     def _event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
         """Take any event, or the body of a batch answer.
@@ -180,9 +155,10 @@ class ChatFold:
             if error is not None:
                 raise error
         if event.usage:
-            self._usage = usage_of(event.usage) or self._usage
+            self._gathered.usage = usage_of(event.usage) or self._gathered.usage
         if isinstance(event.citations, list):
-            self._cite(cast("list[object]", event.citations))
+            for cited in cast("list[object]", event.citations):
+                self._gathered.cite(source_of(cited))
         for choice in event.choices or ():
             if choice.index:
                 continue
@@ -216,7 +192,8 @@ class ChatFold:
         for tool in delta.tool_calls or ():
             self._tool(tool)
         if isinstance(delta.annotations, list):
-            self._cite(cast("list[object]", delta.annotations))
+            for cited in cast("list[object]", delta.annotations):
+                self._gathered.cite(source_of(cited))
 
     def _text(self, text: str) -> None:
         if self._tag.passed:
@@ -273,14 +250,6 @@ class ChatFold:
         if known is None or (id and id != known.id) or (name and not id):
             return None
         return known
-
-    def _cite(self, citations: list[object]) -> None:
-        for value in citations:
-            cited = Citation(url=value) if isinstance(value, str) else lenient(value, Citation)
-            cited = (cited and cited.url_citation) or cited
-            if cited and cited.url and "://" in cited.url and cited.url not in self._sources:
-                number = str(len(self._sources) + 1)
-                self._sources[cited.url] = Source(number, cited.url, cited.title or cited.url, cited.content)
 
 
 def _items(values: object) -> list[tuple[ContentItem, object]]:

@@ -93,13 +93,13 @@ class Cited(msgspec.Struct, rename="camel"):
     text: str | None = None
     source_uri: str | None = None
 
-    def source(self, number: int) -> Source | None:
+    def source(self) -> Source | None:
         """Return it as a source; None when it has no address."""
         url = self.uri or self.source_uri
         if not url:
             return None
         title, text = self.title or url, self.text and mend_surrogates(self.text)
-        return Source(str(number), mend_surrogates(url), mend_surrogates(title), text or None)
+        return Source("", mend_surrogates(url), mend_surrogates(title), text or None)
 
 
 class GroundingChunk(msgspec.Struct, rename="camel"):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from parley_daemon.adapters.wires.failures import Call
+from parley_daemon.adapters.wires.gathered import Gathered
 from parley_daemon.adapters.wires.google_events import (
     Blob,
     Candidate,
@@ -22,12 +23,11 @@ from parley_daemon.adapters.wires.google_events import (
     usage_of,
 )
 from parley_daemon.adapters.wires.google_marks import SignedField, made_up_id, mark
-from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
-from parley_daemon.adapters.wires.pieces import PieceBuffer
+from parley_daemon.adapters.wires.odd_json import lenient
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
-from parley_daemon.core.chats import FailureKind, Usage
-from parley_daemon.core.parts import File, Reasoning, Source, Text, ToolCall
-from parley_daemon.ports.model import Chunk, Finish, ModelError, StopReason, UsageReport
+from parley_daemon.core.chats import FailureKind
+from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
+from parley_daemon.ports.model import Chunk, ModelError, StopReason
 
 _STOP_REASONS: dict[str, StopReason] = {
     "STOP": "stop",
@@ -78,15 +78,11 @@ class GoogleFold:
     def __init__(self, call: Call) -> None:
         self.reason: str | None = None  # why the model stopped; after it only usage and sources can follow
         self._call = call
-        self._pieces = PieceBuffer()
-        self._sources: dict[str, Source] = {}
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
         self._has_calls = False
         self._used: UsageBody | None = None  # of the newest event
-        self._usage: Usage | None = None  # read of the newest events but some
-        self._reported: Usage | None = None
         self._reads = 0
-        self._cited = 0  # how many sources were told
-        self._finish: Finish | None = None
 
     @property
     def finished(self) -> bool:
@@ -95,31 +91,16 @@ class GoogleFold:
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
-        chunks: list[Chunk] = [*self._pieces.take()]
         self._reads += 1
         if self._reads % _USAGE_EVERY == 1:
             self._count()
-        if self._usage is not self._reported:  # quick, as it nearly always is the one that was told
-            if self._usage is not None and self._usage != self._reported:
-                chunks.append(UsageReport(self._usage))
-            self._reported = self._usage
-        return chunks
+        return self._gathered.take()
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; when called again, only what has come since.
-
-        Sources come here and not when they are named, since the answer's text is one part.
-        """
-        sources = [*self._sources.values()][self._cited :]
-        self._cited = len(self._sources)
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
         self._count()
-        chunks = [*self._pieces.end(), *self.take(), *sources]
         reason = _STOP_REASONS.get(self.reason or "STOP", "other")
-        finish = Finish("tool_calls" if self._has_calls and reason == "stop" else reason)
-        if finish != self._finish:
-            self._finish = finish
-            chunks.append(finish)
-        return chunks
+        return self._gathered.finish(reason, has_calls=self._has_calls)
 
     def events(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more of a text and nothing else, is dealt with in line.
@@ -132,7 +113,7 @@ class GoogleFold:
             try:
                 event = decode_event(payload)
             except (ValueError, RecursionError):
-                event = self._decode(payload)
+                event = self._gathered.decode(payload, Event)
                 if event is None:
                     continue
             self._used = event.usage_metadata or self._used
@@ -164,7 +145,7 @@ class GoogleFold:
     def document(self, body: bytes) -> bool:
         """Take a whole answer, or the array of a stream's events; False when it is none (see Fold)."""
         if not body.startswith(b"["):
-            event = self._decode(body)
+            event = self._gathered.decode(body, Event)
             if event is None or not (event.candidates or event.prompt_feedback or event.error):
                 return False
             self.events([body])
@@ -176,26 +157,9 @@ class GoogleFold:
         self.events([bytes(payload) for payload in payloads])
         return len(payloads) > 0
 
-    def _decode(self, payload: bytes) -> Event | None:
-        """Decode what the quick decoder refused; None when it is a sign of life.
-
-        Raises:
-            ModelError: it is no event.
-        """
-        text = payload.strip()
-        if not text:
-            return None
-        try:
-            event = decode_odd(text, Event)
-        except ValueError as error:
-            message = f"{self._call.provider} sent an event that is not valid."
-            raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error
-        self._pieces.has_surrogates = True
-        return event
-
     def _count(self) -> None:
         if self._used is not None:
-            self._usage = usage_of(self._used) or self._usage
+            self._gathered.usage = usage_of(self._used) or self._gathered.usage
             self._used = None
 
     def _event(self, event: Event, payload: bytes) -> None:
@@ -273,6 +237,4 @@ class GoogleFold:
         if candidate.grounding_metadata is None and candidate.citation_metadata is None:
             return
         for cited in cited_in(candidate):
-            source = cited.source(len(self._sources) + 1)
-            if source is not None and source.url not in self._sources:
-                self._sources[source.url] = source
+            self._gathered.cite(cited.source())

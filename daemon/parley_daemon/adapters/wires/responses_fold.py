@@ -8,16 +8,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from parley_daemon.adapters.wires.chat_events import Citation
+from parley_daemon.adapters.wires.chat_events import source_of
 from parley_daemon.adapters.wires.failures import Call
+from parley_daemon.adapters.wires.gathered import Gathered
 from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
-from parley_daemon.adapters.wires.pieces import OpenCall, PieceBuffer
+from parley_daemon.adapters.wires.pieces import OpenCall
 from parley_daemon.adapters.wires.responses_events import Event, Item, Response, decode_event, usage_of
 from parley_daemon.adapters.wires.responses_reasoning import BETWEEN, signature_of
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
-from parley_daemon.core.chats import Usage
-from parley_daemon.core.parts import File, Reasoning, Source, Text
-from parley_daemon.ports.model import Chunk, Finish, StopReason, UsageReport
+from parley_daemon.core.parts import File, Reasoning, Text
+from parley_daemon.ports.model import Chunk, StopReason
 
 _TEXT = "response.output_text.delta"
 _REASONS: dict[str, StopReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -34,7 +34,8 @@ class ResponsesFold:
     def __init__(self, call: Call) -> None:
         self.done = False  # the last event has come
         self._call = call
-        self._pieces = PieceBuffer()
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
         self._at_item: int | None = -1  # whose text is under way, and which of its texts
         self._at_text: int | None = -1
         self._places: set[Place] = set()
@@ -44,13 +45,8 @@ class ResponsesFold:
         self._calls: list[OpenCall] = []
         self._called: set[str] = set()  # ids of the calls that are whole
         self._known: dict[int | str, OpenCall] = {}  # by index and by id of the item
-        self._sources: dict[str, Source] = {}
-        self._cited = 0  # how many sources were told
-        self._usage: Usage | None = None
-        self._reported: Usage | None = None
         self._reason: StopReason = "stop"
         self._refused = False
-        self._finish: Finish | None = None
 
     @property
     def finished(self) -> bool:
@@ -59,28 +55,14 @@ class ResponsesFold:
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
-        chunks: list[Chunk] = [*self._pieces.take()]
-        if self._usage is not None and self._usage is not self._reported:
-            chunks.append(UsageReport(self._usage))
-            self._reported = self._usage
-        return chunks
+        return self._gathered.take()
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; when called again, only what has come since.
-
-        Sources come here and not when they are named, since the answer's text is one part.
-        """
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
         for call in self._calls:
             self._complete(call, None)
-        sources = [*self._sources.values()][self._cited :]
-        self._cited = len(self._sources)
-        chunks = [*self._pieces.end(), *self.take(), *sources]
         reason = "content_filter" if self._reason == "stop" and self._refused else self._reason
-        finish = Finish("tool_calls" if self._calls and reason == "stop" else reason)
-        if finish != self._finish:
-            self._finish = finish
-            chunks.append(finish)
-        return chunks
+        return self._gathered.finish(reason, has_calls=bool(self._calls))
 
     def events(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more of the same text, is dealt with in line.
@@ -122,21 +104,14 @@ class ResponsesFold:
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
-        """Decode what the quick decoder refused; None when it is a sign of life, or another API's end mark.
+        """Decode what the quick decoder refused; None when it says nothing.
 
         Raises:
             ModelError: it is no event.
         """
-        text = payload.strip()
-        if not text or text == b"[DONE]":
+        if payload.strip() == b"[DONE]":  # another API's end mark
             return None
-        try:
-            event = decode_odd(text, Event)
-        except ValueError as error:
-            message = f"{self._call.provider} sent an event that is not valid."
-            raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error
-        self._pieces.has_surrogates = True
-        return event
+        return self._gathered.decode(payload, Event)
 
     def _event(self, event: Event, payload: bytes) -> None:
         """Take any event; those of tools that run at the provider, and of progress, say nothing here.
@@ -169,7 +144,7 @@ class ResponsesFold:
                     self._has_items = True
                     self._take(item, event.output_index)
             case "response.output_text.annotation.added":
-                self._cite([event.annotation])
+                self._gathered.cite(source_of(event.annotation))
             case "error":
                 raise self._call.error_in(payload, certainly=True)
             case kind if kind in _ENDS:
@@ -188,7 +163,7 @@ class ResponsesFold:
         Raises:
             ModelError: it failed.
         """
-        self._usage = usage_of(response.usage) or self._usage
+        self._gathered.usage = usage_of(response.usage) or self._gathered.usage
         if not self._has_items:
             for index, value in enumerate(response.output or ()):
                 item = lenient(value, Item)
@@ -211,7 +186,8 @@ class ResponsesFold:
                     self._refused = self._refused or bool(content.refusal)
                     self._say(Text, ("text", of, at), content.text or content.refusal or "")
                     if isinstance(content.annotations, list):
-                        self._cite(cast("list[object]", content.annotations))
+                        for cited in cast("list[object]", content.annotations):
+                            self._gathered.cite(source_of(cited))
             case "reasoning":
                 for kind, contents in (("summary", item.summary), ("thought", item.content)):
                     for at, content in enumerate(contents or ()):
@@ -277,14 +253,6 @@ class ResponsesFold:
         if not isinstance(arguments, str):
             arguments = encode_mended(arguments).decode()
         self._pieces.finish(call, arguments)
-
-    def _cite(self, annotations: Sequence[object]) -> None:
-        for value in annotations:
-            cited = lenient(value, Citation)
-            cited = (cited and cited.url_citation) or cited
-            if cited and cited.url and "://" in cited.url and cited.url not in self._sources:
-                number = str(len(self._sources) + 1)
-                self._sources[cited.url] = Source(number, cited.url, cited.title or cited.url, cited.content)
 
 
 def _keys(item: Item, index: int | None) -> Iterator[int | str]:
