@@ -43,7 +43,8 @@ from parley_daemon.engine.plan import SEQ_BLOCK, Plan
 from parley_daemon.engine.planning import PlanningChat
 from parley_daemon.engine.snapshots import ChatView
 from parley_daemon.engine.tickets import Accepted, Disposition, Draft, TurnDone
-from parley_daemon.engine.turn import NextCall, TurnBrief, TurnResult, TurnRun
+from parley_daemon.engine.turn import TurnRun
+from parley_daemon.engine.turn_host import NextCall, TurnBrief, TurnResult
 from parley_daemon.ports.store import (
     DeleteChat,
     JournalEntry,

@@ -43,7 +43,8 @@ from parley_daemon.engine.secretary import Secretary, Work
 from parley_daemon.engine.snapshots import Attachment, ChatView, Sink, Snapshot
 from parley_daemon.engine.standing_in import asked
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
-from parley_daemon.engine.turn import TurnResult, TurnRun
+from parley_daemon.engine.turn import TurnRun
+from parley_daemon.engine.turn_host import TurnResult
 from parley_daemon.engine.watchers import Watchers
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.configuration import Secrets

@@ -22,7 +22,8 @@ from parley_daemon.engine.retries import Retries
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.snapshots import Attachment, ChatView, Preview, Sink, Snapshot, page_of
 from parley_daemon.engine.tickets import TurnDone, TurnWaiter
-from parley_daemon.engine.turn import TurnResult, TurnRun
+from parley_daemon.engine.turn import TurnRun
+from parley_daemon.engine.turn_host import TurnResult
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import Catalogue
 from parley_daemon.ports.schemas import Schemas

@@ -23,7 +23,8 @@ from parley_daemon.core.events import (
 from parley_daemon.core.parts import plain_text
 from parley_daemon.core.prompts import said_once
 from parley_daemon.core.titles import first_title
-from parley_daemon.engine.turn import NextCall, TurnBrief, TurnResult, TurnRun
+from parley_daemon.engine.turn import TurnRun
+from parley_daemon.engine.turn_host import NextCall, TurnBrief, TurnResult
 from parley_daemon.ports.store import (
     AddMessage,
     AddSummary,

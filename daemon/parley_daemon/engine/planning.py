@@ -31,7 +31,8 @@ from parley_daemon.engine.live import LiveChat
 from parley_daemon.engine.plan import Plan
 from parley_daemon.engine.snapshots import ChatView
 from parley_daemon.engine.standing_in import behind
-from parley_daemon.engine.turn import TurnBrief, TurnResult, TurnRun
+from parley_daemon.engine.turn import TurnRun
+from parley_daemon.engine.turn_host import TurnBrief, TurnResult
 from parley_daemon.ports.model import ModelError, ResolvedModel
 
 

@@ -14,7 +14,7 @@ from parley_daemon.engine.errors import ConflictError, EngineError, NotLocalErro
 from parley_daemon.engine.routing import allowed
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.engine.standing_in import asked
-from parley_daemon.engine.turn import TurnResult
+from parley_daemon.engine.turn_host import TurnResult
 from parley_daemon.ports.model import (
     Catalogue,
     Model,

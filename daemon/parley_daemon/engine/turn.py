@@ -1,21 +1,20 @@
 """The run of one turn: wait for a slot, ask the model (again, where that helps), stream its answer, end.
 
 Every wait here ends at once when the turn is stopped, and the cause of the stop decides the outcome. Knows
-neither the store nor who listens: it tells its host, the chat's actor.
+neither the store nor who listens: it tells its host.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import anyio
 
-from parley_daemon.core.chats import Failure, Message, ModelSettings, Outcome, Turn, Usage
+from parley_daemon.core.chats import Failure, Message, ModelSettings, Usage
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.compaction import tokens
-from parley_daemon.core.events import Event, PreviewReset, Retrying, Timings
-from parley_daemon.core.parts import Assembler, Part, Piece
+from parley_daemon.core.events import PreviewReset, Retrying, Timings
+from parley_daemon.core.parts import Assembler, Piece
 from parley_daemon.core.pricing import cost
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.engine.asking import asked
@@ -24,6 +23,7 @@ from parley_daemon.engine.limits import CLEANUP_SECONDS, Limits
 from parley_daemon.engine.outputs import output_of
 from parley_daemon.engine.retries import Retries
 from parley_daemon.engine.routing import first_model
+from parley_daemon.engine.turn_host import DAEMON_LOST, NextCall, TurnBrief, TurnHost, TurnResult
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.model import (
     Batch,
@@ -40,84 +40,10 @@ from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
-DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
 COMPACTIONS = 3
 """How often the history may be summarised in one turn."""
 
 _UNEXPECTED = Failure("internal", "The daemon met an unexpected fault; its log has the details.")
-
-
-@dataclass(frozen=True, slots=True)
-class TurnResult:
-    """What a model call came to; `parts` is empty when nothing had come.
-
-    `usage` is the call's, `turn_usage` that of all calls of the turn so far. `output` is the value of an
-    answer that had to fit a schema.
-    """
-
-    turn: Turn
-    outcome: Outcome
-    message_id: int
-    parts: tuple[Part, ...]
-    model: str | None
-    stop_reason: str | None
-    usage: Usage | None
-    turn_usage: Usage | None
-    error: Failure | None
-    timings: Timings
-    output: Any = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether the model said all that it wanted to, also when that is no use."""
-        return self.outcome == "completed" or (self.outcome == "failed" and self.stop_reason is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class TurnBrief:
-    """All that a run is given: the turn, the id for its answer, and what to send to which model.
-
-    `references` are the models to try to resolve, the wished one first. `history` ends with the question.
-    """
-
-    turn: Turn
-    message_id: int
-    references: tuple[str, ...]
-    system_prompt: str | None
-    settings: ModelSettings
-    history: tuple[Message, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NextCall:
-    """One more model call of the same turn: the id for its answer, and what to send."""
-
-    message_id: int
-    history: tuple[Message, ...]
-
-
-class TurnHost(Protocol):
-    """The chat that a run belongs to."""
-
-    async def begin(self, turn: Turn) -> None:
-        """The turn has its slot."""
-        ...
-
-    async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
-        """Publish and journal pieces, each with its part's index."""
-        ...
-
-    async def report(self, message_id: int, events: Sequence[Event], *, void: bool) -> None:
-        """Tell what happens between two attempts; `void`: forget what was streamed of the message."""
-        ...
-
-    async def compact(self, model: ResolvedModel, history: tuple[Message, ...]) -> tuple[Message, ...] | None:
-        """Return the history with a summary of all before its last question, None when there is none."""
-        ...
-
-    async def finish(self, result: TurnResult) -> NextCall | None:
-        """Commit the result; return the turn's next call, or None: the chat is free then and all are told."""
-        ...
 
 
 class TurnRun:
