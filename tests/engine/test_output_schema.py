@@ -52,6 +52,19 @@ async def test_json_that_holds_a_fence_is_taken_out_of_its_own(rig: Rig) -> None
     assert done.output == {"name": "```js\nx\n```"}
 
 
+@pytest.mark.parametrize(("text", "outcome"), [('{"name":"red"}', "completed"), ("Red.", "failed")])
+async def test_a_schema_of_the_models_own_counts_as_one_of_the_chat(
+    rig: Rig, text: str, outcome: str
+) -> None:
+    rig.catalogue.settings = ASKED
+    chat_id = await rig.chat()
+    with anyio.fail_after(10):
+        accepted = await rig.send(chat_id)
+        await (await rig.model.asked()).finish(text)
+        done = await rig.engine.wait(chat_id, ME, accepted.turn_id)
+    assert (done.ended.outcome, done.output) == (outcome, RED if outcome == "completed" else None)
+
+
 async def test_what_the_model_thought_is_no_part_of_the_value(rig: Rig) -> None:
     done = await answered(rig, Reasoning('Maybe {"name": 1}?'), '{"name": ', '"red"}')
     assert done.output == RED

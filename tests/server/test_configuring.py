@@ -137,6 +137,15 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "isDefault",
         "cannot be true of a model that is switched off",
     ),
+    *(
+        (
+            method,
+            {"provider": "demo", "model": "m", "settings": {"outputSchema": {"type": "nonsense"}}},
+            "settings.outputSchema.type",
+            "is nothing that JSON Schema allows there",
+        )
+        for method in ("modelConfig/create", "modelConfig/update")
+    ),
 ]
 
 

@@ -237,7 +237,8 @@ class TurnRun:
 
     async def _check(self) -> None:
         """See whether the answer fits its schema, if it has one. One that asks for tools is not the last."""
-        schema, model = self._brief.settings.output_schema, self._model
+        model = self._model
+        schema = None if model is None else self._settings(model).output_schema
         if schema is not None and model is not None and self._stop_reason != "tool_calls":
             parts = self.assembler.parts()
             self._output = await output_of(self._schemas, schema, parts, self._stop_reason, model)
@@ -319,14 +320,16 @@ class TurnRun:
         self._usage = None
         self._stop_reason = None
 
+    def _settings(self, model: ResolvedModel) -> ModelSettings:
+        """Return what a model is asked with: the chat's and the turn's settings over its own."""
+        return self._brief.settings.over(model.settings).over(ModelSettings(timeouts=model.timeouts))
+
     def _request(self, model: ResolvedModel) -> ModelRequest:
-        brief = self._brief
-        settings = brief.settings.over(model.settings).over(ModelSettings(timeouts=model.timeouts))
         entries = prompt_entries(self._history, model.id)
         if not entries or entries[-1][0] == "assistant":  # a provider would take that for a beginning
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
         messages = tuple([PromptMessage(role, parts) for role, parts in entries])
-        return ModelRequest(model.name, messages, brief.system_prompt, settings)
+        return ModelRequest(model.name, messages, self._brief.system_prompt, self._settings(model))
 
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
         provider = model.id.partition(":")[0]

@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from parley_daemon.core.configured import ModelRecord
-from parley_daemon.server import convert, setups
+from parley_daemon.server import setups
 from parley_daemon.server.call import Call
+from parley_daemon.server.settings import checked_settings
 from parley_protocol.providers import (
     ModelConfigCreateParams,
     ModelConfigDeleteParams,
@@ -31,7 +32,7 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
         enabled=params.enabled,
         context_limit=params.context_limit,
         compression_threshold=params.compression_threshold,
-        settings=convert.core_settings(params.settings),
+        settings=await checked_settings(params.settings, call.connection.app.engine.schemas),
         pricing=setups.core_pricing(params.pricing),
     )
     configs = call.connection.app.engine.model_configs
@@ -41,6 +42,7 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
 async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
     """Change what was given; null clears, what was left out stays. `settings` and `pricing` are replaced."""
     given = params.model_fields_set
+    settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
     pricing = setups.core_pricing(params.pricing)
 
     def change(record: ModelRecord) -> ModelRecord:
@@ -53,7 +55,7 @@ async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
         if "compression_threshold" in given:
             record = replace(record, compression_threshold=params.compression_threshold)
         if "settings" in given:
-            record = replace(record, settings=convert.core_settings(params.settings))
+            record = replace(record, settings=settings)
         if "pricing" in given:
             record = replace(record, pricing=pricing)
         return record
