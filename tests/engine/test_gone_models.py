@@ -144,7 +144,7 @@ async def test_titles_are_asked_for_with_the_models_options_and_without_its_tast
         )
         with anyio.fail_after(5):
             await rig.send(await rig.chat())
-            await (await rig.model.asked()).finish("Yes.")
+            await (await rig.model.asked()).finish("{}")
             title = await rig.model.asked()
             await title.finish("A title")
     sent = title.request.settings

@@ -67,10 +67,12 @@ class Client:
         self.outbox = Outbox(self._channel, lambda: None)
         self.lags: list[ChatStream] = []
 
-    def stream(self, *, interval: float = 0.0, turn_id: str | None = None, held: bool = False) -> ChatStream:
+    def stream(
+        self, *, interval: float = 0.0, turn_ids: frozenset[str] | None = None, held: bool = False
+    ) -> ChatStream:
         """Open a stream of chat c1."""
         stream = ChatStream(
-            self.outbox, "t", "c1", interval=interval, on_lag=self.lags.append, turn_id=turn_id
+            self.outbox, "t", "c1", interval=interval, on_lag=self.lags.append, turn_ids=turn_ids
         )
         if not held:
             stream.release()
@@ -171,7 +173,7 @@ async def test_a_stream_holds_until_it_is_released_and_then_begins_with_what_was
 
 async def test_a_stream_of_one_turn_says_nothing_of_others() -> None:
     client = Client()
-    stream = client.stream(turn_id="t2")
+    stream = client.stream(turn_ids=frozenset(["t2"]))
     mine = part("mine", turn="t2", message=4)
     for published in numbered(part("not mine"), mine, StatusChanged(Status.WAITING, "t1")):
         stream.publish(published)

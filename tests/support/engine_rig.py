@@ -265,8 +265,11 @@ class Rig:
         return spoken((await self.snapshot(chat_id)).messages)
 
     async def interrupt(self, chat_id: str, turn_id: str | None = None) -> ChatView:
-        """Interrupt a chat."""
-        return await self.engine.interrupt(chat_id, ME, turn_id)
+        """Interrupt a chat; with `turn_id` only that turn, or take its message back."""
+        if turn_id is None:
+            return await self.engine.interrupt(chat_id, ME)
+        await self.engine.take_back(chat_id, ME, turn_id, None)
+        return await self.engine.view(chat_id, ME)
 
     @asynccontextmanager
     async def restarted(self, disk: Disk | None = None) -> "AsyncGenerator[Rig]":

@@ -54,6 +54,7 @@ class _Checker:
         self._watches: set[Token] = set()
         self._work_done: set[Token] = set()
         self._seen_turns: set[str] = set()
+        self._accepted: list[Json] = []
 
     def sent(self, message: Json) -> None:
         if "method" not in message or "id" not in message:
@@ -99,7 +100,9 @@ class _Checker:
                     _seed(stream, result["snapshot"])
                 self._streams[params["partialResultToken"]] = stream
             case "chat/send" | "chat/retry" | "chat/editMessage":
-                if result["disposition"] == "started" and result["turnId"] in self._seen_turns:
+                again = result in self._accepted  # a message that was sent before
+                self._accepted.append(result)
+                if result["disposition"] == "started" and result["turnId"] in self._seen_turns and not again:
                     raise TraceError(f"rule 1: events of turn {result['turnId']} came before its answer")
             case "chat/ask":
                 token = params.get("partialResultToken")

@@ -20,6 +20,7 @@ from parley_daemon.core.commands import (
     Hold,
     Interrupt,
     Join,
+    JoinTurn,
     Promote,
     Reanswer,
     Release,
@@ -69,16 +70,23 @@ class ChatActor(PlanningChat):
     async def send(self, draft: Draft, when_busy: WhenBusy, accepted: Callable[[Accepted], None]) -> None:
         """Take a message. `accepted` is called once it is durable, before any event of it goes out."""
         async with self._lock:
-            self._check_open()
+            self._check_exists()
             first = await self._sent_before(draft.client_message_id)
             if first is not None:
                 accepted(first)
                 return
+            self._check_open()
             await self._load_history()
             message = self._queued(draft)
             plan = self._plan(self._decide(Send(message, when_busy)))
             answer = self._accepted(plan, message)
             await self._carry_out(plan, lambda: accepted(answer))
+
+    async def sent_before(self, client_message_id: str | None) -> Accepted | None:
+        """Return what became of a message with this id, None when there is none."""
+        async with self._lock:
+            self._check_exists()
+            return await self._sent_before(client_message_id)
 
     def _queued(self, draft: Draft) -> QueuedMessage:
         clock = self._world.clock
@@ -132,23 +140,27 @@ class ChatActor(PlanningChat):
             await self._carry_out(self._plan(self._decide(command)))
             return self._state.queue
 
-    async def interrupt(
-        self, cause: StopCause = StopCause.INTERRUPT, turn_id: str | None = None
-    ) -> TurnRun | None:
-        """Stop the turn under way, and return its run if there is one.
-
-        With `turn_id` only that turn: when it still waits in the queue, its message is taken back.
-        """
+    async def interrupt(self, cause: StopCause = StopCause.INTERRUPT) -> TurnRun | None:
+        """Stop the turn under way, and return its run if there is one."""
         async with self._lock:
             self._check_exists()
             run = self._run
-            if turn_id is None or self._state.turn_id == turn_id:
-                await self._carry_out(self._plan(self._decide(Interrupt(cause))))
-                return run
-            queued = next((one for one in self._state.queue if one.turn_id == turn_id), None)
+            await self._carry_out(self._plan(self._decide(Interrupt(cause))))
+            return run
+
+    async def take_back(self, turn_id: str, own_turn_id: str | None = None) -> None:
+        """Stop the turn that answers a message; one that still waits leaves the queue, and nothing stops.
+
+        With `own_turn_id` for a message that steers the turn: see `wait`.
+        """
+        async with self._lock:
+            self._check_exists()
+            names = {turn_id, own_turn_id}
+            queued = next((one for one in self._state.queue if one.turn_id in names), None)
             if queued is not None:
                 await self._carry_out(self._plan(self._decide(Withdraw(queued.id))))
-            return None
+            elif self._state.turn_id in names:
+                await self._carry_out(self._plan(self._decide(Interrupt(StopCause.INTERRUPT))))
 
     # ------------------------------------------------------------------------ the record
 
@@ -362,6 +374,9 @@ class ChatActor(PlanningChat):
         plan.step(result)
         call = self._fill(plan, joined).next_call(self._history or ())
         await self._carry_out(plan, run.call_saved)
+        for effect in joined.effects:
+            if isinstance(effect, JoinTurn):
+                self._joined(effect.message.turn_id)
         run.answers += _answers(plan)
         return call
 

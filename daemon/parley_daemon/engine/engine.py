@@ -304,6 +304,11 @@ class Engine:
             await self._check_turn(actor, draft.model, draft.settings)
             await actor.send(draft, when_busy, accepted)
 
+    async def sent_before(self, chat_id: str, owner: str, client_message_id: str | None) -> Accepted | None:
+        """Return what became of the message that a client sent with this id, None when there is none."""
+        async with self._chats.using(chat_id, owner) as actor:
+            return await actor.sent_before(client_message_id)
+
     async def edit(
         self, chat_id: str, owner: str, message_id: int, draft: Draft, accepted: Callable[[Accepted], None]
     ) -> None:
@@ -350,16 +355,18 @@ class Engine:
         async with self._chats.using(chat_id, owner) as actor:
             return await change(actor)
 
-    async def wait(self, chat_id: str, owner: str, turn_id: str) -> TurnDone:
-        """Return what an accepted turn comes to, or came to when it is over already."""
+    async def wait(self, chat_id: str, owner: str, turn_id: str, own_turn_id: str | None = None) -> TurnDone:
+        """Return what an accepted turn comes to, or came to when it is over already (see ChatActor.wait)."""
         async with self._chats.using(chat_id, owner) as actor:
-            done = await actor.wait(turn_id)
-            return done or await self._past_turn(chat_id, turn_id)
+            done = await actor.wait(turn_id, own_turn_id)
+            return done or await self._past_turn(chat_id, turn_id, own_turn_id)
 
-    async def _past_turn(self, chat_id: str, turn_id: str) -> TurnDone:
-        turn = await self._store.turn(chat_id, turn_id)
+    async def _past_turn(self, chat_id: str, turn_id: str, own_turn_id: str | None) -> TurnDone:
+        turn = None if own_turn_id is None else await self._store.turn(chat_id, own_turn_id)
+        turn = turn or await self._store.turn(chat_id, turn_id)
         if turn is None or turn.outcome is None:
             raise ConflictError("That message's turn is not known any more.")
+        turn_id = turn.id
         messages = await self._store.turn_messages(chat_id, turn_id)
         ended = TurnEnded(
             turn_id,
@@ -372,11 +379,16 @@ class Engine:
         answers = tuple(message for message in messages if message.role != "user")
         return TurnDone(ended, answers, turn.output)
 
-    async def interrupt(self, chat_id: str, owner: str, turn_id: str | None = None) -> ChatView:
-        """Stop a chat's turn (only this one, when `turn_id` is given). Idempotent."""
+    async def interrupt(self, chat_id: str, owner: str) -> ChatView:
+        """Stop a chat's turn. Idempotent."""
         async with self._chats.using(chat_id, owner) as actor:
-            await actor.interrupt(turn_id=turn_id)
+            await actor.interrupt()
             return actor.view
+
+    async def take_back(self, chat_id: str, owner: str, turn_id: str, own_turn_id: str | None) -> None:
+        """Stop the turn that answers a message, or take the message out of the queue."""
+        async with self._chats.using(chat_id, owner) as actor:
+            await actor.take_back(turn_id, own_turn_id)
 
     # ----------------------------------------------------------------------- listening
 

@@ -153,16 +153,22 @@ class LiveChat:
         """Let the sink hear no more."""
         self._feed.remove(sink)
 
-    async def wait(self, turn_id: str) -> TurnDone | None:
+    async def wait(self, turn_id: str, own_turn_id: str | None = None) -> TurnDone | None:
         """Wait for this turn's end and return it, None when the turn is neither under way nor queued.
 
+        With `own_turn_id` for a message that steers it: when the turn ends without the message, that runs as
+        this turn of its own, and is waited for.
+
         Raises:
-            ConflictError: its message left the queue, or its chat was deleted.
+            ConflictError: the message left the queue, or its chat was deleted.
         """
-        queued = any(one.turn_id == turn_id for one in self._state.queue)
-        if turn_id != self._state.turn_id and not queued:
-            return None
-        waiter = TurnWaiter(turn_id)
+        if own_turn_id is not None and not self._has_queued(own_turn_id):
+            turn_id, own_turn_id = own_turn_id if own_turn_id == self._state.turn_id else turn_id, None
+        if turn_id != self._state.turn_id:
+            turn_id, own_turn_id = own_turn_id or turn_id, None
+            if turn_id != self._state.turn_id and not self._has_queued(turn_id):
+                return None
+        waiter = TurnWaiter(turn_id, own_turn_id)
         self._waiters.append(waiter)
         try:
             return await waiter.wait()
@@ -170,10 +176,23 @@ class LiveChat:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
+    def _has_queued(self, turn_id: str) -> bool:
+        return any(one.turn_id == turn_id for one in self._state.queue)
+
     def _resolve(self, turn_id: str, done: TurnDone | None) -> None:
-        for waiter in [one for one in self._waiters if one.turn_id == turn_id]:
-            waiter.resolve(done)
-            self._waiters.remove(waiter)
+        """A turn is over, or (None) will never run."""
+        for waiter in list(self._waiters):
+            if waiter.own_turn_id is not None and waiter.turn_id == turn_id:
+                waiter.turn_id, waiter.own_turn_id = waiter.own_turn_id, None
+            elif waiter.turn_id == turn_id or (done is None and waiter.own_turn_id == turn_id):
+                waiter.resolve(done)
+                self._waiters.remove(waiter)
+
+    def _joined(self, own_turn_id: str) -> None:
+        """A message that steered is part of the turn now."""
+        for waiter in self._waiters:
+            if waiter.own_turn_id == own_turn_id:
+                waiter.own_turn_id = None
 
     # --------------------------------------------------------------- carrying out a plan
 

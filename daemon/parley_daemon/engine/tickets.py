@@ -48,10 +48,14 @@ class TurnDone:
 
 
 class TurnWaiter:
-    """Waits for the end of one turn."""
+    """Waits for the end of the turn that answers a message.
 
-    def __init__(self, turn_id: str) -> None:
+    `own_turn_id` is the turn that a message gets which steers `turn_id` as long as it has not joined that.
+    """
+
+    def __init__(self, turn_id: str, own_turn_id: str | None = None) -> None:
         self.turn_id = turn_id
+        self.own_turn_id = own_turn_id
         self._over = anyio.Event()
         self._done: TurnDone | None = None
 

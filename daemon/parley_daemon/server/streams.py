@@ -59,7 +59,7 @@ class _Merged:
 
 
 class ChatStream:
-    """One chat's events under one token: of the whole chat, or of one turn only.
+    """One chat's events under one token: of the whole chat, or of these turns only.
 
     It begins holding: events wait until `release`, so that what the request answers goes first. `interval`
     is in seconds; `on_lag` is called once when the client has fallen too far behind, the stream then holds
@@ -75,7 +75,7 @@ class ChatStream:
         interval: float,
         on_lag: Callable[["ChatStream"], None],
         tail: int = 100,
-        turn_id: str | None = None,
+        turn_ids: frozenset[str] | None = None,
     ) -> None:
         self.token = token
         self.chat_id = chat_id
@@ -84,7 +84,7 @@ class ChatStream:
         self._outbox = outbox
         self._interval = interval
         self._on_lag = on_lag
-        self._turn_id = turn_id
+        self._turn_ids = turn_ids
         self._waiting: list[Published] | None = []
         self._taking = True
         self._merged: list[_Merged] = []
@@ -111,7 +111,7 @@ class ChatStream:
             self._waiting.append(published)
             return
         event = published.event
-        if self._turn_id is not None and turn_of(event) != self._turn_id:
+        if self._turn_ids is not None and turn_of(event) not in self._turn_ids:
             return
         if isinstance(event, MessagePart):
             if self._merged or (self._interval and self._too_soon(event)) or self._outbox.pressed:

@@ -73,7 +73,7 @@ class Subscriptions:
         return stream, attachment
 
     def _stream(
-        self, token: Token, chat_id: str, *, tail: int = 100, turn_id: str | None = None
+        self, token: Token, chat_id: str, *, tail: int = 100, turn_ids: frozenset[str] | None = None
     ) -> ChatStream:
         return ChatStream(
             self._outbox,
@@ -82,7 +82,7 @@ class Subscriptions:
             interval=self.interval,
             on_lag=self._lagged,
             tail=tail,
-            turn_id=turn_id,
+            turn_ids=turn_ids,
         )
 
     def _forget_coming(self, stream: ChatStream) -> None:
@@ -114,9 +114,9 @@ class Subscriptions:
         """Whether an ask has the token."""
         return token in self._asks
 
-    def listen(self, token: Token, chat_id: str, turn_id: str) -> None:
-        """Stream a turn under a reserved token, from its first event on."""
-        stream = self._chats[token] = self._stream(token, chat_id, turn_id=turn_id)
+    def listen(self, token: Token, chat_id: str, turn_id: str, turn_ids: frozenset[str]) -> None:
+        """Stream a turn under a reserved token, from its first event on, and others that may follow it."""
+        stream = self._chats[token] = self._stream(token, chat_id, turn_ids=turn_ids)
         stream.release(self._engine.replay(chat_id, turn_id))
         self._engine.listen(chat_id, stream)
 

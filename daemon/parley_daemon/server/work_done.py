@@ -1,4 +1,4 @@
-"""LSP's work-done progress for one turn: begin, reports and end, so that an editor shows it with no code."""
+"""LSP's work-done progress for an ask: begin, reports and end, so that an editor shows it with no code."""
 
 import asyncio
 
@@ -7,7 +7,6 @@ from parley_daemon.core.events import (
     MessagePart,
     PreviewReset,
     Retrying,
-    TurnEnded,
     TurnStarted,
     turn_of,
 )
@@ -22,29 +21,26 @@ REPORT_SECONDS = 0.5
 
 
 class WorkDone:
-    """Watches one turn (a Sink) and reports its phase: waiting, thinking, answering and how much."""
+    """Watches the turns of an ask (a Sink) and reports: waiting, thinking, answering and how much."""
 
-    def __init__(self, outbox: Outbox, token: Token, turn_id: str) -> None:
+    def __init__(self, outbox: Outbox, token: Token, turn_ids: frozenset[str]) -> None:
         self._progress = Progress(outbox, token)
-        self._turn_id = turn_id
+        self._turn_ids = turn_ids
         self._phase = ""
         self._model: str | None = None
         self._characters = 0
         self._told_at = 0.0
-        self._open = True
         self._tell("begin", title="Answering", cancellable=True, message="waiting")
 
     def publish(self, published: Published) -> None:
         """Take the chat's next event."""
         event = published.event
-        if turn_of(event) == self._turn_id:
+        if turn_of(event) in self._turn_ids:
             self._take(event)
 
-    def end(self, message: str = "taken back") -> None:
-        """Close the editor's display, if it is open still."""
-        if self._open:
-            self._open = False
-            self._tell("end", message=message)
+    def end(self, message: str) -> None:
+        """Close the editor's display."""
+        self._tell("end", message=message)
 
     def _take(self, event: Event) -> None:
         match event:
@@ -65,8 +61,6 @@ class WorkDone:
                 )
             case PreviewReset():
                 self._characters = 0
-            case TurnEnded(outcome=outcome):
-                self.end(outcome)
             case _:
                 return
 

@@ -1,11 +1,13 @@
 """chat/send, ask, interrupt."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 
 from parley_daemon.engine.errors import ConflictError, EngineError
 from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
+from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server import convert
 from parley_daemon.server.app import OWNER
@@ -25,13 +27,11 @@ from parley_protocol.turns import (
 
 async def send(call: Call, params: ChatSendParams) -> None:
     """Answer once the message is on disk; its turn's events follow."""
-    draft = await _draft(call, params)
 
     def accepted(what: Accepted) -> None:
         call.reply(acceptance(what))
 
-    engine = call.connection.app.engine
-    await engine.send(params.chat_id, OWNER, draft, params.when_busy, accepted)
+    await _hand_in(call, params, accepted)
 
 
 def acceptance(what: Accepted) -> Any:
@@ -42,6 +42,21 @@ def acceptance(what: Accepted) -> Any:
         "message": None if what.message is None else convert.message(what.message),
         "queuedMessage": None if what.queued is None else convert.queued(what.queued),
     }
+
+
+async def _hand_in(
+    call: Call, params: ChatSendParams | ChatAskParams, accepted: Callable[[Accepted], None]
+) -> None:
+    """Let the engine take the message. What it took before is answered as before, also if refused by now."""
+    engine = call.connection.app.engine
+    try:
+        draft = await _draft(call, params)
+        await engine.send(params.chat_id, OWNER, draft, params.when_busy, accepted)
+    except (EngineError, WireError, UnknownModelError, ProviderUnavailableError):
+        first = await engine.sent_before(params.chat_id, OWNER, params.client_message_id)
+        if first is None:
+            raise
+        accepted(first)
 
 
 async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
@@ -57,12 +72,10 @@ async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
 async def ask(call: Call, params: ChatAskParams) -> Any:
     """Answer once the turn has ended, streaming it under the token if there is one."""
     asking = _Asking(call, params)
-    engine = call.connection.app.engine
     asking.reserve()
     try:
         with asking.before_acceptance:
-            draft = await _draft(call, params)
-            await engine.send(params.chat_id, OWNER, draft, params.when_busy, asking.accepted)
+            await _hand_in(call, params, asking.accepted)
         if not asking.turn_id:
             raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
         call.admit()
@@ -89,6 +102,8 @@ class _Asking:
         self._params = params
         self._work_done: WorkDone | None = None
         self.turn_id = ""
+        self._own_turn_id: str | None = None  # of a message that steers another turn
+        self._over = "taken back"
         self.before_acceptance = anyio.CancelScope()
         self._waiting = anyio.CancelScope()
         self._trouble: Exception | None = None
@@ -109,22 +124,27 @@ class _Asking:
         """The message is durable and nothing of its turn has gone out yet: listen from here on."""
         connection, params = self._call.connection, self._params
         self.turn_id = what.turn_id
+        if what.disposition == "steered" and what.queued is not None:
+            self._own_turn_id = what.queued.turn_id
+        turn_ids = frozenset(filter(None, (self.turn_id, self._own_turn_id)))
         if self._call.cancelled:  # while the message was being committed
             self._cancel()
         if params.partial_result_token is not None:
-            connection.streams.listen(params.partial_result_token, params.chat_id, what.turn_id)
+            connection.streams.listen(params.partial_result_token, params.chat_id, what.turn_id, turn_ids)
         if params.work_done_token is not None:
-            self._work_done = WorkDone(connection.outbox, params.work_done_token, what.turn_id)
+            self._work_done = WorkDone(connection.outbox, params.work_done_token, turn_ids)
             connection.app.engine.listen(params.chat_id, self._work_done)
 
     async def wait(self) -> TurnDone:
         """Wait for the turn's end. What keeps a cancellation from being carried out is raised."""
         done: TurnDone | None = None
         with self._waiting:
-            done = await self._call.connection.app.engine.wait(self._params.chat_id, OWNER, self.turn_id)
+            engine = self._call.connection.app.engine
+            done = await engine.wait(self._params.chat_id, OWNER, self.turn_id, self._own_turn_id)
         if done is None:
             assert self._trouble is not None
             raise self._trouble
+        self.turn_id, self._over = done.ended.turn_id, done.ended.outcome
         return done
 
     def close(self) -> None:
@@ -134,12 +154,15 @@ class _Asking:
             connection.streams.release(params.partial_result_token, self.turn_id)
         if self._work_done is not None:
             connection.app.engine.detach(params.chat_id, self._work_done)
-            self._work_done.end()
+            self._work_done.end(self._over)
         if params.work_done_token is not None:
             connection.asks.pop(params.work_done_token, None)
 
     def _cancel(self) -> None:
-        """Cancelling the request, or its progress, interrupts the turn; the answer waits for its end."""
+        """Cancelling the request, or its progress, interrupts the turn; the answer waits for its end.
+
+        A message that still waits is taken back, and what it waits for goes on.
+        """
         if self.turn_id:
             self._call.connection.start(self._stop_turn)
         else:
@@ -148,7 +171,7 @@ class _Asking:
     async def _stop_turn(self) -> None:
         engine = self._call.connection.app.engine
         try:
-            await engine.interrupt(self._params.chat_id, OWNER, self.turn_id)
+            await engine.take_back(self._params.chat_id, OWNER, self.turn_id, self._own_turn_id)
         except (EngineError, StoreUnavailableError) as error:
             self._trouble = error
             self._waiting.cancel()
