@@ -150,6 +150,7 @@ class _Asking:
     def close(self) -> None:
         """Listen no more, and give the tokens back."""
         connection, params = self._call.connection, self._params
+        self._call.on_cancel = None  # else the two keep each other, and a large message, in memory
         if params.partial_result_token is not None:
             connection.streams.release(params.partial_result_token, self.turn_id)
         if self._work_done is not None:
