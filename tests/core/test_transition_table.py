@@ -196,6 +196,15 @@ def test_the_end_of_a_turn_frees_the_chat(
     )
 
 
+@pytest.mark.parametrize(("outcome", "cause", "resting"), ENDS)
+@pytest.mark.parametrize("status", BUSY)
+def test_a_delegated_chat_has_completed_with_its_answer(
+    status: Status, outcome: Outcome, cause: StopCause | None, resting: Status
+) -> None:
+    ended = decide(at(status), End("now", outcome, cause, delegated=True)).state
+    assert ended.status is (Status.COMPLETED if outcome == "completed" else resting)
+
+
 GOES_ON: list[tuple[Outcome, StopCause | None]] = [
     ("completed", None),
     ("completed", StopCause.INTERRUPT),

@@ -192,6 +192,11 @@ class Chat:
     last_message_id: int = 0
     leaf_id: int | None = None
 
+    @property
+    def delegated(self) -> bool:
+        """Whether another chat gave it something to do: its complete answer is the report on that."""
+        return self.kind == "agent" and self.parent_chat_id is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -91,12 +91,14 @@ class Begin:
 class End:
     """The turn under way is over; its answer is about to be committed.
 
-    `cause` is set when it was stopped: a shutdown leaves the queue for the next start.
+    `cause` is set when it was stopped: a shutdown leaves the queue for the next start. `delegated`: the
+    chat is a child that has delivered its report when the answer is complete.
     """
 
     turn_id: str
     outcome: Outcome
     cause: StopCause | None = None
+    delegated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from parley_daemon.core.chats import QueuedMessage, Status
+from parley_daemon.core.chats import Outcome, QueuedMessage, Status
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,
     AcceptTurn,
@@ -119,10 +119,16 @@ def _end(state: ConversationState, end: End) -> Decision:
     """Free the chat; after an answer or an interrupt the queue goes on, after a failure it stays."""
     _expect_turn(state, end.turn_id)
     finish = FinishTurn(end.turn_id, end.outcome)
-    resting = Status.ERROR if end.outcome == "failed" else Status.WAITING
-    free = replace(state, status=resting, turn_id=None)
+    free = replace(state, status=resting(end.outcome, delegated=end.delegated), turn_id=None)
     going_on = end.outcome != "failed" and end.cause in (None, StopCause.INTERRUPT, StopCause.SWITCH)
     return _run_head(free, (finish,)) if going_on else Decision(free, (finish,))
+
+
+def resting(outcome: Outcome, *, delegated: bool) -> Status:
+    """Return what a chat is after a turn that came to this, when no other turn follows."""
+    if outcome == "failed":
+        return Status.ERROR
+    return Status.COMPLETED if delegated and outcome == "completed" else Status.WAITING
 
 
 def _start(state: ConversationState, effects: tuple[Effect, ...], turn_id: str) -> Decision:

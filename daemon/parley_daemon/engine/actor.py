@@ -382,7 +382,8 @@ class ChatActor(PlanningChat):
 
     def _plan_end(self, result: TurnResult) -> Plan:
         cause = None if self._run is None else self._run.cause
-        return self._plan(self._decide(End(result.turn.id, result.outcome, cause)), result)
+        end = End(result.turn.id, result.outcome, cause, self._chat.delegated)
+        return self._plan(self._decide(end), result)
 
     def _plan_unsaved(self, result: TurnResult, error: StoreUnavailableError) -> Plan:
         """The answer cannot be saved now: the turn fails, and the next commit carries the answer along."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from parley_daemon.core.chats import Chat, Message, QueuedMessage, Status, Turn, Usage
 from parley_daemon.core.commands import ConversationState, Reanswer, StopCause
 from parley_daemon.core.compaction import Summary, compacted, introduced
+from parley_daemon.core.conversation import resting
 from parley_daemon.core.events import (
     ChatChanged,
     ErrorRaised,
@@ -263,7 +264,8 @@ class Plan:
         """Make the answer durable, close the turn, free the chat."""
         turn_id = result.turn.id
         self._answer(result)
-        self.chat = replace(self.chat, updated_at=self.at, status=_resting(result), last_error=result.error)
+        status = resting(result.outcome, delegated=self.chat.delegated)
+        self.chat = replace(self.chat, updated_at=self.at, status=status, last_error=result.error)
         self.writes.append(PutTurn(_ended(result, self.at)))
         if result.error is not None:
             self.events.append(ErrorRaised(result.error, turn_id))
@@ -311,10 +313,6 @@ class Plan:
         reserved = max(self.chat.reserved_seq, seq + SEQ_BLOCK) if self.state.busy else seq
         self.chat = replace(self.chat, last_seq=seq, reserved_seq=reserved)
         self.writes = [*[one for one in self.writes if not isinstance(one, PutChat)], PutChat(self.chat)]
-
-
-def _resting(result: TurnResult) -> Status:
-    return Status.ERROR if result.outcome == "failed" else Status.WAITING
 
 
 def _ended(result: TurnResult, at: str) -> Turn:
