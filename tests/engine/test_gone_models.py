@@ -98,6 +98,19 @@ async def test_a_queued_message_whose_model_goes_is_answered_by_the_chats(rig: R
     assert [one.model for one in heard.of(TurnStarted)] == [MODEL, MODEL]
 
 
+async def test_a_queued_message_whose_provider_is_out_of_order_by_then_fails_with_its_name(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        chat_id = await rig.chat()
+        heard = await rig.listen(chat_id)
+        await rig.send(chat_id)
+        await rig.send(chat_id, "and?", model=OTHER)
+        rig.catalogue.missing[OTHER.partition(":")[0]] = "disabled"
+        await (await rig.model.asked()).finish("1")
+        ended = await heard.ended(2)
+    assert ended.error is not None
+    assert (ended.error.kind, ended.error.provider) == ("invalid_request", OTHER.partition(":")[0])
+
+
 async def test_a_turn_asks_the_model_that_it_began_with_whatever_is_configured_meanwhile(rig: Rig) -> None:
     later = ScriptedModel()
     with anyio.fail_after(5):

@@ -26,6 +26,6 @@ async def asked(model: ResolvedModel, request: ModelRequest) -> AsyncGenerator[A
             yield batches
     except anyio.get_cancelled_exc_class() as error:
         await anyio.lowlevel.checkpoint_if_cancelled()
-        provider = model.id.partition(":")[0]
+        provider = model.provider
         message = f"The connection to {provider} was closed in the middle of the answer."
         raise ModelError(Failure("network", message, provider=provider, retryable=True)) from error

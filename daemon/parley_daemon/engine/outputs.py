@@ -41,7 +41,7 @@ async def output_of(
         if misfit is None:
             return value
         problem = f"{misfit.path or 'it'} {misfit.problem}"
-    raise ModelError(_failure(problem, stop_reason, model.id.partition(":")[0]))
+    raise ModelError(_failure(problem, stop_reason, model.provider))
 
 
 def _failure(problem: str, stop_reason: str | None, provider: str) -> Failure:

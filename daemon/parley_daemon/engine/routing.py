@@ -50,8 +50,13 @@ def first_model(catalogue: Catalogue, references: Sequence[str], settings: Model
             unknown = unknown or error
         except ProviderUnavailableError as error:
             kind = "missing_key" if error.reason == "missing_api_key" else "invalid_request"
-            raise ModelError(Failure(kind, str(error))) from error
+            raise ModelError(Failure(kind, str(error), provider=_provider(reference))) from error
         except NotLocalError as error:
-            raise ModelError(Failure("invalid_request", str(error))) from error
+            failure = Failure("invalid_request", str(error), provider=_provider(reference))
+            raise ModelError(failure) from error
     message = str(unknown) if unknown else "No model is configured and there is no default one."
     raise ModelError(Failure("model_not_found", message))
+
+
+def _provider(reference: str) -> str:
+    return reference.partition(":")[0]

@@ -83,7 +83,7 @@ async def summary(
                 if error.failure.kind != "context_length" or size <= _SHORTEST_PIECE:
                     raise
                 size //= 2
-    provider = model.id.partition(":")[0]
+    provider = model.provider
     raise ModelError(Failure("timeout", f"The summary took longer than {seconds:g} s.", provider=provider))
 
 
@@ -95,7 +95,7 @@ async def _in_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, U
         if used is not None:
             usage = used if usage is None else usage.plus(used)
     if not notes.strip():
-        provider = model.id.partition(":")[0]
+        provider = model.provider
         raise ModelError(Failure("bad_stream", f"{provider} returned an empty summary.", provider=provider))
     return notes.strip(), usage
 
@@ -126,7 +126,7 @@ async def _ask(
                 complete = True
                 break
     if not complete:
-        provider = model.id.partition(":")[0]
+        provider = model.provider
         message = f"{provider} closed the stream before it was done."
         raise ModelError(Failure("bad_stream", message, provider=provider, retryable=True))
     return "".join(said), _priced(usage, model)

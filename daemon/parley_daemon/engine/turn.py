@@ -332,7 +332,7 @@ class TurnRun:
         return ModelRequest(model.name, messages, self._brief.system_prompt, self._settings(model))
 
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
-        provider = model.id.partition(":")[0]
+        provider = model.provider
         self._limits = limits = Limits(request.settings.timeouts, provider, self._patience)
         async with asked(model, request) as batches:
             with limits.scope:

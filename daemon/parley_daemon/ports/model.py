@@ -154,6 +154,11 @@ class ResolvedModel:
     local: bool = False
     settings: ModelSettings = field(default_factory=ModelSettings)
 
+    @property
+    def provider(self) -> str:
+        """The name of its provider: the first half of its id."""
+        return self.id.partition(":")[0]
+
 
 class UnknownModelError(Exception):
     """No provider of that name, or a provider that knows all its models does not know this one."""
