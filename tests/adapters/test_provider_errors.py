@@ -1,13 +1,17 @@
 """The table from what a provider says when it fails to what a person is told."""
 
 import json
+import re
 import time
 from email.utils import formatdate
+from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from parley_daemon.adapters.wires.failures import Call, is_local, retry_hint
+from parley_daemon.adapters.wires.redaction import redact
 from parley_daemon.core.chats import Failure
 
 KEY = "canary-key-0123456789"
@@ -178,6 +182,33 @@ def test_reading_what_is_quoted_takes_no_longer_than_its_length_explains(words: 
         return min(once() for _ in range(5))
 
     assert seconds(8000) < 24 * seconds(1000)  # 8 times as long, or 64 times if it were quadratic
+
+
+ODD_KEY = "tok/en+\"se\\cret&'<canary>~abc="
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ODD_KEY.replace("/", "\\/"),
+        json.dumps(ODD_KEY),
+        json.dumps(json.dumps(ODD_KEY)),
+        json.dumps(json.dumps(ODD_KEY).replace("/", "\\/")),
+        "".join([one if one.isalnum() else f"\\u{ord(one):04X}" for one in ODD_KEY]),
+        quote(ODD_KEY, safe=""),
+        re.sub("%..", lambda found: found[0].lower(), quote(ODD_KEY)),
+        quote(quote(ODD_KEY, safe=""), safe=""),
+        escape(ODD_KEY),
+        ODD_KEY.replace("/", "&#x2F;").replace("+", "&#43;"),
+    ],
+)
+def test_a_secret_is_removed_however_its_signs_are_written(written: str) -> None:
+    shown = redact(f"before {written} after", ("short", ODD_KEY))
+    assert re.fullmatch(r'before [\\"]*\[removed\][\\"]* after', shown)
+
+
+def test_of_two_secrets_the_longer_one_is_removed_whole() -> None:
+    assert redact("canary-key-and-more", ("canary-key", "canary-key-and-more")) == "[removed]"
 
 
 def test_of_a_web_page_the_title_and_the_text_are_quoted() -> None:

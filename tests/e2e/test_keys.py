@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.support.daemon import DaemonProcess, private_places, running_daemon
 from tests.support.fake_provider import FakeProvider, fake_provider
@@ -12,6 +13,8 @@ from tests.support.wire import Peer, stdio_peer, unix_peer
 
 CANARY = "sk-canary-0123456789abcdef"
 OTHER = "canary-of-no-known-shape-98765"
+ODD = "canary/with+signs/0123456789=="
+KEYS = {"x": CANARY, "y": OTHER, "z": ODD}
 CONFIG = "retries.attempts = 1\n[titles]\nenabled = false\n"
 ROOT = Path(__file__).parents[2]
 
@@ -31,9 +34,15 @@ def holding(directory: Path, canary: str) -> set[str]:
     return {path.name for path in files if canary.encode() in path.read_bytes()}
 
 
+def forms(key: str) -> set[str]:
+    """Return a key as it may stand in a text: plain, in JSON (and JSON in JSON), in a URL."""
+    escaped = key.replace("/", "\\/")
+    return {key, escaped, json.dumps(escaped)[1:-1], quote(key), quote(key, safe="")}
+
+
 async def used(peer: Peer, server: FakeProvider) -> None:
     """Give keys, use them, let them be refused, change one, and ask for everything that can be read."""
-    for name, key in (("x", CANARY), ("y", OTHER)):
+    for name, key in KEYS.items():
         given = {"provider": name, "type": "openai-compat", "baseUrl": server.origin, "apiKey": key}
         await peer.result("provider/create", given)
         await peer.error("provider/create", given)
@@ -51,6 +60,10 @@ async def used(peer: Peer, server: FakeProvider) -> None:
             await peer.result("chat/export", {"chatId": chat_id, "format": form})
         server.scripts.append((status(401, refusal),))
         assert not (await peer.result("provider/check", {"provider": name}))["ok"]
+        for body in (json.dumps(refusal).replace("/", "\\/"), f"no {quote(key, safe='')}, no {quote(key)}"):
+            server.scripts.append((status(401, body),))
+            told = await peer.result("provider/check", {"provider": name})
+            assert "[removed]" in told["answer"]
         await peer.result("provider/update", {"provider": name, "displayName": "Renamed"})
     for method in ("provider/list", "model/list", "modelConfig/list", "server/status"):
         await peer.result(method)
@@ -60,8 +73,8 @@ def check_wire(peer: Peer) -> None:
     """Nothing that the daemon said holds a key."""
     received = json.dumps([message for way, message in peer.trace if way == "received"])
     assert "Renamed" in received
-    for canary in (CANARY, OTHER):
-        assert canary not in received
+    for canary in KEYS.values():
+        assert not any([form in received for form in forms(canary)])
 
 
 async def test_a_key_that_was_given_over_the_wire_is_in_its_file_alone() -> None:
@@ -72,13 +85,15 @@ async def test_a_key_that_was_given_over_the_wire_is_in_its_file_alone() -> None
             check_wire(peer)
         await daemon.stop()
         assert "DEBUG" in (daemon.data_dir / "log" / "parleyd.log").read_text("utf-8")
-        for canary in (CANARY, OTHER):
+        for canary in KEYS.values():
             assert holding(daemon.directory, canary) == {"keys.json"}
-            assert canary not in daemon.stderr
+            for form in forms(canary) - {canary}:
+                assert holding(daemon.directory, form) == set()
+            assert not any([form in daemon.stderr for form in forms(canary)])
             assert canary in str([one.headers for one in server.requests])
         path = daemon.data_dir / "keys.json"
         assert path.stat().st_mode & 0o777 == 0o600
-        assert set(json.loads(path.read_bytes())["keys"]) == {"x", "y"}
+        assert set(json.loads(path.read_bytes())["keys"]) == set(KEYS)
 
 
 async def test_with_a_keyring_a_key_is_in_no_file_of_the_daemon_and_survives_a_restart(
@@ -104,7 +119,7 @@ async def test_with_a_keyring_a_key_is_in_no_file_of_the_daemon_and_survives_a_r
             await peer.result("provider/delete", {"provider": "x"})
             assert CANARY not in ring.read_text("utf-8")
         await daemon.stop()
-        for canary in (CANARY, OTHER):
+        for canary in KEYS.values():
             assert holding(daemon.directory, canary) == set()
 
 
@@ -115,4 +130,4 @@ async def test_a_daemon_in_memory_writes_no_key() -> None:
             await used(peer, server)
             check_wire(peer)
         files = [path for path in Path(places["HOME"]).rglob("*") if path.is_file()]
-        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+        assert [path for path in files if b"canary" in path.read_bytes()] == []

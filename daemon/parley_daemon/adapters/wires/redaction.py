@@ -1,7 +1,9 @@
 """Takes secrets out of text that a provider said before anybody else reads it."""
 
+import json
 import re
 from collections.abc import Iterable
+from html import escape
 
 from parley_daemon.adapters.wires.surrogates import mend_surrogates
 
@@ -27,11 +29,25 @@ _SHAPES = (
 )
 
 
+def _sign(sign: str) -> str:
+    """Return a pattern for one character of a secret as it is, and as JSON, URLs and HTML write it.
+
+    JSON in JSON counts, and JSON whose slashes are escaped; the backslashes are bounded for the sake of time.
+    """
+    if sign.isascii() and sign.isalnum():
+        return sign
+    percent = "".join([f"%(?:25)?{byte:02x}" for byte in sign.encode("utf-8", "surrogatepass")])
+    code = ord(sign)
+    forms = (sign, json.dumps(sign)[1:-1], f"\\u{code:04x}", escape(sign), f"&#x{code:x};", f"&#{code};")
+    wanted = "|".join([*map(re.escape, forms), percent])
+    return rf"\\{{0,3}}(?i:{wanted})"
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text without these secrets and without whatever looks like one."""
-    for secret in secrets:
+    """Return the text without these secrets, however escaped, and without whatever looks like one."""
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
         if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, REMOVED)
+            text = re.sub("".join(map(_sign, secret)), REMOVED, text)
     for shape, replacement in _SHAPES:
         text = shape.sub(replacement, text)
     return text
