@@ -68,6 +68,13 @@ QUOTA = "You exceeded your current quota, please check your plan and billing det
         (400, openai("x", code="context_length_exceeded"), "context_length", False),
         (400, openai("the request exceeds the available context size"), "context_length", False),
         (500, openai("Requested tokens (9) exceed context window of 8"), "context_length", False),
+        (500, {"error": "Your prompt was flagged by our content policy"}, "content_filter", False),
+        (502, openai("No upstream; mind our content policy"), "network", True),
+        (502, openai("Provider said no", code="context_length_exceeded"), "context_length", False),
+        (503, openai("no capacity; see content policy"), "overloaded", True),
+        (503, openai("The context window cache is not ready"), "overloaded", True),
+        (504, openai("The content filter did not answer"), "timeout", True),
+        (529, openai("Overloaded; see our content policy"), "overloaded", True),
         (413, openai("prompt is too long: 9 tokens > 8 maximum"), "context_length", False),
         (400, openai("Your request was flagged by our safety system"), "content_filter", False),
         (400, openai("x", code="content_filter"), "content_filter", False),
@@ -87,6 +94,20 @@ def test_statuses_and_words_mean_kinds(status: int, body: Any, kind: str, retrya
     failure = refused(status, body)
     assert (failure.kind, failure.retryable, failure.status_code) == (kind, retryable, status)
     assert failure.provider == "acme"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retryable"),
+    [
+        (openai("Overloaded; see our content policy", "overloaded_error"), "overloaded", True),
+        (openai("There is no capacity for this", code="content_filter"), "content_filter", False),
+        (openai("Unavailable with so many tokens", code="context_length_exceeded"), "context_length", False),
+        ({"error": {"message": "see our content policy", "code": 503}}, "overloaded", True),
+    ],
+)
+def test_in_a_stream_the_code_goes_before_words(error: Any, kind: str, retryable: bool) -> None:
+    failure = CALL.failed_in_stream(error).failure
+    assert (failure.kind, failure.retryable) == (kind, retryable)
 
 
 def test_a_models_name_is_not_read_as_a_reason() -> None:
@@ -314,6 +335,16 @@ def test_a_failure_that_is_worth_another_try_carries_the_hint() -> None:
         ("http://[::1]:8080", True),
         ("http://localhost:11434", True),
         ("http://llm.localhost", True),
+        ("http://LocalHost.:1", True),
+        ("http://0.0.0.0:11434", True),
+        ("http://[::]:1", True),
+        ("http://127.1:1", True),
+        ("http://0x7f.1", True),
+        ("http://[::ffff:127.0.0.1]:1", True),
+        ("http://[::ffff:10.0.0.1]:1", False),
+        ("http://10.1", False),
+        ("http://fade.cafe", False),
+        ("http://127.0.0.1.example.org", False),
         ("http://192.168.1.5", False),
         ("https://localhost.example.org", False),
     ],

@@ -74,7 +74,7 @@ def check_wire(peer: Peer) -> None:
     received = json.dumps([message for way, message in peer.trace if way == "received"])
     assert "Renamed" in received
     for canary in KEYS.values():
-        assert not any([form in received for form in forms(canary)])
+        assert not any(form in received for form in forms(canary))
 
 
 async def test_a_key_that_was_given_over_the_wire_is_in_its_file_alone() -> None:
@@ -89,7 +89,7 @@ async def test_a_key_that_was_given_over_the_wire_is_in_its_file_alone() -> None
             assert holding(daemon.directory, canary) == {"keys.json"}
             for form in forms(canary) - {canary}:
                 assert holding(daemon.directory, form) == set()
-            assert not any([form in daemon.stderr for form in forms(canary)])
+            assert not any(form in daemon.stderr for form in forms(canary))
             assert canary in str([one.headers for one in server.requests])
         path = daemon.data_dir / "keys.json"
         assert path.stat().st_mode & 0o777 == 0o600

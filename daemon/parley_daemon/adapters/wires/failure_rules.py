@@ -35,6 +35,10 @@ def says(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
+# Statuses that say what happened themselves: the words beside them may speak of anything ("see our content
+# policy"). 500 is none of them: servers say it, too, when a prompt does not fit.
+_PLAIN = _at(401, 402, 408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)
+
 # The first row that applies decides. Words come first: providers dress an empty account as a rate limit.
 RULES: tuple[Rule, ...] = (
     Rule("usage_limit", words=says(
@@ -51,12 +55,14 @@ RULES: tuple[Rule, ...] = (
     Rule("usage_limit", _at(400, 403), says(r"\bquota\b|\bbilling\b")),
     # One request that is larger than a minute's tokens is so the next time, too.
     Rule("rate_limit", _at(413, 429), says(r"request too large"), only_without_hint=True),
-    Rule("context_length", never_at=_at(401, 402, 429), words=says(
+    # A router quotes this code of whom it asked behind a 502, too.
+    Rule("context_length", never_at=_at(401, 402, 429), words=says(r"context_length_exceeded")),
+    Rule("context_length", never_at=_PLAIN, words=says(
         r"context[ _]length|context[ _](window|size|limit)|maximum context|prompt is too long"
         r"|input is too long|too many (input )?tokens|reduce the length"
         r"|exceeds? the (maximum|model'?s?) (number of )?tokens?"
     )),
-    Rule("content_filter", never_at=_at(401, 402, 429), words=says(
+    Rule("content_filter", never_at=_PLAIN, words=says(
         r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
         r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"
         r"|inappropriate content"
@@ -88,7 +94,7 @@ STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (
         says(
             r"invalid_(prompt|image|base64)|(unsupported|empty|download)_image|image_(too|parse|file)"
-            r"|data_residency"
+            r"|data_residency|content_(filter|policy)|context_length"
         ),
         400,
     ),
