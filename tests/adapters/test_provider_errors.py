@@ -278,9 +278,40 @@ def test_the_message_is_a_sentence_to_act_on(
     assert refused(status, body, headers).message == message
 
 
+LONG = "Unsupported parameter: 'max_tokens'. " + "Use this one. " * 30
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (openai("Unsupported parameter: 'max_tokens'"), ": Unsupported parameter: 'max_tokens'."),
+        (openai("No.\n  Ask for\r\nless!"), ": No. Ask for less!"),
+        (openai(f"The key {KEY} may not, see https://a:{KEY}@h.test"), None),
+        (openai(KEY), ": [removed]."),
+        (b"Bad request", ": Bad request."),
+        (b"<html><title>400</title>Bad <b>request</b></html>", ": 400: 400 Bad request."),
+        ({"error": {"code": "bad_thing"}}, "."),
+        ({"strange": {"shape": 1}}, "."),
+        (openai("[{'type': 'json_invalid'}]"), "."),
+        (openai("  "), "."),
+        (None, "."),
+        (openai(LONG), ": " + LONG[:240].rpartition(".")[0] + "."),
+        (openai("word " * 100), ": " + "word " * 48 + "…"),
+        (openai("x" * 500), ": " + "x" * 240 + " …"),
+    ],
+)
+def test_what_only_the_provider_knows_is_quoted_in_the_message(body: Any, why: str | None) -> None:
+    failure = refused(400, body)
+    assert failure.kind == "invalid_request"
+    assert "canary" not in repr(failure)
+    assert why is None or failure.message == f"acme refused the request{why}"
+
+
 def test_without_a_key_a_refusal_says_that_none_is_configured() -> None:
     call = Call("acme", "m", CALL.url)
     assert refused(401, call=call).message == "acme asks for an API key, and none is configured."
+    said = "acme does not allow this request; no API key is configured."
+    assert refused(403, b"Forbidden", call=call).message == said
 
 
 NOW = 1_800_000_000.0

@@ -23,7 +23,8 @@ def name(recorded: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("recorded", ERRORS, ids=name)
 def test_an_error_becomes_what_it_means(recorded: dict[str, Any]) -> None:
-    call = Call(recorded["provider"], "acme-1", "https://acme.test/v1/chat", has_key=True)
+    has_key = recorded.get("hasKey", True)
+    call = Call(recorded["provider"], "acme-1", "https://acme.test/v1/chat", has_key=has_key)
     status, said = recorded["status"], recorded["body"]
     body = said.encode() if isinstance(said, str) else json.dumps(said).encode()
     if status == 200:

@@ -74,7 +74,8 @@ def page_text(body: bytes) -> str:
 
 
 def _message(fields: dict[str, object]) -> str:
-    found = next((fields[name] for name in ("message", "detail", "msg", "reason") if fields.get(name)), "")
+    names = ("message", "Message", "detail", "msg", "reason")  # in capitals where AWS' gateway speaks
+    found = next((fields[name] for name in names if fields.get(name)), "")
     if isinstance(found, str):
         message = found
     elif complaints := _items(found):

@@ -108,3 +108,30 @@ STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (says(r"invalid_?request|bad_?request|invalid_?argument|unprocessable|validation"), 400),
     (says(r"server_?error|internal|api_?error"), 500),
 )
+
+# What a denial asks for, where it says so; the first that is found. All of these are AWS' words, whose
+# requests are signed and may go without any API key.
+DENIALS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        says(r"security token included in the request is expired"),
+        "The AWS credentials of {provider} have expired; renew them.",
+    ),
+    (
+        says(r"signature (expired|not yet current)"),
+        "{provider} does not accept the time of the request's signature; check the clock of this machine.",
+    ),
+    (
+        says(r"security token included in the request is invalid|request signature we calculated"),
+        "{provider} does not accept the AWS credentials that it was asked with; check profile in its"
+        " configuration, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the daemon.",
+    ),
+    (
+        says(r"have access to the model with the specified model id"),
+        "This account has no access to {model} at {provider}; ask for it in the console of Amazon Bedrock,"
+        " under model access.",
+    ),
+    (
+        says(r"is not authorized to perform:? (?P<action>[\w-]{1,40}:\w{1,60})"),
+        "The credentials of {provider} do not allow this; they need the permission {action}.",
+    ),
+)

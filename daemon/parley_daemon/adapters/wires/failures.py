@@ -1,7 +1,7 @@
 """What a model call's failure means, by the table of `failure_rules`, and in which words it is told.
 
-Every wire dialect uses it. Knows no dialect; says what happened in sentences of its own, and quotes the
-provider in `detail` only, cut and without secrets.
+Every wire dialect uses it. Knows no dialect; says what happened in sentences of its own. The provider is
+quoted in `detail`, and where only it knows what is wrong with a request; cut and without secrets.
 """
 
 import re
@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from parley_daemon.adapters.wires.error_bodies import Said, read_body, read_error
-from parley_daemon.adapters.wires.failure_rules import RULES, STATUS_OF_TYPE, Rule, says
-from parley_daemon.adapters.wires.redaction import quote
+from parley_daemon.adapters.wires.failure_rules import DENIALS, RULES, STATUS_OF_TYPE, Rule, says
+from parley_daemon.adapters.wires.redaction import opening, quote
 from parley_daemon.core.chats import Failure, FailureKind
 from parley_daemon.ports.model import ModelError
 
@@ -58,7 +58,8 @@ class Call:
         hint = retry_hint(headers, said.text)
         rule = self._rule(status, said, hint)
         kind, retryable = (rule.kind, rule.retryable) if rule else ("invalid_request", False)
-        return self._error(kind, retryable, status, said, hint, self._sentence(kind, status, hint, retryable))
+        sentence = self._sentence(kind, status, said, hint, retryable)
+        return self._error(kind, retryable, status, said, hint, sentence)
 
     def failed_in_stream(self, error: object) -> ModelError:
         """Return the error that an error object inside a successful response stands for."""
@@ -68,7 +69,7 @@ class Call:
         rule = self._rule(status, said, hint)
         # The request was accepted: a failure that nobody explains is the server's, and worth another try.
         kind, retryable = (rule.kind, rule.retryable) if rule else ("overloaded", True)
-        sentence = self._sentence(kind, status, hint, retryable)
+        sentence = self._sentence(kind, status, said, hint, retryable)
         return self._error(kind, retryable, said.number, said, hint, sentence)
 
     @overload
@@ -129,13 +130,19 @@ class Call:
         wait = hint if retryable else None
         return ModelError(Failure(kind, sentence, detail, self.provider, status, retryable, wait))
 
-    def _sentence(self, kind: FailureKind, status: int | None, hint: int | None, retryable: bool) -> str:
+    def _sentence(
+        self, kind: FailureKind, status: int | None, said: Said, hint: int | None, retryable: bool
+    ) -> str:
         name, model = self.provider, self.model
         match kind, status:
-            case "auth", 403:
-                return f"{name} does not allow this request with this API key."
             case "auth", 407:
                 return f"The proxy on the way to {self.origin} asks for credentials."
+            case "auth", _ if (denied := self._denied(said)) is not None:
+                return denied
+            case "auth", 403 if not self.has_key:
+                return f"{name} does not allow this request; no API key is configured."
+            case "auth", 403:
+                return f"{name} does not allow this request with this API key."
             case "auth", _ if not self.has_key:
                 return f"{name} asks for an API key, and none is configured."
             case "auth", _:
@@ -175,7 +182,15 @@ class Call:
             case _, 413:
                 return f"The request is larger than {name} accepts."
             case _:
-                return f"{name} refused the request."
+                why = opening(said.message, self.secrets)
+                return f"{name} refused the request: {why}" if why else f"{name} refused the request."
+
+    def _denied(self, said: Said) -> str | None:
+        """Return what to do about a denial that says more than that there is one."""
+        for pattern, sentence in DENIALS:
+            if found := pattern.search(said.text[:_LONGEST_TEXT]):
+                return sentence.format(provider=self.provider, model=self.model, **found.groupdict())
+        return None
 
 
 def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) -> int | None:

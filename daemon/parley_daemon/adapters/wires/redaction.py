@@ -12,6 +12,9 @@ DETAIL_LIMIT = 500
 _SHORTEST_SECRET = 6
 
 
+_END = re.compile(r"[.!?](?= [^a-z])")
+
+
 def _shape(pattern: str, replacement: str = REMOVED) -> tuple[re.Pattern[str], str]:
     return re.compile(pattern), replacement
 
@@ -65,3 +68,14 @@ def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> 
     # Redacted before it is cut, else half a key would stay; the rest of a huge text is not looked at.
     shown = " ".join(redact(mend_surrogates(text[: 16 * limit]), secrets).split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def opening(text: str, secrets: Iterable[str] = (), limit: int = 240) -> str:
+    """Return a text's first sentences without secrets, on one line; nothing when it is data and not words."""
+    shown = quote(text, secrets, limit=4 * limit)
+    if not shown or (shown[0] in "[{" and not shown.startswith(REMOVED)):
+        return ""
+    if len(shown) > limit:
+        ends = [found.end() for found in _END.finditer(shown, 0, limit)]
+        shown = shown[: ends[-1]] if ends else (shown[:limit].rpartition(" ")[0] or shown[:limit]) + " …"
+    return shown if shown[-1] in ".!?…" else f"{shown}."
