@@ -16,7 +16,7 @@ from tests.support.provider_script import Action, cut, raw, status
 from tests.support.wire import Peer, unix_peer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
-AZURE_SAMPLE, PROJECT, SECTION = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)
+AZURE_SAMPLE, WHOLE_SAMPLE, PROJECT, SECTION = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)
 (MODULE,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
 
 
@@ -134,7 +134,7 @@ def test_the_page_names_the_entry_point_group() -> None:
 
 def test_the_configurations_of_the_page_are_valid(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    for sample in (SECTION, AZURE_SAMPLE):
+    for sample in (SECTION, WHOLE_SAMPLE, AZURE_SAMPLE):
         path.write_text(sample, "utf-8")
         assert load_config(path).complaint is None
     listed = ConfiguredCatalogue(load_config(path).providers, environment={"WORK_KEY": "k"})

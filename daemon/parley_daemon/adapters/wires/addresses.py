@@ -4,13 +4,14 @@ import re
 from urllib.parse import urlsplit, urlunsplit
 
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
+_ASKED = re.compile(r"/(chat/completions|responses|messages)$")
 
 
 def endpoint(base_url: str, path: str, *, version: str = "v1") -> str:
     """Return the address of an endpoint, such as "/chat/completions", under a base URL.
 
     The version is put in unless the URL's path names one already (`/v1`, `/api/v3`, `/v1beta/openai`) or is
-    the whole endpoint. A query is kept.
+    a whole endpoint that models are asked at, beside which the others are. A query is kept.
 
     Raises:
         ValueError: it is not an http or https URL.
@@ -20,7 +21,17 @@ def endpoint(base_url: str, path: str, *, version: str = "v1") -> str:
         raise ValueError("base_url must begin with http:// or https:// and name a host")
     _ = parts.port  # raises ValueError when it is no number
     base = parts.path.rstrip("/")
-    if not base.endswith(path):
+    if base.endswith(path):
+        pass
+    elif beside := _ASKED.search(base):
+        base = base[: beside.start()] + path
+    else:
         has_version = any(_VERSION.fullmatch(step) for step in base.split("/"))
         base += path if has_version or not version else f"/{version}{path}"
     return urlunsplit((parts.scheme, parts.netloc, base, parts.query, ""))
+
+
+def unversioned(url: str) -> str | None:
+    """Return the address of an endpoint without the version before it; None: there is none."""
+    shorter = re.sub(r"/v1(?=/(chat/completions|messages)$)", "", url)
+    return None if shorter == url else shorter

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from parley_daemon.adapters.wires.addresses import unversioned
 from parley_daemon.adapters.wires.error_bodies import Said, read_body, read_error
 from parley_daemon.adapters.wires.failure_rules import DENIALS, RULES, STATUS_OF_TYPE, Rule, says
 from parley_daemon.adapters.wires.redaction import opening, quote
@@ -174,9 +175,9 @@ class Call:
                     'or set api = "chat" for a server that only knows chat completions.'
                 )
             case _, 404:
-                return f"There is no chat model behind {self.shown_url}; check base_url."
+                return f"There is no chat model behind {self.shown_url}; check base_url.{self._way_out}"
             case _, 405:
-                return f"{self.shown_url} does not take questions; check base_url."
+                return f"{self.shown_url} does not take questions; check base_url.{self._way_out}"
             case _, int() if 300 <= status < 400:
                 return f"{self.origin} answers from another address; check base_url."
             case _, 413:
@@ -184,6 +185,11 @@ class Call:
             case _:
                 why = opening(said.message, self.secrets)
                 return f"{name} refused the request: {why}" if why else f"{name} refused the request."
+
+    @property
+    def _way_out(self) -> str:
+        whole = unversioned(self.shown_url)
+        return f" If the server's addresses have no /v1, give the whole one there: {whole}" if whole else ""
 
     def _denied(self, said: Said) -> str | None:
         """Return what to do about a denial that says more than that there is one."""
