@@ -186,6 +186,48 @@ def test_a_provider_that_cannot_be_used_is_listed_and_says_why(config: ProviderC
     assert str(unavailable(listed, "mine:model")) == f'Provider "mine" {problem}'
 
 
+@pytest.mark.parametrize(
+    "key", ["sk-canary\ncanary", "sk-canary canary", "sk-cänary", "“sk-canary”", "sk-canary\x00"]
+)
+def test_a_key_that_no_request_can_carry_is_named_by_where_it_comes_from(key: str) -> None:
+    said = (
+        'The API key of provider "mine" holds characters that no key has, such as a blank,'
+        " a line break or an accent; it comes from "
+    )
+    for config, origin in (
+        (ProviderConfig("mine", "openai", api_key=key), "api_key in its configuration."),
+        (ProviderConfig("mine", "openai"), "the environment variable OPENAI_API_KEY."),
+        (ProviderConfig("mine", base_url="http://h", api_key_env="MY"), "the environment variable MY."),
+    ):
+        listed = catalogue(config, environment={"OPENAI_API_KEY": key, "MY": key})
+        assert str(unavailable(listed, "mine:model")) == said + origin
+        info = listed.providers()[0]
+        assert (info.unavailable_reason, info.unavailable_message) == ("disabled", said + origin)
+        assert listed.complaint == said + origin
+        assert "nary" not in repr(info)
+
+
+def test_a_bad_key_in_the_environment_alone_is_no_fault_of_the_configuration() -> None:
+    listed = catalogue(environment={"OPENAI_API_KEY": "sk-\nx"})
+    [openai, _] = listed.providers()
+    assert (openai.provider, openai.available) == ("openai", False)
+    assert "the environment variable OPENAI_API_KEY" in (openai.unavailable_message or "")
+    assert (listed.complaint, listed.default_model) == (None, "demo:demo")
+
+
+def test_what_stands_around_a_key_is_no_part_of_it() -> None:
+    assert catalogue(ProviderConfig("mine", "openai", api_key=" sk-x\r\n")).resolve("mine:m").name == "m"
+
+
+@pytest.mark.parametrize(("name", "value"), [("X N:", "v"), ("", "v"), ("X-N", "a\ncanary"), ("X-N", "a\0")])
+def test_a_header_that_no_request_can_carry_is_named(name: str, value: str) -> None:
+    listed = catalogue(ProviderConfig("mine", base_url="http://h", headers={name: value}))
+    said = f'Provider "mine" has the header "{name}", which cannot be sent as it stands.'
+    assert str(unavailable(listed, "mine:model")) == said
+    good = ProviderConfig("mine", base_url="http://h", headers={"X-N": "ü\t1"})
+    assert catalogue(good).resolve("mine:model").name == "model"
+
+
 def test_the_demo_can_be_switched_off() -> None:
     listed = catalogue(ProviderConfig("demo", "demo", enabled=False))
     assert unavailable(listed, "demo:demo").reason == "disabled"

@@ -3,6 +3,7 @@
 Knows neither the configuration's file nor the store nor the environment: all of it comes in as values.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,10 @@ from parley_daemon.adapters.wires.failures import is_local
 from parley_daemon.adapters.wires.redaction import redact
 from parley_daemon.ports.configuration import ProviderSetup, ProviderSource, UnfitProviderError
 from parley_daemon.ports.model import Model, ProviderUnavailableError, UnavailableReason
+
+_NO_KEY = re.compile(r"[^\x21-\x7e]")  # what a client may not give as a key, either
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,11 @@ def provider_of(
             Problem("disabled", message, fault=True) if config.enabled else _switched_off(config, source)
         )
         return Provider(config, source, config.display_name or config.name, problem)
-    variables, key = _key(config, kind, environment)
+    variables, key, origin = _key(config, kind, source, environment)
     url, problem = _address(config, kind, environment)
-    problem = problem or _odd_option(config, kind)
+    problem = problem or _odd_option(config, kind) or _odd_header(config)
+    if problem is None and key is not None and _NO_KEY.search(key):
+        problem = _odd_key(config, source, origin)
     if not config.enabled:
         problem = _switched_off(config, source)
     elif problem is None and key is None and source == "database" and config.name in keyless:
@@ -137,23 +144,53 @@ def _odd_option(config: ProviderConfig, kind: ProviderType) -> Problem | None:
     return None
 
 
+def _odd_key(config: ProviderConfig, source: ProviderSource, origin: str) -> Problem:
+    """Return what is wrong with a key that no request can carry; the key is not in it."""
+    message = (
+        f'The API key of provider "{config.name}" holds characters that no key has, such as a blank,'
+        f" a line break or an accent; it comes from {origin}."
+    )
+    return Problem("disabled", message, fault=source == "config")
+
+
+def _odd_header(config: ProviderConfig) -> Problem | None:
+    """Return what is wrong with headers that no request can carry; their values are not in it."""
+    for name, value in config.headers.items():
+        if not _TOKEN.fullmatch(name) or _NO_HEADER.search(value):
+            shown = redact(name)  # a whole header, perhaps, that was given as a name
+            message = f'Provider "{config.name}" has the header "{shown}", which cannot be sent as it stands.'
+            return Problem("disabled", message, fault=True)
+    return None
+
+
 def _key(
-    config: ProviderConfig, kind: ProviderType, environment: Mapping[str, str]
-) -> tuple[tuple[str, ...], str | None]:
-    """Return the variables that the key has to come from (none: no key is needed), and the key."""
+    config: ProviderConfig, kind: ProviderType, source: ProviderSource, environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], str | None, str]:
+    """Return the variables that the key has to come from (none: none is needed), the key, and its origin."""
     variables = (config.api_key_env,) if config.api_key_env else kind.key_variables
-    given = (config.api_key or "").strip() or _from_environment(variables, environment)
-    return variables if kind.needs_key or config.api_key_env else (), given
+    found, key = _from_environment(variables, environment)
+    origin = f"the environment variable {found}"
+    if given := (config.api_key or "").strip():
+        key = given
+        origin = (
+            "api_key in its configuration" if source == "config" else "where its key is kept: give it anew"
+        )
+    return variables if kind.needs_key or config.api_key_env else (), key, origin
 
 
 def is_preset(kind: ProviderType, environment: Mapping[str, str]) -> bool:
     """Return whether the environment has all that a provider of this kind needs."""
     address = kind.base_url or not kind.needs_url or environment.get(kind.url_variable or "", "").strip()
-    return bool(address) and _from_environment(kind.key_variables, environment) is not None
+    return bool(address) and _from_environment(kind.key_variables, environment)[1] is not None
 
 
-def _from_environment(variables: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    return next((value for name in variables if (value := environment.get(name, "").strip())), None)
+def _from_environment(
+    variables: Sequence[str], environment: Mapping[str, str]
+) -> tuple[str, str] | tuple[None, None]:
+    """Return the first variable that is set, and what it is set to."""
+    return next(
+        ((name, value) for name in variables if (value := environment.get(name, "").strip())), (None, None)
+    )
 
 
 def _address(
