@@ -62,3 +62,24 @@ def test_fallbacks_and_when_they_are_asked_can_be_configured(tmp_path: Path) -> 
     default = Config()
     assert default.fallback_models == ()
     assert (default.retries.fallback_attempts, default.retries.fallback_wait) == (2, 5.0)
+
+
+@pytest.mark.parametrize("name", ["my:prov", "my prov", "", "_x", "a/b", "ü", "a" * 65])
+def test_a_provider_that_could_never_be_asked_is_named_by_file_and_line(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "config.toml"
+    sections = f'# mine\n[providers.ok]\ntype = "openai"\n[providers."{name}"]\ntype = "openai"\n'
+    path.write_text(sections, "utf-8")
+    config = load_config(path)
+    assert config.complaint == (
+        f'{path}, line 4: "{name}" cannot name a provider;'
+        ' a name is 1 to 64 letters, digits and ".", "_", "-" that begin with a letter or digit.'
+    )
+    assert config.providers == ()
+
+
+@pytest.mark.parametrize("name", ["a", "9", "My.own_server-2", "a" * 64])
+def test_a_provider_may_have_any_name_that_the_protocol_knows(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[providers."{name}"]\ntype = "openai"\n', "utf-8")
+    config = load_config(path)
+    assert (config.complaint, [one.name for one in config.providers]) == (None, [name])

@@ -3,6 +3,7 @@
 Knows the file's form; what a provider type means is the catalogue's business.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from parley_daemon.adapters.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.core.chats import ModelSettings, Timeouts
@@ -20,6 +21,7 @@ from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.retries import RetryPolicy
 from parley_daemon.engine.scribe import ScribePolicy
 from parley_daemon.server.convert import core_settings
+from parley_protocol.providers import ProviderName
 from parley_protocol.settings import ModelSettings as WireSettings
 from parley_protocol.wire import field_problems
 
@@ -138,7 +140,9 @@ def load_config(path: Path) -> Config:
         line = error.object[: error.start].count(b"\n") + 1
         return Config(complaint=f"{path}, line {line}: the file is not UTF-8.")
     try:
-        return _config(_checked(tomllib.loads(text)))
+        file = _checked(tomllib.loads(text))
+        complaint = _misnamed(path, text, file)
+        return Config(complaint=complaint) if complaint else _config(file)
     except tomllib.TOMLDecodeError as error:
         return Config(complaint=f"{path}{_toml_place(str(error))}")
     except msgspec.ValidationError as error:
@@ -152,6 +156,20 @@ def load_config(path: Path) -> Config:
 
 def _checked(document: dict[str, Any]) -> _File:
     return msgspec.convert(document, _File)
+
+
+def _misnamed(path: Path, text: str, file: _File) -> str | None:
+    """Return what is wrong with the name of a provider; the protocol cannot name every one."""
+    fits = TypeAdapter[str](ProviderName)
+    for name in file.providers:
+        try:
+            fits.validate_python(name)
+        except ValidationError:
+            line = _line(text, [name or '""'])
+            rule = '1 to 64 letters, digits and ".", "_", "-" that begin with a letter or digit'
+            shown = json.dumps(name, ensure_ascii=False)
+            return f"{path}{line}: {shown} cannot name a provider; a name is {rule}."
+    return None
 
 
 def _config(file: _File) -> Config:
