@@ -80,7 +80,9 @@ BOUNDARIES = {
     "daemon/parley_daemon/engine/feed.py",  # of a listener
     "daemon/parley_daemon/engine/turn.py",  # of a turn
     "daemon/parley_daemon/adapters/provider_types.py",  # of a package that brings a provider
+    "daemon/parley_daemon/adapters/catalogue_provider.py",  # of the same, when it makes its model
     "daemon/parley_daemon/adapters/discovery.py",  # of the same, when it lists its models
+    "daemon/parley_daemon/adapters/checking.py",  # of the same, when it is tried
     "daemon/parley_daemon/engine/secretary.py",  # of what is done beside the turns
     "daemon/parley_daemon/adapters/sqlite_threads.py",  # of the store's thread: the asker gets it
     "daemon/parley_daemon/adapters/system_keyring.py",  # of the package that opens the system's keyring

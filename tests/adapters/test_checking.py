@@ -1,13 +1,16 @@
 """provider/check: what is tried, and what somebody learns whose set-up does not work."""
 
 import json
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
 
-from parley_daemon.adapters import checking
+from parley_daemon.adapters import catalogue_provider, checking
 from parley_daemon.adapters.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
-from parley_daemon.ports.model import Check
+from parley_daemon.adapters.provider_types import ProviderType
+from parley_daemon.adapters.wires.listing import Listed
+from parley_daemon.ports.model import Check, Model, ProviderUnavailableError
 from tests.support.fake_provider import FakeProvider, fake_provider
 from tests.support.provider_script import Action, done, drop, finish, raw, silence, status, text
 
@@ -192,3 +195,37 @@ async def test_a_check_that_is_given_up_leaves_nothing_open() -> None:
                     await server.requested(count)
                     tasks.cancel_scope.cancel()
             await server.idle()
+
+
+def _broken(*_: object) -> Model:
+    raise KeyError("region")
+
+
+async def _broken_later(*_: object) -> Sequence[Listed]:
+    raise KeyError("region")
+
+
+BROKEN = {
+    "its model": ProviderType("own", "Own", _broken, package="theirs"),
+    "its list": ProviderType("own", "Own", _broken, models=_broken_later, package="theirs"),
+    "its proof": ProviderType("own", "Own", _broken, verify=_broken_later, package="theirs"),
+}
+
+
+@pytest.mark.parametrize("row", BROKEN.values(), ids=list(BROKEN))
+async def test_a_type_that_raises_what_it_may_not_is_named_with_its_package(
+    row: ProviderType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    find: Callable[[str], ProviderType] = lambda name: row  # noqa: E731 - typed
+    monkeypatch.setattr(catalogue_provider, "provider_type", find)
+    config = ProviderConfig("x", "own", "http://127.0.0.1:9", CANARY)
+    catalogue = ConfiguredCatalogue([config], [ModelConfig("x:m")])
+    told = await checked(catalogue)
+    assert told.error is not None
+    failed = 'its type "own" of the package theirs failed; the daemon\'s log says more.'
+    assert (told.ok, told.error.kind) == (False, "internal")
+    assert told.error.message == f"x cannot be checked: {failed}"
+    with pytest.raises(ProviderUnavailableError) as caught:
+        catalogue.resolve("x:m")
+    assert str(caught.value) == f'Provider "x" cannot be used: {failed}'
+    assert caplog.text.count("KeyError: 'region'") == 2

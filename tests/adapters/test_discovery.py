@@ -255,7 +255,8 @@ async def test_a_type_that_fails_in_its_own_way_harms_nobody(
     catalogue = ConfiguredCatalogue([ProviderConfig("x", "own")])
     await quick(catalogue.discover("x"))
     assert info(catalogue).unavailable_message == (
-        "The list of models of x cannot be read; the daemon's log says more."
+        'The list of models of x cannot be read: its type "own" of the package parleyd failed;'
+        " the daemon's log says more."
     )
     assert "ZeroDivisionError" in caplog.text
 

@@ -115,6 +115,40 @@ async def test_what_goes_wrong_with_it_is_said_as_with_any_other(tmp_path: Path)
     )
 
 
+async def test_what_packages_bring_is_listed_and_can_be_configured(tmp_path: Path) -> None:
+    installed(tmp_path)
+    env = {"PYTHONPATH": str(tmp_path)}
+    async with (
+        fake_provider(HELLO) as server,
+        running_daemon(config="[titles]\nenabled = false\n", env=env) as daemon,
+        unix_peer(daemon.socket) as peer,
+    ):
+        await peer.initialize()
+        listed = (await peer.result("provider/list"))["providers"]
+        assert {one["provider"] for one in listed} == {*TYPES, "ollama"}
+        assert (listed[-1]["displayName"], listed[-1]["source"]) == ("Ollama", "supported")
+        refusal = await peer.error("provider/create", {"provider": "x", "type": "oracle"})
+        assert refusal["message"].endswith(f"must be one of {', '.join(TYPES)}, ollama")
+        await peer.result("provider/update", {"provider": "ollama", "baseUrl": server.origin})
+        chat_id = await peer.new_chat(model="ollama:llama3.2")
+        answer = await peer.result("chat/ask", {"chatId": chat_id, "content": "Hi"})
+        assert answer["outcome"] == "completed"
+
+
+async def test_a_type_that_fails_when_it_is_asked_for_a_model_is_named(tmp_path: Path) -> None:
+    installed(tmp_path)
+    broken = MODULE.replace("lambda access: over_http(access, Ollama(access))", 'lambda access: {}["region"]')
+    assert broken != MODULE
+    (tmp_path / "parleyd_ollama.py").write_text(broken, "utf-8")
+    said = (
+        'Provider "ollama" cannot be used: its type "ollama" of the package parleyd-ollama failed;'
+        " the daemon's log says more."
+    )
+    async with fake_provider() as server, talking_to(tmp_path, server) as peer:
+        refusal = await peer.error("chat/create", {"model": "ollama:llama3.2"})
+    assert (refusal["code"], refusal["message"]) == (1007, said)
+
+
 async def test_a_package_that_cannot_be_loaded_is_left_out_and_stops_nothing(tmp_path: Path) -> None:
     installed(tmp_path)
     (tmp_path / "parleyd_ollama.py").write_text("raise RuntimeError('broken')\n", "utf-8")

@@ -17,7 +17,7 @@ from parley_daemon.adapters.catalogue_provider import (
 )
 from parley_daemon.adapters.checking import check
 from parley_daemon.adapters.discovery import Discovery
-from parley_daemon.adapters.provider_types import TYPES
+from parley_daemon.adapters.provider_types import TYPES, known_types
 from parley_daemon.adapters.wires.listing import Listed
 from parley_daemon.core.chats import ModelSettings, Timeouts
 from parley_daemon.core.configured import ModelRecord, ProviderRecord, elected
@@ -282,7 +282,7 @@ class ConfiguredCatalogue:
     def setups(self) -> tuple[ProviderSetup, ...]:
         """Return how every provider is configured, then those that are supported and not configured."""
         shown = [setup_of(one) for one in self._providers.values()]
-        rest = [kind for kind in TYPES.values() if kind.name not in self._providers]
+        rest = [kind for kind in known_types().values() if kind.name not in self._providers]
         shown += [
             ProviderSetup(kind.name, kind.name, kind.display_name, None, False, False, "supported")
             for kind in rest

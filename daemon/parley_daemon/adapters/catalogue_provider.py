@@ -3,17 +3,20 @@
 Knows neither the configuration's file nor the store nor the environment: all of it comes in as values.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from parley_daemon.adapters.provider_types import TYPES, Access, ProviderType, provider_type
+from parley_daemon.adapters.provider_types import Access, ProviderType, known_types, provider_type
 from parley_daemon.adapters.replaceable import ReplaceableModel
 from parley_daemon.adapters.wires.addresses import endpoint
 from parley_daemon.adapters.wires.failures import is_local
 from parley_daemon.adapters.wires.redaction import redact
 from parley_daemon.ports.configuration import ProviderSetup, ProviderSource, UnfitProviderError
 from parley_daemon.ports.model import Model, ProviderUnavailableError, UnavailableReason
+
+log = logging.getLogger(__name__)
 
 _NO_KEY = re.compile(r"[^\x21-\x7e]")  # what a client may not give as a key, either
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -64,13 +67,22 @@ class Provider:
     model: ReplaceableModel | None = None
 
     def opened(self) -> Model:
+        """Return its adapter, which is made when it is first asked for.
+
+        Raises:
+            ProviderUnavailableError: there cannot be one.
+        """
         assert self.kind is not None and self.access is not None, "one with a problem is not opened"
         if self.model is None:
             try:
                 self.model = ReplaceableModel(self.kind.make(self.access))
             except ValueError as error:
-                message = f'Provider "{self.config.name}" cannot be used: {error}.'
+                message = f'Provider "{self.config.name}" cannot be used: {str(error).removesuffix(".")}.'
                 raise ProviderUnavailableError(message, "disabled") from None
+            except Exception as error:  # the boundary to a package that brings a provider
+                log.exception("no model of %s can be made", self.config.name)
+                message = f'Provider "{self.config.name}" cannot be used: {self.kind.failed}.'
+                raise ProviderUnavailableError(message, "disabled") from error
         return self.model
 
     def is_as(self, other: "Provider") -> bool:
@@ -100,7 +112,7 @@ def provider_of(
 ) -> Provider:
     kind = provider_type(config.type)
     if kind is None:
-        types = ", ".join(TYPES)
+        types = ", ".join(known_types())
         message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
         problem = (
             Problem("disabled", message, fault=True) if config.enabled else _switched_off(config, source)
@@ -220,7 +232,7 @@ def vet(config: ProviderConfig, environment: Mapping[str, str]) -> None:
     """
     kind = provider_type(config.type)
     if kind is None:
-        raise UnfitProviderError("type", f"must be one of {', '.join(TYPES)}")
+        raise UnfitProviderError("type", f"must be one of {', '.join(known_types())}")
     url = config.base_url or ""
     if redact(url) != url:
         raise UnfitProviderError("base_url", "holds credentials; give them as apiKey")

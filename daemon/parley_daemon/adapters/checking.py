@@ -1,5 +1,6 @@
 """Trying one provider for somebody whose set-up does not work: the cheapest request that tells something."""
 
+import logging
 import time
 from contextlib import aclosing
 
@@ -15,6 +16,8 @@ from parley_daemon.core.chats import Failure, ModelSettings, Timeouts
 from parley_daemon.core.parts import Text
 from parley_daemon.ports.model import Check, ModelError, ModelRequest, PromptMessage
 
+log = logging.getLogger(__name__)
+
 GET_SECONDS = 15.0
 CHAT_SECONDS = 30.0
 """How long a provider may take: a local server may have to load the model first."""
@@ -29,6 +32,15 @@ async def check(provider: Provider, model: str | None, discovery: Discovery) -> 
         return _not_tried(provider)
     if kind.local:
         return Check(ok=True, answer="It is built in and needs neither key nor network.")
+    try:
+        return await _tried(kind, access, model, discovery)
+    except Exception:  # the boundary to a package that brings a provider
+        log.exception("%s cannot be checked", access.name)
+        why = f"{access.name} cannot be checked: {kind.failed}."
+        return Check(ok=False, error=Failure("internal", why, provider=access.name))
+
+
+async def _tried(kind: ProviderType, access: Access, model: str | None, discovery: Discovery) -> Check:
     get = getter(access, GET_SECONDS)
     try:
         told = await _ask(kind, access, get, discovery)
@@ -86,7 +98,11 @@ async def _chat(kind: ProviderType, access: Access, name: str) -> Check:
     try:
         model = kind.make(access)
     except ValueError as error:
-        failure = Failure("invalid_request", f"{access.name} cannot be used: {error}.", provider=access.name)
+        failure = Failure(
+            "invalid_request",
+            f"{access.name} cannot be used: {str(error).removesuffix('.')}.",
+            provider=access.name,
+        )
         return Check(ok=False, error=failure)
     settings = ModelSettings(max_output_tokens=1, timeouts=_TIMEOUTS)
     request = ModelRequest(name, (PromptMessage("user", (Text("Hi"),)),), settings=settings)

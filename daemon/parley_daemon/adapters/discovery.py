@@ -92,7 +92,7 @@ class Discovery:
             known.failure, known.asked_at = error.failure, self._now()
         except Exception:  # the boundary to a package that brings a provider
             log.exception("the list of models from %s cannot be read", access.name)
-            message = f"The list of models of {access.name} cannot be read; the daemon's log says more."
+            message = f"The list of models of {access.name} cannot be read: {kind.failed}."
             known.failure, known.asked_at = Failure("internal", message, provider=access.name), self._now()
         finally:
             with anyio.CancelScope(shield=True):

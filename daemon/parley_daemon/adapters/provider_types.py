@@ -68,7 +68,8 @@ class ProviderType:
     holds its address. `needs_key`: without a key it cannot be used. `options` are settings of its own in the
     configuration, with the words that each may have (empty: any). `local`: it runs inside the daemon.
     `models` asks for the list of its models, where it gives one. `verify` makes a request that costs nothing
-    and needs the key, where the list needs none or there is none. Both raise ModelError.
+    and needs the key, where the list needs none or there is none. Both raise ModelError. `package` is filled
+    in when the row is found.
     """
 
     name: str
@@ -83,6 +84,12 @@ class ProviderType:
     local: bool = False
     models: Callable[[Access, Fetch], Awaitable[Sequence[Listed]]] | None = None
     verify: Callable[[Access, Fetch], Awaitable[object]] | None = None
+    package: str = "parleyd"
+
+    @property
+    def failed(self) -> str:
+        """Return the end of a sentence about a type that raised what it may not."""
+        return f'its type "{self.name}" of the package {self.package} failed; the daemon\'s log says more'
 
 
 def over_http(access: Access, dialect: Dialect, key_headers: Mapping[str, str] | None = None) -> HttpModel:
@@ -295,6 +302,11 @@ def provider_type(name: str) -> ProviderType | None:
     return TYPES.get(name) or _foreign().get(name)
 
 
+def known_types() -> Mapping[str, ProviderType]:
+    """Return every kind that there is, ours first. Packages are looked through when this is first called."""
+    return {**TYPES, **{name: kind for name, kind in _foreign().items() if name not in TYPES}}
+
+
 @cache
 def _foreign() -> Mapping[str, ProviderType]:
     """Return the kinds that other packages bring; one that cannot be loaded is logged and left out."""
@@ -306,7 +318,7 @@ def _foreign() -> Mapping[str, ProviderType]:
             log.exception("the provider type %s of %s cannot be loaded", entry.name, entry.value)
             continue
         if isinstance(row, ProviderType):
-            found[row.name] = row
+            found[row.name] = replace(row, package=entry.dist.name if entry.dist else entry.module)
         else:
             log.error("the provider type %s of %s is no ProviderType", entry.name, entry.value)
     return found
