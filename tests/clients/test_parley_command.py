@@ -121,7 +121,9 @@ def test_what_only_looks_succeeds(shared_daemon: DaemonProcess, words: list[str]
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("words", [["ask", "/fast /tokens 3"], ["list"], ["models", "--json"], ["--help"]])
+@pytest.mark.parametrize(
+    "words", [["ask", "/fast /tokens 3"], ["list", "--limit", "1000"], ["models", "--json"], ["--help"]]
+)
 @pytest.mark.parametrize("to", ["/dev/full", "closed"])
 def test_output_that_goes_nowhere_is_one_sentence(
     shared_daemon: DaemonProcess, words: list[str], to: str
