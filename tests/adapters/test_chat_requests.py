@@ -91,20 +91,51 @@ def test_an_option_of_the_other_dialect_is_an_error(option: str) -> None:
         body(flavour=OPENAI, provider_options={"openai": {option: "x"}})
 
 
+STRICT: dict[str, Any] = {
+    "title": "A list, of words!",
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+ORDINARY: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
 def test_an_output_schema_has_a_name_and_is_strict() -> None:
-    schema = {"title": "A list, of words!", "type": "object"}
-    assert body(output_schema=schema)["response_format"] == {
+    assert body(output_schema=STRICT)["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "A_list_of_words_", "schema": schema, "strict": True},
+        "json_schema": {"name": "A_list_of_words_", "schema": STRICT, "strict": True},
     }
-    named = body(output_schema={"type": "object"})["response_format"]["json_schema"]["name"]
-    assert named == "answer"
 
 
-def test_an_output_schema_need_not_be_strict() -> None:
-    options = {"openai": {"strictJsonSchema": False}}
-    sent = body(flavour=OPENAI, output_schema={"type": "object"}, provider_options=options)
-    assert sent["response_format"]["json_schema"]["strict"] is False
+def test_an_output_schema_that_strict_ones_rules_refuse_is_asked_for_loosely() -> None:
+    assert body(output_schema=ORDINARY)["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": ORDINARY, "strict": False},
+    }
+
+
+@pytest.mark.parametrize(("schema", "strict"), [(STRICT, False), (ORDINARY, True)])
+def test_whether_an_output_schema_is_strict_can_be_said(schema: dict[str, Any], strict: bool) -> None:
+    options = {"openai": {"strictJsonSchema": strict}}
+    sent = body(flavour=OPENAI, output_schema=schema, provider_options=options)
+    assert sent["response_format"]["json_schema"]["strict"] is strict
+
+
+def test_an_output_schema_that_is_not_enforced_is_told_in_the_system_prompt() -> None:
+    options = {"openai": {"structuredOutputs": False}}
+    sent = body(flavour=OPENAI, system="Be brief.", output_schema=ORDINARY, provider_options=options)
+    assert sent["response_format"] == {"type": "json_object"}
+    system, question = sent["messages"]
+    assert (system["role"], question) == ("system", {"role": "user", "content": "Hi"})
+    start, wish = system["content"].split("\n\n")
+    said, schema = wish.split("\n")
+    assert (start, json.loads(schema)) == ("Be brief.", ORDINARY)
+    assert "JSON" in said
+    [alone, _] = body(flavour=OPENAI, output_schema=ORDINARY, provider_options=options)["messages"]
+    assert alone == {"role": "system", "content": wish}
+    [unasked] = body(flavour=OPENAI, provider_options=options)["messages"]
+    assert unasked == question
 
 
 def test_compatible_servers_get_their_own_options_and_not_openais() -> None:

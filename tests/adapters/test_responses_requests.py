@@ -154,25 +154,45 @@ def test_all_options_fit_together() -> None:
     assert sent["max_output_tokens"] == 50
 
 
-def test_an_output_schema_has_a_name_and_is_strict() -> None:
-    schema = {"title": "A list, of words!", "type": "object"}
-    assert body(output_schema=schema)["text"] == {
-        "format": {"type": "json_schema", "name": "A_list_of_words_", "schema": schema, "strict": True}
+STRICT: dict[str, Any] = {
+    "title": "A list, of words!",
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+ORDINARY: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "options", "name", "strict"),
+    [
+        (STRICT, {}, "A_list_of_words_", True),
+        (STRICT, {"strictJsonSchema": False}, "A_list_of_words_", False),
+        (ORDINARY, {}, "answer", False),
+        (ORDINARY, {"strictJsonSchema": True}, "answer", True),
+    ],
+)
+def test_an_output_schema_is_strict_where_it_can_be_or_is_said_to_be(
+    schema: dict[str, Any], options: dict[str, Any], name: str, strict: bool
+) -> None:
+    given = {"openai": {**options, "textVerbosity": "low"}}
+    assert body(output_schema=schema, provider_options=given)["text"] == {
+        "verbosity": "low",
+        "format": {"type": "json_schema", "name": name, "schema": schema, "strict": strict},
     }
 
 
-def test_an_output_schema_may_be_loose_or_only_json_beside_other_options() -> None:
-    schema = {"type": "object"}
-    for option, form in (
-        (
-            {"strictJsonSchema": False},
-            {"type": "json_schema", "name": "answer", "schema": schema, "strict": False},
-        ),
-        ({"structuredOutputs": False}, {"type": "json_object"}),
-    ):
-        options = {"openai": {**option, "textVerbosity": "low"}}
-        sent = body(output_schema=schema, provider_options=options)
-        assert sent["text"] == {"verbosity": "low", "format": form}
+def test_an_output_schema_that_is_not_enforced_is_told_in_the_input() -> None:
+    options = {"openai": {"structuredOutputs": False, "textVerbosity": "low"}}
+    sent = body(system="Be brief.", output_schema=ORDINARY, provider_options=options)
+    assert sent["text"] == {"verbosity": "low", "format": {"type": "json_object"}}
+    system, question = sent["input"]
+    assert question == {"role": "user", "content": "Hi"}
+    start, wish = system["content"].split("\n\n")
+    said, schema = wish.split("\n")
+    assert (system["role"], start, json.loads(schema)) == ("system", "Be brief.", ORDINARY)
+    assert "JSON" in said
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ Knows the dialect's fields and its flavours; no HTTP. What a model said while it
 wants it, and the sources that it named, are not sent back.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -12,6 +11,8 @@ from typing import cast
 from parley_daemon.adapters.wires.chat_reasoning import details_of
 from parley_daemon.adapters.wires.content import file_text, joined, mention, quoted, result_text, said
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
+from parley_daemon.adapters.wires.openai_schema import OPTIONS as SCHEMA_OPTIONS
+from parley_daemon.adapters.wires.openai_schema import schema_format, told
 from parley_daemon.adapters.wires.options import Json, Table, mapped, sampling, snaked
 from parley_daemon.adapters.wires.surrogates import encode_mended
 from parley_daemon.core.chats import ModelSettings
@@ -30,7 +31,6 @@ _SETTINGS = {
     "seed": "seed",
 }
 _EXTRA = ("extraBody", "extraHeaders")
-_SCHEMA = ("structuredOutputs", "strictJsonSchema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,12 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
         UnfitRequestError: an option is set that these servers do not know.
     """
     messages: list[Json] = []
-    if request.system_prompt:
-        messages.append({"role": "system", "content": request.system_prompt})
+    settings = request.settings
+    system = told(
+        request.system_prompt, settings.output_schema, settings.provider_options.get(flavour.group, {})
+    )
+    if system:
+        messages.append({"role": "system", "content": system})
     last: list[Json] = []
     for message in request.messages:
         last = list(_messages(message, flavour))
@@ -125,7 +129,7 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **_settings(request.settings, flavour, who),
+        **_settings(settings, flavour, who),
     }
     return encode_mended({name: value for name, value in body.items() if value is not None})
 
@@ -144,25 +148,17 @@ def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
     fields = sampling(settings, flavour.settings, who)
     if settings.output_schema is not None:
         fields["response_format"] = _response_format(settings.output_schema, chosen)
-    apart = (*_EXTRA, *_SCHEMA) if flavour is OPENAI else _EXTRA
+    apart = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
     fields |= mapped(chosen, flavour.options, who, but=apart)
     extra = chosen.get("extraBody")
     return {**fields, **cast("Json", extra)} if isinstance(extra, Mapping) else fields
 
 
 def _response_format(schema: Mapping[str, object], chosen: Mapping[str, object]) -> Json:
-    if chosen.get("structuredOutputs") is False:
+    form = schema_format(schema, chosen)
+    if form.pop("type") == "json_object":
         return {"type": "json_object"}
-    strict = chosen.get("strictJsonSchema", True)
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": schema_name(schema), "schema": schema, "strict": strict},
-    }
-
-
-def schema_name(schema: Mapping[str, object]) -> str:
-    """Return the name that OpenAI's dialects want of a schema: its title, as far as that may stand there."""
-    return re.sub(r"[^\w-]+", "_", str(schema.get("title") or "answer"), flags=re.ASCII)[:64]
+    return {"type": "json_schema", "json_schema": form}
 
 
 def _append(messages: list[Json], message: Json) -> None:

@@ -5,12 +5,13 @@ somebody asks for it, and a model's reasoning travels in the request, encrypted.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import cast
 
-from parley_daemon.adapters.wires.chat_request import schema_name
 from parley_daemon.adapters.wires.content import file_text, joined, mention, quoted, result_text, said
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
+from parley_daemon.adapters.wires.openai_schema import OPTIONS as SCHEMA_OPTIONS
+from parley_daemon.adapters.wires.openai_schema import schema_format, told
 from parley_daemon.adapters.wires.options import Json, Table, mapped, sampling
 from parley_daemon.adapters.wires.responses_reasoning import reasoning_item
 from parley_daemon.adapters.wires.surrogates import encode_mended
@@ -36,7 +37,7 @@ OPTIONS: Table = {
     "safetyIdentifier": "safety_identifier",
     "serviceTier": "service_tier",
 }
-_APART = ("logProbs", "include", "structuredOutputs", "strictJsonSchema")
+_APART = ("logProbs", "include", *SCHEMA_OPTIONS)
 _LOG_PROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
 # Models that think. Others answer a wish for encrypted reasoning with an error, and so would some that cannot
@@ -52,10 +53,12 @@ def build_body(request: ModelRequest, who: str) -> bytes:
         EmptyPromptError: the last message has no content.
         UnfitRequestError: an option is set that the API does not know.
     """
-    fields = _fields(request.settings, f"{who} (responses API)", thinks=bool(_THINKER.search(request.model)))
+    settings = request.settings
+    fields = _fields(settings, f"{who} (responses API)", thinks=bool(_THINKER.search(request.model)))
     items: list[Json] = []
-    if request.system_prompt:
-        items.append({"role": "system", "content": request.system_prompt})
+    system = told(request.system_prompt, settings.output_schema, settings.provider_options.get(GROUP, {}))
+    if system:
+        items.append({"role": "system", "content": system})
     last: list[Json] = []
     for message in request.messages:
         last = _items(message, named=fields["store"] is not True)
@@ -70,7 +73,7 @@ def _fields(settings: ModelSettings, who: str, *, thinks: bool) -> Json:
     fields = {"store": False, **sampling(settings, SETTINGS, who), **mapped(given, OPTIONS, who, but=_APART)}
     if settings.output_schema is not None:
         text = cast("Json", fields.setdefault("text", {}))
-        text["format"] = _format(settings.output_schema, given)
+        text["format"] = schema_format(settings.output_schema, given)
     include = [str(name) for name in cast("Iterable[object]", given.get("include") or ())]
     if given.get("logProbs") or "topLogProbs" in given:
         include.append(_LOG_PROBS)
@@ -79,13 +82,6 @@ def _fields(settings: ModelSettings, who: str, *, thinks: bool) -> Json:
     if include:
         fields["include"] = list(dict.fromkeys(include))
     return fields
-
-
-def _format(schema: Mapping[str, object], given: Mapping[str, object]) -> Json:
-    if given.get("structuredOutputs") is False:
-        return {"type": "json_object"}
-    strict = given.get("strictJsonSchema", True)
-    return {"type": "json_schema", "name": schema_name(schema), "schema": schema, "strict": strict}
 
 
 def _items(message: PromptMessage, *, named: bool) -> list[Json]:
