@@ -11,7 +11,7 @@ from typing import cast
 from parley_daemon.adapters.wires.anthropic_fold import REDACTED
 from parley_daemon.adapters.wires.anthropic_limits import most_tokens
 from parley_daemon.adapters.wires.anthropic_schema import constrained
-from parley_daemon.adapters.wires.content import file_text, mention, quoted, result_text
+from parley_daemon.adapters.wires.content import file_text, inlined, mention, quoted, result_text
 from parley_daemon.adapters.wires.dialect import EmptyPromptError, UnfitRequestError
 from parley_daemon.adapters.wires.options import Json, mapped, sampling, snaked
 from parley_daemon.core.chats import ModelSettings
@@ -57,7 +57,7 @@ def build_body(request: ModelRequest, who: str) -> Json:
     if request.system_prompt and request.system_prompt.strip():
         prompt.system.append(_text(request.system_prompt))
     has_content = False
-    for message in request.messages:
+    for message in inlined(request.messages):
         has_content = prompt.add(message)
     if not has_content or not prompt.messages:
         raise EmptyPromptError

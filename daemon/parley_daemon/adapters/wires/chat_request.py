@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import cast
 
 from parley_daemon.adapters.wires.chat_reasoning import details_of
-from parley_daemon.adapters.wires.content import file_text, joined, mention, quoted, result_text, said
+from parley_daemon.adapters.wires.content import (
+    file_text,
+    inlined,
+    joined,
+    mention,
+    quoted,
+    result_text,
+    said,
+)
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
 from parley_daemon.adapters.wires.openai_schema import OPTIONS as SCHEMA_OPTIONS
 from parley_daemon.adapters.wires.openai_schema import schema_format, told
@@ -118,7 +126,7 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
     if system:
         messages.append({"role": "system", "content": system})
     last: list[Json] = []
-    for message in request.messages:
+    for message in inlined(request.messages):
         last = list(_messages(message, flavour))
         for sent in last:
             _append(messages, sent)

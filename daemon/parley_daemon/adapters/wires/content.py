@@ -3,12 +3,28 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+from parley_daemon.adapters.wires.data_urls import data_of, is_data_url
 from parley_daemon.adapters.wires.surrogates import encode_mended
 from parley_daemon.core.parts import File, Part, Source, Text, ToolResult
+from parley_daemon.ports.model import PromptMessage
 
 _TEXTUAL = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|toml|javascript|x-sh)\b")
+
+
+def inlined(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
+    """Yield messages with each file of a data URL as data: no dialect takes such a URL for every file."""
+    for message in messages:
+        yield replace(message, parts=tuple(map(_inlined, message.parts)))
+
+
+def _inlined(part: Part) -> Part:
+    if not (isinstance(part, File) and part.url and is_data_url(part.url)):
+        return part
+    data = data_of(part.url)
+    return Text(mention(part)) if data is None else replace(part, data=data, url=None)
 
 
 def joined(texts: Iterable[str]) -> str:
@@ -27,7 +43,8 @@ def quoted(source: Source) -> str:
 
 def mention(file: File) -> str:
     """Return the name of a file that cannot be shown."""
-    shown = " ".join([word for word in (file.title, file.url) if word])
+    place = None if file.url and is_data_url(file.url) else file.url
+    shown = " ".join([word for word in (file.title, place) if word])
     return f"[File {shown or 'without a name'}, {file.media_type}]"
 
 

@@ -3,11 +3,10 @@
 What the model thought goes back to it, each signature on the part that it came on; see google_marks.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from parley_daemon.adapters.wires.content import file_text, joined, quoted
+from parley_daemon.adapters.wires.content import file_text, inlined, joined, quoted
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
 from parley_daemon.adapters.wires.google_marks import SignedField, is_made_up, unmark
 from parley_daemon.adapters.wires.options import Json, mapped, sampling
@@ -16,7 +15,6 @@ from parley_daemon.core.chats import ModelSettings
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.ports.model import ModelRequest, PromptMessage
 
-_DATA_URL = re.compile(r"data:[^,]*;base64,(.*)", re.DOTALL)
 GROUP = "google"
 SETTINGS = {
     "maxOutputTokens": "maxOutputTokens",
@@ -55,7 +53,7 @@ def build_body(request: ModelRequest, who: str) -> bytes:
     system = [request.system_prompt or ""]
     contents: list[Json] = []
     last: list[Json] = []
-    for message in request.messages:
+    for message in inlined(request.messages):
         if message.role == "system":  # there is one place for instructions, wherever they came
             system.append(joined(part.text for part in message.parts if isinstance(part, Text)))
             continue
@@ -212,8 +210,6 @@ def _id(id: str) -> Json:
 
 
 def _file(file: File) -> Json:
-    inline = _DATA_URL.fullmatch(file.url or "")
-    data = inline.group(1) if inline else file.data
-    if data is not None:
-        return {"inlineData": {"mimeType": file.media_type, "data": data}}
+    if file.data is not None:
+        return {"inlineData": {"mimeType": file.media_type, "data": file.data}}
     return {"fileData": {"mimeType": file.media_type, "fileUri": file.url}}

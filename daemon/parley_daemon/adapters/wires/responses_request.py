@@ -8,7 +8,15 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from parley_daemon.adapters.wires.content import file_text, joined, mention, quoted, result_text, said
+from parley_daemon.adapters.wires.content import (
+    file_text,
+    inlined,
+    joined,
+    mention,
+    quoted,
+    result_text,
+    said,
+)
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
 from parley_daemon.adapters.wires.openai_schema import OPTIONS as SCHEMA_OPTIONS
 from parley_daemon.adapters.wires.openai_schema import schema_format, told
@@ -60,7 +68,7 @@ def build_body(request: ModelRequest, who: str) -> bytes:
     if system:
         items.append({"role": "system", "content": system})
     last: list[Json] = []
-    for message in request.messages:
+    for message in inlined(request.messages):
         last = _items(message, named=fields["store"] is not True)
         items += last
     if not last:
