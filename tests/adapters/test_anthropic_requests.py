@@ -93,10 +93,7 @@ def test_a_setting_that_the_api_does_not_know_is_an_error(setting: str, name: st
 OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"sendReasoning": True}, {}),
     ({"effort": "xhigh"}, {"output_config": {"effort": "xhigh"}}),
-    (
-        {"disableParallelToolUse": True},
-        {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
-    ),
+    ({"disableParallelToolUse": True}, {}),  # refused beside no tools
     (
         {"thinking": {"budgetTokens": 2048}},
         {"thinking": {"type": "enabled", "budget_tokens": 2048}, "max_tokens": 34_048},
@@ -215,6 +212,36 @@ def test_all_results_of_an_answer_are_in_the_one_message_behind_it() -> None:
             ],
         },
     ]
+
+
+def stub(name: str) -> dict[str, Any]:
+    return {"name": name, "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize("options", [{}, {"disableParallelToolUse": True}])
+def test_tools_that_were_called_are_declared_and_cannot_be_called(options: dict[str, Any]) -> None:
+    more = PromptMessage("assistant", (ToolCall("c", "g", {}), ToolCall("d", "my.tool", {})))
+    sent = body(HI, CALLS, HI, more, HI, provider_options={"anthropic": options})
+    assert sent["tools"] == [stub("f"), stub("g"), stub("my_tool")]
+    assert sent["tool_choice"] == {"type": "none"}
+
+
+@pytest.mark.parametrize(
+    ("model", "can_be_told"),
+    [
+        ("claude-opus-4-1", True),
+        ("us.anthropic.claude-3-7-sonnet-20250219-v1:0", True),
+        ("eu.anthropic.claude-opus-4-6-v1:0", True),
+        ("arn:aws:bedrock:eu-central-1:1:application-inference-profile/abc", True),
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", False),
+        ("claude-3-haiku-20240307", False),
+        ("anthropic.claude-v2:1", False),
+    ],
+)
+def test_models_that_refuse_to_be_told_not_to_call_are_not_told(model: str, can_be_told: bool) -> None:
+    sent = body(HI, CALLS, HI, model=model)
+    assert sent["tools"] == [stub("f"), stub("g")]
+    assert ("tool_choice" in sent) is can_be_told
 
 
 def test_a_result_that_says_nothing_has_no_content() -> None:
@@ -403,6 +430,9 @@ def test_the_checks_of_a_body_find_what_the_api_refuses() -> None:
             place = place[step]
         place[path[-1]] = wrong
         assert anthropic_body_faults(bad), path
+    for tools in ([], [stub("f")], [stub("f"), stub("g"), stub("g")]):
+        assert anthropic_body_faults({**good, "tools": tools})
+    assert anthropic_body_faults({**body(), "tool_choice": {"type": "none"}})
     thoughts = {"type": "thinking", "thinking": "hm", "signature": "sig", "cache_control": MARK}
     good["messages"][1]["content"].insert(0, thoughts)
     assert anthropic_body_faults(good)

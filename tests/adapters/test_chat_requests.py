@@ -148,11 +148,11 @@ def test_compatible_servers_get_their_own_options_and_not_openais() -> None:
 
 def test_openai_gets_its_own_options_under_its_own_names() -> None:
     options = {
-        "openai": {"logitBias": {"5": -100}, "parallelToolCalls": False, "store": False},
+        "openai": {"logitBias": {"5": -100}, "store": False},
         "openaiCompat": {"user": "u"},
     }
     sent = body(flavour=OPENAI, provider_options=options)
-    assert sent == {**body(), "logit_bias": {"5": -100}, "parallel_tool_calls": False, "store": False}
+    assert sent == {**body(), "logit_bias": {"5": -100}, "store": False}
 
 
 def test_openrouter_gets_its_options_with_underscores() -> None:
@@ -161,7 +161,6 @@ def test_openrouter_gets_its_options_with_underscores() -> None:
         "includeUsage": True,
         "logitBias": {"5": 1},
         "logProbs": True,
-        "parallelToolCalls": False,
         "user": "u",
         "provider": {"order": ["a"], "allowFallbacks": False, "requireParameters": True, "sort": "price"},
         "extraBody": {"transforms": []},
@@ -172,7 +171,6 @@ def test_openrouter_gets_its_options_with_underscores() -> None:
         "usage": {"include": True},
         "logit_bias": {"5": 1},
         "logprobs": True,
-        "parallel_tool_calls": False,
         "user": "u",
         "provider": {
             "order": ["a"],
@@ -192,7 +190,6 @@ def test_the_vercel_gateway_gets_its_routing_in_its_own_place() -> None:
         "logitBias": {"5": 1},
         "logProbs": True,
         "topLogProbs": 3,
-        "parallelToolCalls": True,
         "extraBody": {"x": 1},
     }
     assert body(flavour=VERCEL, provider_options={"vercel": options}) == {
@@ -203,7 +200,6 @@ def test_the_vercel_gateway_gets_its_routing_in_its_own_place() -> None:
         "logit_bias": {"5": 1},
         "logprobs": True,
         "top_logprobs": 3,
-        "parallel_tool_calls": True,
         "x": 1,
     }
 
@@ -304,6 +300,56 @@ def test_tool_calls_and_their_results_go_back_paired() -> None:
         {"role": "tool", "tool_call_id": "a", "content": '{"ok":1}'},
         {"role": "tool", "tool_call_id": "b", "content": "The tool call was interrupted."},
     ]
+
+
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+}
+
+
+@pytest.mark.parametrize("flavour", [OPENAI, OPENROUTER, VERCEL])
+def test_how_tools_are_called_is_said_only_beside_tools(flavour: Flavour) -> None:
+    options: dict[str, Any] = {"parallelToolCalls": False}
+    assert body(flavour=flavour, provider_options={flavour.group: options}) == body()
+    if flavour is not OPENAI:
+        options["extraBody"] = {"tools": [TOOL]}
+        sent = body(flavour=flavour, provider_options={flavour.group: options})
+        assert sent == {**body(), "tools": [TOOL], "parallel_tool_calls": False}
+
+
+CALLED = (
+    PromptMessage("assistant", (ToolCall("a", "f", {}),)),
+    PromptMessage("tool", (ToolResult("a", "f", "x", False, "ok"),)),
+    PromptMessage("assistant", (ToolCall("b", "f", {}),)),
+    PromptMessage("tool", (ToolResult("b", "f", "x", False, "ok"),)),
+    HI,
+)
+
+
+def asked_after_calls(flavour: Flavour, model: str, **options: Any) -> dict[str, Any]:
+    settings = ModelSettings(provider_options={flavour.group: options})
+    return json.loads(build_body(ModelRequest(model, CALLED, None, settings), flavour, "local"))
+
+
+@pytest.mark.parametrize("flavour", [OPENROUTER, VERCEL])
+def test_claude_behind_a_router_gets_the_tools_declared_that_were_called(flavour: Flavour) -> None:
+    sent = asked_after_calls(flavour, "anthropic/claude-opus-4.1", parallelToolCalls=False)
+    assert sent["tools"] == [TOOL]
+    assert sent["tool_choice"] == "none"
+    assert "parallel_tool_calls" not in sent
+    given = asked_after_calls(flavour, "anthropic/claude-opus-4.1", extraBody={"tools": [TOOL, TOOL]})
+    assert given["tools"] == [TOOL, TOOL]
+    assert "tool_choice" not in given
+    plain = ModelRequest("anthropic/claude-opus-4.1", (HI,))
+    assert "tools" not in json.loads(build_body(plain, flavour, "local"))
+
+
+@pytest.mark.parametrize(
+    ("flavour", "model"), [(OPENROUTER, "openai/gpt-5"), (OPENAI, "claude"), (COMPATIBLE, "claude-opus-4-1")]
+)
+def test_others_are_told_of_no_tools(flavour: Flavour, model: str) -> None:
+    assert not asked_after_calls(flavour, model).keys() & {"tools", "tool_choice"}
 
 
 def test_messages_that_say_nothing_are_left_out() -> None:

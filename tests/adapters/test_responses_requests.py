@@ -89,7 +89,7 @@ OPTIONS: dict[str, tuple[Any, dict[str, Any] | None, dict[str, Any] | None]] = {
     "logProbs": (True, {"include": ["message.output_text.logprobs"]}, {"logprobs": True}),
     "topLogProbs": (3, {"top_logprobs": 3, "include": ["message.output_text.logprobs"]}, {"top_logprobs": 3}),
     "maxToolCalls": (4, {"max_tool_calls": 4}, None),
-    "parallelToolCalls": (False, {"parallel_tool_calls": False}, {"parallel_tool_calls": False}),
+    "parallelToolCalls": (False, {}, {}),  # refused beside no tools
     "user": ("u", {"user": "u"}, {"user": "u"}),
     "reasoningEffort": (
         "high",

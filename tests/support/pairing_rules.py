@@ -98,6 +98,13 @@ def anthropic_body_faults(body: dict[str, Any]) -> list[str]:
     marked = [block["type"] for block in blocks if "cache_control" in block]
     if len(marked) > 4 or "thinking" in marked or "redacted_thinking" in marked:
         faults.append(f"marks for the cache at {marked}")
+    called: set[str] = {block["name"] for block in blocks if block["type"] == "tool_use"}
+    tools: list[dict[str, Any]] = body.get("tools") or []
+    declared: list[str] = [tool["name"] for tool in tools]
+    if not called <= set(declared) or len(set(declared)) < len(declared):
+        faults.append(f"calls of {called} where {declared} are declared")
+    if "tool_choice" in body and not declared:
+        faults.append("a choice among no tools")
     for block in blocks:
         if block["type"] == "tool_use" and not isinstance(block["input"], dict):
             faults.append(f"arguments that are no object: {block['input']!r}")

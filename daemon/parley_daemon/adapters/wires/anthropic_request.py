@@ -29,9 +29,11 @@ _SETTINGS = {
 _OPTIONS = {
     "thinking": "thinking",
     "effort": "output_config.effort",
-    "disableParallelToolUse": "tool_choice.disable_parallel_tool_use",
 }
-_APART = ("sendReasoning",)
+# The second one stands in the choice of a tool, and the tools that are declared are there for the history.
+_APART = ("sendReasoning", "disableParallelToolUse")
+# Models that can be told nothing but to choose.
+_MUST_CHOOSE = re.compile(r"claude-(?:v?[12]|instant|3-(?!7))")
 _MARK = {"type": "ephemeral"}
 _MARKED_MESSAGES = 2
 _BEGINNING = "(The assistant begins.)"
@@ -63,7 +65,11 @@ def build_body(request: ModelRequest, who: str) -> Json:
         raise EmptyPromptError
     if request.purpose == "answer":
         prompt.mark()
-    body: Json = {"messages": prompt.messages, **_settings(request, options, who)}
+    body: Json = {
+        "messages": prompt.messages,
+        **_settings(request, options, who),
+        **_tools(prompt.tools, request.model),
+    }
     return {**body, "system": prompt.system} if prompt.system else body
 
 
@@ -76,13 +82,19 @@ def _settings(request: ModelRequest, options: Mapping[str, object], who: str) ->
         chosen["thinking"] = {"type": "enabled", **cast("Json", snaked(cast("Json", thinking)))}
         budget = cast("int | None", cast("Json", thinking).get("budgetTokens"))
     fields |= mapped(chosen, _OPTIONS, who, but=_APART)
-    if "tool_choice" in fields:
-        fields["tool_choice"] = {"type": "auto", **cast("Json", fields["tool_choice"])}
     if settings.output_schema is not None:
         shape = {"type": "json_schema", "schema": constrained(settings.output_schema, who)}
         fields["output_config"] = {**cast("Json", fields.get("output_config", {})), "format": shape}
     fields["max_tokens"] = _max_tokens(settings, request.model, budget)
     return fields
+
+
+def _tools(names: Iterable[str], model: str) -> Json:
+    """Return the declarations that a history with calls of these tools is refused without."""
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+    if not tools:
+        return {}
+    return {"tools": tools, **({} if _MUST_CHOOSE.search(model) else {"tool_choice": {"type": "none"}})}
 
 
 def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
@@ -102,6 +114,7 @@ class _Prompt:
     def __init__(self, *, sends_reasoning: bool) -> None:
         self.system: list[Json] = []
         self.messages: list[Json] = []
+        self.tools: dict[str, None] = {}  # the names of those that were called
         self._sends_reasoning = sends_reasoning
         self._ids: dict[str, str] = {}
 
@@ -150,10 +163,12 @@ class _Prompt:
                 case Reasoning(signature=str(signature)) if self._sends_reasoning:
                     yield _thought(part.text, signature)
                 case ToolCall():
+                    name = _fit(part.tool_name)[:128] or "tool"
+                    self.tools[name] = None
                     yield {
                         "type": "tool_use",
                         "id": self._id(part.tool_call_id),
-                        "name": _fit(part.tool_name)[:128] or "tool",
+                        "name": name,
                         "input": cast("Json", part.args) if isinstance(part.args, dict) else {},
                     }
                 case File():

@@ -46,7 +46,7 @@ class Flavour:
     """What tells the servers of the dialect apart. `group` is theirs in `providerOptions`.
 
     `objects` are the options whose own keys are written with underscores. `returns_reasoning`: signed
-    reasoning is sent back, as `reasoning_details`.
+    reasoning is sent back, as `reasoning_details`. `hosts_claude`: there are models of Anthropic's behind it.
     """
 
     group: str
@@ -54,6 +54,7 @@ class Flavour:
     settings: Table
     objects: frozenset[str] = frozenset()
     returns_reasoning: bool = False
+    hosts_claude: bool = False
 
 
 OPENAI = Flavour(
@@ -92,6 +93,7 @@ OPENROUTER = Flavour(
     _SETTINGS,
     frozenset({"reasoning", "provider"}),
     returns_reasoning=True,
+    hosts_claude=True,
 )
 VERCEL = Flavour(
     "vercel",
@@ -106,6 +108,7 @@ VERCEL = Flavour(
     },
     _SETTINGS,
     frozenset({"reasoning"}),
+    hosts_claude=True,
 )
 
 
@@ -132,12 +135,15 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
             _append(messages, sent)
     if not last:
         raise EmptyPromptError
+    fields = _settings(settings, flavour, who)
+    if "tools" not in fields and flavour.hosts_claude and "claude" in request.model:
+        fields = {**_declared(request.messages), **fields}
     body: Json = {
         "model": request.model,
         "messages": messages,
         "stream": True,
         "stream_options": {"include_usage": True},
-        **_settings(settings, flavour, who),
+        **fields,
     }
     return encode_mended({name: value for name, value in body.items() if value is not None})
 
@@ -159,7 +165,21 @@ def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
     apart = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
     fields |= mapped(chosen, flavour.options, who, but=apart)
     extra = chosen.get("extraBody")
-    return {**fields, **cast("Json", extra)} if isinstance(extra, Mapping) else fields
+    extra = cast("Json", extra) if isinstance(extra, Mapping) else {}
+    if not extra.get("tools"):  # refused without
+        fields.pop("parallel_tool_calls", None)
+    return {**fields, **extra}
+
+
+def _declared(messages: Iterable[PromptMessage]) -> Json:
+    """Return the declarations that Anthropic's models refuse a history with calls without."""
+    calls = [part for message in messages for part in message.parts if isinstance(part, ToolCall)]
+    nothing: Json = {"type": "object", "properties": {}}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": nothing}}
+        for name in dict.fromkeys(call.tool_name for call in calls)
+    ]
+    return {"tools": tools, "tool_choice": "none"} if tools else {}
 
 
 def _response_format(schema: Mapping[str, object], chosen: Mapping[str, object]) -> Json:

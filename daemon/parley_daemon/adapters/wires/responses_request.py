@@ -33,7 +33,6 @@ OPTIONS: Table = {
     "instructions": "instructions",
     "topLogProbs": "top_logprobs",
     "maxToolCalls": "max_tool_calls",
-    "parallelToolCalls": "parallel_tool_calls",
     "user": "user",
     "reasoningEffort": "reasoning.effort",
     "reasoningSummary": "reasoning.summary",
@@ -45,7 +44,8 @@ OPTIONS: Table = {
     "safetyIdentifier": "safety_identifier",
     "serviceTier": "service_tier",
 }
-_APART = ("logProbs", "include", *SCHEMA_OPTIONS)
+# How tools are called is refused without tools, and none are declared.
+_APART = ("logProbs", "include", "parallelToolCalls", *SCHEMA_OPTIONS)
 _LOG_PROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
 # Models that think. Others answer a wish for encrypted reasoning with an error, and so would some that cannot
