@@ -212,6 +212,30 @@ def test_an_extra_body_is_laid_over_the_fields_and_null_takes_one_out() -> None:
     assert sent == {**plain, "temperature": 1, "min_p": 0.1, "chat_template_kwargs": {"think": False}}
 
 
+@pytest.mark.parametrize("stream", [False, None])
+def test_how_to_stream_is_not_said_where_no_stream_is_asked_for(stream: bool | None) -> None:
+    extra = {"stream": stream, "stream_options": {"include_usage": True}}
+    for given in ({"stream": stream}, extra):
+        sent = body(provider_options={"openaiCompat": {"extraBody": given}})
+        asked = {"model": "llama", "messages": [{"role": "user", "content": "Hi"}]}
+        assert sent == (asked if stream is None else {**asked, "stream": False})
+
+
+def test_a_null_inside_of_an_extra_bodys_field_is_sent() -> None:
+    extra = {"chat_template_kwargs": {"think": None}}
+    assert body(provider_options={"openaiCompat": {"extraBody": extra}}) == {**body(), **extra}
+
+
+def test_an_answer_has_one_bound() -> None:
+    both: dict[str, Any] = {
+        "max_output_tokens": 5,
+        "provider_options": {"openai": {"maxCompletionTokens": 7}},
+    }
+    with pytest.raises(UnfitRequestError, match='To local "maxOutputTokens" and "maxCompletionTokens" are'):
+        body(flavour=OPENAI, **both)
+    assert body(**both)["max_tokens"] == 5  # the group of others says nothing here
+
+
 def test_texts_of_one_message_are_one_string() -> None:
     assert asked(Text("One."), Text("Two.")) == "One.\n\nTwo."
 

@@ -148,10 +148,16 @@ def test_an_option_reaches_its_field_in_chat_completions_or_is_an_error(name: st
 
 def test_all_options_fit_together() -> None:
     known = {name: value for name, (value, sent, _) in OPTIONS.items() if sent is not None}
-    sent = body(temperature=1.0, max_output_tokens=9, provider_options={"openai": known})
+    sent = body(temperature=1.0, provider_options={"openai": known})
     assert sent["reasoning"] == {"effort": "high", "summary": "auto"}
     assert sent["include"] == ["x.y", "message.output_text.logprobs", "reasoning.encrypted_content"]
     assert sent["max_output_tokens"] == 50
+
+
+def test_an_answer_has_one_bound() -> None:
+    options = {"openai": {"maxCompletionTokens": 7}}
+    with pytest.raises(UnfitRequestError, match='"maxOutputTokens" and "maxCompletionTokens" are the same'):
+        body(max_output_tokens=5, provider_options=options)
 
 
 STRICT: dict[str, Any] = {

@@ -21,7 +21,7 @@ from parley_daemon.adapters.wires.content import (
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
 from parley_daemon.adapters.wires.openai_schema import OPTIONS as SCHEMA_OPTIONS
 from parley_daemon.adapters.wires.openai_schema import schema_format, told
-from parley_daemon.adapters.wires.options import Json, Table, mapped, sampling, snaked
+from parley_daemon.adapters.wires.options import Json, Table, mapped, only_one_bound, sampling, snaked
 from parley_daemon.adapters.wires.surrogates import encode_mended
 from parley_daemon.core.chats import ModelSettings
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
@@ -115,11 +115,12 @@ VERCEL = Flavour(
 def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
     """Return the JSON body that asks for a stream with usage. `who` is the provider in complaints.
 
-    `extraBody` of the provider options is laid over it field by field; a null there takes a field out.
+    `extraBody` of the provider options is laid over it field by field; a null there takes a field out. Where
+    it asks for no stream, how to stream is not said: that is refused.
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: an option is set that these servers do not know.
+        UnfitRequestError: an option is set that these servers do not know, or two that are one to them.
     """
     messages: list[Json] = []
     settings = request.settings
@@ -145,6 +146,8 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
         "stream_options": {"include_usage": True},
         **fields,
     }
+    if body["stream"] is not True:
+        del body["stream_options"]
     return encode_mended({name: value for name, value in body.items() if value is not None})
 
 
@@ -160,6 +163,7 @@ def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
     given = settings.provider_options.get(flavour.group, {})
     chosen = {name: snaked(value) if name in flavour.objects else value for name, value in given.items()}
     fields = sampling(settings, flavour.settings, who)
+    only_one_bound(settings, chosen, who)
     if settings.output_schema is not None:
         fields["response_format"] = _response_format(settings.output_schema, chosen)
     apart = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA

@@ -55,6 +55,19 @@ def mapped(given: Mapping[str, object], table: Table, who: str, *, but: Iterable
     return body
 
 
+def only_one_bound(settings: ModelSettings, given: Mapping[str, object], who: str) -> None:
+    """Let an answer have one bound: the option `maxCompletionTokens` is the setting by another name.
+
+    Raises:
+        UnfitRequestError: both are set.
+    """
+    if settings.max_output_tokens is not None and given.get("maxCompletionTokens") is not None:
+        raise UnfitRequestError(
+            f'To {who} "maxOutputTokens" and "maxCompletionTokens" are the same. Take one of them out of the'
+            " settings."
+        )
+
+
 def snaked(value: object) -> object:
     """Return an object with its keys as most providers write them: `allowFallbacks` is `allow_fallbacks`."""
     if not isinstance(value, Mapping):

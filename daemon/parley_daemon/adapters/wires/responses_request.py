@@ -20,7 +20,7 @@ from parley_daemon.adapters.wires.content import (
 from parley_daemon.adapters.wires.dialect import EmptyPromptError
 from parley_daemon.adapters.wires.openai_schema import OPTIONS as SCHEMA_OPTIONS
 from parley_daemon.adapters.wires.openai_schema import schema_format, told
-from parley_daemon.adapters.wires.options import Json, Table, mapped, sampling
+from parley_daemon.adapters.wires.options import Json, Table, mapped, only_one_bound, sampling
 from parley_daemon.adapters.wires.responses_reasoning import reasoning_item
 from parley_daemon.adapters.wires.surrogates import encode_mended
 from parley_daemon.core.chats import ModelSettings
@@ -59,7 +59,7 @@ def build_body(request: ModelRequest, who: str) -> bytes:
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: an option is set that the API does not know.
+        UnfitRequestError: an option is set that the API does not know, or two that are one to it.
     """
     settings = request.settings
     fields = _fields(settings, f"{who} (responses API)", thinks=bool(_THINKER.search(request.model)))
@@ -78,6 +78,7 @@ def build_body(request: ModelRequest, who: str) -> bytes:
 
 def _fields(settings: ModelSettings, who: str, *, thinks: bool) -> Json:
     given = settings.provider_options.get(GROUP, {})
+    only_one_bound(settings, given, who)
     fields = {"store": False, **sampling(settings, SETTINGS, who), **mapped(given, OPTIONS, who, but=_APART)}
     if settings.output_schema is not None:
         text = cast("Json", fields.setdefault("text", {}))
