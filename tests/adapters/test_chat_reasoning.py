@@ -1,4 +1,4 @@
-"""The reasoning details of OpenRouter: kept with the answer, and sent back as they came."""
+"""The reasoning details of the routers: kept with the answer, and sent back as they came."""
 
 import json
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from parley_daemon.adapters.wires.answer import AnswerReader
+from parley_daemon.adapters.wires.chat_completions import ChatCompletions
 from parley_daemon.adapters.wires.chat_fold import ChatFold
+from parley_daemon.adapters.wires.chat_reasoning import details_of
 from parley_daemon.adapters.wires.chat_request import (
     COMPATIBLE,
     OPENAI,
@@ -91,7 +93,9 @@ def test_signed_details_come_back_as_they_were(
 ) -> None:
     parts = streamed(*deltas, {"content": "Yes."})
     assert [part.text for part in parts if isinstance(part, Reasoning)] == texts
-    assert sent_back(*parts) == {"role": "assistant", "content": "Yes.", "reasoning_details": details}
+    for router in (OPENROUTER, VERCEL):
+        sent = sent_back(*parts, flavour=router)
+        assert sent == {"role": "assistant", "content": "Yes.", "reasoning_details": details}
 
 
 @pytest.mark.parametrize("details", [SIGNED, REDACTED, SUMMARY, TWO])
@@ -119,6 +123,14 @@ def test_details_come_back_beside_tool_calls() -> None:
     assert sent["reasoning_details"] == [encrypted]
 
 
+@pytest.mark.parametrize(("flavour", "keeps"), [(OPENROUTER, True), (VERCEL, True), (COMPATIBLE, False)])
+def test_the_details_of_routers_are_kept_and_of_no_other_server(flavour: Flavour, keeps: bool) -> None:
+    fold = ChatCompletions("x", "https://x.test", flavour).fold(CALL)
+    fold.events([json.dumps(chunk({"reasoning": "hm", "reasoning_details": REDACTED})).encode()])
+    kept = [each for one in fold.take() if isinstance(one, Reasoning) for each in details_of(one)]
+    assert kept == (REDACTED if keeps else [])
+
+
 def test_a_text_is_not_kept_twice() -> None:
     [thought] = [part for part in streamed({"reasoning_details": SIGNED}) if isinstance(part, Reasoning)]
     assert thought.text == "Let me see."
@@ -133,7 +145,7 @@ def test_what_was_not_signed_does_not_come_back() -> None:
     assert sent_back(*parts) == {"role": "assistant", "content": "Yes."}
 
 
-@pytest.mark.parametrize("flavour", [OPENAI, COMPATIBLE, VERCEL])
+@pytest.mark.parametrize("flavour", [OPENAI, COMPATIBLE])
 def test_no_other_server_gets_reasoning_back(flavour: Flavour) -> None:
     parts = streamed({"reasoning_details": REDACTED}, {"content": "Yes."})
     assert sent_back(*parts, flavour=flavour) == {"role": "assistant", "content": "Yes."}

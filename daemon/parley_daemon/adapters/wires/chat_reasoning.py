@@ -1,4 +1,4 @@
-"""OpenRouter's `reasoning_details`: kept as the signature of the reasoning that they are of, and sent back.
+"""The routers' `reasoning_details`: kept as the signature of the reasoning that they are of, and sent back.
 
 They are texts, summaries and encrypted data; a model wants back what is signed or encrypted, as it came. A
 part's text stays in the part; all else of its details is its signature, as a JSON list.

@@ -108,6 +108,7 @@ VERCEL = Flavour(
     },
     _SETTINGS,
     frozenset({"reasoning"}),
+    returns_reasoning=True,
     hosts_claude=True,
 )
 
