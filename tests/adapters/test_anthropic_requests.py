@@ -17,6 +17,7 @@ from parley_daemon.core.chats import Message, ModelSettings, Role
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.ports.model import ModelRequest, PromptMessage, Purpose
+from parley_protocol.settings import AnthropicOptions
 from tests.support.pairing_rules import anthropic_body_faults
 from tests.support.records import a_message
 from tests.support.strategies import blank, histories
@@ -100,6 +101,12 @@ OPTIONS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ),
     ({"thinking": None, "effort": None, "sendReasoning": None, "disableParallelToolUse": None}, {}),
 ]
+
+
+def test_the_options_tried_are_those_of_the_protocol() -> None:
+    names = {field.alias or name for name, field in AnthropicOptions.model_fields.items()}
+    tried = {name for options, _ in OPTIONS for name, value in options.items() if value is not None}
+    assert tried == names
 
 
 @pytest.mark.parametrize(("options", "fields"), OPTIONS)

@@ -18,6 +18,15 @@ from parley_daemon.adapters.wires.dialect import EmptyPromptError, UnfitRequestE
 from parley_daemon.core.chats import ModelSettings, Role
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.ports.model import ModelRequest, PromptMessage
+from parley_protocol.settings import (
+    OpenAICompatOptions,
+    OpenRouterOptions,
+    OpenRouterRouting,
+    RouterReasoning,
+    VercelOptions,
+    VercelRouting,
+)
+from parley_protocol.wire import Wire
 
 HI = PromptMessage("user", (Text("Hi"),))
 YES = PromptMessage("assistant", (Text("Yes."),))
@@ -138,12 +147,16 @@ def test_an_output_schema_that_is_not_enforced_is_told_in_the_system_prompt() ->
     assert unasked == question
 
 
+def names(options: type[Wire]) -> set[str]:
+    """Return what the protocol calls the fields of a group of options, or of an object in one."""
+    return {field.alias or name for name, field in options.model_fields.items()}
+
+
 def test_compatible_servers_get_their_own_options_and_not_openais() -> None:
-    options = {
-        "openaiCompat": {"user": "u", "reasoningEffort": "high", "extraHeaders": {"X": "y"}},
-        "openai": {"store": True},
-    }
-    assert body(provider_options=options) == {**body(), "user": "u", "reasoning_effort": "high"}
+    own = {"user": "u", "reasoningEffort": "high", "extraHeaders": {"X": "y"}, "extraBody": {"x": 1}}
+    assert own.keys() == names(OpenAICompatOptions)
+    sent = body(provider_options={"openaiCompat": own, "openai": {"store": True}})
+    assert sent == {**body(), "user": "u", "reasoning_effort": "high", "x": 1}
 
 
 def test_openai_gets_its_own_options_under_its_own_names() -> None:
@@ -155,52 +168,82 @@ def test_openai_gets_its_own_options_under_its_own_names() -> None:
     assert sent == {**body(), "logit_bias": {"5": -100}, "store": False}
 
 
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+}
+
+
 def test_openrouter_gets_its_options_with_underscores() -> None:
     options: dict[str, Any] = {
         "reasoning": {"enabled": True, "exclude": False, "maxTokens": 100, "effort": "low"},
         "includeUsage": True,
         "logitBias": {"5": 1},
         "logProbs": True,
+        "parallelToolCalls": False,
         "user": "u",
-        "provider": {"order": ["a"], "allowFallbacks": False, "requireParameters": True, "sort": "price"},
-        "extraBody": {"transforms": []},
+        "provider": {
+            "order": ["a"],
+            "allowFallbacks": False,
+            "requireParameters": True,
+            "dataCollection": "deny",
+            "only": ["a", "b"],
+            "ignore": ["c"],
+            "quantizations": ["fp8"],
+            "sort": "price",
+        },
+        "extraBody": {"transforms": [], "tools": [TOOL]},
     }
+    assert options.keys() == names(OpenRouterOptions)
+    assert options["reasoning"].keys() == names(RouterReasoning)
+    assert options["provider"].keys() == names(OpenRouterRouting)
     assert body(flavour=OPENROUTER, provider_options={"openrouter": options}) == {
         **body(),
         "reasoning": {"enabled": True, "exclude": False, "max_tokens": 100, "effort": "low"},
         "usage": {"include": True},
         "logit_bias": {"5": 1},
         "logprobs": True,
+        "parallel_tool_calls": False,
         "user": "u",
         "provider": {
             "order": ["a"],
             "allow_fallbacks": False,
             "require_parameters": True,
+            "data_collection": "deny",
+            "only": ["a", "b"],
+            "ignore": ["c"],
+            "quantizations": ["fp8"],
             "sort": "price",
         },
         "transforms": [],
+        "tools": [TOOL],
     }
 
 
 def test_the_vercel_gateway_gets_its_routing_in_its_own_place() -> None:
-    options = {
-        "reasoning": {"enabled": True, "maxTokens": 100},
+    options: dict[str, Any] = {
+        "reasoning": {"enabled": True, "exclude": False, "maxTokens": 100, "effort": "low"},
         "providerOptions": {"order": ["bedrock", "anthropic"], "models": ["a/b"]},
         "user": "u",
         "logitBias": {"5": 1},
         "logProbs": True,
         "topLogProbs": 3,
-        "extraBody": {"x": 1},
+        "parallelToolCalls": True,
+        "extraBody": {"x": 1, "tools": [TOOL]},
     }
+    assert options.keys() == names(VercelOptions)
+    assert options["providerOptions"].keys() == names(VercelRouting)
     assert body(flavour=VERCEL, provider_options={"vercel": options}) == {
         **body(),
-        "reasoning": {"enabled": True, "max_tokens": 100},
+        "reasoning": {"enabled": True, "exclude": False, "max_tokens": 100, "effort": "low"},
         "providerOptions": {"gateway": {"order": ["bedrock", "anthropic"], "models": ["a/b"]}},
         "user": "u",
         "logit_bias": {"5": 1},
         "logprobs": True,
         "top_logprobs": 3,
+        "parallel_tool_calls": True,
         "x": 1,
+        "tools": [TOOL],
     }
 
 
@@ -324,12 +367,6 @@ def test_tool_calls_and_their_results_go_back_paired() -> None:
         {"role": "tool", "tool_call_id": "a", "content": '{"ok":1}'},
         {"role": "tool", "tool_call_id": "b", "content": "The tool call was interrupted."},
     ]
-
-
-TOOL: dict[str, Any] = {
-    "type": "function",
-    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
-}
 
 
 @pytest.mark.parametrize("flavour", [OPENAI, OPENROUTER, VERCEL])
