@@ -117,7 +117,7 @@ class OpenRouterRouting(Wire):
 
 
 class OpenRouterOptions(Wire):
-    """Options of OpenRouter."""
+    """Options of OpenRouter. `includeUsage` is without effect by now: usage is in every answer."""
 
     reasoning: RouterReasoning | None = None
     extra_body: dict[str, Any] | None = None

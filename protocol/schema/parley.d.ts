@@ -958,7 +958,7 @@ export interface OpenAIOptions {
   include?: string[] | null;
 }
 
-/** Options of OpenRouter. */
+/** Options of OpenRouter. `includeUsage` is without effect by now: usage is in every answer. */
 export interface OpenRouterOptions {
   reasoning?: RouterReasoning | null;
   extraBody?: Record<string, unknown> | null;
