@@ -259,6 +259,12 @@ def test_missing_or_odd_usage_spoils_nothing(usage: object) -> None:
     assert read(named(*events)) == [Text("a"), STOP]
 
 
+@pytest.mark.parametrize("odd", [{"output_tokens_details": []}, {"cache_read_input_tokens": "?"}])
+def test_an_odd_field_of_the_usage_spoils_only_itself(odd: dict[str, Any]) -> None:
+    last = {"output_tokens": 7, **odd}
+    assert used(named(begin(), *text("a"), *end(usage=last))) == Usage(10, 7, 17)
+
+
 def cite(**citation: Any) -> dict[str, Any]:
     return delta(0, "citations_delta", citation=citation)
 

@@ -283,6 +283,65 @@ def test_missing_or_odd_usage_spoils_nothing(usage: object) -> None:
     assert read(sse({**chunk({"content": "a"}, "stop"), "usage": usage}), DONE) == [Text("a"), STOP]
 
 
+@pytest.mark.parametrize(
+    ("usage", "read_as"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": []}, Usage(5, 2, 7)),
+        ({"prompt_tokens": 5, "completion_tokens": "2", "total_tokens": 7}, Usage(5, None, 7)),
+        (
+            {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": "?"}},
+            Usage(5, cache_read_tokens=3),
+        ),
+        (
+            {"completion_tokens": 2, "completion_tokens_details": "none", "reasoning_tokens": 1},
+            Usage(None, 2, reasoning_tokens=1),
+        ),
+    ],
+)
+def test_an_odd_field_of_the_usage_spoils_only_itself(usage: object, read_as: Usage) -> None:
+    assert read(sse({**chunk(reason="stop"), "usage": usage}), DONE) == [UsageReport(read_as), STOP]
+
+
+@pytest.mark.parametrize(
+    ("total", "thought", "output"), [(135, 94, 103), (41, 8, 9), (135, 0, 9), (None, 94, 9), (200, 94, 9)]
+)
+def test_reasoning_that_is_counted_apart_is_a_part_of_the_output(
+    total: int | None, thought: int, output: int
+) -> None:
+    usage = {
+        "prompt_tokens": 32,
+        "completion_tokens": 9,
+        "total_tokens": total,
+        "completion_tokens_details": {"reasoning_tokens": thought},
+    }
+    told = UsageReport(Usage(32, output, total or 41, reasoning_tokens=thought))
+    assert read(sse({**chunk(reason="stop"), "usage": usage}), DONE) == [told, STOP]
+
+
+@pytest.mark.parametrize(
+    ("said", "dollars"),
+    [
+        ({"cost": 0.0012}, 0.0012),
+        ({"cost": 0}, 0.0),
+        ({"cost": 0.5, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.5}}, 0.5),
+        ({"cost": 0.5, "is_byok": True, "cost_details": {"upstream_inference_cost": 10}}, 10.5),
+        ({"cost": 0.5, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, 0.5),
+        ({"cost": 0.5, "is_byok": True, "cost_details": []}, 0.5),
+    ],
+)
+def test_what_a_router_says_that_a_call_has_cost_is_kept(said: Mapping[str, Any], dollars: float) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, **said}
+    assert read(sse({**chunk(reason="stop"), "usage": usage}), DONE)[0] == UsageReport(
+        Usage(1, 2, 3, cost_usd=dollars)
+    )
+
+
+@pytest.mark.parametrize("cost", [None, "0.5", True, {"total_cost": 0.5}, -1, float("nan"), float("inf")])
+def test_a_cost_that_is_no_number_is_none(cost: object) -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "cost": cost}
+    assert read(sse({**chunk(reason="stop"), "usage": usage}), DONE)[0] == UsageReport(Usage(1, 2, 3))
+
+
 def test_running_usage_is_reported_at_most_once_a_read() -> None:
     first, second = ({**chunk({"content": "a"}), "usage": {"completion_tokens": n}} for n in (1, 2))
     assert read(sse(first, second), END) == [Text("aa"), UsageReport(Usage(output_tokens=2)), STOP]

@@ -407,6 +407,19 @@ def test_missing_or_odd_usage_spoils_nothing(told: object) -> None:
     assert read(plain("a"), named(event)) == [Text("a"), STOP]
 
 
+@pytest.mark.parametrize(
+    ("told", "read_as"),
+    [
+        ({"input_tokens": 5, "output_tokens": 2, "input_tokens_details": []}, Usage(5, 2)),
+        ({"input_tokens": 5, "output_tokens_details": {"reasoning_tokens": "?"}}, Usage(5)),
+        ({"input_tokens": "?", "output_tokens": 2, "cost": 0.25}, Usage(None, 2, cost_usd=0.25)),
+    ],
+)
+def test_an_odd_field_of_the_usage_spoils_only_itself(told: object, read_as: Usage) -> None:
+    event = {"type": "response.incomplete", "response": {"usage": told, "incomplete_details": ["odd"]}}
+    assert read(plain("a"), named(event)) == [Text("a"), UsageReport(read_as), Finish("other")]
+
+
 # ----------------------------------------------------------------------------------- the end
 
 

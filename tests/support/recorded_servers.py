@@ -295,7 +295,7 @@ def _openrouter() -> RecordedServer:
             _DONE,
         ),
         _events(alive, *_pieces(base), said("tool_calls"), _DONE),
-        Usage(9, 25, 34, 17, None, 0),
+        Usage(9, 25, 34, 17, None, 0, cost_usd=0.000402),
         path="/api/v1",
         refusal=(429, {"error": limited, "user_id": "user_2x"}),
         refused_as="rate_limit",

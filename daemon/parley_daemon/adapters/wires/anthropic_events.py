@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.wires.odd_json import lenient, whole
+from parley_daemon.adapters.wires.odd_json import lenient, part_of, whole
 from parley_daemon.adapters.wires.surrogates import mend_surrogates
 from parley_daemon.core.chats import Usage
 from parley_daemon.core.parts import Source
@@ -71,17 +71,17 @@ class StopDetails(msgspec.Struct):
 class OutputDetails(msgspec.Struct):
     """What output tokens were spent on."""
 
-    thinking_tokens: float | None = None
+    thinking_tokens: Any = None
 
 
 class UsageBody(msgspec.Struct):
     """Tokens so far. `input_tokens` are those that neither came from the cache nor went into it."""
 
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    cache_creation_input_tokens: float | None = None
-    cache_read_input_tokens: float | None = None
-    output_tokens_details: OutputDetails | None = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    cache_read_input_tokens: Any = None
+    output_tokens_details: Any = None
 
 
 class Citation(msgspec.Struct):
@@ -149,7 +149,7 @@ def usage_of(value: object, before: Usage | None) -> Usage | None:
     fresh = _larger(fresh, body.input_tokens)
     taken = None if fresh is None else fresh + (created or 0) + (read or 0)
     given = _larger(known.output_tokens, body.output_tokens)
-    details = body.output_tokens_details or OutputDetails()
+    details = part_of(body.output_tokens_details, OutputDetails)
     usage = Usage(
         input_tokens=taken,
         output_tokens=given,
@@ -161,6 +161,6 @@ def usage_of(value: object, before: Usage | None) -> Usage | None:
     return None if usage == Usage() else usage
 
 
-def _larger(known: int | None, said: float | None) -> int | None:
+def _larger(known: int | None, said: object) -> int | None:
     now = whole(said)
     return known if now is None else max(now, known or 0)

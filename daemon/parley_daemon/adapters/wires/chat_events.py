@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.wires.odd_json import lenient, whole
+from parley_daemon.adapters.wires.odd_json import lenient, part_of, whole
+from parley_daemon.adapters.wires.priced import Priced, dollars
 from parley_daemon.adapters.wires.surrogates import mend_surrogates
 from parley_daemon.core.chats import Usage
 from parley_daemon.core.parts import Source
@@ -62,27 +63,27 @@ class Event(msgspec.Struct, gc=False):
 class InputDetails(msgspec.Struct):
     """Where input tokens came from."""
 
-    cached_tokens: float | None = None
-    cache_write_tokens: float | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
 
 
 class OutputDetails(msgspec.Struct):
     """What output tokens were spent on."""
 
-    reasoning_tokens: float | None = None
+    reasoning_tokens: Any = None
 
 
-class UsageBody(msgspec.Struct):
+class UsageBody(Priced):
     """Tokens of the call; the three at the end are other makers' names for what the details hold."""
 
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    total_tokens: float | None = None
-    prompt_tokens_details: InputDetails | None = None
-    completion_tokens_details: OutputDetails | None = None
-    prompt_cache_hit_tokens: float | None = None
-    cache_creation_input_tokens: float | None = None
-    reasoning_tokens: float | None = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
+    prompt_cache_hit_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    reasoning_tokens: Any = None
 
 
 class ContentItem(msgspec.Struct):
@@ -133,21 +134,28 @@ def source_of(value: object) -> Source | None:
 
 
 def usage_of(value: object) -> Usage | None:
-    """Return the usage in this shape; None when it says nothing."""
+    """Return the usage in this shape; None when it says nothing. Reasoning is a part of the output.
+
+    xAI counts it apart, which shows in a total that only holds with it.
+    """
     body = lenient(value, UsageBody)
     if body is None:
         return None
-    read = body.prompt_tokens_details or InputDetails()
-    written = body.completion_tokens_details or OutputDetails()
-    total = body.total_tokens
-    if total is None and body.prompt_tokens is not None and body.completion_tokens is not None:
-        total = body.prompt_tokens + body.completion_tokens
+    read = part_of(body.prompt_tokens_details, InputDetails)
+    written = part_of(body.completion_tokens_details, OutputDetails)
+    given, answered, total = map(whole, (body.prompt_tokens, body.completion_tokens, body.total_tokens))
+    thought = whole(written.reasoning_tokens, body.reasoning_tokens)
+    if given is not None and answered is not None:
+        if thought and total == given + answered + thought:
+            answered += thought
+        total = given + answered if total is None else total
     usage = Usage(
-        input_tokens=whole(body.prompt_tokens),
-        output_tokens=whole(body.completion_tokens),
-        total_tokens=whole(total),
-        reasoning_tokens=whole(written.reasoning_tokens, body.reasoning_tokens),
+        input_tokens=given,
+        output_tokens=answered,
+        total_tokens=total,
+        reasoning_tokens=thought,
         cache_creation_tokens=whole(read.cache_write_tokens, body.cache_creation_input_tokens),
         cache_read_tokens=whole(read.cached_tokens, body.prompt_cache_hit_tokens),
+        cost_usd=dollars(body),
     )
     return None if usage == Usage() else usage

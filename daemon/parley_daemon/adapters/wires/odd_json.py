@@ -22,6 +22,11 @@ def lenient(value: object, kind: type[_T]) -> _T | None:
         return None
 
 
+def part_of(value: object, kind: type[_T]) -> _T:
+    """Return a part of a larger value as this type; an empty one when it is missing or not of that shape."""
+    return (None if value is None else lenient(value, kind)) or kind()
+
+
 def decode_odd(payload: bytes, kind: type[_T]) -> _T:
     """Decode what the strict decoder refuses and most servers' clients take.
 
@@ -38,9 +43,16 @@ def decode_odd(payload: bytes, kind: type[_T]) -> _T:
         raise ValueError("nested too deeply") from error
 
 
-def whole(*numbers: float | None) -> int | None:
-    """Return the first of the numbers that counts something: NaN, infinity and the like do not."""
-    return next((int(number) for number in numbers if number is not None and 0 <= number <= _MOST), None)
+def whole(*numbers: object) -> int | None:
+    """Return the first of the values that counts something: words, NaN, infinity and the like do not."""
+    return next((int(number) for value in numbers if (number := amount(value)) is not None), None)
+
+
+def amount(value: object) -> float | None:
+    """Return the value when it is a number that can be an amount of something: finite, not below zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value <= _MOST else None
 
 
 def _with_whole_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.wires.odd_json import lenient, whole
+from parley_daemon.adapters.wires.odd_json import lenient, part_of, whole
+from parley_daemon.adapters.wires.priced import Priced, dollars
 from parley_daemon.core.chats import Usage
 
 
@@ -66,7 +67,7 @@ class Response(msgspec.Struct):
     object: str | None = None
     status: str | None = None
     output: list[Any] | None = None
-    incomplete_details: Incomplete | None = None
+    incomplete_details: Any = None
     usage: Any = None
     error: Any = None
 
@@ -74,24 +75,24 @@ class Response(msgspec.Struct):
 class InputDetails(msgspec.Struct):
     """Where input tokens came from."""
 
-    cached_tokens: float | None = None
-    cache_write_tokens: float | None = None
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
 
 
 class OutputDetails(msgspec.Struct):
     """What output tokens were spent on."""
 
-    reasoning_tokens: float | None = None
+    reasoning_tokens: Any = None
 
 
-class UsageBody(msgspec.Struct):
+class UsageBody(Priced):
     """Tokens of the call."""
 
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    total_tokens: float | None = None
-    input_tokens_details: InputDetails | None = None
-    output_tokens_details: OutputDetails | None = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    total_tokens: Any = None
+    input_tokens_details: Any = None
+    output_tokens_details: Any = None
 
 
 decode_event = msgspec.json.Decoder(Event).decode
@@ -102,8 +103,8 @@ def usage_of(value: object) -> Usage | None:
     body = lenient(value, UsageBody)
     if body is None:
         return None
-    read = body.input_tokens_details or InputDetails()
-    written = body.output_tokens_details or OutputDetails()
+    read = part_of(body.input_tokens_details, InputDetails)
+    written = part_of(body.output_tokens_details, OutputDetails)
     usage = Usage(
         input_tokens=whole(body.input_tokens),
         output_tokens=whole(body.output_tokens),
@@ -111,5 +112,6 @@ def usage_of(value: object) -> Usage | None:
         reasoning_tokens=whole(written.reasoning_tokens),
         cache_creation_tokens=whole(read.cache_write_tokens),
         cache_read_tokens=whole(read.cached_tokens),
+        cost_usd=dollars(body),
     )
     return None if usage == Usage() else usage

@@ -11,9 +11,16 @@ from typing import cast
 from parley_daemon.adapters.wires.chat_events import source_of
 from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.adapters.wires.gathered import Gathered
-from parley_daemon.adapters.wires.odd_json import decode_odd, lenient
+from parley_daemon.adapters.wires.odd_json import decode_odd, lenient, part_of
 from parley_daemon.adapters.wires.pieces import OpenCall
-from parley_daemon.adapters.wires.responses_events import Event, Item, Response, decode_event, usage_of
+from parley_daemon.adapters.wires.responses_events import (
+    Event,
+    Incomplete,
+    Item,
+    Response,
+    decode_event,
+    usage_of,
+)
 from parley_daemon.adapters.wires.responses_reasoning import BETWEEN, signature_of
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.parts import File, Reasoning, Text
@@ -173,7 +180,7 @@ class ResponsesFold:
         if status in _BROKEN:
             raise self._call.failed_in_stream(response.error or f"The response was {status}.")
         if status == "incomplete":
-            reason = response.incomplete_details and response.incomplete_details.reason
+            reason = part_of(response.incomplete_details, Incomplete).reason
             self._reason = _REASONS.get(reason or "", "other")
         self.done = True
 
