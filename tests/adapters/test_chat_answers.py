@@ -13,7 +13,17 @@ from parley_daemon.adapters.wires.answer import AnswerReader
 from parley_daemon.adapters.wires.chat_fold import ChatFold
 from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.core.chats import Failure, Usage
-from parley_daemon.core.parts import Part, Piece, Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
+from parley_daemon.core.parts import (
+    File,
+    Part,
+    Piece,
+    Reasoning,
+    Source,
+    Text,
+    ToolCall,
+    ToolCallPiece,
+    fold,
+)
 from parley_daemon.ports.model import Chunk, Finish, ModelError, UsageReport
 from tests.support.provider_script import chunk
 
@@ -152,7 +162,55 @@ def test_a_refusal_is_text_and_says_at_its_end_that_it_is_one() -> None:
     assert read(*cut) == [Text("I can"), Finish("length")]
 
 
-def call(index: int | None, id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
+def image(url: object) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": url}
+
+
+PNG = image({"url": "data:image/png;base64,aGk="})
+
+
+def test_images_are_files_where_they_came() -> None:
+    stream = deltas(
+        {"content": "Here"}, {"content": " it is", "images": [PNG]}, {"content": "And", "images": None}
+    )
+    whole = (Text("Here it is"), File("image/png", data="aGk="), Text("And"))
+    assert parts(stream, END) == whole
+    assert parts(*[event + b"\n\n" for event in stream.split(b"\n\n") if event], END) == whole
+    assert parts(batch({"content": "", "images": [PNG, PNG]})) == (whole[1], whole[1])
+
+
+def test_an_image_may_be_an_item_of_the_content() -> None:
+    assert parts(deltas({"content": [{"type": "text", "text": "a"}, PNG]}), END) == (
+        Text("a"),
+        File("image/png", data="aGk="),
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("DATA:Image/JPEG;name=x;base64,a%2Bk=", File("image/jpeg", data="a+k=")),
+        ("data:image/svg+xml,%3Csvg/%3E", File("image/svg+xml", data="PHN2Zy8+")),
+        ("data:;base64,aGk=", File("image/png", data="aGk=")),
+        ("https://h.org/a/Cat.JPG?w=1", File("image/jpeg", url="https://h.org/a/Cat.JPG?w=1")),
+        ("https://h.org/cat.webp", File("image/webp", url="https://h.org/cat.webp")),
+        ("https://h.org/image/7", File("image/png", url="https://h.org/image/7")),
+        ("https://h.org/\ud83d", File("image/png", url="https://h.org/\ufffd")),
+    ],
+)
+def test_an_image_is_data_or_an_address(url: str, file: File) -> None:
+    for shape in (url, {"url": url, "detail": "high"}):
+        assert parts(deltas({"content": "", "images": [image(shape)]}), END) == (file,)
+
+
+@pytest.mark.parametrize(
+    "images", ["odd", {}, [1], [{}], [image(None)], [image("data:,")], [image("/a.png")]]
+)
+def test_images_that_are_none_spoil_nothing(images: object) -> None:
+    assert parts(deltas({"content": "a"}, {"content": "b", "images": images}), END) == (Text("ab"),)
+
+
+def call(index: int | str | None, id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
     return {"index": index, "id": id, "type": "function", "function": function}
 
@@ -185,6 +243,12 @@ TOOL_STREAMS = {
         call(None, "b", "g", ""),
     ),
     "always index 0": tools(call(0, "a", "f", '{"x": 1}'), call(0, "b", "g", "{}")),
+    "index as text": tools(
+        call("0", "a", "f", '{"x":'), call("0", None, None, "1}"), call("1", "b", "g", "")
+    ),
+    "always index 0, ids repeated": tools(
+        call(0, "a", "f", '{"x":'), call(0, "a", "f", " 1}"), call(0, "a", "f", ""), call(0, "b", "g", "{}")
+    ),
     "ids that change": tools(call(0, "a", "f", '{"x":'), call(0, "other", None, "1}"), call(1, "b", "g", "")),
     "arguments as objects": tools(
         {"id": "a", "function": {"name": "f", "arguments": {"x": 1}}}, {"id": "b", "function": {"name": "g"}}
@@ -210,6 +274,60 @@ def test_calls_without_ids_get_ids_of_their_own() -> None:
     calls = [each for each in chunks if isinstance(each, ToolCall)]
     assert [each.tool_name for each in calls] == ["f", "g"]
     assert len({each.tool_call_id for each in calls}) == 2
+
+
+def called(*reads: bytes) -> list[tuple[str, object]]:
+    """Return name and arguments of each call that a response makes."""
+    end = () if reads[0].startswith(b"{") else (END,)
+    found = [each for each in read(*reads, *end) if isinstance(each, ToolCall)]
+    assert len({each.tool_call_id for each in found}) == len(found)
+    return [(each.tool_name, each.args) for each in found]
+
+
+def test_calls_without_ids_that_all_have_one_index_are_told_apart() -> None:
+    first, second = call(0, None, "f", '{"x":1}'), call(0, None, "f", '{"y":2}')
+    for reads in ([tools(first, second)], [tools(first), tools(second)]):
+        assert called(*reads) == [("f", {"x": 1}), ("f", {"y": 2})]
+    pieces = tools(first, call(0, "", "g", ""), call(0, "", None, '{"y":'), call(0, "", None, "2}"))
+    assert called(pieces) == [("f", {"x": 1}), ("g", {"y": 2})]
+
+
+def test_a_name_that_is_repeated_begins_no_call() -> None:
+    for more in ('{"y":2}}', "", " "):
+        stream = tools(call(0, None, "f", '{"x":' if "y" in more else "{}"), call(0, None, "f", more))
+        assert len(called(stream)) == 1
+    assert called(tools(call(0, None, None, "{}"), call(0, None, "f", ""))) == [("f", {})]
+
+
+@pytest.mark.parametrize("index", ["first", "", 1.5, {}, "9" * 5000])
+def test_an_index_that_is_none_spoils_nothing(index: Any) -> None:
+    assert called(tools(call(index, "a", "f", '{"x":'), call(index, "a", None, "1}"))) == [("f", {"x": 1})]
+
+
+def test_the_older_form_of_a_call_is_a_call() -> None:
+    function = {"name": "f", "arguments": '{"x":'}
+    stream = deltas(
+        {"content": "Well", "function_call": None},
+        {"content": "", "function_call": function},
+        {"function_call": {"arguments": "1}"}},
+    )
+    chunks = read(stream, sse(chunk(reason="function_call")), DONE)
+    assert chunks[-1] == Finish("tool_calls")
+    assert [part for part in chunks if isinstance(part, Text)] == [Text("Well")]
+    assert called(stream) == [("f", {"x": 1})]
+    whole = {"content": None, "function_call": {"name": "f", "arguments": '{"x":1}'}}
+    assert called(batch(whole, "function_call")) == [("f", {"x": 1})]
+
+
+@pytest.mark.parametrize("odd", ["", [], {}, {"name": "", "arguments": ""}, {"name": 1}])
+def test_an_older_form_of_a_call_that_is_none_spoils_nothing(odd: object) -> None:
+    assert read(deltas({"content": "a"}, {"content": "b", "function_call": odd}), END) == [Text("ab"), STOP]
+
+
+def test_a_call_in_both_forms_is_one_call() -> None:
+    function = {"name": "f", "arguments": "{}"}
+    both = {"tool_calls": [{"index": 0, "id": "a", "function": function}], "function_call": function}
+    assert called(deltas(both)) == [("f", {})]
 
 
 def test_calls_that_share_an_id_are_told_apart() -> None:
@@ -529,6 +647,31 @@ def test_a_stream_that_finishes_with_error_failed() -> None:
     assert failure(sse(chunk(reason="error")), DONE).kind == "overloaded"
 
 
+def test_a_choice_may_have_the_error() -> None:
+    error = {"code": 429, "message": f"Rate limited for {KEY}, retry after 3 s"}
+    choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error", "error": error}
+    for body in (
+        deltas({"content": "a"}) + sse({"choices": [choice]}) + DONE,
+        batch({"content": "a"}, "error").replace(
+            b'"index"', b'"error": %b, "index"' % json.dumps(error).encode()
+        ),
+    ):
+        failed = failure(body)
+        assert (failed.kind, failed.retryable, failed.retry_after_ms) == ("rate_limit", True, 3000)
+        assert failed.status_code == 429
+        assert KEY not in repr(failed)
+
+
+def test_an_answer_for_which_there_was_no_room_is_worth_another_try() -> None:
+    for body in (
+        deltas({"content": "a"}) + sse(chunk(reason="insufficient_system_resource")) + DONE,
+        batch({"content": "a"}, "insufficient_system_resource"),
+    ):
+        failed = failure(body)
+        assert (failed.kind, failed.retryable) == ("overloaded", True)
+        assert failed.detail == "insufficient_system_resource"
+
+
 def test_an_error_inside_the_stream_shows_no_key() -> None:
     failed = failure(sse({"error": {"message": f"Incorrect API key provided: {KEY}", "code": 401}}))
     assert failed.kind == "auth"
@@ -550,6 +693,24 @@ def test_a_plain_json_answer_gives_what_the_stream_would() -> None:
     for at in (0, 1, 20, len(body) - 1):
         assert read(body[:at], body[at:]) == read(stream)
     assert read(b"\xef\xbb\xbf\r\n  " + body)[0] == Reasoning("hm")
+
+
+def test_a_whole_answer_may_come_in_one_event() -> None:
+    body = batch(
+        {"role": "assistant", "content": "Hi", "tool_calls": [call(None, "a", "f", "{}")]}, "tool_calls"
+    )
+    event = b"data: " + body + b"\n\n"
+    assert read(event, DONE) == read(body)
+    assert read(deltas({"role": "assistant", "content": ""}), event, DONE) == read(body)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [{"content": "Hi"}, {"reasoning": "Hi"}, {"tool_calls": [call(0, "a", "f", "")]}, {"images": [PNG]}],
+)
+def test_a_whole_answer_behind_what_has_streamed_is_not_told_again(before: Mapping[str, Any]) -> None:
+    again = b"data: " + batch({"content": "Hi"}) + b"\n\n"
+    assert read(deltas(before), again, DONE) == read(deltas(before), END)
 
 
 def test_a_plain_json_answer_without_reason_is_complete() -> None:

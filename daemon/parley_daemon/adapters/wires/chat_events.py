@@ -25,7 +25,7 @@ class Function(msgspec.Struct, gc=False):
 class ToolDelta(msgspec.Struct, gc=False):
     """More of a tool call."""
 
-    index: int | None = None
+    index: Any = None
     id: str | None = None
     function: Function | None = None
 
@@ -40,15 +40,21 @@ class Delta(msgspec.Struct, gc=False):
     tool_calls: list[ToolDelta] | None = None
     refusal: str | None = None
     annotations: Any = None
+    images: Any = None
+    function_call: Any = None
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One of the answers; only the first one is ever asked for. `message` stands in the batch form."""
+    """One of the answers; only the first one is ever asked for. `message` stands in the batch form.
+
+    `error` stands beside the finish_reason of the same name.
+    """
 
     index: int | None = None
     delta: Delta | None = None
     finish_reason: str | None = None
     message: Delta | None = None
+    error: Any = None
 
 
 class Event(msgspec.Struct, gc=False):

@@ -4,26 +4,27 @@ Knows every variant of the dialect's events that servers are known to send. Know
 nor event framing.
 """
 
-import uuid
 from collections.abc import Sequence
 from typing import cast
 
+from parley_daemon.adapters.wires.chat_calls import CallKeeper
 from parley_daemon.adapters.wires.chat_events import (
+    Choice,
     ContentItem,
     Delta,
     Event,
-    ToolDelta,
+    Function,
     decode_event,
     source_of,
     usage_of,
 )
+from parley_daemon.adapters.wires.chat_images import image_of
 from parley_daemon.adapters.wires.chat_reasoning import DetailsKeeper
 from parley_daemon.adapters.wires.failures import Call
 from parley_daemon.adapters.wires.gathered import Gathered
 from parley_daemon.adapters.wires.odd_json import lenient
-from parley_daemon.adapters.wires.pieces import OpenCall, ThinkTag
-from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
-from parley_daemon.core.parts import Reasoning, Text, ToolCall
+from parley_daemon.adapters.wires.pieces import ThinkTag
+from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.model import Chunk, StopReason
 
 _STOP_REASONS: dict[str, StopReason] = {
@@ -38,6 +39,7 @@ _STOP_REASONS: dict[str, StopReason] = {
     "content_filter": "content_filter",
     "safety": "content_filter",
 }
+_OLDER = -1  # stands for the index of the one call in the older form, which has none
 
 
 class ChatFold:
@@ -51,9 +53,8 @@ class ChatFold:
         self._pieces = self._gathered.pieces
         self._tag = ThinkTag()
         self._details = DetailsKeeper() if keeps_details else None
-        self._calls: list[OpenCall] = []
-        self._by_index: dict[int, OpenCall] = {}
-        self._called = 0  # how many calls were told
+        self._calls = CallKeeper(self._pieces)
+        self._begun = False  # something of the answer has come
         self._refused = False
 
     @property
@@ -70,12 +71,10 @@ class ChatFold:
         thoughts, text = self._tag.end()
         self._pieces.say(Reasoning, thoughts)
         self._pieces.say(Text, text)
-        calls = [ToolCall(call.id, call.name, call.args) for call in self._calls[self._called :]]
-        self._called = len(self._calls)
         reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
         if reason == "stop" and self._refused:
             reason = "content_filter"
-        return self._gathered.finish(reason, calls, has_calls=bool(self._calls))
+        return self._gathered.finish(reason, self._calls.rest(), has_calls=len(self._calls) > 0)
 
     def events(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more text and nothing else, is dealt with in line.
@@ -83,7 +82,7 @@ class ChatFold:
         Raises:
             ModelError: an event is not valid, or is an error.
         """
-        pieces, texts, plain = self._pieces, self._pieces.texts, self._tag.passed
+        texts, plain = self._pieces.texts, self._is_plain()
         for payload in payloads:
             try:
                 event = decode_event(payload)
@@ -93,21 +92,14 @@ class ChatFold:
                     return
                 if event is None:
                     continue
-            choices = event.choices
-            if (
-                plain
-                and choices
-                and event.usage is None
-                and event.error is None
-                and event.citations is None
-                and len(choices) == 1
-            ):
-                choice = choices[0]
-                delta = choice.delta
-                if (
-                    delta is not None
-                    and pieces.run is Text
-                    and type(delta.content) is str
+            match event.choices:
+                case [choice] if (
+                    plain
+                    and event.usage is None
+                    and event.error is None
+                    and event.citations is None
+                    and (delta := choice.delta) is not None
+                    and type(content := delta.content) is str
                     and choice.finish_reason is None
                     and not choice.index
                     and delta.reasoning_content is None
@@ -116,11 +108,17 @@ class ChatFold:
                     and delta.tool_calls is None
                     and delta.refusal is None
                     and delta.annotations is None
+                    and delta.images is None
+                    and delta.function_call is None
                 ):
-                    texts.append(delta.content)
-                    continue
-            self._event(event, payload)
-            plain = self._tag.passed
+                    texts.append(content)
+                case _:
+                    self._event(event, payload)
+                    plain = self._is_plain()
+
+    def _is_plain(self) -> bool:
+        """Whether a text that comes next goes to the same part as it is."""
+        return self._tag.passed and self._pieces.run is Text
 
     def document(self, body: bytes) -> bool:
         """Take a whole answer; False when it is none (see Fold)."""
@@ -162,17 +160,32 @@ class ChatFold:
         for choice in event.choices or ():
             if choice.index:
                 continue
-            delta = choice.message if batch else choice.delta
+            # Some servers put a whole answer into one event; some repeat it so at the end of a stream.
+            whole = batch or (choice.delta is None and not self._begun)
+            delta = choice.message if whole else choice.delta
             if delta is not None:
                 self._delta(delta)
-            if choice.finish_reason:
-                self.reason = choice.finish_reason
-                if self.reason == "error":
-                    raise self._call.failed_in_stream("The stream ended with finish_reason error.")
+            self._end(choice)
+
+    def _end(self, choice: Choice) -> None:
+        """Take the reason of the end, if there is one.
+
+        Raises:
+            ModelError: it is that something failed.
+        """
+        self.reason = choice.finish_reason or self.reason
+        if choice.error:
+            raise self._call.failed_in_stream(choice.error)
+        if choice.finish_reason == "error":
+            raise self._call.failed_in_stream("The stream ended with finish_reason error.")
+        if choice.finish_reason == "insufficient_system_resource":  # DeepSeek's
+            message = f"{self._call.provider} is overloaded at the moment."
+            raise self._call.failed("overloaded", message, choice.finish_reason, retryable=True)
 
     def _delta(self, delta: Delta) -> None:
         if self._details is not None and self._pieces.run is not Reasoning:
             self._details.begin()
+        self._begun = self._begun or _says_something(delta)
         given = (delta.reasoning_content, delta.reasoning)
         thought = next((text for text in given if isinstance(text, str) and text), None)
         details = _items(delta.reasoning_details)
@@ -183,14 +196,24 @@ class ChatFold:
             self._item(item, value)
         if isinstance(delta.content, list):
             for item, value in _items(cast("object", delta.content)):
-                self._item(item, value)
+                if item.type == "image_url":
+                    self._image(value)
+                else:
+                    self._item(item, value)
         elif delta.content:
             self._text(delta.content)
         if delta.refusal:
             self._refused = True
             self._pieces.say(Text, delta.refusal)
+        if isinstance(delta.images, list):
+            for image in cast("list[object]", delta.images):
+                self._image(image)
         for tool in delta.tool_calls or ():
-            self._tool(tool)
+            self._calls.add(tool.index, tool.id, tool.function)
+        if delta.function_call is not None and not delta.tool_calls:
+            function = lenient(delta.function_call, Function)
+            if function is not None and (function.name or function.arguments):
+                self._calls.add(_OLDER, None, function)
         if isinstance(delta.annotations, list):
             for cited in cast("list[object]", delta.annotations):
                 self._gathered.cite(source_of(cited))
@@ -218,38 +241,16 @@ class ChatFold:
         if signature:
             self._pieces.sign(signature)
 
-    def _tool(self, delta: ToolDelta) -> None:
-        name = mend_surrogates((delta.function and delta.function.name) or "")
-        id = mend_surrogates(delta.id or "")
-        arguments = (delta.function and delta.function.arguments) or ""
-        if not isinstance(arguments, str):
-            arguments = encode_mended(arguments).decode()
-        call = self._continued(delta.index, id, name)
-        if call is None:
-            taken = {known.id for known in self._calls}
-            own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
-            call = OpenCall(own, name)
-            self._calls.append(call)
-            if delta.index is not None:
-                self._by_index[delta.index] = call
-        elif not arguments and (call.name or not name):
-            return
-        call.name = call.name or name
-        self._pieces.say(call, arguments)
+    def _image(self, value: object) -> None:
+        image = image_of(value)
+        if image is not None:
+            self._pieces.add(image)
 
-    def _continued(self, index: int | None, id: str, name: str) -> OpenCall | None:
-        """Return the call that a delta is more of; None when it begins one.
 
-        Some servers leave the index out, some give 0 to every call: then a new id with a name, or a name
-        where ids are not used at all, begins the next call.
-        """
-        if index is not None:
-            known = self._by_index.get(index)
-            return None if known and id and name and id != known.id else known
-        known = self._calls[-1] if self._calls else None
-        if known is None or (id and id != known.id) or (name and not id):
-            return None
-        return known
+def _says_something(delta: Delta) -> bool:
+    thoughts = delta.reasoning_content or delta.reasoning or delta.reasoning_details
+    calls = delta.tool_calls or delta.function_call
+    return bool(delta.content or thoughts or calls or delta.refusal or delta.images)
 
 
 def _items(values: object) -> list[tuple[ContentItem, object]]:

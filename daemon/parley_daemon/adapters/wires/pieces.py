@@ -72,6 +72,10 @@ class PieceBuffer:
         self._split.pop(call, None)  # half a character at the end of JSON: it is none
         self._pieces.append(ToolCall(call.id, call.name, call.args))
 
+    def arguments(self, call: OpenCall) -> str:
+        """Return the arguments of a call that have come so far."""
+        return "".join([*call.arguments, *(self.texts if self.run is call else ())])
+
     def take(self) -> list[Piece]:
         """Return the pieces since the last call."""
         self._close()
