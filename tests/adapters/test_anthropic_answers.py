@@ -365,10 +365,31 @@ def test_nothing_is_read_after_the_end_mark() -> None:
     assert parts(answer(text("a")) + answer(text("b")) + b"data: [DONE]\n\n") == (Text("a"),)
 
 
-def test_a_stream_cut_anywhere_is_bad_stream() -> None:
-    for at in range(len(RICH) - len("\n\n")):
+STOPPED = RICH.index(b"\n\n", RICH.index(b'"message_delta"'))  # where the reason of the end has come
+
+
+def test_a_stream_cut_before_it_says_why_it_stopped_is_bad_stream() -> None:
+    for at in range(STOPPED):
         cut = failure(RICH[:at])
         assert (cut.kind, cut.retryable) == ("bad_stream", True), RICH[:at]
+
+
+def test_a_stream_cut_after_it_says_why_it_stopped_is_whole() -> None:
+    for at in range(STOPPED, len(RICH)):
+        cut = RICH[:at]
+        assert (parts(cut), used(cut), read(cut)[-1]) == (parts(RICH), used(RICH), Finish("tool_calls"))
+
+
+def test_a_finished_answer_is_told_once_and_only_what_is_new_after_it() -> None:
+    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    refused = end("refusal", stop_details={"explanation": "No."})
+    assert reader.feed(named(begin(), refused[0])) == [UsageReport(Usage(10, 5, 15))]
+    assert (reader.finished, reader.done) == (True, False)
+    assert reader.finish() == [Text("No."), Finish("content_filter")]
+    more = {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 6}}
+    assert reader.feed(named(more, refused[1])) == [UsageReport(Usage(10, 6, 16))]
+    assert reader.done
+    assert reader.end() == []
 
 
 def test_malformed_json_is_bad_stream_with_the_event_quoted_and_cut() -> None:

@@ -181,7 +181,13 @@ async def test_an_error_in_the_stream_comes_after_what_was_said_before(opened: O
     assert Text("Hel") in said
 
 
-@pytest.mark.parametrize("ending", [drop(), cut(), raw(named(*end())[:-40])])
+@pytest.mark.parametrize("ending", [(), (drop(),), (cut(),)])
+async def test_a_reason_of_the_end_is_an_end_however_the_response_ends(opened: Opened, ending: Any) -> None:
+    async with fake_provider((raw(named(begin(), *text("Hel"), end()[0])), *ending)) as server:
+        assert await opened.ask(server) == [Text("Hel"), USED, STOP]
+
+
+@pytest.mark.parametrize("ending", [drop(), cut(), raw(named(end()[0])[:-10])])
 async def test_an_answer_without_its_end_is_bad_stream(opened: Opened, ending: Any) -> None:
     async with fake_provider((raw(named(begin(), *text("Hel"))), ending)) as server:
         failure = await opened.failure(server)

@@ -338,9 +338,12 @@ def test_frames_of_other_kinds_are_signs_of_life() -> None:
     assert parts(other + RICH) == RICH_PARTS
 
 
-def test_frames_cut_anywhere_are_bad_stream() -> None:
-    for at in range(0, len(RICH) - 1, 7):
+def test_frames_cut_before_they_say_why_it_stopped_are_bad_stream() -> None:
+    stopped = len(RICH) - len(stream(end()[1]))
+    for at in range(0, stopped - 1, 7):
         assert broken(RICH[:at]).kind == "bad_stream"
+    for at in range(stopped, len(RICH), 7):
+        assert parts(RICH[:at]) == RICH_PARTS
 
 
 @pytest.mark.parametrize(
@@ -406,7 +409,7 @@ def test_an_exception_in_the_stream_is_an_error_after_what_was_said_before(
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("ending", [(), (cut(),)])
 async def test_a_response_that_ends_early_is_bad_stream(ending: tuple[Action, ...]) -> None:
-    async with fake_provider((raw(HELLO[:-20]), *ending)) as server:
+    async with fake_provider((raw(HELLO[: -len(stream(end()[1])) - 1]), *ending)) as server:
         assert (await failure(server)).kind == "bad_stream"
 
 

@@ -513,6 +513,14 @@ def test_a_finish_reason_alone_is_an_end() -> None:
     assert read(deltas({"content": "a"}), sse(chunk(reason="length"))) == [Text("a"), Finish("length")]
 
 
+def test_half_an_event_behind_the_finish_reason_spoils_nothing() -> None:
+    usage = sse({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}})
+    stream = deltas({"content": "a"}) + sse(chunk(reason="stop"))
+    for at in range(len(usage) - len("\n\n")):
+        assert read(stream, usage[:at]) == [Text("a"), STOP]
+    assert failure(deltas({"content": "a"}), usage[:-5]).kind == "bad_stream"
+
+
 def test_a_last_event_without_its_blank_line_counts() -> None:
     assert read(deltas({"content": "a"}), END.removesuffix(b"\n\n" + DONE)) == [Text("a"), STOP]
 

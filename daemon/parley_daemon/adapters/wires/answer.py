@@ -4,6 +4,8 @@ Sans-io. The response is a stream of events, or one JSON document when the serve
 events mean is the business of the dialect's fold.
 """
 
+from contextlib import suppress
+
 from parley_daemon.adapters.wires.dialect import BrokenFramingError, Fold, Framing
 from parley_daemon.adapters.wires.error_bodies import page_text
 from parley_daemon.adapters.wires.failures import Call
@@ -82,7 +84,10 @@ class AnswerReader:
         """
         if self._document is not None:
             self._read_document(b"".join(self._document).strip(_BLANK))
-        elif not self.done:
+        elif self.finished:
+            with suppress(ModelError):  # of usage, maybe, half an event: it cannot spoil the answer any more
+                self._events(self._framing.close())
+        else:
             self._events(self._framing.close())
         if not self.finished:
             message = f"{self._call.provider} closed the stream before the answer was complete."

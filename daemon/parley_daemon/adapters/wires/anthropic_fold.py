@@ -39,7 +39,7 @@ _STOP_REASONS: dict[str, StopReason] = {
 
 
 class AnthropicFold:
-    """One answer in the making. It is whole when `message_stop` has come."""
+    """One answer in the making. `message_stop` ends it; it is whole as soon as it says why it stopped."""
 
     def __init__(self, call: Call) -> None:
         self.done = False
@@ -54,8 +54,8 @@ class AnthropicFold:
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is whole."""
-        return self.done
+        """Whether the answer is whole: all that can follow is usage."""
+        return self.done or self._reason is not None
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
@@ -64,7 +64,7 @@ class AnthropicFold:
         return chunks
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; nothing when called again."""
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
         for index in list(self._open):
             self._end(index)
         chunks = self.take()
