@@ -181,6 +181,49 @@ def test_an_answer_whose_texts_do_not_stream_is_taken_from_its_items() -> None:
         assert parts(named(*events)) == both(answer)
 
 
+def whole(text: str, index: int | None, id: str | None = None) -> dict[str, Any]:
+    item = {"type": "message", "id": id, "content": [{"type": "output_text", "text": text}]}
+    return {"type": "response.output_item.done", "output_index": index, "item": item}
+
+
+@pytest.mark.parametrize(
+    ("id", "index"), [("msg_0", 0), ("msg_0", None), (None, 0), ("msg_0", 7), ("msg_7", 0), (None, None)]
+)
+def test_a_text_that_has_streamed_does_not_count_again_however_its_item_is_named(
+    id: str | None, index: int | None
+) -> None:
+    assert parts(plain("a"), named(whole("a", index, id)), END) == (Text("a"),)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((0, "msg_0"), (1, "msg_1")),
+        ((0, None), (1, None)),
+        ((None, "msg_0"), (None, "msg_1")),
+        ((0, "msg_0"), (None, "msg_1")),
+    ],
+)
+def test_a_text_that_comes_only_whole_counts_behind_one_that_has_streamed(
+    first: tuple[int | None, str | None], second: tuple[int | None, str | None]
+) -> None:
+    streamed = delta("a", output_index=first[0], item_id=first[1])
+    stream = named(streamed, whole("a", *first), whole("b", *second))
+    assert parts(stream, END) == (Text("a\n\nb"),)
+    thought = {**streamed, "type": "response.reasoning_text.delta"}
+    done = (whole("", *first), whole("", *second))
+    thoughts = {"type": "reasoning", "content": [{"text": "b"}]}
+    items = [{**event, "item": {**event["item"], **thoughts}} for event in done]
+    said = [part.text for part in parts(named(thought, *items), END) if isinstance(part, Reasoning)]
+    assert "".join(said).replace("\n", "") == "ab"
+
+
+def test_the_list_at_the_end_does_not_repeat_a_text_that_stood_at_another_place() -> None:
+    response = {"output": [whole("a", None)["item"]], "usage": None}
+    event = {"type": "response.completed", "response": response}
+    assert parts(named(delta("a", output_index=3, item_id="msg_0"), event)) == (Text("a"),)
+
+
 def test_a_delta_of_another_shape_is_made_up_for_by_its_item() -> None:
     item = {"type": "message", "id": "msg_0", "content": [{"type": "output_text", "text": "Hi"}]}
     stream = named(

@@ -22,6 +22,7 @@ from parley_daemon.adapters.wires.responses_events import (
     usage_of,
 )
 from parley_daemon.adapters.wires.responses_reasoning import BETWEEN, signature_of
+from parley_daemon.adapters.wires.responses_streamed import StreamedTexts
 from parley_daemon.adapters.wires.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.parts import File, Reasoning, Text
 from parley_daemon.ports.model import Chunk, StopReason
@@ -35,6 +36,9 @@ Place = tuple[str, int | str | None, int | None]
 """Where a text belongs: what kind it is, which item, and which of the item's texts."""
 
 
+_TextRun = type[Text] | type[Reasoning]
+
+
 class ResponsesFold:
     """One answer in the making."""
 
@@ -46,8 +50,8 @@ class ResponsesFold:
         self._at_item: int | None = -1  # whose text is under way, and which of its texts
         self._at_text: int | None = -1
         self._places: set[Place] = set()
-        self._last: type[Text] | type[Reasoning] | None = None  # what the last part is, while it can go on
-        self._streamed: set[str] = set()  # the kinds of texts that come piece by piece
+        self._last: _TextRun | None = None  # what the last part is, while it can go on
+        self._streamed = StreamedTexts()
         self._has_items = False  # whether finished items have come
         self._calls: list[OpenCall] = []
         self._called: set[str] = set()  # ids of the calls that are whole
@@ -127,16 +131,15 @@ class ResponsesFold:
             ModelError: it is an error.
         """
         delta: object = event.delta
-        of = event.item_id if event.output_index is None else event.output_index
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta" if isinstance(delta, str):
-                self._say(Text, ("text", of, event.content_index), delta, streamed=True)
+                self._more(Text, "text", event, event.content_index, delta)
                 if event.output_index is not None:
                     self._at_item, self._at_text = event.output_index, event.content_index
             case "response.reasoning_summary_text.delta" if isinstance(delta, str):
-                self._say(Reasoning, ("summary", of, event.summary_index), delta, streamed=True)
+                self._more(Reasoning, "summary", event, event.summary_index, delta)
             case "response.reasoning_text.delta" if isinstance(delta, str):
-                self._say(Reasoning, ("thought", of, event.content_index), delta, streamed=True)
+                self._more(Reasoning, "thought", event, event.content_index, delta)
             case "response.function_call_arguments.delta" if isinstance(delta, str):
                 call = self._under_way(event.item_id, event.output_index)
                 if call is not None:
@@ -175,7 +178,7 @@ class ResponsesFold:
             for index, value in enumerate(response.output or ()):
                 item = lenient(value, Item)
                 if item is not None:
-                    self._take(item, index)
+                    self._take(item, index, listed=True)
         status = response.status or status
         if status in _BROKEN:
             raise self._call.failed_in_stream(response.error or f"The response was {status}.")
@@ -184,21 +187,30 @@ class ResponsesFold:
             self._reason = _REASONS.get(reason or "", "other")
         self.done = True
 
-    def _take(self, item: Item, index: int | None) -> None:
-        """Take a whole item, as far as its texts and arguments have not come piece by piece."""
+    def _take(self, item: Item, index: int | None, *, listed: bool = False) -> None:
+        """Take a whole item, as far as its texts and arguments have not come piece by piece.
+
+        In the list of a finished response its index may be another one than while it streamed.
+        """
         of = item.id if index is None else index
+
+        def has_come(kind: str) -> bool:
+            return self._streamed.has(kind) if listed else self._streamed.covers(kind, item.id, index)
+
         match item.type:
             case "message":
                 for at, content in enumerate(item.content or ()):
                     self._refused = self._refused or bool(content.refusal)
-                    self._say(Text, ("text", of, at), content.text or content.refusal or "")
+                    if not has_come("text"):
+                        self._say(Text, ("text", of, at), content.text or content.refusal or "")
                     if isinstance(content.annotations, list):
                         for cited in cast("list[object]", content.annotations):
                             self._gathered.cite(source_of(cited))
             case "reasoning":
                 for kind, contents in (("summary", item.summary), ("thought", item.content)):
-                    for at, content in enumerate(contents or ()):
-                        self._say(Reasoning, (kind, of, at), content.text or "")
+                    if not has_come(kind):
+                        for at, content in enumerate(contents or ()):
+                            self._say(Reasoning, (kind, of, at), content.text or "")
                 signature = signature_of(item)
                 if signature is not None:
                     self._pieces.sign(signature)
@@ -214,14 +226,14 @@ class ResponsesFold:
             case _:
                 pass
 
-    def _say(
-        self, run: type[Text] | type[Reasoning], place: Place, text: str, *, streamed: bool = False
-    ) -> None:
-        """Say more of a text. One that comes piece by piece does not count again when its item is whole."""
-        if streamed:
-            self._streamed.add(place[0])
-        elif place[0] in self._streamed:
-            return
+    def _more(self, run: _TextRun, kind: str, event: Event, at: int | None, text: str) -> None:
+        """Take more of a text that comes piece by piece."""
+        self._streamed.add(kind, event.item_id, event.output_index)
+        of = event.item_id if event.output_index is None else event.output_index
+        self._say(run, (kind, of, at), text)
+
+    def _say(self, run: _TextRun, place: Place, text: str) -> None:
+        """Say more of a text."""
         if not text:
             return
         if place not in self._places:
