@@ -144,7 +144,19 @@ def test_an_inline_think_tag_is_reasoning_wherever_the_chunks_are_cut() -> None:
         assert parts(*[deltas(each) for each in cut], END) == expected
 
 
-@pytest.mark.parametrize("text", ["<thin", "<", "  ", "<p>hi</p>", "a <think>b</think>", "<thinking>"])
+def test_a_closing_think_tag_whose_thoughts_came_apart_is_no_part_of_the_answer() -> None:
+    text = "\n</think>\n\nThe </think> answer."
+    for size in range(1, len(text) + 1):
+        cut = [{"content": text[at : at + size]} for at in range(0, len(text), size)]
+        assert parts(deltas(*cut), END) == (Text("The </think> answer."),)
+        thought = (Reasoning("hm"), Text("The </think> answer."))
+        assert parts(deltas({"reasoning": "hm"}, *cut), END) == thought
+    assert parts(batch({"content": text})) == (Text("The </think> answer."),)
+
+
+@pytest.mark.parametrize(
+    "text", ["<thin", "</think", "hm</think>", "<", "  ", "<p>hi</p>", "a <think>b</think>", "<thinking>"]
+)
 def test_text_that_only_looks_like_a_think_tag_stays_text(text: str) -> None:
     assert parts(deltas(*[{"content": letter} for letter in text]), END) == (Text(text),)
 

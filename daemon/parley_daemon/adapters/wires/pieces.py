@@ -119,11 +119,16 @@ class PieceBuffer:
 
 
 class ThinkTag:
-    """Tells apart thoughts and answer of a model that writes `<think>…</think>` before its answer."""
+    """Tells apart thoughts and answer of a model that writes `<think>…</think>` before its answer.
+
+    A closing tag before the answer is dropped when its thoughts came apart from it, or not at all. Where
+    thoughts come first and only their end is marked, they are text: nobody knows that before their end.
+    """
 
     __slots__ = ("_held", "_state")
 
     OPEN, CLOSE = "<think>", "</think>"
+    _FIRST = ((OPEN, "thoughts"), (CLOSE, "gap"))
 
     def __init__(self) -> None:
         self._state = "start"
@@ -141,15 +146,17 @@ class ThinkTag:
         thoughts = ""
         if self._state == "start":
             stripped = text.lstrip()
-            if self.OPEN.startswith(stripped):  # also when nothing is left
-                self._state = "thoughts" if stripped == self.OPEN else "start"
-                self._held = "" if stripped == self.OPEN else text
-                return "", ""
-            if not stripped.startswith(self.OPEN):
+            for tag, state in self._FIRST:
+                if stripped.startswith(tag):
+                    self._state = state
+                    text = stripped.removeprefix(tag)
+                    break
+                if tag.startswith(stripped):  # also when nothing is left
+                    self._held = text
+                    return "", ""
+            else:
                 self._state = "answer"
                 return "", text
-            self._state = "thoughts"
-            text = stripped.removeprefix(self.OPEN)
         if self._state == "thoughts":
             thoughts, closed, text = text.partition(self.CLOSE)
             if not closed:
