@@ -1,6 +1,7 @@
 """Archiving and unarchiving: a chat with all chats below it, at once or not at all, against everything."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import anyio
@@ -15,7 +16,7 @@ from parley_daemon.engine.errors import (
     ChatNotFoundError,
     ConflictError,
 )
-from parley_daemon.engine.tickets import Draft
+from parley_daemon.engine.tickets import Accepted, Draft
 from parley_daemon.ports.store import PutChat, StoreUnavailableError
 from tests.support.engine_rig import ME, Rig, Watcher
 
@@ -159,19 +160,41 @@ async def test_a_turn_anywhere_in_the_family_keeps_all_of_it(rig: Rig, who: int)
         assert await archived(rig, *chats) == [True] * 3
 
 
-async def test_waiting_messages_keep_a_chat_also_when_no_turn_runs(rig: Rig) -> None:
+@pytest.mark.parametrize("afresh", [False, True], ids=["at once", "after a restart"])
+async def test_messages_that_wait_in_a_failed_chat_are_put_away_and_run_once_it_is_back(
+    rig: Rig, afresh: bool
+) -> None:
     with anyio.fail_after(5):
         root, child, _ = await family(rig)
         heard = await rig.listen(child)
         await rig.send(child, "one")
         call = await rig.model.asked()
-        await rig.send(child, "two")
+        second = await rig.send(child, "two")
         call.fail()
         await heard.ended()
-        assert (await rig.engine.view(child, ME)).status is Status.ERROR
-        with pytest.raises(ChatBusyError, match="queue"):
-            await rig.engine.library.archive(root, ME)
-        assert await archived(rig, root, child) == [False, False]
+        await rig.engine.library.archive(root, ME)
+        assert await archived(rig, root, child) == [True, True]
+        async with rig.restarted() if afresh else nullcontext(rig) as later:
+            view = await later.engine.view(child, ME)
+            assert (view.status, view.chat.archived) == (Status.ERROR, True)
+            assert [one.id for one in (await later.snapshot(child)).queue] == [queued_id(second)]
+            with pytest.raises(ChatArchivedError):
+                await later.send(child, "three")
+            with pytest.raises(ChatArchivedError):
+                await later.change_queue(child, lambda actor: actor.promote(queued_id(second)))
+            await later.engine.library.unarchive(root, ME)
+            heard = await later.listen(child)
+            await later.send(child, "three")
+            for question in ("two", "three"):
+                await (await later.model.asked()).finish(f"To {question}.")
+            await heard.ended(2)
+            answers = [text for role, text in await later.history(child) if role == "assistant"]
+            assert answers == ["To two.", "To three."]
+
+
+def queued_id(accepted: Accepted) -> str:
+    assert accepted.queued is not None
+    return accepted.queued.id
 
 
 async def test_a_failed_chat_can_be_archived_and_keeps_its_status(rig: Rig) -> None:

@@ -53,11 +53,11 @@ class Library:
     # ------------------------------------------------------------------------- archive
 
     async def archive(self, chat_id: str, owner: str) -> ChatView:
-        """Put a chat and all chats below it away, in one commit.
+        """Put a chat and all chats below it away, in one commit. Queued messages stay in their queues.
 
         Raises:
             ConflictError: it is archived already.
-            ChatBusyError: it, or a chat below it, has a turn under way or messages in its queue.
+            ChatBusyError: it, or a chat below it, has a turn under way.
         """
         async with self._family(chat_id, owner) as family:
             if family[0].view.chat.archived:
@@ -260,5 +260,3 @@ class Library:
 def _refuse_busy(actor: ChatActor, which: str) -> None:
     if actor.engaged:
         raise ChatBusyError(f"{which} has a turn under way. Wait for its end, or interrupt it.")
-    if actor.waiting:
-        raise ChatBusyError(f"{which} has messages in its queue. Run or remove them first.")

@@ -91,11 +91,6 @@ class LiveChat:
         return self._state.busy or self._state.held
 
     @property
-    def waiting(self) -> int:
-        """How many messages wait in its queue."""
-        return len(self._state.queue)
-
-    @property
     def at_rest(self) -> bool:
         """Whether nobody would miss it in memory: no turn, no listener, no caller, nothing unsaved."""
         return not (self.busy or self.users or self._waiters or self._owed) and self._feed.idle
