@@ -67,6 +67,51 @@ async def test_a_subscription_does_not_take_the_token_of_an_ask(peer: Peer) -> N
     await peer.result("chat/subscribe", {"chatId": other, "partialResultToken": "p"})
 
 
+async def test_a_watch_and_the_streams_of_a_chat_do_not_share_a_token(peer: Peer) -> None:
+    chat_id = await peer.new_chat()
+    asking = {"chatId": chat_id, "content": "/tokens 30"}
+    await peer.subscribe(chat_id)
+    await peer.result("chat/watch", {"partialResultToken": "w"})
+    id = await peer.start("chat/ask", {**asking, "partialResultToken": "p"})
+    await peer.event("p", "message_part")
+    for method, given, token, user in [
+        ("chat/watch", {}, "s", "chat/subscribe"),
+        ("chat/watch", {}, "p", "chat/ask"),
+        ("chat/subscribe", {"chatId": chat_id}, "w", "chat/watch"),
+        ("chat/ask", asking, "w", "another stream"),
+    ]:
+        refused = await peer.error(method, {**given, "partialResultToken": token})
+        assert refused["code"] == INVALID_PARAMS
+        problem = {"path": "partialResultToken", "problem": f"is in use by {user}"}
+        assert refused["data"]["fields"] == [problem]
+    await peer.response(id)
+    for token in "sp":
+        assert {"created", "changed"}.isdisjoint(event["type"] for event in peer.events(token))
+    assert {event["type"] for event in peer.events("w")} == {"changed"}
+
+
+async def test_a_token_is_free_for_another_use_once_its_stream_has_ended(
+    shared_daemon: DaemonProcess,
+) -> None:
+    async with unix_peer(shared_daemon.socket, check=False) as peer:  # what was numbered begins anew
+        await peer.initialize()
+        chat_id = await peer.new_chat()
+        token = {"partialResultToken": "t"}
+        begin: dict[str, dict[str, Any]] = {
+            "chat/subscribe": {"chatId": chat_id, **token},
+            "chat/watch": token,
+            "chat/ask": {"chatId": chat_id, "content": "/fast", **token},
+        }
+        for used, ended in [("chat/subscribe", "chat/unsubscribe"), ("chat/watch", "chat/unwatch")]:
+            for method, params in begin.items():
+                await peer.result(used, begin[used])
+                await peer.result(used, begin[used])  # replaces
+                await peer.result(ended, token)
+                await peer.result(method, params)
+                await peer.result("chat/unsubscribe", token)
+                await peer.result("chat/unwatch", token)
+
+
 async def test_a_subscription_that_fails_leaves_the_one_before_it(peer: Peer) -> None:
     chat_id = await peer.new_chat()
     await peer.subscribe(chat_id)

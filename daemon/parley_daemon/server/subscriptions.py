@@ -105,14 +105,18 @@ class Subscriptions:
 
     def reserve(self, token: Token) -> bool:
         """Keep the token for an ask until `release`; False when it is in use."""
-        if token in self._asks or token in self._chats or token in self._coming:
+        if self.user_of(token) is not None:
             return False
         self._asks.add(token)
         return True
 
-    def asked_for(self, token: Token) -> bool:
-        """Whether an ask has the token."""
-        return token in self._asks
+    def user_of(self, token: Token) -> str | None:
+        """Return the method whose stream has the token, None when it is free."""
+        if token in self._asks:
+            return "chat/ask"
+        if token in self._chats or token in self._coming:
+            return "chat/subscribe"
+        return "chat/watch" if token in self._watches else None
 
     def listen(self, token: Token, chat_id: str, turn_id: str, turn_ids: frozenset[str]) -> None:
         """Stream a turn under a reserved token, from its first event on, and others that may follow it."""

@@ -16,8 +16,7 @@ from parley_protocol.chats import (
 async def subscribe(call: Call, params: ChatSubscribeParams) -> Any:
     """Answer with the snapshot or the resumption, then let the events go."""
     token, streams = params.partial_result_token, call.connection.streams
-    if streams.asked_for(token):
-        raise invalid_params([{"path": "partialResultToken", "problem": "is in use by chat/ask"}])
+    _refuse_used(call, token)
     stream, attachment = await streams.subscribe(
         token, params.chat_id, after_seq=params.after_seq, tail=params.tail
     )
@@ -39,6 +38,7 @@ async def unsubscribe(call: Call, params: ChatUnsubscribeParams) -> None:
 
 async def watch(call: Call, params: ChatWatchParams) -> None:
     """Answer, then tell of every chat."""
+    _refuse_used(call, params.partial_result_token)
     call.reply(None)
     call.connection.streams.watch(params.partial_result_token)
 
@@ -46,3 +46,10 @@ async def watch(call: Call, params: ChatWatchParams) -> None:
 async def unwatch(call: Call, params: ChatUnwatchParams) -> None:
     """End the watch; ending one that is not there is fine."""
     call.connection.streams.unwatch(params.partial_result_token)
+
+
+def _refuse_used(call: Call, token: int | str) -> None:
+    """Refuse a token that a stream of another method has; one of the same method is replaced."""
+    user = call.connection.streams.user_of(token)
+    if user not in (None, call.method):
+        raise invalid_params([{"path": "partialResultToken", "problem": f"is in use by {user}"}])
