@@ -16,7 +16,7 @@ from parley_protocol.objects import (
 )
 from parley_protocol.parts import HistoryContent
 from parley_protocol.settings import ModelSettings
-from parley_protocol.wire import Count, Id, Limit, Metadata, Params, Role, Timestamp, Title, Token, Wire
+from parley_protocol.wire import Count, Id, Limit, Metadata, Params, Role, Timestamp, Title, Token, Uri, Wire
 
 ChatOrder = Literal["updated", "created", "title"]
 ExportFormat = Literal["json", "markdown"]
@@ -70,13 +70,16 @@ class ChatGetResult(Wire):
 
 
 class ChatListParams(Params):
-    """Params of `chat/list`. Without a filter every chat is listed, archived ones too."""
+    """Params of `chat/list`. Without a filter every chat is listed, archived ones too.
+
+    `cwd` is the URI of a folder: chats are listed that have the very same one in their `repositories`.
+    """
 
     archived: bool | None = None
     query: str | None = None
     kind: ChatKind | None = None
     parent_chat_id: Id | None = None
-    cwd: str | None = None
+    cwd: Uri | None = None
     cursor: str | None = None
     limit: Limit = 50
     order: ChatOrder = "updated"

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,9 @@ BIGGEST_INT = 2**53 - 1
 
 METADATA_LIMIT = 16 * 1024
 """Bytes of JSON that a chat's `metadata` may take."""
+
+BY_A_CLIENT: Final = "by a client"
+"""The validator's context for params. What is read back, from a store or a file, is held against less."""
 
 
 class Wire(BaseModel):
@@ -52,7 +55,9 @@ class Params(Wire):
             pydantic.ValidationError: `field_problems` says what the peer may be told of it.
         """
         given: Mapping[str, Any] = {} if value is None else value
-        return cls.model_validate(given, strict=True, extra="forbid", by_alias=True, by_name=False)
+        return cls.model_validate(
+            given, strict=True, extra="forbid", by_alias=True, by_name=False, context=BY_A_CLIENT
+        )
 
 
 def absent_when_none(value: object) -> bool:
@@ -89,6 +94,15 @@ def _in_utc(value: str) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _a_uri(value: str) -> str:
+    if _SCHEME.match(value) is None:
+        raise ValueError("must be a URI, such as file:///home/ada/project, and no path")
+    return value
+
+
+# Two letters at least: one is the drive of a path on Windows.
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.ASCII | re.IGNORECASE)
+
 OptionalStr = Annotated[str | None, Field(exclude_if=absent_when_none)]
 OptionalInt = Annotated[int | None, Field(exclude_if=absent_when_none)]
 OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
@@ -96,6 +110,7 @@ OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_within_metadata_limit)]
 Title = Annotated[str, Field(max_length=255)]
 Timestamp = Annotated[str, AfterValidator(_in_utc), Field(json_schema_extra={"format": "date-time"})]
+Uri = Annotated[str, AfterValidator(_a_uri), Field(json_schema_extra={"format": "uri"})]
 Id = Annotated[str, Field(min_length=1)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Line = Annotated[int, Field(ge=1, le=BIGGEST_INT)]

@@ -335,7 +335,11 @@ export interface ChatInterruptParams {
 
 export type ChatKind = "chat" | "agent";
 
-/** Params of `chat/list`. Without a filter every chat is listed, archived ones too. */
+/**
+ * Params of `chat/list`. Without a filter every chat is listed, archived ones too.
+ *
+ * `cwd` is the URI of a folder: chats are listed that have the very same one in their `repositories`.
+ */
 export interface ChatListParams {
   archived?: boolean | null;
   query?: string | null;

@@ -149,6 +149,8 @@ def _example(schema: dict[str, Any], *, full: bool) -> Any:
             items = 1 if full else schema.get("minItems", 0)
             return [_example(schema["items"], full=full) for _ in range(items)]
         case "string":
+            if schema.get("format") == "uri":
+                return "file:///abc"
             is_time = schema.get("format") == "date-time" or schema.get("pattern", "").startswith(r"^\d{4}")
             return TIME if is_time else "abc"
         case "integer" | "number":

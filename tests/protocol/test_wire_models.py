@@ -190,6 +190,14 @@ def test_integers_that_json_parsers_would_round_are_refused() -> None:
     assert told == {"afterSeq": "must be 9007199254740991 or less"}
 
 
+@pytest.mark.parametrize("cwd", ["/home/ada", "", "C:\\work", "~/work", "project", "://x"])
+def test_chats_are_listed_by_the_uri_of_a_folder_and_not_by_a_path(cwd: str) -> None:
+    wanted = {"cwd": "must be a URI, such as file:///home/ada/project, and no path"}
+    assert problems(ChatListParams, {"cwd": cwd}) == wanted
+    for uri in ("file:///home/ada", "vscode-remote://host/home/ada"):
+        assert ChatListParams.from_wire({"cwd": uri}).cwd == uri
+
+
 def test_a_provider_name_can_stand_before_the_colon_of_a_model_id() -> None:
     assert ProviderCreateParams.from_wire({"provider": "my-llama.2", "type": "openai-compat"}).provider
     told = problems(ProviderCreateParams, {"provider": "a:b", "type": "openai-compat"})

@@ -59,6 +59,9 @@ async def test_a_context_changes_where_it_was_given_and_is_told(shared_daemon: D
         }
         assert (await peer.event("s", "chat"))["chat"]["context"] == context
         listed = await peer.result("chat/list", {"cwd": "file:///r"})
+        assert (await peer.result("chat/list", {"cwd": "file:///r/"}))["total"] == 0
+        refused = await peer.error("chat/list", {"cwd": "/r"})
+        assert (refused["code"], refused["data"]["fields"][0]["path"]) == (-32602, "cwd")
         assert [chat["id"] for chat in listed["chats"]] == [chat_id]
         assert (await peer.result("chat/setContext", {"chatId": chat_id}))["context"] == context
         error = await peer.error("chat/setContext", {"chatId": chat_id, "files": "file:///a"})
