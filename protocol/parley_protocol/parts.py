@@ -6,9 +6,18 @@ Everything here is tagged by `type`, and carries only the fields of its type.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from parley_protocol.wire import Line, OptionalFloat, OptionalInt, OptionalStr, Wire, absent_when_none
+from parley_protocol import files
+from parley_protocol.wire import (
+    BY_A_CLIENT,
+    Line,
+    OptionalFloat,
+    OptionalInt,
+    OptionalStr,
+    Wire,
+    absent_when_none,
+)
 
 ToolOutcome = Literal["ok", "failed", "denied", "interrupted", "timed_out"]
 
@@ -63,7 +72,10 @@ class SourcePart(Wire):
 
 
 class FilePart(Wire):
-    """A file: either `data` (base64) or `url`."""
+    """A file: either `data` (base64) or `url` (http, https, or data with base64).
+
+    In params all three are held against that; what was stored before is read as it is.
+    """
 
     type: Literal["file"] = "file"
     media_type: str
@@ -71,11 +83,21 @@ class FilePart(Wire):
     url: OptionalStr = None
     title: OptionalStr = None
 
+    @field_validator("media_type", "data", "url")
+    @classmethod
+    def _usable(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.context == BY_A_CLIENT:
+            _CHECKS[info.field_name or ""](value)
+        return value
+
     @model_validator(mode="after")
     def _one_origin(self) -> "FilePart":
         if (self.data is None) == (self.url is None):
             raise ValueError("a file has either data or url")
         return self
+
+
+_CHECKS = {"media_type": files.check_media_type, "data": files.check_data, "url": files.check_url}
 
 
 class ReferencePart(Wire):

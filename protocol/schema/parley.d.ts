@@ -650,7 +650,11 @@ export interface FieldProblem {
   problem: string;
 }
 
-/** A file: either `data` (base64) or `url`. */
+/**
+ * A file: either `data` (base64) or `url` (http, https, or data with base64).
+ *
+ * In params all three are held against that; what was stored before is read as it is.
+ */
 export interface FilePart {
   type: "file";
   mediaType: string;

@@ -1,0 +1,56 @@
+"""What a file has to be like to be taken into a message: what no provider could read would fail every turn.
+
+Knows no model: each function takes a field's value and raises ValueError in the words that the peer is told.
+"""
+
+import binascii
+import re
+from typing import Final
+
+LONGEST_MEDIA_TYPE: Final = 255
+
+_NAME = r"[a-z0-9][a-z0-9!#$&^_.+-]*"
+_MEDIA_TYPE: Final = re.compile(
+    rf"{_NAME}/{_NAME}(?: ?; ?{_NAME}=(?:\"[^\"\\]*\"|{_NAME}))*", re.ASCII | re.IGNORECASE
+)
+_WEB: Final = re.compile(r"https?://[^\s/?#][^\s\x00-\x1f]*", re.IGNORECASE)
+
+
+def check_media_type(value: str) -> None:
+    """Refuse what is no media type; parameters, as in `text/plain; charset=utf-8`, may follow."""
+    if len(value) > LONGEST_MEDIA_TYPE or _MEDIA_TYPE.fullmatch(value) is None:
+        raise ValueError("must be a media type, such as image/png")
+
+
+def check_data(value: str) -> None:
+    """Refuse what is not base64 (the standard alphabet, padded, no line breaks) of one byte or more."""
+    try:
+        # Decoded in C and thrown away: 30 ms for 10 MB.
+        if binascii.a2b_base64(value, strict_mode=True):
+            return
+    except ValueError:
+        pass
+    raise ValueError("must be base64, padded and without line breaks, of one byte or more")
+
+
+def check_url(value: str) -> None:
+    """Refuse what is no URL that a provider can fetch or read: http, https, or data with base64."""
+    if value[:5].lower() == "data:":
+        _check_data_url(value)
+    elif _WEB.fullmatch(value) is None:
+        raise ValueError(
+            "must be an http, https or data URL; a file of this machine goes as data or reference"
+        )
+
+
+def _check_data_url(value: str) -> None:
+    head, _, data = value[5:].partition(",")
+    media_type, _, encoding = head.rpartition(";")
+    try:
+        if encoding == "base64":
+            check_media_type(media_type)
+            check_data(data)
+            return
+    except ValueError:
+        pass
+    raise ValueError("must have a media type and base64 in a data URL: data:image/png;base64,iVBORw0K")
