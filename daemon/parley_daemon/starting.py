@@ -6,6 +6,7 @@ standard library and what is as light.
 
 import json
 import os
+import re
 import select
 import socket
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from parley_daemon.server.forward import dial, forward
-from parley_daemon.server.greeting import initialize_result
+from parley_daemon.server.greeting import initialize_result, option_problems
 from parley_protocol import runtime
 
 JOIN_SECONDS = 15.0
@@ -27,6 +28,7 @@ SHARED_IDLE_SECONDS = 600
 _GREETING_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _CHUNK = 65536
+_SURROGATES = re.compile(rb"\\u[dD]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +208,15 @@ def _first_body(read: bytes) -> tuple[bytes | None, bytes | None]:
 
 
 def _greeting(body: bytes, rest: bytes, read: bytes, output_fd: int) -> tuple[bytes, Any]:
+    if _SURROGATES.search(body):  # this decoder takes half of a pair for a character
+        return read, None
     try:
         read_json: Any = json.loads(body)
     except (ValueError, RecursionError):
         return read, None
     message = cast("dict[str, Any]", read_json) if isinstance(read_json, dict) else {}
     asks = message.get("jsonrpc") == "2.0" and message.get("method") == "initialize"
-    if not asks or type(message.get("id")) not in (int, str):
+    if not asks or type(message.get("id")) not in (int, str) or option_problems(message.get("params")):
         return read, None
     answer = {"jsonrpc": "2.0", "id": message["id"], "result": initialize_result()}
     text = json.dumps(answer, separators=(",", ":")).encode("utf-8")

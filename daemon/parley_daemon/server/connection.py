@@ -16,8 +16,8 @@ from parley_daemon.server import requests
 from parley_daemon.server.app import App
 from parley_daemon.server.auth import check_token
 from parley_daemon.server.call import Call, Handler
-from parley_daemon.server.errors import WireError, wire_error
-from parley_daemon.server.greeting import initialize_result
+from parley_daemon.server.errors import WireError, invalid_params, wire_error
+from parley_daemon.server.greeting import LONGEST_INTERVAL_MS, initialize_result, option_problems
 from parley_daemon.server.outbox import RESET_ABOVE, Channel, Outbox
 from parley_daemon.server.requests import Answer, BadBody, Incoming, RequestId
 from parley_daemon.server.streams import Token
@@ -41,8 +41,6 @@ LARGE_AT_WORK = 4
 
 UNGREETED_BODY = 256 * 1024
 """Bytes of a body that an untrusted client may send before it has said who it is."""
-
-LONGEST_INTERVAL_MS = 60_000
 
 PULLS_AT_ONCE = 8
 """Questions for a client's settings that may be open; what changes meanwhile is in their answers."""
@@ -242,6 +240,9 @@ class Connection:
             message = "The token is missing or wrong: send the runtime file's token in initializationOptions."
             self._refuse(call.id, WireError(ErrorCode.AUTHENTICATION, message))
             return
+        problems = option_problems(call.params)
+        if problems:
+            raise invalid_params(problems)
         self._note_client(params)
         self._initialized = True
         self._decoder.allow(MAX_BODY)
