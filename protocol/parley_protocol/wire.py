@@ -176,10 +176,10 @@ _WORDS = {
 def field_problems(error: ValidationError) -> list[FieldProblem]:
     """Return each bad field of params with what is wrong with it, at most MOST_PROBLEMS of them."""
     found = error.errors(include_url=False, include_input=False)[:MOST_PROBLEMS]
-    return [FieldProblem(path=_path(item["loc"]), problem=_problem(dict(item))) for item in found]
+    return [FieldProblem(path=path_of(item["loc"]), problem=_problem(dict(item))) for item in found]
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def path_of(location: tuple[int | str, ...]) -> str:
     """Return the path as a person writes it; empty for the params as a whole."""
     path = ""
     for step in location:

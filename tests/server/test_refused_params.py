@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from parley_daemon.server.greeting import option_problems
+from parley_daemon.server.half_pairs import fields_with_half
 from parley_protocol.fold import plain_text
 from parley_protocol.server import InitializeParams
 from parley_protocol.wire import field_problems
@@ -40,6 +41,40 @@ async def test_an_unusable_file_is_refused_and_leaves_the_chat_as_it_was(peer: P
     later = await peer.result("chat/ask", {"chatId": chat_id, "content": "/fast two"})
     assert plain_text(later["messages"][0]["content"])
     assert len((await peer.result("chat/get", {"chatId": chat_id}))["messages"]) == 4
+
+
+HALF = "\ud800"
+UNICODE, KEY = "must be valid Unicode", "has a key that is not valid Unicode"
+
+
+@pytest.mark.parametrize(
+    ("params", "fields"),
+    [
+        ({"chatId": HALF}, [("chatId", UNICODE)]),
+        (
+            {"chatId": "c", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": f"b{HALF}"}]},
+            [("content[1].text", UNICODE)],
+        ),
+        ({"b": {"d": [[], [HALF]]}, "a": "\udfff\ud800"}, [("b.d[1][0]", UNICODE), ("a", UNICODE)]),
+        ({"metadata": {HALF: 1, "ok": HALF}}, [("metadata", KEY), ("metadata.ok", UNICODE)]),
+        ({HALF: {"a": HALF}}, [("", KEY)]),
+        ({"a": [HALF] * 100}, [(f"a[{at}]", UNICODE) for at in range(20)]),
+    ],
+)
+async def test_half_a_surrogate_pair_is_refused_by_the_path_of_its_field(
+    peer: Peer, params: dict[str, Any], fields: list[tuple[str, str]]
+) -> None:
+    refused = await peer.error("chat/send", params)
+    assert refused["code"] == INVALID_PARAMS
+    assert [(field["path"], field["problem"]) for field in refused["data"]["fields"]] == fields
+
+
+def test_half_a_pair_is_found_however_deep_it_stands() -> None:
+    deep: list[Any] = [HALF]
+    for _ in range(10_000):
+        deep = [deep]
+    (field,) = fields_with_half(deep)
+    assert len(field["path"]) == 200
 
 
 # ------------------------------------------------------------------------- initialize

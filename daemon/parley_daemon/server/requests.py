@@ -1,7 +1,6 @@
 """JSON-RPC envelopes: what a body is, and what answers it. Knows no method and no transport."""
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,6 +8,7 @@ import msgspec
 
 from parley_daemon.server.convert import encode
 from parley_daemon.server.errors import WireError
+from parley_daemon.server.half_pairs import fields_with_half, holds_half
 from parley_protocol.errors import ErrorCode
 from parley_protocol.framing import encode_frame
 
@@ -80,7 +80,9 @@ def _not_json(body: bytes, error: Exception) -> BadBody:
     except UnicodeEncodeError:
         id = as_object(message).get("id")
         problem = "A text has half of a surrogate pair (\\ud800 to \\udfff), which no UTF-8 can carry."
-        return BadBody(id if _is_sendable(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem))
+        fields = fields_with_half(as_object(message).get("params"))
+        data = {"fields": fields} if fields else None
+        return BadBody(id if _is_sendable(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem, data))
     except (ValueError, RecursionError):
         pass  # what the other decoder said is told
     return BadBody(None, WireError(ErrorCode.PARSE_ERROR, f"The body is not JSON: {error}."))
@@ -91,7 +93,7 @@ def _no_number(name: str) -> None:
 
 
 def _is_sendable(id: object) -> bool:
-    return _is_id(id) and re.search("[\ud800-\udfff]", str(id)) is None
+    return _is_id(id) and not holds_half(str(id))
 
 
 def _message(message: dict[str, Any]) -> Incoming | Answer:
