@@ -11,6 +11,8 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
+from parley_clients.cli.plain import PlainOutput
+from parley_clients.results import Event, Json
 from tests.support.daemon import DaemonProcess, running_daemon
 
 PARLEY = str(Path(sys.executable).with_name("parley"))
@@ -205,6 +207,60 @@ async def test_an_orderly_stop_in_mid_answer_is_said_with_where_the_partial_is()
         assert asking.returncode == 1
         assert "daemon was stopped" in said
         assert chat[-8:] in said
+
+
+async def test_what_a_killed_daemon_left_of_an_answer_is_told_to_who_watches_and_to_who_asked() -> None:
+    async with running_daemon(config="[titles]\nenabled = false\n") as daemon:
+        asking = started(daemon, "ask", "/stall")
+        assert asking.stdout is not None
+        assert await anyio.to_thread.run_sync(asking.stdout.read, 4) == "This"
+        chat = json.loads(run(daemon, "list", "--json").stdout)["id"]
+        watching = started(daemon, "attach", chat)
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert await anyio.to_thread.run_sync(watching.stdout.readline) == "> /stall\n"
+        assert await anyio.to_thread.run_sync(watching.stdout.read, 4) == "This"
+        await daemon.kill()
+        _, said = await anyio.to_thread.run_sync(asking.communicate)
+        assert asking.returncode == 1
+        assert said.startswith("parley: The connection to the daemon")
+        assert f"parley ask --chat {chat[-8:]}" in said
+        await daemon.start()
+        told = [await anyio.to_thread.run_sync(watching.stderr.readline) for _ in range(2)]
+        assert "void" in told[0]
+        assert "The daemon was stopped in the middle of the answer." in told[1]
+        assert f"parley show {chat[-8:]}" in told[1]
+        assert run(daemon, "ask", "--chat", chat[-8:], "/fast /tokens 2").stdout == "1 2 \n"
+        while await anyio.to_thread.run_sync(watching.stdout.readline) != "1 2 \n":
+            pass
+        watching.send_signal(signal.SIGINT)
+        assert await anyio.to_thread.run_sync(watching.communicate) == ("", "")
+        assert watching.returncode == 0
+
+
+def test_in_a_file_an_answer_that_a_snapshot_brings_again_stands_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = {"id": 1, "role": "user", "content": [{"type": "text", "text": "Well?"}]}
+    answer = {"id": 2, "role": "assistant", "content": [{"type": "text", "text": "It is so."}]}
+    piece = {"messageId": 2, "index": 0, "part": {"type": "text", "text": "It is"}}
+    error = {"kind": "daemon_lost", "message": "Gone.", "detail": None}
+    end = {"chatId": "0-12345678", "outcome": "interrupted", "error": error, "usage": None}
+    events: list[Json] = [
+        {"type": "message", "message": question},
+        {"type": "message_part", **piece},
+        {"type": "reset"},
+        {"type": "message", "message": answer},
+        {"type": "turn_ended", **end, "timings": {"totalMs": None}},
+    ]
+    with (tmp_path / "shown").open("w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        output = PlainOutput(whole_chat=True)
+        for event in events:
+            output.take([Event(event)])
+        output.end(None)
+    assert (tmp_path / "shown").read_text() == "> Well?\nIt is so.\n"
+    assert "parley show 12345678" in capsys.readouterr().err
 
 
 BROKEN_PROVIDERS = {

@@ -4,6 +4,8 @@ import argparse
 import sys
 
 from parley_clients.cli.options import (
+    SHORT_ID,
+    CommandError,
     UsageError,
     check_text,
     client,
@@ -14,6 +16,7 @@ from parley_clients.cli.options import (
 )
 from parley_clients.cli.turns import run_turn
 from parley_clients.cli.words import failed
+from parley_clients.errors import ConnectionLostError
 from parley_clients.results import Json
 from parley_clients.sync import Chat, Client
 
@@ -27,7 +30,12 @@ def ask(options: argparse.Namespace) -> int:
     text = question_text(options.text)
     with client(options) as daemon:
         chat = _chat(daemon, options)
-        ended = run_turn(chat.stream(text, model=options.model), lambda: turn_output(options))
+        try:
+            ended = run_turn(chat.stream(text, model=options.model), lambda: turn_output(options))
+        except ConnectionLostError as error:
+            short = chat.id[-SHORT_ID:]
+            said = f"The chat is kept: parley show {short}; go on with parley ask --chat {short}."
+            raise CommandError(f"{error.message} {said}") from None
     return exit_code(ended, chat.id)
 
 

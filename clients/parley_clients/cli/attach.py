@@ -37,11 +37,15 @@ def attach(options: argparse.Namespace) -> int:
     return 0
 
 
+_BUSY = ("pending", "running", "interrupting", "paused")
+
+
 class _Replay:
     """Turns snapshots into the events that show them; a message is shown once."""
 
     def __init__(self) -> None:
         self._last_id = 0
+        self._busy = False
 
     def among(self, events: list[Event]) -> list[Event]:
         """Return the events, each reset followed by what it brings."""
@@ -49,7 +53,12 @@ class _Replay:
         for event in events:
             shown.append(event)
             if event.type == "reset":
-                shown += self.of(event.raw["snapshot"])
+                was_busy, snapshot = self._busy, event.raw["snapshot"]
+                shown += self.of(snapshot)
+                if was_busy and not self._busy:
+                    shown += _lost(snapshot["chat"])
+            elif event.type == "status":
+                self._busy = event.raw["status"] in _BUSY
             elif event.type == "message":
                 self._last_id = max(self._last_id, event.raw["message"]["id"])
         return shown
@@ -61,9 +70,20 @@ class _Replay:
             if message["id"] > self._last_id:
                 self._last_id = message["id"]
                 events.append(Event({"type": "message", "message": message}))
-        events.append(Event({"type": "status", "status": snapshot["chat"]["status"]}))
+        status = snapshot["chat"]["status"]
+        self._busy = status in _BUSY
+        events.append(Event({"type": "status", "status": status}))
         preview = snapshot["preview"]
         for index, part in enumerate(preview["parts"] if preview else ()):
             piece = {"type": "message_part", "messageId": preview["messageId"], "index": index, "part": part}
             events.append(Event(piece))
         return events
+
+
+def _lost(chat: Json) -> list[Event]:
+    """Return the end that a turn would have told, had the daemon not been killed in the middle of it."""
+    error = chat["lastError"]
+    if error is None or error["kind"] != "daemon_lost":
+        return []
+    ended: Json = {"outcome": "interrupted", "usage": None, "timings": {"totalMs": None}, "error": error}
+    return [Event({"type": "turn_ended", "chatId": chat["id"], **ended})]

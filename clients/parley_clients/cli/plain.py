@@ -8,7 +8,7 @@ import sys
 
 from parley_clients.cli.clean import clean, one_line
 from parley_clients.cli.options import warn
-from parley_clients.cli.words import failure, fallen_back, question, summary
+from parley_clients.cli.words import failed, fallen_back, question, summary
 from parley_clients.results import Event, Json
 
 
@@ -47,11 +47,14 @@ class PlainOutput:
                     self._let_go()
                     if self._whole_chat:
                         self._message(event.raw["message"])
+                        self._let_go()
+                    self._written_of = None
                 case "retry":
                     self._retry(event.raw)
                 case "preview_reset":
                     self._void(event.raw["messageId"])
                 case "reset":
+                    self._void(self._written_of)
                     self._streamed.clear()
                 case "turn_ended" if self._whole_chat:
                     self._turn_ended(event.raw)
@@ -106,10 +109,10 @@ class PlainOutput:
             seconds = math.ceil(event["delayMs"] / 1000)
             sys.stderr.write(f"trying again in {seconds} s: {one_line(event['error']['message'])}\n")
 
-    def _void(self, message_id: int) -> None:
+    def _void(self, message_id: int | None) -> None:
         """Forget the answer so far; say so where it was written already."""
         self._held, self._place = [], None
-        if self._written_of == message_id:
+        if self._written_of is not None and self._written_of == message_id:
             self._end_line()
             sys.stdout.flush()
             warn("What came of the answer so far is void; it begins again.")
@@ -118,8 +121,10 @@ class PlainOutput:
 
     def _turn_ended(self, ended: Json) -> None:
         self._end_line()
-        if ended["outcome"] == "failed":
-            sys.stderr.write(f"{failure(ended['error'])}\n")
+        problem = failed(ended, ended["chatId"])
+        if problem is not None:
+            sys.stdout.flush()
+            warn(problem)
         self._sum_up(ended)
 
     def _sum_up(self, ended: Json) -> None:

@@ -16,7 +16,7 @@ from parley_clients.cli.area import LiveArea
 from parley_clients.cli.blocks import Block, BlockCutter
 from parley_clients.cli.clean import clean, one_line
 from parley_clients.cli.markdown import THEME, RenderedBlock
-from parley_clients.cli.words import failure, fallen_back, question, source, summary
+from parley_clients.cli.words import failed, fallen_back, question, source, summary
 from parley_clients.results import Event, Json
 
 QUIET_SECONDS = 1.0
@@ -121,7 +121,7 @@ class TerminalOutput:
                 self._say("Some events were missed; here it goes on.")
             case "turn_ended" if self._whole_chat:
                 self._close_part()
-                self._say(failure(raw["error"]) if raw["outcome"] == "failed" else summary(raw, self._model))
+                self._say(failed(raw, raw["chatId"]) or summary(raw, self._model))
             case "queue_update" if self._whole_chat and raw["queuedMessages"]:
                 self._say(f"{len(raw['queuedMessages'])} waiting in the queue")
             case _:
