@@ -89,7 +89,7 @@ class Chat(ChatTurns):
         """Put the chat and the chats below it away: they can be read, and take no messages.
 
         Raises:
-            ChatBusyError: one of them has a turn under way, or messages that wait.
+            ChatBusyError: one of them has a turn under way.
             ConflictError: it is archived already.
         """
         return await self._change("chat/archive", {}, timeout)

@@ -4,13 +4,13 @@ import argparse
 import sys
 
 from parley_clients.cli.options import (
-    SHORT_ID,
     CommandError,
     UsageError,
     check_text,
     client,
     find_chat,
     last_chat,
+    short_id,
     turn_output,
     warn,
 )
@@ -33,7 +33,7 @@ def ask(options: argparse.Namespace) -> int:
         try:
             ended = run_turn(chat.stream(text, model=options.model), lambda: turn_output(options))
         except ConnectionLostError as error:
-            short = chat.id[-SHORT_ID:]
+            short = short_id(chat.id)
             said = f"The chat is kept: parley show {short}; go on with parley ask --chat {short}."
             raise CommandError(f"{error.message} {said}") from None
     return exit_code(ended, chat.id)
