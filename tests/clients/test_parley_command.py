@@ -211,11 +211,12 @@ async def test_an_orderly_stop_in_mid_answer_is_said_with_where_the_partial_is()
 
 async def test_what_a_killed_daemon_left_of_an_answer_is_told_to_who_watches_and_to_who_asked() -> None:
     async with running_daemon(config="[titles]\nenabled = false\n") as daemon:
-        asking = started(daemon, "ask", "/stall")
+        here = ("--socket", daemon.socket)  # who names a daemon starts none
+        asking = started(daemon, *here, "ask", "/stall")
         assert asking.stdout is not None
         assert await anyio.to_thread.run_sync(asking.stdout.read, 4) == "This"
         chat = json.loads(run(daemon, "list", "--json").stdout)["id"]
-        watching = started(daemon, "attach", chat)
+        watching = started(daemon, *here, "attach", chat)
         assert watching.stdout is not None
         assert watching.stderr is not None
         assert await anyio.to_thread.run_sync(watching.stdout.readline) == "> /stall\n"
