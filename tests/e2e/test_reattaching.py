@@ -176,7 +176,7 @@ async def test_connections_cut_in_the_middle_of_anything_lose_and_double_no_text
         chat_id = await peer.new_chat()
         torn = Client(chat_id)
         calm, view = await Client(chat_id).attach(peer), await torn.attach(peer)
-        content = "[[deltas=600 reasoning=100 size=9 rate=1500]]"
+        content = "[[deltas=600 reasoning=100 size=9 rate=600]]"
         await peer.result("chat/send", {"chatId": chat_id, "content": content})
         cuts = 0
         while view.last_turn is None:
@@ -192,7 +192,7 @@ async def test_connections_cut_in_the_middle_of_anything_lose_and_double_no_text
         await peer.event("s", "turn_ended")
         fold(calm, peer)
     assert shown(view) == shown(calm)
-    assert cuts > 10
+    assert cuts > 5
     assert all(torn.resumed[1:])
 
 
