@@ -31,3 +31,8 @@ async def daemon() -> AsyncGenerator[DaemonProcess]:
     """A daemon process of this test's own, with the demo model."""
     async with running_daemon() as process:
         yield process
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what is slow: at the end, one worker would be left alone with it."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
