@@ -310,8 +310,9 @@ class Connection:
             if not call.replied:
                 self.respond(call, requests.error_frame(call.id, wire_error(error)))
         finally:
+            if call.id is not None:
+                self._calls.pop(call.id, None)
             self._admit(call, before)
-            self._forget(call)
 
     async def _read_for(self, call: Call, handler: Handler) -> Any:
         """Run what only reads and may answer with much: few at a time, none for a client that does not read.
@@ -329,19 +330,19 @@ class Connection:
     def _admit(self, call: Call, before: Call | None) -> None:
         """Let the next request of the chat begin, once the one before may: this one may be cancelled."""
         if before is None or before.admitted.is_set():
-            call.admit()
+            self._step_aside(call)
             return
         waited_for = before
 
         async def follow() -> None:
             await waited_for.admitted.wait()
-            call.admit()
+            self._step_aside(call)
 
         self.start(follow)
 
-    def _forget(self, call: Call) -> None:
-        if call.id is not None:
-            self._calls.pop(call.id, None)
+    def _step_aside(self, call: Call) -> None:
+        """Nobody has to wait for this request any more."""
+        call.admit()
         chat_id = call.chat_id
         if chat_id is not None and self._last_of_chat.get(chat_id) is call:
             del self._last_of_chat[chat_id]
