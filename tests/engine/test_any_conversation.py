@@ -178,6 +178,6 @@ def test_a_chat_on_disk_is_as_the_rules_say() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("machine", "examples"), [(AnyConversation, 2_500), (AnyConversationOnDisk, 400)])
+@pytest.mark.parametrize(("machine", "examples"), [(AnyConversation, 1_000), (AnyConversationOnDisk, 400)])
 def test_a_chat_is_as_the_rules_say_for_long(machine: type[AnyConversation], examples: int) -> None:
     run(machine, examples)
