@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -178,9 +179,12 @@ async def test_an_empty_chat_is_answered() -> None:
 
 
 async def test_nothing_is_loaded_and_nothing_is_held_open() -> None:
-    model = DemoModel()
+    model, loaded = DemoModel(pace=0), set(sys.modules)
     await model.warm()
     await model.aclose()
+    assert set(sys.modules) == loaded
+    batches = [batch async for batch in model.stream(ModelRequest("demo", ()))]
+    assert batches[-1][-1] == Finish("stop")
 
 
 COUNTED = {"value": {"type": "integer"}}

@@ -67,6 +67,7 @@ async def test_a_promoted_message_runs_next(client: Client) -> None:
             said += event.text
             if said.endswith("1 2 3 "):
                 break
+    assert said.endswith("1 2 3 ")
     await chat.delete()
 
 

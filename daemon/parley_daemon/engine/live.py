@@ -157,22 +157,23 @@ class LiveChat:
         Raises:
             ConflictError: the message left the queue, or its chat was deleted.
         """
-        if own_turn_id is not None and not self._has_queued(own_turn_id):
-            turn_id, own_turn_id = own_turn_id if own_turn_id == self._state.turn_id else turn_id, None
-        if turn_id != self._state.turn_id:
-            turn_id, own_turn_id = own_turn_id or turn_id, None
-            if turn_id != self._state.turn_id and not self._has_queued(turn_id):
-                return None
-        waiter = TurnWaiter(turn_id, own_turn_id)
+        running, queued = self._state.turn_id, {one.turn_id for one in self._state.queue}
+        if (
+            own_turn_id is not None
+            and turn_id != running
+            and (own_turn_id == running or own_turn_id in queued)
+        ):
+            turn_id = own_turn_id  # the turn that it was to steer is over
+        if turn_id != running and turn_id not in queued:
+            return None
+        steers = own_turn_id != turn_id and own_turn_id in queued
+        waiter = TurnWaiter(turn_id, own_turn_id if steers else None)
         self._waiters.append(waiter)
         try:
             return await waiter.wait()
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-
-    def _has_queued(self, turn_id: str) -> bool:
-        return any(one.turn_id == turn_id for one in self._state.queue)
 
     def _resolve(self, turn_id: str, done: TurnDone | None) -> None:
         """A turn is over, or (None) will never run."""
