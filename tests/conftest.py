@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, private_places, running_daemon
+from tests.support.processes.daemon import DaemonProcess, private_places, running_daemon
 
 
 @pytest.fixture(scope="session")

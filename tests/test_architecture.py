@@ -74,18 +74,18 @@ def test_a_module_leaves_nothing_open(module: Path) -> None:
 
 
 BOUNDARIES = {
-    "daemon/parley_daemon/compose.py",  # of the process: the log has what happened
-    "daemon/parley_daemon/server/connection.py",  # of a request
-    "daemon/parley_daemon/server/serving.py",  # of a connection
-    "daemon/parley_daemon/engine/feed.py",  # of a listener
-    "daemon/parley_daemon/engine/turn.py",  # of a turn
-    "daemon/parley_daemon/adapters/provider_types.py",  # of a package that brings a provider
-    "daemon/parley_daemon/adapters/catalogue_provider.py",  # of the same, when it makes its model
-    "daemon/parley_daemon/adapters/discovery.py",  # of the same, when it lists its models
-    "daemon/parley_daemon/adapters/checking.py",  # of the same, when it is tried
-    "daemon/parley_daemon/engine/secretary.py",  # of what is done beside the turns
-    "daemon/parley_daemon/adapters/sqlite_threads.py",  # of the store's thread: the asker gets it
-    "daemon/parley_daemon/adapters/system_keyring.py",  # of the package that opens the system's keyring
+    "daemon/parley_daemon/daemon.py",  # of the process: the log has what happened
+    "daemon/parley_daemon/server/connection/connection.py",  # of a request
+    "daemon/parley_daemon/server/transport/server.py",  # of a connection
+    "daemon/parley_daemon/engine/chats/event_feed.py",  # of a listener
+    "daemon/parley_daemon/engine/turns/run.py",  # of a turn
+    "daemon/parley_daemon/adapters/providers/registry.py",  # of a package that brings a provider
+    "daemon/parley_daemon/adapters/providers/provider.py",  # of the same, when it makes its model
+    "daemon/parley_daemon/adapters/providers/model_lists.py",  # of the same, when it lists its models
+    "daemon/parley_daemon/adapters/providers/check.py",  # of the same, when it is tried
+    "daemon/parley_daemon/engine/background.py",  # of what is done beside the turns
+    "daemon/parley_daemon/adapters/sqlite/threads.py",  # of the store's thread: the asker gets it
+    "daemon/parley_daemon/adapters/secrets/system_keyring.py",  # of the keyring's package
 }
 
 

@@ -3,8 +3,10 @@
 Knows the protocol only, never the daemon. Importing it loads neither pydantic nor rich.
 """
 
+from parley_clients.branches import Place
 from parley_clients.chat import Chat
 from parley_clients.client import Client, connect
+from parley_clients.connection.reconnect import Reconnect
 from parley_clients.errors import (
     AuthenticationError,
     ChatArchivedError,
@@ -23,15 +25,13 @@ from parley_clients.errors import (
     TurnFailedError,
     TurnInterruptedError,
 )
-from parley_clients.link import Reconnect
-from parley_clients.places import Place
 from parley_clients.queue import Queue, Waiting
 from parley_clients.results import Answer, Change, ChatPage, ChatRecord, ChatSnapshot, Event, Result, Sent
 from parley_clients.search import Hit, SearchPage
-from parley_clients.stream import TurnStream
-from parley_clients.texts import TextStream
-from parley_clients.view import LiveChat
-from parley_clients.watch import Watch
+from parley_clients.streaming.live_chat import LiveChat
+from parley_clients.streaming.text_stream import TextStream
+from parley_clients.streaming.turn_stream import TurnStream
+from parley_clients.streaming.watch import Watch
 
 __all__ = [
     "Answer",

@@ -3,18 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from parley_clients.branches import Place, places
 from parley_clients.chat_turns import ChatTurns
 from parley_clients.errors import error_from_wire
 from parley_clients.params import UNSET, Unset, as_json, given
-from parley_clients.places import Place, places
 from parley_clients.queue import Queue
 from parley_clients.results import ChatRecord, ChatSnapshot, Json
-from parley_clients.view import LiveChat
+from parley_clients.streaming.live_chat import LiveChat
 from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
-    from parley_protocol.chats import ExportFormat
-    from parley_protocol.settings import ModelSettings
+    from parley_protocol.models.chats import ExportFormat
+    from parley_protocol.models.settings import ModelSettings
 
 _PAGE = 200
 

@@ -4,18 +4,18 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from parley_clients.connection.reconnect import Link
 from parley_clients.errors import ParleyError
-from parley_clients.link import Link
 from parley_clients.params import as_json, given
 from parley_clients.results import Answer, ChatRecord, Json, Result, Sent
-from parley_clients.run import Asking, Rerun
-from parley_clients.stream import TurnStream
+from parley_clients.streaming.turn_request import Asking, Rerun
+from parley_clients.streaming.turn_stream import TurnStream
 
 if TYPE_CHECKING:
     from parley_clients.params import Content
-    from parley_protocol.objects import Message
-    from parley_protocol.settings import ModelSettings
-    from parley_protocol.turns import WhenBusy
+    from parley_protocol.models.objects import Message
+    from parley_protocol.models.settings import ModelSettings
+    from parley_protocol.models.turns import WhenBusy
 
 
 class ChatTurns:

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from parley_clients.chat import Chat
-from parley_clients.configuring import Configuring
-from parley_clients.link import Link, Reconnect
+from parley_clients.connection.reconnect import Link, Reconnect
+from parley_clients.connection.transport import Address, Target
 from parley_clients.params import given
+from parley_clients.providers import Configuring
 from parley_clients.results import ChatPage, ChatRecord, Json, Result
 from parley_clients.search import SearchPage
-from parley_clients.transport import Address, Target
-from parley_clients.watch import Watch
+from parley_clients.streaming.watch import Watch
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from parley_protocol.chats import ChatDeleteResult, ChatOrder, HistoryMessage
-    from parley_protocol.objects import ChatContext, ChatKind
-    from parley_protocol.server import InitializeResult, ServerStatus
-    from parley_protocol.settings import ModelSettings
+    from parley_protocol.models.chats import ChatDeleteResult, ChatOrder, HistoryMessage
+    from parley_protocol.models.objects import ChatContext, ChatKind
+    from parley_protocol.models.server import InitializeResult, ServerStatus
+    from parley_protocol.models.settings import ModelSettings
 
 
 class Client(Configuring):

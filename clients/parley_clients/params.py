@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from parley_clients.results import Json
 
 if TYPE_CHECKING:
-    from parley_protocol.parts import InputPart
+    from parley_protocol.models.parts import InputPart
 
     Content = str | Sequence[InputPart | Mapping[str, Any]]
 

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from parley_clients.link import Link
+from parley_clients.connection.reconnect import Link
 from parley_clients.params import as_json
 from parley_clients.results import Json, Result
 
 if TYPE_CHECKING:
     from parley_clients.params import Content
-    from parley_protocol.turns import ChatQueueResult
+    from parley_protocol.models.turns import ChatQueueResult
 
     _QueueResult = Result[ChatQueueResult]
 else:

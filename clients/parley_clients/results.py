@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
-    from parley_protocol import chats, objects, turns
-    from parley_protocol.chats import WatchEvent
-    from parley_protocol.events import KnownEvent, UnknownEvent
+    from parley_protocol.models import chats, objects, turns
+    from parley_protocol.models.chats import WatchEvent
+    from parley_protocol.models.events import KnownEvent, UnknownEvent
 
 Json = dict[str, Any]
 M = TypeVar("M")
@@ -181,8 +181,8 @@ class Event:
 
     @cached_property
     def model(self) -> "KnownEvent | UnknownEvent":
-        """The event as one of the classes in `parley_protocol.events`."""
-        from parley_protocol.events import parse_event
+        """The event as one of the classes in `parley_protocol.models.events`."""
+        from parley_protocol.models.events import parse_event
 
         return parse_event(self.raw)
 
@@ -215,7 +215,7 @@ class Change:
         """The same, typed; None for "reset"."""
         if self.type == "reset":
             return None
-        from parley_protocol.events import parse_watch_event
+        from parley_protocol.models.events import parse_watch_event
 
         return parse_watch_event(self.raw)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from parley_clients.results import Json, Result
 
 if TYPE_CHECKING:
-    from parley_protocol.chats import ChatSearchResult
+    from parley_protocol.models.chats import ChatSearchResult
 
     _SearchResult = Result[ChatSearchResult]
 else:

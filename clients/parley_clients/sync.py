@@ -14,21 +14,22 @@ from anyio.from_thread import start_blocking_portal
 
 from parley_clients import chat as asynchronous_chat
 from parley_clients import client as asynchronous
-from parley_clients import queue, stream, texts, view, watch
+from parley_clients import queue
 from parley_clients.blocking import Iterable, Runner, blocking, iterating, making
 from parley_clients.results import Answer, Change, ChatRecord, Event, Json, Result
+from parley_clients.streaming import live_chat, text_stream, turn_stream, watch
 from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
-    from parley_protocol.server import InitializeResult
+    from parley_protocol.models.server import InitializeResult
 
 P = ParamSpec("P")
 
 
-class TextStream(Iterable[str, texts.TextStream]):
-    """The text of one turn; see `parley_clients.texts.TextStream`."""
+class TextStream(Iterable[str, text_stream.TextStream]):
+    """The text of one turn; see `parley_clients.streaming.text_stream.TextStream`."""
 
-    def __init__(self, runner: Runner, wrapped: texts.TextStream, events: "TurnStream") -> None:
+    def __init__(self, runner: Runner, wrapped: text_stream.TextStream, events: "TurnStream") -> None:
         super().__init__(runner, wrapped)
         self._events = events  # nobody else may have it, and without it the turn would be left
 
@@ -38,8 +39,8 @@ class TextStream(Iterable[str, texts.TextStream]):
         return self.wrapped.answer
 
 
-class TurnStream(Iterable[Event, stream.TurnStream]):
-    """The events of one turn; see `parley_clients.stream.TurnStream`."""
+class TurnStream(Iterable[Event, turn_stream.TurnStream]):
+    """The events of one turn; see `parley_clients.streaming.turn_stream.TurnStream`."""
 
     @property
     def answer(self) -> Answer | None:
@@ -51,7 +52,7 @@ class TurnStream(Iterable[Event, stream.TurnStream]):
         """The id under which the same message may safely be sent again; None for an edit or a retry."""
         return self.wrapped.client_message_id
 
-    finish = blocking(stream.TurnStream.finish)
+    finish = blocking(turn_stream.TurnStream.finish)
 
     def interrupt(self) -> None:
         """Stop the turn. The stream goes on until it has ended, with what there is of the answer."""
@@ -70,14 +71,14 @@ class TurnStream(Iterable[Event, stream.TurnStream]):
 
 
 class Watch(Iterable[Change, watch.Watch]):
-    """Creation, change and deletion of chats; see `parley_clients.watch.Watch`."""
+    """Creation, change and deletion of chats; see `parley_clients.streaming.watch.Watch`."""
 
     def __del__(self) -> None:
         self.runner.start(self.wrapped.aclose)
 
 
-class LiveChat(Iterable[Event, view.LiveChat]):
-    """What happens in a chat, as it happens; see `parley_clients.view.LiveChat`."""
+class LiveChat(Iterable[Event, live_chat.LiveChat]):
+    """What happens in a chat, as it happens; see `parley_clients.streaming.live_chat.LiveChat`."""
 
     @property
     def chat_id(self) -> str:

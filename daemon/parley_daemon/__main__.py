@@ -9,11 +9,11 @@ def main() -> None:
     words = sys.argv[1:]
     try:
         if words in (["stdio"], ["stdio", "--shared"]):
-            from parley_daemon.starting import Places, stdio
+            from parley_daemon.launcher import Places, stdio
 
             code = stdio(Places.from_environment(), shared=len(words) > 1)
         else:
-            from parley_daemon.commands import run_command
+            from parley_daemon.cli import run_command
 
             code = run_command(words)
     except KeyboardInterrupt:

@@ -14,16 +14,16 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from parley_daemon.adapters.catalogue import ModelConfig, ProviderConfig
-from parley_daemon.core.chats import ModelSettings, Timeouts
+from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.core.pricing import Pricing
+from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery
-from parley_daemon.engine.retries import RetryPolicy
-from parley_daemon.engine.scribe import ScribePolicy
-from parley_daemon.server.convert import core_settings
-from parley_protocol.providers import ProviderName
-from parley_protocol.settings import ModelSettings as WireSettings
-from parley_protocol.wire import field_problems
+from parley_daemon.engine.turns.retry import RetryPolicy
+from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.server.wire.records import core_settings
+from parley_protocol.models.base import field_problems
+from parley_protocol.models.providers import ProviderName
+from parley_protocol.models.settings import ModelSettings as WireSettings
 
 _Price = Annotated[float, msgspec.Meta(ge=0)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parley_daemon.calls import OPENING, ask
-from parley_daemon.starting import Places, join, owned_elsewhere
+from parley_daemon.launcher import Places, join, owned_elsewhere
+from parley_daemon.rpc_call import OPENING, ask
 
 _LIST_SECONDS = 20.0
 _CHECK_SECONDS = 90.0
@@ -96,7 +96,7 @@ def _keyring() -> Finding:
 
 
 def _no_daemon(places: Places) -> Finding:
-    from parley_daemon.adapters.ownership import owner
+    from parley_daemon.adapters.os.directory_lock import owner
 
     if owner(places.data_dir) is not None:
         return Finding("daemon", False, owned_elsewhere(places).strip())
@@ -105,7 +105,7 @@ def _no_daemon(places: Places) -> Finding:
 
 def _offline(places: Places) -> Iterator[Finding]:
     """Say what the configuration and the environment here have; what is in the store is not looked at."""
-    from parley_daemon.adapters.catalogue import ConfiguredCatalogue
+    from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
     from parley_daemon.config import load_config
 
     config = load_config(places.config)

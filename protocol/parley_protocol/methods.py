@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from parley_protocol import chats, objects, providers, server, turns, workspace
-from parley_protocol.wire import Params, Wire
+from parley_protocol.models import chats, objects, providers, server, turns, workspace
+from parley_protocol.models.base import Params, Wire
 
 
 class Direction(Enum):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from parley_daemon.adapters.store_memory import MemoryState, MemoryStore
-from parley_daemon.adapters.store_sqlite import SqliteStore
+from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
+from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.ports.store import Store
 
 Make = Callable[[], Store]

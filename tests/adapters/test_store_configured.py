@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from parley_daemon.adapters.sqlite_schema import MIGRATIONS
-from parley_daemon.adapters.store_sqlite import SqliteStore
-from parley_daemon.core.chats import ModelSettings, Timeouts
+from parley_daemon.adapters.sqlite.schema import MIGRATIONS
+from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.pricing import Pricing
+from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.ports.store import (
     AddMessage,
     Configured,
@@ -21,7 +21,7 @@ from parley_daemon.ports.store import (
     Store,
     StoreUnavailableError,
 )
-from tests.support.records import a_chat, a_message, a_model, a_provider
+from tests.support.engine.records import a_chat, a_message, a_model, a_provider
 
 Make = Callable[[], Store]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from parley_daemon.core.chats import Context
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
+from parley_daemon.core.records import Context
 from parley_daemon.ports.store import (
     AddMessage,
     ChatQuery,
@@ -24,7 +24,7 @@ from parley_daemon.ports.store import (
     StoreUnavailableError,
     WholeChat,
 )
-from tests.support.records import a_chat, a_message, a_queued, a_turn
+from tests.support.engine.records import a_chat, a_message, a_queued, a_turn
 
 Make = Callable[[], Store]
 

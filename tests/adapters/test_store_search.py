@@ -13,7 +13,7 @@ from parley_daemon.ports.store import (
     SearchHit,
     Store,
 )
-from tests.support.records import a_chat, a_message
+from tests.support.engine.records import a_chat, a_message
 
 Place = tuple[str, int | None]
 

@@ -7,19 +7,19 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from parley_daemon.adapters.provider_types import TYPES, Access
-from parley_daemon.adapters.wires.answer import AnswerReader
-from parley_daemon.adapters.wires.failures import Call
-from parley_daemon.adapters.wires.http_model import HttpModel
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.model import HttpModel
+from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
 from parley_daemon.core.parts import Text, plain_text
-from parley_daemon.ports.model import ModelRequest, PromptMessage
+from parley_daemon.ports.models import ModelRequest, PromptMessage
 from tests.bench.flow import median
 from tests.bench.processes import Process, Workshop, environment
 from tests.bench.replay import DELTAS
 from tests.bench.report import Row
-from tests.support.dialect_streams import WORD, recorded
-from tests.support.fake_provider import fake_provider
-from tests.support.provider_script import raw
+from tests.support.providers.dialect_streams import WORD, recorded
+from tests.support.providers.script import raw
+from tests.support.providers.server import fake_provider
 
 _MARK, _TIMES_LESS = 4.0, 15.0
 _KEY = "not-a-key"

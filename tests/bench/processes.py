@@ -140,7 +140,9 @@ class Upstream(Process):
     """The fake model server."""
 
     def __init__(self) -> None:
-        super().__init__([sys.executable, "-m", "tests.support.fake_provider", "--port", "0"], environment())
+        super().__init__(
+            [sys.executable, "-m", "tests.support.providers.server", "--port", "0"], environment()
+        )
         assert self.child.stdout is not None
         self.port = int(self.child.stdout.readline())
 

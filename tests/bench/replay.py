@@ -6,7 +6,7 @@
 import asyncio
 import sys
 
-from tests.support.dialect_streams import recorded
+from tests.support.providers.dialect_streams import recorded
 
 DELTAS = 20_000
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parley_daemon.adapters.store_sqlite import SqliteStore
-from parley_daemon.core.chats import Chat, Message
+from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.parts import Text
+from parley_daemon.core.records import Chat, Message
 from parley_daemon.ports.store import AddMessage, PutChat, Write
 from tests.bench.driver import Driver
 from tests.bench.flow import median, percentile

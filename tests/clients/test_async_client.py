@@ -21,8 +21,8 @@ from parley_clients import (
     TurnFailedError,
     connect,
 )
-from parley_protocol.turns import ChatAskResult
-from tests.support.daemon import DaemonProcess
+from parley_protocol.models.turns import ChatAskResult
+from tests.support.processes.daemon import DaemonProcess
 
 
 async def test_an_answer_has_its_text_typed_and_raw(shared_daemon: DaemonProcess) -> None:

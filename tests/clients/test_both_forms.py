@@ -9,9 +9,8 @@ import pytest
 
 from parley_clients import Answer, Chat, Client, TurnStream, connect
 from parley_protocol.fold import plain_text
-from tests.support.daemon import running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import (
+from tests.support.processes.daemon import running_daemon
+from tests.support.providers.script import (
     Script,
     comment,
     cut,
@@ -26,6 +25,7 @@ from tests.support.provider_script import (
     text,
     usage,
 )
+from tests.support.providers.server import FakeProvider, fake_provider
 
 How = Literal["ask", "edit", "retry"]
 SILENT = "silence in the middle"

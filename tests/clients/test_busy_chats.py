@@ -6,8 +6,8 @@ import pytest
 
 from parley_clients import Chat, ChatBusyError, Client, MessageNotFoundError, connect
 from parley_protocol.fold import plain_text
-from parley_protocol.turns import ChatQueueResult
-from tests.support.daemon import DaemonProcess
+from parley_protocol.models.turns import ChatQueueResult
+from tests.support.processes.daemon import DaemonProcess
 
 
 @pytest.fixture

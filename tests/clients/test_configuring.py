@@ -14,10 +14,10 @@ from parley_clients import (
     connect,
     sync,
 )
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import fake_provider
-from tests.support.provider_script import status
-from tests.support.terminal import PARLEY, Terminal
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.terminal import PARLEY, Terminal
+from tests.support.providers.script import status
+from tests.support.providers.server import fake_provider
 
 PRICES = {"inputPerMillion": 1, "outputPerMillion": 2}
 LIST = status(200, {"data": [{"id": "llama-3"}, {"id": "phi"}]})

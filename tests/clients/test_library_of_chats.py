@@ -14,8 +14,8 @@ from parley_clients import (
     connect,
     sync,
 )
-from parley_protocol.chats import ChatSearchResult
-from tests.support.daemon import DaemonProcess
+from parley_protocol.models.chats import ChatSearchResult
+from tests.support.processes.daemon import DaemonProcess
 
 ECHO = """
 import json, sys

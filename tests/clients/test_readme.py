@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from parley_daemon.config import Config, load_config
-from tests.support.daemon import DaemonProcess
-from tests.support.terminal import Terminal
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.terminal import Terminal
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text("utf-8")

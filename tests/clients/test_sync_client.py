@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parley_clients import ChatNotFoundError, sync
-from tests.support.daemon import private_places
+from tests.support.processes.daemon import private_places
 
 
 @pytest.fixture

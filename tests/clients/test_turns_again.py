@@ -17,11 +17,11 @@ from parley_clients import (
     connect,
 )
 from parley_protocol.fold import plain_text
-from parley_protocol.turns import ChatAskResult
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import Script, cut, done, finish, text
-from tests.support.relay import relay_to
+from parley_protocol.models.turns import ChatAskResult
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.relay import relay_to
+from tests.support.providers.script import Script, cut, done, finish, text
+from tests.support.providers.server import FakeProvider, fake_provider
 
 WHOLE = 30
 

@@ -4,7 +4,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from parley_daemon.core.chats import Outcome, Status
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,
     AcceptTurn,
@@ -36,9 +35,10 @@ from parley_daemon.core.commands import (
     WhenBusy,
     Withdraw,
 )
-from parley_daemon.core.conversation import decide
 from parley_daemon.core.parts import Text
-from tests.support.records import a_message, a_queued
+from parley_daemon.core.records import Outcome, Status
+from parley_daemon.core.state_machine import decide
+from tests.support.engine.records import a_message, a_queued
 
 
 def ids(state: ConversationState) -> list[str]:

@@ -21,9 +21,9 @@ from parley_daemon.core.parts import (
     merge,
     plain_text,
 )
-from parley_daemon.server.convert import piece as wire_piece
+from parley_daemon.server.wire.records import piece as wire_piece
 from parley_protocol.fold import PartsFold, whole_parts
-from tests.support.strategies import pieces
+from tests.support.engine.strategies import pieces
 
 SOURCE = Source("1", "https://example.org", "Example")
 

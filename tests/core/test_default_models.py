@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_daemon.core.configured import ModelRecord, elected, settled
-from tests.support.records import a_model
+from parley_daemon.core.provider_records import ModelRecord, elected, settled
+from tests.support.engine.records import a_model
 
 PROVIDERS = ("x", "y")
 

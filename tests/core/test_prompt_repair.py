@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.wires.chat_request import COMPATIBLE, build_body
-from parley_daemon.adapters.wires.dialect import EmptyPromptError
-from parley_daemon.core.chats import Message, Role
+from parley_daemon.adapters.providers.openai_chat.request import COMPATIBLE, build_body
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
 from parley_daemon.core.parts import (
     File,
     Part,
@@ -24,10 +23,11 @@ from parley_daemon.core.parts import (
     fold,
 )
 from parley_daemon.core.prompts import INTERRUPTED_RESULT, prompt_entries
-from parley_daemon.ports.model import ModelRequest, PromptMessage
-from tests.support.pairing_rules import Entry, anthropic_faults, openai_faults
-from tests.support.records import a_message
-from tests.support.strategies import blank, histories
+from parley_daemon.core.records import Message, Role
+from parley_daemon.ports.models import ModelRequest, PromptMessage
+from tests.support.engine.pairing_rules import Entry, anthropic_faults, openai_faults
+from tests.support.engine.records import a_message
+from tests.support.engine.strategies import blank, histories
 
 QUESTION = a_message(100, "Go on.")
 

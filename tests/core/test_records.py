@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from parley_daemon.core import chats, conversation, events, parts
-from parley_daemon.core.chats import Failure, ModelSettings, Status, Timeouts, Usage
+from parley_daemon.core import events, parts, state_machine
+from parley_daemon.core import records as chats
 from parley_daemon.core.events import (
     ChatChanged,
     ErrorRaised,
@@ -24,7 +24,8 @@ from parley_daemon.core.events import (
     turn_of,
 )
 from parley_daemon.core.parts import Text
-from tests.support.records import a_chat, a_message
+from parley_daemon.core.records import Failure, ModelSettings, Status, Timeouts, Usage
+from tests.support.engine.records import a_chat, a_message
 
 
 def test_usage_adds_up_field_by_field() -> None:
@@ -83,7 +84,7 @@ def records(module: ModuleType) -> Iterator[type[Any]]:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for module in (chats, conversation, events, parts) for kind in records(module)]
+    "kind", [kind for module in (chats, state_machine, events, parts) for kind in records(module)]
 )
 def test_records_are_frozen_and_lean(kind: type[Any]) -> None:
     assert kind.__dataclass_params__.frozen

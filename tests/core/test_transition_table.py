@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 import pytest
 
-from parley_daemon.core.chats import Outcome, QueuedMessage, Status
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,
     AcceptTurn,
@@ -39,9 +38,10 @@ from parley_daemon.core.commands import (
     WhenBusy,
     Withdraw,
 )
-from parley_daemon.core.conversation import TRANSITIONS, decide
 from parley_daemon.core.parts import Text
-from tests.support.records import a_message, a_queued
+from parley_daemon.core.records import Outcome, QueuedMessage, Status
+from parley_daemon.core.state_machine import TRANSITIONS, decide
+from tests.support.engine.records import a_message, a_queued
 
 IDLE = (Status.WAITING, Status.ERROR, Status.COMPLETED)
 WORKING = (Status.PENDING, Status.RUNNING, Status.PAUSED)

@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.support.daemon import private_places, running_daemon
-from tests.support.fake_provider import fake_provider
-from tests.support.protocol_samples import TURN_ID
-from tests.support.provider_script import status
-from tests.support.scarce_disk import without_privileges
-from tests.support.wire import stdio_peer, unix_peer
+from tests.support.engine.protocol_samples import TURN_ID
+from tests.support.processes.daemon import private_places, running_daemon
+from tests.support.processes.limited_disk import without_privileges
+from tests.support.processes.raw_client import stdio_peer, unix_peer
+from tests.support.providers.script import status
+from tests.support.providers.server import fake_provider
 
 CANARY = "sk-canary-0123456789abcdef"
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from parley_protocol.fold import ChatView, plain_text
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import fake_provider
-from tests.support.provider_script import done, finish, status, text
-from tests.support.wire import Peer, unix_peer
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import done, finish, status, text
+from tests.support.providers.server import fake_provider
 
 MESSAGE_NOT_FOUND, CHAT_BUSY, INVALID_PARAMS = 1002, 1003, -32602
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import anyio
 import pytest
 
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import silence, stall, text
-from tests.support.wire import Peer, unix_peer
-from tests.support.witness import TOKEN, Witness, check_after_kill
+from tests.support.crashes.client_record import TOKEN, Witness, check_after_kill
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import silence, stall, text
+from tests.support.providers.server import FakeProvider, fake_provider
 
 
 @pytest.fixture

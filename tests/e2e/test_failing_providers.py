@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from parley_protocol.fold import plain_text
-from tests.support.daemon import running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import (
+from tests.support.processes.daemon import running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import (
     Reply,
     Script,
     comment,
@@ -29,7 +29,7 @@ from tests.support.provider_script import (
     text,
     usage,
 )
-from tests.support.wire import Peer, unix_peer
+from tests.support.providers.server import FakeProvider, fake_provider
 
 ANSWER: Script = (text("The ", "answer."), finish(), usage(), done())
 QUICK = {"timeouts": {"firstPartMs": 200, "idleMs": 200}}

@@ -7,10 +7,10 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import done, finish, stall, text
-from tests.support.scarce_disk import Disk, limited, small_disk
-from tests.support.wire import Peer, unix_peer
+from tests.support.processes.limited_disk import Disk, limited, small_disk
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import done, finish, stall, text
+from tests.support.providers.server import FakeProvider, fake_provider
 
 Kind = Callable[[str], AbstractAsyncContextManager[Disk]]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.deaf_server import deaf_server
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.interrupted_chat import SLOTS, InterruptedChat
-from tests.support.wire import Peer, unix_peer
+from tests.support.crashes.interrupted_chat import SLOTS, InterruptedChat
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.server import FakeProvider, fake_provider
+from tests.support.providers.unreachable import deaf_server
 
 ROUNDS_OF_A_CONNECTION = 25
 WORKERS = 6  # idle threads that may be kept for later

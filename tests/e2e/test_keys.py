@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.support.daemon import DaemonProcess, private_places, running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import done, finish, status, text
-from tests.support.wire import Peer, stdio_peer, unix_peer
+from tests.support.processes.daemon import DaemonProcess, private_places, running_daemon
+from tests.support.processes.raw_client import Peer, stdio_peer, unix_peer
+from tests.support.providers.script import done, finish, status, text
+from tests.support.providers.server import FakeProvider, fake_provider
 
 CANARY = "sk-canary-0123456789abcdef"
 OTHER = "canary-of-no-known-shape-98765"
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 @asynccontextmanager
 async def debugging(env: Mapping[str, str] | None = None) -> AsyncGenerator[DaemonProcess]:
     """Run a daemon that logs everything that any package has to say."""
-    site = {"PYTHONPATH": str(ROOT / "tests" / "support" / "debugging"), **(env or {})}
+    site = {"PYTHONPATH": str(ROOT / "tests" / "support" / "processes" / "debugging"), **(env or {})}
     async with running_daemon(config=CONFIG, env=site) as daemon:
         yield daemon
 

@@ -8,12 +8,12 @@ from typing import Literal
 import anyio
 import pytest
 
-from tests.support.aftermath import Aftermath
-from tests.support.crowd import CONFIG, Mood, crowd, heard
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import fake_provider
-from tests.support.ledger import Ledger
-from tests.support.wire import unix_peer
+from tests.support.crashes.acknowledgements import Ledger
+from tests.support.crashes.checks import Aftermath
+from tests.support.crashes.clients import CONFIG, Mood, crowd, heard
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import unix_peer
+from tests.support.providers.server import fake_provider
 
 KILLS = 100
 MOMENTS = (

@@ -9,10 +9,10 @@ import anyio.lowlevel
 import pytest
 
 from parley_protocol.fold import ChatView, plain_text
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import at, done, finish, stall, text
-from tests.support.wire import Peer, unix_peer
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import at, done, finish, stall, text
+from tests.support.providers.server import FakeProvider, fake_provider
 
 ANSWER = (text("The ", "answer."), finish(), done())
 

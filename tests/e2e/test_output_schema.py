@@ -9,10 +9,10 @@ import anyio
 import pytest
 
 from parley_clients import connect
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import fake_provider
-from tests.support.provider_script import done, finish, text
-from tests.support.wire import Peer, unix_peer
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import done, finish, text
+from tests.support.providers.server import fake_provider
 
 INVALID_PARAMS = -32602
 PERSON = {

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from parley_daemon.adapters.catalogue import ConfiguredCatalogue
-from parley_daemon.adapters.provider_types import ENTRY_POINTS, TYPES, ProviderType
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.providers.registry import ENTRY_POINTS, TYPES, ProviderType
 from parley_daemon.config import load_config
-from tests.support.daemon import running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import Action, cut, raw, status
-from tests.support.wire import Peer, unix_peer
+from tests.support.processes.daemon import running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import Action, cut, raw, status
+from tests.support.providers.server import FakeProvider, fake_provider
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
 AZURE_SAMPLE, WHOLE_SAMPLE, PROJECT, SECTION = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)

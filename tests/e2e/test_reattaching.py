@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 from parley_protocol.fold import ChatView
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import (
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import Peer, WireClosed, unix_peer
+from tests.support.processes.relay import Relay, relay_to
+from tests.support.providers.script import (
     Action,
     Reply,
     Script,
@@ -26,8 +27,7 @@ from tests.support.provider_script import (
     tool,
     usage,
 )
-from tests.support.relay import Relay, relay_to
-from tests.support.wire import Peer, WireClosed, unix_peer
+from tests.support.providers.server import FakeProvider, fake_provider
 
 SOURCE = {"type": "url_citation", "url_citation": {"url": "https://example.org/", "title": "Example"}}
 # What a provider sends in two attempts, in steps: each makes at least one event.

@@ -6,10 +6,10 @@ from typing import Any
 
 import anyio
 
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.fake_provider import fake_provider
-from tests.support.provider_script import done, finish, stall, text
-from tests.support.wire import Peer, unix_peer
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.providers.script import done, finish, stall, text
+from tests.support.providers.server import fake_provider
 
 QUIET = "[titles]\nenabled = false\n"
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tests.support.daemon import running_daemon
-from tests.support.fake_provider import fake_provider
-from tests.support.responses_script import GREETING, Answer
-from tests.support.wire import unix_peer
+from tests.support.processes.daemon import running_daemon
+from tests.support.processes.raw_client import unix_peer
+from tests.support.providers.responses_script import GREETING, Answer
+from tests.support.providers.server import fake_provider
 
 THOUGHT: dict[str, Any] = {
     "type": "reasoning",

@@ -5,8 +5,8 @@ from typing import Any
 import anyio
 
 from parley_protocol.fold import ChatView
-from tests.support.daemon import DaemonProcess
-from tests.support.wire import Peer, unix_peer
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.raw_client import Peer, unix_peer
 
 
 def text_of(message: dict[str, Any]) -> str:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import running_daemon
-from tests.support.fake_provider import FakeProvider, fake_provider
-from tests.support.provider_script import Script, done, drop, event, finish, silence, status, text, usage
-from tests.support.wire import unix_peer
+from tests.support.processes.daemon import running_daemon
+from tests.support.processes.raw_client import unix_peer
+from tests.support.providers.script import Script, done, drop, event, finish, silence, status, text, usage
+from tests.support.providers.server import FakeProvider, fake_provider
 
 NOT_ALLOWED = 1009
 

@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.support.daemon import DaemonProcess, running_daemon
-from tests.support.wire import unix_peer
+from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.raw_client import unix_peer
 
 PLUGIN = Path(__file__).parents[2] / "editor-integrations" / "nvim"
 NVIM = Path(sys.executable).with_name("nvim")

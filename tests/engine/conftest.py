@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parley_daemon.adapters.store_memory import MemoryState
-from tests.support.engine_rig import Disk, Rig, running
+from parley_daemon.adapters.memory.store import MemoryState
+from tests.support.engine.rig import Disk, Rig, running
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 import anyio
 import pytest
 
-from parley_daemon.core.chats import Status
 from parley_daemon.core.parts import Reasoning, Text, ToolCallPiece, plain_text
-from parley_daemon.engine.plan import SEQ_BLOCK
-from tests.support.engine_rig import ME, Rig, running, spoken
+from parley_daemon.core.records import Status
+from parley_daemon.engine.chats.changeset import SEQ_BLOCK
+from tests.support.engine.rig import ME, Rig, running, spoken
 
 
 async def nothing_sent(rig: Rig, chat_id: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from parley_daemon.adapters.sqlite_schema import MIGRATIONS
-from parley_daemon.adapters.store_sqlite import SqliteStore
+from parley_daemon.adapters.sqlite.schema import MIGRATIONS
+from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.ports.store import ChatQuery, StoreTooNewError, StoreUnavailableError
-from tests.support.engine_rig import ME, Disk, running
-from tests.support.old_stores import CHAT, CHILD, TURNS, VERSIONS, dump, make_old_store
+from tests.support.engine.old_stores import CHAT, CHILD, TURNS, VERSIONS, dump, make_old_store
+from tests.support.engine.rig import ME, Disk, running
 
 old = pytest.mark.parametrize("name", VERSIONS)
 

@@ -5,13 +5,13 @@ import logging
 import anyio
 import pytest
 
-from parley_daemon.core.chats import Status
 from parley_daemon.core.events import MessageAdded, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
-from parley_daemon.engine.beginning import NewChat
+from parley_daemon.core.records import Status
+from parley_daemon.engine.chats.new_chat import NewChat
 from parley_daemon.engine.recovery import RETRY_SECONDS
 from parley_daemon.ports.store import StoreTooNewError, StoreUnavailableError
-from tests.support.engine_rig import ME, Disk, Rig, running
+from tests.support.engine.rig import ME, Disk, Rig, running
 
 
 async def unsaved_answer(rig: Rig) -> str:
@@ -74,7 +74,7 @@ async def test_an_unsaved_answer_is_saved_when_the_daemon_stops(rig: Rig) -> Non
 
 
 async def test_an_unsaved_answer_does_not_leave_memory(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parley_daemon.engine.residents.IDLE_CHATS_KEPT", 1)
+    monkeypatch.setattr("parley_daemon.engine.chats.registry.IDLE_CHATS_KEPT", 1)
     with anyio.fail_after(5):
         chat_id = await unsaved_answer(rig)
         for _ in range(70):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from parley_protocol.chats import ChatCreateParams
-from parley_protocol.parts import FilePart
-from parley_protocol.turns import ChatSendParams
-from parley_protocol.wire import Params, field_problems
+from parley_protocol.models.base import Params, field_problems
+from parley_protocol.models.chats import ChatCreateParams
+from parley_protocol.models.parts import FilePart
+from parley_protocol.models.turns import ChatSendParams
 
 MEDIA_TYPE = "must be a media type, such as image/png"
 DATA = "must be base64, padded and without line breaks, of one byte or more"

@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_protocol.events import EVENT_TYPES, parse_event
 from parley_protocol.fold import ChatView, FoldError, SequenceError
-from tests.support.protocol_samples import CHAT_ID, TIME, TURN_ID, chat, event, message, piece, snapshot
+from parley_protocol.models.events import EVENT_TYPES, parse_event
+from tests.support.engine.protocol_samples import (
+    CHAT_ID,
+    TIME,
+    TURN_ID,
+    chat,
+    event,
+    message,
+    piece,
+    snapshot,
+)
 
 Json = dict[str, Any]
 

@@ -11,10 +11,10 @@ import pytest
 
 from parley_protocol import typescript
 from parley_protocol.errors import ErrorCode
-from parley_protocol.events import EVENT_TYPES
 from parley_protocol.methods import METHODS, Kind
+from parley_protocol.models.base import Params, Wire
+from parley_protocol.models.events import EVENT_TYPES
 from parley_protocol.schema import COMMAND, DEFAULT_OUT, generated, json_schema, main, models, stale_files
-from parley_protocol.wire import Params, Wire
 
 DOCUMENT = json_schema()
 DEFINITIONS: dict[str, dict[str, Any]] = DOCUMENT["$defs"]

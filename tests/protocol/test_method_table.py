@@ -6,7 +6,7 @@ from typing import get_args, get_origin
 import pytest
 
 from parley_protocol.methods import METHODS, Direction, Kind, Method
-from parley_protocol.wire import Params, Wire
+from parley_protocol.models.base import Params, Wire
 
 ROWS = list(METHODS.values())
 CUSTOM = [row for row in ROWS if row.is_custom]

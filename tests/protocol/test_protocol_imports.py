@@ -36,7 +36,7 @@ def test_the_places_are_told_without_pydantic() -> None:
 
 def test_importing_the_method_table_builds_no_model() -> None:
     code = (
-        "from parley_protocol.methods import METHODS\nfrom parley_protocol.wire import Wire\n"
+        "from parley_protocol.methods import METHODS\nfrom parley_protocol.models.base import Wire\n"
         "def below(m):\n    return [m, *[n for s in m.__subclasses__() for n in below(s)]]\n"
         "print([m.__name__ for m in below(Wire) if m.__pydantic_complete__])"
     )

@@ -17,12 +17,12 @@ from pydantic.alias_generators import to_camel
 
 from parley_protocol import fold
 from parley_protocol.errors import ErrorCode
-from parley_protocol.events import EVENT_TYPES, EventBase, parse_event
 from parley_protocol.framing import FrameDecoder, encode_frame
 from parley_protocol.methods import METHODS, Kind, Method
+from parley_protocol.models.base import Params
+from parley_protocol.models.events import EVENT_TYPES, EventBase, parse_event
 from parley_protocol.runtime import RuntimeInfo, data_dir, runtime_file, write_runtime_file
-from parley_protocol.wire import Params
-from tests.support.protocol_samples import snapshot
+from tests.support.engine.protocol_samples import snapshot
 
 PAGE_PATH = Path(__file__).parents[2] / "protocol" / "README.md"
 PAGE = PAGE_PATH.read_text("utf-8")

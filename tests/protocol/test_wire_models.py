@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from parley_protocol.chats import (
+from parley_protocol.methods import METHODS
+from parley_protocol.models.base import METADATA_LIMIT, MOST_PROBLEMS, Params, Wire, field_problems
+from parley_protocol.models.chats import (
     ChatCreateParams,
     ChatDeleteParams,
     ChatGetParams,
@@ -13,7 +15,7 @@ from parley_protocol.chats import (
     ChatSubscribeParams,
     ChatUpdateParams,
 )
-from parley_protocol.events import (
+from parley_protocol.models.events import (
     EVENT_TYPES,
     MessagePartEvent,
     StatusEvent,
@@ -21,14 +23,12 @@ from parley_protocol.events import (
     parse_event,
     parse_watch_event,
 )
-from parley_protocol.methods import METHODS
-from parley_protocol.objects import Chat, Message, Snapshot, Usage
-from parley_protocol.parts import FilePart, SourcePart, TextPart, ToolCallDelta, ToolCallPart
-from parley_protocol.providers import ProviderCreateParams
-from parley_protocol.server import InitializeParams
-from parley_protocol.turns import ChatAskParams, ChatSendParams
-from parley_protocol.wire import METADATA_LIMIT, MOST_PROBLEMS, Params, Wire, field_problems
-from tests.support.protocol_samples import chat, event, message, piece, snapshot
+from parley_protocol.models.objects import Chat, Message, Snapshot, Usage
+from parley_protocol.models.parts import FilePart, SourcePart, TextPart, ToolCallDelta, ToolCallPart
+from parley_protocol.models.providers import ProviderCreateParams
+from parley_protocol.models.server import InitializeParams
+from parley_protocol.models.turns import ChatAskParams, ChatSendParams
+from tests.support.engine.protocol_samples import chat, event, message, piece, snapshot
 
 SEND = {"chatId": "c", "content": "Hello."}
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from tests.support.daemon import DaemonProcess
-from tests.support.wire import Peer, stdio_peer, tcp_peer, unix_peer
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.raw_client import Peer, stdio_peer, tcp_peer, unix_peer
 
 
 @pytest.fixture(params=["stdio", "unix", "tcp"])

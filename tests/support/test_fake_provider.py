@@ -10,16 +10,16 @@ import aiohttp
 import anyio
 import pytest
 
-from parley_daemon.adapters.wires.chat_completions import ChatCompletions
-from parley_daemon.adapters.wires.http_model import HttpModel
+from parley_daemon.adapters.providers.http.model import HttpModel
+from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.core.parts import Reasoning, Text
-from parley_daemon.ports.model import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
-from tests.support.provider_load import load_script
+from parley_daemon.ports.models import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
+from tests.support.providers.load import load_script
 
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.support.fake_provider", "--port", "0"]
+    command = [sys.executable, "-m", "tests.support.providers.server", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"

@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import anyio
 
-from parley_clients.cli.clean import one_line
-from parley_clients.cli.commands import Parser
+from parley_clients.cli.arguments import Parser
+from parley_clients.cli.display.sanitize import one_line
 from parley_clients.cli.options import short_id
 from parley_clients.cli.shells import SCRIPTS
 from parley_clients.client import Client, connect

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from parley_clients.cli.commands import Parser, add_commands, count
+from parley_clients.cli.arguments import Parser, add_commands, count
 from parley_clients.cli.options import CommandError, UsageError, warn
 from parley_clients.errors import AuthenticationError, InvalidParamsError, ParleyError
 from parley_clients.results import Json
@@ -110,7 +110,8 @@ def make_parser() -> Parser:
         command = commands.add_parser(
             name, parents=[shared], help=help, description=f"{help[0].upper()}{help[1:]}."
         )
-        command.set_defaults(run=f"parley_clients.cli.{run}")
+        package = "parley_clients.cli" if run.startswith("completion") else "parley_clients.cli.commands"
+        command.set_defaults(run=f"{package}.{run}")
         return command
 
     ask = add("ask", "ask:ask", "ask one question and show the answer as it comes")

@@ -6,7 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from parley_clients.cli.clean import clean
+from parley_clients.cli.display.sanitize import clean
 from parley_clients.results import ChatRecord
 from parley_clients.sync import Client, connect
 
@@ -34,7 +34,7 @@ def fancy(options: argparse.Namespace) -> bool:
 
 def console(options: argparse.Namespace) -> "Console":
     """Return the console on standard output. Loads rich."""
-    from parley_clients.cli.terminal import make_console
+    from parley_clients.cli.display.terminal import make_console
 
     return make_console(color=not options.no_color and not os.environ.get("NO_COLOR"))
 
@@ -51,14 +51,14 @@ def chat_output(options: argparse.Namespace) -> "Output":
 
 def _output(options: argparse.Namespace, *, whole_chat: bool) -> "Output":
     if getattr(options, "json", False):
-        from parley_clients.cli.plain import JsonOutput
+        from parley_clients.cli.display.plain import JsonOutput
 
         return JsonOutput()
     if not fancy(options):
-        from parley_clients.cli.plain import PlainOutput
+        from parley_clients.cli.display.plain import PlainOutput
 
         return PlainOutput(whole_chat=whole_chat)
-    from parley_clients.cli.terminal import TerminalOutput
+    from parley_clients.cli.display.terminal import TerminalOutput
 
     return TerminalOutput(console(options), whole_chat=whole_chat)
 

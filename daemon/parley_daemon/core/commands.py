@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from parley_daemon.core.chats import Message, ModelSettings, Outcome, QueuedMessage, Status
 from parley_daemon.core.parts import Part
+from parley_daemon.core.records import Message, ModelSettings, Outcome, QueuedMessage, Status
 
 QUEUE_LIMIT = 20
 

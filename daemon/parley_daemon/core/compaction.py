@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from parley_daemon.core.chats import Message
 from parley_daemon.core.parts import Part, Text, ToolCall, ToolResult, weight
+from parley_daemon.core.records import Message
 
 CHARACTERS_PER_TOKEN = 4
 _INTRODUCTION = "Summary of this conversation so far:\n\n"

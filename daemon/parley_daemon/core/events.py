@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from parley_daemon.core.chats import (
+from parley_daemon.core.parts import Piece
+from parley_daemon.core.records import (
     Chat,
     Failure,
     Message,
@@ -12,7 +13,6 @@ from parley_daemon.core.chats import (
     Status,
     Usage,
 )
-from parley_daemon.core.parts import Piece
 
 
 @dataclass(frozen=True, slots=True)

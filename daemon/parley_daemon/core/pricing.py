@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from parley_daemon.core.chats import Usage
+from parley_daemon.core.records import Usage
 
 _MILLION = 1_000_000
 

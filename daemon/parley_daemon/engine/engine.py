@@ -9,7 +9,9 @@ from weakref import WeakSet
 import anyio
 from anyio.abc import TaskGroup
 
-from parley_daemon.core.chats import (
+from parley_daemon.core.commands import StopCause, WhenBusy
+from parley_daemon.core.events import Timings, TurnEnded
+from parley_daemon.core.records import (
     Chat,
     Message,
     ModelSettings,
@@ -17,38 +19,36 @@ from parley_daemon.core.chats import (
     Turn,
     Usage,
 )
-from parley_daemon.core.commands import StopCause, WhenBusy
-from parley_daemon.core.events import Timings, TurnEnded
-from parley_daemon.engine.actor import ChatActor
-from parley_daemon.engine.beginning import NewChat
-from parley_daemon.engine.configured import ConfiguredState
+from parley_daemon.engine.background import Secretary, Work
+from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
+from parley_daemon.engine.chats.actor import ChatActor
+from parley_daemon.engine.chats.collection import Library
+from parley_daemon.engine.chats.event_log import Published
+from parley_daemon.engine.chats.live import LiveChat, World
+from parley_daemon.engine.chats.new_chat import NewChat
+from parley_daemon.engine.chats.registry import Residents
+from parley_daemon.engine.chats.snapshot import Attachment, ChatView, Sink, Snapshot
+from parley_daemon.engine.chats.watchers import Watchers
+from parley_daemon.engine.configuration.model_refresh import looked_up
+from parley_daemon.engine.configuration.models import ModelConfigs
+from parley_daemon.engine.configuration.providers import Providers
+from parley_daemon.engine.configuration.state import ConfiguredState
 from parley_daemon.engine.errors import (
     ChatBusyError,
     ConflictError,
     NoDefaultModelError,
     ShuttingDownError,
 )
-from parley_daemon.engine.library import Library
-from parley_daemon.engine.live import LiveChat, World
-from parley_daemon.engine.log import Published
-from parley_daemon.engine.lookup import looked_up
-from parley_daemon.engine.model_configs import ModelConfigs
-from parley_daemon.engine.providers import Providers
 from parley_daemon.engine.recovery import OpenStore, Recovery
-from parley_daemon.engine.residents import Residents
-from parley_daemon.engine.retries import Retries, RetryPolicy
-from parley_daemon.engine.routing import allowed
-from parley_daemon.engine.scribe import ScribePolicy
-from parley_daemon.engine.secretary import Secretary, Work
-from parley_daemon.engine.snapshots import Attachment, ChatView, Sink, Snapshot
-from parley_daemon.engine.standing_in import asked
-from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
-from parley_daemon.engine.turn import TurnRun
-from parley_daemon.engine.turn_host import TurnResult
-from parley_daemon.engine.watchers import Watchers
+from parley_daemon.engine.turns.default_model import asked
+from parley_daemon.engine.turns.host import TurnResult
+from parley_daemon.engine.turns.model_selection import allowed
+from parley_daemon.engine.turns.retry import Retries, RetryPolicy
+from parley_daemon.engine.turns.run import TurnRun
+from parley_daemon.engine.turns.summarize import ScribePolicy
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.configuration import Secrets
-from parley_daemon.ports.model import (
+from parley_daemon.ports.models import (
     Catalogue,
     Model,
     ProviderInfo,

@@ -7,9 +7,9 @@ from typing import Literal
 
 import anyio
 
-from parley_daemon.core.chats import Chat, Message, Status, Turn
 from parley_daemon.core.parts import fold
-from parley_daemon.engine.turn_host import DAEMON_LOST
+from parley_daemon.core.records import Chat, Message, Status, Turn
+from parley_daemon.engine.turns.host import DAEMON_LOST
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.store import (
     AddMessage,

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from parley_daemon.core.chats import ModelSettings
-from parley_daemon.core.configured import ModelRecord, ProviderRecord
 from parley_daemon.core.pricing import Pricing
+from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
+from parley_daemon.core.records import ModelSettings
 
 ProviderSource = Literal["database", "env_preset", "config", "supported"]
 ModelSource = Literal["database", "config"]

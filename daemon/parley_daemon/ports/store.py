@@ -7,10 +7,10 @@ message in progress go to the journal, which is written behind within a bound an
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from parley_daemon.core.chats import Chat, ChatKind, Message, QueuedMessage, Turn
 from parley_daemon.core.compaction import Summary
-from parley_daemon.core.configured import ModelRecord, ProviderRecord
 from parley_daemon.core.parts import Piece
+from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
+from parley_daemon.core.records import Chat, ChatKind, Message, QueuedMessage, Turn
 
 
 class StoreUnavailableError(Exception):

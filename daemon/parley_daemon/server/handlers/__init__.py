@@ -5,24 +5,24 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from parley_daemon.server.call import Call, Handler
-from parley_daemon.server.errors import WireError, invalid_params
+from parley_daemon.server.connection.call import Call, Handler
 from parley_daemon.server.handlers import (
     branches,
     chats,
-    daemon,
-    library,
-    listening,
+    collection,
     model_configs,
     providers,
     queue,
-    searching,
+    search,
+    status,
+    subscriptions,
     turns,
 )
-from parley_daemon.server.requests import as_object
+from parley_daemon.server.wire.errors import WireError, invalid_params
+from parley_daemon.server.wire.jsonrpc import as_object
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS
-from parley_protocol.wire import Params, field_problems
+from parley_protocol.models.base import Params, field_problems
 
 Typed = Callable[[Call, Any], Awaitable[Any]]
 
@@ -32,18 +32,18 @@ HANDLERS: dict[str, Typed] = {
     "chat/list": chats.list_chats,
     "chat/update": chats.update,
     "chat/setModel": chats.set_model,
-    "chat/setContext": library.set_context,
-    "chat/archive": library.archive,
-    "chat/unarchive": library.unarchive,
+    "chat/setContext": collection.set_context,
+    "chat/archive": collection.archive,
+    "chat/unarchive": collection.unarchive,
     "chat/delete": chats.delete,
-    "chat/search": searching.search,
-    "chat/fork": library.fork,
-    "chat/export": library.export,
-    "chat/import": library.import_chat,
-    "chat/subscribe": listening.subscribe,
-    "chat/unsubscribe": listening.unsubscribe,
-    "chat/watch": listening.watch,
-    "chat/unwatch": listening.unwatch,
+    "chat/search": search.search,
+    "chat/fork": collection.fork,
+    "chat/export": collection.export,
+    "chat/import": collection.import_chat,
+    "chat/subscribe": subscriptions.subscribe,
+    "chat/unsubscribe": subscriptions.unsubscribe,
+    "chat/watch": subscriptions.watch,
+    "chat/unwatch": subscriptions.unwatch,
     "chat/send": turns.send,
     "chat/ask": turns.ask,
     "chat/interrupt": turns.interrupt,
@@ -65,7 +65,7 @@ HANDLERS: dict[str, Typed] = {
     "modelConfig/create": model_configs.create,
     "modelConfig/update": model_configs.update,
     "modelConfig/delete": model_configs.delete,
-    "server/status": daemon.status,
+    "server/status": status.status,
 }
 
 

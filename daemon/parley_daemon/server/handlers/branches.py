@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from parley_daemon.engine.tickets import Accepted, Draft
-from parley_daemon.server import convert
-from parley_daemon.server.app import OWNER
-from parley_daemon.server.call import Call
+from parley_daemon.engine.chats.acceptance import Accepted, Draft
+from parley_daemon.server.connection.app import OWNER
+from parley_daemon.server.connection.call import Call
+from parley_daemon.server.files.references import input_parts
 from parley_daemon.server.handlers.turns import acceptance
-from parley_daemon.server.references import input_parts
-from parley_daemon.server.settings import checked_settings
-from parley_protocol.turns import (
+from parley_daemon.server.wire import records
+from parley_daemon.server.wire.settings import checked_settings
+from parley_protocol.models.turns import (
     ChatEditMessageParams,
     ChatRetryParams,
     ChatRewindParams,
@@ -52,4 +52,4 @@ async def select(call: Call, params: ChatSelectBranchParams) -> Any:
 async def _select(call: Call, params: ChatRewindParams | ChatSelectBranchParams, *, newest_leaf: bool) -> Any:
     engine = call.connection.app.engine
     view = await engine.select(params.chat_id, OWNER, params.message_id, newest_leaf=newest_leaf)
-    return convert.chat(view)
+    return records.chat(view)

@@ -3,17 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
-from parley_daemon.core.chats import Chat
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.beginning import NewChat, RestoredMessage
+from parley_daemon.core.records import Chat
+from parley_daemon.engine.chats.new_chat import NewChat, RestoredMessage
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
-from parley_daemon.server import convert
-from parley_daemon.server.app import OWNER
-from parley_daemon.server.call import Call
-from parley_daemon.server.errors import invalid_params, wire_error
-from parley_daemon.server.settings import checked_settings
-from parley_protocol.chats import (
+from parley_daemon.server.connection.app import OWNER
+from parley_daemon.server.connection.call import Call
+from parley_daemon.server.wire import records
+from parley_daemon.server.wire.errors import invalid_params, wire_error
+from parley_daemon.server.wire.settings import checked_settings
+from parley_protocol.models.chats import (
     ChatCreateParams,
     ChatDeleteParams,
     ChatGetParams,
@@ -34,19 +34,19 @@ async def create(call: Call, params: ChatCreateParams) -> Any:
         model=params.model,
         system_prompt=params.system_prompt,
         settings=await checked_settings(params.settings, engine.schemas),
-        context=convert.core_context(params.context),
+        context=records.core_context(params.context),
         metadata=params.metadata,
         parent_chat_id=params.parent_chat_id,
         messages=tuple([_restored(one) for one in params.messages or ()]),
     )
-    return convert.chat(await engine.create(new))
+    return records.chat(await engine.create(new))
 
 
 def _restored(one: HistoryMessage) -> RestoredMessage:
     if isinstance(one.content, str):
         content = (Text(one.content),)
     else:
-        content = tuple([convert.core_part(part) for part in one.content])
+        content = tuple([records.core_part(part) for part in one.content])
     return RestoredMessage(one.role, content, one.model, one.created_at)
 
 
@@ -61,7 +61,7 @@ async def get(call: Call, params: ChatGetParams) -> Any:
         before=params.before_message_id,
         limit=params.limit,
     )
-    return {**convert.snapshot(snapshot), "hasMore": snapshot.has_more}
+    return {**records.snapshot(snapshot), "hasMore": snapshot.has_more}
 
 
 async def list_chats(call: Call, params: ChatListParams) -> Any:
@@ -78,7 +78,7 @@ async def list_chats(call: Call, params: ChatListParams) -> Any:
         order=params.order,
     )
     views, cursor, total = await call.connection.app.engine.list(query)
-    return {"chats": [convert.chat(view) for view in views], "nextCursor": cursor, "total": total}
+    return {"chats": [records.chat(view) for view in views], "nextCursor": cursor, "total": total}
 
 
 async def update(call: Call, params: ChatUpdateParams) -> Any:
@@ -97,12 +97,12 @@ async def update(call: Call, params: ChatUpdateParams) -> Any:
             chat = replace(chat, metadata=params.metadata or {})
         return chat
 
-    return convert.chat(await engine.update(params.chat_id, OWNER, change))
+    return records.chat(await engine.update(params.chat_id, OWNER, change))
 
 
 async def set_model(call: Call, params: ChatSetModelParams) -> Any:
     """Choose the model of the next turns."""
-    return convert.chat(await call.connection.app.engine.set_model(params.chat_id, OWNER, params.model))
+    return records.chat(await call.connection.app.engine.set_model(params.chat_id, OWNER, params.model))
 
 
 async def delete(call: Call, params: ChatDeleteParams) -> Any:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from parley_daemon.core.configured import ModelRecord
-from parley_daemon.server import setups
-from parley_daemon.server.call import Call
-from parley_daemon.server.settings import checked_settings
-from parley_protocol.providers import (
+from parley_daemon.core.provider_records import ModelRecord
+from parley_daemon.server.connection.call import Call
+from parley_daemon.server.wire import providers
+from parley_daemon.server.wire.settings import checked_settings
+from parley_protocol.models.providers import (
     ModelConfigCreateParams,
     ModelConfigDeleteParams,
     ModelConfigListParams,
@@ -18,7 +18,7 @@ from parley_protocol.providers import (
 async def list_configs(call: Call, params: ModelConfigListParams) -> Any:
     """Return how models are configured."""
     found = await call.connection.app.engine.model_configs.list(params.provider)
-    return {"modelConfigs": [setups.model_config(one) for one in found]}
+    return {"modelConfigs": [providers.model_config(one) for one in found]}
 
 
 async def create(call: Call, params: ModelConfigCreateParams) -> Any:
@@ -33,17 +33,17 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
         context_limit=params.context_limit,
         compression_threshold=params.compression_threshold,
         settings=await checked_settings(params.settings, call.connection.app.engine.schemas),
-        pricing=setups.core_pricing(params.pricing),
+        pricing=providers.core_pricing(params.pricing),
     )
     configs = call.connection.app.engine.model_configs
-    return setups.model_config(await configs.create(wanted, default=params.is_default))
+    return providers.model_config(await configs.create(wanted, default=params.is_default))
 
 
 async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
     """Change what was given; null clears, what was left out stays. `settings` and `pricing` are replaced."""
     given = params.model_fields_set
     settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
-    pricing = setups.core_pricing(params.pricing)
+    pricing = providers.core_pricing(params.pricing)
 
     def change(record: ModelRecord) -> ModelRecord:
         if "display_name" in given:
@@ -63,7 +63,7 @@ async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
     default = params.is_default is True if "is_default" in given else None
     configs = call.connection.app.engine.model_configs
     changed = await configs.update(params.provider, params.model, change, default=default)
-    return setups.model_config(changed)
+    return providers.model_config(changed)
 
 
 async def delete(call: Call, params: ModelConfigDeleteParams) -> Any:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from parley_daemon.core.configured import ProviderRecord
-from parley_daemon.engine.providers import NewKey
-from parley_daemon.server import setups
-from parley_daemon.server.call import Call
-from parley_protocol.providers import (
+from parley_daemon.core.provider_records import ProviderRecord
+from parley_daemon.engine.configuration.providers import NewKey
+from parley_daemon.server.connection.call import Call
+from parley_daemon.server.wire import providers
+from parley_protocol.models.providers import (
     ModelListParams,
     ProviderCheckParams,
     ProviderCreateParams,
@@ -20,13 +20,15 @@ from parley_protocol.providers import (
 async def list_models(call: Call, params: ModelListParams) -> Any:
     """Return the providers and their models, and what is wrong with the configuration."""
     engine = call.connection.app.engine
-    listed = [setups.listed_provider(one) for one in await engine.models()]
+    listed = [providers.listed_provider(one) for one in await engine.models()]
     return {"providers": listed, "complaint": engine.catalogue.complaint}
 
 
 async def list_providers(call: Call, params: ProviderListParams) -> Any:
     """Return how providers are configured."""
-    return {"providers": [setups.provider(one) for one in await call.connection.app.engine.providers.list()]}
+    return {
+        "providers": [providers.provider(one) for one in await call.connection.app.engine.providers.list()]
+    }
 
 
 async def create(call: Call, params: ProviderCreateParams) -> Any:
@@ -41,7 +43,7 @@ async def create(call: Call, params: ProviderCreateParams) -> Any:
         enabled=params.enabled,
     )
     key = NewKey(params.api_key) if params.api_key else None
-    return setups.provider(await call.connection.app.engine.providers.create(wanted, key))
+    return providers.provider(await call.connection.app.engine.providers.create(wanted, key))
 
 
 async def update(call: Call, params: ProviderUpdateParams) -> Any:
@@ -58,12 +60,12 @@ async def update(call: Call, params: ProviderUpdateParams) -> Any:
         return record
 
     key = NewKey(params.api_key or None) if "api_key" in given else None
-    return setups.provider(await call.connection.app.engine.providers.update(params.provider, change, key))
+    return providers.provider(await call.connection.app.engine.providers.update(params.provider, change, key))
 
 
 async def check(call: Call, params: ProviderCheckParams) -> Any:
     """Try a provider."""
-    return setups.check(await call.connection.app.engine.providers.check(params.provider))
+    return providers.check(await call.connection.app.engine.providers.check(params.provider))
 
 
 async def delete(call: Call, params: ProviderDeleteParams) -> Any:

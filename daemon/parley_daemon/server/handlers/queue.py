@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from parley_daemon.core.chats import QueuedMessage
-from parley_daemon.engine.actor import ChatActor
-from parley_daemon.server import convert
-from parley_daemon.server.app import OWNER
-from parley_daemon.server.call import Call
-from parley_daemon.server.references import input_parts
-from parley_protocol.turns import ChatQueuePromoteParams, ChatQueueRemoveParams, ChatQueueUpdateParams
+from parley_daemon.core.records import QueuedMessage
+from parley_daemon.engine.chats.actor import ChatActor
+from parley_daemon.server.connection.app import OWNER
+from parley_daemon.server.connection.call import Call
+from parley_daemon.server.files.references import input_parts
+from parley_daemon.server.wire import records
+from parley_protocol.models.turns import ChatQueuePromoteParams, ChatQueueRemoveParams, ChatQueueUpdateParams
 
 
 async def update(call: Call, params: ChatQueueUpdateParams) -> Any:
@@ -32,4 +32,4 @@ async def _change(
     call: Call, chat_id: str, change: Callable[[ChatActor], Awaitable[tuple[QueuedMessage, ...]]]
 ) -> Any:
     queue = await call.connection.app.engine.change_queue(chat_id, OWNER, change)
-    return {"queuedMessages": [convert.queued(one) for one in queue]}
+    return {"queuedMessages": [records.queued(one) for one in queue]}

@@ -5,19 +5,19 @@ from typing import Any
 
 import anyio
 
+from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
 from parley_daemon.engine.errors import ConflictError, EngineError
-from parley_daemon.engine.tickets import Accepted, Draft, TurnDone
-from parley_daemon.ports.model import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.models import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.server import convert
-from parley_daemon.server.app import OWNER
-from parley_daemon.server.call import Call
-from parley_daemon.server.errors import WireError, invalid_params
-from parley_daemon.server.references import input_parts
-from parley_daemon.server.settings import checked_settings
-from parley_daemon.server.work_done import WorkDone
+from parley_daemon.server.connection.app import OWNER
+from parley_daemon.server.connection.call import Call
+from parley_daemon.server.files.references import input_parts
+from parley_daemon.server.streaming.work_done import WorkDone
+from parley_daemon.server.wire import records
+from parley_daemon.server.wire.errors import WireError, invalid_params
+from parley_daemon.server.wire.settings import checked_settings
 from parley_protocol.errors import ErrorCode
-from parley_protocol.turns import (
+from parley_protocol.models.turns import (
     ChatAskParams,
     ChatCompactParams,
     ChatInterruptParams,
@@ -39,8 +39,8 @@ def acceptance(what: Accepted) -> Any:
     return {
         "disposition": what.disposition,
         "turnId": what.turn_id,
-        "message": None if what.message is None else convert.message(what.message),
-        "queuedMessage": None if what.queued is None else convert.queued(what.queued),
+        "message": None if what.message is None else records.message(what.message),
+        "queuedMessage": None if what.queued is None else records.queued(what.queued),
     }
 
 
@@ -90,8 +90,8 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     if call.cancelled:
         message = "The request was cancelled and its turn interrupted; what had come of the answer is kept."
         raise WireError(ErrorCode.REQUEST_CANCELLED, message)
-    messages = convert.messages(done.messages)
-    return {**convert.turn_ended(done.ended), "messages": messages, "output": done.output}
+    messages = records.messages(done.messages)
+    return {**records.turn_ended(done.ended), "messages": messages, "output": done.output}
 
 
 class _Asking:
@@ -180,9 +180,9 @@ class _Asking:
 
 async def compact(call: Call, params: ChatCompactParams) -> Any:
     """Summarise the history for later requests; cancelling the request stops it."""
-    return convert.message(await call.connection.app.engine.compact(params.chat_id, OWNER))
+    return records.message(await call.connection.app.engine.compact(params.chat_id, OWNER))
 
 
 async def interrupt(call: Call, params: ChatInterruptParams) -> Any:
     """Stop the turn; the answer comes at once, its end as an event."""
-    return convert.chat(await call.connection.app.engine.interrupt(params.chat_id, OWNER))
+    return records.chat(await call.connection.app.engine.interrupt(params.chat_id, OWNER))

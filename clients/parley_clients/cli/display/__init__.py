@@ -1,0 +1,1 @@
+"""How turns, Markdown and messages are shown."""

@@ -1,0 +1,1 @@
+"""Streams of events: one turn, one chat, all chats."""

@@ -1,0 +1,1 @@
+"""JSON Schema validation in a process of its own."""

@@ -1,0 +1,64 @@
+"""Searching chats in memory by looking at every text. Ranks more simply than the full-text index does."""
+
+from collections.abc import Mapping
+
+from parley_daemon.adapters.sqlite.search_cursor import MOST_HITS, read_cursor, write_cursor
+from parley_daemon.adapters.sqlite.tokenizer import parse
+from parley_daemon.core.parts import Text
+from parley_daemon.core.records import Chat, Message
+from parley_daemon.ports.store import SearchHit, SearchPage
+
+_TITLE_WEIGHT = 2.0
+
+Key = tuple[str, int | None]
+Ranked = tuple[str, int | None, float]
+
+
+class MemorySearch:
+    """The texts of one owner, by chat and message; titles under None, before all messages."""
+
+    def __init__(
+        self, owner: str, chats: Mapping[str, Chat], messages: Mapping[tuple[str, int], Message]
+    ) -> None:
+        self._chats = {id: chat for id, chat in chats.items() if chat.owner == owner}
+        self._texts: dict[Key, str] = {(id, None): chat.title or "" for id, chat in self._chats.items()}
+        self._texts |= {key: _text(one) for key, one in messages.items() if key[0] in self._chats}
+        self._age = {id: age for age, id in enumerate(self._chats)}
+
+    def page(self, text: str, cursor: str | None, limit: int) -> SearchPage:
+        """Return one page of hits, best first; of the same score the newer one first."""
+        query = parse(text)
+        ranked = self._rank(text) if cursor is None else read_cursor(text, cursor, Ranked)
+        there = [one for one in ranked if one[:2] in self._texts]
+        hits = [
+            SearchHit(
+                chat_id,
+                message_id,
+                self._chats[chat_id].title,
+                query.snippet(self._texts[chat_id, message_id]),
+                score,
+            )
+            for chat_id, message_id, score in there[:limit]
+        ]
+        return SearchPage(tuple(hits), write_cursor(text, there[limit:]))
+
+    def _rank(self, text: str) -> list[Ranked]:
+        query = parse(text)
+        usual = sum(map(len, self._texts.values())) / max(1, len(self._texts)) or 1.0
+        found = [(*key, _score(key, query.count(one), len(one) / usual)) for key, one in self._texts.items()]
+        best = sorted(
+            [one for one in found if one[2]],
+            key=lambda one: (one[2], self._age[one[0]], one[1] or 0),
+            reverse=True,
+        )
+        return best[:MOST_HITS]
+
+
+def _text(message: Message) -> str:
+    return "\n".join([part.text for part in message.content if isinstance(part, Text)])
+
+
+def _score(key: Key, count: int, length: float) -> float:
+    """As BM25, but for how rare a word is: more matches count less and less, and less in a long text."""
+    weighed = count * (_TITLE_WEIGHT if key[1] is None else 1.0)
+    return weighed / (weighed + 0.3 + 0.9 * length)

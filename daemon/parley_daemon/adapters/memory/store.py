@@ -1,0 +1,376 @@
+"""Chats in memory, with the store port's whole meaning: for trying out, and for tests that need no disk.
+
+Several stores may share one MemoryState, one after the other, as processes share a file.
+"""
+
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+import msgspec
+
+from parley_daemon.adapters.memory.search import MemorySearch
+from parley_daemon.adapters.sqlite.list_cursor import ListCursor, read_cursor, write_cursor
+from parley_daemon.core.compaction import Summary
+from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
+from parley_daemon.ports.store import (
+    AddMessage,
+    AddSummary,
+    ChatPage,
+    ChatQuery,
+    ChatTooLargeError,
+    Configured,
+    DeleteChat,
+    DropJournal,
+    DropModel,
+    DropProvider,
+    DropQueued,
+    JournalEntry,
+    LostTurn,
+    MessagePage,
+    PutChat,
+    PutModel,
+    PutProvider,
+    PutQueued,
+    PutTurn,
+    SearchPage,
+    SetQueue,
+    StoredChat,
+    StoreStatus,
+    StoreUnavailableError,
+    WholeChat,
+    Write,
+)
+
+
+@dataclass(slots=True)
+class MemoryState:
+    """What outlives a MemoryStore."""
+
+    chats: dict[str, Chat] = field(default_factory=dict[str, Chat])
+    messages: dict[tuple[str, int], Message] = field(default_factory=dict[tuple[str, int], Message])
+    turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
+    queued: dict[str, QueuedMessage] = field(default_factory=dict[str, QueuedMessage])
+    journal: list[JournalEntry] = field(default_factory=list[JournalEntry])
+    summaries: dict[tuple[str, int], Summary] = field(default_factory=dict[tuple[str, int], Summary])
+    providers: dict[str, ProviderRecord] = field(default_factory=dict[str, ProviderRecord])
+    models: dict[tuple[str, str], ModelRecord] = field(default_factory=dict[tuple[str, str], ModelRecord])
+
+    def replaced_by(self, other: "MemoryState") -> None:
+        """Become the same as the other."""
+        self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
+        self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
+        self.providers, self.models = other.providers, other.models
+
+    def draft(self) -> "MemoryState":
+        """Return a state that may be changed without this one noticing."""
+        return MemoryState(
+            copy(self.chats),
+            copy(self.messages),
+            copy(self.turns),
+            copy(self.queued),
+            copy(self.journal),
+            copy(self.summaries),
+            copy(self.providers),
+            copy(self.models),
+        )
+
+    def apply(self, write: Write) -> None:
+        """Make one change, under the rules that a database would keep."""
+        match write:
+            case PutChat(chat):
+                self.chats[chat.id] = chat
+            case DeleteChat(chat_id):
+                self._delete(chat_id)
+            case AddMessage(message):
+                self._require(message.chat_id)
+                key = message.chat_id, message.id
+                if key in self.messages or self._client_id_taken(message):
+                    raise StoreUnavailableError("The store has a message with this id already.")
+                self.messages[key] = replace(message, siblings=())
+                self.forget(*key)
+            case AddSummary(summary):
+                chat_id = summary.message.chat_id
+                self._require(chat_id)
+                self.summaries[chat_id, summary.after_id] = summary
+            case PutTurn(turn):
+                self._require(turn.chat_id)
+                self.turns[turn.id] = turn
+            case PutQueued(queued):
+                self._require(queued.chat_id)
+                self.queued[queued.id] = queued
+            case DropQueued(queued_id):
+                self.queued.pop(queued_id, None)
+            case SetQueue(chat_id, queue):
+                kept = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
+                self.queued = {**kept, **{one.id: one for one in queue}}
+            case DropJournal(chat_id, message_id):
+                self.forget(chat_id, message_id)
+            case PutProvider(record):
+                self.providers[record.name] = record
+            case DropProvider(name):
+                self.providers.pop(name, None)
+            case PutModel(record):
+                self.models[record.provider, record.model] = record
+            case DropModel(provider, model):
+                self.models.pop((provider, model), None)
+            case _:
+                assert_never(write)
+
+    def _require(self, chat_id: str) -> None:
+        if chat_id not in self.chats:
+            raise StoreUnavailableError(f"The store has no chat {chat_id}.")
+
+    def _client_id_taken(self, message: Message) -> bool:
+        wanted = message.client_message_id
+        return wanted is not None and any(
+            one.client_message_id == wanted
+            for one in self.messages.values()
+            if one.chat_id == message.chat_id
+        )
+
+    def _delete(self, chat_id: str) -> None:
+        self.chats.pop(chat_id, None)
+        self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
+        self.summaries = {key: one for key, one in self.summaries.items() if key[0] != chat_id}
+        self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}
+        self.queued = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
+        self.journal = [one for one in self.journal if one.chat_id != chat_id]
+
+    def forget(self, chat_id: str, message_id: int) -> None:
+        """Drop the journal of a message."""
+        self.journal = [one for one in self.journal if (one.chat_id, one.message_id) != (chat_id, message_id)]
+
+
+class MemoryStore:
+    """The store port over dictionaries."""
+
+    def __init__(self, state: MemoryState | None = None) -> None:
+        self._state = state or MemoryState()
+
+    @property
+    def status(self) -> StoreStatus:
+        """What the store is."""
+        return StoreStatus("memory")
+
+    async def open(self) -> tuple[LostTurn, ...]:
+        """Return the turns that the store before this one left under way."""
+        lost: list[LostTurn] = []
+        for turn in self._state.turns.values():
+            if turn.outcome is None:
+                entries = [one for one in self._state.journal if one.turn_id == turn.id]
+                message_id = entries[-1].message_id if entries else None
+                pieces = tuple([one.piece for one in entries if one.message_id == message_id])
+                lost.append(LostTurn(turn, message_id, pieces))
+        return tuple(lost)
+
+    async def commit(self, *writes: Write) -> None:
+        """Make all of these changes, or none."""
+        draft = self._state.draft()
+        for write in writes:
+            draft.apply(write)
+        self._state.replaced_by(draft)
+
+    def journal(self, entry: JournalEntry) -> None:
+        """Take a piece for the journal."""
+        if entry.chat_id in self._state.chats:
+            self._state.journal.append(entry)
+
+    def void_journal(self, chat_id: str, message_id: int) -> None:
+        """Forget what was journaled of a message so far."""
+        self._state.forget(chat_id, message_id)
+
+    async def chat(self, chat_id: str) -> StoredChat | None:
+        """Return the chat and its queue."""
+        chat = self._state.chats.get(chat_id)
+        if chat is None:
+            return None
+        return StoredChat(chat, tuple([one for one in self._state.queued.values() if one.chat_id == chat_id]))
+
+    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+        """Return the chat with all that belongs to it. Bytes are counted as JSON."""
+        stored = await self.chat(chat_id)
+        if stored is None:
+            return None
+        messages = [one for one in self._state.messages.values() if one.chat_id == chat_id]
+        if most_bytes is not None and sum(len(msgspec.json.encode(one)) for one in messages) > most_bytes:
+            raise ChatTooLargeError(most_bytes)
+        turns = [one for one in self._state.turns.values() if one.chat_id == chat_id]
+        return WholeChat(
+            stored.chat,
+            tuple(sorted(messages, key=lambda message: message.id)),
+            tuple(sorted(turns, key=lambda turn: turn.id)),
+            stored.queue,
+        )
+
+    async def descendants(self, chat_id: str) -> tuple[str, ...]:
+        """Return the ids of all chats below this one."""
+        chats = self._state.chats.values()
+        found, ahead = {chat_id}, [chat_id]
+        while ahead:
+            parent = ahead.pop()
+            children = {chat.id for chat in chats if chat.parent_chat_id == parent} - found
+            found |= children
+            ahead += children
+        found |= {chat.id for chat in chats if chat.root_chat_id == chat_id}
+        return tuple(sorted(found - {chat_id}))
+
+    async def chats(self, query: ChatQuery) -> ChatPage:
+        """Return one page of chats."""
+        found = [chat for chat in self._state.chats.values() if _matches(chat, query)]
+        found.sort(key=lambda chat: _sort_key(chat, query.order), reverse=query.order != "title")
+        mine = [chat.updated_at for chat in self._state.chats.values() if chat.owner == query.owner]
+        after = ListCursor(query.order, max(mine, default=""))
+        if query.cursor is not None:
+            after = read_cursor(query.cursor, query.order)
+        shown = {*after.shown.decode().split("\n")}
+        rest = [chat for chat in found if chat.id not in shown and _is_due(chat, query, after)]
+        page = rest[: query.limit]
+        cursor = None
+        if len(rest) > query.limit:
+            key, id = next(
+                (_sort_key(chat, query.order) for chat in reversed(page) if _is_behind(chat, query, after)),
+                (after.key, after.id),
+            )
+            seen = "\n".join([*shown, *[chat.id for chat in page]]).encode()
+            cursor = write_cursor(ListCursor(query.order, after.began, key, id, seen))
+        return ChatPage(tuple(page), cursor, len(found))
+
+    async def chat_ids(self, owner: str) -> tuple[str, ...]:
+        """Return the ids of all chats of this owner."""
+        return tuple([chat.id for chat in self._state.chats.values() if chat.owner == owner])
+
+    async def count_chats(self) -> int:
+        """Return how many chats are stored."""
+        return len(self._state.chats)
+
+    async def path(
+        self,
+        chat_id: str,
+        leaf_id: int | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> MessagePage:
+        """Return messages of the branch that ends at `leaf_id`, oldest first."""
+        branch: list[Message] = []
+        at = leaf_id
+        while at is not None and (message := self._state.messages.get((chat_id, at))) is not None:
+            branch.append(self._with_siblings(message))
+            at = message.parent_id
+        wanted = [
+            one
+            for one in reversed(branch)
+            if (after is None or one.id > after) and (before is None or one.id < before)
+        ]
+        if limit is None or len(wanted) <= limit:
+            return MessagePage(tuple(wanted), False)
+        return MessagePage(
+            tuple(wanted[:limit] if after is not None else wanted[len(wanted) - limit :]), True
+        )
+
+    def _with_siblings(self, message: Message) -> Message:
+        siblings = self._children(message.chat_id, message.parent_id)
+        return replace(message, siblings=siblings if len(siblings) > 1 else ())
+
+    def _children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+        return tuple(
+            sorted(
+                one.id
+                for one in self._state.messages.values()
+                if one.chat_id == chat_id and one.parent_id == parent_id
+            )
+        )
+
+    async def children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+        """Return the ids of the messages that follow this one, oldest first."""
+        return self._children(chat_id, parent_id)
+
+    async def newest_leaf(self, chat_id: str, message_id: int) -> int | None:
+        """Return the newest message below this one."""
+        if (chat_id, message_id) not in self._state.messages:
+            return None
+        below = {message_id}
+        for id in sorted(one.id for one in self._state.messages.values() if one.chat_id == chat_id):
+            if self._state.messages[chat_id, id].parent_id in below:
+                below.add(id)
+        return max(below)
+
+    async def summaries(self, chat_id: str) -> tuple[Summary, ...]:
+        """Return the summaries of a chat's branches, oldest first."""
+        found = [one for one in self._state.summaries.values() if one.message.chat_id == chat_id]
+        return tuple(sorted(found, key=lambda one: one.message.id))
+
+    async def message(self, chat_id: str, message_id: int) -> Message | None:
+        """Return one message."""
+        found = self._state.messages.get((chat_id, message_id))
+        return None if found is None else self._with_siblings(found)
+
+    async def find_client_message(
+        self, chat_id: str, client_message_id: str
+    ) -> Message | QueuedMessage | None:
+        """Return what became of the message that a client sent under its own id."""
+        for one in (*self._state.messages.values(), *self._state.queued.values()):
+            if one.chat_id == chat_id and one.client_message_id == client_message_id:
+                return self._with_siblings(one) if isinstance(one, Message) else one
+        return None
+
+    async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
+        """Return one turn."""
+        turn = self._state.turns.get(turn_id)
+        return turn if turn is not None and turn.chat_id == chat_id else None
+
+    async def turn_messages(self, chat_id: str, turn_id: str) -> tuple[Message, ...]:
+        """Return the messages of one turn, oldest first."""
+        found = [
+            one for one in self._state.messages.values() if (one.chat_id, one.turn_id) == (chat_id, turn_id)
+        ]
+        return tuple([self._with_siblings(one) for one in sorted(found, key=lambda message: message.id)])
+
+    async def search(
+        self, owner: str, query: str, *, cursor: str | None = None, limit: int = 50
+    ) -> SearchPage:
+        """Return one page of hits."""
+        search = MemorySearch(owner, self._state.chats, self._state.messages)
+        return search.page(query, cursor, limit)
+
+    async def configured(self) -> Configured:
+        """Return the providers and models that were configured."""
+        providers = [self._state.providers[name] for name in sorted(self._state.providers)]
+        return Configured(
+            tuple(providers), tuple([self._state.models[key] for key in sorted(self._state.models)])
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is buffered."""
+
+
+def _matches(chat: Chat, query: ChatQuery) -> bool:
+    return (
+        chat.owner == query.owner
+        and query.archived in (None, chat.archived)
+        and query.kind in (None, chat.kind)
+        and query.parent_chat_id in (None, chat.parent_chat_id)
+        and (query.cwd is None or query.cwd in chat.context.repositories)
+        and (not query.query or query.query.casefold() in (chat.title or "").casefold())
+    )
+
+
+def _sort_key(chat: Chat, order: str) -> tuple[str, str]:
+    if order == "title":
+        return "1" if chat.title is None else f"0{chat.title.casefold()}", chat.id
+    return chat.updated_at if order == "updated" else chat.created_at, chat.id
+
+
+def _is_behind(chat: Chat, query: ChatQuery, after: ListCursor) -> bool:
+    if not after.id:
+        return True
+    key, last = _sort_key(chat, query.order), (after.key, after.id)
+    return key > last if query.order == "title" else key < last
+
+
+def _is_due(chat: Chat, query: ChatQuery, after: ListCursor) -> bool:
+    """Whether it is behind the cursor, or has moved to before it."""
+    return _is_behind(chat, query, after) or chat.updated_at >= after.began >= chat.created_at

@@ -1,0 +1,1 @@
+"""The operating system: clock, directory lock, file notices."""

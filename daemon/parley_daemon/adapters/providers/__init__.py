@@ -1,0 +1,1 @@
+"""Model providers: the catalogue, the registry of provider types, and the wire dialects."""

@@ -1,0 +1,166 @@
+"""The events of Anthropic's messages stream: the few fields that matter, decoded straight into structs.
+
+What comes once an answer, or is not ours to rely on, is `Any` here and read by `lenient` where it is used.
+"""
+
+from typing import Any
+
+import msgspec
+
+from parley_daemon.adapters.providers.shared.lenient_json import lenient, part_of, whole
+from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.core.parts import Source
+from parley_daemon.core.records import Usage
+
+
+class Delta(msgspec.Struct, gc=False):
+    """More of a content block; of the message, why it stopped."""
+
+    type: str | None = None
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    signature: str | None = None
+    citation: Any = None
+    stop_reason: str | None = None
+    stop_details: Any = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event of the stream, or a whole message, which has the fields at the end."""
+
+    type: str | None = None
+    index: int | None = None
+    delta: Delta | None = None
+    content_block: Any = None
+    message: Any = None
+    usage: Any = None
+    error: Any = None
+    content: list[Any] | None = None
+    stop_reason: str | None = None
+    stop_details: Any = None
+
+
+class Block(msgspec.Struct):
+    """A content block as it begins, or the whole of it. `content` is a server tool's result."""
+
+    type: str
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Any = None
+    content: Any = None
+    citations: list[Any] | None = None
+
+
+class Start(msgspec.Struct):
+    """What the first event says of the message."""
+
+    usage: Any = None
+
+
+class StopDetails(msgspec.Struct):
+    """Why the answer was stopped, in words."""
+
+    explanation: str | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    """What output tokens were spent on."""
+
+    thinking_tokens: Any = None
+
+
+class UsageBody(msgspec.Struct):
+    """Tokens so far. `input_tokens` are those that neither came from the cache nor went into it."""
+
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    cache_read_input_tokens: Any = None
+    output_tokens_details: Any = None
+
+
+class Citation(msgspec.Struct):
+    """Where a sentence is from: a page of the web, a search result, or a place in a document sent along."""
+
+    type: str = ""
+    url: str | None = None
+    source: str | None = None
+    title: str | None = None
+    cited_text: str | None = None
+    document_index: int | None = None
+    document_title: str | None = None
+    start_char_index: int | None = None
+    end_char_index: int | None = None
+    start_page_number: int | None = None
+    end_page_number: int | None = None
+    start_block_index: int | None = None
+
+
+decode_event = msgspec.json.Decoder(Event).decode
+
+
+def source_of(value: object) -> Source | None:
+    """Return what a citation or a web search's result names; None when it names nothing.
+
+    A place in a document that was sent along has an address of its own: `document:0#page=3`, `#char=10,20`.
+    """
+    cited = lenient(value, Citation)
+    if cited is None:
+        return None
+    url, title = cited.url or cited.source, cited.title
+    if not url:
+        if cited.document_index is None:
+            return None
+        url = f"document:{cited.document_index}{_fragment(cited)}"
+        title = cited.document_title or f"Document {cited.document_index + 1}"
+        if cited.start_page_number is not None:
+            title = f"{title}, page {cited.start_page_number}"
+    text = None if cited.cited_text is None else mend_surrogates(cited.cited_text)
+    return Source("", mend_surrogates(url), mend_surrogates(title or url), text)
+
+
+def _fragment(cited: Citation) -> str:
+    if cited.start_page_number is not None:
+        return f"#page={cited.start_page_number}"
+    if cited.start_char_index is not None:
+        return f"#char={cited.start_char_index},{cited.end_char_index}"
+    return "" if cited.start_block_index is None else f"#block={cited.start_block_index}"
+
+
+def usage_of(value: object, before: Usage | None) -> Usage | None:
+    """Return the usage in this shape, counts added to those known before; they only ever grow.
+
+    Anthropic counts cached input apart; in a Usage it is a part of the input.
+    """
+    body = lenient(value, UsageBody)
+    if body is None:
+        return before
+    known = before or Usage()
+    created = _larger(known.cache_creation_tokens, body.cache_creation_input_tokens)
+    read = _larger(known.cache_read_tokens, body.cache_read_input_tokens)
+    fresh = known.input_tokens
+    if fresh is not None:
+        fresh -= (known.cache_creation_tokens or 0) + (known.cache_read_tokens or 0)
+    fresh = _larger(fresh, body.input_tokens)
+    taken = None if fresh is None else fresh + (created or 0) + (read or 0)
+    given = _larger(known.output_tokens, body.output_tokens)
+    details = part_of(body.output_tokens_details, OutputDetails)
+    usage = Usage(
+        input_tokens=taken,
+        output_tokens=given,
+        total_tokens=None if taken is None or given is None else taken + given,
+        reasoning_tokens=_larger(known.reasoning_tokens, details.thinking_tokens),
+        cache_creation_tokens=created,
+        cache_read_tokens=read,
+    )
+    return None if usage == Usage() else usage
+
+
+def _larger(known: int | None, said: object) -> int | None:
+    now = whole(said)
+    return known if now is None else max(now, known or 0)

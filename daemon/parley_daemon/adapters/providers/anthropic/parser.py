@@ -1,0 +1,219 @@
+"""Folds the events of an Anthropic messages stream into pieces, usage and the reason of the end.
+
+Knows neither bytes on a wire nor event framing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import cast
+
+from parley_daemon.adapters.providers.anthropic.events import (
+    Block,
+    Delta,
+    Event,
+    Start,
+    StopDetails,
+    decode_event,
+    source_of,
+    usage_of,
+)
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.shared.answer_state import Gathered
+from parley_daemon.adapters.providers.shared.lenient_json import lenient
+from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
+from parley_daemon.core.parts import Reasoning, Text
+from parley_daemon.ports.models import Chunk, StopReason
+
+REDACTED = "redacted:"
+"""Begins the signature of reasoning that only its maker can read; the others are base64 without a colon."""
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class AnthropicFold:
+    """One answer in the making. `message_stop` ends it; it is whole as soon as it says why it stopped."""
+
+    def __init__(self, call: Call) -> None:
+        self.done = False
+        self._call = call
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
+        self._calls: list[OpenCall] = []
+        self._open: dict[int, tuple[OpenCall, object]] = {}  # each with the arguments that it began with
+        self._reason: str | None = None
+        self._explanation = ""
+        self._has_text = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: all that can follow is usage."""
+        return self.done or self._reason is not None
+
+    def take(self) -> list[Chunk]:
+        """Return what has come since the last call, neighbours of one part joined."""
+        chunks = self._gathered.take()
+        self._has_text = self._has_text or Text in map(type, chunks)
+        return chunks
+
+    def finish(self) -> list[Chunk]:
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        for index in list(self._open):
+            self._end(index)
+        chunks = self.take()
+        if not self._has_text:
+            self._pieces.say(Text, self._explanation)
+            self._explanation = ""
+        reason = _STOP_REASONS.get(self._reason or "end_turn", "other")
+        return [*chunks, *self._gathered.finish(reason, has_calls=bool(self._calls))]
+
+    def events(self, payloads: Sequence[bytes]) -> None:
+        """Take the events of one read. The usual one, more text, is dealt with in line.
+
+        Raises:
+            ModelError: an event is not valid, or is an error.
+        """
+        pieces, texts = self._pieces, self._pieces.texts
+        for payload in payloads:
+            if self.done:
+                return
+            try:
+                event = decode_event(payload)
+            except (ValueError, RecursionError):
+                odd = self._decode(payload)
+                if odd is None:
+                    continue
+                event = odd
+            delta = event.delta
+            if (
+                event.type == "content_block_delta"
+                and pieces.run is Text
+                and delta is not None
+                and delta.type == "text_delta"
+                and delta.text is not None
+            ):
+                texts.append(delta.text)
+                continue
+            self._event(event, payload)
+
+    def document(self, body: bytes) -> bool:
+        """Take a whole message; False when it is none (see Fold)."""
+        message = None if body.startswith(b"[") else self._decode(body)
+        if message is None or message.content is None:
+            return False
+        for index, block in enumerate(message.content):
+            self._begin(index, block)
+            self._end(index)
+        self._gathered.usage = usage_of(message.usage, self._gathered.usage)
+        self._stop(message.stop_reason, message.stop_details)
+        self.done = True
+        return True
+
+    def _decode(self, payload: bytes) -> Event | None:
+        """Decode what the quick decoder refused; None when it says nothing.
+
+        Raises:
+            ModelError: it is no event.
+        """
+        if payload.strip() == b"[DONE]":  # a habit of the other dialect's that some servers keep
+            return None
+        return self._gathered.decode(payload, Event)
+
+    def _event(self, event: Event, payload: bytes) -> None:
+        """Take any event.
+
+        Raises:
+            ModelError: it is an error.
+        """
+        match event.type:
+            case "content_block_delta" if event.delta is not None:
+                self._delta(event.index, event.delta)
+            case "content_block_start":
+                self._begin(event.index, event.content_block)
+            case "content_block_stop":
+                self._end(event.index)
+            case "message_start":
+                start = lenient(event.message, Start) or Start()
+                self._gathered.usage = usage_of(start.usage, self._gathered.usage)
+            case "message_delta":
+                self._gathered.usage = usage_of(event.usage, self._gathered.usage)
+                if event.delta is not None:
+                    self._stop(event.delta.stop_reason, event.delta.stop_details)
+            case "message_stop":
+                self.done = True
+            case _ if event.error or event.type == "error":
+                raise self._call.error_in(payload, certainly=True)
+            case _:  # a ping, or something newer than this
+                pass
+
+    def _begin(self, index: int | None, value: object) -> None:
+        block = lenient(value, Block)
+        if block is None:
+            return
+        match block.type:
+            case "text":
+                self._pieces.say(Text, block.text or "")
+                for cited in block.citations or ():
+                    self._gathered.cite(source_of(cited))
+            case "thinking":
+                self._pieces.say(Reasoning, block.thinking or "")
+                self._sign(block.signature)
+            case "redacted_thinking":
+                self._sign(block.data and REDACTED + block.data)
+            case "tool_use":
+                self._call_begins(index, block)
+            case "web_search_tool_result" if isinstance(block.content, list):
+                for found in cast("list[object]", block.content):
+                    self._gathered.cite(source_of(found))
+            case _:  # what a server tool did in between
+                pass
+
+    def _delta(self, index: int | None, delta: Delta) -> None:
+        match delta.type:
+            case "text_delta":
+                self._pieces.say(Text, delta.text or "")
+            case "thinking_delta":
+                self._pieces.say(Reasoning, delta.thinking or "")
+            case "signature_delta":
+                self._sign(delta.signature)
+            case "input_json_delta":
+                if index in self._open and delta.partial_json:
+                    self._pieces.say(self._open[index][0], delta.partial_json)
+            case "citations_delta":
+                self._gathered.cite(source_of(delta.citation))
+            case _:
+                pass
+
+    def _end(self, index: int | None) -> None:
+        """A block has ended; of a call's arguments those that came in pieces go before."""
+        if index in self._open:
+            call, given = self._open.pop(index)
+            self._pieces.finish(call, encode_mended(given).decode() if given else "")
+
+    def _sign(self, signature: str | None) -> None:
+        if signature:
+            self._pieces.sign(signature)
+
+    def _call_begins(self, index: int | None, block: Block) -> None:
+        taken = {known.id for known in self._calls}
+        id = mend_surrogates(block.id or "")
+        own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
+        call = OpenCall(own, mend_surrogates(block.name or ""))
+        at = len(self._calls) if index is None else index
+        self._end(at)  # one that was never said to have ended
+        self._calls.append(call)
+        self._open[at] = (call, block.input)
+        self._pieces.say(call, "")
+
+    def _stop(self, reason: str | None, details: object) -> None:
+        self._reason = reason or self._reason
+        said = lenient(details, StopDetails)
+        if said is not None and said.explanation:
+            self._explanation = said.explanation

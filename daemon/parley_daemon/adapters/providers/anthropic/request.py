@@ -1,0 +1,244 @@
+"""Builds the body of an Anthropic messages request from what the engine wants to ask.
+
+Knows the dialect's fields; no HTTP, and not who hosts the model. Sources that a model named are not sent
+back.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
+
+from parley_daemon.adapters.providers.anthropic.parser import REDACTED
+from parley_daemon.adapters.providers.anthropic.schema import constrained
+from parley_daemon.adapters.providers.anthropic.token_limits import most_tokens
+from parley_daemon.adapters.providers.shared.content import file_text, inlined, mention, quoted, result_text
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
+from parley_daemon.adapters.providers.shared.options import Json, mapped, sampling, snaked
+from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
+from parley_daemon.core.records import ModelSettings
+from parley_daemon.ports.models import ModelRequest, PromptMessage
+
+GROUP = "anthropic"
+_SETTINGS = {
+    "maxOutputTokens": "max_tokens",
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",
+    "stop": "stop_sequences",
+}
+_OPTIONS = {
+    "thinking": "thinking",
+    "effort": "output_config.effort",
+}
+# The second one stands in the choice of a tool, and the tools that are declared are there for the history.
+_APART = ("sendReasoning", "disableParallelToolUse")
+# Models that can be told nothing but to choose.
+_MUST_CHOOSE = re.compile(r"claude-(?:v?[12]|instant|3-(?!7))")
+_MARK = {"type": "ephemeral"}
+_MARKED_MESSAGES = 2
+_BEGINNING = "(The assistant begins.)"
+_THOUGHTS = ("thinking", "redacted_thinking")
+
+
+def build_body(request: ModelRequest, who: str) -> Json:
+    """Return the body without what tells the hosts apart: `model`, `stream` and a version.
+
+    `who` is the provider in complaints. The ends of the system prompt and of the last two messages are marked
+    for the prompt cache when a chat goes on from there.
+
+    Raises:
+        EmptyPromptError: the last message has no content.
+        UnfitRequestError: a setting is not known or does not fit the others.
+    """
+    options = {
+        name: value
+        for name, value in request.settings.provider_options.get(GROUP, {}).items()
+        if value is not None
+    }
+    prompt = _Prompt(sends_reasoning=options.get("sendReasoning") is not False)
+    if request.system_prompt and request.system_prompt.strip():
+        prompt.system.append(_text(request.system_prompt))
+    has_content = False
+    for message in inlined(request.messages):
+        has_content = prompt.add(message)
+    if not has_content or not prompt.messages:
+        raise EmptyPromptError
+    if request.purpose == "answer":
+        prompt.mark()
+    body: Json = {
+        "messages": prompt.messages,
+        **_settings(request, options, who),
+        **_tools(prompt.tools, request.model),
+    }
+    return {**body, "system": prompt.system} if prompt.system else body
+
+
+def _settings(request: ModelRequest, options: Mapping[str, object], who: str) -> Json:
+    settings = request.settings
+    fields = sampling(settings, _SETTINGS, who)
+    budget = None
+    chosen = dict(options)
+    if isinstance(thinking := options.get("thinking"), Mapping):
+        chosen["thinking"] = {"type": "enabled", **cast("Json", snaked(cast("Json", thinking)))}
+        budget = cast("int | None", cast("Json", thinking).get("budgetTokens"))
+    fields |= mapped(chosen, _OPTIONS, who, but=_APART)
+    if settings.output_schema is not None:
+        shape = {"type": "json_schema", "schema": constrained(settings.output_schema, who)}
+        fields["output_config"] = {**cast("Json", fields.get("output_config", {})), "format": shape}
+    fields["max_tokens"] = _max_tokens(settings, request.model, budget)
+    return fields
+
+
+def _tools(names: Iterable[str], model: str) -> Json:
+    """Return the declarations that a history with calls of these tools is refused without."""
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+    if not tools:
+        return {}
+    return {"tools": tools, **({} if _MUST_CHOOSE.search(model) else {"tool_choice": {"type": "none"}})}
+
+
+def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
+    given = settings.max_output_tokens
+    if given is None:
+        return most_tokens(model, budget)
+    if budget is not None and budget >= given:
+        raise UnfitRequestError(
+            f"thinking.budgetTokens ({budget:,}) is a part of maxOutputTokens ({given:,}) and has to be less."
+        )
+    return given
+
+
+class _Prompt:
+    """The messages and the system prompt in the making: neighbours of one side become one message."""
+
+    def __init__(self, *, sends_reasoning: bool) -> None:
+        self.system: list[Json] = []
+        self.messages: list[Json] = []
+        self.tools: dict[str, None] = {}  # the names of those that were called
+        self._sends_reasoning = sends_reasoning
+        self._ids: dict[str, str] = {}
+
+    def add(self, message: PromptMessage) -> bool:
+        """Add a message; False when it holds nothing to send."""
+        match message.role:
+            case "system":  # older models know it at the top only
+                blocks = list(_shown(message.parts))
+                self.system += blocks
+                return bool(blocks)
+            case "user":
+                return self._append("user", list(_shown(message.parts)))
+            case "tool":
+                results = [self._result(part) for part in message.parts if isinstance(part, ToolResult)]
+                return self._append("user", results)
+            case "assistant":
+                blocks = list(self._said(message.parts))
+                says = any(block["type"] not in _THOUGHTS for block in blocks)
+                return self._append("assistant", blocks if says else [])
+
+    def mark(self) -> None:
+        """Mark where the prompt cache may end: each request finds there what the one before it wrote."""
+        if self.system:
+            self.system[-1] = {**self.system[-1], "cache_control": _MARK}
+        for message in self.messages[-_MARKED_MESSAGES:]:
+            blocks = _content(message)
+            at = next(at for at in reversed(range(len(blocks))) if blocks[at]["type"] not in _THOUGHTS)
+            blocks[at] = {**blocks[at], "cache_control": _MARK}
+
+    def _append(self, role: str, blocks: list[Json]) -> bool:
+        if not blocks:
+            return False
+        if not self.messages and role == "assistant":
+            self.messages.append({"role": "user", "content": [_text(_BEGINNING)]})
+        if self.messages and self.messages[-1]["role"] == role:
+            _content(self.messages[-1]).extend(blocks)
+        else:
+            self.messages.append({"role": role, "content": blocks})
+        return True
+
+    def _said(self, parts: Iterable[Part]) -> Iterator[Json]:
+        for part in parts:
+            match part:
+                case Text() if part.text.strip():
+                    yield _text(part.text)
+                case Reasoning(signature=str(signature)) if self._sends_reasoning:
+                    yield _thought(part.text, signature)
+                case ToolCall():
+                    name = _fit(part.tool_name)[:128] or "tool"
+                    self.tools[name] = None
+                    yield {
+                        "type": "tool_use",
+                        "id": self._id(part.tool_call_id),
+                        "name": name,
+                        "input": cast("Json", part.args) if isinstance(part.args, dict) else {},
+                    }
+                case File():
+                    yield _text(mention(part))
+                case _:
+                    pass
+
+    def _result(self, result: ToolResult) -> Json:
+        block: Json = {"type": "tool_result", "tool_use_id": self._id(result.tool_call_id)}
+        if (text := result_text(result)).strip():
+            block["content"] = text
+        return {**block, "is_error": True} if result.is_error else block
+
+    def _id(self, id: str) -> str:
+        """Return a call's id in the few characters that are taken; other makers' ids have more."""
+        known = self._ids.get(id)
+        if known is None:
+            taken = set(self._ids.values())
+            fit = _fit(id) or "call"
+            names = (fit if number == 1 else f"{fit}-{number}" for number in range(1, len(taken) + 2))
+            known = self._ids[id] = next(name for name in names if name not in taken)
+        return known
+
+
+def _shown(parts: Iterable[Part]) -> Iterator[Json]:
+    """Yield the blocks of what a person says and shows."""
+    for part in parts:
+        match part:
+            case Text() if part.text.strip():
+                yield _text(part.text)
+            case Source():
+                yield _text(quoted(part))
+            case File():
+                yield _file(part)
+            case _:
+                pass
+
+
+def _file(file: File) -> Json:
+    """Return an image or a document as itself, text as text, and only the name of anything else."""
+    kind = "image" if file.media_type.startswith("image/") else "document"
+    text = file_text(file)
+    if text is not None:
+        return _text(text)
+    if kind == "document" and file.media_type != "application/pdf":
+        return _text(mention(file))
+    if file.data is not None:
+        media_type = "image/jpeg" if file.media_type == "image/jpg" else file.media_type
+        source: Json = {"type": "base64", "media_type": media_type, "data": file.data}
+    elif file.url and file.url.startswith(("https://", "http://")):
+        source = {"type": "url", "url": file.url}
+    else:
+        return _text(mention(file))
+    titled = {"title": file.title} if file.title and kind == "document" else {}
+    return {"type": kind, "source": source, **titled}
+
+
+def _thought(text: str, signature: str) -> Json:
+    if signature.startswith(REDACTED):
+        return {"type": "redacted_thinking", "data": signature.removeprefix(REDACTED)}
+    return {"type": "thinking", "thinking": text, "signature": signature}
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def _content(message: Json) -> list[Json]:
+    return cast("list[Json]", message["content"])
+
+
+def _fit(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)

@@ -1,0 +1,88 @@
+"""OpenAI's two dialects at Azure's addresses, dated or v1. Knows where they are, not what they say."""
+
+import re
+from dataclasses import replace
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
+from parley_daemon.adapters.providers.openai_chat.request import OPENAI
+from parley_daemon.adapters.providers.openai_responses.dialect import Responses
+from parley_daemon.adapters.providers.shared.dialect import Dialect, Fold, Question
+from parley_daemon.ports.models import ModelRequest
+
+_DATED = re.compile(r"\d{4}-\d\d-\d\d(-preview)?")
+_NAMED = ("v1", "preview", "latest")
+_VERSION = "api-version"
+_FIRST_WITH_RESPONSES = "2025-03-01-preview"
+_TAIL = re.compile(r"/openai(/.*)?$")
+
+
+class Azure:
+    """A resource of Azure OpenAI or Foundry; see Dialect. A model's name there is its deployment's.
+
+    `base_url` is the resource's address, its `/openai/v1`, or a whole address as the portal shows it, version
+    and all. A version is a date, "preview" or "v1"; `version` goes before the address's own, and that before
+    `usual`. `api` is "responses" or "chat"; without one it is what the address says, else responses wherever
+    the version has it.
+
+    Raises:
+        ValueError: an address or a version that is none.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        base_url: str,
+        *,
+        version: str | None = None,
+        usual: str | None = None,
+        api: str | None = None,
+    ) -> None:
+        endpoint(base_url, "")
+        parts = urlsplit(base_url.strip())
+        path = parts.path.rstrip("/")
+        query = dict(parse_qsl(parts.query))
+        own = query.pop(_VERSION, "") or ("v1" if "/openai/v1" in path else "")
+        version = (version or own or usual or "v1").strip()
+        self._dated = _DATED.fullmatch(version) is not None
+        if not self._dated and version not in _NAMED:
+            raise ValueError(f'api_version "{version}" is neither "v1" nor a date such as "2024-10-21"')
+        self._root = urlunsplit((parts.scheme, parts.netloc, _TAIL.sub("", path), "", ""))
+        self._query = urlencode(query if version == "v1" else {**query, _VERSION: version})
+        is_old = self._dated and version < _FIRST_WITH_RESPONSES
+        api = api or ("chat" if is_old or path.endswith("/chat/completions") else "responses")
+        self._is_chat = api == "chat"
+        self._dialect: Dialect = (
+            ChatCompletions(provider, self._root, OPENAI)
+            if self._is_chat
+            else Responses(provider, self._root)
+        )
+
+    @property
+    def models_url(self) -> str:
+        """Where the models are listed that can be deployed."""
+        path = "/openai/models" if self._dated else "/openai/v1/models"
+        return f"{self._root}{path}?{self._query}" if self._query else self._root + path
+
+    async def question(self, request: ModelRequest) -> Question:
+        """Put a request into the words of its dialect, for Azure's address."""
+        return replace(await self._dialect.question(request), url=self._url(request.model))
+
+    def fold(self, call: Call) -> Fold:
+        """Return a reader for one answer."""
+        return self._dialect.fold(call)
+
+    def framing(self) -> None:
+        """Server-sent events."""
+        return
+
+    def _url(self, deployment: str) -> str:
+        if not self._dated:
+            path = "/openai/v1/chat/completions" if self._is_chat else "/openai/v1/responses"
+        elif self._is_chat:
+            path = f"/openai/deployments/{quote(deployment, safe='')}/chat/completions"
+        else:
+            path = "/openai/responses"
+        return f"{self._root}{path}?{self._query}" if self._query else self._root + path

@@ -1,0 +1,88 @@
+"""AWS' binary event stream as Bedrock frames an answer in it: bytes in, the model's own events out.
+
+The frames are read by botocore, which is loaded off the loop by `load` before the first stream.
+"""
+
+import importlib
+import struct
+from typing import Any
+
+import msgspec
+
+from parley_daemon.adapters.providers.http.sse import Received
+from parley_daemon.adapters.providers.shared.dialect import BrokenFramingError
+
+_MODULE = "botocore.eventstream"
+_STEP = 4096  # botocore copies what follows with each frame it cuts off
+
+
+class _Chunk(msgspec.Struct):
+    event: bytes | None = msgspec.field(default=None, name="bytes")  # in base64
+
+
+class _Exception(msgspec.Struct):
+    message: str | None = None
+    originalMessage: str | None = None  # noqa: N815 - as on the wire
+    originalStatusCode: int | None = None  # noqa: N815
+
+
+_read_chunk = msgspec.json.Decoder(_Chunk).decode
+_read_exception = msgspec.json.Decoder(_Exception).decode
+
+
+class AwsEventStream:
+    """A Framing. Exceptions in the stream come out as events named "error", in the shape of the others."""
+
+    def __init__(self) -> None:
+        module: Any = importlib.import_module(_MODULE)
+        self._buffer = module.EventStreamBuffer()
+        self._faults: tuple[type[Exception], ...] = (
+            module.ParserError,
+            msgspec.DecodeError,
+            struct.error,
+            LookupError,
+            ValueError,
+        )
+
+    @staticmethod
+    def load() -> None:
+        """Load what reads the frames; takes too long for the loop the first time."""
+        importlib.import_module(_MODULE)
+
+    def feed(self, chunk: bytes) -> Received:
+        """Take one read and return what it completed.
+
+        Raises:
+            BrokenFramingError: these are no frames, or not such as the model's answer comes in.
+        """
+        received = Received([])
+        try:
+            for at in range(0, len(chunk), _STEP):
+                self._buffer.add_data(chunk[at : at + _STEP])
+                for message in self._buffer:
+                    _take(message.headers, message.payload, received)
+        except self._faults as error:
+            raise BrokenFramingError(str(error)) from error
+        return received
+
+    def close(self) -> Received:
+        """The stream has ended; what is left is no whole frame."""
+        return Received([])
+
+
+def _take(headers: dict[str, Any], payload: bytes, received: Received) -> None:
+    kind = headers.get(":message-type")
+    if kind == "event":
+        if headers.get(":event-type") == "chunk":
+            event = _read_chunk(payload).event
+            # Who only imitates Bedrock may put the event itself into the frame.
+            received.data.append(payload if event is None else event)
+        else:
+            received.comments += 1
+        return
+    name = headers.get(":exception-type") or headers.get(":error-code") or "error"
+    said = _read_exception(payload) if kind == "exception" and payload else _Exception()
+    message = said.originalMessage or said.message or headers.get(":error-message") or ""
+    error = {"type": name, "message": message, "status_code": said.originalStatusCode}
+    received.names[len(received.data)] = "error"
+    received.data.append(msgspec.json.encode(error))

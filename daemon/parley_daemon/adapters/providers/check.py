@@ -1,0 +1,134 @@
+"""Trying one provider for somebody whose set-up does not work: the cheapest request that tells something."""
+
+import logging
+import time
+from contextlib import aclosing
+
+import anyio
+
+from parley_daemon.adapters.providers.http.json_request import HttpGet, NotThereError
+from parley_daemon.adapters.providers.http.model import HttpModel
+from parley_daemon.adapters.providers.http.redaction import excerpt
+from parley_daemon.adapters.providers.model_lists import Discovery, getter
+from parley_daemon.adapters.providers.provider import Provider
+from parley_daemon.adapters.providers.registry import Access, ProviderType
+from parley_daemon.core.parts import Text
+from parley_daemon.core.records import Failure, ModelSettings, Timeouts
+from parley_daemon.ports.models import Check, ModelError, ModelRequest, PromptMessage
+
+log = logging.getLogger(__name__)
+
+GET_SECONDS = 15.0
+CHAT_SECONDS = 30.0
+"""How long a provider may take: a local server may have to load the model first."""
+
+_TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=30_000, idle_ms=30_000)
+
+
+async def check(provider: Provider, model: str | None, discovery: Discovery) -> Check:
+    """Try a provider: what proves its key, its list of models, or an answer of one token of `model`."""
+    kind, access = provider.kind, provider.access
+    if provider.problem is not None or kind is None or access is None:
+        return _not_tried(provider)
+    if kind.local:
+        return Check(ok=True, answer="It is built in and needs neither key nor network.")
+    try:
+        return await _tried(kind, access, model, discovery)
+    except Exception:  # the boundary to a package that brings a provider
+        log.exception("%s cannot be checked", access.name)
+        why = f"{access.name} cannot be checked: {kind.failed}."
+        return Check(ok=False, error=Failure("internal", why, provider=access.name))
+
+
+async def _tried(kind: ProviderType, access: Access, model: str | None, discovery: Discovery) -> Check:
+    get = getter(access, GET_SECONDS)
+    try:
+        told = await _ask(kind, access, get, discovery)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await get.aclose()
+    if told is not None:
+        return told
+    if model is not None:
+        return await _chat(kind, access, model)
+    why = f"{access.name} gives no list of models and none is configured: configure one, then check again."
+    return _exchanged(get, access, Failure("invalid_request", why, provider=access.name))
+
+
+def _not_tried(provider: Provider) -> Check:
+    problem = provider.problem
+    if problem is None:
+        return Check(ok=False)
+    kind = "missing_key" if problem.reason == "missing_api_key" else "invalid_request"
+    return Check(ok=False, error=Failure(kind, problem.message, provider=provider.config.name))
+
+
+async def _ask(kind: ProviderType, access: Access, get: HttpGet, discovery: Discovery) -> Check | None:
+    """Make the requests that cost nothing; None: there are none that tell anything."""
+    proved = False
+    try:
+        if kind.verify is not None:
+            try:
+                await kind.verify(access, get)
+                proved = True
+            except NotThereError:
+                pass  # a proxy of it, perhaps
+        if kind.models is not None:
+            try:
+                discovery.take(access, await kind.models(access, get))
+                proved = True
+            except NotThereError:
+                pass
+    except ModelError as error:
+        return _exchanged(get, access, error.failure)
+    return _exchanged(get, access, None) if proved else None
+
+
+def _exchanged(get: HttpGet, access: Access, error: Failure | None) -> Check:
+    last = get.last
+    if last is None:
+        return Check(error is None, error=error)
+    answer = excerpt(last.body.decode("utf-8", "replace"), _secrets(access)) or None
+    spent = round(last.seconds * 1000)
+    return Check(error is None, "GET", last.url, last.status, answer, spent, error)
+
+
+async def _chat(kind: ProviderType, access: Access, name: str) -> Check:
+    """Let a model say one token."""
+    try:
+        model = kind.make(access)
+    except ValueError as error:
+        failure = Failure(
+            "invalid_request",
+            f"{access.name} cannot be used: {str(error).removesuffix('.')}.",
+            provider=access.name,
+        )
+        return Check(ok=False, error=failure)
+    settings = ModelSettings(max_output_tokens=1, timeouts=_TIMEOUTS)
+    request = ModelRequest(name, (PromptMessage("user", (Text("Hi"),)),), settings=settings)
+    url = await model.address(request) if isinstance(model, HttpModel) else excerpt(access.base_url)
+    began = time.monotonic()
+    said: list[str] = []
+    failure = None
+    try:
+        with anyio.fail_after(CHAT_SECONDS):
+            async with aclosing(model.stream(request)) as batches:
+                async for batch in batches:
+                    said += [one.text for one in batch if isinstance(one, Text)]
+    except ModelError as error:
+        failure = error.failure
+    except TimeoutError:
+        message = f"{access.name} did not answer within {CHAT_SECONDS:g} s."
+        failure = Failure("timeout", message, provider=access.name, retryable=True)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await model.aclose()
+    status = 200 if failure is None else failure.status_code
+    answer = "".join(said) if failure is None else failure.detail or ""
+    spent = round((time.monotonic() - began) * 1000)
+    told = excerpt(answer, _secrets(access)) or None
+    return Check(failure is None, "POST", url, status, told, spent, failure)
+
+
+def _secrets(access: Access) -> tuple[str, ...]:
+    return (access.api_key or "", *access.headers.values())

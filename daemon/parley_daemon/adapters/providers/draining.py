@@ -1,0 +1,89 @@
+"""A provider's model that may be replaced while it is being asked. Knows no provider."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any
+
+import anyio
+
+from parley_daemon.ports.models import Batch, Model, ModelRequest
+
+
+class ReplaceableModel:
+    """Another model, with a count of the calls under way: once retired, it is closed after the last of them.
+
+    A turn that resolved it before may still ask it again; it is closed behind that call, too.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._calls = 0
+        self._retired = False
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
+        """Ask the model; see the port."""
+        self._calls += 1
+        return _Call(self.model.stream(request), self._ended)
+
+    async def warm(self) -> None:
+        """Load what the first call needs."""
+        self._calls += 1
+        try:
+            await self.model.warm()
+        finally:
+            await self._ended()
+
+    async def retire(self) -> None:
+        """Another one has its place: close it as soon as nobody asks it."""
+        self._retired = True
+        await self._settle()
+
+    async def aclose(self) -> None:
+        """Close it now."""
+        await self.model.aclose()
+
+    async def _ended(self) -> None:
+        self._calls -= 1
+        await self._settle()
+
+    async def _settle(self) -> None:
+        if self._retired and not self._calls:
+            with anyio.CancelScope(shield=True):
+                await self.model.aclose()
+
+
+class _Call(AsyncGenerator[Batch, None]):
+    """A stream that tells when it is closed. A batch costs next to nothing: it hands on coroutines."""
+
+    __slots__ = ("_ended", "_open", "_stream")
+
+    def __init__(self, stream: AsyncGenerator[Batch, None], ended: Callable[[], Awaitable[None]]) -> None:
+        self._stream = stream
+        self._ended = ended
+        self._open = True
+
+    def __anext__(self) -> Coroutine[Any, Any, Batch]:
+        return self._stream.__anext__()
+
+    def asend(self, value: None) -> Coroutine[Any, Any, Batch]:
+        """See AsyncGenerator."""
+        return self._stream.asend(value)
+
+    def athrow(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> Coroutine[Any, Any, Batch]:
+        """See AsyncGenerator."""
+        error = typ if isinstance(typ, BaseException) else typ()
+        return self._stream.athrow(error)
+
+    async def aclose(self) -> None:
+        """End the call."""
+        try:
+            await self._stream.aclose()
+        finally:
+            if self._open:
+                self._open = False
+                await self._ended()

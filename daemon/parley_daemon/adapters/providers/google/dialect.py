@@ -1,0 +1,42 @@
+"""Google's generateContent dialect: the Gemini API, and whatever imitates it."""
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from parley_daemon.adapters.providers.google.parser import GoogleFold
+from parley_daemon.adapters.providers.google.request import build_body
+from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.shared.dialect import Question
+from parley_daemon.ports.models import ModelRequest
+
+_MODELS = "/models"
+
+
+class GoogleGenerate:
+    """The dialect as one provider speaks it; see Dialect.
+
+    `base_url` may be given with or without its `/v1beta`. Raises ValueError when it is not a web address.
+    """
+
+    def __init__(self, provider: str, base_url: str) -> None:
+        self._provider = provider
+        self._base = urlsplit(endpoint(base_url, _MODELS, version="v1beta"))
+
+    async def question(self, request: ModelRequest) -> Question:
+        """Put a request into the provider's words."""
+        return Question(self._url(request.model), build_body(request, self._provider))
+
+    def fold(self, call: Call) -> GoogleFold:
+        """Return a reader for one answer."""
+        return GoogleFold(call)
+
+    def framing(self) -> None:
+        """Server-sent events; without `alt=sse`, or where that is not known, one JSON document."""
+        return
+
+    def _url(self, model: str) -> str:
+        """Return the address that answers for a model; it may be named with its "models/", "tunedModels/"."""
+        scheme, host, path, query, _ = self._base
+        name = model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+        path = f"{path.removesuffix(_MODELS)}/{quote(name)}:streamGenerateContent"
+        return urlunsplit((scheme, host, path, f"{query}&alt=sse" if query else "alt=sse", ""))

@@ -1,0 +1,240 @@
+"""Folds the events of a generateContent stream into pieces, usage and the reason of the end.
+
+Knows what the events mean, in the stream's form and in both batch forms: one document, or an array of them.
+There is no end mark: the stream just ends. Knows neither bytes on a wire nor event framing.
+"""
+
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+
+from parley_daemon.adapters.providers.google.events import (
+    Blob,
+    Candidate,
+    Event,
+    FunctionCall,
+    Part,
+    UsageBody,
+    cited_in,
+    decode_event,
+    usage_of,
+)
+from parley_daemon.adapters.providers.google.signatures import SignedField, made_up_id, mark
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.shared.answer_state import Gathered
+from parley_daemon.adapters.providers.shared.lenient_json import lenient
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
+from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
+from parley_daemon.core.records import FailureKind
+from parley_daemon.ports.models import Chunk, ModelError, StopReason
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "STOP": "stop",
+    "FUNCTION_CALL": "tool_calls",  # none of Google's; an imitation's
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "ESCALATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+}
+# Every event counts the tokens anew: told again after so many reads, and at an event of another kind.
+_USAGE_EVERY = 16
+_UNREADABLE: tuple[FailureKind, str, bool] = (
+    "bad_stream",
+    "The model of {} broke off with something that is neither an answer nor a tool call.",
+    True,
+)
+# What follows such a reason is no answer.
+_FAILURES: dict[str, tuple[FailureKind, str, bool]] = {
+    "MALFORMED_FUNCTION_CALL": _UNREADABLE,
+    "UNEXPECTED_TOOL_CALL": _UNREADABLE,
+    "MALFORMED_RESPONSE": _UNREADABLE,
+    "MISSING_THOUGHT_SIGNATURE": (
+        "invalid_request",
+        "{} misses the signature of an earlier tool call; ask again without that call.",
+        False,
+    ),
+    "PUP_LIMITED_DISABLED": (
+        "auth",
+        "{} has limited or closed this account for its use policy; see the account's console.",
+        False,
+    ),
+}
+
+
+class GoogleFold:
+    """One answer in the making."""
+
+    done = False
+
+    def __init__(self, call: Call) -> None:
+        self.reason: str | None = None  # why the model stopped; after it only usage and sources can follow
+        self._call = call
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
+        self._has_calls = False
+        self._used: UsageBody | None = None  # of the newest event
+        self._reads = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: all that can follow is usage."""
+        return self.reason is not None
+
+    def take(self) -> list[Chunk]:
+        """Return what has come since the last call, neighbours of one part joined."""
+        self._reads += 1
+        if self._reads % _USAGE_EVERY == 1:
+            self._count()
+        return self._gathered.take()
+
+    def finish(self) -> list[Chunk]:
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        self._count()
+        reason = _STOP_REASONS.get(self.reason or "STOP", "other")
+        return self._gathered.finish(reason, has_calls=self._has_calls)
+
+    def events(self, payloads: Sequence[bytes]) -> None:
+        """Take the events of one read. The usual one, more of a text and nothing else, is dealt with in line.
+
+        Raises:
+            ModelError: an event is not valid, or is an error.
+        """
+        pieces, texts = self._pieces, self._pieces.texts
+        for payload in payloads:
+            try:
+                event = decode_event(payload)
+            except (ValueError, RecursionError):
+                event = self._gathered.decode(payload, Event)
+                if event is None:
+                    continue
+            self._used = event.usage_metadata or self._used
+            candidates = event.candidates
+            if candidates and len(candidates) == 1 and event.error is None:
+                candidate = candidates[0]
+                content = candidate.content
+                if (
+                    content is not None
+                    and content.parts
+                    and len(content.parts) == 1
+                    and candidate.finish_reason is None
+                    and not candidate.index
+                    and candidate.grounding_metadata is None
+                    and candidate.citation_metadata is None
+                ):
+                    part = content.parts[0]
+                    if (
+                        part.text is not None
+                        and pieces.run is (Reasoning if part.thought else Text)
+                        and part.thought_signature is None
+                        and part.function_call is None
+                    ):
+                        texts.append(part.text)
+                        continue
+            self._count()
+            self._event(event, payload)
+
+    def document(self, body: bytes) -> bool:
+        """Take a whole answer, or the array of a stream's events; False when it is none (see Fold)."""
+        if not body.startswith(b"["):
+            event = self._gathered.decode(body, Event)
+            if event is None or not (event.candidates or event.prompt_feedback or event.error):
+                return False
+            self.events([body])
+            return True
+        try:
+            payloads = msgspec.json.decode(body, type=list[msgspec.Raw])
+        except (ValueError, RecursionError):
+            return False
+        self.events([bytes(payload) for payload in payloads])
+        return len(payloads) > 0
+
+    def _count(self) -> None:
+        if self._used is not None:
+            self._gathered.usage = usage_of(self._used) or self._gathered.usage
+            self._used = None
+
+    def _event(self, event: Event, payload: bytes) -> None:
+        """Take any event.
+
+        Raises:
+            ModelError: it is an error, or says why there is no answer.
+        """
+        if event.error:
+            raise self._call.failed_in_stream(event.error)
+        if not event.candidates:
+            error = self._call.error_in(payload)
+            if error is not None:
+                raise error
+            feedback = event.prompt_feedback
+            if feedback is not None and feedback.block_reason:
+                said = ": ".join(filter(None, [feedback.block_reason, feedback.block_reason_message]))
+                raise self._failed("content_filter", "The content filter of {} refused this chat.", said)
+        for candidate in event.candidates or ():
+            if candidate.index:
+                continue
+            if candidate.content is not None:
+                for part in candidate.content.parts or ():
+                    self._part(part)
+            self._cite(candidate)
+            if candidate.finish_reason:
+                self._end(candidate, candidate.finish_reason)
+
+    def _end(self, candidate: Candidate, reason: str) -> None:
+        self.reason = reason
+        if reason in _FAILURES:
+            kind, message, retryable = _FAILURES[reason]
+            said = candidate.finish_message
+            quoted = f"{reason}: {said}" if isinstance(said, str) and said else reason
+            raise self._failed(kind, message, quoted, retryable=retryable)
+
+    def _failed(self, kind: FailureKind, message: str, quoted: str, *, retryable: bool = False) -> ModelError:
+        return self._call.failed(kind, message.format(self._call.provider), quoted, retryable=retryable)
+
+    def _part(self, part: Part) -> None:
+        if part.function_call is not None:
+            self._signed("functionCall", part.thought_signature)
+            self._tool(part.function_call)
+        elif part.thought:  # of what was thought in pictures, nothing is shown
+            self._pieces.say(Reasoning, part.text or "")
+            if part.thought_signature:
+                self._pieces.sign(part.thought_signature)
+        elif part.inline_data is not None or part.file_data is not None:
+            self._signed("fileData" if part.inline_data is None else "inlineData", part.thought_signature)
+            self._file(part)
+        elif part.text is not None:
+            self._pieces.say(Text, part.text)
+            self._signed("text", part.thought_signature)
+
+    def _signed(self, field: SignedField, signature: str | None) -> None:
+        if signature:
+            self._pieces.sign(mark(field, signature))
+
+    def _tool(self, call: FunctionCall) -> None:
+        self._has_calls = True
+        args: object = {} if call.args is None else call.args
+        if self._pieces.has_surrogates:
+            args = msgspec.json.decode(encode_mended(args))
+        id = mend_surrogates(call.id or "") or made_up_id(uuid.uuid4().hex)
+        self._pieces.add(ToolCall(id, mend_surrogates(call.name or ""), args))
+
+    def _file(self, part: Part) -> None:
+        given = part.file_data if part.inline_data is None else part.inline_data
+        blob = lenient(given, Blob)
+        if blob is not None and (blob.data or blob.file_uri):
+            url = None if blob.data else blob.file_uri
+            self._pieces.add(File(blob.mime_type, blob.data or None, url, blob.display_name))
+
+    def _cite(self, candidate: Candidate) -> None:
+        if candidate.grounding_metadata is None and candidate.citation_metadata is None:
+            return
+        for cited in cited_in(candidate):
+            self._gathered.cite(cited.source())

@@ -1,0 +1,215 @@
+"""Builds the body of a generateContent request from what the engine wants to ask. Knows no HTTP.
+
+What the model thought goes back to it, each signature on the part that it came on; see google_marks.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from parley_daemon.adapters.providers.google.signatures import SignedField, is_made_up, unmark
+from parley_daemon.adapters.providers.shared.content import file_text, inlined, joined, quoted
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
+from parley_daemon.adapters.providers.shared.options import Json, mapped, sampling
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended
+from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
+from parley_daemon.core.records import ModelSettings
+from parley_daemon.ports.models import ModelRequest, PromptMessage
+
+GROUP = "google"
+SETTINGS = {
+    "maxOutputTokens": "maxOutputTokens",
+    "temperature": "temperature",
+    "topP": "topP",
+    "topK": "topK",
+    "presencePenalty": "presencePenalty",
+    "frequencyPenalty": "frequencyPenalty",
+    "stop": "stopSequences",
+    "seed": "seed",
+}
+OPTIONS = {
+    "thinkingConfig": "generationConfig.thinkingConfig",
+    "cachedContent": "cachedContent",
+    "safetySettings": "safetySettings",
+}
+# The categories that can be set; of the API's others some are deprecated, some Vertex AI's alone.
+CATEGORIES = (
+    "HARM_CATEGORY_HARASSMENT",
+    "HARM_CATEGORY_HATE_SPEECH",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+    "HARM_CATEGORY_DANGEROUS_CONTENT",
+)
+# The first call of an answer must be signed, and those of other models are not. Google documents this word
+# for them.
+UNSIGNED = "skip_thought_signature_validator"
+
+
+def build_body(request: ModelRequest, who: str) -> bytes:
+    """Return the JSON body; the model's name belongs into the address. `who` is the provider in complaints.
+
+    Raises:
+        EmptyPromptError: the last message has no content.
+        UnfitRequestError: an option is set that Google does not know.
+    """
+    system = [request.system_prompt or ""]
+    contents: list[Json] = []
+    last: list[Json] = []
+    for message in inlined(request.messages):
+        if message.role == "system":  # there is one place for instructions, wherever they came
+            system.append(joined(part.text for part in message.parts if isinstance(part, Text)))
+            continue
+        last = _parts(message)
+        role = "model" if message.role == "assistant" else "user"
+        if message.role == "tool" and contents and _answers(contents[-1]):
+            cast("list[Json]", contents[-1]["parts"]).extend(last)  # all results of an answer's calls in one
+        elif last:
+            contents.append({"role": role, "parts": last})
+    if not last:
+        raise EmptyPromptError
+    body: Json = {"contents": contents, **_settings(request.settings, who)}
+    if instructions := joined(system):
+        body["systemInstruction"] = {"parts": [{"text": instructions}]}
+    return encode_mended(body)
+
+
+def _settings(settings: ModelSettings, who: str) -> Json:
+    given = settings.provider_options.get(GROUP, {})
+    config = sampling(settings, SETTINGS, who)
+    fields = mapped(given, OPTIONS, who, but=("threshold",))
+    config |= cast("Json", fields.pop("generationConfig", {}))
+    if settings.output_schema is not None:
+        config |= {"responseMimeType": "application/json", "responseJsonSchema": settings.output_schema}
+    if config:
+        fields["generationConfig"] = config
+    if given.get("threshold") is not None:
+        chosen = cast("Iterable[Mapping[str, object]]", fields.get("safetySettings") or ())
+        named = {each.get("category") for each in chosen}
+        others = [
+            {"category": category, "threshold": given["threshold"]}
+            for category in CATEGORIES
+            if category not in named
+        ]
+        fields["safetySettings"] = [*chosen, *others]
+    return fields
+
+
+def _answers(content: Json) -> bool:
+    return "functionResponse" in cast("list[Json]", content["parts"])[-1]
+
+
+def _parts(message: PromptMessage) -> list[Json]:
+    """Return the dialect's parts for a message of ours; none when it holds nothing to send."""
+    match message.role:
+        case "tool":
+            return [_result(part) for part in message.parts if isinstance(part, ToolResult)]
+        case "assistant":
+            return _said(message.parts)
+        case _:
+            return _asked(message.parts)
+
+
+def _asked(parts: Iterable[Part]) -> list[Json]:
+    sent: list[Json] = []
+    texts: list[str] = []
+
+    def put_texts() -> None:
+        text = joined(texts)
+        texts.clear()
+        if text.strip():
+            sent.append({"text": text})
+
+    for part in parts:
+        match part:
+            case Text():
+                texts.append(part.text)
+            case Source():
+                texts.append(quoted(part))
+            case File():
+                text = file_text(part)
+                if text is not None:
+                    texts.append(text)
+                else:
+                    put_texts()
+                    sent.append(_file(part))
+            case _:
+                pass
+    put_texts()
+    return sent
+
+
+def _said(parts: Iterable[Part]) -> list[Json]:
+    """Return the parts of an answer as they came; none when there are only thoughts."""
+    sent: list[Json] = []
+    waiting: tuple[SignedField | None, str] | None = None  # the signature of the next part
+    calls = 0
+    for part in parts:
+        match part:
+            case Text():
+                if part.text:
+                    sent.append({"text": part.text})
+            case Reasoning():
+                waiting = _thought(part, sent)
+                continue
+            case ToolCall():
+                sent.append({"functionCall": _call(part)})
+                calls += 1
+            case File():
+                sent.append(_file(part))
+            case _:
+                continue
+        if waiting is not None and waiting[0] in sent[-1]:
+            sent[-1]["thoughtSignature"] = waiting[1]
+        elif calls == 1 and "functionCall" in sent[-1]:
+            sent[-1]["thoughtSignature"] = UNSIGNED
+        waiting = None
+    return sent if any(_says_something(part) for part in sent) else []
+
+
+def _thought(part: Reasoning, sent: list[Json]) -> tuple[SignedField | None, str] | None:
+    """Add what was thought, and a signature that belongs to what is there; return one of what follows."""
+    field, signature = unmark(part.signature or "")
+    if part.text or (signature and field is None):
+        sent.append({"text": part.text, "thought": True})
+    if not signature:
+        return None
+    if field is None:
+        sent[-1]["thoughtSignature"] = signature
+    elif field == "text":
+        if not (sent and "text" in sent[-1] and not sent[-1].keys() & {"thought", "thoughtSignature"}):
+            sent.append({"text": ""})
+        sent[-1]["thoughtSignature"] = signature
+    else:
+        return field, signature
+    return None
+
+
+def _says_something(part: Json) -> bool:
+    text = part.get("text")
+    return not isinstance(text, str) or (bool(text.strip()) and not part.get("thought"))
+
+
+def _call(call: ToolCall) -> Json:
+    args: object = call.args
+    if not isinstance(args, dict):
+        args = {"value": args}  # Google takes an object only
+    return {**_id(call.tool_call_id), "name": call.tool_name, "args": args}
+
+
+def _result(result: ToolResult) -> Json:
+    response = {"error" if result.is_error else "output": result.result}
+    return {
+        "functionResponse": {
+            **_id(result.tool_call_id),
+            "name": result.tool_name,
+            "response": response,
+        }
+    }
+
+
+def _id(id: str) -> Json:
+    return {} if is_made_up(id) else {"id": id}
+
+
+def _file(file: File) -> Json:
+    if file.data is not None:
+        return {"inlineData": {"mimeType": file.media_type, "data": file.data}}
+    return {"fileData": {"mimeType": file.media_type, "fileUri": file.url}}

@@ -1,0 +1,1 @@
+"""HTTP to providers: connections, server-sent events, failures."""

@@ -1,0 +1,243 @@
+"""What a model call's failure means, by the table of `failure_rules`, and in which words it is told.
+
+Every wire dialect uses it. Knows no dialect; says what happened in sentences of its own. The provider is
+quoted in `detail`, and where only it knows what is wrong with a request; cut and without secrets.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from ipaddress import IPv6Address, ip_address
+from socket import inet_aton
+from typing import Literal, cast, overload
+from urllib.parse import urlsplit
+
+import msgspec
+
+from parley_daemon.adapters.providers.http.endpoints import unversioned
+from parley_daemon.adapters.providers.http.error_bodies import Said, read_body, read_error
+from parley_daemon.adapters.providers.http.failure_rules import DENIALS, RULES, STATUS_OF_TYPE, Rule, says
+from parley_daemon.adapters.providers.http.redaction import opening, quote
+from parley_daemon.core.records import Failure, FailureKind
+from parley_daemon.ports.models import ModelError
+
+_WAIT = says(
+    r"\b(?:again|retry) (?:in|after):? "
+    r"((?:\d{1,9}(?:\.\d+)? ?(?:milliseconds?|ms|hours?|minutes?|seconds?|[hms])[ ,]*)+)"
+)
+_SPAN = says(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
+_MILLISECONDS = {"milli": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_LONGEST_TEXT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Whom a call went to, as far as its failure must say so. `secrets` never appear in what is said."""
+
+    provider: str
+    model: str
+    url: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    has_key: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Return scheme, host and port of the server, without credentials."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def shown_url(self) -> str:
+        """Return the URL without credentials and without its query."""
+        return self.origin + urlsplit(self.url).path
+
+    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+        """Return the error that an HTTP status other than success stands for."""
+        said = read_body(body)
+        hint = retry_hint(headers, said.text)
+        rule = self._rule(status, said, hint)
+        kind, retryable = (rule.kind, rule.retryable) if rule else ("invalid_request", False)
+        sentence = self._sentence(kind, status, said, hint, retryable)
+        return self._error(kind, retryable, status, said, hint, sentence)
+
+    def failed_in_stream(self, error: object) -> ModelError:
+        """Return the error that an error object inside a successful response stands for."""
+        said = read_error(error)
+        hint = retry_hint({}, said.text)
+        status = said.number or _status_of(said)
+        rule = self._rule(status, said, hint)
+        # The request was accepted: a failure that nobody explains is the server's, and worth another try.
+        kind, retryable = (rule.kind, rule.retryable) if rule else ("overloaded", True)
+        sentence = self._sentence(kind, status, said, hint, retryable)
+        return self._error(kind, retryable, said.number, said, hint, sentence)
+
+    @overload
+    def error_in(self, payload: bytes, *, certainly: Literal[True]) -> ModelError: ...
+
+    @overload
+    def error_in(self, payload: bytes) -> ModelError | None: ...
+
+    def error_in(self, payload: bytes, *, certainly: bool = False) -> ModelError | None:
+        """Return the error that a payload is, if it is one; `certainly`: the server has called it one."""
+        try:
+            said = cast("object", msgspec.json.decode(payload))
+        except (ValueError, RecursionError):
+            said = payload.decode("utf-8", "replace")
+        kinds: tuple[object, ...] = ()
+        if isinstance(said, dict):
+            fields = cast("dict[str, object]", said)
+            kinds = (fields.get("object"), fields.get("type"))
+        return self.failed_in_stream(cast("object", said)) if certainly or "error" in kinds else None
+
+    def explained(self, body: bytes) -> ModelError | None:
+        """Return the error that a JSON document in place of an answer is, if it says what went wrong."""
+        try:
+            said = cast("object", msgspec.json.decode(body))
+        except (ValueError, RecursionError):
+            return None
+        return self.failed_in_stream(said) if read_error(said).message else None
+
+    def broke(self, message: str, quoted: str | None = None) -> ModelError:
+        """Return a stream's failure: what came is not an answer, or not a whole one."""
+        return self.failed("bad_stream", message, quoted or "", retryable=True)
+
+    def invalid(self, message: str) -> ModelError:
+        """Return the failure of a request that is not worth sending."""
+        return self.failed("invalid_request", message, "", retryable=False)
+
+    def failed(self, kind: FailureKind, message: str, quoted: str, *, retryable: bool) -> ModelError:
+        """Return a failure in these words, with what is quoted made fit to be shown."""
+        detail = quote(quoted, self.secrets) or None
+        return ModelError(Failure(kind, message, detail, self.provider, retryable=retryable))
+
+    def _rule(self, status: int | None, said: Said, hint: int | None) -> Rule | None:
+        # A model's name is only a name: "quota-7b" is no quota.
+        name = rf"(?<![\w-]){re.escape(self.model)}(?![\w-])"
+        text = re.sub(name, "model", said.text[:_LONGEST_TEXT])
+        return next((rule for rule in RULES if rule.applies(status, text, hint)), None)
+
+    def _error(
+        self,
+        kind: FailureKind,
+        retryable: bool,
+        status: int | None,
+        said: Said,
+        hint: int | None,
+        sentence: str,
+    ) -> ModelError:
+        detail = quote(said.message or said.label, self.secrets) or None
+        wait = hint if retryable else None
+        return ModelError(Failure(kind, sentence, detail, self.provider, status, retryable, wait))
+
+    def _sentence(
+        self, kind: FailureKind, status: int | None, said: Said, hint: int | None, retryable: bool
+    ) -> str:
+        name, model = self.provider, self.model
+        match kind, status:
+            case "auth", 407:
+                return f"The proxy on the way to {self.origin} asks for credentials."
+            case "auth", _ if (denied := self._denied(said)) is not None:
+                return denied
+            case "auth", 403 if not self.has_key:
+                return f"{name} does not allow this request; no API key is configured."
+            case "auth", 403:
+                return f"{name} does not allow this request with this API key."
+            case "auth", _ if not self.has_key:
+                return f"{name} asks for an API key, and none is configured."
+            case "auth", _:
+                return f"{name} does not accept the configured API key."
+            case "usage_limit", _:
+                return f"The account at {name} has no quota or credit left."
+            case "rate_limit", _ if not retryable:
+                return f"This chat is larger than one request of this account at {name} may be."
+            case "rate_limit", _:
+                when = "in a moment" if hint is None else f"in {max(1, round(hint / 1000))} s"
+                return f"{name} limits how much may be asked; try again {when}."
+            case "context_length", _:
+                return f"This chat is longer than {model} can take in."
+            case "content_filter", _:
+                return f"The content filter of {name} refused this chat."
+            case "model_not_found", _:
+                return f'{name} has no model "{model}".'
+            case "timeout", _:
+                return f"{name} gave up waiting for its model."
+            case "network", _:
+                return f"The gateway of {name} does not reach its model server."
+            case "overloaded", 503 | 529:
+                return f"{name} is overloaded at the moment."
+            case "overloaded", _:
+                return f"{name} failed while it was working on the answer."
+            case _, 404 if self.shown_url.endswith("/responses"):
+                return (
+                    f"There is no chat model behind {self.shown_url}; check base_url, "
+                    'or set api = "chat" for a server that only knows chat completions.'
+                )
+            case _, 404:
+                return f"There is no chat model behind {self.shown_url}; check base_url.{self._way_out}"
+            case _, 405:
+                return f"{self.shown_url} does not take questions; check base_url.{self._way_out}"
+            case _, int() if 300 <= status < 400:
+                return f"{self.origin} answers from another address; check base_url."
+            case _, 413:
+                return f"The request is larger than {name} accepts."
+            case _:
+                why = opening(said.message, self.secrets)
+                return f"{name} refused the request: {why}" if why else f"{name} refused the request."
+
+    @property
+    def _way_out(self) -> str:
+        whole = unversioned(self.shown_url)
+        return f" If the server's addresses have no /v1, give the whole one there: {whole}" if whole else ""
+
+    def _denied(self, said: Said) -> str | None:
+        """Return what to do about a denial that says more than that there is one."""
+        for pattern, sentence in DENIALS:
+            if found := pattern.search(said.text[:_LONGEST_TEXT]):
+                return sentence.format(provider=self.provider, model=self.model, **found.groupdict())
+        return None
+
+
+def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) -> int | None:
+    """Return after how many milliseconds the provider wants to be asked again, if it says so.
+
+    Looks at `retry-after-ms`, at `retry-after` (seconds or an HTTP date; `now` is in Unix seconds), and for
+    "try again in …" in the text.
+    """
+    for name, factor in (("retry-after-ms", 1), ("retry-after", 1000)):
+        value = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,12}(\.\d+)?", value):
+            return round(float(value) * factor)
+        if value and factor == 1000:
+            try:
+                moment = parsedate_to_datetime(value).timestamp()
+            except (TypeError, ValueError, OverflowError):
+                continue
+            return max(0, round((moment - (time.time() if now is None else now)) * 1000))
+    found = _WAIT.search(text[:_LONGEST_TEXT])
+    if found is None:
+        return None
+    spans = _SPAN.findall(found.group(1))
+    return round(sum(float(number) * _MILLISECONDS[unit.lower()] for number, unit in spans))
+
+
+def _status_of(said: Said) -> int | None:
+    for words in (said.label, said.message[:_LONGEST_TEXT]):
+        for pattern, status in STATUS_OF_TYPE:
+            if pattern.search(words):
+                return status
+    return None
+
+
+def is_local(url: str) -> bool:
+    """Return whether a URL's server is on this machine, however its address is written."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        # "127.1" is an address to whoever connects, and the unspecified address is reached here, too.
+        address = ip_address(inet_aton(host) if re.fullmatch(r"[0-9a-fx.]+", host) else host)
+    except (ValueError, OSError):
+        return host == "localhost" or host.endswith(".localhost")
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    address = inner or address
+    return address.is_loopback or address.is_unspecified

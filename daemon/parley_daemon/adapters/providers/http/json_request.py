@@ -1,0 +1,101 @@
+"""Gets JSON from a provider, within a bound of time and size, and remembers what was asked and answered."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+
+from parley_daemon.adapters.providers.http.error_bodies import is_page
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.pool import HttpPool
+from parley_daemon.adapters.providers.shared.lenient_json import decode_odd
+
+MOST_BYTES = 16 * 2**20
+_HEADERS = {"Accept": "application/json", "User-Agent": "parleyd"}
+_NOT_THERE = (404, 405, 501)
+
+
+class NotThereError(Exception):
+    """The server has nothing behind this address, or nothing for whoever asks."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what came back: the status, and the body's bytes as far as they were read."""
+
+    url: str
+    status: int | None = None
+    body: bytes = b""
+    seconds: float = 0.0
+
+
+class HttpGet:
+    """Requests to one server of a provider, used as a function (`Fetch`). `aclose` it.
+
+    `headers` may be secrets, as `secrets` are. `seconds` is the time for all requests together; `last` is
+    the request that was made last.
+    """
+
+    def __init__(
+        self, provider: str, base_url: str, secrets: tuple[str, ...], *, has_key: bool, seconds: float
+    ) -> None:
+        userinfo = urlsplit(base_url).netloc.rpartition("@")[0]
+        self._provider = provider
+        self._secrets = (*secrets, userinfo)
+        self._has_key = has_key
+        self._seconds = seconds
+        self._deadline = anyio.current_time() + seconds
+        self._pool: HttpPool | None = None
+        self.last: Exchange | None = None
+
+    async def __call__(self, url: str, headers: Mapping[str, str]) -> object:
+        """Return the JSON behind a URL.
+
+        Raises:
+            NotThereError: the server says that there is nothing.
+            ModelError: it cannot be had.
+        """
+        secrets = tuple(filter(None, [*self._secrets, *headers.values()]))
+        call = Call(self._provider, "(models)", url, secrets, has_key=self._has_key)
+        self.last = exchange = Exchange(call.shown_url)
+        began = time.monotonic()
+        try:
+            with anyio.CancelScope(deadline=self._deadline):
+                return await self._ask(call, {**_HEADERS, **headers}, exchange)
+        finally:
+            exchange.seconds = time.monotonic() - began
+        message = f"{self._provider} did not answer within {self._seconds:g} s."
+        raise call.failed("timeout", message, "", retryable=True)
+
+    async def _ask(self, call: Call, headers: Mapping[str, str], exchange: Exchange) -> object:
+        pool = self._pool = self._pool or HttpPool(call.url)
+        response = await pool.get(call, headers, self._seconds)
+        exchange.status = response.status
+        try:
+            exchange.body = body = await pool.body(call, response, MOST_BYTES)
+        finally:
+            response.close()
+        if 300 <= response.status < 400:
+            body = response.headers.get("Location", "").encode("utf-8", "surrogateescape")
+        if not 200 <= response.status < 300:
+            error = call.refused(response.status, response.headers, body)
+            raise NotThereError(call.shown_url) if response.status in _NOT_THERE else error
+        try:
+            return msgspec.json.decode(body)
+        except (ValueError, RecursionError):
+            pass
+        try:
+            return decode_odd(body, object)
+        except ValueError:
+            what = "a web page" if is_page(body) else "no JSON"
+            message = f"{call.shown_url} answers with {what}; check base_url."
+            quoted = body[:2000].decode("utf-8", "replace")
+            raise call.failed("bad_stream", message, quoted, retryable=False) from None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._pool is not None:
+            await self._pool.aclose()

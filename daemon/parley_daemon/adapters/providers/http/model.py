@@ -1,0 +1,145 @@
+"""A model behind HTTP: asks in the words of a dialect and streams what the answer's fold makes of it.
+
+Knows no dialect. Connections are the pool's business, the failures' words are in `failures`.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio
+
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.pool import HttpPool
+from parley_daemon.adapters.providers.shared.dialect import Dialect, Question, UnfitRequestError
+from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.ports.models import Batch, Chunk, ModelError, ModelRequest
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_DEFAULT_CONNECT_MS = 10_000
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "text/event-stream, application/json",
+    # A compressing gateway collects what should be streamed.
+    "Accept-Encoding": "identity",
+    "User-Agent": "parleyd",
+}
+
+
+class HttpModel:
+    """One provider. Holds pooled connections: `aclose` it.
+
+    `url` is the provider's base address. `headers` go with every request, credentials among them, and are
+    secrets; so are `secrets`. `has_key` words the failures. `usage_grace` is how many seconds a server may
+    keep an answer open that it has called finished.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        dialect: Dialect,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        secrets: tuple[str, ...] = (),
+        has_key: bool = False,
+        usage_grace: float = 5.0,
+    ) -> None:
+        self._provider = provider
+        self.dialect = dialect
+        self._url = url
+        self._usage_grace = usage_grace
+        self._pool = HttpPool(url)
+        self._headers = {**_HEADERS, **(headers or {})}
+        self._has_key = has_key
+        userinfo = urlsplit(url).netloc.rpartition("@")[0]
+        self._secrets = tuple(filter(None, [*secrets, userinfo, *(headers or {}).values()]))
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
+        """Ask the model; see the port. Usage that comes behind the answer is waited for after the Finish."""
+        call, question = await self._prepared(request)
+        connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
+        headers = {**self._headers, **question.headers}
+        response = await self._pool.post(call, question.body, headers, connect_ms / 1000)
+        answer = AnswerReader(call, self.dialect.fold(call), self.dialect.framing())
+        rest: list[Chunk] = []  # what came together with the end mark
+        deadline: float | None = None  # of the wait for usage
+        try:
+            if not 200 <= response.status < 300:
+                raise await self._pool.refusal(call, response)
+            while not answer.done and (data := await self._read(call, response, deadline)):
+                batch = answer.feed(data)
+                if answer.done:
+                    rest = batch
+                    break
+                if answer.finished and answer.error is None:
+                    batch += answer.finish()
+                    deadline = deadline or anyio.current_time() + self._usage_grace
+                yield batch
+                if answer.error is not None:
+                    raise answer.error
+            yield rest + answer.end()
+        finally:
+            if answer.done:
+                self._pool.release(response)
+            else:
+                response.close()
+
+    async def address(self, request: ModelRequest) -> str:
+        """Return where a request would go, without credentials and query; the base where it cannot be put."""
+        try:
+            call, _ = await self._prepared(request)
+        except ModelError:
+            call = Call(self._provider, request.model, self._url)
+        return call.shown_url
+
+    async def warm(self) -> None:
+        """Load the HTTP client without blocking the loop."""
+        await self._pool.warm()
+
+    async def aclose(self) -> None:
+        """Close pooled connections."""
+        await self._pool.aclose()
+
+    async def _prepared(self, request: ModelRequest) -> tuple[Call, Question]:
+        """Return the call and its question.
+
+        Raises:
+            ModelError: the request cannot be sent as it is.
+        """
+        call = Call(self._provider, request.model, self._url, self._secrets, has_key=self._has_key)
+        try:
+            question = await self.dialect.question(request)
+        except UnfitRequestError as error:
+            raise call.invalid(str(error)) from error
+        given = question.headers
+        if any(not name or re.search(r"[^\x20-\x7e]", name + value) for name, value in given.items()):
+            raise call.invalid("The extra headers hold characters that no header can carry.")
+        secrets = (*self._secrets, *given.values())
+        call = Call(self._provider, request.model, question.url, secrets, has_key=self._has_key)
+        return call, question
+
+    async def _read(self, call: Call, response: "aiohttp.ClientResponse", deadline: float | None) -> bytes:
+        """Return what the next network read brought; nothing at the end or when the deadline has passed.
+
+        There is a deadline once the answer is whole: then nothing that happens can spoil it.
+
+        Raises:
+            ModelError: the connection broke in mid-answer.
+        """
+        import aiohttp  # loaded by now
+
+        try:
+            if deadline is None:
+                return await response.content.readany()
+            if anyio.current_time() < deadline:
+                with anyio.CancelScope(deadline=deadline):
+                    return await response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            if deadline is None:
+                message = f"The connection to {call.provider} broke in the middle of the answer."
+                raise call.broke(message, str(error)) from error
+        return b""

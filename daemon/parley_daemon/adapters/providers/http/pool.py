@@ -1,0 +1,222 @@
+"""Pooled connections to one model provider, on aiohttp, which is loaded when it is first needed.
+
+Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used, except on the way to this machine;
+a netrc file is not. Redirects are not followed: they would carry the question and the key elsewhere. Knows
+no dialect. Logs nothing.
+"""
+
+import asyncio
+import importlib
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+
+from parley_daemon.adapters.providers.http.failures import Call, is_local
+from parley_daemon.ports.models import ModelError
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace
+
+    import aiohttp
+
+_CONNECTIONS = 1000  # per provider; more calls at once than any daemon runs turns
+_KEEP_ALIVE = 60.0
+_LINGER = 3.0  # how long the bytes after an answer's end may take before the connection is given up
+_LARGE_BODY = 2**20
+_LONGEST_REFUSAL = 64 * 1024
+_REFUSAL_TIMEOUT = 5.0
+
+
+class HttpPool:
+    """Connections to the server of a URL. Belongs to the event loop that it is first used in."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy: str | None = None
+        self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
+
+    async def warm(self) -> None:
+        """Load aiohttp without blocking the loop, and make the pool. Connects to nothing."""
+        await anyio.to_thread.run_sync(_load)
+        self._open()
+
+    async def post(
+        self, call: Call, body: bytes, headers: Mapping[str, str], connect_seconds: float
+    ) -> "aiohttp.ClientResponse":
+        """Post a body and return the response, its own body unread.
+
+        Raises:
+            ModelError: the server cannot be reached, or did not answer in HTTP.
+        """
+        return await self._send("POST", call, body, headers, connect_seconds)
+
+    async def get(
+        self, call: Call, headers: Mapping[str, str], connect_seconds: float
+    ) -> "aiohttp.ClientResponse":
+        """Ask for what is behind the call's URL; otherwise as `post`."""
+        return await self._send("GET", call, b"", headers, connect_seconds)
+
+    async def _send(
+        self, method: str, call: Call, body: bytes, headers: Mapping[str, str], connect_seconds: float
+    ) -> "aiohttp.ClientResponse":
+        if self._session is None:
+            await self.warm()
+        import aiohttp  # here, since it takes longer than a start may wait
+
+        session = self._open()
+        timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_connect=connect_seconds)
+        first = True
+        while True:
+            connection: dict[str, bool] = {}
+            try:
+                return await session.request(
+                    method,
+                    call.url,
+                    data=(body or None) if len(body) < _LARGE_BODY else io.BytesIO(body),
+                    headers=headers,
+                    timeout=timeout,
+                    proxy=self._proxy,
+                    allow_redirects=False,
+                    trace_request_ctx=connection,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                # A kept connection was closed by the server just when it was used again: unread, so far.
+                if not (first and connection.get("reused")):
+                    raise _unreachable(call, error, connect_seconds) from error
+                first = False
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise _unreachable(call, error, connect_seconds) from error
+
+    async def refusal(self, call: Call, response: "aiohttp.ClientResponse") -> ModelError:
+        """Return the error that a response with another status than success stands for."""
+        import aiohttp
+
+        body = bytearray()
+        if 300 <= response.status < 400:
+            body += response.headers.get("Location", "").encode("utf-8", "surrogateescape")
+        try:
+            with anyio.move_on_after(_REFUSAL_TIMEOUT):
+                while len(body) < _LONGEST_REFUSAL and (data := await response.content.readany()):
+                    body += data
+        except (aiohttp.ClientError, OSError):
+            pass  # the status says enough
+        return call.refused(response.status, response.headers, bytes(body))
+
+    async def body(self, call: Call, response: "aiohttp.ClientResponse", most: int) -> bytes:
+        """Return the body of a response, cut after the read that goes past `most` bytes.
+
+        Raises:
+            ModelError: the connection broke before its end.
+        """
+        import aiohttp
+
+        body = bytearray()
+        try:
+            while len(body) <= most and (data := await response.content.readany()):
+                body += data
+        except (aiohttp.ClientError, OSError) as error:
+            message = f"The connection to {call.provider} broke in the middle of the answer."
+            raise call.broke(message, str(error)) from error
+        return bytes(body)
+
+    def release(self, response: "aiohttp.ClientResponse") -> None:
+        """Give back the connection of a complete answer, when the response's last bytes come soon."""
+        if response.closed or self._session is None:
+            response.close()
+            return
+        loop = asyncio.get_running_loop()
+        self._lingering[response] = loop.call_later(_LINGER, self._give_up, response)
+        response.content.on_eof(lambda: self._give_up(response))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for response in list(self._lingering):
+            self._give_up(response)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _give_up(self, response: "aiohttp.ClientResponse") -> None:
+        timer = self._lingering.pop(response, None)
+        if timer is not None:
+            timer.cancel()
+        response.close()  # of a response that has ended: nothing, its connection is in the pool by now
+
+    def _open(self) -> "aiohttp.ClientSession":
+        if self._session is None:
+            import aiohttp
+
+            reuse = aiohttp.TraceConfig()
+            reuse.on_connection_reuseconn.append(_note_reuse)
+            self._proxy = None if is_local(self._url) else _proxy_for(self._url)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0, limit_per_host=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[reuse],
+            )
+        return self._session
+
+
+def _load() -> None:
+    importlib.import_module("aiohttp")
+
+
+async def _note_reuse(_session: object, context: "SimpleNamespace", _params: object) -> None:
+    connection: dict[str, bool] = context.trace_request_ctx
+    connection["reused"] = True
+
+
+def _proxy_for(url: str) -> str | None:
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    proxy = getproxies_environment().get(parts.scheme, "")
+    return proxy if proxy.startswith(("http://", "https://")) else None
+
+
+def _unreachable(call: Call, error: Exception, connect_seconds: float) -> ModelError:
+    import aiohttp
+
+    said, place = str(error), call.origin
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            message = f"The host name in {place} is not known; check base_url and the network."
+            return call.failed("network", message, said, retryable=True)
+        case aiohttp.ClientConnectorCertificateError():
+            message = f"The certificate of {place} is not trusted by this machine."
+            return call.failed("network", message, said, retryable=False)
+        case aiohttp.ClientSSLError():
+            message = (
+                f"No secure connection to {place} is possible; check whether base_url should be http://."
+            )
+            return call.failed("network", message, said, retryable=False)
+        case aiohttp.ClientProxyConnectionError():
+            message = f"The proxy on the way to {place} does not answer; check HTTP_PROXY and HTTPS_PROXY."
+            return call.failed("network", message, said, retryable=True)
+        case aiohttp.ClientHttpProxyError():
+            message = f"The proxy on the way to {place} refuses the connection (HTTP {error.status})."
+            return call.failed("network", message, said, retryable=False)
+        case TimeoutError():
+            message = f"{place} did not accept a connection within {connect_seconds:g} s."
+            return call.failed("timeout", message, said, retryable=True)
+        case aiohttp.ClientConnectorError():
+            advice = "Is the server running?" if is_local(call.url) else "Check base_url and the network."
+            return call.failed("network", f"Nothing answers at {place}. {advice}", said, retryable=True)
+        case aiohttp.ClientResponseError():
+            message = f"What answers at {place} is no web server; check base_url."
+            return call.failed("bad_stream", message, said, retryable=False)
+        case aiohttp.ClientConnectionError() | OSError():
+            message = f"{place} closed the connection without an answer."
+            return call.failed("network", message, said, retryable=True)
+        case _:
+            return call.failed(
+                "invalid_request", f"No request to {place} can be made.", said, retryable=False
+            )

@@ -1,0 +1,81 @@
+"""Takes secrets out of text that a provider said before anybody else reads it."""
+
+import json
+import re
+from collections.abc import Iterable
+from html import escape
+
+from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+
+REMOVED = "[removed]"
+DETAIL_LIMIT = 500
+_SHORTEST_SECRET = 6
+
+
+_END = re.compile(r"[.!?](?= [^a-z])")
+
+
+def _shape(pattern: str, replacement: str = REMOVED) -> tuple[re.Pattern[str], str]:
+    return re.compile(pattern), replacement
+
+
+_SHAPES = (
+    _shape(r"(?i)\b(bearer|basic)\s+[\w.~+/=*-]{6,}", rf"\1 {REMOVED}"),
+    _shape(r"(?i)\b((?:x-)?api[-_]key[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+", rf"\1{REMOVED}"),
+    _shape(
+        r"(?i)([?&](?:api[-_]?key|key|token|access_token|sig|signature|secret)=)[^&\s\"'<>]+", rf"\1{REMOVED}"
+    ),
+    _shape(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^/\s@\"'<>]+@", rf"\1{REMOVED}@"),
+    # Keys of well-known makers, also as those quote them back: sk-ab**********yz.
+    _shape(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|pplx|nvapi)[-_][\w*.-]{6,}"),
+    _shape(r"\bAIza[\w-]{16,}"),
+)
+
+
+def _sign(sign: str) -> str:
+    """Return a pattern for one character of a secret as it is, and as JSON, URLs and HTML write it.
+
+    JSON in JSON counts, and JSON whose slashes are escaped; the backslashes are bounded for the sake of time.
+    """
+    if sign.isascii() and sign.isalnum():
+        return sign
+    percent = "".join([f"%(?:25)?{byte:02x}" for byte in sign.encode("utf-8", "surrogatepass")])
+    code = ord(sign)
+    forms = (sign, json.dumps(sign)[1:-1], f"\\u{code:04x}", escape(sign), f"&#x{code:x};", f"&#{code};")
+    wanted = "|".join([*map(re.escape, forms), percent])
+    return rf"\\{{0,3}}(?i:{wanted})"
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return the text without these secrets, however escaped, and without whatever looks like one."""
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
+        if len(secret) >= _SHORTEST_SECRET:
+            text = re.sub("".join(map(_sign, secret)), REMOVED, text)
+    for shape, replacement in _SHAPES:
+        text = shape.sub(replacement, text)
+    return text
+
+
+def excerpt(text: str, secrets: Iterable[str] = (), *, lines: int = 12, limit: int = 1000) -> str:
+    """Return the first lines of a text without secrets, and where they are cut "…"."""
+    shown = redact(mend_surrogates(text[: 16 * limit]), secrets).strip()
+    cut = "\n".join(shown.splitlines()[:lines])[:limit]
+    return cut if cut == shown and len(text) <= 16 * limit else f"{cut.rstrip()} …"
+
+
+def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> str:
+    """Return the text without secrets, on one line, cut to `limit` characters."""
+    # Redacted before it is cut, else half a key would stay; the rest of a huge text is not looked at.
+    shown = " ".join(redact(mend_surrogates(text[: 16 * limit]), secrets).split())
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def opening(text: str, secrets: Iterable[str] = (), limit: int = 240) -> str:
+    """Return a text's first sentences without secrets, on one line; nothing when it is data and not words."""
+    shown = quote(text, secrets, limit=4 * limit)
+    if not shown or (shown[0] in "[{" and not shown.startswith(REMOVED)):
+        return ""
+    if len(shown) > limit:
+        ends = [found.end() for found in _END.finditer(shown, 0, limit)]
+        shown = shown[: ends[-1]] if ends else (shown[:limit].rpartition(" ")[0] or shown[:limit]) + " …"
+    return shown if shown[-1] in ".!?…" else f"{shown}."

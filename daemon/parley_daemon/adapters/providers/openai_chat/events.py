@@ -1,0 +1,167 @@
+"""The events of a chat-completions stream: the few fields that matter, decoded straight into structs.
+
+Fields that servers fill in many ways, and rarely, are `Any` here and read by `lenient` where they are used:
+an odd one must not spoil the answer.
+"""
+
+from typing import Any
+
+import msgspec
+
+from parley_daemon.adapters.providers.shared.cost import Priced, dollars
+from parley_daemon.adapters.providers.shared.lenient_json import lenient, part_of, whole
+from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.core.parts import Source
+from parley_daemon.core.records import Usage
+
+
+class Function(msgspec.Struct, gc=False):
+    """A tool call's function, or more of it. `arguments` is JSON text, or the object itself."""
+
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class ToolDelta(msgspec.Struct, gc=False):
+    """More of a tool call."""
+
+    index: Any = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Delta(msgspec.Struct, gc=False):
+    """More of an answer, or in the batch form the whole of it."""
+
+    content: str | list[Any] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    reasoning_details: Any = None
+    tool_calls: list[ToolDelta] | None = None
+    refusal: str | None = None
+    annotations: Any = None
+    images: Any = None
+    function_call: Any = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One of the answers; only the first one is ever asked for. `message` stands in the batch form.
+
+    `error` stands beside the finish_reason of the same name.
+    """
+
+    index: int | None = None
+    delta: Delta | None = None
+    finish_reason: str | None = None
+    message: Delta | None = None
+    error: Any = None
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event of the stream, or the body of a batch answer."""
+
+    choices: list[Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    citations: Any = None
+
+
+class InputDetails(msgspec.Struct):
+    """Where input tokens came from."""
+
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
+
+
+class OutputDetails(msgspec.Struct):
+    """What output tokens were spent on."""
+
+    reasoning_tokens: Any = None
+
+
+class UsageBody(Priced):
+    """Tokens of the call; the three at the end are other makers' names for what the details hold."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
+    prompt_cache_hit_tokens: Any = None
+    cache_creation_input_tokens: Any = None
+    reasoning_tokens: Any = None
+
+
+class ContentItem(msgspec.Struct):
+    """An item of a content list or of `reasoning_details`."""
+
+    type: str = "text"
+    text: str | None = None
+    thinking: "str | list[ContentItem] | None" = None
+    reasoning: str | None = None
+    summary: str | None = None
+    refusal: str | None = None
+    signature: str | None = None
+
+    @property
+    def thought(self) -> str | None:
+        """Return the reasoning in this item; None when it is no reasoning."""
+        if isinstance(self.thinking, list):
+            return "".join([item.text or "" for item in self.thinking])
+        if self.type.startswith(("thinking", "reasoning")):
+            return self.thinking or self.text or self.reasoning or self.summary or ""
+        return self.thinking or self.reasoning
+
+
+class Citation(msgspec.Struct):
+    """A page that the answer rests on, in any of the shapes in use."""
+
+    url: str | None = None
+    title: str | None = None
+    content: str | None = None
+    url_citation: "Citation | None" = None
+
+    def __post_init__(self) -> None:
+        self.url = self.url and mend_surrogates(self.url)
+        self.title = self.title and mend_surrogates(self.title)
+        self.content = self.content and mend_surrogates(self.content)
+
+
+decode_event = msgspec.json.Decoder(Event).decode
+
+
+def source_of(value: object) -> Source | None:
+    """Return what a citation names, in any of its shapes; None when that is no page."""
+    cited = Citation(url=value) if isinstance(value, str) else lenient(value, Citation)
+    cited = (cited and cited.url_citation) or cited
+    if not cited or not cited.url or "://" not in cited.url:
+        return None
+    return Source("", cited.url, cited.title or cited.url, cited.content)
+
+
+def usage_of(value: object) -> Usage | None:
+    """Return the usage in this shape; None when it says nothing. Reasoning is a part of the output.
+
+    xAI counts it apart, which shows in a total that only holds with it.
+    """
+    body = lenient(value, UsageBody)
+    if body is None:
+        return None
+    read = part_of(body.prompt_tokens_details, InputDetails)
+    written = part_of(body.completion_tokens_details, OutputDetails)
+    given, answered, total = map(whole, (body.prompt_tokens, body.completion_tokens, body.total_tokens))
+    thought = whole(written.reasoning_tokens, body.reasoning_tokens)
+    if given is not None and answered is not None:
+        if thought and total == given + answered + thought:
+            answered += thought
+        total = given + answered if total is None else total
+    usage = Usage(
+        input_tokens=given,
+        output_tokens=answered,
+        total_tokens=total,
+        reasoning_tokens=thought,
+        cache_creation_tokens=whole(read.cache_write_tokens, body.cache_creation_input_tokens),
+        cache_read_tokens=whole(read.cached_tokens, body.prompt_cache_hit_tokens),
+        cost_usd=dollars(body),
+    )
+    return None if usage == Usage() else usage

@@ -1,0 +1,259 @@
+"""Folds the events of a chat-completions stream into pieces, usage and the reason of the end.
+
+Knows every variant of the dialect's events that servers are known to send. Knows neither bytes on a wire
+nor event framing.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.openai_chat.events import (
+    Choice,
+    ContentItem,
+    Delta,
+    Event,
+    Function,
+    decode_event,
+    source_of,
+    usage_of,
+)
+from parley_daemon.adapters.providers.openai_chat.images import image_of
+from parley_daemon.adapters.providers.openai_chat.reasoning import DetailsKeeper
+from parley_daemon.adapters.providers.openai_chat.tool_calls import CallKeeper
+from parley_daemon.adapters.providers.shared.answer_state import Gathered
+from parley_daemon.adapters.providers.shared.lenient_json import lenient
+from parley_daemon.adapters.providers.shared.piece_buffer import ThinkTag
+from parley_daemon.core.parts import Reasoning, Text
+from parley_daemon.ports.models import Chunk, StopReason
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+}
+_OLDER = -1  # stands for the index of the one call in the older form, which has none
+
+
+class ChatFold:
+    """One answer in the making. With `keeps_details`, reasoning is signed with all that has to go back."""
+
+    def __init__(self, call: Call, *, keeps_details: bool = False) -> None:
+        self.done = False  # the end mark has come
+        self.reason: str | None = None  # why the model stopped; after it only usage can follow
+        self._call = call
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
+        self._tag = ThinkTag()
+        self._details = DetailsKeeper() if keeps_details else None
+        self._calls = CallKeeper(self._pieces)
+        self._begun = False  # something of the answer has come
+        self._refused = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: all that can follow is usage."""
+        return self.done or self.reason is not None
+
+    def take(self) -> list[Chunk]:
+        """Return what has come since the last call, neighbours of one part joined."""
+        return self._gathered.take()
+
+    def finish(self) -> list[Chunk]:
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        thoughts, text = self._tag.end()
+        self._pieces.say(Reasoning, thoughts)
+        self._pieces.say(Text, text)
+        reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
+        if reason == "stop" and self._refused:
+            reason = "content_filter"
+        return self._gathered.finish(reason, self._calls.rest(), has_calls=len(self._calls) > 0)
+
+    def events(self, payloads: Sequence[bytes]) -> None:
+        """Take the events of one read. The usual one, more text and nothing else, is dealt with in line.
+
+        Raises:
+            ModelError: an event is not valid, or is an error.
+        """
+        texts, plain = self._pieces.texts, self._is_plain()
+        for payload in payloads:
+            try:
+                event = decode_event(payload)
+            except (ValueError, RecursionError):
+                event = self._decode(payload)
+                if self.done:
+                    return
+                if event is None:
+                    continue
+            match event.choices:
+                case [choice] if (
+                    plain
+                    and event.usage is None
+                    and event.error is None
+                    and event.citations is None
+                    and (delta := choice.delta) is not None
+                    and type(content := delta.content) is str
+                    and choice.finish_reason is None
+                    and not choice.index
+                    and delta.reasoning_content is None
+                    and delta.reasoning is None
+                    and delta.reasoning_details is None
+                    and delta.tool_calls is None
+                    and delta.refusal is None
+                    and delta.annotations is None
+                    and delta.images is None
+                    and delta.function_call is None
+                ):
+                    texts.append(content)
+                case _:
+                    self._event(event, payload)
+                    plain = self._is_plain()
+
+    def _is_plain(self) -> bool:
+        """Whether a text that comes next goes to the same part as it is."""
+        return self._tag.passed and self._pieces.run is Text
+
+    def document(self, body: bytes) -> bool:
+        """Take a whole answer; False when it is none (see Fold)."""
+        event = None if body.startswith(b"[") else self._decode(body)
+        if event is None or not event.choices:
+            return False
+        self._event(event, body, batch=True)
+        self.done = True
+        return True
+
+    def _decode(self, payload: bytes) -> Event | None:
+        """Decode what the quick decoder refused; None when it is the end mark or a sign of life.
+
+        Raises:
+            ModelError: it is no event.
+        """
+        if payload.strip() == b"[DONE]":
+            self.done = True
+            return None
+        return self._gathered.decode(payload, Event)
+
+    def _event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
+        """Take any event, or the body of a batch answer.
+
+        Raises:
+            ModelError: it is an error.
+        """
+        if event.error:
+            raise self._call.failed_in_stream(event.error)
+        if event.choices is None and event.usage is None:
+            error = self._call.error_in(payload)
+            if error is not None:
+                raise error
+        if event.usage:
+            self._gathered.usage = usage_of(event.usage) or self._gathered.usage
+        if isinstance(event.citations, list):
+            for cited in cast("list[object]", event.citations):
+                self._gathered.cite(source_of(cited))
+        for choice in event.choices or ():
+            if choice.index:
+                continue
+            # Some servers put a whole answer into one event; some repeat it so at the end of a stream.
+            whole = batch or (choice.delta is None and not self._begun)
+            delta = choice.message if whole else choice.delta
+            if delta is not None:
+                self._delta(delta)
+            self._end(choice)
+
+    def _end(self, choice: Choice) -> None:
+        """Take the reason of the end, if there is one.
+
+        Raises:
+            ModelError: it is that something failed.
+        """
+        self.reason = choice.finish_reason or self.reason
+        if choice.error:
+            raise self._call.failed_in_stream(choice.error)
+        if choice.finish_reason == "error":
+            raise self._call.failed_in_stream("The stream ended with finish_reason error.")
+        if choice.finish_reason == "insufficient_system_resource":  # DeepSeek's
+            message = f"{self._call.provider} is overloaded at the moment."
+            raise self._call.failed("overloaded", message, choice.finish_reason, retryable=True)
+
+    def _delta(self, delta: Delta) -> None:
+        if self._details is not None and self._pieces.run is not Reasoning:
+            self._details.begin()
+        self._begun = self._begun or _says_something(delta)
+        given = (delta.reasoning_content, delta.reasoning)
+        thought = next((text for text in given if isinstance(text, str) and text), None)
+        details = _items(delta.reasoning_details)
+        # Routers send the same text in both fields; which detail it is of, and the signature, is only here.
+        if thought and not any(item.thought for item, _ in details):
+            self._pieces.say(Reasoning, thought)
+        for item, value in details:
+            self._item(item, value)
+        if isinstance(delta.content, list):
+            for item, value in _items(cast("object", delta.content)):
+                if item.type == "image_url":
+                    self._image(value)
+                else:
+                    self._item(item, value)
+        elif delta.content:
+            self._text(delta.content)
+        if delta.refusal:
+            self._refused = True
+            self._pieces.say(Text, delta.refusal)
+        if isinstance(delta.images, list):
+            for image in cast("list[object]", delta.images):
+                self._image(image)
+        for tool in delta.tool_calls or ():
+            self._calls.add(tool.index, tool.id, tool.function)
+        if delta.function_call is not None and not delta.tool_calls:
+            function = lenient(delta.function_call, Function)
+            if function is not None and (function.name or function.arguments):
+                self._calls.add(_OLDER, None, function)
+        if isinstance(delta.annotations, list):
+            for cited in cast("list[object]", delta.annotations):
+                self._gathered.cite(source_of(cited))
+
+    def _text(self, text: str) -> None:
+        if self._tag.passed:
+            self._pieces.say(Text, text)
+            return
+        thoughts, answer = self._tag.split(text)
+        if thoughts:
+            self._pieces.say(Reasoning, thoughts)
+        if answer:
+            self._pieces.say(Text, answer)
+
+    def _item(self, item: ContentItem, value: object) -> None:
+        thought = item.thought
+        if thought is None:
+            self._refused = self._refused or bool(item.refusal)
+            self._text(item.text or item.refusal or "")
+        elif thought:
+            self._pieces.say(Reasoning, thought)
+        signature = item.signature
+        if self._details is not None and thought is not None:
+            signature = self._details.add(cast("dict[str, object]", value))
+        if signature:
+            self._pieces.sign(signature)
+
+    def _image(self, value: object) -> None:
+        image = image_of(value)
+        if image is not None:
+            self._pieces.add(image)
+
+
+def _says_something(delta: Delta) -> bool:
+    thoughts = delta.reasoning_content or delta.reasoning or delta.reasoning_details
+    calls = delta.tool_calls or delta.function_call
+    return bool(delta.content or thoughts or calls or delta.refusal or delta.images)
+
+
+def _items(values: object) -> list[tuple[ContentItem, object]]:
+    """Return the items of a list that can be read, each with all that it holds."""
+    many = cast("list[object]", values) if isinstance(values, list) else ()
+    return [(item, value) for value in many if (item := lenient(value, ContentItem)) is not None]

@@ -1,0 +1,289 @@
+"""Builds the body of a chat-completions request from what the engine wants to ask.
+
+Knows the dialect's fields and its flavours; no HTTP. What a model said while it reasoned, unless a flavour
+wants it, and the sources that it named, are not sent back.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from parley_daemon.adapters.providers.openai_chat.reasoning import details_of
+from parley_daemon.adapters.providers.shared.content import (
+    file_text,
+    inlined,
+    joined,
+    mention,
+    quoted,
+    result_text,
+    said,
+)
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
+from parley_daemon.adapters.providers.shared.openai_schema import OPTIONS as SCHEMA_OPTIONS
+from parley_daemon.adapters.providers.shared.openai_schema import schema_format, told
+from parley_daemon.adapters.providers.shared.options import (
+    Json,
+    Table,
+    mapped,
+    only_one_bound,
+    sampling,
+    snaked,
+)
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended
+from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
+from parley_daemon.core.records import ModelSettings
+from parley_daemon.ports.models import ModelRequest, PromptMessage
+
+_AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+_SETTINGS = {
+    "maxOutputTokens": "max_tokens",
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",  # no field of OpenAI's, yet the others know it
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+    "stop": "stop",
+    "seed": "seed",
+}
+_EXTRA = ("extraBody", "extraHeaders")
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """What tells the servers of the dialect apart. `group` is theirs in `providerOptions`.
+
+    `objects` are the options whose own keys are written with underscores. `returns_reasoning`: signed
+    reasoning is sent back, as `reasoning_details`. `hosts_claude`: there are models of Anthropic's behind it.
+    """
+
+    group: str
+    options: Table
+    settings: Table
+    objects: frozenset[str] = frozenset()
+    returns_reasoning: bool = False
+    hosts_claude: bool = False
+
+
+OPENAI = Flavour(
+    "openai",
+    {
+        "logitBias": "logit_bias",
+        "logProbs": "logprobs",
+        "topLogProbs": "top_logprobs",
+        "parallelToolCalls": "parallel_tool_calls",
+        "user": "user",
+        "reasoningEffort": "reasoning_effort",
+        "maxCompletionTokens": "max_completion_tokens",
+        "textVerbosity": "verbosity",
+        "prediction": "prediction",
+        "store": "store",
+        "metadata": "metadata",
+        "promptCacheKey": "prompt_cache_key",
+        "safetyIdentifier": "safety_identifier",
+        "serviceTier": "service_tier",
+    },
+    {name: field for name, field in _SETTINGS.items() if name != "topK"}
+    | {"maxOutputTokens": "max_completion_tokens"},
+)
+COMPATIBLE = Flavour("openaiCompat", {"user": "user", "reasoningEffort": "reasoning_effort"}, _SETTINGS)
+OPENROUTER = Flavour(
+    "openrouter",
+    {
+        "reasoning": "reasoning",
+        "includeUsage": "usage.include",
+        "logitBias": "logit_bias",
+        "logProbs": "logprobs",
+        "parallelToolCalls": "parallel_tool_calls",
+        "user": "user",
+        "provider": "provider",
+    },
+    _SETTINGS,
+    frozenset({"reasoning", "provider"}),
+    returns_reasoning=True,
+    hosts_claude=True,
+)
+VERCEL = Flavour(
+    "vercel",
+    {
+        "reasoning": "reasoning",
+        "providerOptions": "providerOptions.gateway",
+        "user": "user",
+        "logitBias": "logit_bias",
+        "logProbs": "logprobs",
+        "topLogProbs": "top_logprobs",
+        "parallelToolCalls": "parallel_tool_calls",
+    },
+    _SETTINGS,
+    frozenset({"reasoning"}),
+    returns_reasoning=True,
+    hosts_claude=True,
+)
+
+
+def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
+    """Return the JSON body that asks for a stream with usage. `who` is the provider in complaints.
+
+    `extraBody` of the provider options is laid over it field by field; a null there takes a field out. Where
+    it asks for no stream, how to stream is not said: that is refused.
+
+    Raises:
+        EmptyPromptError: the last message has no content.
+        UnfitRequestError: an option is set that these servers do not know, or two that are one to them.
+    """
+    messages: list[Json] = []
+    settings = request.settings
+    system = told(
+        request.system_prompt, settings.output_schema, settings.provider_options.get(flavour.group, {})
+    )
+    if system:
+        messages.append({"role": "system", "content": system})
+    last: list[Json] = []
+    for message in inlined(request.messages):
+        last = list(_messages(message, flavour))
+        for sent in last:
+            _append(messages, sent)
+    if not last:
+        raise EmptyPromptError
+    fields = _settings(settings, flavour, who)
+    if "tools" not in fields and flavour.hosts_claude and "claude" in request.model:
+        fields = {**_declared(request.messages), **fields}
+    body: Json = {
+        "model": request.model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **fields,
+    }
+    if body["stream"] is not True:
+        del body["stream_options"]
+    return encode_mended({name: value for name, value in body.items() if value is not None})
+
+
+def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:
+    """Return the headers that the provider options ask for."""
+    extra = settings.provider_options.get(flavour.group, {}).get("extraHeaders")
+    if not isinstance(extra, Mapping):
+        return {}
+    return {name: str(value) for name, value in cast("Mapping[str, object]", extra).items()}
+
+
+def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
+    given = settings.provider_options.get(flavour.group, {})
+    chosen = {name: snaked(value) if name in flavour.objects else value for name, value in given.items()}
+    fields = sampling(settings, flavour.settings, who)
+    only_one_bound(settings, chosen, who)
+    if settings.output_schema is not None:
+        fields["response_format"] = _response_format(settings.output_schema, chosen)
+    apart = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
+    fields |= mapped(chosen, flavour.options, who, but=apart)
+    extra = chosen.get("extraBody")
+    extra = cast("Json", extra) if isinstance(extra, Mapping) else {}
+    if not extra.get("tools"):  # refused without
+        fields.pop("parallel_tool_calls", None)
+    return {**fields, **extra}
+
+
+def _declared(messages: Iterable[PromptMessage]) -> Json:
+    """Return the declarations that Anthropic's models refuse a history with calls without."""
+    calls = [part for message in messages for part in message.parts if isinstance(part, ToolCall)]
+    nothing: Json = {"type": "object", "properties": {}}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": nothing}}
+        for name in dict.fromkeys(call.tool_name for call in calls)
+    ]
+    return {"tools": tools, "tool_choice": "none"} if tools else {}
+
+
+def _response_format(schema: Mapping[str, object], chosen: Mapping[str, object]) -> Json:
+    form = schema_format(schema, chosen)
+    if form.pop("type") == "json_object":
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": form}
+
+
+def _append(messages: list[Json], message: Json) -> None:
+    """Let a message follow; a user's behind a user's joins it: many models' templates insist on turns."""
+    before = messages[-1] if messages else None
+    if before is None or not before["role"] == message["role"] == "user":
+        messages.append(message)
+        return
+    contents = (before["content"], message["content"])
+    if all(isinstance(content, str) for content in contents):
+        before["content"] = joined(map(str, contents))
+    else:
+        before["content"] = [block for content in contents for block in _blocks(content)]
+
+
+def _blocks(content: object) -> list[Json]:
+    return [_text(content)] if isinstance(content, str) else cast("list[Json]", content)
+
+
+def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
+    """Yield the dialect's messages for one of ours; none when it holds nothing to send."""
+    match message.role:
+        case "tool":
+            for part in message.parts:
+                if isinstance(part, ToolResult):
+                    yield {"role": "tool", "tool_call_id": part.tool_call_id, "content": result_text(part)}
+        case "assistant":
+            text = joined(said(part) for part in message.parts)
+            calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
+            thoughts = _thoughts(message.parts) if flavour.returns_reasoning else {}
+            if calls:
+                yield {"role": "assistant", "content": text or None, "tool_calls": calls, **thoughts}
+            elif text.strip():
+                yield {"role": "assistant", "content": text, **thoughts}
+        case "system" | "user":
+            blocks = [block for block in map(_block, message.parts) if block is not None]
+            if all(block["type"] == "text" for block in blocks):
+                # One string, which every server of the dialect takes.
+                text = joined(str(block["text"]) for block in blocks)
+                if text.strip():
+                    yield {"role": message.role, "content": text}
+            else:
+                yield {"role": message.role, "content": blocks}
+
+
+def _thoughts(parts: Iterable[Part]) -> Json:
+    details = [detail for part in parts if isinstance(part, Reasoning) for detail in details_of(part)]
+    return {"reasoning_details": details} if details else {}
+
+
+def _call(call: ToolCall) -> Json:
+    arguments = encode_mended(call.args).decode()
+    return {
+        "id": call.tool_call_id,
+        "type": "function",
+        "function": {"name": call.tool_name, "arguments": arguments},
+    }
+
+
+def _block(part: Part) -> Json | None:
+    match part:
+        case Text():
+            return _text(part.text) if part.text else None
+        case Source():
+            return _text(quoted(part))
+        case File():
+            return _file(part)
+        case _:
+            return None
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "text": text}
+
+
+def _file(file: File) -> Json:
+    url = file.url or f"data:{file.media_type};base64,{file.data}"
+    if file.media_type.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": url}}
+    if file.data is None:
+        return _text(mention(file))
+    if file.media_type in _AUDIO:
+        sound = {"data": file.data, "format": _AUDIO[file.media_type]}
+        return {"type": "input_audio", "input_audio": sound}
+    text = file_text(file)
+    if text is not None:
+        return _text(text)
+    return {"type": "file", "file": {"filename": file.title or "file", "file_data": url}}

@@ -1,0 +1,87 @@
+"""The tool calls of a chat-completions answer, which servers number and name in many ways.
+
+Tells which call a delta is more of. Knows no stream.
+"""
+
+import re
+import uuid
+from collections.abc import Sequence
+
+import msgspec
+
+from parley_daemon.adapters.providers.openai_chat.events import Function
+from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall, PieceBuffer
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
+from parley_daemon.core.parts import ToolCall
+
+
+class CallKeeper:
+    """The calls of one answer in the making; their arguments stream into `pieces`."""
+
+    def __init__(self, pieces: PieceBuffer) -> None:
+        self._pieces = pieces
+        self._calls: list[OpenCall] = []
+        self._by_index: dict[int | float, OpenCall] = {}
+        self._told = 0
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, index: object, id: str | None, function: Function | None) -> None:
+        """Take a call, or more of one. Its index is a number, as some servers have it in a string."""
+        at = _number(index)
+        id = mend_surrogates(id or "")
+        name = mend_surrogates((function and function.name) or "")
+        arguments = (function and function.arguments) or ""
+        if not isinstance(arguments, str):
+            arguments = encode_mended(arguments).decode()
+        call = self._continued(at, id, name, arguments)
+        if call is None:
+            taken = {known.id for known in self._calls}
+            own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
+            call = OpenCall(own, name)
+            self._calls.append(call)
+            if at is not None:
+                self._by_index[at] = call
+        elif not arguments and (call.name or not name):
+            return
+        call.name = call.name or name
+        self._pieces.say(call, arguments)
+
+    def rest(self) -> Sequence[ToolCall]:
+        """Return the calls that were not returned before, now that all their arguments have come."""
+        calls = [ToolCall(call.id, call.name, call.args) for call in self._calls[self._told :]]
+        self._told = len(self._calls)
+        return calls
+
+    def _continued(self, index: float | None, id: str, name: str, arguments: str) -> OpenCall | None:
+        """Return the call that a delta is more of; None when it begins one.
+
+        Some servers leave the index out, some give 0 to every call: then a new id with a name, or a name
+        where ids are not used at all, begins the next call. A name alone does not where indexes are used,
+        since some repeat it: the call before must be whole, and what comes cannot be more of it.
+        """
+        if index is not None:
+            known = self._by_index.get(index)
+            if known is None or not name or (id and id != known.id):
+                return None if known and id and name else known
+            begins = name != known.name or arguments.lstrip().startswith("{")
+            return None if known.name and begins and _is_json(self._pieces.arguments(known)) else known
+        known = self._calls[-1] if self._calls else None
+        if known is None or (id and id != known.id) or (name and not id):
+            return None
+        return known
+
+
+def _number(index: object) -> int | float | None:
+    if isinstance(index, str):
+        return int(index) if re.fullmatch(r"\d{1,9}", index) else None
+    return index if isinstance(index, int | float) else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,281 @@
+"""Folds the events of a responses stream into pieces, usage and the reason of the end.
+
+Knows the events of the API, and where servers that imitate it leave some out. Knows neither bytes on a wire
+nor event framing.
+"""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.openai_chat.events import source_of
+from parley_daemon.adapters.providers.openai_responses.events import (
+    Event,
+    Incomplete,
+    Item,
+    Response,
+    decode_event,
+    usage_of,
+)
+from parley_daemon.adapters.providers.openai_responses.reasoning import BETWEEN, signature_of
+from parley_daemon.adapters.providers.openai_responses.streamed_items import StreamedTexts
+from parley_daemon.adapters.providers.shared.answer_state import Gathered
+from parley_daemon.adapters.providers.shared.lenient_json import decode_odd, lenient, part_of
+from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
+from parley_daemon.core.parts import File, Reasoning, Text
+from parley_daemon.ports.models import Chunk, StopReason
+
+_TEXT = "response.output_text.delta"
+_REASONS: dict[str, StopReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_BROKEN = frozenset({"failed", "cancelled"})
+
+Place = tuple[str, int | str | None, int | None]
+"""Where a text belongs: what kind it is, which item, and which of the item's texts."""
+
+
+_TextRun = type[Text] | type[Reasoning]
+
+
+class ResponsesFold:
+    """One answer in the making."""
+
+    def __init__(self, call: Call) -> None:
+        self.done = False  # the last event has come
+        self._call = call
+        self._gathered = Gathered(call)
+        self._pieces = self._gathered.pieces
+        self._at_item: int | None = -1  # whose text is under way, and which of its texts
+        self._at_text: int | None = -1
+        self._places: set[Place] = set()
+        self._last: _TextRun | None = None  # what the last part is, while it can go on
+        self._streamed = StreamedTexts()
+        self._has_items = False  # whether finished items have come
+        self._calls: list[OpenCall] = []
+        self._called: set[str] = set()  # ids of the calls that are whole
+        self._known: dict[int | str, OpenCall] = {}  # by index and by id of the item
+        self._reason: StopReason = "stop"
+        self._refused = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole. Usage comes with the last event, not after it."""
+        return self.done
+
+    def take(self) -> list[Chunk]:
+        """Return what has come since the last call, neighbours of one part joined."""
+        return self._gathered.take()
+
+    def finish(self) -> list[Chunk]:
+        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        for call in self._calls:
+            self._complete(call, None)
+        reason = "content_filter" if self._reason == "stop" and self._refused else self._reason
+        return self._gathered.finish(reason, has_calls=bool(self._calls))
+
+    def events(self, payloads: Sequence[bytes]) -> None:
+        """Take the events of one read. The usual one, more of the same text, is dealt with in line.
+
+        Raises:
+            ModelError: an event is not valid, or is an error.
+        """
+        pieces, texts = self._pieces, self._pieces.texts
+        for payload in payloads:
+            try:
+                event = decode_event(payload)
+            except (ValueError, RecursionError):
+                event = self._decode(payload)
+                if event is None:
+                    continue
+            if (
+                event.type == _TEXT
+                and event.output_index == self._at_item
+                and event.content_index == self._at_text
+                and pieces.run is Text
+                and type(event.delta) is str
+            ):
+                texts.append(event.delta)
+                continue
+            self._event(event, payload)
+            if self.done:
+                return
+
+    def document(self, body: bytes) -> bool:
+        """Take a whole answer; False when it is none (see Fold)."""
+        try:
+            response = decode_odd(body, Response)
+        except ValueError:
+            return False
+        if response.output is None or response.status in ("queued", "in_progress"):
+            return False
+        self._pieces.has_surrogates = True
+        self._end(response)
+        return True
+
+    def _decode(self, payload: bytes) -> Event | None:
+        """Decode what the quick decoder refused; None when it says nothing.
+
+        Raises:
+            ModelError: it is no event.
+        """
+        if payload.strip() == b"[DONE]":  # another API's end mark
+            return None
+        return self._gathered.decode(payload, Event)
+
+    def _event(self, event: Event, payload: bytes) -> None:
+        """Take any event; those of tools that run at the provider, and of progress, say nothing here.
+
+        Raises:
+            ModelError: it is an error.
+        """
+        delta: object = event.delta
+        match event.type:
+            case "response.output_text.delta" | "response.refusal.delta" if isinstance(delta, str):
+                self._more(Text, "text", event, event.content_index, delta)
+                if event.output_index is not None:
+                    self._at_item, self._at_text = event.output_index, event.content_index
+            case "response.reasoning_summary_text.delta" if isinstance(delta, str):
+                self._more(Reasoning, "summary", event, event.summary_index, delta)
+            case "response.reasoning_text.delta" if isinstance(delta, str):
+                self._more(Reasoning, "thought", event, event.content_index, delta)
+            case "response.function_call_arguments.delta" if isinstance(delta, str):
+                call = self._under_way(event.item_id, event.output_index)
+                if call is not None:
+                    self._pieces.say(call, delta)
+            case "response.output_item.added":
+                item = lenient(event.item, Item)
+                if item is not None and item.type == "function_call":
+                    self._open(item, event.output_index)
+            case "response.output_item.done":
+                item = lenient(event.item, Item)
+                if item is not None:
+                    self._has_items = True
+                    self._take(item, event.output_index)
+            case "response.output_text.annotation.added":
+                self._gathered.cite(source_of(event.annotation))
+            case "error":
+                raise self._call.error_in(payload, certainly=True)
+            case kind if kind in _ENDS:
+                self._end(lenient(event.response, Response) or Response(), kind.removeprefix("response."))
+            case "":
+                error = self._call.failed_in_stream(event.error) if event.error else None
+                error = error or self._call.error_in(payload)
+                if error is not None:
+                    raise error
+            case _:
+                pass
+
+    def _end(self, response: Response, status: str = "completed") -> None:
+        """Take a finished response. Its items count only when they have not come one by one.
+
+        Raises:
+            ModelError: it failed.
+        """
+        self._gathered.usage = usage_of(response.usage) or self._gathered.usage
+        if not self._has_items:
+            for index, value in enumerate(response.output or ()):
+                item = lenient(value, Item)
+                if item is not None:
+                    self._take(item, index, listed=True)
+        status = response.status or status
+        if status in _BROKEN:
+            raise self._call.failed_in_stream(response.error or f"The response was {status}.")
+        if status == "incomplete":
+            reason = part_of(response.incomplete_details, Incomplete).reason
+            self._reason = _REASONS.get(reason or "", "other")
+        self.done = True
+
+    def _take(self, item: Item, index: int | None, *, listed: bool = False) -> None:
+        """Take a whole item, as far as its texts and arguments have not come piece by piece.
+
+        In the list of a finished response its index may be another one than while it streamed.
+        """
+        of = item.id if index is None else index
+
+        def has_come(kind: str) -> bool:
+            return self._streamed.has(kind) if listed else self._streamed.covers(kind, item.id, index)
+
+        match item.type:
+            case "message":
+                for at, content in enumerate(item.content or ()):
+                    self._refused = self._refused or bool(content.refusal)
+                    if not has_come("text"):
+                        self._say(Text, ("text", of, at), content.text or content.refusal or "")
+                    if isinstance(content.annotations, list):
+                        for cited in cast("list[object]", content.annotations):
+                            self._gathered.cite(source_of(cited))
+            case "reasoning":
+                for kind, contents in (("summary", item.summary), ("thought", item.content)):
+                    if not has_come(kind):
+                        for at, content in enumerate(contents or ()):
+                            self._say(Reasoning, (kind, of, at), content.text or "")
+                signature = signature_of(item)
+                if signature is not None:
+                    self._pieces.sign(signature)
+                    self._last = None
+            case "function_call":
+                id = mend_surrogates(item.call_id or "")
+                if not id or id not in self._called:
+                    self._complete(self._under_way(item.id, index) or self._open(item, index), item)
+            case "image_generation_call" if isinstance(item.result, str) and item.result:
+                kind = {"svg": "svg+xml"}.get(item.output_format or "", item.output_format or "png")
+                self._pieces.add(File(f"image/{kind}", data=item.result))
+                self._last = None
+            case _:
+                pass
+
+    def _more(self, run: _TextRun, kind: str, event: Event, at: int | None, text: str) -> None:
+        """Take more of a text that comes piece by piece."""
+        self._streamed.add(kind, event.item_id, event.output_index)
+        of = event.item_id if event.output_index is None else event.output_index
+        self._say(run, (kind, of, at), text)
+
+    def _say(self, run: _TextRun, place: Place, text: str) -> None:
+        """Say more of a text."""
+        if not text:
+            return
+        if place not in self._places:
+            self._places.add(place)
+            if self._last is run:  # another text of the part that is under way
+                self._pieces.say(run, BETWEEN)
+        self._last = run
+        self._pieces.say(run, text)
+
+    def _under_way(self, id: str | None, index: int | None) -> OpenCall | None:
+        """Return the call of an item by its id, else by its index; None when it is unknown or whole.
+
+        Ids go first: some servers give one index to several items.
+        """
+        call = self._known.get(id or "") or (None if index is None else self._known.get(index))
+        return None if call is None or call.id in self._called else call
+
+    def _open(self, item: Item, index: int | None) -> OpenCall:
+        """Begin a call. An id that is missing or that another call has is replaced."""
+        id = mend_surrogates(item.call_id or item.id or "")
+        if not id or any(call.id == id for call in self._calls):
+            id = f"call_{uuid.uuid4().hex}"
+        call = OpenCall(id, mend_surrogates(item.name or ""))
+        self._calls.append(call)
+        self._known.update(dict.fromkeys(_keys(item, index), call))
+        self._last = None
+        self._pieces.say(call, "")
+        return call
+
+    def _complete(self, call: OpenCall, item: Item | None) -> None:
+        """Say that a call is whole, once; `item` has its arguments, in case that they did not stream."""
+        if call.id in self._called:
+            return
+        self._called.add(call.id)
+        arguments = (item and item.arguments) or ""
+        if not isinstance(arguments, str):
+            arguments = encode_mended(arguments).decode()
+        self._pieces.finish(call, arguments)
+
+
+def _keys(item: Item, index: int | None) -> Iterator[int | str]:
+    if item.id:
+        yield item.id
+    if index is not None:
+        yield index

@@ -1,0 +1,82 @@
+"""A model's reasoning between the responses API and a part: what the API wants back travels as the signature.
+
+The signature is a small JSON object: the item's id, its encrypted content if there is any, and how long each
+of its texts is, so that the same item can be made of the part again.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from parley_daemon.adapters.providers.openai_responses.events import Content, Item
+from parley_daemon.adapters.providers.shared.options import Json
+from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.core.parts import Reasoning
+
+BETWEEN = "\n\n"
+"""What stands in a part between two texts of one item."""
+
+
+class _Signature(msgspec.Struct, omit_defaults=True):
+    id: str
+    encrypted_content: str | None = None
+    summary: list[int] = []
+    content: list[int] = []
+
+
+_decode = msgspec.json.Decoder(_Signature).decode
+
+
+def signature_of(item: Item) -> str | None:
+    """Return the signature of a finished reasoning item; None when there is nothing to send back.
+
+    That is so without an id, and without encrypted content when it was only a summary: the API would look
+    for the item among those that it stored.
+    """
+    thoughts = _lengths(item.content)
+    if not item.id or not (item.encrypted_content or thoughts):
+        return None
+    encrypted = item.encrypted_content and mend_surrogates(item.encrypted_content)
+    signature = _Signature(mend_surrogates(item.id), encrypted or None, _lengths(item.summary), thoughts)
+    return msgspec.json.encode(signature).decode()
+
+
+def reasoning_item(part: Reasoning, *, named: bool) -> Json | None:
+    """Return the item to send back for a part; None when its signature is missing or of another API.
+
+    `named`: with its id, as it must be when the API has not stored the item.
+    """
+    try:
+        signature = _decode(part.signature or "")
+    except (ValueError, RecursionError):
+        return None
+    lengths = signature.summary + signature.content
+    texts = _cut(part.text, lengths)
+    if texts is None:
+        texts, signature.summary, signature.content = [part.text], [len(part.text)], []
+    count = len(signature.summary)
+    item: Json = {
+        "type": "reasoning",
+        "summary": [{"type": "summary_text", "text": text} for text in texts[:count]],
+    }
+    if named:
+        item["id"] = signature.id
+    if signature.encrypted_content is not None:
+        item["encrypted_content"] = signature.encrypted_content
+    if signature.content:
+        item["content"] = [{"type": "reasoning_text", "text": text} for text in texts[count:]]
+    return item
+
+
+def _lengths(contents: Sequence[Content] | None) -> list[int]:
+    return [len(mend_surrogates(content.text)) for content in contents or () if content.text]
+
+
+def _cut(text: str, lengths: Sequence[int]) -> list[str] | None:
+    """Return the texts of these lengths that make up a text; None when they do not."""
+    texts: list[str] = []
+    at = 0
+    for length in lengths:
+        texts.append(text[at : at + length])
+        at += length + len(BETWEEN)
+    return texts if BETWEEN.join(texts) == text else None

@@ -1,0 +1,177 @@
+"""Builds the body of a request to OpenAI's responses API from what the engine wants to ask.
+
+Knows the API's fields; no HTTP. The daemon keeps the history itself: nothing is stored at the provider unless
+somebody asks for it, and a model's reasoning travels in the request, encrypted.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from parley_daemon.adapters.providers.openai_responses.reasoning import reasoning_item
+from parley_daemon.adapters.providers.shared.content import (
+    file_text,
+    inlined,
+    joined,
+    mention,
+    quoted,
+    result_text,
+    said,
+)
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
+from parley_daemon.adapters.providers.shared.openai_schema import OPTIONS as SCHEMA_OPTIONS
+from parley_daemon.adapters.providers.shared.openai_schema import schema_format, told
+from parley_daemon.adapters.providers.shared.options import Json, Table, mapped, only_one_bound, sampling
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended
+from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
+from parley_daemon.core.records import ModelSettings
+from parley_daemon.ports.models import ModelRequest, PromptMessage
+
+GROUP = "openai"
+SETTINGS: Table = {"maxOutputTokens": "max_output_tokens", "temperature": "temperature", "topP": "top_p"}
+OPTIONS: Table = {
+    "instructions": "instructions",
+    "topLogProbs": "top_logprobs",
+    "maxToolCalls": "max_tool_calls",
+    "user": "user",
+    "reasoningEffort": "reasoning.effort",
+    "reasoningSummary": "reasoning.summary",
+    "maxCompletionTokens": "max_output_tokens",
+    "textVerbosity": "text.verbosity",
+    "store": "store",
+    "metadata": "metadata",
+    "promptCacheKey": "prompt_cache_key",
+    "safetyIdentifier": "safety_identifier",
+    "serviceTier": "service_tier",
+}
+# How tools are called is refused without tools, and none are declared.
+_APART = ("logProbs", "include", "parallelToolCalls", *SCHEMA_OPTIONS)
+_LOG_PROBS = "message.output_text.logprobs"
+_ENCRYPTED = "reasoning.encrypted_content"
+# Models that think. Others answer a wish for encrypted reasoning with an error, and so would some that cannot
+# be told by their names: those get none of their reasoning back.
+_THINKER = re.compile(r"(?:^|[/.:_-])(?:o\d|gpt-(?:[5-9]|[1-9]\d)|codex)(?![0-9])(?!.*-chat)")
+_MEDIA = ("audio/", "video/")
+
+
+def build_body(request: ModelRequest, who: str) -> bytes:
+    """Return the JSON body that asks for a stream. `who` is the provider in complaints.
+
+    Raises:
+        EmptyPromptError: the last message has no content.
+        UnfitRequestError: an option is set that the API does not know, or two that are one to it.
+    """
+    settings = request.settings
+    fields = _fields(settings, f"{who} (responses API)", thinks=bool(_THINKER.search(request.model)))
+    items: list[Json] = []
+    system = told(request.system_prompt, settings.output_schema, settings.provider_options.get(GROUP, {}))
+    if system:
+        items.append({"role": "system", "content": system})
+    last: list[Json] = []
+    for message in inlined(request.messages):
+        last = _items(message, named=fields["store"] is not True)
+        items += last
+    if not last:
+        raise EmptyPromptError
+    return encode_mended({"model": request.model, "input": items, "stream": True, **fields})
+
+
+def _fields(settings: ModelSettings, who: str, *, thinks: bool) -> Json:
+    given = settings.provider_options.get(GROUP, {})
+    only_one_bound(settings, given, who)
+    fields = {"store": False, **sampling(settings, SETTINGS, who), **mapped(given, OPTIONS, who, but=_APART)}
+    if settings.output_schema is not None:
+        text = cast("Json", fields.setdefault("text", {}))
+        text["format"] = schema_format(settings.output_schema, given)
+    include = [str(name) for name in cast("Iterable[object]", given.get("include") or ())]
+    if given.get("logProbs") or "topLogProbs" in given:
+        include.append(_LOG_PROBS)
+    if thinks or "reasoning" in fields:
+        include.append(_ENCRYPTED)
+    if include:
+        fields["include"] = list(dict.fromkeys(include))
+    return fields
+
+
+def _items(message: PromptMessage, *, named: bool) -> list[Json]:
+    """Return the API's items for one of our messages; none when it holds nothing to send."""
+    match message.role:
+        case "tool":
+            results = [part for part in message.parts if isinstance(part, ToolResult)]
+            return [
+                {"type": "function_call_output", "call_id": one.tool_call_id, "output": result_text(one)}
+                for one in results
+            ]
+        case "assistant":
+            items = list(_answer(message.parts, named=named))
+            # Reasoning without what it led to is refused: the answer was cut off behind it.
+            while items and items[-1].get("type") == "reasoning":
+                items.pop()
+            return items
+        case "system" | "user":
+            blocks = [block for block in map(_block, message.parts) if block is not None]
+            if all(block["type"] == "input_text" for block in blocks):
+                text = joined(str(block["text"]) for block in blocks)
+                return [{"role": message.role, "content": text}] if text.strip() else []
+            return [{"role": message.role, "content": blocks}]
+
+
+def _answer(parts: Iterable[Part], *, named: bool) -> Iterator[Json]:
+    """Yield the items of an answer in their order, neighbouring texts as one message."""
+    texts: list[str] = []
+    item: Json | None
+    for part in parts:
+        match part:
+            case Reasoning():
+                item = reasoning_item(part, named=named)
+            case ToolCall():
+                item = {
+                    "type": "function_call",
+                    "call_id": part.tool_call_id,
+                    "name": part.tool_name,
+                    "arguments": encode_mended(part.args).decode(),
+                }
+            case _:
+                texts.append(said(part))
+                continue
+        if item is not None:
+            yield from _message(texts)
+            texts.clear()
+            yield item
+    yield from _message(texts)
+
+
+def _message(texts: Iterable[str]) -> Iterator[Json]:
+    text = joined(texts)
+    if text.strip():
+        yield {"role": "assistant", "content": text}
+
+
+def _block(part: Part) -> Json | None:
+    match part:
+        case Text():
+            return _text(part.text) if part.text else None
+        case Source():
+            return _text(quoted(part))
+        case File():
+            return _file(part)
+        case _:
+            return None
+
+
+def _text(text: str) -> Json:
+    return {"type": "input_text", "text": text}
+
+
+def _file(file: File) -> Json:
+    url = file.url or f"data:{file.media_type};base64,{file.data}"
+    if file.media_type.startswith("image/"):
+        return {"type": "input_image", "image_url": url, "detail": "auto"}
+    if file.media_type.startswith(_MEDIA):
+        return _text(mention(file))
+    if file.data is None:
+        return {"type": "input_file", "file_url": url}
+    text = file_text(file)
+    if text is not None:
+        return _text(text)
+    return {"type": "input_file", "filename": file.title or "file", "file_data": url}

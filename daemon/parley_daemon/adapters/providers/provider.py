@@ -1,0 +1,243 @@
+"""One provider of a catalogue: what keeps it from being used, and its adapter once somebody asks it.
+
+Knows neither the configuration's file nor the store nor the environment: all of it comes in as values.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from parley_daemon.adapters.providers.draining import ReplaceableModel
+from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.failures import is_local
+from parley_daemon.adapters.providers.http.redaction import redact
+from parley_daemon.adapters.providers.registry import Access, ProviderType, known_types, provider_type
+from parley_daemon.ports.configuration import ProviderSetup, ProviderSource, UnfitProviderError
+from parley_daemon.ports.models import Model, ProviderUnavailableError, UnavailableReason
+
+log = logging.getLogger(__name__)
+
+_NO_KEY = re.compile(r"[^\x21-\x7e]")  # what a client may not give as a key, either
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """A provider as configured. `api_key` goes before the variable that `api_key_env` names.
+
+    `headers` go with every request. `options` are the settings of its type. `local` says whether local-only
+    chats may ask it; None: when its address is on this machine. Keys and headers are secrets: they are not
+    part of the repr.
+    """
+
+    name: str
+    type: str = "openai-compat"
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    api_key_env: str | None = None
+    display_name: str | None = None
+    enabled: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    local: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a provider cannot be used. `fault`: its configuration is wrong."""
+
+    reason: UnavailableReason
+    message: str
+    fault: bool = False
+
+
+@dataclass(slots=True)
+class Provider:
+    """A provider: how its adapter is made, once there is nothing against it, and the adapter."""
+
+    config: ProviderConfig
+    source: ProviderSource
+    display_name: str
+    problem: Problem | None
+    kind: ProviderType | None = None
+    access: Access | None = None
+    local: bool = False
+    model: ReplaceableModel | None = None
+
+    def opened(self) -> Model:
+        """Return its adapter, which is made when it is first asked for.
+
+        Raises:
+            ProviderUnavailableError: there cannot be one.
+        """
+        assert self.kind is not None and self.access is not None, "one with a problem is not opened"
+        if self.model is None:
+            try:
+                self.model = ReplaceableModel(self.kind.make(self.access))
+            except ValueError as error:
+                message = f'Provider "{self.config.name}" cannot be used: {str(error).removesuffix(".")}.'
+                raise ProviderUnavailableError(message, "disabled") from None
+            except Exception as error:  # the boundary to a package that brings a provider
+                log.exception("no model of %s can be made", self.config.name)
+                message = f'Provider "{self.config.name}" cannot be used: {self.kind.failed}.'
+                raise ProviderUnavailableError(message, "disabled") from error
+        return self.model
+
+    def is_as(self, other: "Provider") -> bool:
+        """Whether the other one's adapter would be like this one's."""
+        return (self.kind, self.access, self.problem) == (other.kind, other.access, other.problem)
+
+
+def setup_of(provider: Provider) -> ProviderSetup:
+    config, access = provider.config, provider.access
+    return ProviderSetup(
+        config.name,
+        config.type,
+        provider.display_name,
+        None if config.base_url is None else redact(config.base_url),
+        access is not None and access.api_key is not None,
+        config.enabled,
+        provider.source,
+    )
+
+
+def provider_of(
+    config: ProviderConfig,
+    source: ProviderSource,
+    environment: Mapping[str, str],
+    pace: float,
+    keyless: Mapping[str, str],
+) -> Provider:
+    kind = provider_type(config.type)
+    if kind is None:
+        types = ", ".join(known_types())
+        message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
+        problem = (
+            Problem("disabled", message, fault=True) if config.enabled else _switched_off(config, source)
+        )
+        return Provider(config, source, config.display_name or config.name, problem)
+    variables, key, origin = _key(config, kind, source, environment)
+    url, problem = _address(config, kind, environment)
+    problem = problem or _odd_option(config, kind) or _odd_header(config)
+    if problem is None and key is not None and _NO_KEY.search(key):
+        problem = _odd_key(config, source, origin)
+    if not config.enabled:
+        problem = _switched_off(config, source)
+    elif problem is None and key is None and source == "database" and config.name in keyless:
+        problem = Problem("missing_api_key", keyless[config.name])
+    elif problem is None and key is None and variables:
+        where = "or api_key in its configuration" if source == "config" else "or give it a key of its own"
+        advice = f"set the environment variable {variables[0]} of the daemon, {where}"
+        problem = Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
+    access = Access(config.name, url, key, config.headers, config.options, environment, pace)
+    own = config.name if config.name != kind.name else kind.display_name
+    local = config.local if config.local is not None else kind.local or is_local(url)
+    return Provider(config, source, config.display_name or own, problem, kind, access, local)
+
+
+def _switched_off(config: ProviderConfig, source: ProviderSource) -> Problem:
+    where = " in the configuration" if source == "config" else ""
+    return Problem("disabled", f'Provider "{config.name}" is switched off{where}.')
+
+
+def _odd_option(config: ProviderConfig, kind: ProviderType) -> Problem | None:
+    """Return what is wrong with the settings that only some types have."""
+    for name, value in config.options.items():
+        words = kind.options.get(name)
+        if words is None:
+            message = f'Provider "{config.name}" is of the type "{kind.name}", which has no setting "{name}".'
+            return Problem("disabled", message, fault=True)
+        if words and value not in words:
+            known = " or ".join([f'"{word}"' for word in words])
+            message = f'Provider "{config.name}" has {name} = "{value}"; it can be {known}.'
+            return Problem("disabled", message, fault=True)
+    return None
+
+
+def _odd_key(config: ProviderConfig, source: ProviderSource, origin: str) -> Problem:
+    """Return what is wrong with a key that no request can carry; the key is not in it."""
+    message = (
+        f'The API key of provider "{config.name}" holds characters that no key has, such as a blank,'
+        f" a line break or an accent; it comes from {origin}."
+    )
+    return Problem("disabled", message, fault=source == "config")
+
+
+def _odd_header(config: ProviderConfig) -> Problem | None:
+    """Return what is wrong with headers that no request can carry; their values are not in it."""
+    for name, value in config.headers.items():
+        if not _TOKEN.fullmatch(name) or _NO_HEADER.search(value):
+            shown = redact(name)  # a whole header, perhaps, that was given as a name
+            message = f'Provider "{config.name}" has the header "{shown}", which cannot be sent as it stands.'
+            return Problem("disabled", message, fault=True)
+    return None
+
+
+def _key(
+    config: ProviderConfig, kind: ProviderType, source: ProviderSource, environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], str | None, str]:
+    """Return the variables that the key has to come from (none: none is needed), the key, and its origin."""
+    variables = (config.api_key_env,) if config.api_key_env else kind.key_variables
+    found, key = _from_environment(variables, environment)
+    origin = f"the environment variable {found}"
+    if given := (config.api_key or "").strip():
+        key = given
+        origin = (
+            "api_key in its configuration" if source == "config" else "where its key is kept: give it anew"
+        )
+    return variables if kind.needs_key or config.api_key_env else (), key, origin
+
+
+def is_preset(kind: ProviderType, environment: Mapping[str, str]) -> bool:
+    """Return whether the environment has all that a provider of this kind needs."""
+    address = kind.base_url or not kind.needs_url or environment.get(kind.url_variable or "", "").strip()
+    return bool(address) and _from_environment(kind.key_variables, environment)[1] is not None
+
+
+def _from_environment(
+    variables: Sequence[str], environment: Mapping[str, str]
+) -> tuple[str, str] | tuple[None, None]:
+    """Return the first variable that is set, and what it is set to."""
+    return next(
+        ((name, value) for name in variables if (value := environment.get(name, "").strip())), (None, None)
+    )
+
+
+def _address(
+    config: ProviderConfig, kind: ProviderType, environment: Mapping[str, str]
+) -> tuple[str, Problem | None]:
+    url = (config.base_url or "").strip()
+    if not url and kind.url_variable is not None:
+        url = environment.get(kind.url_variable, "").strip()
+    url = url or kind.base_url or ""
+    if not kind.needs_url:
+        return url, None
+    try:
+        if not url:
+            raise ValueError("base_url is missing")
+        endpoint(url, "")
+    except ValueError as error:
+        message = f'Provider "{config.name}" has no usable address: {error}.'
+        return url, Problem("disabled", message, fault=True)
+    return url, None
+
+
+def vet(config: ProviderConfig, environment: Mapping[str, str]) -> None:
+    """Return when there could be such a provider; its key is not looked at.
+
+    Raises:
+        UnfitProviderError: its type is not known, or its address is none or says too much.
+    """
+    kind = provider_type(config.type)
+    if kind is None:
+        raise UnfitProviderError("type", f"must be one of {', '.join(known_types())}")
+    url = config.base_url or ""
+    if redact(url) != url:
+        raise UnfitProviderError("base_url", "holds credentials; give them as apiKey")
+    address, problem = _address(config, kind, environment)
+    if problem is not None and not address:
+        raise UnfitProviderError("base_url", f'is needed by a provider of the type "{kind.name}"')
+    if problem is not None:
+        raise UnfitProviderError("base_url", "must begin with http:// or https:// and name a host")

@@ -1,0 +1,1 @@
+"""What the wire dialects share: reading a response, building a request."""

@@ -1,0 +1,81 @@
+"""What several dialects say alike of a message's parts: quoted sources, files as text, results as text."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from parley_daemon.adapters.providers.shared.data_urls import data_of, is_data_url
+from parley_daemon.adapters.providers.shared.surrogates import encode_mended
+from parley_daemon.core.parts import File, Part, Source, Text, ToolResult
+from parley_daemon.ports.models import PromptMessage
+
+_TEXTUAL = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|toml|javascript|x-sh)\b")
+
+
+def inlined(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
+    """Yield messages with each file of a data URL as data: no dialect takes such a URL for every file."""
+    for message in messages:
+        yield replace(message, parts=tuple(map(_inlined, message.parts)))
+
+
+def _inlined(part: Part) -> Part:
+    if not (isinstance(part, File) and part.url and is_data_url(part.url)):
+        return part
+    data = data_of(part.url)
+    return Text(mention(part)) if data is None else replace(part, data=data, url=None)
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Return texts as one, blank lines between them; empty ones are left out."""
+    return "\n\n".join([text for text in texts if text])
+
+
+def quoted(source: Source) -> str:
+    """Return a quoted piece of a file: where it is from, then the text in a fence."""
+    lines = ""
+    if source.start_line is not None:
+        end = source.start_line if source.end_line is None else source.end_line
+        lines = f", line {end}" if end == source.start_line else f", lines {source.start_line}-{end}"
+    return f"{source.url}{lines}" if source.text is None else f"{source.url}{lines}:\n{_fenced(source.text)}"
+
+
+def mention(file: File) -> str:
+    """Return the name of a file that cannot be shown."""
+    place = None if file.url and is_data_url(file.url) else file.url
+    shown = " ".join([word for word in (file.title, place) if word])
+    return f"[File {shown or 'without a name'}, {file.media_type}]"
+
+
+def file_text(file: File) -> str | None:
+    """Return a file of text as text in a fence; None when it is none, or cannot be read."""
+    if file.data is None or not _TEXTUAL.match(file.media_type):
+        return None
+    try:
+        text = base64.b64decode(file.data).decode("utf-8", "replace")
+    except binascii.Error:
+        return None  # sent as it is: the provider says what it thinks of it
+    return f"{file.title or 'A file'} ({file.media_type}):\n{_fenced(text)}"
+
+
+def result_text(result: ToolResult) -> str:
+    """Return what a tool answered as text."""
+    return result.result if isinstance(result.result, str) else encode_mended(result.result).decode()
+
+
+def said(part: Part) -> str:
+    """Return what a part of an answer looks like as text; empty when it is not text."""
+    match part:
+        case Text():
+            return part.text
+        case File():
+            return mention(part)
+        case _:
+            return ""
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}\n{text.removesuffix(chr(10))}\n{fence}"

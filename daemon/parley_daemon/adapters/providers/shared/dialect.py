@@ -1,0 +1,107 @@
+"""What a wire dialect is to the code that speaks it: how a question is put, how an answer is read.
+
+A dialect is a module or two in this package: a `Dialect` that builds requests, a `Fold` that turns the
+payloads of events into chunks. Connections, framing, limits and failures are not its business.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.sse import Received
+from parley_daemon.ports.models import Chunk, ModelRequest
+
+
+class UnfitRequestError(ValueError):
+    """A request that the dialect cannot put; the message says why in a sentence for the person who asks."""
+
+
+class EmptyPromptError(UnfitRequestError):
+    """The message to answer holds nothing that can be sent."""
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing to send: the message holds no text and no file.")
+
+
+class BrokenFramingError(ValueError):
+    """What came does not keep to the framing, says the message. It must not be fed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request ready to be posted. Its headers go over the provider's and are as secret as a key."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+class Framing(Protocol):
+    """Cuts what the network brings into payloads; SseParser is the usual one."""
+
+    def feed(self, chunk: bytes) -> Received:
+        """Take one read and return what it completed. Raises EventTooLargeError and BrokenFramingError."""
+        ...
+
+    def close(self) -> Received:
+        """The stream has ended: return what was left."""
+        ...
+
+
+class Fold(Protocol):
+    """One answer in the making."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the end mark has come: nothing follows."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is whole: all that can follow is usage."""
+        ...
+
+    def events(self, payloads: Sequence[bytes]) -> None:
+        """Take the payloads of one read.
+
+        Raises:
+            ModelError: one is not valid, or is an error.
+        """
+        ...
+
+    def document(self, body: bytes) -> bool:
+        """Take the whole answer as one JSON document; False when it is none.
+
+        Raises:
+            ModelError: it is an error.
+        """
+        ...
+
+    def take(self) -> list[Chunk]:
+        """Return what has come since the last call, neighbours of one part joined."""
+        ...
+
+    def finish(self) -> list[Chunk]:
+        """Return the last chunks of a finished answer with a Finish; when called again, only what is new."""
+        ...
+
+
+class Dialect(Protocol):
+    """How one provider is spoken to."""
+
+    async def question(self, request: ModelRequest) -> Question:
+        """Put a request into the provider's words.
+
+        Raises:
+            UnfitRequestError: that cannot be done.
+        """
+        ...
+
+    def fold(self, call: Call) -> Fold:
+        """Return a reader for one answer."""
+        ...
+
+    def framing(self) -> Framing | None:
+        """Return how the answer's bytes are cut; None: server-sent events, or one JSON document."""
+        ...

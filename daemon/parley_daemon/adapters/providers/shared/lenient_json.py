@@ -1,0 +1,59 @@
+"""JSON as servers write it that keep to no schema: fields of an odd shape, and what a strict decoder refuses.
+
+Knows no dialect.
+"""
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+
+_MOST = 2**53 - 1  # the largest integer that every JSON parser takes
+_T = TypeVar("_T")
+
+
+def lenient(value: object, kind: type[_T]) -> _T | None:
+    """Return the value as this type, or None when it is not of that shape."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
+
+
+def part_of(value: object, kind: type[_T]) -> _T:
+    """Return a part of a larger value as this type; an empty one when it is missing or not of that shape."""
+    return (None if value is None else lenient(value, kind)) or kind()
+
+
+def decode_odd(payload: bytes, kind: type[_T]) -> _T:
+    """Decode what the strict decoder refuses and most servers' clients take.
+
+    That is: bytes that are no UTF-8, NaN, and lone surrogates, which stay in the texts: the other half may
+    come in the next event.
+
+    Raises:
+        ValueError: it is no JSON, or not of that shape.
+    """
+    try:
+        read = json.loads(payload.decode("utf-8", "replace"), object_pairs_hook=_with_whole_names)
+        return msgspec.convert(read, kind)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def whole(*numbers: object) -> int | None:
+    """Return the first of the values that counts something: words, NaN, infinity and the like do not."""
+    return next((int(number) for value in numbers if (number := amount(value)) is not None), None)
+
+
+def amount(value: object) -> float | None:
+    """Return the value when it is a number that can be an amount of something: finite, not below zero."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value <= _MOST else None
+
+
+def _with_whole_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {mend_surrogates(name): value for name, value in fields}

@@ -1,0 +1,181 @@
+"""Puts together what one network read brought: neighbours of one part become one piece.
+
+Knows parts and pieces, no dialect. Also tells a model's thoughts from its answer where both come as one text.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCall, ToolCallPiece
+
+
+@dataclass(slots=True, eq=False)
+class OpenCall:
+    """A tool call whose arguments are still coming."""
+
+    id: str
+    name: str
+    arguments: list[str] = field(default_factory=list[str])
+
+    @property
+    def args(self) -> object:
+        """The arguments, now that all have come; as they came, as a string, when they are no JSON."""
+        text = "".join(self.arguments)
+        try:
+            return msgspec.json.decode(text) if text.strip() else {}
+        except (ValueError, RecursionError):
+            return text
+
+
+Run = type[Text] | type[Reasoning] | OpenCall
+
+
+class PieceBuffer:
+    """Texts in, pieces out. Between two `take`s, texts of one run are joined."""
+
+    __slots__ = ("_pieces", "_signature", "_split", "has_surrogates", "run", "texts")
+
+    def __init__(self) -> None:
+        self.run: Run = Text
+        self.texts: list[str] = []  # of the run under way; the hot path appends here itself
+        self.has_surrogates = False  # from the first text on that may hold half a character
+        self._signature: str | None = None
+        self._split: dict[Run, str] = {}
+        self._pieces: list[Piece] = []
+
+    def say(self, run: Run, text: str) -> None:
+        """Add a text to a run."""
+        if run is not self.run:
+            self._close()
+            self.run = run
+        self.texts.append(text)
+
+    def sign(self, signature: str) -> None:
+        """Give the reasoning its signature; what is thought after it is another part."""
+        self.say(Reasoning, "")
+        self._signature = mend_surrogates(signature)
+        self._close()
+
+    def add(self, piece: Piece) -> None:
+        """Add a piece that is whole by itself."""
+        self._close()
+        self._pieces.append(piece)
+
+    def finish(self, call: OpenCall, arguments: str = "") -> None:
+        """Say that a call is whole. `arguments` are all of them, for a call whose own have not come."""
+        self._close()
+        if not any(call.arguments):
+            self.say(call, arguments)
+            self._close()
+        self._split.pop(call, None)  # half a character at the end of JSON: it is none
+        self._pieces.append(ToolCall(call.id, call.name, call.args))
+
+    def arguments(self, call: OpenCall) -> str:
+        """Return the arguments of a call that have come so far."""
+        return "".join([*call.arguments, *(self.texts if self.run is call else ())])
+
+    def take(self) -> list[Piece]:
+        """Return the pieces since the last call."""
+        self._close()
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def end(self) -> list[Piece]:
+        """Return the last pieces: half a character whose other half never came is replaced."""
+        for run, half in list(self._split.items()):
+            self.say(run, "")
+            self._split[run] = ""
+            self.texts.append(mend_surrogates(half))
+        return self.take()
+
+    def _close(self) -> None:
+        texts = self.texts
+        if not texts:
+            return
+        text = texts[0] if len(texts) == 1 else "".join(texts)
+        texts.clear()
+        run = self.run
+        if self.has_surrogates:
+            text = self._mended(run, text)
+        signature, self._signature = self._signature, None
+        if run is Text:
+            if text:
+                self._pieces.append(Text(text))
+        elif run is Reasoning:
+            if text or signature:
+                self._pieces.append(Reasoning(text, None, signature))
+        elif isinstance(run, OpenCall):
+            run.arguments.append(text)
+            self._pieces.append(ToolCallPiece(run.id, run.name, text))
+
+    def _mended(self, run: Run, text: str) -> str:
+        text = self._split.pop(run, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._split[run] = text[-1]
+            text = text[:-1]
+        return mend_surrogates(text)
+
+
+class ThinkTag:
+    """Tells apart thoughts and answer of a model that writes `<think>…</think>` before its answer.
+
+    A closing tag before the answer is dropped when its thoughts came apart from it, or not at all. Where
+    thoughts come first and only their end is marked, they are text: nobody knows that before their end.
+    """
+
+    __slots__ = ("_held", "_state")
+
+    OPEN, CLOSE = "<think>", "</think>"
+    _FIRST = ((OPEN, "thoughts"), (CLOSE, "gap"))
+
+    def __init__(self) -> None:
+        self._state = "start"
+        self._held: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Return whether all that follows is answer."""
+        return self._state == "answer"
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Return the (thoughts, answer) in the next text; what may be part of a tag is kept for later."""
+        text = self._held + text
+        self._held = ""
+        thoughts = ""
+        if self._state == "start":
+            stripped = text.lstrip()
+            for tag, state in self._FIRST:
+                if stripped.startswith(tag):
+                    self._state = state
+                    text = stripped.removeprefix(tag)
+                    break
+                if tag.startswith(stripped):  # also when nothing is left
+                    self._held = text
+                    return "", ""
+            else:
+                self._state = "answer"
+                return "", text
+        if self._state == "thoughts":
+            thoughts, closed, text = text.partition(self.CLOSE)
+            if not closed:
+                kept = self._tail(thoughts)
+                self._held = thoughts[len(thoughts) - kept :]
+                return thoughts[: len(thoughts) - kept], ""
+            self._state = "gap"
+        if self._state == "gap":  # the blank lines between thoughts and answer belong to neither
+            text = text.lstrip()
+            if text:
+                self._state = "answer"
+        return thoughts, text
+
+    def end(self) -> tuple[str, str]:
+        """Return what was kept, now that nothing follows."""
+        held, self._held = self._held, ""
+        return (held, "") if self._state == "thoughts" else ("", held)
+
+    def _tail(self, text: str) -> int:
+        """Return how many characters at the end may be the beginning of the closing tag."""
+        longest = min(len(self.CLOSE) - 1, len(text))
+        return next((n for n in range(longest, 0, -1) if text.endswith(self.CLOSE[:n])), 0)

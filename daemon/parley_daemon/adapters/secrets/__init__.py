@@ -1,0 +1,1 @@
+"""API keys in the system's keyring or in a file."""

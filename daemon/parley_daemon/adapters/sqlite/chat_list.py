@@ -1,0 +1,152 @@
+"""Lists of chats, page by page: the questions to the tables behind chat/list. Knows no thread."""
+
+import logging
+import sqlite3
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
+
+from parley_daemon.adapters.sqlite import codec
+from parley_daemon.adapters.sqlite.list_cursor import ListCursor, read_cursor, write_cursor
+from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP
+from parley_daemon.core.records import Chat
+from parley_daemon.ports.store import ChatPage, ChatQuery
+
+log = logging.getLogger(__name__)
+
+_ORDERS = {
+    "updated": ("updated_at", "DESC", "<"),
+    "created": ("created_at", "DESC", "<"),
+    "title": ("title_key", "ASC", ">"),
+}
+
+# A chat's number among its owner's, from 1 and never used again: what search numbers its rows by.
+_NUMBER = f"search_id % {OWNER_STEP} / {CHAT_STEP}"
+
+Row = tuple[bytes, str, str, int]
+Values = list[Any]
+
+
+def title_key(title: str | None) -> str:
+    """Return what chats are sorted by: case folded, those without a title last."""
+    return "1" if title is None else f"0{title.casefold()}"
+
+
+class _Shown:
+    """The chats that were on the pages so far, a bit each."""
+
+    def __init__(self, bits: bytes) -> None:
+        self.bits = bytearray(bits)
+
+    def __contains__(self, number: int) -> bool:
+        at, bit = divmod(number, 8)
+        return at < len(self.bits) and bool(self.bits[at] & 1 << bit)
+
+    def add(self, number: int) -> None:
+        at, bit = divmod(number, 8)
+        self.bits.extend(bytes(max(0, at + 1 - len(self.bits))))
+        self.bits[at] |= 1 << bit
+
+
+def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:
+    """Return one page of chats, read in one transaction: no chat changes its place in between."""
+    after = None if query.cursor is None else read_cursor(query.cursor, query.order)
+    connection.execute("BEGIN")
+    try:
+        where, values = _filters(query)
+        (total,) = connection.execute(f"SELECT count(*) FROM chats WHERE {where}", values).fetchone()
+        return _page(connection, query, after or _beginning(connection, query), total)
+    finally:
+        connection.execute("COMMIT")
+
+
+def _beginning(connection: sqlite3.Connection, query: ChatQuery) -> ListCursor:
+    (newest,) = connection.execute(
+        "SELECT max(updated_at) FROM chats WHERE owner = ?", (query.owner,)
+    ).fetchone()
+    return ListCursor(query.order, newest or "")
+
+
+def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, total: int) -> ChatPage:
+    shown, page, last = _Shown(after.shown), list[Chat](), (after.key, after.id)
+    room = query.limit
+    can_move = after.id and query.order != "created"
+    moved = _moved(connection, query, after, shown) if can_move else []
+    with closing(_rest(connection, query, after)) as rest:
+        for rows in (moved, rest):
+            for body, key, id, number in rows:
+                if number in shown:
+                    continue
+                if not room:
+                    cursor = ListCursor(query.order, after.began, *last, bytes(shown.bits))
+                    return ChatPage(tuple(page), write_cursor(cursor), total)
+                room -= 1
+                shown.add(number)
+                if rows is rest:
+                    last = key, id
+                chat = _readable(body, id)
+                if chat is not None:
+                    page.append(chat)
+    return ChatPage(tuple(page), None, total)
+
+
+def _rest(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -> Generator[Row, None, None]:
+    """Yield the chats behind the cursor, in order."""
+    column, direction, behind = _ORDERS[query.order]
+    where, values = _filters(query)
+    if after.id:
+        where, values = f"{where} AND ({column}, id) {behind} (?, ?)", [*values, after.key, after.id]
+    yield from connection.execute(
+        f"SELECT body, {column}, id, {_NUMBER} FROM chats WHERE {where} "
+        f"ORDER BY {column} {direction}, id {direction}",
+        values,
+    )
+
+
+def _moved(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, shown: _Shown) -> list[Row]:
+    """Return chats before the cursor that were not shown, in order, no more than a page needs.
+
+    They have changed since the first page was made; those made since then are none of them.
+    """
+    column, direction, behind = _ORDERS[query.order]
+    where, values = _filters(query)
+    where = f"{where} AND updated_at >= ? AND created_at <= ? AND NOT ({column}, id) {behind} (?, ?)"
+    rows = connection.execute(
+        f"SELECT {column}, id, {_NUMBER} FROM chats INDEXED BY chats_by_update WHERE {where} "
+        f"ORDER BY {column} {direction}, id {direction}",
+        [*values, after.began, after.began, after.key, after.id],
+    ).fetchall()
+    new = [row for row in rows if row[2] not in shown][: query.limit + 1]
+    return [
+        (*connection.execute("SELECT body FROM chats WHERE id = ?", (id,)).fetchone(), key, id, number)
+        for key, id, number in new
+    ]
+
+
+def _readable(body: bytes, chat_id: str) -> Chat | None:
+    """One chat that cannot be read must not hide the others."""
+    try:
+        chat: Chat = codec.decode_chat(body)
+    except codec.UNREADABLE:
+        log.exception("chat %s cannot be read and is left out of the list", chat_id)
+        return None
+    return chat
+
+
+def _filters(query: ChatQuery) -> tuple[str, Values]:
+    where, values = ["owner = ?"], Values([query.owner])
+    for column, wanted in (
+        ("archived", query.archived),
+        ("kind", query.kind),
+        ("parent_chat_id", query.parent_chat_id),
+    ):
+        if wanted is not None:
+            where.append(f"{column} = ?")
+            values.append(wanted)
+    if query.query:
+        where.append("instr(substr(title_key, 2), ?) > 0")
+        values.append(query.query.casefold())
+    if query.cwd is not None:
+        where.append("EXISTS (SELECT 1 FROM json_each(body, '$.context.repositories') WHERE value = ?)")
+        values.append(query.cwd)
+    return " AND ".join(where), values

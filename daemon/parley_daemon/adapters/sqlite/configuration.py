@@ -1,0 +1,59 @@
+"""The tables of what was configured over the protocol: how they are written and read."""
+
+import logging
+import sqlite3
+from typing import assert_never
+
+import msgspec
+
+from parley_daemon.adapters.sqlite import codec
+from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
+from parley_daemon.ports.store import (
+    ConfigurationWrite,
+    Configured,
+    DropModel,
+    DropProvider,
+    PutModel,
+    PutProvider,
+)
+
+log = logging.getLogger(__name__)
+
+_decode_provider = msgspec.json.Decoder(ProviderRecord).decode
+_decode_model = msgspec.json.Decoder(ModelRecord).decode
+
+
+def write(connection: sqlite3.Connection, change: ConfigurationWrite) -> None:
+    """Make one change."""
+    execute = connection.execute
+    match change:
+        case PutProvider(record):
+            execute("INSERT OR REPLACE INTO providers VALUES (?, ?)", (record.name, codec.encode(record)))
+        case DropProvider(name):
+            execute("DELETE FROM providers WHERE name = ?", (name,))
+        case PutModel(record):
+            key = record.provider, record.model
+            execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (*key, codec.encode(record)))
+        case DropModel(provider, model):
+            execute("DELETE FROM models WHERE provider = ? AND model = ?", (provider, model))
+        case _:
+            assert_never(change)
+
+
+def read(connection: sqlite3.Connection) -> Configured:
+    """Return all of it; a row that cannot be read hides no other."""
+    providers: list[ProviderRecord] = []
+    for name, body in connection.execute("SELECT name, body FROM providers ORDER BY name"):
+        try:
+            providers.append(_decode_provider(body))
+        except codec.UNREADABLE:
+            log.exception("provider %s cannot be read and is left out", name)
+    models: list[ModelRecord] = []
+    for provider, model, body in connection.execute(
+        "SELECT provider, model, body FROM models ORDER BY provider, model"
+    ):
+        try:
+            models.append(_decode_model(body))
+        except codec.UNREADABLE:
+            log.exception("the configuration of %s:%s cannot be read and is left out", provider, model)
+    return Configured(tuple(providers), tuple(models))

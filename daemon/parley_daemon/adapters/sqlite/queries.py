@@ -1,0 +1,225 @@
+"""What is read of the tables: one function a question, each run on the reading thread. Knows no thread."""
+
+import logging
+import sqlite3
+
+from parley_daemon.adapters.sqlite import codec
+from parley_daemon.core.compaction import Summary
+from parley_daemon.core.parts import Piece
+from parley_daemon.core.records import Message, QueuedMessage, Turn
+from parley_daemon.ports.store import (
+    ChatTooLargeError,
+    LostTurn,
+    MessagePage,
+    StoredChat,
+    WholeChat,
+)
+
+log = logging.getLogger(__name__)
+
+# SQLite's largest integer: "no limit", "no upper bound".
+_MOST = 2**63 - 1
+
+
+def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
+    """Return a chat with its queue."""
+    row = connection.execute("SELECT body FROM chats WHERE id = ?", (chat_id,)).fetchone()
+    if row is None:
+        return None
+    queue = connection.execute(
+        f"SELECT {codec.QUEUED_COLUMNS} FROM queued WHERE chat_id = ? ORDER BY position", (chat_id,)
+    )
+    return StoredChat(codec.decode_chat(row[0]), tuple(map(codec.read_queued, queue)))
+
+
+def whole(connection: sqlite3.Connection, chat_id: str, most_bytes: int | None) -> WholeChat | None:
+    """Return a chat with all that belongs to it, read in one transaction: nothing changes in between."""
+    connection.execute("BEGIN")
+    try:
+        stored = chat(connection, chat_id)
+        if stored is None:
+            return None
+        found: list[Message] = []
+        size = 0
+        for row in connection.execute(
+            f"SELECT {codec.MESSAGE_COLUMNS}, '' FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)
+        ):
+            size += len(row[-2])
+            if most_bytes is not None and size > most_bytes:
+                raise ChatTooLargeError(most_bytes)
+            found.append(codec.read_message(row))
+        turns = connection.execute("SELECT body FROM turns WHERE chat_id = ? ORDER BY id", (chat_id,))
+        return WholeChat(
+            stored.chat,
+            tuple(found),
+            tuple([codec.decode_turn(body) for (body,) in turns]),
+            stored.queue,
+        )
+    finally:
+        connection.execute("COMMIT")
+
+
+def descendants(connection: sqlite3.Connection, chat_id: str) -> tuple[str, ...]:
+    """Return the ids of all chats below this one: along parents, and by their root where a parent is gone."""
+    rows = connection.execute(
+        """
+        WITH RECURSIVE family (id) AS (
+            VALUES (?1)
+            UNION
+            SELECT chats.id FROM family JOIN chats ON parent_chat_id = family.id
+        )
+        SELECT id FROM family
+        UNION
+        SELECT id FROM chats
+        WHERE parent_chat_id IS NOT NULL AND json_extract(CAST(body AS TEXT), '$.root_chat_id') = ?1
+        ORDER BY id
+        """,
+        (chat_id,),
+    )
+    return tuple([id for (id,) in rows if id != chat_id])
+
+
+def chat_ids(connection: sqlite3.Connection, owner: str) -> tuple[str, ...]:
+    """Return the ids of an owner's chats, oldest first."""
+    rows = connection.execute("SELECT id FROM chats WHERE owner = ? ORDER BY created_at, id", (owner,))
+    return tuple([id for (id,) in rows])
+
+
+def count_chats(connection: sqlite3.Connection) -> int:
+    """Return how many chats there are."""
+    (count,) = connection.execute("SELECT count(*) FROM chats").fetchone()
+    return count
+
+
+def path(
+    connection: sqlite3.Connection,
+    chat_id: str,
+    leaf_id: int | None,
+    after: int | None,
+    before: int | None,
+    limit: int | None,
+) -> MessagePage:
+    """Walk from the leaf to the root, no further than the page needs: parents have smaller ids."""
+    wanted = -1 if limit is None or after is not None else limit + 1
+    rows = connection.execute(
+        f"""
+        WITH RECURSIVE branch (message_id, next_id) AS (
+            SELECT id, parent_id FROM messages WHERE chat_id = ?1 AND id = ?2 AND id > ?3
+            UNION ALL
+            SELECT id, parent_id FROM branch JOIN messages ON chat_id = ?1 AND id = next_id AND id > ?3
+        )
+        {codec.SELECT_MESSAGE} FROM branch JOIN messages m ON m.chat_id = ?1 AND m.id = message_id
+        WHERE message_id < ?4 LIMIT ?5
+        """,
+        (chat_id, leaf_id, -1 if after is None else after, _MOST if before is None else before, wanted),
+    ).fetchall()
+    if limit is None:
+        chosen, more = rows[::-1], False
+    elif after is not None:
+        chosen, more = rows[::-1][:limit], len(rows) > limit
+    else:
+        chosen, more = rows[:limit][::-1], len(rows) > limit
+    return MessagePage(tuple(map(codec.read_message, chosen)), more)
+
+
+def children(connection: sqlite3.Connection, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+    """Return the ids of the messages that follow this one, oldest first."""
+    rows = connection.execute(
+        "SELECT id FROM messages WHERE chat_id = ? AND parent_id IS ? ORDER BY id", (chat_id, parent_id)
+    )
+    return tuple([id for (id,) in rows])
+
+
+def newest_leaf(connection: sqlite3.Connection, chat_id: str, message_id: int) -> int | None:
+    """Return the newest message below this one: children have greater ids than their parents."""
+    (leaf,) = connection.execute(
+        """
+        WITH RECURSIVE below (message_id) AS (
+            SELECT id FROM messages WHERE chat_id = ?1 AND id = ?2
+            UNION ALL
+            SELECT id FROM below JOIN messages ON chat_id = ?1 AND parent_id = message_id
+        )
+        SELECT max(message_id) FROM below
+        """,
+        (chat_id, message_id),
+    ).fetchone()
+    return leaf
+
+
+def summaries(connection: sqlite3.Connection, chat_id: str) -> tuple[Summary, ...]:
+    """Return the summaries of a chat's branches, oldest first."""
+    rows = connection.execute(
+        "SELECT after_id, message_id, body FROM summaries WHERE chat_id = ? ORDER BY message_id", (chat_id,)
+    )
+    return tuple([codec.read_summary(chat_id, *row) for row in rows])
+
+
+def message(connection: sqlite3.Connection, chat_id: str, message_id: int) -> Message | None:
+    """Return one message."""
+    row = connection.execute(
+        f"{codec.SELECT_MESSAGE} FROM messages m WHERE chat_id = ? AND id = ?", (chat_id, message_id)
+    ).fetchone()
+    return None if row is None else codec.read_message(row)
+
+
+def client_message(
+    connection: sqlite3.Connection, chat_id: str, client_message_id: str
+) -> Message | QueuedMessage | None:
+    """Return the message that has this client's id, durable or queued."""
+    wanted = chat_id, client_message_id
+    row = connection.execute(
+        f"{codec.SELECT_MESSAGE} FROM messages m WHERE chat_id = ? AND client_message_id = ?", wanted
+    ).fetchone()
+    if row is not None:
+        return codec.read_message(row)
+    row = connection.execute(
+        f"SELECT {codec.QUEUED_COLUMNS} FROM queued WHERE chat_id = ? AND client_message_id = ?", wanted
+    ).fetchone()
+    return None if row is None else codec.read_queued(row)
+
+
+def turn(connection: sqlite3.Connection, chat_id: str, turn_id: str) -> Turn | None:
+    """Return one turn."""
+    row = connection.execute(
+        "SELECT body FROM turns WHERE id = ? AND chat_id = ?", (turn_id, chat_id)
+    ).fetchone()
+    return None if row is None else codec.decode_turn(row[0])
+
+
+def turn_messages(connection: sqlite3.Connection, chat_id: str, turn_id: str) -> tuple[Message, ...]:
+    """Return a turn's messages, oldest first."""
+    rows = connection.execute(
+        f"{codec.SELECT_MESSAGE} FROM messages m WHERE turn_id = ? AND chat_id = ? ORDER BY id",
+        (turn_id, chat_id),
+    )
+    return tuple(map(codec.read_message, rows))
+
+
+def lost_turns(connection: sqlite3.Connection) -> tuple[LostTurn, ...]:
+    """Return the turns that were under way, each with its journal; what of it cannot be read is left out."""
+    lost: list[LostTurn] = []
+    for id, body in connection.execute("SELECT id, body FROM turns WHERE ended = 0 ORDER BY id").fetchall():
+        try:
+            turn: Turn = codec.decode_turn(body)
+            chat(connection, turn.chat_id)  # it will be written with the end of the turn
+        except codec.UNREADABLE:
+            log.exception("turn %s was under way and cannot be read", id)
+            continue
+        rows = connection.execute(
+            "SELECT message_id, piece FROM journal WHERE turn_id = ? ORDER BY position", (turn.id,)
+        ).fetchall()
+        message_id = rows[-1][0] if rows else None
+        lost.append(
+            LostTurn(turn, message_id, _pieces(turn, [piece for id, piece in rows if id == message_id]))
+        )
+    return tuple(lost)
+
+
+def _pieces(turn: Turn, bodies: list[str]) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    for body in bodies:
+        try:
+            pieces.append(codec.decode_piece(body))
+        except codec.UNREADABLE:
+            log.exception("some of what was streamed in turn %s cannot be read", turn.id)
+    return tuple(pieces)

@@ -1,0 +1,114 @@
+"""Searching the full-text index: the reading side. Knows no thread."""
+
+import logging
+import sqlite3
+
+from parley_daemon.adapters.sqlite import codec
+from parley_daemon.adapters.sqlite.search_cursor import MOST_HITS, read_cursor, write_cursor
+from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP, is_corrupt
+from parley_daemon.adapters.sqlite.tokenizer import Query, Term, apart, parse
+from parley_daemon.ports.store import SearchHit, SearchPage
+
+log = logging.getLogger(__name__)
+
+MOST_RANKED = 10_000
+"""Matches that are ranked, those in the newest chats: what bounds the cost of a word that is everywhere."""
+
+_TITLE_WEIGHT, _TEXT_WEIGHT = 2.0, 1.0
+
+_RANK = f"""
+    SELECT rowid, -score FROM (
+        SELECT rowid, bm25(search, {_TITLE_WEIGHT}, {_TEXT_WEIGHT}) AS score FROM search
+        WHERE search MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT {MOST_RANKED}
+    ) ORDER BY score, rowid DESC LIMIT {MOST_HITS}
+"""
+
+_CHAT = "SELECT id, body FROM chats WHERE search_id = ? AND owner = ?"
+_MESSAGE = "SELECT body FROM messages WHERE chat_id = ? AND id = ?"
+
+Ranked = tuple[int, float]
+
+
+class DamagedIndexError(Exception):
+    """The index is not what it should be; `error` is what SQLite says."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def search(
+    connection: sqlite3.Connection, owner: str, text: str, cursor: str | None, limit: int
+) -> SearchPage:
+    """Return one page of hits, best first; of the same score that of the newer chat or message first.
+
+    Raises:
+        DamagedIndexError: it cannot be read.
+        InvalidCursorError: the cursor is not one of ours, or of another query.
+    """
+    query = parse(text)
+    ranked = _rank(connection, owner, query) if cursor is None else read_cursor(text, cursor, Ranked)
+    hits: list[SearchHit] = []
+    for place, (number, score) in enumerate(ranked):
+        if len(hits) == limit:
+            return SearchPage(tuple(hits), write_cursor(text, ranked[place:]))
+        try:
+            hit = _hit(connection, owner, query, number, score)
+        except codec.UNREADABLE:
+            log.exception("row %d of the search index leads to something that cannot be read", number)
+            continue
+        if hit is not None:
+            hits.append(hit)
+    return SearchPage(tuple(hits), None)
+
+
+def _rank(connection: sqlite3.Connection, owner: str, query: Query) -> list[Ranked]:
+    known = connection.execute("SELECT number FROM search_owners WHERE owner = ?", (owner,)).fetchone()
+    if known is None or not query.wanted:
+        return []
+    first = known[0] * OWNER_STEP
+    exact = query.exact()
+    found = _ranked(connection, exact, first)
+    if exact != query and len(found) < MOST_HITS:
+        # A beginning costs as much as all words that begin so: only when the word itself is not enough.
+        found = _ranked(connection, query, first)
+    return found
+
+
+def _ranked(connection: sqlite3.Connection, query: Query, first: int) -> list[Ranked]:
+    values = match_expression(query), first, first + OWNER_STEP - 1
+    try:
+        return connection.execute(_RANK, values).fetchall()
+    except sqlite3.Error as error:
+        if is_corrupt(error):
+            raise DamagedIndexError(error) from error
+        raise
+
+
+def match_expression(query: Query) -> str:
+    """Return the query in FTS5's language, in which only what is in quotes is taken as it stands."""
+    wanted = " ".join(map(_quoted, query.wanted))
+    if not query.excluded:
+        return wanted
+    return f"{wanted} NOT ({' OR '.join(map(_quoted, query.excluded))})"
+
+
+def _quoted(term: Term) -> str:
+    return f'"{apart(term.text)}"{" *" if term.prefix else ""}'
+
+
+def _hit(
+    connection: sqlite3.Connection, owner: str, query: Query, number: int, score: float
+) -> SearchHit | None:
+    """Return what stands behind a row of the index; None when it was deleted meanwhile."""
+    message_id = number % CHAT_STEP
+    chat = connection.execute(_CHAT, (number - message_id, owner)).fetchone()
+    if chat is None:
+        return None
+    chat_id, title = chat[0], codec.decode_title(chat[1])
+    if message_id == 0:
+        return SearchHit(chat_id, None, title, query.snippet(title or ""), score)
+    message = connection.execute(_MESSAGE, (chat_id, message_id)).fetchone()
+    if message is None:
+        return None
+    return SearchHit(chat_id, message_id, title, query.snippet(codec.decode_text(message[0])), score)

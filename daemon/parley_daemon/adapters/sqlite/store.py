@@ -1,0 +1,349 @@
+"""Chats in one SQLite file: a thread that writes in groups, a thread that reads, a journal written behind."""
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
+
+from parley_daemon.adapters.sqlite import chat_list as listing
+from parley_daemon.adapters.sqlite import codec, configuration, queries
+from parley_daemon.adapters.sqlite.journal import JournalBuffer
+from parley_daemon.adapters.sqlite.schema import MIGRATIONS, migrate, refuse_newer
+from parley_daemon.adapters.sqlite.search_index import SearchIndex, indexed_title
+from parley_daemon.adapters.sqlite.search_thread import Searcher
+from parley_daemon.adapters.sqlite.threads import ReaderThread, WriterThread, connect, unavailable
+from parley_daemon.core.compaction import Summary
+from parley_daemon.core.records import Message, QueuedMessage, Turn
+from parley_daemon.ports.store import (
+    AddMessage,
+    AddSummary,
+    ChatPage,
+    ChatQuery,
+    Configured,
+    DeleteChat,
+    DropJournal,
+    DropModel,
+    DropProvider,
+    DropQueued,
+    JournalEntry,
+    LostTurn,
+    MessagePage,
+    PutChat,
+    PutModel,
+    PutProvider,
+    PutQueued,
+    PutTurn,
+    SearchPage,
+    SetQueue,
+    StoredChat,
+    StoreStatus,
+    StoreUnavailableError,
+    WholeChat,
+    Write,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """The store port over SQLite (WAL). `path` is the database file; its folder is made when missing."""
+
+    def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
+        self._path = path
+        self._migrations = migrations
+        self._writer: WriterThread | None = None
+        self._reader: ReaderThread | None = None
+        self._searcher: Searcher | None = None
+        self._index = SearchIndex()
+        self._journal = JournalBuffer(self._write_journal)
+
+    @property
+    def status(self) -> StoreStatus:
+        """What and where the store is."""
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            size = None
+        return StoreStatus("sqlite", str(self._path), size)
+
+    async def open(self) -> tuple[LostTurn, ...]:
+        """Open or create the file and bring it up to date."""
+        loop = asyncio.get_running_loop()
+        writing, reading, lost = await loop.run_in_executor(None, self._connect)
+        self._writer = WriterThread(self._path, writing, "store writer")
+        self._reader = ReaderThread(self._path, reading, "store reader")
+        self._searcher = Searcher(self._path, self._index, self._writer)
+        return lost
+
+    def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection, tuple[LostTurn, ...]]:
+        opened: list[sqlite3.Connection] = []
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_newer(self._path, self._migrations)
+            # SQLite gives its other files the mode of this one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            opened.append(writing := connect(self._path))
+            writing.execute("PRAGMA foreign_keys = ON")
+            migrate(writing, self._path, self._migrations)
+            writing.execute("PRAGMA journal_mode = WAL")
+            self._index.open(writing)
+            lost = queries.lost_turns(writing)
+            opened.append(reading := connect(self._path))
+            reading.execute("PRAGMA query_only = ON")
+            return writing, reading, lost
+        except (sqlite3.Error, OSError, StoreUnavailableError, *codec.UNREADABLE) as error:
+            for connection in opened:
+                connection.close()
+            raise unavailable(self._path, error) from error
+
+    async def aclose(self) -> None:
+        """Write what is buffered and close."""
+        while (under_way := self._journal.flush()) is not None:
+            try:
+                await under_way
+            except StoreUnavailableError:
+                break
+        threads = self._searcher, self._reader, self._writer  # the writer last: it tidies the log away
+        self._searcher, self._reader, self._writer = None, None, None
+        for thread in threads:
+            if thread is not None:
+                await thread.close()
+
+    # ------------------------------------------------------------------------- writing
+
+    async def commit(self, *writes: Write) -> None:
+        """Make all of these durable in one transaction."""
+        if self._writer is None or self._searcher is None:
+            raise self._closed()
+        for write in writes:
+            match write:
+                case AddMessage(message):
+                    self._journal.finished((message.chat_id, message.id))
+                case DropJournal(chat_id, message_id):
+                    self._journal.finished((chat_id, message_id))
+                case _:
+                    pass
+        committed = self._writer.submit((partial(_write_all, index=self._index, writes=writes), True))
+        self._searcher.touched()
+        await committed
+
+    def journal(self, entry: JournalEntry) -> None:
+        """Take a piece for the journal."""
+        self._journal.add(entry)
+
+    def void_journal(self, chat_id: str, message_id: int) -> None:
+        """Forget what was journaled of a message so far. Lost rows are dropped behind those under way."""
+        self._journal.finished((chat_id, message_id))
+        if self._writer is not None:
+
+            def drop(connection: sqlite3.Connection) -> None:
+                _drop_journal(connection, chat_id, message_id)
+
+            self._writer.submit((drop, False)).add_done_callback(_note_failure)
+
+    def _write_journal(self, entries: Sequence[JournalEntry]) -> "asyncio.Future[None]":
+        if self._writer is None:
+            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            failed.set_exception(self._closed())
+            return failed
+        return self._writer.submit((partial(_write_entries, entries=entries), False))
+
+    def _closed(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"The store {self._path} is not open.")
+
+    # ------------------------------------------------------------------------- reading
+
+    async def _ask(self, question: Callable[..., T], *values: Any) -> T:
+        if self._reader is None:
+            raise self._closed()
+
+        def ask(connection: sqlite3.Connection) -> T:
+            return question(connection, *values)
+
+        return await self._reader.submit(ask)
+
+    async def chat(self, chat_id: str) -> StoredChat | None:
+        """Return the chat and its queue."""
+        return await self._ask(queries.chat, chat_id)
+
+    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+        """Return the chat with all that belongs to it."""
+        return await self._ask(queries.whole, chat_id, most_bytes)
+
+    async def descendants(self, chat_id: str) -> tuple[str, ...]:
+        """Return the ids of all chats below this one."""
+        return await self._ask(queries.descendants, chat_id)
+
+    async def chats(self, query: ChatQuery) -> ChatPage:
+        """Return one page of chats."""
+        return await self._ask(listing.chats, query)
+
+    async def chat_ids(self, owner: str) -> tuple[str, ...]:
+        """Return the ids of all chats of this owner."""
+        return await self._ask(queries.chat_ids, owner)
+
+    async def count_chats(self) -> int:
+        """Return how many chats are stored."""
+        return await self._ask(queries.count_chats)
+
+    async def path(
+        self,
+        chat_id: str,
+        leaf_id: int | None,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> MessagePage:
+        """Return messages of the branch that ends at `leaf_id`, oldest first."""
+        return await self._ask(queries.path, chat_id, leaf_id, after, before, limit)
+
+    async def children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
+        """Return the ids of the messages that follow this one, oldest first."""
+        return await self._ask(queries.children, chat_id, parent_id)
+
+    async def newest_leaf(self, chat_id: str, message_id: int) -> int | None:
+        """Return the newest message below this one."""
+        return await self._ask(queries.newest_leaf, chat_id, message_id)
+
+    async def summaries(self, chat_id: str) -> tuple[Summary, ...]:
+        """Return the summaries of a chat's branches, oldest first."""
+        return await self._ask(queries.summaries, chat_id)
+
+    async def message(self, chat_id: str, message_id: int) -> Message | None:
+        """Return one message."""
+        return await self._ask(queries.message, chat_id, message_id)
+
+    async def find_client_message(
+        self, chat_id: str, client_message_id: str
+    ) -> Message | QueuedMessage | None:
+        """Return what became of the message that a client sent under its own id."""
+        return await self._ask(queries.client_message, chat_id, client_message_id)
+
+    async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
+        """Return one turn."""
+        return await self._ask(queries.turn, chat_id, turn_id)
+
+    async def turn_messages(self, chat_id: str, turn_id: str) -> tuple[Message, ...]:
+        """Return the messages of one turn, oldest first."""
+        return await self._ask(queries.turn_messages, chat_id, turn_id)
+
+    async def search(
+        self, owner: str, query: str, *, cursor: str | None = None, limit: int = 50
+    ) -> SearchPage:
+        """Return one page of hits."""
+        if self._searcher is None:
+            raise self._closed()
+        return await self._searcher.page(owner, query, cursor, limit)
+
+    async def configured(self) -> Configured:
+        """Return the providers and models that were configured."""
+        return await self._ask(configuration.read)
+
+
+def _write_all(connection: sqlite3.Connection, index: SearchIndex, writes: Sequence[Write]) -> None:
+    for write in writes:
+        _write(connection, index, write)
+
+
+def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> None:
+    execute = connection.execute
+    match write:
+        case PutChat(chat):
+            execute(
+                "INSERT INTO chats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) "
+                "ON CONFLICT (id) DO UPDATE SET title_key = excluded.title_key, "
+                "archived = excluded.archived, updated_at = excluded.updated_at, body = excluded.body, "
+                "search_title = excluded.search_title",
+                (
+                    chat.id,
+                    chat.owner,
+                    chat.kind,
+                    listing.title_key(chat.title),
+                    chat.archived,
+                    chat.parent_chat_id,
+                    chat.created_at,
+                    chat.updated_at,
+                    codec.encode(chat),
+                    indexed_title(chat.title),
+                ),
+            )
+        case DeleteChat(chat_id):
+            index.delete_chat(connection, chat_id)
+            execute("DELETE FROM chats WHERE id = ?", (chat_id,))
+        case AddMessage(message):
+            body = codec.encode_message(message)
+            execute(
+                f"INSERT INTO messages ({codec.MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    message.chat_id,
+                    message.id,
+                    message.parent_id,
+                    message.turn_id,
+                    message.role,
+                    message.client_message_id,
+                    body,
+                ),
+            )
+            index.add_message(connection, message.chat_id, message.id, body)
+            _drop_journal(connection, message.chat_id, message.id)
+        case AddSummary(summary):
+            message = summary.message
+            execute(
+                "INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)",
+                (message.chat_id, summary.after_id, message.id, codec.encode_message(message)),
+            )
+        case PutTurn(turn):
+            execute(
+                "INSERT INTO turns VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, body = excluded.body",
+                (turn.id, turn.chat_id, turn.outcome is not None, codec.encode(turn)),
+            )
+        case PutQueued(queued):
+            execute(
+                f"INSERT INTO queued ({codec.QUEUED_COLUMNS}) VALUES (?, ?, ?, ?)",
+                (queued.id, queued.chat_id, queued.client_message_id, codec.encode_queued(queued)),
+            )
+        case DropQueued(queued_id):
+            execute("DELETE FROM queued WHERE id = ?", (queued_id,))
+        case SetQueue(chat_id, queue):
+            execute("DELETE FROM queued WHERE chat_id = ?", (chat_id,))
+            for queued in queue:
+                _write(connection, index, PutQueued(queued))
+        case DropJournal(chat_id, message_id):
+            _drop_journal(connection, chat_id, message_id)
+        case PutProvider() | DropProvider() | PutModel() | DropModel():
+            configuration.write(connection, write)
+        case _:
+            assert_never(write)
+
+
+def _note_failure(done: "asyncio.Future[None]") -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.warning("streamed text of a failed attempt could not be dropped: %s", done.exception())
+
+
+def _drop_journal(connection: sqlite3.Connection, chat_id: str, message_id: int) -> None:
+    connection.execute("DELETE FROM journal WHERE chat_id = ? AND message_id = ?", (chat_id, message_id))
+
+
+def _write_entries(connection: sqlite3.Connection, entries: Sequence[JournalEntry]) -> None:
+    """Write rows of the journal; those of a chat that was deleted meanwhile have nowhere to go.
+
+    All in one statement: between rows this thread would ask for the interpreter, which the loop needs.
+    """
+    connection.execute(
+        """
+        INSERT INTO journal (chat_id, turn_id, message_id, part, piece)
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+            json_extract(value, '$[3]'), json_extract(value, '$[4]')
+        FROM json_each(?) WHERE EXISTS (SELECT 1 FROM chats WHERE id = json_extract(value, '$[0]'))
+        """,
+        (codec.encode_entries(entries),),
+    )

@@ -1,0 +1,69 @@
+"""How a chat begins: as a client asks for it, with the history that it brings. Stores nothing."""
+
+from dataclasses import dataclass
+
+from parley_daemon.core.parts import Part
+from parley_daemon.core.records import Chat, ChatKind, Context, Message, ModelSettings, Role
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredMessage:
+    """A message of a history to restore; without a time of its own it gets the chat's."""
+
+    role: Role
+    content: tuple[Part, ...]
+    model: str | None = None
+    created_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewChat:
+    """A chat as a client asks for it, with the history to begin with."""
+
+    owner: str
+    title: str | None = None
+    kind: ChatKind = "chat"
+    model: str | None = None
+    system_prompt: str | None = None
+    settings: ModelSettings | None = None
+    context: Context | None = None
+    metadata: dict[str, object] | None = None
+    parent_chat_id: str | None = None
+    messages: tuple[RestoredMessage, ...] = ()
+
+    def made(
+        self, chat_id: str, now: str, model: str | None, parent: Chat | None
+    ) -> tuple[Chat, list[Message]]:
+        """Return the chat and its messages, not stored yet."""
+        messages = [
+            Message(
+                id=number,
+                chat_id=chat_id,
+                parent_id=number - 1 or None,
+                turn_id=None,
+                role=one.role,
+                content=one.content,
+                created_at=one.created_at or now,
+                model=one.model,
+            )
+            for number, one in enumerate(self.messages, start=1)
+        ]
+        chat = Chat(
+            id=chat_id,
+            owner=self.owner,
+            created_at=now,
+            updated_at=now,
+            kind=self.kind,
+            title=self.title,
+            title_is_automatic=self.title is None,
+            model=model,
+            system_prompt=self.system_prompt,
+            settings=self.settings or ModelSettings(),
+            context=self.context or Context(),
+            parent_chat_id=self.parent_chat_id,
+            root_chat_id=(parent.root_chat_id or parent.id) if parent else None,
+            metadata=self.metadata or {},
+            last_message_id=len(messages),
+            leaf_id=len(messages) or None,
+        )
+        return chat, messages

@@ -1,0 +1,1 @@
+"""Providers and models as they are configured over the protocol."""

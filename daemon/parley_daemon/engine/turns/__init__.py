@@ -1,0 +1,1 @@
+"""Turns: one run each, its model calls, retries, fallbacks and deadlines."""

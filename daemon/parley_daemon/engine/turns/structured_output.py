@@ -1,0 +1,89 @@
+"""The value of an answer that has to fit a JSON Schema: found in what was said, and checked.
+
+Knows no turn and no library of schemas.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from parley_daemon.core.parts import Part, plain_text
+from parley_daemon.core.records import Failure
+from parley_daemon.ports.models import ModelError, ResolvedModel
+from parley_daemon.ports.schemas import Schemas, SchemaUncheckedError
+
+_FENCE = "```"
+
+
+async def output_of(
+    schemas: Schemas,
+    schema: Mapping[str, Any],
+    parts: Iterable[Part],
+    stop_reason: str | None,
+    model: ResolvedModel,
+) -> Any:
+    """Return the JSON value of a whole answer.
+
+    Raises:
+        ModelError: it is none, or does not fit the schema.
+    """
+    text = plain_text(parts)
+    try:
+        value = _value(text)
+    except ValueError:
+        problem = "it is no JSON"
+    else:
+        try:
+            misfit = await schemas.misfit(schema, value)
+        except SchemaUncheckedError as error:
+            raise ModelError(Failure("invalid_request", str(error))) from error
+        if misfit is None:
+            return value
+        problem = f"{misfit.path or 'it'} {misfit.problem}"
+    raise ModelError(_failure(problem, stop_reason, model.provider))
+
+
+def _failure(problem: str, stop_reason: str | None, provider: str) -> Failure:
+    """Say why there is no value: that the answer was cut or refused says more than that it does not fit."""
+    match stop_reason:
+        case "length":
+            message = (
+                "The answer reached its limit of tokens before its JSON was whole; raise maxOutputTokens."
+            )
+            return Failure("bad_stream", message, provider=provider)
+        case "content_filter":
+            message = f"{provider} refused to answer, so there is no JSON for the output schema."
+            return Failure("content_filter", message, provider=provider)
+        case _:
+            message = f"The answer does not fit the output schema: {problem}."
+            return Failure("bad_stream", message, provider=provider, retryable=True)
+
+
+def _value(text: str) -> Any:
+    """Return the JSON value that a text is, or that stands in its one fenced block.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for candidate in _candidates(text.strip()):
+        try:
+            return msgspec.json.decode(candidate)
+        except (ValueError, RecursionError):
+            continue
+    raise ValueError("no JSON")
+
+
+def _candidates(text: str) -> Iterator[str]:
+    yield text
+    if text.startswith(_FENCE) and text.endswith(_FENCE):  # what is in it may hold fences itself
+        yield _unlabelled(text.removeprefix(_FENCE).removesuffix(_FENCE))
+    blocks = text.split(_FENCE)[1::2]
+    if len(blocks) == 1:
+        yield _unlabelled(blocks[0])
+
+
+def _unlabelled(block: str) -> str:
+    """Leave out the language that a fence names."""
+    first, newline, rest = block.partition("\n")
+    return rest if newline and first.strip().lower() in ("", "json") else block

@@ -1,0 +1,138 @@
+"""What models are asked for beside answers: a chat's title, and a summary of its history. Changes no chat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import anyio
+
+from parley_daemon.core.compaction import CHARACTERS_PER_TOKEN, pieces, transcript
+from parley_daemon.core.parts import Part, Text, plain_text
+from parley_daemon.core.pricing import cost
+from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
+from parley_daemon.core.titles import CHARACTERS, tidied
+from parley_daemon.engine.turns.model_call import asked
+from parley_daemon.ports.models import (
+    Finish,
+    ModelError,
+    ModelRequest,
+    PromptMessage,
+    Purpose,
+    ResolvedModel,
+    UsageReport,
+)
+
+_TITLE = (
+    "You name conversations. Answer with nothing but a title of at most six words, in the language of the "
+    "conversation, without quotation marks and without a full stop."
+)
+_SUMMARY = (
+    "You keep the notes of a conversation between a user and an assistant. The notes replace the "
+    "conversation for the assistant, so keep what it needs to go on: what the user wants and prefers, "
+    "decisions and their reasons, facts, names, numbers, code and file names, what is done and what is open. "
+    "Leave out courtesies. Answer with the notes alone."
+)
+_EXCERPT = 2_000
+_SHORTEST_PIECE = 2_000
+# What a piece may take of a model's context: the notes so far and the new ones need room, too.
+_SHARE = 0.5
+_PIECE_WITHOUT_LIMIT = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class ScribePolicy:
+    """Whether titles are asked for and of which model; when histories are compacted. Times in seconds.
+
+    `threshold` is in percent of the model's context limit: 0 compacts after every call, 100 never.
+    """
+
+    titles: bool = False
+    title_model: str | None = None
+    title_seconds: float = 30.0
+    threshold: int = 70
+    summary_seconds: float = 90.0
+
+
+async def title(model: ResolvedModel, question: Sequence[Part], answer: Sequence[Part]) -> str | None:
+    """Return a title for a conversation that began like this, None when the model has none.
+
+    Raises:
+        ModelError: the model did not answer.
+    """
+    said = f"USER:\n{plain_text(question)[:_EXCERPT]}\n\nASSISTANT:\n{plain_text(answer)[:_EXCERPT]}"
+    text, _ = await _ask(model, _TITLE, said, "title", most=4 * CHARACTERS)
+    return tidied(text)
+
+
+async def summary(
+    model: ResolvedModel, messages: Sequence[Message], seconds: float
+) -> tuple[str, Usage | None]:
+    """Return notes that stand for these messages, and what they cost; in pieces where the model's context
+    does not hold the history.
+
+    Raises:
+        ModelError: the model did not answer in time, or cannot read even short pieces.
+    """
+    text = transcript(messages)
+    limit = model.context_limit
+    size = _PIECE_WITHOUT_LIMIT if limit is None else int(limit * CHARACTERS_PER_TOKEN * _SHARE)
+    with anyio.move_on_after(seconds):
+        while True:
+            try:
+                return await _in_pieces(model, text, max(size, _SHORTEST_PIECE))
+            except ModelError as error:
+                if error.failure.kind != "context_length" or size <= _SHORTEST_PIECE:
+                    raise
+                size //= 2
+    provider = model.provider
+    raise ModelError(Failure("timeout", f"The summary took longer than {seconds:g} s.", provider=provider))
+
+
+async def _in_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, Usage | None]:
+    notes, usage = "", None
+    for piece in pieces(text, size):
+        so_far = f"NOTES SO FAR:\n{notes}\n\n" if notes else ""
+        notes, used = await _ask(model, _SUMMARY, f"{so_far}CONVERSATION:\n{piece}", "summary")
+        if used is not None:
+            usage = used if usage is None else usage.plus(used)
+    if not notes.strip():
+        provider = model.provider
+        raise ModelError(Failure("bad_stream", f"{provider} returned an empty summary.", provider=provider))
+    return notes.strip(), usage
+
+
+async def _ask(
+    model: ResolvedModel, system: str, text: str, purpose: Purpose, *, most: int | None = None
+) -> tuple[str, Usage | None]:
+    # Of the model's own settings those without which its server may not be reached at all.
+    own = ModelSettings(timeouts=model.settings.timeouts, provider_options=model.settings.provider_options)
+    settings = own.over(ModelSettings(timeouts=model.timeouts))
+    prompt = (PromptMessage("user", (Text(text),)),)
+    said, usage, length, complete = list[str](), None, 0, False
+    request = ModelRequest(model.name, prompt, system, settings, purpose)
+    async with asked(model, request) as batches:
+        async for batch in batches:
+            for chunk in batch:
+                match chunk:
+                    case Text(piece):
+                        said.append(piece)
+                        length += len(piece)
+                    case UsageReport(used):
+                        usage = used
+                    case Finish():
+                        complete = True
+                    case _:
+                        pass
+            if most is not None and length > most:
+                complete = True
+                break
+    if not complete:
+        provider = model.provider
+        message = f"{provider} closed the stream before it was done."
+        raise ModelError(Failure("bad_stream", message, provider=provider, retryable=True))
+    return "".join(said), _priced(usage, model)
+
+
+def _priced(usage: Usage | None, model: ResolvedModel) -> Usage | None:
+    if usage is None or model.pricing is None or usage.cost_usd is not None:
+        return usage
+    return replace(usage, cost_usd=cost(usage, model.pricing))

@@ -1,0 +1,1 @@
+"""Chats and references as files."""

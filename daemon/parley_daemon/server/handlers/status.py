@@ -1,0 +1,53 @@
+"""server/status."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from parley_daemon.ports.store import StoreUnavailableError
+from parley_daemon.server.connection.call import Call
+from parley_protocol.models.server import ServerStatusParams
+from parley_protocol.version import PROTOCOL_VERSION, VERSION
+
+
+async def status(call: Call, params: ServerStatusParams) -> Any:
+    """Say what the daemon is and does. A broken store is part of the answer."""
+    app = call.connection.app
+    known = app.engine.store_status
+    store: dict[str, Any] = {
+        "kind": known.kind,
+        "path": known.path,
+        "sizeBytes": known.size_bytes,
+        "error": None,
+    }
+    chats = 0
+    try:
+        chats = await app.engine.count_chats()
+    except StoreUnavailableError as error:
+        store["error"] = str(error)
+    return {
+        "version": VERSION,
+        "protocolVersion": PROTOCOL_VERSION,
+        "pid": os.getpid(),
+        "startedAt": app.started_at,
+        "clients": len(app.connections),
+        "chats": chats,
+        "runningTurns": app.engine.running_turns,
+        "memoryBytes": _resident_bytes(),
+        "store": store,
+        "configuration": {
+            "path": app.engine.catalogue.filed.path,
+            "error": app.engine.catalogue.complaint,
+        },
+    }
+
+
+def _resident_bytes() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:  # not Linux: the peak is the nearest thing to be had
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,1 @@
+"""LSP's own side of a connection: documents, workspace folders, log messages."""

@@ -1,0 +1,1 @@
+"""Event streams to a client: subscriptions, pacing, the outbox."""

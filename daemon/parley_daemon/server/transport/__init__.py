@@ -1,0 +1,1 @@
+"""Sockets, pipes and threads that carry bytes."""

@@ -1,0 +1,90 @@
+"""Exceptions to wire errors: the one place. What a validator, a provider or Python said stays inside."""
+
+import logging
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+from parley_daemon.engine import errors as engine
+from parley_daemon.ports.configuration import SecretsUnavailableError
+from parley_daemon.ports.models import ModelError, ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.store import ChatTooLargeError, InvalidCursorError, StoreUnavailableError
+from parley_daemon.server.wire import records
+from parley_protocol.errors import ErrorCode
+
+log = logging.getLogger(__name__)
+
+
+class WireError(Exception):
+    """An error for the peer: code, one plain sentence, and data a program can use."""
+
+    def __init__(self, code: ErrorCode, message: str, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error object of a JSON-RPC response."""
+        answer: dict[str, Any] = {"code": int(self.code), "message": self.message}
+        if self.data is not None:
+            answer["data"] = self.data
+        return answer
+
+
+_CODES: dict[type[Exception], ErrorCode] = {
+    engine.ChatNotFoundError: ErrorCode.CHAT_NOT_FOUND,
+    engine.MessageNotFoundError: ErrorCode.MESSAGE_NOT_FOUND,
+    engine.NotQueuedError: ErrorCode.MESSAGE_NOT_FOUND,
+    engine.ChatBusyError: ErrorCode.CHAT_BUSY,
+    engine.ChatArchivedError: ErrorCode.CHAT_ARCHIVED,
+    engine.ConflictError: ErrorCode.CONFLICT,
+    engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,
+    engine.NotLocalError: ErrorCode.NOT_ALLOWED,
+    engine.ShuttingDownError: ErrorCode.NOT_ALLOWED,
+    engine.FixedError: ErrorCode.NOT_ALLOWED,
+    SecretsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
+    UnknownModelError: ErrorCode.MODEL_NOT_FOUND,
+}
+
+
+def wire_error(error: Exception) -> WireError:
+    """Return what the peer is told of this exception."""
+    match error:
+        case WireError():
+            return error
+        case engine.QueueFullError():
+            return WireError(ErrorCode.QUEUE_FULL, str(error), {"limit": error.limit})
+        case ModelError():
+            data = {"reason": "fetch_failed", "error": records.failure(error.failure)}
+            return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), data)
+        case ProviderUnavailableError():
+            return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), {"reason": error.reason})
+        case StoreUnavailableError():
+            return WireError(ErrorCode.STORE_UNAVAILABLE, str(error))
+        case engine.NotAUserMessageError():
+            return invalid_params([{"path": "messageId", "problem": str(error)}])
+        case engine.UnknownProviderError():
+            return invalid_params([{"path": "provider", "problem": str(error)}])
+        case engine.UnfitConfigurationError():
+            return invalid_params([{"path": to_camel(error.field), "problem": str(error)}])
+        case ChatTooLargeError():
+            return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
+        case InvalidCursorError():
+            problem = "is not a cursor of this listing; leave it out to begin at the first page"
+            return invalid_params([{"path": "cursor", "problem": problem}])
+        case _ if type(error) in _CODES:
+            return WireError(_CODES[type(error)], str(error))
+        case _:
+            log.error("unexpected fault in a request", exc_info=error)
+            return WireError(
+                ErrorCode.INTERNAL_ERROR, "The daemon met an unexpected fault; its log says more."
+            )
+
+
+def invalid_params(fields: list[dict[str, Any]]) -> WireError:
+    """Return the error for params of a wrong shape; each field has a path and says what is wrong."""
+    first = fields[0]
+    where = f"{first['path']}: " if first["path"] else ""
+    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+    return WireError(ErrorCode.INVALID_PARAMS, f"{where}{first['problem']}{more}", {"fields": fields})

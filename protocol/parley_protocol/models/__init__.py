@@ -1,0 +1,1 @@
+"""The wire models: params, results, objects and events."""

@@ -1,0 +1,231 @@
+"""The events that a chat streams, as `$/progress` carries them, and how one is read."""
+
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from parley_protocol.models.base import OptionalStr, Role, Wire
+from parley_protocol.models.chats import WatchEvent
+from parley_protocol.models.objects import (
+    ActionRequest,
+    Chat,
+    ChatStatus,
+    Message,
+    QueuedMessage,
+    Snapshot,
+    Timings,
+    TurnError,
+    TurnOutcome,
+    Usage,
+)
+from parley_protocol.models.parts import PartDelta
+from parley_protocol.models.turns import ActionOutcome
+
+
+class EventBase(Wire):
+    """What every event has. It covers `seq`-`span`+1 … `seq`; `span` is left out when it is 1."""
+
+    chat_id: str
+    seq: int
+    span: Annotated[int, Field(ge=1, exclude_if=lambda v: v == 1)] = 1
+
+
+class OptionalTurnEvent(EventBase):
+    """An event that may belong to a turn."""
+
+    turn_id: OptionalStr = None
+
+
+class StatusEvent(OptionalTurnEvent):
+    """The chat's status changed."""
+
+    type: Literal["status"] = "status"
+    status: ChatStatus
+
+
+class TurnStartedEvent(EventBase):
+    """A turn got its slot and runs."""
+
+    type: Literal["turn_started"] = "turn_started"
+    turn_id: str
+    user_message_id: int
+    model: str | None = None
+
+
+class MessagePartEvent(OptionalTurnEvent):
+    """One streamed piece of part number `index` of a message in progress."""
+
+    type: Literal["message_part"] = "message_part"
+    message_id: int
+    index: int
+    role: Role
+    part: PartDelta
+
+
+class MessageEvent(OptionalTurnEvent):
+    """The durable message; it replaces what was streamed under its id."""
+
+    type: Literal["message"] = "message"
+    message: Message
+
+
+class PreviewResetEvent(OptionalTurnEvent):
+    """Forget what was streamed under this id: its parts begin again at index 0."""
+
+    type: Literal["preview_reset"] = "preview_reset"
+    message_id: int
+    reason: str
+
+
+class RetryEvent(OptionalTurnEvent):
+    """A model call failed; `model` is asked after `delayMs`. `attempt` counts from 1.
+
+    `model` is another one than before when the turn falls back on it.
+    """
+
+    type: Literal["retry"] = "retry"
+    attempt: int
+    delay_ms: int
+    error: TurnError
+    retrying_at: str
+    model: str | None = None
+
+
+class QueueUpdateEvent(OptionalTurnEvent):
+    """The whole queue as it is now."""
+
+    type: Literal["queue_update"] = "queue_update"
+    queued_messages: list[QueuedMessage]
+
+
+class ActionRequiredEvent(OptionalTurnEvent):
+    """A person or a client must answer."""
+
+    type: Literal["action_required"] = "action_required"
+    request: ActionRequest
+
+
+class ActionResolvedEvent(OptionalTurnEvent):
+    """A request was answered, or is void. `by` is the client that answered."""
+
+    type: Literal["action_resolved"] = "action_resolved"
+    request_id: str
+    outcome: ActionOutcome
+    by: str | None = None
+
+
+class ErrorEvent(OptionalTurnEvent):
+    """The turn fails for this reason."""
+
+    type: Literal["error"] = "error"
+    error: TurnError
+
+
+class HistoryResetEvent(OptionalTurnEvent):
+    """The active branch changed: drop what is shown after this message (null: everything)."""
+
+    type: Literal["history_reset"] = "history_reset"
+    after_message_id: int | None = None
+
+
+class ChatEvent(OptionalTurnEvent):
+    """The chat's own record changed. `deleted: true` is the last event of a chat that is gone."""
+
+    type: Literal["chat"] = "chat"
+    chat: Chat
+    deleted: Annotated[bool, Field(exclude_if=lambda v: not v)] = False
+
+
+class TurnEndedEvent(EventBase):
+    """The turn is over, its history is durable and the chat is free. Exactly one per turn."""
+
+    type: Literal["turn_ended"] = "turn_ended"
+    turn_id: str
+    outcome: TurnOutcome
+    stop_reason: str | None = None
+    usage: Usage | None = None
+    timings: Timings
+    error: TurnError | None = None
+
+
+class ResetEvent(OptionalTurnEvent):
+    """The client fell behind: start from this snapshot, which is as of `seq`."""
+
+    type: Literal["reset"] = "reset"
+    reason: Literal["slow_client", "too_old"]
+    snapshot: Snapshot
+
+
+class UnknownEvent(OptionalTurnEvent):
+    """An event of a type that this version does not know: its number counts, its content does not."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+
+
+KnownEvent = Annotated[
+    StatusEvent
+    | TurnStartedEvent
+    | MessagePartEvent
+    | MessageEvent
+    | PreviewResetEvent
+    | RetryEvent
+    | QueueUpdateEvent
+    | ActionRequiredEvent
+    | ActionResolvedEvent
+    | ErrorEvent
+    | HistoryResetEvent
+    | ChatEvent
+    | TurnEndedEvent
+    | ResetEvent,
+    Field(discriminator="type"),
+]
+"""Every event of this version, told apart by `type`."""
+
+Event = KnownEvent | UnknownEvent
+"""What a subscription or an ask streams."""
+
+EVENT_TYPES: dict[str, type[EventBase]] = {
+    "status": StatusEvent,
+    "turn_started": TurnStartedEvent,
+    "message_part": MessagePartEvent,
+    "message": MessageEvent,
+    "preview_reset": PreviewResetEvent,
+    "retry": RetryEvent,
+    "queue_update": QueueUpdateEvent,
+    "action_required": ActionRequiredEvent,
+    "action_resolved": ActionResolvedEvent,
+    "error": ErrorEvent,
+    "history_reset": HistoryResetEvent,
+    "chat": ChatEvent,
+    "turn_ended": TurnEndedEvent,
+    "reset": ResetEvent,
+}
+"""The class of each event type."""
+
+
+@lru_cache(maxsize=1)
+def _known_events() -> TypeAdapter[Any]:
+    return TypeAdapter(KnownEvent)
+
+
+def parse_event(value: dict[str, Any]) -> Event:
+    """Read the `value` of a `$/progress` that belongs to a subscription or an ask.
+
+    Raises:
+        pydantic.ValidationError: the value is not an event.
+    """
+    if value.get("type") in EVENT_TYPES:
+        return _known_events().validate_python(value)
+    return UnknownEvent.model_validate(value)
+
+
+def parse_watch_event(value: dict[str, Any]) -> WatchEvent:
+    """Read the `value` of a `$/progress` that belongs to a `chat/watch`.
+
+    Raises:
+        pydantic.ValidationError: the value is not a watch event.
+    """
+    return WatchEvent.model_validate(value)

@@ -1,0 +1,114 @@
+"""The file that `chat/export` writes as JSON and `chat/import` reads: a chat with all that belongs to it.
+
+Readers ignore fields that they do not know. What a reader of an older version could not leave out without
+losing something (a new type of part, say) raises FILE_VERSION, and that reader refuses the file. Not in it:
+the owner, numbers of events, credentials in settings.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from parley_protocol.models.base import BIGGEST_INT, Count, Id, Metadata, Role, Title, Wire
+from parley_protocol.models.objects import (
+    ChatContext,
+    ChatKind,
+    ForkOrigin,
+    TurnError,
+    TurnOutcome,
+    Usage,
+)
+from parley_protocol.models.parts import Part
+from parley_protocol.models.settings import ModelSettings
+
+FILE_FORMAT: Final = "parley-chat"
+FILE_VERSION: Final = 1
+
+CONTENT_LIMIT: Final = 30 * 1024 * 1024
+"""Bytes that an exported chat may take: escaped as a JSON string, they still fit into one frame."""
+
+RestingStatus = Literal["waiting", "completed", "error"]
+MessageId = Annotated[int, Field(ge=1, le=BIGGEST_INT)]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+
+
+class ExportedChat(Wire):
+    """A chat's own record. `leafId` is the last message of its active branch."""
+
+    id: Id
+    kind: ChatKind = "chat"
+    title: Title | None = None
+    title_is_automatic: bool = False
+    status: RestingStatus = "waiting"
+    last_error: TurnError | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+    settings: ModelSettings = Field(default_factory=ModelSettings)
+    context: ChatContext = Field(default_factory=ChatContext)
+    parent_chat_id: str | None = None
+    root_chat_id: str | None = None
+    forked_from: ForkOrigin | None = None
+    archived: bool = False
+    metadata: Metadata = Field(default_factory=dict[str, Any])
+    usage: Usage = Field(default_factory=Usage)
+    last_message_id: Count = 0
+    leaf_id: MessageId | None = None
+    created_at: Time
+    updated_at: Time
+
+
+class ExportedMessage(Wire):
+    """A message of any branch. `parentId` is the one before it, null for the first; it is the smaller id."""
+
+    id: MessageId
+    parent_id: MessageId | None = None
+    turn_id: str | None = None
+    role: Role
+    content: list[Part]
+    model: str | None = None
+    usage: Usage | None = None
+    complete: bool = True
+    client_message_id: str | None = None
+    origin: str | None = None
+    created_at: str
+
+
+class ExportedTurn(Wire):
+    """A turn that is over. One that was under way is not exported; its question is."""
+
+    id: Id
+    user_message_id: MessageId
+    model: str | None = None
+    settings: ModelSettings = Field(default_factory=ModelSettings)
+    accepted_at: str
+    ended_at: str | None = None
+    outcome: TurnOutcome
+    stop_reason: str | None = None
+    usage: Usage | None = None
+    error: TurnError | None = None
+    output: Any = None
+
+
+class ExportedQueuedMessage(Wire):
+    """A message that waits for its turn."""
+
+    id: Id
+    turn_id: Id
+    content: list[Part]
+    model: str | None = None
+    settings: ModelSettings = Field(default_factory=ModelSettings)
+    client_message_id: str | None = None
+    origin: str | None = None
+    created_at: str
+
+
+class ChatFile(Wire):
+    """The whole file. Messages and turns are ordered by id, queued messages as they wait."""
+
+    format: Literal["parley-chat"] = FILE_FORMAT
+    version: int = FILE_VERSION
+    generator: str | None = None
+    chat: ExportedChat
+    messages: list[ExportedMessage]
+    turns: list[ExportedTurn] = Field(default_factory=list[ExportedTurn])
+    queued_messages: list[ExportedQueuedMessage] = Field(default_factory=list[ExportedQueuedMessage])

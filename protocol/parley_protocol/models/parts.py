@@ -1,0 +1,211 @@
+"""What messages consist of: parts as they are kept, as they are sent in, and as they are streamed.
+
+Everything here is tagged by `type`, and carries only the fields of its type.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+
+from parley_protocol.models import files
+from parley_protocol.models.base import (
+    BY_A_CLIENT,
+    Line,
+    OptionalFloat,
+    OptionalInt,
+    OptionalStr,
+    Wire,
+    absent_when_none,
+)
+
+ToolOutcome = Literal["ok", "failed", "denied", "interrupted", "timed_out"]
+
+
+class TextPart(Wire):
+    """Text, as Markdown. Streamed: the new text only."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ReasoningPart(Wire):
+    """What the model thought. Streamed: the new text only; title and signature once they are known."""
+
+    type: Literal["reasoning"] = "reasoning"
+    text: str
+    title: OptionalStr = None
+    signature: OptionalStr = None
+
+
+class ToolCallPart(Wire):
+    """The model asks for a tool. `args` is any JSON value."""
+
+    type: Literal["tool-call"] = "tool-call"
+    tool_call_id: str
+    tool_name: str
+    args: Any
+
+
+class ToolResultPart(Wire):
+    """What a tool answered. `result` is any JSON value."""
+
+    type: Literal["tool-result"] = "tool-result"
+    tool_call_id: str
+    tool_name: str
+    result: Any
+    is_error: bool
+    outcome: ToolOutcome
+
+
+class SourcePart(Wire):
+    """Something that the answer rests on. Lines count from 1 and include both ends."""
+
+    type: Literal["source"] = "source"
+    source_id: str
+    url: str
+    title: str
+    text: OptionalStr = None
+    start_line: OptionalInt = None
+    end_line: OptionalInt = None
+    score: OptionalFloat = None
+
+
+class FilePart(Wire):
+    """A file: either `data` (base64) or `url` (http, https, or data with base64).
+
+    In params all three are held against that; what was stored before is read as it is.
+    """
+
+    type: Literal["file"] = "file"
+    media_type: str
+    data: OptionalStr = None
+    url: OptionalStr = None
+    title: OptionalStr = None
+
+    @field_validator("media_type", "data", "url")
+    @classmethod
+    def _usable(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.context == BY_A_CLIENT:
+            _CHECKS[info.field_name or ""](value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "FilePart":
+        if (self.data is None) == (self.url is None):
+            raise ValueError("a file has either data or url")
+        return self
+
+
+_CHECKS = {"media_type": files.check_media_type, "data": files.check_data, "url": files.check_url}
+
+
+class ReferencePart(Wire):
+    """A file, or lines of it, for the daemon to read; unsaved buffers included. Lines count from 1."""
+
+    type: Literal["reference"] = "reference"
+    uri: str
+    start_line: Annotated[Line | None, Field(exclude_if=absent_when_none)] = None
+    end_line: Annotated[Line | None, Field(exclude_if=absent_when_none)] = None
+
+
+class ToolCallDelta(Wire):
+    """Streamed: more of a call's arguments as JSON text. The last piece is a whole `ToolCallPart`."""
+
+    type: Literal["tool-call"] = "tool-call"
+    tool_call_id: str
+    tool_name: str
+    args_delta: str
+
+
+class ToolResultDelta(Wire):
+    """Streamed: more of what a running tool prints. The last piece is a whole `ToolResultPart`."""
+
+    type: Literal["tool-result"] = "tool-result"
+    tool_call_id: str
+    tool_name: str
+    result_delta: str
+
+
+def _tag(value: object) -> str | None:
+    """Return the tag of a part: its type in angle brackets, to be told from fields in an error's path."""
+    mapping = isinstance(value, Mapping)
+    kind = cast("Mapping[str, object]", value).get("type") if mapping else getattr(value, "type", None)
+    return f"<{kind}>" if isinstance(kind, str) else None
+
+
+def _delta_tag(value: object) -> str | None:
+    """Return the tag of a streamed shape: a piece is known by its `…Delta` field."""
+    tag = _tag(value)
+    if isinstance(value, Mapping):
+        piece = not _PIECE_FIELDS.isdisjoint(cast("Mapping[str, object]", value))
+    else:
+        piece = isinstance(value, ToolCallDelta | ToolResultDelta)
+    return f"{tag} delta" if piece else tag
+
+
+_PIECE_FIELDS = frozenset({"argsDelta", "resultDelta", "args_delta", "result_delta"})
+
+_Text = Annotated[TextPart, Tag("<text>")]
+_Reasoning = Annotated[ReasoningPart, Tag("<reasoning>")]
+_ToolCall = Annotated[ToolCallPart, Tag("<tool-call>")]
+_ToolResult = Annotated[ToolResultPart, Tag("<tool-result>")]
+_Source = Annotated[SourcePart, Tag("<source>")]
+_File = Annotated[FilePart, Tag("<file>")]
+
+Part = Annotated[
+    _Text | _Reasoning | _ToolCall | _ToolResult | _Source | _File,
+    Discriminator(
+        _tag,
+        custom_error_type="parley_part",
+        custom_error_message="must be an object with the type of a part",
+    ),
+]
+"""One part of a message."""
+
+InputPart = Annotated[
+    _Text | _File | Annotated[ReferencePart, Tag("<reference>")],
+    Discriminator(
+        _tag,
+        custom_error_type="parley_part",
+        custom_error_message="must be an object of type text, file or reference",
+    ),
+]
+"""One part of what a client sends."""
+
+PartDelta = Annotated[
+    _Text
+    | _Reasoning
+    | Annotated[ToolCallDelta, Tag("<tool-call> delta")]
+    | _ToolCall
+    | Annotated[ToolResultDelta, Tag("<tool-result> delta")]
+    | _ToolResult
+    | _Source
+    | _File,
+    Discriminator(_delta_tag),
+]
+"""One streamed piece of a part, or a part in progress (`Preview.parts`)."""
+
+
+def _content_tag(value: object) -> str | None:
+    return "<string>" if isinstance(value, str) else "<list>" if isinstance(value, list) else None
+
+
+_IS_CONTENT = Discriminator(
+    _content_tag,
+    custom_error_type="parley_content",
+    custom_error_message="must be a string or a list of parts",
+)
+_String = Annotated[str, Field(min_length=1), Tag("<string>")]
+
+Content = Annotated[
+    _String | Annotated[list[InputPart], Field(min_length=1), Tag("<list>")],
+    _IS_CONTENT,
+]
+"""What a client sends: a plain string stands for one text part. Never empty."""
+
+HistoryContent = Annotated[
+    _String | Annotated[list[Part], Field(min_length=1), Tag("<list>")],
+    _IS_CONTENT,
+]
+"""What a restored message says: a plain string stands for one text part. Never empty."""

@@ -1,0 +1,183 @@
+"""How a model is asked: settings, time limits, and the typed options of each provider dialect.
+
+A field that is null is not sent to the provider. Knows no provider's own spelling.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from parley_protocol.models.base import BIGGEST_INT, Id, PositiveInt, Wire
+
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+LogitBias = dict[str, Annotated[float, Field(ge=-100, le=100)]]
+
+
+class Timeouts(Wire):
+    """Time limits of one model call in milliseconds; null: the daemon's default."""
+
+    connect_ms: PositiveInt | None = None
+    first_part_ms: PositiveInt | None = None
+    idle_ms: PositiveInt | None = None
+    total_ms: PositiveInt | None = None
+
+
+class OpenAIOptions(Wire):
+    """Options of OpenAI's dialects; Azure uses them too."""
+
+    instructions: str | None = None
+    logit_bias: LogitBias | None = None
+    log_probs: bool | None = None
+    top_log_probs: Annotated[int, Field(ge=0, le=20)] | None = None
+    max_tool_calls: PositiveInt | None = None
+    parallel_tool_calls: bool | None = None
+    user: str | None = None
+    reasoning_effort: str | None = None
+    reasoning_summary: str | None = None
+    max_completion_tokens: PositiveInt | None = None
+    text_verbosity: Literal["low", "medium", "high"] | None = None
+    prediction: dict[str, Any] | None = None
+    store: bool | None = None
+    metadata: dict[str, str] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    service_tier: str | None = None
+    structured_outputs: bool | None = None
+    strict_json_schema: bool | None = None
+    include: list[str] | None = None
+
+
+class AnthropicThinking(Wire):
+    """Extended thinking with this many tokens at most."""
+
+    budget_tokens: PositiveInt
+
+
+class AnthropicOptions(Wire):
+    """Options of Anthropic's dialect; Bedrock uses them too."""
+
+    send_reasoning: bool | None = None
+    thinking: AnthropicThinking | None = None
+    effort: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class GoogleThinkingConfig(Wire):
+    """How much the model may think (-1: as it likes, 0: not at all), and whether its thoughts are sent."""
+
+    thinking_budget: Annotated[int, Field(ge=-1)] | None = None
+    include_thoughts: bool | None = None
+
+
+class GoogleSafetySetting(Wire):
+    """The threshold of one category of harm."""
+
+    category: str
+    threshold: str
+
+
+class GoogleOptions(Wire):
+    """Options of Google's dialect. `threshold` is the one of every category not named in `safetySettings`."""
+
+    thinking_config: GoogleThinkingConfig | None = None
+    cached_content: str | None = None
+    safety_settings: list[GoogleSafetySetting] | None = None
+    threshold: str | None = None
+
+
+class OpenAICompatOptions(Wire):
+    """Options of servers that speak OpenAI's chat completions. `extraBody` is merged into the request."""
+
+    user: str | None = None
+    reasoning_effort: str | None = None
+    extra_body: dict[str, Any] | None = None
+    extra_headers: dict[str, str] | None = None
+
+
+class RouterReasoning(Wire):
+    """Reasoning as the routers take it."""
+
+    enabled: bool | None = None
+    exclude: bool | None = None
+    max_tokens: PositiveInt | None = None
+    effort: str | None = None
+
+
+class OpenRouterRouting(Wire):
+    """Which upstream providers OpenRouter may use, and in which order."""
+
+    order: list[str] | None = None
+    allow_fallbacks: bool | None = None
+    require_parameters: bool | None = None
+    data_collection: Literal["allow", "deny"] | None = None
+    only: list[str] | None = None
+    ignore: list[str] | None = None
+    quantizations: list[str] | None = None
+    sort: str | None = None
+
+
+class OpenRouterOptions(Wire):
+    """Options of OpenRouter. `includeUsage` is without effect by now: usage is in every answer."""
+
+    reasoning: RouterReasoning | None = None
+    extra_body: dict[str, Any] | None = None
+    include_usage: bool | None = None
+    logit_bias: LogitBias | None = None
+    log_probs: bool | None = None
+    parallel_tool_calls: bool | None = None
+    user: str | None = None
+    provider: OpenRouterRouting | None = None
+
+
+class VercelRouting(Wire):
+    """Which upstream providers and models the Vercel gateway tries, and in which order."""
+
+    order: list[str] | None = None
+    models: list[str] | None = None
+
+
+class VercelOptions(Wire):
+    """Options of the Vercel gateway."""
+
+    reasoning: RouterReasoning | None = None
+    provider_options: VercelRouting | None = None
+    user: str | None = None
+    logit_bias: LogitBias | None = None
+    log_probs: bool | None = None
+    top_log_probs: Annotated[int, Field(ge=0, le=20)] | None = None
+    parallel_tool_calls: bool | None = None
+    extra_body: dict[str, Any] | None = None
+
+
+class ProviderOptions(Wire):
+    """Options by provider dialect; those of other dialects than the model's are kept and not sent."""
+
+    openai: OpenAIOptions | None = None
+    anthropic: AnthropicOptions | None = None
+    google: GoogleOptions | None = None
+    openai_compat: OpenAICompatOptions | None = None
+    openrouter: OpenRouterOptions | None = None
+    vercel: VercelOptions | None = None
+
+
+class ModelSettings(Wire):
+    """How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit.
+
+    `fallbackModels` are asked in this order where the model cannot answer: overloaded, limited, too slow or
+    out of reach; null: those of the daemon's configuration. `localOnly`: only models of local providers are
+    asked; whatever says so, holds.
+    """
+
+    max_output_tokens: PositiveInt | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_k: PositiveInt | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    stop: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16)] | None = None
+    seed: Annotated[int, Field(ge=-BIGGEST_INT, le=BIGGEST_INT)] | None = None
+    output_schema: dict[str, Any] | None = None
+    timeouts: Timeouts | None = None
+    fallback_models: Annotated[list[Id], Field(max_length=16)] | None = None
+    local_only: bool | None = None
+    provider_options: ProviderOptions | None = None

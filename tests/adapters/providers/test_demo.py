@@ -1,0 +1,237 @@
+"""The demo model: what it says, and how it obeys the marks in prompts."""
+
+import json
+import math
+import sys
+from dataclasses import replace
+from typing import Any, get_args
+
+import anyio
+import pytest
+
+from parley_daemon.adapters.json_schema.rules import flaw, misfit
+from parley_daemon.adapters.providers.demo import DemoModel
+from parley_daemon.core.parts import Piece, Reasoning, Source, Text, plain_text
+from parley_daemon.core.records import FailureKind, ModelSettings, Usage
+from parley_daemon.ports.models import (
+    Batch,
+    Chunk,
+    Finish,
+    ModelError,
+    ModelRequest,
+    PromptMessage,
+    UsageReport,
+)
+
+
+def question(*prompts: str) -> ModelRequest:
+    """Return the request for the last of these questions of a chat."""
+    messages: list[PromptMessage] = []
+    for prompt in prompts:
+        messages += [PromptMessage("user", (Text(prompt),)), PromptMessage("assistant", (Text("…"),))]
+    return ModelRequest("demo", tuple(messages[:-1]))
+
+
+async def ask(*prompts: str) -> list[Chunk]:
+    with anyio.fail_after(10):
+        return [part async for batch in DemoModel(pace=0).stream(question(*prompts)) for part in batch]
+
+
+async def text(*prompts: str) -> str:
+    return plain_text([part for part in await ask(*prompts) if isinstance(part, Text)])
+
+
+async def test_the_usual_answer_has_reasoning_text_a_source_and_usage() -> None:
+    chunks = await ask("What is a daemon?")
+    kinds = [type(part) for part in chunks]
+    assert list(dict.fromkeys(kinds)) == [Reasoning, Text, Source, UsageReport, Finish]
+    usage, finish = chunks[-2:]
+    thoughts, said = kinds.count(Reasoning), len(chunks) - 2
+    assert usage == UsageReport(Usage(5, said, 5 + said, reasoning_tokens=thoughts))
+    assert finish == Finish("stop")
+
+
+async def test_it_says_that_it_is_the_demo_and_no_real_model() -> None:
+    for prompt in ("Hi", "help", "/error"):
+        said: list[Text] = []
+        with anyio.fail_after(5):
+            try:
+                async for batch in DemoModel(pace=0).stream(question(prompt)):
+                    said += [part for part in batch if isinstance(part, Text)]
+            except ModelError:
+                pass  # the one that was asked for
+        assert "parleyd demo" in plain_text(said).replace("**", "")
+    assert "not a real model" in await text("Hi")
+
+
+async def test_the_answer_quotes_the_question_so_that_chats_look_different() -> None:
+    assert "> What is\n" not in await text("What is\na daemon?")
+    assert "> What is a daemon?" in await text("What is\na daemon?")
+    assert "> " + "x" * 119 + "…" in await text("x" * 1000)
+
+
+async def test_the_same_prompt_gets_the_same_answer() -> None:
+    assert await ask("one", "two") == await ask("one", "two")
+    assert await ask("one") != await ask("two")
+    assert await ask("one") != await ask("one", "one")
+
+
+async def test_the_usual_answer_comes_at_a_human_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", note)
+    async for _ in DemoModel().stream(question("What is a daemon?")):
+        pass
+    assert 25 <= len(waits) / sum(waits) <= 40
+    assert 3 <= sum(waits) <= 4.5
+    total, waits = sum(waits), []
+    async for _ in DemoModel(pace=0.5).stream(question("What is a daemon?")):
+        pass
+    assert math.isclose(sum(waits), total / 2)
+
+
+@pytest.mark.parametrize("prompt", ["help", "Help", "/help", " /help please "])
+async def test_help_names_every_mark(prompt: str) -> None:
+    said = await text(prompt)
+    for mark in ("/long [n]", "/tokens [n]", "/slow [n]", "/fast", "/error [kind]", "/stall"):
+        assert mark in said
+
+
+async def test_long_is_so_many_words() -> None:
+    assert len((await text("/long 500")).split()) == 500
+    assert len((await text("/long")).split()) == 2000
+
+
+async def test_tokens_are_numbered() -> None:
+    chunks = await ask("/tokens 3")
+    assert chunks[:3] == [Text("1 "), Text("2 "), Text("3 ")]
+    assert len((await text("/tokens")).split()) == 100
+
+
+async def test_slow_is_one_piece_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", note)
+    async for _ in DemoModel().stream(question("/slow")):
+        pass
+    assert waits == [1.0] * 20
+
+
+@pytest.mark.parametrize("prompt", ["/fast", "/fast /long 3000", "/fast What is a daemon?"])
+async def test_fast_does_not_pause(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: set[float] = set()
+
+    async def note(seconds: float) -> None:
+        waits.add(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", note)
+    async for _ in DemoModel().stream(question(prompt)):
+        pass
+    assert waits == {0.0}
+
+
+@pytest.mark.parametrize("kind", get_args(FailureKind))
+async def test_an_error_fails_as_the_kind_that_was_asked_for(kind: FailureKind) -> None:
+    said: list[Piece | object] = []
+    with anyio.fail_after(5), pytest.raises(ModelError) as caught:
+        async for batch in DemoModel(pace=0).stream(question(f"/error {kind}")):
+            said += batch
+    assert 3 <= len(said) <= 20
+    assert caught.value.failure.kind == kind
+    assert caught.value.failure.provider == "demo"
+
+
+async def test_an_error_of_no_kind_is_an_overload_that_may_pass() -> None:
+    with pytest.raises(ModelError) as caught:
+        await ask("/error")
+    assert (caught.value.failure.kind, caught.value.failure.retryable) == ("overloaded", True)
+
+
+async def test_an_unknown_kind_of_error_is_answered_with_the_known_ones() -> None:
+    said = await text("/error flood")
+    assert "flood" in said
+    assert "rate_limit" in said
+
+
+async def test_a_stall_says_something_and_then_nothing_until_it_is_cancelled() -> None:
+    batches: list[Batch] = []
+    with anyio.move_on_after(0.05) as scope:
+        async for batch in DemoModel(pace=0).stream(question("/stall")):
+            batches.append(batch)  # noqa: PERF401 - is cancelled in the midst
+    assert scope.cancelled_caught
+    assert len(batches) > 3
+
+
+async def test_an_unknown_mark_is_a_question_like_any_other() -> None:
+    assert "> /dance now" in await text("/dance now")
+
+
+async def test_an_empty_chat_is_answered() -> None:
+    with anyio.fail_after(5):
+        batches = [batch async for batch in DemoModel(pace=0).stream(ModelRequest("demo", ()))]
+    assert batches[-1][-1] == Finish("stop")
+
+
+async def test_nothing_is_loaded_and_nothing_is_held_open() -> None:
+    model, loaded = DemoModel(pace=0), set(sys.modules)
+    await model.warm()
+    await model.aclose()
+    assert set(sys.modules) == loaded
+    batches = [batch async for batch in model.stream(ModelRequest("demo", ()))]
+    assert batches[-1][-1] == Finish("stop")
+
+
+COUNTED = {"value": {"type": "integer"}}
+BOTH = [{"properties": {"a": {"type": "null"}}, "required": ["a"]}, {"required": ["b"]}]
+NAMED: dict[str, Any] = {
+    "$defs": {"n": {"type": "string", "minLength": 9}},
+    "properties": {"a": {"$ref": "#/$defs/n"}},
+}
+CHAIN = {"type": "object", "properties": {"next": {"$ref": "#"}, **COUNTED}, "required": ["value"]}
+BRANCH = {"anyOf": [{"$ref": "#/$defs/t"}, {"type": "null"}]}
+TREE = {"$defs": {"t": {"type": "object", "properties": {"left": BRANCH}}}, "$ref": "#/$defs/t"}
+SCHEMAS: list[dict[str, Any]] = [
+    {},
+    {"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}, "required": ["a", "c"]},
+    {"type": "array", "items": {"type": "number", "minimum": 2.5}, "minItems": 3},
+    {"type": "array", "prefixItems": [{"const": 1}, {"enum": ["x"]}], "items": False, "minItems": 2},
+    {"type": "integer", "minimum": 7, "maximum": 7},
+    {"type": "integer", "exclusiveMinimum": 7, "multipleOf": 5},
+    {"type": "integer", "maximum": -4},
+    {"type": "integer", "exclusiveMaximum": 0, "multipleOf": 3},
+    {"type": "string", "minLength": 30, "maxLength": 31},
+    {"type": "string", "maxLength": 2},
+    {"type": ["null", "string"]},
+    {"type": "boolean"},
+    {"default": [3], "type": "array"},
+    {"examples": [{"a": 1}]},
+    {"anyOf": [{"type": "string", "minLength": 3}, {"type": "null"}]},
+    {"allOf": BOTH, "type": "object"},
+    NAMED,
+    CHAIN,
+    TREE,
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=str)
+async def test_asked_for_json_it_makes_up_what_fits(schema: dict[str, Any]) -> None:
+    assert flaw(schema) is None
+    request = replace(question("Say something."), settings=ModelSettings(output_schema=schema))
+    with anyio.fail_after(10):
+        chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
+    value = json.loads(plain_text([part for part in chunks if isinstance(part, Text)]))
+    assert misfit(schema, value) is None
+    assert chunks[-1] == Finish("stop")
+
+
+async def test_a_mark_goes_before_a_schema_so_that_a_misfit_can_be_seen() -> None:
+    request = replace(question("/tokens 2"), settings=ModelSettings(output_schema={"type": "object"}))
+    with anyio.fail_after(10):
+        chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
+    assert plain_text([part for part in chunks if isinstance(part, Text)]) == "1 2 "

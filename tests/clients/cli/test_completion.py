@@ -1,0 +1,162 @@
+"""Completion in bash, zsh and fish: the scripts in the real shells, and what `parley` answers to them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from parley_clients import sync
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.terminal import PARLEY, Terminal
+
+
+@pytest.fixture
+def chat(shared_daemon: DaemonProcess) -> Generator[sync.Chat]:
+    """A chat to be named."""
+    with sync.connect(f"unix:{shared_daemon.socket}") as client:
+        chat = client.create_chat(title="Tab: key")
+        yield chat
+        chat.delete()
+
+
+def in_shell(daemon_env: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a shell that finds the command."""
+    return {**daemon_env, "PATH": f"{Path(PARLEY).parent}{os.pathsep}{os.environ['PATH']}", "PS1": "$ "}
+
+
+def asked(env: dict[str, str], *words: str) -> list[str]:
+    """Return the lines that the scripts get for the words of a line."""
+    command = [PARLEY, "__complete", *words]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=40)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def first(lines: list[str]) -> list[str]:
+    """Return the words without what they mean."""
+    return [line.partition("\t")[0] for line in lines]
+
+
+def test_commands_and_options_are_named_with_what_they_mean(places: dict[str, str]) -> None:
+    assert asked(places, "re") == [
+        "retry\tGet another answer to a question.",
+        "rewind\tLet a chat end at a message; what came after is kept aside.",
+    ]
+    assert first(asked(places, "--data-dir", "/x", "unarch")) == ["unarchive"]
+    assert first(asked(places, "ask", "--l")) == ["--last"]
+    assert {"--json", "--plain", "--limit"} <= set(first(asked(places, "list", "-")))
+    assert first(asked(places, "export", "--format", "")) == ["md", "json"]
+    assert first(asked(places, "queue", "someid", "p")) == ["promote"]
+    assert first(asked(places, "completion", "")) == ["bash", "zsh", "fish"]
+    assert asked(places, "import", "") == asked(places, "export", "-o", "") == [":files"]
+    assert (
+        asked(places, "--data-dir", "") == asked(places, "list", "--data-dir", "=", "x") == [":directories"]
+    )
+    for words in (
+        ["ask", "wh"],
+        ["nonsense", "x"],
+        ["queue", "id", "rm", "1", ""],
+        ["ask", "--", "--l"],
+        [""][:0],
+    ):
+        assert set(first(asked(places, *words))) <= set(first(asked(places, "")))
+
+
+def test_every_command_can_be_completed(places: dict[str, str]) -> None:
+    for command in first(asked(places, "")):
+        assert "--help" in first(asked(places, command, "--")), command
+
+
+def test_chats_are_named_by_both_forms_of_their_ids(shared_daemon: DaemonProcess, chat: sync.Chat) -> None:
+    env, short = shared_daemon.env, chat.id[-8:]
+    for words in (["show"], ["ask", "--chat"], ["delete", "other"], ["edit", "--model", "m:x"]):
+        assert f"{short}\tTab: key" in asked(env, *words, "")
+    assert asked(env, "show", chat.id) == [f"{chat.id}\tTab: key"]
+    assert asked(env, "show", short[:-1]) == [f"{short}\tTab: key"]
+    assert short not in first(asked(env, "show", short, ""))
+    assert short not in first(asked(env, "unarchive", ""))
+    chat.archive()
+    assert short in first(asked(env, "unarchive", ""))
+    assert short not in first(asked(env, "archive", ""))
+    socket = {name: value for name, value in env.items() if not name.startswith("PARLEY")}
+    assert short in first(asked(socket, "--socket", shared_daemon.socket, "show", ""))
+
+
+def test_no_daemon_is_started_and_a_stuck_one_is_not_waited_for(
+    places: dict[str, str], tmp_path: Path
+) -> None:
+    import socket
+    import time
+
+    assert asked(places, "show", "") == []
+    assert not Path(places["PARLEY_RUNTIME_DIR"]).exists()
+    path = tmp_path / "stuck"
+    with socket.socket(socket.AF_UNIX) as stuck:
+        stuck.bind(str(path))
+        stuck.listen()
+        begun = time.monotonic()
+        assert asked(places, "--socket", str(path), "show", "") == []
+        assert time.monotonic() - begun < 10  # reaching a daemon may take 20 s elsewhere
+
+
+def test_tab_in_bash(shared_daemon: DaemonProcess, chat: sync.Chat, tmp_path: Path) -> None:
+    (tmp_path / "my chat.json").touch()
+    bash = shutil.which("bash")
+    assert bash is not None
+    env = in_shell(shared_daemon.env)
+    terminal = Terminal(env, "--norc", "--noprofile", "-i", program=bash)
+    terminal.wait_for("$ ")
+    terminal.type(f'cd {tmp_path}; eval "$(parley completion bash)"; echo read""y:\n')
+    terminal.wait_for("ready:")
+    for typed, shown in (
+        ("parley arch\t", "parley archive "),
+        (f"parley show {chat.id[-8:-2]}\t", f"parley show {chat.id[-8:]} "),
+        ("parley export --fo\t", "parley export --format "),
+        ("parley import my\t", "parley import my\\ chat.json "),
+    ):
+        terminal.type(typed)
+        terminal.wait_for(shown)
+        terminal.type("\x15")
+    terminal.type("exit\n")
+    terminal.end()
+
+
+def test_tab_in_zsh(shared_daemon: DaemonProcess, chat: sync.Chat) -> None:
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("zsh is not installed")
+    terminal = Terminal(in_shell(shared_daemon.env), "-f", "-i", program=zsh)
+    terminal.wait_for("$ ")
+    # It draws only what changes; a key of our own shows the line as a whole.
+    terminal.type("show-line() { print \"[$BUFFER]\" }; zle -N show-line; bindkey '^X' show-line\n")
+    terminal.type('autoload -Uz compinit; compinit -u -D; eval "$(parley completion zsh)"; echo read""y:\n')
+    terminal.wait_for("ready:")
+    for typed, shown in (
+        ("parley arch\t", "[parley archive ]"),
+        (f"parley show {chat.id[-8:-2]}\t", f"[parley show {chat.id[-8:]} ]"),
+    ):
+        terminal.type(f"{typed}\x18")
+        terminal.wait_for(shown)
+        terminal.type("\x15")
+    terminal.type("exit\n")
+    terminal.end()
+
+
+def test_completion_in_fish(shared_daemon: DaemonProcess, chat: sync.Chat) -> None:
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("fish is not installed")
+    for line, word in (
+        ("parley arch", "archive\tPut chats away"),
+        ("parley show ", f"{chat.id[-8:]}\tTab: key"),
+    ):
+        script = f"parley completion fish | source; complete -C '{line}'"
+        env = in_shell(shared_daemon.env)
+        done = subprocess.run(
+            [fish, "--no-config", "-c", script], env=env, capture_output=True, text=True, check=False
+        )
+        assert word in done.stdout
+        assert done.stderr == ""

@@ -1,0 +1,77 @@
+"""`parleyd doctor`: what it says of set-ups that work and of those that do not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.support.processes.daemon import private_places, running_daemon
+from tests.support.processes.raw_client import unix_peer
+from tests.support.providers.script import status
+from tests.support.providers.server import fake_provider
+
+
+def doctor(env: dict[str, str], *options: str) -> tuple[int, dict[str, str]]:
+    """Return the exit code, and the lines by what they are about; the mark comes first."""
+    command = [sys.executable, "-m", "parley_daemon", "doctor", *options]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    return done.returncode, {what: f"{mark} {says}" for mark, what, says in lines}
+
+
+def test_where_nothing_is_set_up_everything_is_fine(places: dict[str, str]) -> None:
+    code, found = doctor(places)
+    assert code == 0
+    assert list(found) == ["python", "configuration", "data", "keyring", "daemon", "demo"]
+    assert found["configuration"] == f"ok {places['PARLEY_CONFIG']} is not there: none is needed"
+    assert found["data"] == f"ok {places['PARLEY_DATA_DIR']} will be made"
+    assert found["daemon"] == "- none runs; whoever needs one starts it"
+    assert not Path(places["PARLEY_DATA_DIR"]).exists()
+
+
+def test_a_broken_file_and_a_missing_key_are_named() -> None:
+    with private_places(config='[providers.x]\ntype = "openai"\napi_key_env = "NO_KEY"\n') as places:
+        code, found = doctor(places)
+        assert code == 1
+        assert found["configuration"] == f"ok {places['PARLEY_CONFIG']}"
+        assert found["x"].startswith('BAD Provider "x" has no API key: set the environment variable NO_KEY')
+        Path(places["PARLEY_CONFIG"]).write_text("[providers.x\n", "utf-8")
+        code, found = doctor(places)
+        assert code == 1
+        assert found["configuration"].startswith(f"BAD {places['PARLEY_CONFIG']}, line 1: ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_data_directory_that_may_not_be_written_is_named(places: dict[str, str], tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    code, found = doctor({**places, "PARLEY_DATA_DIR": str(tmp_path / "data")})
+    assert (code, found["data"]) == (1, f"BAD {tmp_path} may not be written")
+
+
+def test_a_file_in_the_place_of_the_data_directory_is_named(places: dict[str, str]) -> None:
+    Path(places["PARLEY_DATA_DIR"]).write_text("", "ascii")
+    code, found = doctor(places)
+    assert (code, found["data"]) == (1, f"BAD {places['PARLEY_DATA_DIR']} is no directory")
+
+
+async def test_of_a_daemon_that_runs_it_says_what_that_knows_and_asks_its_providers_if_told_to() -> None:
+    models = status(200, {"data": [{"id": "a"}, {"id": "b"}]})
+    refusal = status(401, {"error": "no"})
+    async with fake_provider((models,), (refusal,)) as server, running_daemon() as daemon:
+        async with unix_peer(daemon.socket) as peer:
+            await peer.initialize()
+            given = {"provider": "work", "type": "openai-compat", "baseUrl": server.origin}
+            await peer.result("provider/create", {**given, "apiKey": "sk-canary"})
+        code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+        assert (code, found["daemon"]) == (0, f"ok parleyd 0.1.0 runs, pid {daemon.pid}")
+        assert (found["work"], found["demo"]) == ("ok 2 models known", "ok 1 model known")
+        code, found = await anyio.to_thread.run_sync(doctor, daemon.env, "--check")
+        assert code == 1
+        assert found["work"] == (
+            f"BAD work does not accept the configured API key. (GET {server.origin}/v1/models: 401)"
+        )
+        assert found["demo"] == "ok it works"

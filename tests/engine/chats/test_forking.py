@@ -1,0 +1,228 @@
+"""Forks: the path to a message as a chat of its own; the source does not notice."""
+
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from parley_daemon.core.parts import Text
+from parley_daemon.core.records import Chat, Context, ForkOrigin, ModelSettings, Usage
+from parley_daemon.engine.chats.new_chat import RestoredMessage
+from parley_daemon.engine.errors import ChatNotFoundError, MessageNotFoundError
+from parley_daemon.ports.store import AddMessage, PutChat, StoreUnavailableError, WholeChat
+from tests.support.engine.records import a_chat, a_message
+from tests.support.engine.rig import ME, Rig, Watcher, spoken
+
+
+def history(*texts: str) -> tuple[RestoredMessage, ...]:
+    return tuple([RestoredMessage("user", (Text(text),)) for text in texts])
+
+
+async def whole(rig: Rig, chat_id: str) -> WholeChat:
+    """Return all that is on disk of a chat."""
+    found = await rig.store.port.whole(chat_id)
+    assert found is not None
+    return found
+
+
+async def test_a_fork_is_the_same_conversation_under_a_new_id(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        asked = {
+            "title": "Plan",
+            "kind": "agent",
+            "model": "test:other",
+            "system_prompt": "Be brief.",
+            "settings": ModelSettings(temperature=0.5),
+            "context": Context(("file:///r",)),
+            "metadata": {"mine": [1]},
+        }
+        source_id = await rig.chat(**asked, messages=history("one", "two"))
+        source = (await rig.engine.view(source_id, ME)).chat
+        view = await rig.engine.library.fork(source_id, ME, None)
+        expected = replace(
+            source,
+            id=view.chat.id,
+            title="Plan (fork)",
+            title_is_automatic=False,
+            forked_from=ForkOrigin(source_id, 2),
+            created_at=view.chat.created_at,
+            updated_at=view.chat.updated_at,
+        )
+        assert view.chat == expected
+        assert view.chat.id != source_id
+        assert view.last_seq == 0
+        assert await rig.history(view.chat.id) == [("user", "one"), ("user", "two")]
+        async with rig.restarted() as again:
+            assert await again.engine.view(view.chat.id, ME) == view
+            assert await again.history(view.chat.id) == [("user", "one"), ("user", "two")]
+
+
+async def test_messages_are_numbered_anew_and_belong_to_no_turn(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        source_id = await rig.chat()
+        rig.model.answer = [Text("Yes.")]
+        for text in ("one", "two"):
+            await rig.ask(source_id, text, client_message_id=text, origin="nvim")
+        before = await whole(rig, source_id)
+        fork = (await rig.engine.library.fork(source_id, ME, 3)).chat
+        copies = (await rig.snapshot(fork.id)).messages
+        assert [(one.id, one.parent_id, one.turn_id, one.client_message_id) for one in copies] == [
+            (1, None, None, None),
+            (2, 1, None, None),
+            (3, 2, None, None),
+        ]
+        originals = (await rig.snapshot(source_id)).messages
+        for copy, original in zip(copies, originals, strict=False):
+            same = replace(original, chat_id=fork.id, turn_id=None, client_message_id=None, siblings=())
+            assert copy == same
+        assert fork.usage == Usage()
+        assert (fork.last_message_id, fork.leaf_id) == (3, 3)
+        assert await whole(rig, source_id) == before
+
+
+async def test_a_fork_at_each_message_has_the_same_beginning(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        texts = [f"m{number}" for number in range(1, 21)]
+        source_id = await rig.chat(messages=history(*texts))
+        before = await whole(rig, source_id)
+        for number in range(1, 21):
+            fork = await rig.engine.library.fork(source_id, ME, number)
+            assert await rig.history(fork.chat.id) == [("user", text) for text in texts[:number]]
+        assert await whole(rig, source_id) == before
+
+
+async def test_a_message_of_any_branch_can_be_forked(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        await rig.engine.open()
+        trunk = [a_message(1, "root"), a_message(2, "left"), a_message(4, "left leaf", parent_id=2)]
+        aside = [a_message(3, "right", parent_id=1), a_message(7, "right leaf", parent_id=3)]
+        chat = a_chat(leaf_id=4, last_message_id=7)
+        await rig.store.commit(PutChat(chat), *map(AddMessage, (*trunk, *aside)))
+        shown = await rig.engine.library.fork("c1", ME, None)
+        other = await rig.engine.library.fork("c1", ME, 7)
+        messages = (await rig.snapshot(other.chat.id)).messages
+        assert spoken(messages) == [("user", "root"), ("user", "right"), ("user", "right leaf")]
+        assert [message.id for message in messages] == [1, 2, 3]
+        assert other.chat.forked_from == ForkOrigin("c1", 7)
+        assert [text for _, text in await rig.history(shown.chat.id)] == ["root", "left", "left leaf"]
+        assert (await rig.engine.view("c1", ME)).chat.leaf_id == 4
+
+
+async def test_a_fork_of_a_streaming_chat_has_the_question_and_no_part_of_the_answer(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        source_id = await rig.chat()
+        heard = await rig.listen(source_id)
+        await rig.send(source_id, "one")
+        call = await rig.model.asked()
+        await call.say("Half an ")
+        await rig.send(source_id, "queued")
+        told = len(heard.events)
+        fork = (await rig.engine.library.fork(source_id, ME, None)).chat
+        assert await rig.history(fork.id) == [("user", "one")]
+        snapshot = await rig.snapshot(fork.id)
+        assert (snapshot.preview, snapshot.queue, str(snapshot.view.status)) == (None, (), "waiting")
+        assert len(heard.events) == told
+        await call.say("answer")
+        rig.model.answer = [Text("Yes.")]
+        assert (await rig.ask(fork.id, "and now?")).ended.outcome == "completed"
+        await call.finish()
+        await heard.ended(2)
+        assert (await rig.history(source_id))[:2] == [("user", "one"), ("assistant", "Half an answer")]
+
+
+async def test_a_fork_goes_on_by_itself_with_the_whole_path(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        source_id = await rig.chat(messages=history("one", "two", "three"), system_prompt="Be brief.")
+        fork = (await rig.engine.library.fork(source_id, ME, 2)).chat
+        await rig.send(fork.id, "other")
+        call = await rig.model.asked()
+        texts = [part.text for m in call.request.messages for part in m.parts if isinstance(part, Text)]
+        assert texts == ["one", "two", "other"]
+        assert call.request.system_prompt == "Be brief."
+        await call.finish("Yes.")
+        assert [text for _, text in await rig.history(source_id)] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("message_id", [0, 3, 99])
+async def test_a_message_that_is_not_there_is_not_found(rig: Rig, message_id: int) -> None:
+    with anyio.fail_after(5):
+        source_id = await rig.chat(messages=history("one", "two"))
+        with pytest.raises(MessageNotFoundError):
+            await rig.engine.library.fork(source_id, ME, message_id)
+        with pytest.raises(ChatNotFoundError):
+            await rig.engine.library.fork(source_id, "somebody else", 1)
+        assert await rig.engine.chat_ids(ME) == (source_id,)
+
+
+async def test_a_chat_without_messages_has_nothing_to_fork(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        with pytest.raises(MessageNotFoundError, match="nothing to fork"):
+            await rig.engine.library.fork(await rig.chat(), ME, None)
+
+
+async def test_a_fork_of_an_archived_child_is_neither(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        root = await rig.chat()
+        child = await rig.chat(parent_chat_id=root, messages=history("one"))
+        await rig.engine.library.archive(root, ME)
+        chat = (await rig.engine.library.fork(child, ME, None)).chat
+        assert (chat.archived, chat.parent_chat_id, chat.root_chat_id) == (False, None, None)
+        rig.model.answer = [Text("Yes.")]
+        assert (await rig.ask(chat.id)).ended.outcome == "completed"
+
+
+async def test_an_untitled_fork_gets_its_title_from_its_first_question(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        source_id = await rig.chat(messages=history("one"))
+        fork = (await rig.engine.library.fork(source_id, ME, None)).chat
+        assert (fork.title, fork.title_is_automatic) == (None, True)
+        again = (await rig.engine.library.fork(fork.id, ME, None)).chat
+        rig.model.answer = [Text("Yes.")]
+        await rig.ask(again.id, "A new thought")
+        assert (await rig.engine.view(again.id, ME)).chat.title == "A new thought"
+        assert again.forked_from == ForkOrigin(fork.id, 1)
+
+
+async def test_forks_of_forks_are_counted(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        chat_id = await rig.chat(title="Plan", messages=history("one"))
+        titles: list[str | None] = []
+        for _ in range(3):
+            chat: Chat = (await rig.engine.library.fork(chat_id, ME, None)).chat
+            chat_id = chat.id
+            titles.append(chat.title)
+        assert titles == ["Plan (fork)", "Plan (fork 2)", "Plan (fork 3)"]
+
+
+async def test_watchers_are_told_of_the_fork_alone(rig: Rig) -> None:
+    watcher = Watcher()
+    with anyio.fail_after(5):
+        source_id = await rig.chat(messages=history("one"))
+        rig.engine.watchers.add(ME, watcher)
+        view = await rig.engine.library.fork(source_id, ME, None)
+    assert watcher.changes == [("created", view)]
+
+
+async def test_a_fork_that_cannot_be_saved_is_not_there(rig: Rig) -> None:
+    watcher = Watcher()
+    with anyio.fail_after(5):
+        source_id = await rig.chat(messages=history("one"))
+        rig.engine.watchers.add(ME, watcher)
+        rig.store.fail_next = 1
+        with pytest.raises(StoreUnavailableError):
+            await rig.engine.library.fork(source_id, ME, None)
+        assert await rig.engine.chat_ids(ME) == (source_id,)
+    assert watcher.changes == []
+
+
+async def test_an_answer_that_could_not_be_saved_is_part_of_the_fork(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        source_id = await rig.chat()
+        heard = await rig.listen(source_id)
+        await rig.send(source_id)
+        call = await rig.model.asked()
+        rig.store.fail_next = 1
+        await call.finish("Hello")
+        await heard.ended()
+        fork = (await rig.engine.library.fork(source_id, ME, None)).chat
+        assert await rig.history(fork.id) == [("user", "Hi"), ("assistant", "Hello")]

@@ -1,0 +1,115 @@
+"""The limits for the first part, for silence and for the whole answer; what counts as life."""
+
+import anyio
+import pytest
+
+from parley_daemon.core.events import TurnEnded
+from parley_daemon.core.parts import Reasoning, Text
+from parley_daemon.core.records import Timeouts
+from parley_daemon.ports.models import Finish
+from tests.support.engine.rig import ME, Rig, limits
+from tests.support.engine.scripted_model import ScriptedCall
+
+SHORT, LONG = 60, 30_000
+
+
+async def ask(rig: Rig, **milliseconds: int) -> tuple[str, ScriptedCall]:
+    """Ask with these limits; the others are too long to matter."""
+    chat_id = await rig.chat()
+    await rig.send(chat_id, settings=limits(**{"first_part_ms": LONG, "idle_ms": LONG, **milliseconds}))
+    return chat_id, await rig.model.asked()
+
+
+async def end_of(rig: Rig, chat_id: str) -> TurnEnded:
+    attachment, heard = await rig.attach(chat_id)
+    assert attachment.snapshot is not None
+    return await heard.ended()
+
+
+def kind_of(ended: TurnEnded) -> tuple[str, str, bool]:
+    assert ended.error is not None
+    return ended.outcome, ended.error.kind, ended.error.retryable
+
+
+async def test_a_model_that_does_not_begin_is_a_timeout(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        chat_id, call = await ask(rig, first_part_ms=SHORT)
+        assert kind_of(await end_of(rig, chat_id)) == ("failed", "timeout", True)
+        await call.closed.wait()
+    assert await rig.history(chat_id) == [("user", "Hi")]
+
+
+async def test_signs_of_life_do_not_lengthen_the_wait_for_the_first_part(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        chat_id, call = await ask(rig, first_part_ms=SHORT)
+        async with anyio.create_task_group() as tasks:
+
+            async def keep_alive() -> None:
+                while not call.closed.is_set():
+                    call.release([])
+                    await anyio.sleep(0.01)
+
+            tasks.start_soon(keep_alive)
+            assert kind_of(await end_of(rig, chat_id)) == ("failed", "timeout", True)
+
+
+async def test_silence_between_parts_is_stream_idle_and_keeps_what_came(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        chat_id, call = await ask(rig, idle_ms=SHORT)
+        await call.say("Par")
+        assert kind_of(await end_of(rig, chat_id)) == ("failed", "stream_idle", True)
+        await call.closed.wait()
+    assert await rig.history(chat_id) == [("user", "Hi"), ("assistant", "Par")]
+
+
+@pytest.mark.parametrize("life", [[], [Reasoning("hm ")], [Text("x")]], ids=["keep-alive", "thought", "text"])
+async def test_whatever_comes_between_parts_counts_as_life(rig: Rig, life: list[Text | Reasoning]) -> None:
+    with anyio.fail_after(10):
+        chat_id, call = await ask(rig, idle_ms=500)
+        await call.say("Par")
+        for _ in range(14):  # in all longer than the limit
+            await anyio.sleep(0.05)
+            call.release(life)
+        await call.finish("t")
+        assert await outcome(rig, chat_id) == "completed"
+
+
+async def outcome(rig: Rig, chat_id: str) -> str:
+    (question, *_) = (await rig.snapshot(chat_id)).messages
+    assert question.turn_id is not None
+    return (await rig.engine.wait(chat_id, ME, question.turn_id)).ended.outcome
+
+
+async def test_the_whole_answer_can_be_limited_and_that_is_not_retryable(rig: Rig) -> None:
+    with anyio.fail_after(5):
+        chat_id, call = await ask(rig, total_ms=SHORT)
+        async with anyio.create_task_group() as tasks:
+
+            async def talk() -> None:
+                while not call.closed.is_set():
+                    call.release([Text("x")])
+                    await anyio.sleep(0.005)
+
+            tasks.start_soon(talk)
+            assert kind_of(await end_of(rig, chat_id)) == ("failed", "timeout", False)
+
+
+async def test_a_stream_that_stays_open_after_its_finish_has_finished(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parley_daemon.engine.turns.deadlines._LINGER", 0.02)
+    with anyio.fail_after(5):
+        chat_id, call = await ask(rig)
+        await call.say("Yes.", Finish("stop"))
+        assert await outcome(rig, chat_id) == "completed"
+        await call.closed.wait()
+    assert await rig.history(chat_id) == [("user", "Hi"), ("assistant", "Yes.")]
+
+
+async def test_limits_of_a_message_go_before_the_chats_and_those_before_the_models(rig: Rig) -> None:
+    rig.catalogue.timeouts = Timeouts(1, 2, 3, 4)
+    with anyio.fail_after(5):
+        chat_id = await rig.chat(settings=limits(first_part_ms=20_000, idle_ms=30_000, total_ms=40_000))
+        await rig.send(chat_id, settings=limits(idle_ms=33_000))
+        call = await rig.model.asked()
+    assert call.request.settings.timeouts == Timeouts(1, 20_000, 33_000, 40_000)

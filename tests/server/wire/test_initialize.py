@@ -1,0 +1,47 @@
+"""What the daemon says it serves is what the table says and what answers."""
+
+from typing import Any
+
+from parley_daemon.server.handlers import HANDLERS
+from parley_daemon.server.wire.initialize import FEATURES, initialize_result
+from parley_protocol.methods import METHODS
+from parley_protocol.models.server import InitializeResult
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.raw_client import unix_peer
+
+
+def test_features_handlers_and_the_tables_built_methods_are_the_same() -> None:
+    built = {method.name for method in METHODS.values() if method.built and method.is_custom}
+    assert set(FEATURES) == set(HANDLERS) == built
+
+
+def test_the_answer_to_initialize_is_what_the_protocol_says() -> None:
+    result = InitializeResult.model_validate(initialize_result())
+    assert result.server_info.name == "parleyd"
+    assert result.capabilities.experimental.parley.protocol_version == 1
+
+
+async def test_what_the_daemon_sends_has_every_field_of_its_object(shared_daemon: DaemonProcess) -> None:
+    """Each result is read by its wire model and written again: nothing is missing, nothing is extra."""
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat(metadata={"a": 1}, settings={"temperature": 0.5})
+        ask = {"chatId": chat_id, "content": "/fast hello"}
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("chat/ask", ask),
+            ("chat/send", ask),
+            ("chat/get", {"chatId": chat_id}),
+            ("chat/list", {}),
+            ("chat/search", {"query": "hello"}),
+            ("chat/update", {"chatId": chat_id, "title": "t"}),
+            ("chat/setModel", {"chatId": chat_id, "model": "demo:demo"}),
+            ("chat/subscribe", {"chatId": chat_id, "partialResultToken": "s"}),
+            ("chat/interrupt", {"chatId": chat_id}),
+            ("model/list", {}),
+            ("server/status", {}),
+            ("chat/delete", {"chatIds": [chat_id, "nope"]}),
+        ]
+        for name, params in calls:
+            result = await peer.result(name, params)
+            model = METHODS[name].result
+            assert model.model_validate(result).to_wire() == result, name

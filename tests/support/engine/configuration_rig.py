@@ -1,0 +1,81 @@
+"""An engine over the real catalogue, to configure providers and models in."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
+from parley_daemon.adapters.secrets.key_store import MemorySecrets
+from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
+from parley_daemon.engine.configuration.providers import NewKey
+from parley_daemon.engine.engine import Engine
+from parley_daemon.engine.recovery import Recovery
+from parley_daemon.engine.turns.retry import RetryPolicy
+from parley_daemon.ports.configuration import ModelSetup, ProviderSetup, Secrets
+from tests.support.engine.gated_store import GatedStore
+from tests.support.engine.rig import Disk, FakeClock, SchemasHere
+
+FILE = "/home/you/.config/parleyd/config.toml"
+
+
+@dataclass
+class Configured:
+    """The engine and what is around it."""
+
+    disk: Disk
+    engine: Engine
+    catalogue: ConfiguredCatalogue
+    secrets: Secrets
+    store: GatedStore
+    clock: FakeClock
+
+    async def provider(
+        self, name: str = "work", type: str = "openai", key: str | None = None, **fields: Any
+    ) -> ProviderSetup:
+        """Configure a provider."""
+        wanted = ProviderRecord(name, type, "", "", **fields)
+        return await self.engine.providers.create(wanted, None if key is None else NewKey(key))
+
+    async def model(
+        self, model: str, provider: str = "demo", *, default: bool = False, **fields: Any
+    ) -> ModelSetup:
+        """Configure a model."""
+        wanted = ModelRecord(provider, model, "", "", **fields)
+        return await self.engine.model_configs.create(wanted, default=default)
+
+    async def sources(self) -> dict[str, str]:
+        """Return what each provider comes from, without those that could only be configured."""
+        found = await self.engine.providers.list()
+        return {one.name: one.source for one in found if one.source != "supported" or one.enabled}
+
+    async def defaults(self) -> list[str]:
+        """Return the models that say that they are the default."""
+        return [one.id for one in await self.engine.model_configs.list() if one.is_default]
+
+
+@asynccontextmanager
+async def configured(
+    disk: Disk,
+    providers: Sequence[ProviderConfig] = (),
+    models: Sequence[ModelConfig] = (),
+    *,
+    secrets: Secrets | None = None,
+    clock: FakeClock | None = None,
+    recovery: Recovery = "interrupt",
+    **options: Any,
+) -> AsyncGenerator[Configured]:
+    """Run an engine over a disk; `options` are the catalogue's, such as `environment`."""
+    catalogue = ConfiguredCatalogue(providers, models, file=FILE, **options)
+    store, kept, time = GatedStore(disk.store()), secrets or MemorySecrets(), clock or FakeClock()
+    engine = Engine(
+        store.port,
+        catalogue,
+        time,
+        kept,
+        retries=RetryPolicy(attempts=1),
+        recovery=recovery,
+        schemas=SchemasHere(),
+    )
+    async with engine.running():
+        yield Configured(disk, engine, catalogue, kept, store, time)

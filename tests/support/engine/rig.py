@@ -1,0 +1,308 @@
+"""The real engine over a real store, with a scripted model: what the engine's tests are written with."""
+
+import shutil
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+from parley_daemon.adapters.json_schema import rules
+from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
+from parley_daemon.adapters.secrets.key_store import MemorySecrets
+from parley_daemon.adapters.sqlite.store import SqliteStore
+from parley_daemon.core.commands import WhenBusy
+from parley_daemon.core.events import Event, MessageAdded, MessagePart, StatusChanged, TurnEnded
+from parley_daemon.core.parts import Text, plain_text
+from parley_daemon.core.records import Message, ModelSettings
+from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
+from parley_daemon.engine.chats.actor import ChatActor
+from parley_daemon.engine.chats.event_log import Published
+from parley_daemon.engine.chats.new_chat import NewChat
+from parley_daemon.engine.chats.snapshot import Attachment, Change, ChatView, Snapshot
+from parley_daemon.engine.engine import Engine
+from parley_daemon.engine.turns.retry import RetryPolicy
+from parley_daemon.ports.schemas import Misfit, SchemaUncheckedError
+from parley_daemon.ports.store import Store
+from tests.support.engine.gated_store import GatedStore
+from tests.support.engine.scripted_model import MODEL, ScriptedCatalogue, ScriptedModel
+
+ME = "local"
+E = TypeVar("E")
+
+
+class FakeClock:
+    """Time that goes on by a millisecond a look, and ids that count."""
+
+    def __init__(self) -> None:
+        self._milliseconds = 0
+        self._ids = 0
+        self.seconds = 0.0
+
+    def now(self, ahead: float = 0.0) -> str:
+        """See the port."""
+        self._milliseconds += 1 + round(ahead * 1000)
+        seconds, milliseconds = divmod(self._milliseconds, 1000)
+        minutes, seconds = divmod(seconds, 60)
+        return f"2026-01-02T{minutes // 60:02}:{minutes % 60:02}:{seconds:02}.{milliseconds:03}Z"
+
+    def monotonic(self) -> float:
+        """See the port. Goes on only when a test says so."""
+        return self.seconds
+
+    def new_id(self) -> str:
+        """See the port."""
+        self._ids += 1
+        return f"00000000-0000-7000-8000-{self._ids:012}"
+
+
+class Recorder:
+    """A sink that remembers, and can be waited on."""
+
+    def __init__(self) -> None:
+        self.published: list[Published] = []
+        self._more = anyio.Event()
+
+    def publish(self, published: Published) -> None:
+        """See the port."""
+        self.published.append(published)
+        self._more.set()
+
+    @property
+    def events(self) -> list[Event]:
+        """What was heard so far."""
+        return [one.event for one in self.published]
+
+    @property
+    def seqs(self) -> list[int]:
+        """The numbers of what was heard so far."""
+        return [one.seq for one in self.published]
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def outline(self) -> list[str]:
+        """What was heard in short: "status running", "message user", "part", …"""
+        return [_in_short(event) for event in self.events]
+
+    @property
+    def text(self) -> str:
+        """The text parts streamed so far, joined."""
+        return plain_text([one.piece for one in self.of(MessagePart) if isinstance(one.piece, Text)])
+
+    async def until(self, wanted: Callable[[], object]) -> None:
+        """Return once this holds."""
+        while not wanted():
+            self._more = anyio.Event()
+            await self._more.wait()
+
+    async def ended(self, count: int = 1) -> TurnEnded:
+        """Wait for so many turns' ends; return the last of them."""
+        await self.until(lambda: len(self.of(TurnEnded)) >= count)
+        return self.of(TurnEnded)[count - 1]
+
+
+def _in_short(event: Event) -> str:
+    match event:
+        case StatusChanged(status):
+            return f"status {status}"
+        case MessageAdded(message):
+            return f"message {message.role}"
+        case MessagePart():
+            return "part"
+        case _:
+            return type(event).__name__
+
+
+class SchemasHere:
+    """JSON Schema by the real rules, without the process that they run in."""
+
+    async def flaw(self, schema: Mapping[str, Any]) -> Misfit | None:
+        """See the port."""
+        found = rules.flaw(schema)
+        return None if found is None else Misfit(*found)
+
+    async def misfit(self, schema: Mapping[str, Any], value: Any) -> Misfit | None:
+        """See the port."""
+        try:
+            found = rules.misfit(schema, value)
+        except rules.NoSchemaError as error:
+            raise SchemaUncheckedError(str(error)) from error
+        return None if found is None else Misfit(*found)
+
+
+class Watcher:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[Change, ChatView]] = []
+
+    def chat_changed(self, view: ChatView, change: Change) -> None:
+        """See the port."""
+        self.changes.append((change, view))
+
+
+@dataclass
+class Disk:
+    """What outlives an engine: a folder with a SQLite file, or a state in memory."""
+
+    place: Path | MemoryState
+
+    def store(self) -> Store:
+        """Return the store that a new process would open."""
+        if isinstance(self.place, MemoryState):
+            return MemoryStore(self.place)
+        return SqliteStore(self.place / "parley.db")
+
+    def image(self) -> "Disk":
+        """Return a copy as it is now: what a crash at this moment would leave."""
+        if isinstance(self.place, MemoryState):
+            return Disk(self.place.draft())
+        number = len(list(self.place.parent.iterdir()))
+        copy = self.place.with_name(f"{self.place.name}-image-{number}")
+        copy.mkdir()
+        for name in ("parley.db", "parley.db-wal"):
+            if (self.place / name).exists():
+                shutil.copy(self.place / name, copy / name)
+        return Disk(copy)
+
+
+@dataclass
+class Rig:
+    """An engine that runs, and everything around it."""
+
+    disk: Disk
+    store: GatedStore
+    engine: Engine
+    model: ScriptedModel
+    catalogue: ScriptedCatalogue
+    clock: FakeClock
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    async def chat(self, **fields: Any) -> str:
+        """Create a chat and return its id."""
+        return (await self.engine.create(NewChat(ME, **fields))).chat.id
+
+    async def send(
+        self, chat_id: str, text: str = "Hi", when_busy: WhenBusy = "queue", **draft: Any
+    ) -> Accepted:
+        """Send a message and return what became of it."""
+        answers: list[Accepted] = []
+        content = (Text(text),)
+        await self.engine.send(chat_id, ME, Draft(content, **draft), when_busy, answers.append)
+        (answer,) = answers
+        return answer
+
+    async def ask(self, chat_id: str, text: str = "Hi", **draft: Any) -> TurnDone:
+        """Send a message and wait for its turn's end."""
+        accepted = await self.send(chat_id, text, **draft)
+        return await self.engine.wait(chat_id, ME, accepted.turn_id)
+
+    async def ask_quickly(self, chat_id: str, text: str = "Hi", answer: str = "Yes.") -> TurnDone:
+        """Send a message to a model that answers by itself, and wait for the end."""
+        self.model.answer = [Text(answer)]
+        done = await self.ask(chat_id, text)
+        self.model.answer = None
+        return done
+
+    async def edit(self, chat_id: str, message_id: int, text: str, **draft: Any) -> Accepted:
+        """Say a user message differently and return what became of it."""
+        answers: list[Accepted] = []
+        await self.engine.edit(chat_id, ME, message_id, Draft((Text(text),), **draft), answers.append)
+        (answer,) = answers
+        return answer
+
+    async def retry(self, chat_id: str, message_id: int | None = None, model: str | None = None) -> Accepted:
+        """Have a user message answered again."""
+        answers: list[Accepted] = []
+        await self.engine.retry(chat_id, ME, message_id, model, ModelSettings(), answers.append)
+        (answer,) = answers
+        return answer
+
+    async def retitle(self, chat_id: str, title: str) -> ChatView:
+        """Give a chat a title, as a person does."""
+        return await self.engine.update(
+            chat_id, ME, lambda chat: replace(chat, title=title, title_is_automatic=False)
+        )
+
+    async def rewind(self, chat_id: str, message_id: int) -> ChatView:
+        """Let the active branch end at a message."""
+        return await self.engine.select(chat_id, ME, message_id, newest_leaf=False)
+
+    async def select(self, chat_id: str, message_id: int) -> ChatView:
+        """Let the active branch run through a message to its newest leaf."""
+        return await self.engine.select(chat_id, ME, message_id, newest_leaf=True)
+
+    async def change_queue(self, chat_id: str, change: Callable[[ChatActor], Any]) -> list[str]:
+        """Change the queue; return what waits then."""
+        queue = await self.engine.change_queue(chat_id, ME, change)
+        return [plain_text(one.content) for one in queue]
+
+    async def attach(
+        self, chat_id: str, *, after_seq: int | None = None, tail: int = 100
+    ) -> tuple[Attachment, Recorder]:
+        """Subscribe to a chat."""
+        recorder = Recorder()
+        attachment = await self.engine.attach(chat_id, ME, recorder, after_seq=after_seq, tail=tail)
+        return attachment, recorder
+
+    async def listen(self, chat_id: str) -> Recorder:
+        """Subscribe to a chat, for its events only."""
+        return (await self.attach(chat_id))[1]
+
+    async def snapshot(
+        self, chat_id: str, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> Snapshot:
+        """Return what chat/get would."""
+        return await self.engine.snapshot(chat_id, ME, after=after, before=before, limit=limit)
+
+    async def history(self, chat_id: str) -> list[tuple[str, str]]:
+        """Return the messages of a chat as (role, text)."""
+        return spoken((await self.snapshot(chat_id)).messages)
+
+    async def interrupt(self, chat_id: str, turn_id: str | None = None) -> ChatView:
+        """Interrupt a chat; with `turn_id` only that turn, or take its message back."""
+        if turn_id is None:
+            return await self.engine.interrupt(chat_id, ME)
+        await self.engine.take_back(chat_id, ME, turn_id, None)
+        return await self.engine.view(chat_id, ME)
+
+    @asynccontextmanager
+    async def restarted(self, disk: Disk | None = None) -> "AsyncGenerator[Rig]":
+        """Run another engine over this disk (default: an image of this one's, as after a crash)."""
+        async with running(disk or self.disk.image(), clock=self.clock, **self.options) as rig:
+            yield rig
+
+
+def spoken(messages: Any) -> list[tuple[str, str]]:
+    """Return messages as (role, text)."""
+    shown: list[Message] = list(messages)
+    return [(message.role, plain_text(message.content)) for message in shown]
+
+
+def limits(**milliseconds: int) -> ModelSettings:
+    """Return settings with these time limits, such as `idle_ms=20`."""
+    from parley_daemon.core.records import Timeouts
+
+    return ModelSettings(timeouts=Timeouts(**milliseconds))
+
+
+@asynccontextmanager
+async def running(
+    disk: Disk | None = None, *, clock: FakeClock | None = None, **options: Any
+) -> AsyncGenerator[Rig]:
+    """Run an engine over a disk (default: an empty one in memory); failed calls are not tried again."""
+    disk = disk or Disk(MemoryState())
+    clock = clock or FakeClock()
+    model = ScriptedModel()
+    catalogue = ScriptedCatalogue({MODEL: model, "test:other": ScriptedModel()})
+    store = GatedStore(disk.store())
+    options.setdefault("retries", RetryPolicy(attempts=1))
+    options.setdefault("schemas", SchemasHere())
+    engine = Engine(store.port, catalogue, clock, MemorySecrets(), **options)
+    async with engine.running():
+        yield Rig(disk, store, engine, model, catalogue, clock, options)
