@@ -110,7 +110,7 @@ async def _serve(plan: Plan) -> int:
     logging.getLogger().addHandler(ClientLogs(app))
     code = 0
     _settle_threads()
-    _settle_memory()
+    _start_collector()
     async with engine.running(), anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, tasks, engine, app)
         tasks.start_soon(engine.open)
@@ -192,15 +192,20 @@ def _settle_threads() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def _settle_memory() -> None:
-    """Keep the collector from looking through everything that was loaded, again and again.
+def _start_collector() -> None:
+    """Turn the garbage collector on, with everything that is loaded so far out of its sight.
 
-    With the defaults, a full collection stops the loop for tens of milliseconds while hundreds of chats
-    stream; what a turn allocates is freed by its reference counts. With these, no pause is over some 8 ms.
+    The entry point turned it off. `gc.freeze` takes no time: it does not look at the objects. The cycles
+    that loading left behind (under a thousand small objects) stay for good, which is cheaper than a
+    collection that finds them: 25 to 60 ms before the first answer, or in the middle of a stream.
+
+    With the default thresholds, a full collection would stop the loop for tens of milliseconds while
+    hundreds of chats stream, although what a turn allocates is freed by reference counts. With these, a
+    collection that happens at all looks at no more than some 30,000 young objects: 8 ms at most.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 5, 1_000)
+    gc.enable()
 
 
 def _log_folder(plan: Plan) -> Path:
