@@ -112,7 +112,8 @@ def test_the_queue_is_listed_and_changed(parley: Parley) -> None:
     assert [one["id"] for one in parley.json("queue", parley.id, "rm", ids[0][-8:])] == ids[1:]
     parley.said("queue", parley.id, "promote", ids[2])
     assert [message["id"] for message in parley.chat.queue.list().messages] == [ids[1]]
-    assert "No message 7 waits" in parley.refused("queue", parley.id, "rm", "7")
+    refusal = parley.refused("queue", parley.id, "rm", "7")
+    assert refusal == "parley: The queue has no message 7: its only position is 1."
     for words in (["rm"], ["list", "1"], ["edit", "1"], ["rm", "1", "text"], ["dance"]):
         parley.refused("queue", parley.id, *words, code=2)
     parley.chat.delete()
@@ -204,7 +205,7 @@ def test_the_prompt_knows_what_goes_back(parley: Parley) -> None:
     complaints = done.stderr.splitlines()
     assert [one.partition(": ")[2][:18] for one in complaints] == [
         "/edit needs a text",
-        "No message 9 waits",
+        "The queue of this ",
         "The chat begins wi",
         "/branch needs the ",
     ]

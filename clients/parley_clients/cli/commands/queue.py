@@ -18,6 +18,9 @@ from parley_clients.cli.options import (
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
+_POSITION_DIGITS = 3
+_SHORTEST_ID = 4
+
 
 def queue(options: argparse.Namespace) -> int:
     """Show what waits, after a change if one was asked for."""
@@ -53,7 +56,7 @@ def change_queue(chat: Chat, action: str, message: str, text: str) -> list[Json]
     waiting = chat.queue.list().messages
     if action == "list":
         return waiting
-    id = find_waiting(waiting, message)
+    id = find_queued_message(waiting, message)
     match action:
         case "rm":
             return chat.queue.remove(id).messages
@@ -63,17 +66,35 @@ def change_queue(chat: Chat, action: str, message: str, text: str) -> list[Json]
             return chat.queue.update(id, text).messages
 
 
-def find_waiting(waiting: list[Json], words: str) -> str:
-    """Return the id of the message that has this place in the queue, or an id that ends like this.
+def find_queued_message(messages: list[Json], word: str) -> str:
+    """Return the id of the queued message that a word names.
+
+    A number of up to three digits is a position in the queue, counted from 1, and nothing else. Any other
+    word is the end of an id and needs at least four characters.
 
     Raises:
-        CommandError: there is none.
+        CommandError: no message, or more than one, is named by this word.
     """
-    if words.isdecimal() and 1 <= int(words) <= len(waiting):
-        return waiting[int(words) - 1]["id"]
-    found = [message["id"] for message in waiting if words and message["id"].endswith(words.lower())]
-    if len(found) != 1:
-        raise CommandError(f"No message {words} waits in this chat. See parley queue.")
+    if not messages:
+        raise CommandError("The queue of this chat is empty.")
+    if word.isdecimal() and len(word) <= _POSITION_DIGITS:
+        if not 1 <= int(word) <= len(messages):
+            positions = (
+                f"its positions are 1 to {len(messages)}" if len(messages) > 1 else "its only position is 1"
+            )
+            raise CommandError(f"The queue has no message {word}: {positions}.")
+        return messages[int(word) - 1]["id"]
+    if len(word) < _SHORTEST_ID:
+        raise CommandError(
+            "Name a queued message by its position, or by the last characters of its id (at least 4)."
+        )
+    found = [message["id"] for message in messages if message["id"].endswith(word.lower())]
+    if len(found) > 1:
+        raise CommandError(
+            f"{len(found)} queued messages have ids that end with {word}. Give more characters."
+        )
+    if not found:
+        raise CommandError(f"The queue has no message whose id ends with {word}. List it with parley queue.")
     return found[0]
 
 
