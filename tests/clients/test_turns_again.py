@@ -20,7 +20,7 @@ from parley_protocol.fold import plain_text
 from parley_protocol.models.turns import ChatAskResult
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.relay import relay_to
-from tests.support.providers.script import Script, cut, done, finish, text
+from tests.support.providers.script import Script, cut, done, finish, stall, text
 from tests.support.providers.server import FakeProvider, fake_provider
 
 WHOLE = 30
@@ -105,10 +105,37 @@ async def test_leaving_or_giving_up_interrupts_the_new_turn(client: Client) -> N
                 if event.type == "message_part":
                     break
         await _until(live, "interrupted")
-        with pytest.raises(TimeoutError):
-            await chat.retry(timeout=0.3)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(chat.retry)
+            await _until_text(live)
+            tasks.cancel_scope.cancel()
         await _until(live, "interrupted")
     assert (await chat.ask("/fast /tokens 1")).text == "1 "
+
+
+async def test_a_timeout_leaves_no_turn_running(client: Client) -> None:
+    """It may pass before the turn begins or while it runs; both end in an idle chat."""
+    chat = await _asked(client)
+    await chat.send_edit(1, "/stall")
+    await chat.interrupt()
+    with pytest.raises(TimeoutError):
+        await chat.retry(timeout=0.3)
+    await _until_waiting(chat)
+    assert (await chat.ask("/fast /tokens 1")).text == "1 "
+
+
+async def _until_text(live: LiveChat) -> None:
+    with anyio.fail_after(WHOLE):
+        async for event in live:
+            if event.text:
+                return
+
+
+async def _until_waiting(chat: Chat) -> None:
+    async with chat.attach(tail=0) as live:
+        with anyio.fail_after(WHOLE):
+            while live.state.status != "waiting":
+                await live.batch()
 
 
 async def _until(live: LiveChat, outcome: str) -> None:
@@ -136,10 +163,7 @@ async def test_what_is_called_off_at_once_leaves_no_turn_running(client: Client)
         stream = chat.stream_retry()
         async with stream:
             stream.interrupt()
-    async with chat.attach(tail=0) as live:
-        with anyio.fail_after(WHOLE):
-            while live.state.status != "waiting":
-                await live.batch()
+    await _until_waiting(chat)
     assert (await chat.ask("/fast /tokens 1")).text == "1 "
 
 
@@ -201,7 +225,6 @@ async def test_leaving_the_text_leaves_the_turn(client: Client) -> None:
         await _until(live, "interrupted")
 
 
-FALSE_START: Script = (text("This is ", "void"), cut())
 ANSWER: Script = (text("The ", "answer."), finish(), done())
 
 
@@ -223,15 +246,22 @@ async def _on_a_provider(provider: FakeProvider) -> AsyncGenerator[Chat]:
 
 @pytest.mark.parametrize("again", [False, True])
 async def test_cumulative_text_begins_again_after_a_false_start(again: bool) -> None:
+    # The first attempt breaks off only after its text was seen: otherwise one batch may hold both attempts.
+    seen = anyio.Event()
+    false_start: Script = (text("This is ", "void"), stall(seen), cut())
     scripts = [ANSWER] if again else []
-    async with fake_provider(*scripts, FALSE_START, ANSWER) as provider, _on_a_provider(provider) as chat:
+    async with fake_provider(*scripts, false_start, ANSWER) as provider, _on_a_provider(provider) as chat:
         if again:
             await chat.ask("first")
         stream = chat.stream_retry() if again else chat.stream("first")
-        texts = [text async for text in stream.text(cumulative=True)]
+        texts: list[str] = []
+        async for so_far in stream.text(cumulative=True):
+            texts.append(so_far)
+            if so_far == "This is void":
+                seen.set()
     assert stream.answer is not None
     assert texts[-1] == stream.answer.text == "The answer."
-    assert any("void" in text for text in texts)
+    assert "This is void" in texts
     assert not [text for text in texts if "void" in text and "answer" in text]
     assert [len(later) < len(earlier) for earlier, later in pairwise(texts)].count(True) == 1
 
