@@ -15,14 +15,13 @@ from parley_daemon.engine.turns.default_model import asked
 from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.model_selection import allowed
 from parley_daemon.engine.turns.summarize import ScribePolicy
-from parley_daemon.ports.models import (
+from parley_daemon.ports.catalogue import (
     Catalogue,
-    Model,
-    ModelError,
     ProviderUnavailableError,
     ResolvedModel,
     UnknownModelError,
 )
+from parley_daemon.ports.models import Model, ModelError
 from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)

@@ -46,16 +46,11 @@ from parley_daemon.engine.turns.model_selection import allowed
 from parley_daemon.engine.turns.retry import Retries, RetryPolicy
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.ports.catalogue import Catalogue, ProviderInfo, ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.configuration import Secrets
-from parley_daemon.ports.models import (
-    Catalogue,
-    Model,
-    ProviderInfo,
-    ProviderUnavailableError,
-    UnknownModelError,
-)
+from parley_daemon.ports.models import Model
 from parley_daemon.ports.schemas import Schemas
+from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import (
     AddMessage,
     ChatQuery,

@@ -1,4 +1,4 @@
-"""What the engine asks about JSON Schema: whether a schema is one, whether a value fits. Knows no library."""
+"""The port to JSON Schema: whether a schema is valid, and whether a value conforms to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,32 +6,32 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
-    """What is wrong with a JSON value, "must be an integer", and where: `people[0].age`, "" for all of it."""
+class SchemaViolation:
+    """What is wrong with a JSON value ("must be an integer"), and where: `people[0].age`; "": the whole."""
 
     path: str
     problem: str
 
 
-class SchemaUncheckedError(Exception):
-    """It cannot be found out whether something fits; the message says why in a sentence."""
+class SchemaCheckError(Exception):
+    """The check could not be completed. The message says why, in a sentence."""
 
 
 class Schemas(Protocol):
-    """JSON Schema, as far as it is needed. Nothing is ever fetched for it."""
+    """Checks by JSON Schema. No schema is fetched from the network."""
 
-    async def flaw(self, schema: Mapping[str, Any]) -> Misfit | None:
-        """Return what keeps this from being a schema, None when it is one.
+    async def check_schema(self, schema: Mapping[str, Any]) -> SchemaViolation | None:
+        """Return what makes this an invalid schema; None: it is valid.
 
         Raises:
-            SchemaUncheckedError: it cannot be found out.
+            SchemaCheckError: the check could not be completed.
         """
         ...
 
-    async def misfit(self, schema: Mapping[str, Any], value: Any) -> Misfit | None:
-        """Return where a value does not fit a schema, None when it does.
+    async def check_value(self, schema: Mapping[str, Any], value: Any) -> SchemaViolation | None:
+        """Return where a value does not conform to a schema; None: it conforms.
 
         Raises:
-            SchemaUncheckedError: it cannot be found out, perhaps because the schema is none.
+            SchemaCheckError: the check could not be completed, for example because the schema is invalid.
         """
         ...

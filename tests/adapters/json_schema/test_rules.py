@@ -8,7 +8,7 @@ import pytest
 
 from parley_daemon.adapters.json_schema.rules import NoSchemaError, flaw, misfit
 from parley_daemon.adapters.json_schema.validator import JsonSchemas
-from parley_daemon.ports.schemas import Misfit, SchemaUncheckedError
+from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
 from tests.support.providers.server import fake_provider
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
@@ -123,43 +123,44 @@ async def schemas() -> AsyncGenerator[JsonSchemas]:
 
 
 async def test_the_process_finds_the_same(schemas: JsonSchemas) -> None:
-    assert await schemas.flaw({"type": 7}) == Misfit("type", "is nothing that JSON Schema allows there: 7")
-    assert await schemas.flaw(PERSON) is None
-    assert await schemas.misfit(PERSON, []) == Misfit("", "must be an object")
-    assert await schemas.misfit(PERSON, {"name": "x", "age": 2**70}) is None
+    violation = SchemaViolation("type", "is nothing that JSON Schema allows there: 7")
+    assert await schemas.check_schema({"type": 7}) == violation
+    assert await schemas.check_schema(PERSON) is None
+    assert await schemas.check_value(PERSON, []) == SchemaViolation("", "must be an object")
+    assert await schemas.check_value(PERSON, {"name": "x", "age": 2**70}) is None
 
 
 async def test_nothing_is_fetched_from_the_network(schemas: JsonSchemas) -> None:
     async with fake_provider() as server:
         for key in ("$ref", "$schema"):
-            assert await schemas.flaw({key: f"{server.origin}/schema"}) is not None
-            with pytest.raises(SchemaUncheckedError, match="The output schema is none"):
-                await schemas.misfit({key: f"{server.origin}/schema"}, {})
+            assert await schemas.check_schema({key: f"{server.origin}/schema"}) is not None
+            with pytest.raises(SchemaCheckError, match="The output schema is none"):
+                await schemas.check_value({key: f"{server.origin}/schema"}, {})
         assert server.connections == 0
 
 
 async def test_what_takes_for_ever_is_ended_and_the_next_check_is_served() -> None:
     with anyio.fail_after(40):
         hasty = JsonSchemas(1.0)
-        with pytest.raises(SchemaUncheckedError, match="takes longer than 1 s"):
-            await hasty.misfit(*FOR_EVER)
-        assert await JsonSchemas().misfit(PERSON, []) is not None
+        with pytest.raises(SchemaCheckError, match="takes longer than 1 s"):
+            await hasty.check_value(*FOR_EVER)
+        assert await JsonSchemas().check_value(PERSON, []) is not None
 
 
 async def test_a_check_can_be_cancelled_at_once(schemas: JsonSchemas) -> None:
-    await schemas.flaw({})  # the process is there
+    await schemas.check_schema({})  # the process is there
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(schemas.misfit, *FOR_EVER)
+        tasks.start_soon(schemas.check_value, *FOR_EVER)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
-    assert await schemas.misfit(PERSON, []) is not None
+    assert await schemas.check_value(PERSON, []) is not None
 
 
 async def test_what_goes_too_deep_cannot_be_checked(schemas: JsonSchemas) -> None:
     value: list[Any] = []
     for _ in range(5000):
         value = [value]
-    with pytest.raises(SchemaUncheckedError, match="nested too deeply"):
-        await schemas.misfit({}, value)
-    with pytest.raises(SchemaUncheckedError, match="nested too deeply"):
-        await schemas.misfit({"$ref": "#"}, 1)
+    with pytest.raises(SchemaCheckError, match="nested too deeply"):
+        await schemas.check_value({}, value)
+    with pytest.raises(SchemaCheckError, match="nested too deeply"):
+        await schemas.check_value({"$ref": "#"}, 1)

@@ -10,6 +10,7 @@ from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, Prov
 from parley_daemon.adapters.providers.registry import TYPES, Access
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure, ModelSettings
+from parley_daemon.ports.catalogue import ProviderUnavailableError
 from parley_daemon.ports.models import (
     Chunk,
     Finish,
@@ -17,7 +18,6 @@ from parley_daemon.ports.models import (
     ModelError,
     ModelRequest,
     PromptMessage,
-    ProviderUnavailableError,
     UsageReport,
 )
 from tests.support.providers.responses_script import GREETING

@@ -16,15 +16,14 @@ from parley_daemon.adapters.providers.draining import ReplaceableModel
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Timeouts
-from parley_daemon.ports.models import (
+from parley_daemon.ports.catalogue import (
     Catalogue,
     ModelInfo,
-    ModelRequest,
-    PromptMessage,
     ProviderInfo,
     ProviderUnavailableError,
     UnknownModelError,
 )
+from parley_daemon.ports.models import ModelRequest, PromptMessage
 from tests.support.providers.server import FakeProvider, Request, fake_provider
 
 LOCAL = ProviderConfig("local", base_url="http://127.0.0.1:8080")

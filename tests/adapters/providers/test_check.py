@@ -10,7 +10,8 @@ from parley_daemon.adapters.providers import check, provider
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
 from parley_daemon.adapters.providers.http.model_list import Listed
 from parley_daemon.adapters.providers.registry import ProviderType
-from parley_daemon.ports.models import Check, Model, ProviderUnavailableError
+from parley_daemon.ports.catalogue import ProviderCheck, ProviderUnavailableError
+from parley_daemon.ports.models import Model
 from tests.support.providers.script import Action, done, drop, finish, raw, silence, status, text
 from tests.support.providers.server import FakeProvider, fake_provider
 
@@ -25,7 +26,7 @@ def at(server: FakeProvider, *models: str, type: str = "openai-compat") -> Confi
     return ConfiguredCatalogue([config], [ModelConfig(f"x:{one}") for one in models])
 
 
-async def checked(catalogue: ConfiguredCatalogue, name: str = "x") -> Check:
+async def checked(catalogue: ConfiguredCatalogue, name: str = "x") -> ProviderCheck:
     with anyio.fail_after(20):
         told = await catalogue.check(name)
     assert told is not None
@@ -46,7 +47,7 @@ async def test_a_provider_that_lists_its_models_is_fine_and_what_it_lists_is_kno
         )
         assert told.answer == json.dumps(LIST)
         assert [one.id for one in catalogue.providers()[0].models] == ["x:llama"]
-        assert catalogue.due() == []
+        assert catalogue.pending_refreshes() == []
         await server.idle()
 
 
@@ -180,7 +181,7 @@ async def test_what_is_wrong_before_anything_is_asked_is_told_as_such() -> None:
 
 
 async def test_the_demo_is_always_fine() -> None:
-    assert await checked(ConfiguredCatalogue(), "demo") == Check(
+    assert await checked(ConfiguredCatalogue(), "demo") == ProviderCheck(
         ok=True, answer="It is built in and needs neither key nor network."
     )
 

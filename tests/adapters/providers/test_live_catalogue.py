@@ -10,14 +10,8 @@ from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, Mode
 from parley_daemon.adapters.providers.draining import ReplaceableModel
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Timeouts
-from parley_daemon.ports.configuration import Overlay
-from parley_daemon.ports.models import (
-    Batch,
-    ModelRequest,
-    PromptMessage,
-    ResolvedModel,
-    UnknownModelError,
-)
+from parley_daemon.ports.catalogue import Overlay, ResolvedModel, UnknownModelError
+from parley_daemon.ports.models import Batch, ModelRequest, PromptMessage
 from tests.support.engine.records import a_model, a_provider
 from tests.support.providers.script import done, finish, stall, text
 from tests.support.providers.server import fake_provider
@@ -152,7 +146,7 @@ async def test_a_provider_that_did_not_change_keeps_its_connections() -> None:
             assert await said(catalogue.resolve("x:m")) == "yes"
             models = [ModelConfig("x:m", 1)]
             await catalogue.configure([config], models, default_model="x:m", timeouts=Timeouts())
-            await catalogue.adopt(Overlay([a_provider("other")]))
+            await catalogue.apply_overlay(Overlay([a_provider("other")]))
             assert catalogue.resolve("x:m").model is before
             assert await said(catalogue.resolve("x:m")) == "yes"
             await catalogue.aclose()
@@ -185,8 +179,8 @@ async def test_a_file_that_breaks_leaves_everything_as_it_is_and_is_told_until_i
 
 
 async def test_the_demo_stands_in_for_no_other_model_unless_it_was_chosen() -> None:
-    assert ConfiguredCatalogue().stand_in is None
-    assert ConfiguredCatalogue(default_model="demo:demo").stand_in == "demo:demo"
+    assert ConfiguredCatalogue().substitute_model is None
+    assert ConfiguredCatalogue(default_model="demo:demo").substitute_model == "demo:demo"
     catalogue = ConfiguredCatalogue()
-    await catalogue.adopt(Overlay([a_provider()], [a_model()]))
-    assert catalogue.stand_in == "local:llama"
+    await catalogue.apply_overlay(Overlay([a_provider()], [a_model()]))
+    assert catalogue.substitute_model == "local:llama"

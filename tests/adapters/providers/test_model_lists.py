@@ -10,8 +10,7 @@ from parley_daemon.adapters.providers import model_lists
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
 from parley_daemon.adapters.providers.model_lists import FAILED_SECONDS, KEPT_SECONDS, Discovery
 from parley_daemon.core.records import Timeouts
-from parley_daemon.ports.configuration import Overlay
-from parley_daemon.ports.models import Due, ModelInfo, ProviderInfo
+from parley_daemon.ports.catalogue import ModelInfo, Overlay, PendingRefresh, ProviderInfo
 from tests.support.engine.records import a_model, a_provider
 from tests.support.providers.script import Action, Reply, drop, silence, status
 from tests.support.providers.server import FakeProvider, fake_provider
@@ -66,9 +65,9 @@ async def quick(work: Awaitable[object]) -> None:
 async def test_models_that_the_provider_lists_are_there_behind_those_that_are_configured() -> None:
     async with fake_provider((models("phi", "LLAMA", "gemma"),)) as server:
         catalogue = at(server, ModelConfig("x:llama", display_name="Mine"), key="sk-x")
-        assert catalogue.due() == [Due("x", known=False)]
-        await quick(catalogue.discover("x"))
-        assert catalogue.due() == []
+        assert catalogue.pending_refreshes() == [PendingRefresh("x", is_known=False)]
+        await quick(catalogue.refresh_models("x"))
+        assert catalogue.pending_refreshes() == []
         assert info(catalogue).available
         assert info(catalogue).models == (
             ModelInfo("x:llama", "x", "llama", "Mine", 4096),
@@ -84,7 +83,7 @@ async def test_models_that_the_provider_lists_are_there_behind_those_that_are_co
 async def test_what_is_configured_goes_before_what_is_listed_and_what_is_switched_off_is_not_shown() -> None:
     async with fake_provider((models("phi", "llama", "off"),)) as server:
         catalogue = at(server, ModelConfig("x:llama", 100), ModelConfig("x:OFF", enabled=False))
-        await quick(catalogue.discover("x"))
+        await quick(catalogue.refresh_models("x"))
         assert listed(catalogue) == ["llama", "phi"]
         assert catalogue.resolve("x:llama").context_limit == 100
         assert catalogue.resolve("x:phi").context_limit == 4096
@@ -94,15 +93,15 @@ async def test_what_is_configured_goes_before_what_is_listed_and_what_is_switche
 async def test_a_list_is_kept_for_a_while_and_then_shown_while_another_is_asked_for(clock: Clock) -> None:
     async with fake_provider((models("old"),), (models("new"),)) as server:
         catalogue = at(server)
-        await quick(catalogue.discover("x"))
+        await quick(catalogue.refresh_models("x"))
         clock.seconds = KEPT_SECONDS - 1
-        assert catalogue.due() == []
+        assert catalogue.pending_refreshes() == []
         clock.seconds = KEPT_SECONDS
-        assert catalogue.due() == [Due("x", known=True)]
+        assert catalogue.pending_refreshes() == [PendingRefresh("x", is_known=True)]
         assert listed(catalogue) == ["old"]
-        await quick(catalogue.discover("x"))
+        await quick(catalogue.refresh_models("x"))
         assert listed(catalogue) == ["new"]
-        assert catalogue.due() == []
+        assert catalogue.pending_refreshes() == []
 
 
 DROP = drop()
@@ -133,7 +132,7 @@ async def test_a_list_that_cannot_be_had_is_told_and_keeps_nobody_from_asking(
         again = [(answer,)] if answer is DROP else []  # a broken connection is tried once more at once
         async with fake_provider((answer,), *again, (models("m"),)) as server:
             catalogue = at(server, ModelConfig("x:mine"), key=CANARY)
-            await quick(catalogue.discover("x"))
+            await quick(catalogue.refresh_models("x"))
             told = info(catalogue)
             assert (told.available, told.unavailable_reason) == (False, "fetch_failed")
             assert told.unavailable_message is not None
@@ -142,10 +141,10 @@ async def test_a_list_that_cannot_be_had_is_told_and_keeps_nobody_from_asking(
             assert catalogue.resolve("x:mine").id == "x:mine"
             # It is not asked again at once; when it has recovered, nothing is left of it.
             clock.seconds = FAILED_SECONDS - 1
-            assert catalogue.due() == []
+            assert catalogue.pending_refreshes() == []
             clock.seconds = FAILED_SECONDS
-            assert catalogue.due() == [Due("x", known=True)]
-            await quick(catalogue.discover("x"))
+            assert catalogue.pending_refreshes() == [PendingRefresh("x", is_known=True)]
+            await quick(catalogue.refresh_models("x"))
             assert (info(catalogue).available, listed(catalogue)) == (True, ["mine", "m"])
             assert CANARY not in repr(told)
     assert CANARY not in caplog.text
@@ -155,17 +154,17 @@ async def test_a_list_that_cannot_be_had_is_told_and_keeps_nobody_from_asking(
 async def test_a_server_without_a_list_is_as_good_as_any(code: int) -> None:
     async with fake_provider((status(code, {"detail": "Not Found"}),)) as server:
         catalogue = at(server, ModelConfig("x:mine"))
-        await quick(catalogue.discover("x"))
+        await quick(catalogue.refresh_models("x"))
         assert (info(catalogue).available, listed(catalogue)) == (True, ["mine"])
-        assert catalogue.due() == []
+        assert catalogue.pending_refreshes() == []
 
 
 async def test_a_failure_leaves_what_was_listed_before(clock: Clock) -> None:
     async with fake_provider((models("m"),), (status(503, "busy"),)) as server:
         catalogue = at(server)
-        await quick(catalogue.discover("x"))
+        await quick(catalogue.refresh_models("x"))
         clock.seconds = KEPT_SECONDS
-        await quick(catalogue.discover("x"))
+        await quick(catalogue.refresh_models("x"))
         assert (info(catalogue).available, listed(catalogue)) == (False, ["m"])
 
 
@@ -173,7 +172,7 @@ async def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.Mon
     monkeypatch.setattr(model_lists, "LIST_SECONDS", 0.2)
     async with fake_provider((silence(),)) as server:
         catalogue = at(server)
-        await quick(catalogue.discover("x"))
+        await quick(catalogue.refresh_models("x"))
         assert info(catalogue).unavailable_message == "x did not answer within 0.2 s."
         await server.idle()
 
@@ -185,9 +184,10 @@ async def test_several_who_want_to_know_ask_once() -> None:
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
                 for _ in range(3):
-                    tasks.start_soon(catalogue.discover, "x")
+                    tasks.start_soon(catalogue.refresh_models, "x")
                 await server.requested()
-                assert catalogue.due() == [Due("x", known=False)]  # whoever comes now may wait for it, too
+                # A caller that comes now may wait for it, too.
+                assert catalogue.pending_refreshes() == [PendingRefresh("x", is_known=False)]
                 go_on.set()
         assert listed(catalogue) == ["m"]
         assert len(server.requests) == 1
@@ -198,10 +198,10 @@ async def test_who_gives_up_waiting_leaves_it_to_the_next_one() -> None:
         catalogue = at(server)
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(catalogue.discover, "x")
+                tasks.start_soon(catalogue.refresh_models, "x")
                 await server.requested()
                 tasks.cancel_scope.cancel()
-            await catalogue.discover("x")
+            await catalogue.refresh_models("x")
         assert listed(catalogue) == ["m"]
         await server.idle()
 
@@ -212,15 +212,15 @@ async def test_a_provider_that_is_changed_meanwhile_is_not_shown_what_the_old_on
         catalogue = at(server)
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(catalogue.discover, "x")
+                tasks.start_soon(catalogue.refresh_models, "x")
                 await server.requested()
                 changed = ProviderConfig("x", base_url="http://127.0.0.1:1")
                 await catalogue.configure([changed], [], default_model=None, timeouts=Timeouts())
                 go_on.set()
         assert listed(catalogue) == []
-        assert catalogue.due() == [Due("x", known=False)]
+        assert catalogue.pending_refreshes() == [PendingRefresh("x", is_known=False)]
         await catalogue.configure([], [], default_model=None, timeouts=Timeouts())
-        await quick(catalogue.discover("x"))  # it is gone: nothing to do
+        await quick(catalogue.refresh_models("x"))  # it is gone: nothing to do
 
 
 async def test_what_cannot_be_used_is_not_asked() -> None:
@@ -231,9 +231,9 @@ async def test_what_cannot_be_used_is_not_asked() -> None:
             ProviderConfig("odd", "nope"),
         ]
     )
-    assert catalogue.due() == []
+    assert catalogue.pending_refreshes() == []
     for name in ("off", "keyless", "odd", "demo", "nobody"):
-        await quick(catalogue.discover(name))
+        await quick(catalogue.refresh_models(name))
 
 
 async def test_a_type_that_fails_in_its_own_way_harms_nobody(
@@ -253,7 +253,7 @@ async def test_a_type_that_fails_in_its_own_way_harms_nobody(
     find: Callable[[str], ProviderType] = lambda name: row  # noqa: E731 - typed
     monkeypatch.setattr(provider, "provider_type", find)
     catalogue = ConfiguredCatalogue([ProviderConfig("x", "own")])
-    await quick(catalogue.discover("x"))
+    await quick(catalogue.refresh_models("x"))
     assert info(catalogue).unavailable_message == (
         'The list of models of x cannot be read: its type "own" of the package parleyd failed;'
         " the daemon's log says more."
@@ -265,8 +265,8 @@ async def test_what_was_configured_over_the_protocol_is_asked_with_its_own_key()
     async with fake_provider((models("m"),)) as server:
         catalogue = ConfiguredCatalogue()
         record = a_provider("x", base_url=server.origin, has_key=True)
-        await catalogue.adopt(Overlay([record], [a_model("m", "x", context_limit=7)], {"x": CANARY}))
-        await quick(catalogue.discover("x"))
+        await catalogue.apply_overlay(Overlay([record], [a_model("m", "x", context_limit=7)], {"x": CANARY}))
+        await quick(catalogue.refresh_models("x"))
         assert server.requests[0].headers["authorization"] == f"Bearer {CANARY}"
         assert info(catalogue).models == (ModelInfo("x:m", "x", "m", "m", 7),)
 
@@ -281,8 +281,8 @@ async def test_anthropic_and_google_are_asked_with_their_own_headers() -> None:
                 ProviderConfig("g", "google", server.origin, api_key="sk-g"),
             ]
         )
-        await quick(catalogue.discover("a"))
-        await quick(catalogue.discover("g"))
+        await quick(catalogue.refresh_models("a"))
+        await quick(catalogue.refresh_models("g"))
         assert [one.id for each in catalogue.providers()[:2] for one in each.models] == [
             "a:claude-x",
             "g:gemini-x",

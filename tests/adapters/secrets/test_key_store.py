@@ -14,7 +14,7 @@ import pytest
 from parley_daemon.adapters.secrets import system_keyring
 from parley_daemon.adapters.secrets.key_store import FILE_NAME, KeptSecrets, MemorySecrets
 from parley_daemon.adapters.secrets.system_keyring import SERVICE
-from parley_daemon.ports.configuration import Keys, Secrets, SecretsUnavailableError
+from parley_daemon.ports.secrets import Keys, Secrets, SecretsUnavailableError
 
 CANARY = "sk-canary-0123456789abcdef"
 

@@ -14,8 +14,7 @@ from parley_daemon.engine.errors import (
     UnfitConfigurationError,
     UnknownProviderError,
 )
-from parley_daemon.ports.configuration import ModelSetup
-from parley_daemon.ports.models import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.catalogue import ModelSetup, ProviderUnavailableError, UnknownModelError
 from tests.support.engine.configuration_rig import FILE, Configured, configured
 from tests.support.engine.rig import Disk
 

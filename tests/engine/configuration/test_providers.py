@@ -20,8 +20,8 @@ from parley_daemon.engine.errors import (
     UnfitConfigurationError,
     UnknownProviderError,
 )
-from parley_daemon.ports.configuration import Keys, ProviderSetup, SecretsUnavailableError
-from parley_daemon.ports.models import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.catalogue import ProviderSetup, ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.secrets import Keys, SecretsUnavailableError
 from parley_daemon.ports.store import StoreUnavailableError
 from tests.support.engine.configuration_rig import FILE, Configured, configured
 from tests.support.engine.rig import ME, Disk

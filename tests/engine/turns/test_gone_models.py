@@ -14,7 +14,7 @@ from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.chats.acceptance import Draft
 from parley_daemon.engine.chats.new_chat import NewChat
 from parley_daemon.engine.turns.summarize import ScribePolicy
-from parley_daemon.ports.models import UnknownModelError
+from parley_daemon.ports.catalogue import UnknownModelError
 from tests.support.engine.configuration_rig import configured
 from tests.support.engine.rig import ME, Disk, Rig, running
 from tests.support.engine.scripted_model import MODEL, ScriptedModel
@@ -172,4 +172,4 @@ async def test_a_provider_that_is_deleted_leaves_its_chats_to_the_default_model(
         await rig.engine.providers.delete("work")
         with pytest.raises(UnknownModelError):
             await rig.engine.set_model(chat.id, ME, "work:m")
-        assert rig.catalogue.stand_in == "stays:m"
+        assert rig.catalogue.substitute_model == "stays:m"

@@ -9,14 +9,8 @@ from parley_daemon.core.events import TurnEnded, TurnStarted
 from parley_daemon.core.parts import Text, ToolCall
 from parley_daemon.core.records import Failure, FailureKind, Usage
 from parley_daemon.engine.errors import NoDefaultModelError
-from parley_daemon.ports.models import (
-    Finish,
-    ModelError,
-    ProviderUnavailableError,
-    UnavailableReason,
-    UnknownModelError,
-    UsageReport,
-)
+from parley_daemon.ports.catalogue import ProviderUnavailableError, UnavailableReason, UnknownModelError
+from parley_daemon.ports.models import Finish, ModelError, UsageReport
 from tests.support.engine.rig import ME, Rig
 
 

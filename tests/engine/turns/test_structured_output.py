@@ -12,7 +12,7 @@ from parley_daemon.core.records import Failure, ModelSettings, Status
 from parley_daemon.engine.chats.acceptance import TurnDone
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.models import ModelError, StopReason
-from parley_daemon.ports.schemas import Misfit
+from parley_daemon.ports.schemas import SchemaViolation
 from tests.support.engine.rig import ME, Rig, SchemasHere, running
 
 COLOUR = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -218,7 +218,7 @@ async def test_an_interrupt_does_not_wait_for_a_check() -> None:
         def __init__(self) -> None:
             self.begun = anyio.Event()
 
-        async def misfit(self, schema: Mapping[str, Any], value: Any) -> Misfit | None:
+        async def check_value(self, schema: Mapping[str, Any], value: Any) -> SchemaViolation | None:
             self.begun.set()
             await anyio.sleep_forever()
 

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from parley_daemon.engine import errors as engine_errors
-from parley_daemon.ports.models import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import (
     ChatTooLargeError,
     InvalidCursorError,

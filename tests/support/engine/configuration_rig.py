@@ -12,7 +12,8 @@ from parley_daemon.engine.configuration.providers import NewKey
 from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
-from parley_daemon.ports.configuration import ModelSetup, ProviderSetup, Secrets
+from parley_daemon.ports.catalogue import ModelSetup, ProviderSetup
+from parley_daemon.ports.secrets import Secrets
 from tests.support.engine.gated_store import GatedStore
 from tests.support.engine.rig import Disk, FakeClock, SchemasHere
 

@@ -24,7 +24,7 @@ from parley_daemon.engine.chats.new_chat import NewChat
 from parley_daemon.engine.chats.snapshot import Attachment, Change, ChatView, Snapshot
 from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.turns.retry import RetryPolicy
-from parley_daemon.ports.schemas import Misfit, SchemaUncheckedError
+from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
 from parley_daemon.ports.store import Store
 from tests.support.engine.gated_store import GatedStore
 from tests.support.engine.scripted_model import MODEL, ScriptedCatalogue, ScriptedModel
@@ -121,18 +121,18 @@ def _in_short(event: Event) -> str:
 class SchemasHere:
     """JSON Schema by the real rules, without the process that they run in."""
 
-    async def flaw(self, schema: Mapping[str, Any]) -> Misfit | None:
+    async def check_schema(self, schema: Mapping[str, Any]) -> SchemaViolation | None:
         """See the port."""
         found = rules.flaw(schema)
-        return None if found is None else Misfit(*found)
+        return None if found is None else SchemaViolation(*found)
 
-    async def misfit(self, schema: Mapping[str, Any], value: Any) -> Misfit | None:
+    async def check_value(self, schema: Mapping[str, Any], value: Any) -> SchemaViolation | None:
         """See the port."""
         try:
             found = rules.misfit(schema, value)
         except rules.NoSchemaError as error:
-            raise SchemaUncheckedError(str(error)) from error
-        return None if found is None else Misfit(*found)
+            raise SchemaCheckError(str(error)) from error
+        return None if found is None else SchemaViolation(*found)
 
 
 class Watcher:

@@ -14,22 +14,27 @@ from parley_daemon.core.parts import Piece, Text
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.provider_records import ProviderRecord
 from parley_daemon.core.records import Failure, ModelSettings, Timeouts, Usage
-from parley_daemon.ports.configuration import Filed, ModelSetup, Overlay, ProviderSetup
+from parley_daemon.ports.catalogue import (
+    FileDefaults,
+    ModelSetup,
+    Overlay,
+    PendingRefresh,
+    ProviderCheck,
+    ProviderInfo,
+    ProviderSetup,
+    ProviderUnavailableError,
+    ResolvedModel,
+    UnavailableReason,
+    UnknownModelError,
+)
 from parley_daemon.ports.models import (
     Batch,
-    Check,
     Chunk,
-    Due,
     Finish,
     Model,
     ModelError,
     ModelRequest,
-    ProviderInfo,
-    ProviderUnavailableError,
-    ResolvedModel,
     StopReason,
-    UnavailableReason,
-    UnknownModelError,
     UsageReport,
 )
 
@@ -175,12 +180,12 @@ class ScriptedCatalogue:
     times: dict[str, Timeouts] = field(default_factory=dict[str, Timeouts])
     settings: ModelSettings = field(default_factory=ModelSettings)
     own: dict[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
-    filed: Filed = field(default_factory=Filed)
+    file_defaults: FileDefaults = field(default_factory=FileDefaults)
     overlay: Overlay = field(default_factory=Overlay)
     closed: bool = False
 
     @property
-    def stand_in(self) -> str | None:
+    def substitute_model(self) -> str | None:
         """See the port."""
         return self.default_model
 
@@ -196,21 +201,21 @@ class ScriptedCatalogue:
         """See the port."""
         return False
 
-    def due(self) -> tuple[Due, ...]:
+    def pending_refreshes(self) -> tuple[PendingRefresh, ...]:
         """See the port."""
         return ()
 
-    async def discover(self, provider: str) -> None:
+    async def refresh_models(self, provider: str) -> None:
         """See the port."""
 
-    async def check(self, provider: str) -> Check | None:
+    async def check(self, provider: str) -> ProviderCheck | None:
         """See the port."""
         return None
 
-    def vet(self, record: ProviderRecord) -> None:
+    def validate(self, record: ProviderRecord) -> None:
         """See the port."""
 
-    async def adopt(self, overlay: Overlay) -> None:
+    async def apply_overlay(self, overlay: Overlay) -> None:
         """See the port."""
         self.overlay = overlay
 

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from parley_daemon.adapters.json_schema import rules
-from parley_daemon.ports.schemas import Misfit, SchemaUncheckedError
+from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
 
 PROCESSES = 2
 SECONDS = 10.0
@@ -24,15 +24,17 @@ class JsonSchemas:
         self._places = anyio.CapacityLimiter(PROCESSES)
         self._limiter = anyio.CapacityLimiter(PROCESSES)
 
-    async def flaw(self, schema: Mapping[str, Any]) -> Misfit | None:
+    async def check_schema(self, schema: Mapping[str, Any]) -> SchemaViolation | None:
         """Return what keeps this from being a schema, None when it is one."""
         return await self._found(rules.flaw, schema)
 
-    async def misfit(self, schema: Mapping[str, Any], value: Any) -> Misfit | None:
+    async def check_value(self, schema: Mapping[str, Any], value: Any) -> SchemaViolation | None:
         """Return where a value does not fit a schema, None when it does."""
         return await self._found(rules.misfit, schema, value)
 
-    async def _found(self, rule: Callable[..., tuple[str, str] | None], *values: Any) -> Misfit | None:
+    async def _found(
+        self, rule: Callable[..., tuple[str, str] | None], *values: Any
+    ) -> SchemaViolation | None:
         from anyio import to_process  # here, since few daemons need it
 
         async with self._places:  # waiting for the others does not count
@@ -41,13 +43,13 @@ class JsonSchemas:
                     found = await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
             except TimeoutError:
                 message = f"The output schema takes longer than {self._seconds:g} s to be checked."
-                raise SchemaUncheckedError(message) from None
+                raise SchemaCheckError(message) from None
             except rules.NoSchemaError as error:
-                raise SchemaUncheckedError(str(error)) from None
+                raise SchemaCheckError(str(error)) from None
             except RecursionError:
                 message = "The output schema, or what has to fit it, is nested too deeply to be checked."
-                raise SchemaUncheckedError(message) from None
+                raise SchemaCheckError(message) from None
             except anyio.BrokenWorkerProcess as error:
                 message = "The output schema could not be checked: the process that does it has ended."
-                raise SchemaUncheckedError(message) from error
-        return None if found is None else Misfit(*found)
+                raise SchemaCheckError(message) from error
+        return None if found is None else SchemaViolation(*found)

@@ -22,19 +22,17 @@ from parley_daemon.adapters.providers.registry import TYPES, known_types
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord, elected
 from parley_daemon.core.records import ModelSettings, Timeouts
-from parley_daemon.ports.configuration import (
-    Filed,
+from parley_daemon.ports.catalogue import (
+    FileDefaults,
+    ModelInfo,
     ModelSetup,
     ModelSource,
     Overlay,
+    PendingRefresh,
+    ProviderCheck,
+    ProviderInfo,
     ProviderSetup,
     ProviderSource,
-)
-from parley_daemon.ports.models import (
-    Check,
-    Due,
-    ModelInfo,
-    ProviderInfo,
     ProviderUnavailableError,
     ResolvedModel,
     UnknownModelError,
@@ -115,7 +113,7 @@ class ConfiguredCatalogue:
         else:
             self._notice = complaint
 
-    async def adopt(self, overlay: Overlay) -> None:
+    async def apply_overlay(self, overlay: Overlay) -> None:
         """Take over what was configured over the protocol. Calls that are under way go on as they began."""
         self._overlay = overlay
         await _retire(self._build())
@@ -139,7 +137,7 @@ class ConfiguredCatalogue:
         """Put everything together; return the providers whose adapters nobody is given any more."""
         before, self._providers = self._providers, {}
         for config, source in self._configs():
-            made = provider_of(config, source, self._environment, self._pace, self._overlay.keyless)
+            made = provider_of(config, source, self._environment, self._pace, self._overlay.key_problems)
             old = before.get(config.name)
             if old is not None and old.is_as(made):
                 made.model, old.model = old.model, None
@@ -155,7 +153,7 @@ class ConfiguredCatalogue:
         # Who has begun to configure a model is not answered by the demo in its place.
         demo_model = None if self._fault else DEMO_MODEL
         self._default = None if self._complaint else chosen or demo_model
-        self._stand_in = None if self._complaint else chosen
+        self._substitute = None if self._complaint else chosen
         return list(before.values())
 
     def _configs(self) -> Iterator[tuple[ProviderConfig, ProviderSource]]:
@@ -195,14 +193,14 @@ class ConfiguredCatalogue:
         return self._default
 
     @property
-    def stand_in(self) -> str | None:
+    def substitute_model(self) -> str | None:
         """The model that answers for one that is gone: the default one, unless that is but the demo."""
-        return self._stand_in
+        return self._substitute
 
     @property
-    def filed(self) -> Filed:
+    def file_defaults(self) -> FileDefaults:
         """What the file says of defaults, and where it is."""
-        return Filed(self._file, self._fixed_default, bool(self._filed_models))
+        return FileDefaults(self._file, self._fixed_default, bool(self._filed_models))
 
     @property
     def complaint(self) -> str | None:
@@ -223,17 +221,17 @@ class ConfiguredCatalogue:
         """Return every provider with its configured models."""
         return tuple([self._info(name, provider) for name, provider in self._providers.items()])
 
-    def due(self) -> Sequence[Due]:
+    def pending_refreshes(self) -> Sequence[PendingRefresh]:
         """Return the providers that should be asked for their models."""
         return self._discovery.due(self._providers.values())
 
-    async def discover(self, provider: str) -> None:
+    async def refresh_models(self, provider: str) -> None:
         """Ask a provider for its models; one that is not there any more is not asked."""
         found = self._providers.get(provider)
         if found is not None:
             await self._discovery.look(found)
 
-    async def check(self, provider: str) -> Check | None:
+    async def check(self, provider: str) -> ProviderCheck | None:
         """Try a provider; where it lists no models, one of them that is configured, or the default one."""
         found = self._providers.get(provider)
         if found is None:
@@ -315,7 +313,7 @@ class ConfiguredCatalogue:
         access = self._providers[name].access
         return None if access is None else access.api_key
 
-    def vet(self, record: ProviderRecord) -> None:
+    def validate(self, record: ProviderRecord) -> None:
         """Return when there could be such a provider (see the port)."""
         vet(_provider_config(record, None), self._environment)
 

@@ -14,7 +14,8 @@ from parley_daemon.adapters.providers.provider import Provider
 from parley_daemon.adapters.providers.registry import Access, ProviderType
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure, ModelSettings, Timeouts
-from parley_daemon.ports.models import Check, ModelError, ModelRequest, PromptMessage
+from parley_daemon.ports.catalogue import ProviderCheck
+from parley_daemon.ports.models import ModelError, ModelRequest, PromptMessage
 
 log = logging.getLogger(__name__)
 
@@ -25,22 +26,24 @@ CHAT_SECONDS = 30.0
 _TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=30_000, idle_ms=30_000)
 
 
-async def check(provider: Provider, model: str | None, discovery: Discovery) -> Check:
+async def check(provider: Provider, model: str | None, discovery: Discovery) -> ProviderCheck:
     """Try a provider: what proves its key, its list of models, or an answer of one token of `model`."""
     kind, access = provider.kind, provider.access
     if provider.problem is not None or kind is None or access is None:
         return _not_tried(provider)
     if kind.local:
-        return Check(ok=True, answer="It is built in and needs neither key nor network.")
+        return ProviderCheck(ok=True, answer="It is built in and needs neither key nor network.")
     try:
         return await _tried(kind, access, model, discovery)
     except Exception:  # the boundary to a package that brings a provider
         log.exception("%s cannot be checked", access.name)
         why = f"{access.name} cannot be checked: {kind.failed}."
-        return Check(ok=False, error=Failure("internal", why, provider=access.name))
+        return ProviderCheck(ok=False, error=Failure("internal", why, provider=access.name))
 
 
-async def _tried(kind: ProviderType, access: Access, model: str | None, discovery: Discovery) -> Check:
+async def _tried(
+    kind: ProviderType, access: Access, model: str | None, discovery: Discovery
+) -> ProviderCheck:
     get = getter(access, GET_SECONDS)
     try:
         told = await _ask(kind, access, get, discovery)
@@ -55,15 +58,17 @@ async def _tried(kind: ProviderType, access: Access, model: str | None, discover
     return _exchanged(get, access, Failure("invalid_request", why, provider=access.name))
 
 
-def _not_tried(provider: Provider) -> Check:
+def _not_tried(provider: Provider) -> ProviderCheck:
     problem = provider.problem
     if problem is None:
-        return Check(ok=False)
+        return ProviderCheck(ok=False)
     kind = "missing_key" if problem.reason == "missing_api_key" else "invalid_request"
-    return Check(ok=False, error=Failure(kind, problem.message, provider=provider.config.name))
+    return ProviderCheck(ok=False, error=Failure(kind, problem.message, provider=provider.config.name))
 
 
-async def _ask(kind: ProviderType, access: Access, get: HttpGet, discovery: Discovery) -> Check | None:
+async def _ask(
+    kind: ProviderType, access: Access, get: HttpGet, discovery: Discovery
+) -> ProviderCheck | None:
     """Make the requests that cost nothing; None: there are none that tell anything."""
     proved = False
     try:
@@ -84,16 +89,16 @@ async def _ask(kind: ProviderType, access: Access, get: HttpGet, discovery: Disc
     return _exchanged(get, access, None) if proved else None
 
 
-def _exchanged(get: HttpGet, access: Access, error: Failure | None) -> Check:
+def _exchanged(get: HttpGet, access: Access, error: Failure | None) -> ProviderCheck:
     last = get.last
     if last is None:
-        return Check(error is None, error=error)
+        return ProviderCheck(error is None, error=error)
     answer = excerpt(last.body.decode("utf-8", "replace"), _secrets(access)) or None
     spent = round(last.seconds * 1000)
-    return Check(error is None, "GET", last.url, last.status, answer, spent, error)
+    return ProviderCheck(error is None, "GET", last.url, last.status, answer, spent, error)
 
 
-async def _chat(kind: ProviderType, access: Access, name: str) -> Check:
+async def _chat(kind: ProviderType, access: Access, name: str) -> ProviderCheck:
     """Let a model say one token."""
     try:
         model = kind.make(access)
@@ -103,7 +108,7 @@ async def _chat(kind: ProviderType, access: Access, name: str) -> Check:
             f"{access.name} cannot be used: {str(error).removesuffix('.')}.",
             provider=access.name,
         )
-        return Check(ok=False, error=failure)
+        return ProviderCheck(ok=False, error=failure)
     settings = ModelSettings(max_output_tokens=1, timeouts=_TIMEOUTS)
     request = ModelRequest(name, (PromptMessage("user", (Text("Hi"),)),), settings=settings)
     url = await model.address(request) if isinstance(model, HttpModel) else excerpt(access.base_url)
@@ -127,7 +132,7 @@ async def _chat(kind: ProviderType, access: Access, name: str) -> Check:
     answer = "".join(said) if failure is None else failure.detail or ""
     spent = round((time.monotonic() - began) * 1000)
     told = excerpt(answer, _secrets(access)) or None
-    return Check(failure is None, "POST", url, status, told, spent, failure)
+    return ProviderCheck(failure is None, "POST", url, status, told, spent, failure)
 
 
 def _secrets(access: Access) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from parley_daemon.adapters.providers.http.model_list import Listed
 from parley_daemon.adapters.providers.provider import Provider
 from parley_daemon.adapters.providers.registry import Access, ProviderType
 from parley_daemon.core.records import Failure
-from parley_daemon.ports.models import Due, ModelError
+from parley_daemon.ports.catalogue import PendingRefresh
+from parley_daemon.ports.models import ModelError
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +49,20 @@ class Discovery:
         self._now = now
         self._lists: dict[str, _List] = {}
 
-    def due(self, providers: Iterable[Provider]) -> Sequence[Due]:
+    def due(self, providers: Iterable[Provider]) -> Sequence[PendingRefresh]:
         """Return those of the providers that should be asked, or are being asked for the first time."""
-        found: list[Due] = []
+        found: list[PendingRefresh] = []
         for provider in providers:
             if _listing(provider) is None:
                 continue
             known = self._of(provider)
             if known.under_way is not None:
                 if not known.is_known:
-                    found.append(Due(provider.config.name, known=False))
+                    found.append(PendingRefresh(provider.config.name, is_known=False))
                 continue
             age = float("inf") if known.asked_at is None else self._now() - known.asked_at
             if age >= (KEPT_SECONDS if known.failure is None else FAILED_SECONDS):
-                found.append(Due(provider.config.name, known=known.is_known))
+                found.append(PendingRefresh(provider.config.name, is_known=known.is_known))
         return found
 
     async def look(self, provider: Provider) -> None:

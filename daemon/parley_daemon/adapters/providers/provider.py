@@ -13,8 +13,14 @@ from parley_daemon.adapters.providers.http.endpoints import endpoint
 from parley_daemon.adapters.providers.http.failures import is_local
 from parley_daemon.adapters.providers.http.redaction import redact
 from parley_daemon.adapters.providers.registry import Access, ProviderType, known_types, provider_type
-from parley_daemon.ports.configuration import ProviderSetup, ProviderSource, UnfitProviderError
-from parley_daemon.ports.models import Model, ProviderUnavailableError, UnavailableReason
+from parley_daemon.ports.catalogue import (
+    InvalidProviderError,
+    ProviderSetup,
+    ProviderSource,
+    ProviderUnavailableError,
+    UnavailableReason,
+)
+from parley_daemon.ports.models import Model
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +114,7 @@ def provider_of(
     source: ProviderSource,
     environment: Mapping[str, str],
     pace: float,
-    keyless: Mapping[str, str],
+    key_problems: Mapping[str, str],
 ) -> Provider:
     kind = provider_type(config.type)
     if kind is None:
@@ -125,8 +131,8 @@ def provider_of(
         problem = _odd_key(config, source, origin)
     if not config.enabled:
         problem = _switched_off(config, source)
-    elif problem is None and key is None and source == "database" and config.name in keyless:
-        problem = Problem("missing_api_key", keyless[config.name])
+    elif problem is None and key is None and source == "database" and config.name in key_problems:
+        problem = Problem("missing_api_key", key_problems[config.name])
     elif problem is None and key is None and variables:
         where = "or api_key in its configuration" if source == "config" else "or give it a key of its own"
         advice = f"set the environment variable {variables[0]} of the daemon, {where}"
@@ -228,16 +234,16 @@ def vet(config: ProviderConfig, environment: Mapping[str, str]) -> None:
     """Return when there could be such a provider; its key is not looked at.
 
     Raises:
-        UnfitProviderError: its type is not known, or its address is none or says too much.
+        InvalidProviderError: its type is not known, or its address is none or says too much.
     """
     kind = provider_type(config.type)
     if kind is None:
-        raise UnfitProviderError("type", f"must be one of {', '.join(known_types())}")
+        raise InvalidProviderError("type", f"must be one of {', '.join(known_types())}")
     url = config.base_url or ""
     if redact(url) != url:
-        raise UnfitProviderError("base_url", "holds credentials; give them as apiKey")
+        raise InvalidProviderError("base_url", "holds credentials; give them as apiKey")
     address, problem = _address(config, kind, environment)
     if problem is not None and not address:
-        raise UnfitProviderError("base_url", f'is needed by a provider of the type "{kind.name}"')
+        raise InvalidProviderError("base_url", f'is needed by a provider of the type "{kind.name}"')
     if problem is not None:
-        raise UnfitProviderError("base_url", "must begin with http:// or https:// and name a host")
+        raise InvalidProviderError("base_url", "must begin with http:// or https:// and name a host")

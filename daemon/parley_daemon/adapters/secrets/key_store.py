@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 
 from parley_daemon.adapters.secrets.system_keyring import KeyringError, SystemKeyring
-from parley_daemon.ports.configuration import Keys, SecretsUnavailableError
+from parley_daemon.ports.secrets import Keys, SecretsUnavailableError
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.ports.catalogue import Catalogue
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.models import Catalogue
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.store import Store, StoredChat, Write
 

@@ -33,7 +33,8 @@ from parley_daemon.engine.turns import summarize
 from parley_daemon.engine.turns.default_model import behind
 from parley_daemon.engine.turns.host import TurnBrief, TurnResult
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.models import ModelError, ResolvedModel
+from parley_daemon.ports.catalogue import ResolvedModel
+from parley_daemon.ports.models import ModelError
 
 
 class PlanningChat(LiveChat):

@@ -6,7 +6,7 @@ from functools import partial
 import anyio
 
 from parley_daemon.engine.background import Work
-from parley_daemon.ports.models import Catalogue
+from parley_daemon.ports.catalogue import Catalogue
 
 PATIENCE = 1.5
 """How long a call waits for providers that were not asked before, in seconds."""
@@ -18,10 +18,10 @@ async def looked_up(catalogue: Catalogue, start: Callable[[Work], None]) -> None
     `start` runs work behind the call; what is not there in time is there for a later call.
     """
     awaited: list[anyio.Event] = []
-    for due in catalogue.due():
+    for due in catalogue.pending_refreshes():
         done = anyio.Event()
         start(partial(_look, catalogue, due.provider, done))
-        if not due.known:
+        if not due.is_known:
             awaited.append(done)
     with anyio.move_on_after(PATIENCE):
         for done in awaited:
@@ -30,6 +30,6 @@ async def looked_up(catalogue: Catalogue, start: Callable[[Work], None]) -> None
 
 async def _look(catalogue: Catalogue, provider: str, done: anyio.Event) -> None:
     try:
-        await catalogue.discover(provider)
+        await catalogue.refresh_models(provider)
     finally:
         done.set()

@@ -8,9 +8,8 @@ from parley_daemon.core.provider_records import ModelRecord, settled
 from parley_daemon.engine.configuration.providers import names_of, unknown_provider
 from parley_daemon.engine.configuration.state import ConfiguredState
 from parley_daemon.engine.errors import ConflictError, FixedError, UnfitConfigurationError
+from parley_daemon.ports.catalogue import Catalogue, ModelSetup, UnknownModelError
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.configuration import ModelSetup
-from parley_daemon.ports.models import Catalogue, UnknownModelError
 from parley_daemon.ports.store import DropModel, PutModel, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class ModelConfigs:
                 raise unknown_provider(self._catalogue, wanted.provider)
             there = self._find(wanted.id)
             if there is not None:
-                where = f" in {self._catalogue.filed.path}" if there.source == "config" else ""
+                where = f" in {self._catalogue.file_defaults.path}" if there.source == "config" else ""
                 raise ConflictError(f'The model "{wanted.id}" is configured already{where}.')
             now = self._clock.now()
             return await self._put(replace(wanted, created_at=now, updated_at=now), default or None)
@@ -98,9 +97,9 @@ class ModelConfigs:
             await self._state.commit(DropModel(provider, model), *[PutModel(one) for one in changed])
 
     async def _put(self, record: ModelRecord, default: bool | None) -> ModelSetup:
-        fixed = self._catalogue.filed.default_model
+        fixed = self._catalogue.file_defaults.default_model
         if default is not None and fixed is not None and default != (fixed == record.id):
-            where = self._catalogue.filed.path
+            where = self._catalogue.file_defaults.path
             raise FixedError(f'The default model, "{fixed}", is set in {where}; change it there.')
         if default and not record.enabled:
             raise UnfitConfigurationError("cannot be true of a model that is switched off", "is_default")
@@ -116,7 +115,7 @@ class ModelConfigs:
         self, records: Sequence[ModelRecord], wish: str | None = None, not_this: str | None = None
     ) -> Sequence[ModelRecord]:
         """Return what has to change for there to be one default. The file's first model is one without."""
-        elect = not self._catalogue.filed.has_models
+        elect = not self._catalogue.file_defaults.has_models
         return settled(records, names_of(self._catalogue), wish=wish, not_this=not_this, elect=elect)
 
     def _find(self, id: str) -> ModelSetup | None:
@@ -125,7 +124,8 @@ class ModelConfigs:
     def _changeable(self, id: str) -> ModelRecord:
         found = self._find(id)
         if found is not None and found.source == "config":
-            raise FixedError(f'The model "{id}" is set in {self._catalogue.filed.path}; change it there.')
+            path = self._catalogue.file_defaults.path
+            raise FixedError(f'The model "{id}" is set in {path}; change it there.')
         record = self._state.models.get(id)
         if record is None:
             raise UnknownModelError(f'The model "{id}" is not configured.')

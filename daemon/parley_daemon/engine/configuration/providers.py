@@ -12,14 +12,9 @@ from parley_daemon.engine.errors import (
     UnfitConfigurationError,
     UnknownProviderError,
 )
+from parley_daemon.ports.catalogue import Catalogue, InvalidProviderError, ProviderCheck, ProviderSetup
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.configuration import (
-    ProviderSetup,
-    Secrets,
-    SecretsUnavailableError,
-    UnfitProviderError,
-)
-from parley_daemon.ports.models import Catalogue, Check
+from parley_daemon.ports.secrets import Secrets, SecretsUnavailableError
 from parley_daemon.ports.store import DropModel, DropProvider, PutModel, PutProvider, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -64,7 +59,7 @@ class Providers:
         async with self._state.lock:
             there = self._find(wanted.name)
             if there is not None and there.source in ("database", "config"):
-                where = f" in {self._catalogue.filed.path}" if there.source == "config" else ""
+                where = f" in {self._catalogue.file_defaults.path}" if there.source == "config" else ""
                 raise ConflictError(f'There is a provider "{wanted.name}" already{where}.')
             now = self._clock.now()
             return await self._put(replace(wanted, created_at=now, updated_at=now), key)
@@ -106,7 +101,8 @@ class Providers:
             stays = self._catalogue.is_preset(name)
             gone = [] if stays else [one for one in models if one.provider == name]
             rest = [one for one in models if one not in gone]
-            changed = settled(rest, names_of(self._catalogue), elect=not self._catalogue.filed.has_models)
+            elect = not self._catalogue.file_defaults.has_models
+            changed = settled(rest, names_of(self._catalogue), elect=elect)
             had_key = self._state.providers[name].has_key
             self._state.set_key(name, None)
             await self._state.commit(
@@ -117,7 +113,7 @@ class Providers:
             if had_key:
                 await self._forget(name)
 
-    async def check(self, name: str) -> Check:
+    async def check(self, name: str) -> ProviderCheck:
         """Try a provider with the cheapest request that tells something.
 
         Raises:
@@ -131,8 +127,8 @@ class Providers:
 
     async def _put(self, record: ProviderRecord, key: NewKey | None) -> ProviderSetup:
         try:
-            self._catalogue.vet(record)
-        except UnfitProviderError as error:
+            self._catalogue.validate(record)
+        except InvalidProviderError as error:
             raise UnfitConfigurationError(str(error), error.field) from None
         name, before = record.name, self._state.providers.get(record.name)
         if key is not None:
@@ -163,7 +159,7 @@ class Providers:
         if found is None:
             raise unknown_provider(self._catalogue, name)
         if found.source == "config":
-            raise FixedError(f'"{name}" is set in {self._catalogue.filed.path}; change it there.')
+            raise FixedError(f'"{name}" is set in {self._catalogue.file_defaults.path}; change it there.')
         return found
 
 

@@ -11,9 +11,9 @@ import anyio
 
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.engine.background import Work
+from parley_daemon.ports.catalogue import Catalogue, Overlay
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.configuration import Overlay, Secrets
-from parley_daemon.ports.models import Catalogue
+from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import (
     ConfigurationWrite,
     DropModel,
@@ -151,4 +151,4 @@ class ConfiguredState:
             dict(self._keys),
             dict(self._keyless),
         )
-        await self._catalogue.adopt(overlay)
+        await self._catalogue.apply_overlay(overlay)

@@ -1,6 +1,6 @@
 """Which model answers in a chat whose own model is gone. Knows no chat."""
 
-from parley_daemon.ports.models import Catalogue, ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.catalogue import Catalogue, ProviderUnavailableError, UnknownModelError
 
 
 def asked(catalogue: Catalogue, own: str | None) -> str | None:
@@ -14,7 +14,7 @@ def asked(catalogue: Catalogue, own: str | None) -> str | None:
     try:
         catalogue.resolve(own)
     except UnknownModelError:
-        return catalogue.stand_in or own
+        return catalogue.substitute_model or own
     except ProviderUnavailableError:
         return own
     return own
@@ -22,4 +22,4 @@ def asked(catalogue: Catalogue, own: str | None) -> str | None:
 
 def behind(catalogue: Catalogue, *named: str | None) -> str | None:
     """Return the model that is asked when these are gone, or when none was named."""
-    return catalogue.stand_in if any(named) else catalogue.default_model
+    return catalogue.substitute_model if any(named) else catalogue.default_model

@@ -8,7 +8,12 @@ from parley_daemon.core.records import Failure, FailureKind, Message, ModelSetti
 from parley_daemon.engine.errors import NotLocalError
 from parley_daemon.engine.turns.model_selection import allowed
 from parley_daemon.engine.turns.retry import Retries
-from parley_daemon.ports.models import Catalogue, ProviderUnavailableError, ResolvedModel, UnknownModelError
+from parley_daemon.ports.catalogue import (
+    Catalogue,
+    ProviderUnavailableError,
+    ResolvedModel,
+    UnknownModelError,
+)
 
 OUTAGES: frozenset[FailureKind] = frozenset(
     {"overloaded", "rate_limit", "timeout", "stream_idle", "network", "bad_stream"}

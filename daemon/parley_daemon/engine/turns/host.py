@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from parley_daemon.core.events import Event, Timings
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Turn, Usage
-from parley_daemon.ports.models import ResolvedModel
+from parley_daemon.ports.catalogue import ResolvedModel
 
 DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
 

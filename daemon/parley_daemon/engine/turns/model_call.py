@@ -10,7 +10,8 @@ import anyio
 import anyio.lowlevel
 
 from parley_daemon.core.records import Failure
-from parley_daemon.ports.models import Batch, ModelError, ModelRequest, ResolvedModel
+from parley_daemon.ports.catalogue import ResolvedModel
+from parley_daemon.ports.models import Batch, ModelError, ModelRequest
 
 
 @asynccontextmanager

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from parley_daemon.core.records import Failure, ModelSettings
 from parley_daemon.engine.errors import NotLocalError
-from parley_daemon.ports.models import (
+from parley_daemon.ports.catalogue import (
     Catalogue,
-    ModelError,
     ProviderUnavailableError,
     ResolvedModel,
     UnknownModelError,
 )
+from parley_daemon.ports.models import ModelError
 
 
 def stays_local(catalogue: Catalogue, settings: ModelSettings) -> bool:

@@ -24,17 +24,9 @@ from parley_daemon.engine.turns.model_call import asked
 from parley_daemon.engine.turns.model_selection import first_model
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.engine.turns.structured_output import output_of
+from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.models import (
-    Batch,
-    Catalogue,
-    Finish,
-    ModelError,
-    ModelRequest,
-    PromptMessage,
-    ResolvedModel,
-    UsageReport,
-)
+from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.store import StoreUnavailableError
 

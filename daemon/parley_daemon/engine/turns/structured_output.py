@@ -10,8 +10,9 @@ import msgspec
 
 from parley_daemon.core.parts import Part, plain_text
 from parley_daemon.core.records import Failure
-from parley_daemon.ports.models import ModelError, ResolvedModel
-from parley_daemon.ports.schemas import Schemas, SchemaUncheckedError
+from parley_daemon.ports.catalogue import ResolvedModel
+from parley_daemon.ports.models import ModelError
+from parley_daemon.ports.schemas import SchemaCheckError, Schemas
 
 _FENCE = "```"
 
@@ -35,8 +36,8 @@ async def output_of(
         problem = "it is no JSON"
     else:
         try:
-            misfit = await schemas.misfit(schema, value)
-        except SchemaUncheckedError as error:
+            misfit = await schemas.check_value(schema, value)
+        except SchemaCheckError as error:
             raise ModelError(Failure("invalid_request", str(error))) from error
         if misfit is None:
             return value

@@ -11,15 +11,8 @@ from parley_daemon.core.pricing import cost
 from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
 from parley_daemon.core.titles import CHARACTERS, tidied
 from parley_daemon.engine.turns.model_call import asked
-from parley_daemon.ports.models import (
-    Finish,
-    ModelError,
-    ModelRequest,
-    PromptMessage,
-    Purpose,
-    ResolvedModel,
-    UsageReport,
-)
+from parley_daemon.ports.catalogue import ResolvedModel
+from parley_daemon.ports.models import Finish, ModelError, ModelRequest, PromptMessage, Purpose, UsageReport
 
 _TITLE = (
     "You name conversations. Answer with nothing but a title of at most six words, in the language of the "

@@ -38,7 +38,7 @@ async def status(call: Call, params: ServerStatusParams) -> Any:
         "memoryBytes": _resident_bytes(),
         "store": store,
         "configuration": {
-            "path": app.engine.catalogue.filed.path,
+            "path": app.engine.catalogue.file_defaults.path,
             "error": app.engine.catalogue.complaint,
         },
     }

@@ -7,7 +7,7 @@ import anyio
 
 from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
 from parley_daemon.engine.errors import ConflictError, EngineError
-from parley_daemon.ports.models import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server.connection.app import OWNER
 from parley_daemon.server.connection.call import Call

@@ -6,8 +6,9 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from parley_daemon.engine import errors as engine
-from parley_daemon.ports.configuration import SecretsUnavailableError
-from parley_daemon.ports.models import ModelError, ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.models import ModelError
+from parley_daemon.ports.secrets import SecretsUnavailableError
 from parley_daemon.ports.store import ChatTooLargeError, InvalidCursorError, StoreUnavailableError
 from parley_daemon.server.wire import records
 from parley_protocol.errors import ErrorCode

@@ -2,8 +2,7 @@
 
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings
-from parley_daemon.ports.configuration import ModelSetup, ProviderSetup
-from parley_daemon.ports.models import Check, ProviderInfo
+from parley_daemon.ports.catalogue import ModelSetup, ProviderCheck, ProviderInfo, ProviderSetup
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.errors import invalid_params
 from parley_daemon.server.wire.records import Json
@@ -46,7 +45,7 @@ def provider(one: ProviderSetup) -> Json:
     }
 
 
-def check(one: Check) -> Json:
+def check(one: ProviderCheck) -> Json:
     """Return what came of provider/check."""
     return {
         "ok": one.ok,

@@ -1,7 +1,7 @@
 """Settings that a client sent, checked as far as their shape does not tell: whether a schema is one."""
 
 from parley_daemon.core.records import ModelSettings
-from parley_daemon.ports.schemas import Schemas, SchemaUncheckedError
+from parley_daemon.ports.schemas import SchemaCheckError, Schemas
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.settings import ModelSettings as WireSettings
@@ -19,8 +19,8 @@ async def checked_settings(given: WireSettings | None, schemas: Schemas) -> Mode
     if settings.output_schema is None:
         return settings
     try:
-        flaw = await schemas.flaw(settings.output_schema)
-    except SchemaUncheckedError as error:
+        flaw = await schemas.check_schema(settings.output_schema)
+    except SchemaCheckError as error:
         raise invalid_params([{"path": _PATH, "problem": str(error)}]) from error
     if flaw is not None:
         path = f"{_PATH}.{flaw.path}" if flaw.path else _PATH

@@ -508,7 +508,7 @@ async def test_profiles_and_models_of_anthropics_are_listed_by_signed_requests()
     async with fake_provider(*scripts) as server:
         catalogue = listing(server)
         with anyio.fail_after(10):
-            await catalogue.discover("bedrock")
+            await catalogue.refresh_models("bedrock")
         assert [
             (one.model, one.display_name, one.capabilities) for one in catalogue.providers()[0].models
         ] == [
@@ -527,7 +527,7 @@ async def test_a_key_of_bedrocks_own_lists_the_models_without_a_signature() -> N
     async with fake_provider((status(200, {}),), (status(200, FOUNDATION),)) as server:
         catalogue = listing(server, AWS_BEARER_TOKEN_BEDROCK="key-canary")
         with anyio.fail_after(10):
-            await catalogue.discover("bedrock")
+            await catalogue.refresh_models("bedrock")
         assert len(catalogue.providers()[0].models) == 1
         assert {one.headers["authorization"] for one in server.requests} == {"Bearer key-canary"}
 
@@ -537,7 +537,7 @@ async def test_who_may_not_list_the_models_may_still_ask_them() -> None:
     async with fake_provider((status(403, {"message": "not authorized to perform"}),)) as server:
         catalogue = listing(server)
         with anyio.fail_after(10):
-            await catalogue.discover("bedrock")
+            await catalogue.refresh_models("bedrock")
         info = catalogue.providers()[0]
         assert (info.available, info.models) == (True, ())
 
@@ -546,7 +546,7 @@ async def test_without_credentials_the_list_says_what_to_set() -> None:
     async with fake_provider() as server:
         catalogue = listing(server)
         with anyio.fail_after(10):
-            await catalogue.discover("bedrock")
+            await catalogue.refresh_models("bedrock")
         info = catalogue.providers()[0]
         assert (info.available, info.unavailable_reason) == (False, "fetch_failed")
         assert info.unavailable_message is not None
@@ -558,5 +558,5 @@ async def test_an_address_of_ones_own_has_no_list() -> None:
     config = ProviderConfig("bedrock", "bedrock", "http://127.0.0.1:9", options=REGION)
     catalogue = ConfiguredCatalogue([config])
     with anyio.fail_after(10):
-        await catalogue.discover("bedrock")
+        await catalogue.refresh_models("bedrock")
     assert catalogue.providers()[0].available
