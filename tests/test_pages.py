@@ -1,0 +1,60 @@
+"""The pages of the project: their links lead somewhere, and the files that they name exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("protocol/parley_protocol", "daemon/parley_daemon", "clients/parley_clients")
+PAGES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/configuration.md",
+    "docs/performance.md",
+    "clients/README.md",
+)
+FILE = re.compile(r"`([\w./-]+(?:\.(?:py|md|toml|ts|json)|/))(?:::(\w+))?`")
+NAMED_BY_PATH = ("tests/", "docs/", "daemon/", "protocol/", "clients/", "editor-integrations/")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
+    for target, _, anchor in (
+        link.partition("#") for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text("utf-8"))
+    ):
+        if target.startswith("https://"):
+            continue
+        linked = (ROOT / page).parent / target if target else ROOT / page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as the usual hosts of repositories make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_by_its_path_exists(page: str) -> None:
+    for path, function in FILE.findall((ROOT / page).read_text("utf-8")):
+        if not path.startswith(NAMED_BY_PATH):
+            continue
+        assert (ROOT / path).exists(), path
+        assert not function or f"def {function}(" in (ROOT / path).read_text("utf-8"), f"{path}::{function}"
+
+
+def test_every_module_that_the_architecture_page_names_exists() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    code_map = page.partition("## The code map")[2].partition("\n## ")[0]
+    for folder, row in re.findall(r"^\| `([\w./-]+/)` \|(.*)$", code_map, re.MULTILINE):
+        for module in re.findall(r"`(\w+(?:\.py|/))`", row):
+            assert (ROOT / folder / module).exists() or (ROOT / folder).parent.joinpath(module).exists(), (
+                module
+            )
+    for path in re.findall(r"`(\w+/[\w./]+)`", page.replace(code_map, "")):
+        assert any((ROOT / package / path).exists() for package in ("", *PACKAGES)), path
