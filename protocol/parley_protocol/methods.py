@@ -1,16 +1,40 @@
-"""The one table of methods: name, direction, kind, params, result, one line of documentation.
+"""The table of methods: everything that is known of a method stands once, in its row here.
 
-Dispatch, client calls, schema, TypeScript types and the protocol page are derived from it or tested
-against it. Methods that are plain LSP (text documents, workspace folders, edits, log messages) are not in
-it: LSP 3.17 says what they are. Knows no handler.
+Theory of operation. A row says what the method is called, what it takes and returns, what it does, and
+which function of the daemon answers it. Everything else is derived from the rows:
+
+* the daemon finds the handler of a request by `handler`, reads the params with `params`, and limits how many
+  requests with `has_large_answer` run at once (`parley_daemon.server.handlers`);
+* the answer to `initialize` lists the methods that are served (`features`);
+* the client reads results with `result`;
+* `python -m parley_protocol.schema` writes the JSON Schema, the TypeScript types and the rows of the tables
+  in protocol/README.md.
+
+Models and handlers are named by strings and imported at first use. So this module imports the standard
+library only, and a process loads the models of those methods that it really gets or sends. A test resolves
+every name, and another one compares the handlers' annotations with the table.
+
+Methods that are plain LSP (text documents, workspace folders, log messages) are not in the table. They work
+as LSP 3.17 describes them.
+
+To add a method:
+
+1. Write `<Name>Params(Params)` in the module of its group under `parley_protocol/models/` (`chats.py`,
+   `turns.py`, ...), named after the method: `chat/setModel` has `ChatSetModelParams`. If no existing object
+   can be the result, write `<Name>Result(Wire)` there too. Give both docstrings.
+2. Add its row here: `_request` with a handler, or `_later` if this version does not serve it yet.
+3. Write the handler in the module of its group under `parley_daemon/server/handlers/`.
+4. Run `python -m parley_protocol.schema`.
 """
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-from parley_protocol.models import chats, objects, providers, server, turns, workspace
-from parley_protocol.models.base import Params, Wire
+if TYPE_CHECKING:
+    from parley_protocol.models.base import Wire
 
 
 class Direction(Enum):
@@ -30,24 +54,51 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One row. `result` is a model, a `list[Model]`, or None for an answer of null (or no answer).
+    """One row of the table.
 
-    `built` says that the daemon of this version serves it: then, and only then, its name is in `features`
-    (base methods of the connection are always there and in no list). Everything else answers -32601.
+    `params_name` and `result_name` name models as "module.Class", relative to `parley_protocol.models`. A
+    result may also be "list[module.Class]". None stands for no params, or for a result of null.
+
+    `handler` names the function that answers the method as "module.function", relative to
+    `parley_daemon.server.handlers`. A method of this protocol without a handler is not served by this
+    version: it is not in `features` and is refused with -32601. LSP's own methods (`is_lsp`) are answered by
+    the connection itself.
+
+    A method that `has_large_answer` only reads, and its answer may take megabytes.
     """
 
     name: str
     direction: Direction
     kind: Kind
-    params: type[Wire] | None
-    result: Any
+    params_name: str | None
+    result_name: str | None
     doc: str
-    built: bool
+    is_lsp: bool = False
+    handler: str | None = None
+    has_large_answer: bool = False
 
     @property
-    def is_custom(self) -> bool:
-        """Whether the method is this protocol's own, and not one of LSP's that it specialises."""
-        return self.params is not None and issubclass(self.params, Params)
+    def is_served(self) -> bool:
+        """Whether the daemon of this version answers or accepts the method."""
+        return self.is_lsp or self.handler is not None
+
+    @property
+    def params(self) -> "type[Wire] | None":
+        """The model of the params, imported at first use; None for a method without params."""
+        return None if self.params_name is None else _load_type(self.params_name)
+
+    @property
+    def result(self) -> Any:
+        """The type of the result, imported at first use: a model, a `list[Model]`, or None for null."""
+        return None if self.result_name is None else _load_type(self.result_name)
+
+
+@cache
+def _load_type(name: str) -> Any:
+    if name.startswith("list["):
+        return list[_load_type(name.removeprefix("list[").removesuffix("]"))]
+    module, _, model = name.partition(".")
+    return getattr(import_module(f"parley_protocol.models.{module}"), model)
 
 
 _IN, _OUT, _BOTH = Direction.CLIENT_TO_SERVER, Direction.SERVER_TO_CLIENT, Direction.BOTH
@@ -55,137 +106,183 @@ _REQUEST, _NOTIFICATION = Kind.REQUEST, Kind.NOTIFICATION
 
 
 def _lsp(
-    name: str,
-    direction: Direction,
-    kind: Kind,
-    params: type[Wire] | None,
-    result: type[Wire] | None,
-    doc: str,
+    name: str, direction: Direction, kind: Kind, params: str | None, result: str | None, *, doc: str
 ) -> Method:
-    """One of LSP's own methods, which this protocol specialises."""
-    return Method(name, direction, kind, params, result, doc, built=True)
+    """Return the row of one of LSP's own methods, which this protocol specialises."""
+    return Method(name, direction, kind, params, result, doc, is_lsp=True)
 
 
-def _request(name: str, params: type[Params], result: Any, doc: str) -> Method:
-    """A request of this protocol that this version serves."""
-    return Method(name, _IN, _REQUEST, params, result, doc, built=True)
+def _request(
+    name: str, params: str, result: str | None, *, handler: str, has_large_answer: bool = False, doc: str
+) -> Method:
+    """Return the row of a request of this protocol that this version serves."""
+    return Method(
+        name, _IN, _REQUEST, params, result, doc, handler=handler, has_large_answer=has_large_answer
+    )
 
 
-def _later(name: str, params: type[Params], result: Any, doc: str) -> Method:
-    """A request of this protocol that this version does not serve yet."""
-    return Method(name, _IN, _REQUEST, params, result, doc, built=False)
+def _later(name: str, params: str, result: str | None, *, doc: str) -> Method:
+    """Return the row of a request of this protocol that this version does not serve yet."""
+    return Method(name, _IN, _REQUEST, params, result, doc)
 
 
 # fmt: off
-_TABLE = (
-    # The connection
-    _lsp("initialize", _IN, _REQUEST, server.InitializeParams, server.InitializeResult,
-         "Open the connection: who the client is, what the daemon can do."),
-    _lsp("initialized", _IN, _NOTIFICATION, server.InitializedParams, None,
-         "The client has read the answer to `initialize`."),
-    _lsp("shutdown", _IN, _REQUEST, None, None,
-         "Announce the end of the connection; later requests are refused."),
-    _lsp("exit", _IN, _NOTIFICATION, None, None,
-         "End the connection; a daemon that serves others goes on."),
-    _lsp("$/cancelRequest", _BOTH, _NOTIFICATION, server.CancelParams, None,
-         "Cancel a request; it still gets its answer, -32800."),
-    _lsp("$/progress", _OUT, _NOTIFICATION, server.ProgressParams, None,
-         "One event under a token that the client gave."),
-    _lsp("window/workDoneProgress/cancel", _IN, _NOTIFICATION, server.WorkDoneProgressCancelParams, None,
-         "Interrupt the turn of the `chat/ask` that has this work-done token."),
-    # Chats
-    _request("chat/create", chats.ChatCreateParams, objects.Chat,
-             "Create a chat, empty or with a history to restore."),
-    _request("chat/get", chats.ChatGetParams, chats.ChatGetResult,
-             "Read a chat and messages of its active branch."),
-    _request("chat/list", chats.ChatListParams, chats.ChatListResult,
-             "List chats, page by page."),
-    _request("chat/update", chats.ChatUpdateParams, objects.Chat,
-             "Change title, system prompt, settings or metadata."),
-    _request("chat/setModel", chats.ChatSetModelParams, objects.Chat,
-             "Choose the model of the chat's next turns."),
-    _request("chat/setContext", chats.ChatSetContextParams, objects.Chat,
-             "Choose the files that the chat may look at."),
-    _request("chat/archive", chats.ChatArchiveParams, objects.Chat,
-             "Put a chat and its children away; refused with 1003 while a turn runs."),
-    _request("chat/unarchive", chats.ChatUnarchiveParams, objects.Chat,
-             "Bring a chat and its children back."),
-    _request("chat/delete", chats.ChatDeleteParams, chats.ChatDeleteResult,
-             "Delete chats for good; running turns are ended first."),
-    _request("chat/fork", chats.ChatForkParams, objects.Chat,
-             "Copy the path from the root to a message into a new chat."),
-    _request("chat/search", chats.ChatSearchParams, chats.ChatSearchResult,
-             "Find messages by their text, and chats by their titles."),
-    _request("chat/export", chats.ChatExportParams, chats.ChatExportResult,
-             "Write a chat as JSON or Markdown."),
-    _request("chat/import", chats.ChatImportParams, objects.Chat,
-             "Bring an exported chat back in."),
-    _request("chat/subscribe", chats.ChatSubscribeParams, chats.ChatSubscribeResult,
-             "Stream every event of a chat, from a snapshot or from a `seq` on."),
-    _request("chat/unsubscribe", chats.ChatUnsubscribeParams, None,
-             "End the subscription that has this token."),
-    _request("chat/watch", chats.ChatWatchParams, None,
-             "Stream creation, deletion and change of all chats, without parts."),
-    _request("chat/unwatch", chats.ChatUnwatchParams, None,
-             "End the watch that has this token."),
-    # Turns
-    _request("chat/send", turns.ChatSendParams, turns.ChatSendResult,
-             "Send a message; answered once it is on disk, before the turn's first event."),
-    _request("chat/ask", turns.ChatAskParams, turns.ChatAskResult,
-             "Send a message; answered when its turn has ended."),
-    _request("chat/interrupt", turns.ChatInterruptParams, objects.Chat,
-             "Stop the running turn; the partial answer is kept, the queue goes on."),
-    _request("chat/retry", turns.ChatRetryParams, turns.ChatSendResult,
-             "Answer a user message again, as a sibling of the answer it had."),
-    _request("chat/editMessage", turns.ChatEditMessageParams, turns.ChatSendResult,
-             "Say a user message differently, as a sibling of it, and answer that."),
-    _request("chat/rewind", turns.ChatRewindParams, objects.Chat,
-             "End the active branch at a message."),
-    _request("chat/selectBranch", turns.ChatSelectBranchParams, objects.Chat,
-             "Run the active branch through a message to its newest leaf."),
-    _request("chat/queue/update", turns.ChatQueueUpdateParams, turns.ChatQueueResult,
-             "Change the content of a waiting message."),
-    _request("chat/queue/remove", turns.ChatQueueRemoveParams, turns.ChatQueueResult,
-             "Take a waiting message out of the queue."),
-    _request("chat/queue/promote", turns.ChatQueuePromoteParams, turns.ChatQueueResult,
-             "Run a waiting message next, interrupting the running turn."),
-    _request("chat/compact", turns.ChatCompactParams, objects.Message,
-             "Summarise the history for later requests; what is shown stays whole."),
-    _later("chat/respond", turns.ChatRespondParams, turns.ChatRespondResult,
-           "Answer an action request; the first answer wins."),
-    # Models and providers
-    _request("model/list", providers.ModelListParams, providers.ModelListResult,
-             "List the providers and their models."),
-    _request("provider/list", providers.ProviderListParams, providers.ProviderListResult,
-             "List how providers are configured."),
-    _request("provider/create", providers.ProviderCreateParams, providers.Provider,
-             "Configure a provider."),
-    _request("provider/update", providers.ProviderUpdateParams, providers.Provider,
-             "Change a provider's configuration."),
-    _request("provider/delete", providers.ProviderDeleteParams, None,
-             "Forget a provider's configuration."),
-    _request("provider/check", providers.ProviderCheckParams, providers.ProviderCheckResult,
-             "Try a provider and say what it answered."),
-    _request("modelConfig/list", providers.ModelConfigListParams, providers.ModelConfigListResult,
-             "List how models are configured."),
-    _request("modelConfig/create", providers.ModelConfigCreateParams, providers.ModelConfig,
-             "Configure a model."),
-    _request("modelConfig/update", providers.ModelConfigUpdateParams, providers.ModelConfig,
-             "Change a model's configuration."),
-    _request("modelConfig/delete", providers.ModelConfigDeleteParams, None,
-             "Forget a model's configuration."),
-    # Workspace
-    _later("chat/gitChanges", workspace.ChatGitChangesParams, list[workspace.GitChange],
-           "List the files that the chat changed."),
-    _later("chat/diffStatus", workspace.ChatDiffStatusParams, workspace.DiffStatus,
-           "Say how the chat's changes stand as a whole."),
-    _later("chat/diff", workspace.ChatDiffParams, workspace.Diff,
-           "Give the chat's changes as one diff."),
-    # Server
-    _request("server/status", server.ServerStatusParams, server.ServerStatus,
-             "Say what the daemon is and does now."),
-)
+GROUPS: Final[dict[str, tuple[Method, ...]]] = {
+    "Opening and closing": (
+        _lsp("initialize", _IN, _REQUEST, "server.InitializeParams", "server.InitializeResult",
+             doc="Open the connection: who the client is, what the daemon can do."),
+        _lsp("initialized", _IN, _NOTIFICATION, "server.InitializedParams", None,
+             doc="The client has read the response to `initialize`."),
+        _lsp("shutdown", _IN, _REQUEST, None, None,
+             doc="Announce the end of the connection. Later requests are refused."),
+        _lsp("exit", _IN, _NOTIFICATION, None, None,
+             doc="End the connection. A daemon that serves other clients keeps running."),
+        _lsp("$/cancelRequest", _BOTH, _NOTIFICATION, "server.CancelParams", None,
+             doc="Cancel a request. It still gets a response: error -32800."),
+        _lsp("$/progress", _OUT, _NOTIFICATION, "server.ProgressParams", None,
+             doc="Deliver one event under a token that the client chose."),
+        _lsp("window/workDoneProgress/cancel", _IN, _NOTIFICATION,
+             "server.WorkDoneProgressCancelParams", None,
+             doc="Interrupt the turn of the `chat/ask` that has this work-done token."),
+    ),
+    "Chats": (
+        _request("chat/create", "chats.ChatCreateParams", "objects.Chat",
+                 handler="chats.create",
+                 doc="Create a chat, empty or with an existing history."),
+        _request("chat/get", "chats.ChatGetParams", "chats.ChatGetResult",
+                 handler="chats.get", has_large_answer=True,
+                 doc="Read a chat and messages of its active branch."),
+        _request("chat/list", "chats.ChatListParams", "chats.ChatListResult",
+                 handler="chats.list_chats", has_large_answer=True,
+                 doc="List chats, one page at a time."),
+        _request("chat/update", "chats.ChatUpdateParams", "objects.Chat",
+                 handler="chats.update",
+                 doc="Change a chat's title, system prompt, settings or metadata."),
+        _request("chat/setModel", "chats.ChatSetModelParams", "objects.Chat",
+                 handler="chats.set_model",
+                 doc="Choose the model for the chat's next turns."),
+        _request("chat/setContext", "chats.ChatSetContextParams", "objects.Chat",
+                 handler="collection.set_context",
+                 doc="Choose the files that the chat may look at."),
+        _request("chat/archive", "chats.ChatArchiveParams", "objects.Chat",
+                 handler="collection.archive",
+                 doc="Archive a chat and its children. Refused with 1003 while a turn runs."),
+        _request("chat/unarchive", "chats.ChatUnarchiveParams", "objects.Chat",
+                 handler="collection.unarchive",
+                 doc="Restore an archived chat and its children."),
+        _request("chat/delete", "chats.ChatDeleteParams", "chats.ChatDeleteResult",
+                 handler="chats.delete",
+                 doc="Delete chats permanently. Running turns are interrupted first."),
+        _request("chat/fork", "chats.ChatForkParams", "objects.Chat",
+                 handler="collection.fork",
+                 doc="Copy the path from the root to a message into a new chat."),
+        _request("chat/search", "chats.ChatSearchParams", "chats.ChatSearchResult",
+                 handler="chats.search", has_large_answer=True,
+                 doc="Search for messages by text and for chats by title."),
+        _request("chat/export", "chats.ChatExportParams", "chats.ChatExportResult",
+                 handler="collection.export", has_large_answer=True,
+                 doc="Export a chat as JSON or Markdown."),
+        _request("chat/import", "chats.ChatImportParams", "objects.Chat",
+                 handler="collection.import_chat",
+                 doc="Import an exported chat."),
+        _request("chat/subscribe", "chats.ChatSubscribeParams", "chats.ChatSubscribeResult",
+                 handler="subscriptions.subscribe", has_large_answer=True,
+                 doc="Stream every event of a chat, starting with a snapshot or after a given `seq`."),
+        _request("chat/unsubscribe", "chats.ChatUnsubscribeParams", None,
+                 handler="subscriptions.unsubscribe",
+                 doc="End the subscription with this token."),
+        _request("chat/watch", "chats.ChatWatchParams", None,
+                 handler="subscriptions.watch",
+                 doc="Stream the creation, change and deletion of all chats, without message parts."),
+        _request("chat/unwatch", "chats.ChatUnwatchParams", None,
+                 handler="subscriptions.unwatch",
+                 doc="End the watch with this token."),
+    ),
+    "Turns": (
+        _request("chat/send", "turns.ChatSendParams", "turns.ChatSendResult",
+                 handler="turns.send",
+                 doc="Send a message. The response comes when it is stored, before the turn's first event."),
+        _request("chat/ask", "turns.ChatAskParams", "turns.ChatAskResult",
+                 handler="turns.ask",
+                 doc="Send a message. The response comes when its turn has ended."),
+        _request("chat/interrupt", "turns.ChatInterruptParams", "objects.Chat",
+                 handler="turns.interrupt",
+                 doc="Interrupt the running turn. The partial answer is kept and the queue continues."),
+        _request("chat/retry", "turns.ChatRetryParams", "turns.ChatSendResult",
+                 handler="turns.retry",
+                 doc="Answer a user message again. The new answer is a sibling of the earlier one."),
+        _request("chat/editMessage", "turns.ChatEditMessageParams", "turns.ChatSendResult",
+                 handler="turns.edit_message",
+                 doc="Edit a user message: the new version is a sibling of it and gets an answer."),
+        _request("chat/rewind", "turns.ChatRewindParams", "objects.Chat",
+                 handler="turns.rewind",
+                 doc="Make the active branch end at a message."),
+        _request("chat/selectBranch", "turns.ChatSelectBranchParams", "objects.Chat",
+                 handler="turns.select_branch",
+                 doc="Make the active branch pass through a message and end at its newest descendant."),
+        _request("chat/queue/update", "turns.ChatQueueUpdateParams", "turns.ChatQueueResult",
+                 handler="turns.update_queued",
+                 doc="Change the content of a queued message."),
+        _request("chat/queue/remove", "turns.ChatQueueRemoveParams", "turns.ChatQueueResult",
+                 handler="turns.remove_queued",
+                 doc="Remove a message from the queue."),
+        _request("chat/queue/promote", "turns.ChatQueuePromoteParams", "turns.ChatQueueResult",
+                 handler="turns.promote_queued",
+                 doc="Run a queued message next, interrupting the running turn."),
+        _request("chat/compact", "turns.ChatCompactParams", "objects.Message",
+                 handler="turns.compact",
+                 doc="Summarise the history for later model requests. The visible history stays the same."),
+        _later("chat/respond", "turns.ChatRespondParams", "turns.ChatRespondResult",
+               doc="Answer an action request. The first answer counts."),
+    ),
+    "Models and providers": (
+        _request("model/list", "providers.ModelListParams", "providers.ModelListResult",
+                 handler="providers.list_models",
+                 doc="List the providers and their models."),
+        _request("provider/list", "providers.ProviderListParams", "providers.ProviderListResult",
+                 handler="providers.list_providers",
+                 doc="List the configurations of providers."),
+        _request("provider/create", "providers.ProviderCreateParams", "providers.Provider",
+                 handler="providers.create",
+                 doc="Configure a provider."),
+        _request("provider/update", "providers.ProviderUpdateParams", "providers.Provider",
+                 handler="providers.update",
+                 doc="Change a provider's configuration."),
+        _request("provider/delete", "providers.ProviderDeleteParams", None,
+                 handler="providers.delete",
+                 doc="Delete a provider's configuration."),
+        _request("provider/check", "providers.ProviderCheckParams", "providers.ProviderCheckResult",
+                 handler="providers.check",
+                 doc="Test a provider and report its answer."),
+        _request("modelConfig/list", "providers.ModelConfigListParams", "providers.ModelConfigListResult",
+                 handler="model_configs.list_configs",
+                 doc="List the configurations of models."),
+        _request("modelConfig/create", "providers.ModelConfigCreateParams", "providers.ModelConfig",
+                 handler="model_configs.create",
+                 doc="Configure a model."),
+        _request("modelConfig/update", "providers.ModelConfigUpdateParams", "providers.ModelConfig",
+                 handler="model_configs.update",
+                 doc="Change a model's configuration."),
+        _request("modelConfig/delete", "providers.ModelConfigDeleteParams", None,
+                 handler="model_configs.delete",
+                 doc="Delete a model's configuration."),
+    ),
+    "Workspace": (
+        _later("chat/gitChanges", "workspace.ChatGitChangesParams", "list[workspace.GitChange]",
+               doc="List the files that the chat changed."),
+        _later("chat/diffStatus", "workspace.ChatDiffStatusParams", "workspace.DiffStatus",
+               doc="Return the overall state of the chat's changes."),
+        _later("chat/diff", "workspace.ChatDiffParams", "workspace.Diff",
+               doc="Return the chat's changes as one diff."),
+    ),
+    "Server": (
+        _request("server/status", "server.ServerStatusParams", "server.ServerStatus",
+                 handler="status.get_status",
+                 doc="Return the daemon's version, load and configuration state."),
+    ),
+}
+"""The rows by the group under which the protocol page lists them."""
 # fmt: on
 
-METHODS: Final[dict[str, Method]] = {method.name: method for method in _TABLE}
-"""Every method by name, in the order of the protocol page."""
+METHODS: Final[dict[str, Method]] = {row.name: row for rows in GROUPS.values() for row in rows}
+"""Every method by its name, in the order of the protocol page."""

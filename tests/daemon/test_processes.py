@@ -295,11 +295,10 @@ async def test_requests_may_come_from_a_file(places: dict[str, str], tmp_path: P
 async def test_a_stray_print_in_the_daemon_does_not_reach_the_client(places: dict[str, str]) -> None:
     code = (
         "import os, sys, parley_daemon.server.handlers.status as d\n"
-        "old = d.status\n"
+        "old = d.get_status\n"
         "async def noisy(call, params):\n"
         "    print('stray'); os.write(1, b'stray'); return await old(call, params)\n"
-        "import parley_daemon.server.handlers as h\n"
-        "h.HANDLERS['server/status'] = noisy\n"
+        "d.get_status = noisy\n"
         "sys.argv = ['parleyd', 'stdio']\n"
         "from parley_daemon.__main__ import main\n"
         "main()\n"

@@ -9,7 +9,7 @@ from parley_protocol.methods import METHODS, Direction, Kind, Method
 from parley_protocol.models.base import Params, Wire
 
 ROWS = list(METHODS.values())
-CUSTOM = [row for row in ROWS if row.is_custom]
+CUSTOM = [row for row in ROWS if not row.is_lsp]
 IDS = [row.name for row in ROWS]
 CUSTOM_IDS = [row.name for row in CUSTOM]
 
@@ -32,7 +32,7 @@ def test_the_names_of_a_method_and_its_params_follow_the_pattern(row: Method) ->
 
 
 def test_methods_that_are_not_lsps_are_requests_with_params_that_refuse_unknown_fields() -> None:
-    lsps = {row.name for row in ROWS if not row.is_custom}
+    lsps = {row.name for row in ROWS if row.is_lsp}
     assert lsps == {
         "initialize",
         "initialized",

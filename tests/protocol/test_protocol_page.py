@@ -10,18 +10,19 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import pytest
-from pydantic.alias_generators import to_camel
 
 from parley_protocol import fold
 from parley_protocol.errors import ErrorCode
 from parley_protocol.framing import FrameDecoder, encode_frame
-from parley_protocol.methods import METHODS, Kind, Method
+from parley_protocol.methods import GROUPS, METHODS, Kind
 from parley_protocol.models.base import Params
-from parley_protocol.models.events import EVENT_TYPES, EventBase, parse_event
+from parley_protocol.models.events import EVENT_TYPES, parse_event
+from parley_protocol.protocol_page import update_page
 from parley_protocol.runtime import RuntimeInfo, data_dir, runtime_file, write_runtime_file
+from parley_protocol.schema import COMMAND, page_is_stale
 from tests.support.engine.protocol_samples import snapshot
 
 PAGE_PATH = Path(__file__).parents[2] / "protocol" / "README.md"
@@ -56,68 +57,42 @@ def messages() -> list[Json]:
 
 # ------------------------------------------------------------------------------ tables
 
-GROUPS = {
-    "Opening and closing": ("initialize", "window/workDoneProgress/cancel"),
-    "Chats": ("chat/create", "chat/unwatch"),
-    "Turns": ("chat/send", "chat/respond"),
-    "Models and providers": ("model/list", "modelConfig/delete"),
-    "Workspace": ("chat/gitChanges", "chat/diff"),
-    "Server": ("server/status", "server/status"),
-}
+
+def test_the_tables_of_the_page_are_what_the_code_gives() -> None:
+    assert not page_is_stale(), f"protocol/README.md is out of date; run: {COMMAND}"
 
 
-def params_of(method: Method) -> str:
-    """Return the wire names of a method's params, those that may be left out with a question mark."""
-    shown = {} if method.params is None else method.params.model_fields
-    return ", ".join(
-        [f"{to_camel(name)}{'' if field.is_required() else '?'}" for name, field in shown.items()]
-    )
+def test_a_row_names_the_fields_of_a_method_its_result_and_whether_it_comes_later() -> None:
+    chats = {row[0]: row[1:] for row in table_under("Chats")}
+    assert chats["`chat/setModel`"][0] == "`{chatId, model}` → Chat"
+    assert chats["`chat/unwatch`"][0] == "`{partialResultToken}` → null"
+    assert table_under("Workspace")[0][1] == "`{chatId}` → [GitChange]"
+    assert table_under("Workspace")[0][2].endswith(". *Later.*")
+    assert table_under("Opening and closing")[3][:2] == ["`exit`", "none"]
+    assert table_under("Server")[0][1] == "none → ServerStatus"
 
 
-def carried_by(event: type[EventBase]) -> str:
-    """Return what an event carries besides what all have, what is not always there with a question mark."""
-    own = [name for name in event.model_fields if name != "type" and name not in EventBase.model_fields]
-    absent = {name for name in own if event.model_fields[name].exclude_if is not None}
-    return ", ".join([f"{to_camel(name)}{'?' if name in absent else ''}" for name in own])
+def test_a_row_of_an_event_names_its_own_fields_and_marks_those_that_may_be_absent() -> None:
+    rows = {row[0]: row[1:] for row in table_under("Events")}
+    assert list(rows) == [f"`{name}`" for name in EVENT_TYPES]
+    assert rows["`chat`"][0] == "`turnId?, chat, deleted?`"
+    assert all(meaning.endswith(".") for _, meaning in rows.values())
 
 
-def line_of(method: Method) -> list[str]:
-    """Return the cells that the page has to show for a method."""
-    params = f"`{{{params_of(method)}}}`" if params_of(method) else "none"
-    result = method.result
-    if result is None:
-        answer = "null"
-    elif get_origin(result) is list:
-        answer = f"[{get_args(result)[0].__name__}]"
-    else:
-        answer = result.__name__
-    arrow = f" → {answer}" if method.kind is Kind.REQUEST else ""
-    return [f"`{method.name}`", f"{params}{arrow}", f"{method.doc}{'' if method.built else ' *Later.*'}"]
+def test_a_row_of_an_error_has_code_name_and_meaning() -> None:
+    code = ErrorCode.CHAT_ARCHIVED
+    assert [str(int(code)), f"`{code.name}`", code.meaning] in table_under("Errors")
+    assert len(table_under("Errors")) == len(ErrorCode)
 
 
-@pytest.mark.parametrize("heading", GROUPS)
-def test_the_page_has_one_line_for_each_method_of_a_group_and_no_other(heading: str) -> None:
-    names = list(METHODS)
-    first, last = GROUPS[heading]
-    wanted = [line_of(METHODS[name]) for name in names[names.index(first) : names.index(last) + 1]]
-    assert table_under(heading) == wanted
+def test_every_method_is_in_exactly_one_group() -> None:
+    assert [row.name for rows in GROUPS.values() for row in rows] == list(METHODS)
 
 
-def test_the_groups_hold_every_method_once() -> None:
-    shown = [row[0].strip("`") for heading in GROUPS for row in table_under(heading)]
-    assert shown == list(METHODS)
-
-
-def test_the_page_has_one_line_for_each_event_with_what_it_carries() -> None:
-    wanted = [[f"`{name}`", f"`{carried_by(kind)}`"] for name, kind in EVENT_TYPES.items()]
-    rows = table_under("Events")
-    assert [row[:2] for row in rows] == wanted
-    assert all(len(row) == 3 and row[2].endswith(".") for row in rows)
-
-
-def test_the_page_has_one_line_for_each_error_code() -> None:
-    wanted = [[str(int(code)), f"`{code.name}`", code.meaning] for code in ErrorCode]
-    assert table_under("Errors") == wanted
+def test_a_page_without_the_marker_of_a_table_is_refused() -> None:
+    assert update_page(PAGE) == PAGE
+    with pytest.raises(ValueError, match="methods: Chats"):
+        update_page(PAGE.replace("<!-- generated methods: Chats -->\n", ""))
 
 
 def test_every_link_of_the_page_leads_somewhere() -> None:
@@ -150,7 +125,7 @@ def test_every_request_that_the_page_shows_is_answered_there_and_both_are_valid(
         if "method" not in message:
             continue
         method = METHODS[message["method"]]
-        assert method.built
+        assert method.is_served
         assert method.params is not None
         if issubclass(method.params, Params):
             method.params.from_wire(message["params"])

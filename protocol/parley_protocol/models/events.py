@@ -1,7 +1,7 @@
 """The events that a chat streams, as `$/progress` carries them, and how one is read."""
 
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -188,22 +188,9 @@ Event = KnownEvent | UnknownEvent
 """What a subscription or an ask streams."""
 
 EVENT_TYPES: dict[str, type[EventBase]] = {
-    "status": StatusEvent,
-    "turn_started": TurnStartedEvent,
-    "message_part": MessagePartEvent,
-    "message": MessageEvent,
-    "preview_reset": PreviewResetEvent,
-    "retry": RetryEvent,
-    "queue_update": QueueUpdateEvent,
-    "action_required": ActionRequiredEvent,
-    "action_resolved": ActionResolvedEvent,
-    "error": ErrorEvent,
-    "history_reset": HistoryResetEvent,
-    "chat": ChatEvent,
-    "turn_ended": TurnEndedEvent,
-    "reset": ResetEvent,
+    kind.model_fields["type"].default: kind for kind in get_args(get_args(KnownEvent)[0])
 }
-"""The class of each event type."""
+"""The class of each event type, in the order of the union."""
 
 
 @lru_cache(maxsize=1)

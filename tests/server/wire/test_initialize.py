@@ -1,18 +1,30 @@
 """What the daemon says it serves is what the table says and what answers."""
 
+import subprocess
+import sys
 from typing import Any
 
-from parley_daemon.server.handlers import HANDLERS
-from parley_daemon.server.wire.initialize import FEATURES, initialize_result
+from parley_daemon.server.wire.initialize import features, initialize_result
 from parley_protocol.methods import METHODS
 from parley_protocol.models.server import InitializeResult
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import unix_peer
 
 
-def test_features_handlers_and_the_tables_built_methods_are_the_same() -> None:
-    built = {method.name for method in METHODS.values() if method.built and method.is_custom}
-    assert set(FEATURES) == set(HANDLERS) == built
+def test_features_are_the_methods_with_a_handler() -> None:
+    served = [name for name, row in METHODS.items() if row.handler is not None]
+    assert len(served) > 30
+    assert features() == dict.fromkeys(served, True)
+
+
+def test_answering_initialize_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom parley_daemon.server.wire.initialize import initialize_result, option_problems\n"
+        "initialize_result(), option_problems({})\n"
+        "print(*[name for name in ('asyncio', 'anyio', 'msgspec', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
 
 
 def test_the_answer_to_initialize_is_what_the_protocol_says() -> None:

@@ -1,4 +1,4 @@
-"""chat/create, get, list, update, setModel, delete."""
+"""chat/create, get, list, update, setModel, delete, search."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,8 +8,8 @@ from parley_daemon.core.records import Chat
 from parley_daemon.engine.chats.new_chat import NewChat, RestoredMessage
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
-from parley_daemon.server.connection.app import OWNER
-from parley_daemon.server.connection.call import Call
+from parley_daemon.server.app import OWNER
+from parley_daemon.server.call import Call
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.errors import invalid_params, wire_error
 from parley_daemon.server.wire.settings import checked_settings
@@ -18,6 +18,7 @@ from parley_protocol.models.chats import (
     ChatDeleteParams,
     ChatGetParams,
     ChatListParams,
+    ChatSearchParams,
     ChatSetModelParams,
     ChatUpdateParams,
     HistoryMessage,
@@ -120,3 +121,11 @@ async def delete(call: Call, params: ChatDeleteParams) -> Any:
         else:
             deleted.append(chat_id)
     return {"deleted": deleted, "errors": errors}
+
+
+async def search(call: Call, params: ChatSearchParams) -> Any:
+    """Return one page of what is found."""
+    page = await call.connection.app.engine.search(
+        OWNER, params.query, cursor=params.cursor, limit=params.limit
+    )
+    return {"hits": [records.hit(one) for one in page.hits], "nextCursor": page.next_cursor}

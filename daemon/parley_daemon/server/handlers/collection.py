@@ -6,8 +6,8 @@ from typing import Any
 from anyio import to_thread
 
 from parley_daemon.core.records import Chat
-from parley_daemon.server.connection.app import OWNER
-from parley_daemon.server.connection.call import Call
+from parley_daemon.server.app import OWNER
+from parley_daemon.server.call import Call
 from parley_daemon.server.files import chat_export, chat_import
 from parley_daemon.server.files.transcript import transcript
 from parley_daemon.server.wire import records

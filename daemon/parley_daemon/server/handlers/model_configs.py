@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from parley_daemon.core.provider_records import ModelRecord
-from parley_daemon.server.connection.call import Call
+from parley_daemon.server.call import Call
 from parley_daemon.server.wire import providers
 from parley_daemon.server.wire.settings import checked_settings
 from parley_protocol.models.providers import (

@@ -5,7 +5,7 @@ from typing import Any
 
 from parley_daemon.core.provider_records import ProviderRecord
 from parley_daemon.engine.configuration.providers import NewKey
-from parley_daemon.server.connection.call import Call
+from parley_daemon.server.call import Call
 from parley_daemon.server.wire import providers
 from parley_protocol.models.providers import (
     ModelListParams,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.server.connection.call import Call
+from parley_daemon.server.call import Call
 from parley_protocol.models.server import ServerStatusParams
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 
-async def status(call: Call, params: ServerStatusParams) -> Any:
+async def get_status(call: Call, params: ServerStatusParams) -> Any:
     """Say what the daemon is and does. A broken store is part of the answer."""
     app = call.connection.app
     known = app.engine.store_status
@@ -32,7 +32,7 @@ async def status(call: Call, params: ServerStatusParams) -> Any:
         "protocolVersion": PROTOCOL_VERSION,
         "pid": os.getpid(),
         "startedAt": app.started_at,
-        "clients": len(app.connections),
+        "clients": len(app.clients),
         "chats": chats,
         "runningTurns": app.engine.running_turns,
         "memoryBytes": _resident_bytes(),

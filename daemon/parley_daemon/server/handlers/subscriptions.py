@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from parley_daemon.server.connection.call import Call
+from parley_daemon.server.call import Call
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.chats import (

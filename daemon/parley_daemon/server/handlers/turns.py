@@ -1,16 +1,18 @@
-"""chat/send, ask, interrupt."""
+"""The methods of turns: chat/send, ask, interrupt, compact, of branches, and of the queue."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 
+from parley_daemon.core.records import QueuedMessage
 from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
+from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.errors import ConflictError, EngineError
 from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.server.connection.app import OWNER
-from parley_daemon.server.connection.call import Call
+from parley_daemon.server.app import OWNER
+from parley_daemon.server.call import Call
 from parley_daemon.server.files.references import input_parts
 from parley_daemon.server.streaming.work_done import WorkDone
 from parley_daemon.server.wire import records
@@ -20,7 +22,14 @@ from parley_protocol.errors import ErrorCode
 from parley_protocol.models.turns import (
     ChatAskParams,
     ChatCompactParams,
+    ChatEditMessageParams,
     ChatInterruptParams,
+    ChatQueuePromoteParams,
+    ChatQueueRemoveParams,
+    ChatQueueUpdateParams,
+    ChatRetryParams,
+    ChatRewindParams,
+    ChatSelectBranchParams,
     ChatSendParams,
 )
 
@@ -29,12 +38,12 @@ async def send(call: Call, params: ChatSendParams) -> None:
     """Answer once the message is on disk; its turn's events follow."""
 
     def accepted(what: Accepted) -> None:
-        call.reply(acceptance(what))
+        call.reply(_acceptance(what))
 
-    await _hand_in(call, params, accepted)
+    await _submit(call, params, accepted)
 
 
-def acceptance(what: Accepted) -> Any:
+def _acceptance(what: Accepted) -> Any:
     """Return what a client is told of a message that was taken."""
     return {
         "disposition": what.disposition,
@@ -44,7 +53,7 @@ def acceptance(what: Accepted) -> Any:
     }
 
 
-async def _hand_in(
+async def _submit(
     call: Call, params: ChatSendParams | ChatAskParams, accepted: Callable[[Accepted], None]
 ) -> None:
     """Let the engine take the message. What it took before is answered as before, also if refused by now."""
@@ -75,10 +84,10 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     asking.reserve()
     try:
         with asking.before_acceptance:
-            await _hand_in(call, params, asking.accepted)
+            await _submit(call, params, asking.accepted)
         if not asking.turn_id:
             raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
-        call.admit()
+        call.allow_next()
         done = await asking.wait()
     except ConflictError:
         if call.cancelled:
@@ -112,12 +121,12 @@ class _Asking:
         """Take the tokens, all or none; those in use are refused."""
         connection, params = self._call.connection, self._params
         token, work_done = params.partial_result_token, params.work_done_token
-        if work_done is not None and work_done in connection.asks:
+        if work_done is not None and work_done in connection.work_done_calls:
             raise invalid_params([{"path": "workDoneToken", "problem": "is in use by another request"}])
         if token is not None and not connection.streams.reserve(token):
             raise invalid_params([{"path": "partialResultToken", "problem": "is in use by another stream"}])
         if work_done is not None:
-            connection.asks[work_done] = self._call
+            connection.work_done_calls[work_done] = self._call
         self._call.on_cancel = self._cancel
 
     def accepted(self, what: Accepted) -> None:
@@ -157,7 +166,7 @@ class _Asking:
             connection.app.engine.detach(params.chat_id, self._work_done)
             self._work_done.end(self._over)
         if params.work_done_token is not None:
-            connection.asks.pop(params.work_done_token, None)
+            connection.work_done_calls.pop(params.work_done_token, None)
 
     def _cancel(self) -> None:
         """Cancelling the request, or its progress, interrupts the turn; the answer waits for its end.
@@ -186,3 +195,66 @@ async def compact(call: Call, params: ChatCompactParams) -> Any:
 async def interrupt(call: Call, params: ChatInterruptParams) -> Any:
     """Stop the turn; the answer comes at once, its end as an event."""
     return records.chat(await call.connection.app.engine.interrupt(params.chat_id, OWNER))
+
+
+async def retry(call: Call, params: ChatRetryParams) -> None:
+    """Answer once the new turn is on disk; its events follow."""
+
+    def accepted(what: Accepted) -> None:
+        call.reply(_acceptance(what))
+
+    engine = call.connection.app.engine
+    settings = await checked_settings(params.settings, engine.schemas)
+    await engine.retry(params.chat_id, OWNER, params.message_id, params.model, settings, accepted)
+
+
+async def edit_message(call: Call, params: ChatEditMessageParams) -> None:
+    """Answer once the new message is on disk; its turn's events follow."""
+
+    def accepted(what: Accepted) -> None:
+        call.reply(_acceptance(what))
+
+    content = await input_parts(call.connection, params.content)
+    draft = Draft(content, params.model, origin=call.connection.origin)
+    await call.connection.app.engine.edit(params.chat_id, OWNER, params.message_id, draft, accepted)
+
+
+async def rewind(call: Call, params: ChatRewindParams) -> Any:
+    """Let the active branch end at the message."""
+    return await _select(call, params, newest_leaf=False)
+
+
+async def select_branch(call: Call, params: ChatSelectBranchParams) -> Any:
+    """Let the active branch run through the message to its newest leaf."""
+    return await _select(call, params, newest_leaf=True)
+
+
+async def _select(call: Call, params: ChatRewindParams | ChatSelectBranchParams, *, newest_leaf: bool) -> Any:
+    engine = call.connection.app.engine
+    view = await engine.select(params.chat_id, OWNER, params.message_id, newest_leaf=newest_leaf)
+    return records.chat(view)
+
+
+async def update_queued(call: Call, params: ChatQueueUpdateParams) -> Any:
+    """Let a waiting message say something else."""
+    content = await input_parts(call.connection, params.content)
+    return await _change_queue(
+        call, params.chat_id, lambda chat: chat.rewrite(params.queued_message_id, content)
+    )
+
+
+async def remove_queued(call: Call, params: ChatQueueRemoveParams) -> Any:
+    """Take a waiting message out."""
+    return await _change_queue(call, params.chat_id, lambda chat: chat.withdraw(params.queued_message_id))
+
+
+async def promote_queued(call: Call, params: ChatQueuePromoteParams) -> Any:
+    """Run a waiting message next."""
+    return await _change_queue(call, params.chat_id, lambda chat: chat.promote(params.queued_message_id))
+
+
+async def _change_queue(
+    call: Call, chat_id: str, change: Callable[[ChatActor], Awaitable[tuple[QueuedMessage, ...]]]
+) -> Any:
+    queue = await call.connection.app.engine.change_queue(chat_id, OWNER, change)
+    return {"queuedMessages": [records.queued(one) for one in queue]}

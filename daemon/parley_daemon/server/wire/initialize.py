@@ -1,58 +1,25 @@
-"""`initialize`: its answer, and what is wrong with its options, known without loading anything.
+"""The answer to `initialize`, and the check of its params.
 
-A process that was just started answers it first. Imports the standard library only. A test holds FEATURES
-against the method table and the handlers.
+A process that becomes a daemon answers `initialize` before it loads anything else, so that an editor does not
+wait for imports. Therefore the answer depends on nothing but the method table: it is the same for every
+client and for every configuration. This module and the table import the standard library only; a test checks
+that, and holds `option_problems` against the wire models, which describe the same fields.
 """
 
 from typing import Any, cast
 
+from parley_protocol.methods import METHODS
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
-FEATURES = (
-    "chat/create",
-    "chat/get",
-    "chat/list",
-    "chat/update",
-    "chat/setModel",
-    "chat/setContext",
-    "chat/archive",
-    "chat/unarchive",
-    "chat/delete",
-    "chat/fork",
-    "chat/search",
-    "chat/export",
-    "chat/import",
-    "chat/subscribe",
-    "chat/unsubscribe",
-    "chat/watch",
-    "chat/unwatch",
-    "chat/send",
-    "chat/ask",
-    "chat/interrupt",
-    "chat/retry",
-    "chat/editMessage",
-    "chat/rewind",
-    "chat/selectBranch",
-    "chat/compact",
-    "chat/queue/update",
-    "chat/queue/remove",
-    "chat/queue/promote",
-    "model/list",
-    "provider/list",
-    "provider/create",
-    "provider/update",
-    "provider/delete",
-    "provider/check",
-    "modelConfig/list",
-    "modelConfig/create",
-    "modelConfig/update",
-    "modelConfig/delete",
-    "server/status",
-)
+MAX_INTERVAL_MS = 60_000
+"""The largest `minIntervalMs` that a client may ask for."""
 
-LONGEST_INTERVAL_MS = 60_000
+_INCREMENTAL = 2  # LSP's TextDocumentSyncKind
 
-_INCREMENTAL = 2
+
+def features() -> dict[str, bool]:
+    """Return the methods of this protocol that this version serves, each with the value True."""
+    return {name: True for name, row in METHODS.items() if row.is_served and not row.is_lsp}
 
 
 def initialize_result() -> dict[str, Any]:
@@ -65,7 +32,7 @@ def initialize_result() -> dict[str, Any]:
             "experimental": {
                 "parley": {
                     "protocolVersion": PROTOCOL_VERSION,
-                    "features": dict.fromkeys(FEATURES, True),
+                    "features": features(),
                 }
             },
         },
@@ -74,37 +41,37 @@ def initialize_result() -> dict[str, Any]:
 
 
 def option_problems(params: object) -> list[dict[str, Any]]:
-    """Return what is wrong with this protocol's own fields of `initialize`, as fields of -32602.
+    """Return what is wrong with this protocol's own fields of `initialize`, as `data.fields` of -32602.
 
-    What else stands there is other servers' or a later version's. A test holds this against the wire models.
+    Each problem is `{"path", "problem"}`. Other fields are ignored: they belong to LSP or to other servers.
     """
     if params is None:
         return []
     if not isinstance(params, dict):
-        return [_problem("", "The params are a JSON object, sent by name.")]
+        return [_problem("", "The params must be a JSON object.")]
     given = cast("dict[str, object]", params).get("initializationOptions")
     if given is None:
         return []
     if not isinstance(given, dict):
         return [_problem("initializationOptions", "must be an object")]
     options = cast("dict[str, object]", given)
-    found = {name: _not_text(options.get(name)) for name in ("token", "clientName")}
-    found["minIntervalMs"] = _no_interval(options.get("minIntervalMs"))
+    found = {name: _text_problem(options.get(name)) for name in ("token", "clientName")}
+    found["minIntervalMs"] = _interval_problem(options.get("minIntervalMs"))
     return [_problem(f"initializationOptions.{name}", problem) for name, problem in found.items() if problem]
 
 
-def _not_text(value: object) -> str | None:
+def _text_problem(value: object) -> str | None:
     return None if value is None or isinstance(value, str) else "must be a string"
 
 
-def _no_interval(value: object) -> str | None:
+def _interval_problem(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
         return "must be an integer"
     if value < 0:
         return "must be 0 or more"
-    return f"must be {LONGEST_INTERVAL_MS} or less" if value > LONGEST_INTERVAL_MS else None
+    return f"must be {MAX_INTERVAL_MS} or less" if value > MAX_INTERVAL_MS else None
 
 
 def _problem(path: str, problem: str) -> dict[str, Any]:

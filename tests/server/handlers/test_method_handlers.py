@@ -1,0 +1,55 @@
+"""Handlers and the method table: each row has its handler, and each public function is one."""
+
+import inspect
+import pkgutil
+from importlib import import_module
+from typing import get_type_hints
+
+import pytest
+
+from parley_daemon.server import handlers
+from parley_daemon.server.handlers import find_handler
+from parley_daemon.server.wire.errors import WireError
+from parley_protocol.errors import ErrorCode
+from parley_protocol.methods import METHODS, Method
+
+SERVED = [row for row in METHODS.values() if row.handler is not None]
+
+
+@pytest.mark.parametrize("row", SERVED, ids=[row.name for row in SERVED])
+def test_a_handler_takes_the_params_that_the_table_names(row: Method) -> None:
+    assert row.handler is not None
+    module, _, name = row.handler.partition(".")
+    function = getattr(import_module(f"{handlers.__name__}.{module}"), name)
+    assert inspect.iscoroutinefunction(function)
+    assert get_type_hints(function)["params"] is row.params
+    assert find_handler(row.name).has_large_answer == row.has_large_answer
+
+
+def test_every_public_function_of_the_handlers_answers_exactly_one_method() -> None:
+    public = [
+        f"{module.name}.{name}"
+        for module in pkgutil.iter_modules(handlers.__path__)
+        for name, value in vars(import_module(f"{handlers.__name__}.{module.name}")).items()
+        if (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == f"{handlers.__name__}.{module.name}"
+        and not name.startswith("_")
+    ]
+    assert sorted(public) == sorted([str(row.handler) for row in SERVED])
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("chat/respond", "chat/respond is not served by this version."),
+        ("chat/fly", "chat/fly is not a method of this daemon."),
+    ],
+)
+def test_a_method_without_handler_is_refused_by_its_name(method: str, message: str) -> None:
+    with pytest.raises(WireError) as refused:
+        find_handler(method)
+    assert (refused.value.code, refused.value.message) == (ErrorCode.METHOD_NOT_FOUND, message)
+
+
+def test_a_handler_is_imported_when_its_method_is_first_called() -> None:
+    assert find_handler("chat/create") is find_handler("chat/create")
