@@ -75,7 +75,7 @@ def test_a_module_leaves_nothing_open(module: Path) -> None:
 
 BOUNDARIES = {
     "daemon/parley_daemon/daemon.py",  # of the process: the log has what happened
-    "daemon/parley_daemon/server/connection/connection.py",  # of a request
+    "daemon/parley_daemon/server/connection/requests.py",  # of a request
     "daemon/parley_daemon/server/transport/server.py",  # of a connection
     "daemon/parley_daemon/engine/chats/event_feed.py",  # of a listener
     "daemon/parley_daemon/engine/turns/run.py",  # of a turn

@@ -27,9 +27,7 @@ from parley_daemon.config import load_config
 from parley_daemon.config_reload import Reloading
 from parley_daemon.engine.engine import Engine
 from parley_daemon.ports.store import Store
-from parley_daemon.server.connection.app import App
-from parley_daemon.server.handlers import handler_for
-from parley_daemon.server.lsp.client_logs import ClientLogs
+from parley_daemon.server.app import App, ClientLogs
 from parley_daemon.server.transport.listeners import remover
 from parley_daemon.server.transport.server import Server
 from parley_protocol.runtime import RuntimeInfo, write_runtime_file
@@ -48,7 +46,7 @@ class Parent:
     input_fd: int
     output_fd: int
     read_already: bytes = b""
-    greeted: Any = None
+    initialize_params: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ async def _serve(plan: Plan) -> int:
         recovery=config.recovery,
         scribe=config.scribe,
     )
-    app = App(engine, handler_for, secrets.token_urlsafe(32), clock.now())
+    app = App(engine, secrets.token_urlsafe(32), clock.now())
     logging.getLogger().addHandler(ClientLogs(app))
     code = 0
     _settle_threads()
@@ -130,9 +128,12 @@ async def _serve(plan: Plan) -> int:
 async def _serve_parent(parent: Parent, server: Server, app: App) -> int:
     """Serve the parent; when it leaves, stay for the clients that joined meanwhile."""
     code = await server.serve_streams(
-        parent.input_fd, parent.output_fd, read_already=parent.read_already, greeted=parent.greeted
+        parent.input_fd,
+        parent.output_fd,
+        read_already=parent.read_already,
+        initialize_params=parent.initialize_params,
     )
-    await app.alone()
+    await app.wait_for_no_clients()
     return code
 
 
@@ -174,7 +175,7 @@ async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:
 
     async def stop() -> None:
         await engine.stop()
-        await app.say_goodbye()
+        await app.close_connections()
         tasks.cancel_scope.cancel()
 
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

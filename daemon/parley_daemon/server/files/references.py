@@ -4,13 +4,14 @@ import io
 import os
 import stat
 from codecs import getincrementaldecoder
+from collections.abc import Awaitable
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import anyio
 from anyio import to_thread
 
 from parley_daemon.core.parts import File, Part, Source, Text
-from parley_daemon.server.connection.connection import Connection
 from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.parts import FilePart, InputPart, ReferencePart, TextPart
 
@@ -23,7 +24,15 @@ READ_LIMIT = 16 * REFERENCE_LIMIT
 _readers = anyio.CapacityLimiter(8)
 
 
-async def input_parts(connection: Connection, content: str | list[InputPart]) -> tuple[Part, ...]:
+class OpenDocuments(Protocol):
+    """The documents that a client has open."""
+
+    def open_text(self, uri: str) -> Awaitable[str | None]:
+        """Return the text of an open document, None if it is not open."""
+        ...
+
+
+async def input_parts(documents: OpenDocuments, content: str | list[InputPart]) -> tuple[Part, ...]:
     """Return what a client sent as parts to store; a reference becomes a source with the text as it is now.
 
     Raises:
@@ -31,21 +40,21 @@ async def input_parts(connection: Connection, content: str | list[InputPart]) ->
     """
     if isinstance(content, str):
         return (Text(content),)
-    return tuple([await _part(connection, part, f"content[{at}]") for at, part in enumerate(content)])
+    return tuple([await _part(documents, part, f"content[{at}]") for at, part in enumerate(content)])
 
 
-async def _part(connection: Connection, part: InputPart, path: str) -> Part:
+async def _part(documents: OpenDocuments, part: InputPart, path: str) -> Part:
     match part:
         case TextPart():
             return Text(part.text)
         case FilePart():
             return File(part.media_type, part.data, part.url, part.title)
         case ReferencePart():
-            return await _source(connection, part, path)
+            return await _source(documents, part, path)
 
 
-async def _source(connection: Connection, part: ReferencePart, path: str) -> Source:
-    unsaved = await connection.open_text(part.uri)
+async def _source(documents: OpenDocuments, part: ReferencePart, path: str) -> Source:
+    unsaved = await documents.open_text(part.uri)
     # In a thread of a small pool of its own: a file system that hangs is in the way of references alone.
     chosen = await to_thread.run_sync(_chosen, part, unsaved, path, abandon_on_cancel=True, limiter=_readers)
     name = unquote(part.uri.rstrip("/").rpartition("/")[2])

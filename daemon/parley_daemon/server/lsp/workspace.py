@@ -1,7 +1,7 @@
-"""A pygls protocol object per connection, for what LSP calls the workspace. The only importer of pygls.
+"""The workspace of one client, as LSP calls it, kept by a pygls protocol object. The only importer of pygls.
 
-pygls gets documents and folders right (positions, encodings, incremental changes); its transport, dispatch
-and answers are not used, and what it would send is dropped: the connection has answered already.
+Used of pygls is how it keeps documents and folders: positions, encodings, incremental changes. Its transport
+and dispatch are not used, and what it would send is dropped, since the connection sends all responses.
 """
 
 import logging
@@ -18,21 +18,21 @@ from parley_protocol.version import VERSION
 
 log = logging.getLogger(__name__)
 
-# pygls logs whole messages at INFO and quotes what it cannot read at ERROR: documents are nobody's business.
+# pygls logs whole messages at INFO and quotes unreadable ones at ERROR. Documents must not be in the log.
 logging.getLogger("pygls").setLevel(logging.CRITICAL)
 
 _CONVERTER = default_converter()
 
 
 class _Protocol(LanguageServerProtocol):
-    """pygls' protocol, with the parts shut off that would pin it in memory or write to the client."""
+    """pygls' protocol without the parts that would keep it in memory or write to the client."""
 
     def get_message_type(self, method: str) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Return the type of a message. Not cached per method on the object, which would keep it alive."""
+        """Return the type of a message. pygls caches it in a way that would keep this object alive."""
         return types.METHOD_TO_TYPES.get(method, (None,))[0]
 
     def _send_data(self, data: Any) -> None:
-        """Send nothing: answers are the connection's."""
+        """Send nothing: the connection sends all responses."""
 
 
 class Workspaces:
@@ -44,7 +44,7 @@ class Workspaces:
         )
         self._protocol = server.protocol
         folders = initialize_params.get("workspaceFolders")
-        # The connection has settled on UTF-16 and told so; null stands for empty in some clients.
+        # `initialize` was answered with UTF-16 as the encoding. Some clients send null for no folders.
         params: dict[str, Any] = {
             "processId": None,
             "rootUri": None,
@@ -54,7 +54,7 @@ class Workspaces:
         self._handle("initialize", {"id": 0, "params": params})
 
     def notify(self, note: Incoming) -> None:
-        """Take a notification; one that pygls cannot read is dropped, as LSP wants it."""
+        """Take a notification. One that pygls cannot read is ignored, as LSP requires."""
         self._handle(note.method, {"params": note.params})
 
     def text(self, uri: str) -> str | None:

@@ -14,7 +14,7 @@ from parley_daemon.engine.chats.snapshot import Attachment
 from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.server.connection.app import OWNER
+from parley_daemon.server.app import OWNER
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.streaming.streams import ChatStream, Token, WatchStream
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from parley_daemon.server.connection.app import App
+from parley_daemon.server.app import App
 from parley_daemon.server.connection.connection import Connection
 from parley_daemon.server.transport.channels import PipeChannel, SocketChannel
 
@@ -50,17 +50,17 @@ class Server:
             log.exception("a connection ended by an unexpected fault")
 
     async def serve_streams(
-        self, input_fd: int, output_fd: int, *, read_already: bytes = b"", greeted: Any = None
+        self, input_fd: int, output_fd: int, *, read_already: bytes = b"", initialize_params: Any = None
     ) -> int:
         """Serve the parent process until it leaves; return the exit code that LSP asks for.
 
-        `read_already` are bytes that were read before; `greeted` the params of an `initialize` that was
-        answered before.
+        `read_already` are bytes that were read before. `initialize_params` are those of an `initialize` that
+        was answered before.
         """
         channel = PipeChannel(input_fd, output_fd)
         connection = Connection(self._app, channel, trusted=True)
-        if greeted is not None:
-            connection.greeted(greeted)
+        if initialize_params is not None:
+            connection.begin_initialized(initialize_params)
         if read_already:
             connection.feed(read_already)
         await channel.open(connection)
@@ -69,6 +69,6 @@ class Server:
 
     async def idle(self, seconds: float) -> None:
         """Return once there has been no client and no turn for this long."""
-        while (unused := self._app.unused_for()) < seconds:  # noqa: ASYNC110 - time itself is waited for
+        while (unused := self._app.idle_seconds()) < seconds:  # noqa: ASYNC110 - time itself is waited for
             # Looked at four times in the span: cheap enough to be quiet, fine enough to be on time.
             await anyio.sleep(max(seconds - unused, seconds / 4))

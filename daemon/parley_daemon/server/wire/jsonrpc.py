@@ -26,7 +26,7 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """The peer's response to a request of ours."""
 
     id: RequestId
@@ -34,7 +34,7 @@ class Answer:
     error: Any
 
 
-class BadBody(Exception):  # noqa: N818 - the peer's fault, answered and survived
+class InvalidMessageError(Exception):
     """A body that is no message; `id` is the one to answer under, None when it has none."""
 
     def __init__(self, id: RequestId | None, error: WireError) -> None:
@@ -48,11 +48,11 @@ def as_object(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def read_body(body: bytes) -> Incoming | Answer:
+def parse_message(body: bytes) -> Incoming | Response:
     """Return the message in a body.
 
     Raises:
-        BadBody: it is no JSON-RPC 2.0 message.
+        InvalidMessageError: it is no JSON-RPC 2.0 message.
     """
     message = _json(body)
     if isinstance(message, list):
@@ -66,29 +66,33 @@ def _json(body: bytes) -> Any:
     try:
         return _decode(body)
     except RecursionError:
-        raise BadBody(None, WireError(ErrorCode.PARSE_ERROR, "The JSON is nested too deeply.")) from None
+        raise InvalidMessageError(
+            None, WireError(ErrorCode.PARSE_ERROR, "The JSON is nested too deeply.")
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _not_json(body, error) from None
+        raise _describe_bad_json(body, error) from None
 
 
-def _not_json(body: bytes, error: Exception) -> BadBody:
+def _describe_bad_json(body: bytes, error: Exception) -> InvalidMessageError:
     """Tell what is wrong; text with half a surrogate pair is well-formed enough to be answered by its id."""
     message: object = None
     try:
-        message = json.loads(body.decode("utf-8"), parse_constant=_no_number)
+        message = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
         json.dumps(message, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         id = as_object(message).get("id")
         problem = "A text has half of a surrogate pair (\\ud800 to \\udfff), which no UTF-8 can carry."
         fields = fields_with_half(as_object(message).get("params"))
         data = {"fields": fields} if fields else None
-        return BadBody(id if _is_sendable(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem, data))
+        return InvalidMessageError(
+            id if _is_sendable(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem, data)
+        )
     except (ValueError, RecursionError):
         pass  # what the other decoder said is told
-    return BadBody(None, WireError(ErrorCode.PARSE_ERROR, f"The body is not JSON: {error}."))
+    return InvalidMessageError(None, WireError(ErrorCode.PARSE_ERROR, f"The body is not JSON: {error}."))
 
 
-def _no_number(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
@@ -96,7 +100,7 @@ def _is_sendable(id: object) -> bool:
     return _is_id(id) and not holds_half(str(id))
 
 
-def _message(message: dict[str, Any]) -> Incoming | Answer:
+def _message(message: dict[str, Any]) -> Incoming | Response:
     id = message.get("id")
     if "id" in message and not _is_id(id) and not ("error" in message and id is None):
         raise _invalid(None, "The id is neither a string nor an integer.")
@@ -104,7 +108,7 @@ def _message(message: dict[str, Any]) -> Incoming | Answer:
         raise _invalid(id, 'The message does not say "jsonrpc": "2.0".')
     method = message.get("method")
     if method is None and ("result" in message or "error" in message):
-        return Answer("" if id is None else id, message.get("result"), message.get("error"))
+        return Response("" if id is None else id, message.get("result"), message.get("error"))
     if not isinstance(method, str):
         raise _invalid(id, "The message has neither a method nor a result.")
     return Incoming(id, method, message.get("params"))
@@ -114,8 +118,8 @@ def _is_id(value: object) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _invalid(id: Any, message: str) -> BadBody:
-    return BadBody(id if _is_id(id) else None, WireError(ErrorCode.INVALID_REQUEST, message))
+def _invalid(id: Any, message: str) -> InvalidMessageError:
+    return InvalidMessageError(id if _is_id(id) else None, WireError(ErrorCode.INVALID_REQUEST, message))
 
 
 def result_frame(id: RequestId | None, result: Any) -> bytes:

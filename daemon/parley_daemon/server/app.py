@@ -1,0 +1,88 @@
+"""What all connections of a daemon share: the engine, the token, and who is connected."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+
+from parley_daemon.engine.engine import Engine
+
+OWNER = "local"
+"""The owner of all chats: a daemon serves only the user who runs it."""
+
+
+class Client(Protocol):
+    """What the daemon as a whole does with one of its connections."""
+
+    def eof(self) -> None:
+        """Read nothing more, send what waits, then close."""
+        ...
+
+    def send_log(self, level: int, line: str) -> None:
+        """Send a log line to the client if it asked for lines of this level (of `logging`)."""
+        ...
+
+
+@dataclass(slots=True)
+class App:
+    """The shared state of one daemon. `started_at` is RFC 3339; `last_used_at` is of the monotonic clock."""
+
+    engine: Engine
+    token: str
+    started_at: str
+    clients: set[Client] = field(default_factory=lambda: set())
+    last_used_at: float = field(default_factory=time.monotonic)
+    _client_left: anyio.Event = field(default_factory=anyio.Event)
+
+    def add(self, client: Client) -> None:
+        """Register a connection."""
+        self.clients.add(client)
+
+    def remove(self, client: Client) -> None:
+        """Forget a connection that has ended."""
+        self.clients.discard(client)
+        self.last_used_at = time.monotonic()
+        self._client_left.set()
+
+    async def wait_for_no_clients(self) -> None:
+        """Return as soon as no client is connected."""
+        while self.clients:
+            self._client_left = anyio.Event()
+            await self._client_left.wait()
+
+    async def close_connections(self) -> None:
+        """End every connection after its waiting output is written, and wait for that."""
+        for client in list(self.clients):
+            client.eof()
+        await self.wait_for_no_clients()
+
+    def idle_seconds(self) -> float:
+        """Return for how many seconds there has been neither a client nor a running turn."""
+        if self.clients or self.engine.running_turns:
+            self.last_used_at = time.monotonic()
+        return time.monotonic() - self.last_used_at
+
+
+class ClientLogs(logging.Handler):
+    """Passes the daemon's own log lines to its clients, each of which picks the levels that it wants."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(logging.INFO)
+        self._app = app
+        self._loop = asyncio.get_running_loop()
+        self.addFilter(lambda record: record.name.startswith("parley"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record, from any thread."""
+        line, level = record.getMessage(), record.levelno
+        try:
+            self._loop.call_soon_threadsafe(self._send, line, level)
+        except RuntimeError:
+            return  # the loop has ended, and every connection with it
+
+    def _send(self, line: str, level: int) -> None:
+        for client in list(self._app.clients):
+            client.send_log(level, line)
