@@ -86,7 +86,7 @@ class Recorder:
 
     @property
     def outline(self) -> list[str]:
-        """What was heard in short: "status running", "message user", "part", …"""
+        """The events in short: "status running", "message user", "part" and so on."""
         return [_in_short(event) for event in self.events]
 
     @property

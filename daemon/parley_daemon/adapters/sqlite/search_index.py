@@ -76,7 +76,7 @@ class SearchIndex:
             log.warning("%s The next start tries again.", self.complaint)
 
     def add_message(self, connection: sqlite3.Connection, chat_id: str, message_id: int, body: bytes) -> None:
-        """Queue the text of a message. (Titles are queued by the schema's triggers.)"""
+        """Queue the text of a message; the triggers of the schema queue titles."""
         if self.complaint is not None:
             self.mark(connection)
         elif (text := indexed_text(body)) and message_id < CHAT_STEP:
