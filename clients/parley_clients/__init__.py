@@ -1,12 +1,12 @@
-"""The Python client of parleyd, asynchronous and (in `sync`) synchronous.
+"""The Python client of parleyd: asynchronous here, blocking in `parley_clients.sync`.
 
-Knows the protocol only, never the daemon. Importing it loads neither pydantic nor rich.
+Importing it loads neither pydantic nor rich.
 """
 
-from parley_clients.branches import Place
+from parley_clients.answers import Answer, SentMessage, TurnFailedError, TurnInterruptedError
 from parley_clients.chat import Chat
 from parley_clients.client import Client, connect
-from parley_clients.connection.reconnect import Reconnect
+from parley_clients.connection.session import Reconnect
 from parley_clients.errors import (
     AuthenticationError,
     ChatArchivedError,
@@ -16,18 +16,32 @@ from parley_clients.errors import (
     ConnectionLostError,
     DaemonUnreachableError,
     InvalidParamsError,
+    LimitExceededError,
     MessageNotFoundError,
     MethodNotFoundError,
     ModelNotFoundError,
+    NoDefaultModelError,
     NotAllowedError,
     ParleyError,
+    ProviderUnavailableError,
     QueueFullError,
-    TurnFailedError,
-    TurnInterruptedError,
+    RequestCancelledError,
+    SlowConsumerError,
+    StoreUnavailableError,
 )
-from parley_clients.queue import Queue, Waiting
-from parley_clients.results import Answer, Change, ChatPage, ChatRecord, ChatSnapshot, Event, Result, Sent
-from parley_clients.search import Hit, SearchPage
+from parley_clients.events import ChatChange, Event
+from parley_clients.providers import ModelConfigs, Providers
+from parley_clients.queue import Queue
+from parley_clients.results import (
+    BranchPoint,
+    ChatPage,
+    ChatRecord,
+    ChatSnapshot,
+    QueueSnapshot,
+    Result,
+    SearchHit,
+    SearchPage,
+)
 from parley_clients.streaming.live_chat import LiveChat
 from parley_clients.streaming.text_stream import TextStream
 from parley_clients.streaming.turn_stream import TurnStream
@@ -36,10 +50,11 @@ from parley_clients.streaming.watch import Watch
 __all__ = [
     "Answer",
     "AuthenticationError",
-    "Change",
+    "BranchPoint",
     "Chat",
     "ChatArchivedError",
     "ChatBusyError",
+    "ChatChange",
     "ChatNotFoundError",
     "ChatPage",
     "ChatRecord",
@@ -49,26 +64,33 @@ __all__ = [
     "ConnectionLostError",
     "DaemonUnreachableError",
     "Event",
-    "Hit",
     "InvalidParamsError",
+    "LimitExceededError",
     "LiveChat",
     "MessageNotFoundError",
     "MethodNotFoundError",
+    "ModelConfigs",
     "ModelNotFoundError",
+    "NoDefaultModelError",
     "NotAllowedError",
     "ParleyError",
-    "Place",
+    "ProviderUnavailableError",
+    "Providers",
     "Queue",
     "QueueFullError",
+    "QueueSnapshot",
     "Reconnect",
+    "RequestCancelledError",
     "Result",
+    "SearchHit",
     "SearchPage",
-    "Sent",
+    "SentMessage",
+    "SlowConsumerError",
+    "StoreUnavailableError",
     "TextStream",
     "TurnFailedError",
     "TurnInterruptedError",
     "TurnStream",
-    "Waiting",
     "Watch",
     "connect",
 ]

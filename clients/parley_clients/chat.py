@@ -1,41 +1,173 @@
-"""A chat as an object that carries its id: everything that can be done in it. Holds no history."""
+"""One chat: everything that a client can do with it. The object holds the chat's id and no messages."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from parley_clients.branches import Place, places
-from parley_clients.chat_turns import ChatTurns
-from parley_clients.errors import error_from_wire
-from parley_clients.params import UNSET, Unset, as_json, given
+from parley_clients.answers import Answer, SentMessage
+from parley_clients.connection.session import Session
+from parley_clients.errors import ParleyError, error_from_wire
+from parley_clients.params import UNSET, Unset, call_params, message_params, update_params
 from parley_clients.queue import Queue
-from parley_clients.results import ChatRecord, ChatSnapshot, Json
+from parley_clients.results import BranchPoint, ChatRecord, ChatSnapshot, Json, Result
 from parley_clients.streaming.live_chat import LiveChat
+from parley_clients.streaming.turn_request import AskRequest, RerunRequest
+from parley_clients.streaming.turn_stream import TurnStream
 from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
+    from parley_clients.params import Content, Settings
     from parley_protocol.models.chats import ExportFormat
-    from parley_protocol.models.settings import ModelSettings
+    from parley_protocol.models.objects import Message
+    from parley_protocol.models.turns import WhenBusy
 
-_PAGE = 200
+_PAGE_SIZE = 200
 
 
-class Chat(ChatTurns):
-    """One chat, by its id. Any number of calls may be under way at once, in this chat and in others.
+class Chat:
+    """One chat, by its id. Any number of calls may be running at once, in this chat and in others.
 
-    `record` is the chat as the last call told it (None for a chat that was only named so far); `get` reads
-    it anew. Every call raises ParleyError as the daemon's answer or the lost connection has it, and
-    TimeoutError when its `timeout` in seconds passes; a call that is cancelled is cancelled in the daemon.
+    `record` is the chat as of the last call that returned it, or None before. Every call raises ParleyError
+    if the response is an error or the connection is lost, and TimeoutError after `timeout` seconds.
+    Cancelling a call cancels its request.
     """
+
+    def __init__(self, session: Session, chat_id: str, record: ChatRecord | None = None) -> None:
+        self.id = chat_id
+        self.record = record
+        self._session = session
 
     def __repr__(self) -> str:
         return f"<Chat {self.id}>"
 
     @property
     def queue(self) -> Queue:
-        """The messages that wait for their turn, and what can be done with them."""
-        return Queue(self._link, self.id)
+        """The messages that wait for their turn."""
+        return Queue(self._session, self.id)
 
-    # ------------------------------------------------------------------ the chat itself
+    # ------------------------------------------------------------------------ turns
+
+    async def ask(
+        self,
+        content: "Content",
+        *,
+        when_busy: "WhenBusy | None" = None,
+        model: str | None = None,
+        settings: "Settings | None" = None,
+        client_message_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Send a message and return the answer once its turn has ended.
+
+        `content` is text or a list of input parts. `when_busy` says what happens to the message while a turn
+        is running: "queue" (the default), "steer" the turn, "interrupt" it, or "reject" the message. A failed
+        turn returns an answer as well, with the outcome "failed". Cancelling this call interrupts the turn,
+        and so does its timeout. If the connection is lost, the turn continues: ask again with the
+        `client_message_id` of the error to get its answer.
+        """
+        params = message_params(self.id, content, when_busy, model, settings, client_message_id)
+        return Answer(await self._send("chat/ask", params, timeout), params["clientMessageId"])
+
+    def stream(
+        self,
+        content: "Content",
+        *,
+        when_busy: "WhenBusy | None" = None,
+        model: str | None = None,
+        settings: "Settings | None" = None,
+        client_message_id: str | None = None,
+    ) -> TurnStream:
+        """Send a message and return the events of its turn, for `async for`; see TurnStream.
+
+        The last event is `turn_ended`, for a failed turn as well. Leaving the loop earlier interrupts the
+        turn. `stream(…).text()` is the text alone.
+        """
+        params = message_params(self.id, content, when_busy, model, settings, client_message_id)
+        return TurnStream(self._session, AskRequest(self._session, params))
+
+    async def send(
+        self,
+        content: "Content",
+        *,
+        when_busy: "WhenBusy | None" = None,
+        model: str | None = None,
+        settings: "Settings | None" = None,
+        client_message_id: str | None = None,
+        timeout: float | None = None,
+    ) -> SentMessage:
+        """Send a message and return once it is stored. Its turn runs in the background."""
+        params = message_params(self.id, content, when_busy, model, settings, client_message_id)
+        return SentMessage(await self._send("chat/send", params, timeout), params["clientMessageId"])
+
+    async def edit(
+        self, message_id: int, content: "Content", *, model: str | None = None, timeout: float | None = None
+    ) -> Answer:
+        """Replace a user message on the active branch and return the answer to the new one.
+
+        The new message is a sibling of the old one, which stays on its own branch (see `select_branch`). A
+        running turn is interrupted, and the queue is cleared. Cancelling this call interrupts the new turn,
+        and so does its timeout. A lost connection does not: the call continues over the next connection.
+        """
+        return await self.stream_edit(message_id, content, model=model).finish(timeout)
+
+    def stream_edit(self, message_id: int, content: "Content", *, model: str | None = None) -> TurnStream:
+        """Edit a message and return the events of its turn, for `async for`; see `edit` and TurnStream."""
+        params = call_params(chatId=self.id, messageId=message_id, content=content, model=model)
+        return TurnStream(self._session, RerunRequest(self._session, "chat/editMessage", params))
+
+    async def send_edit(
+        self, message_id: int, content: "Content", *, model: str | None = None, timeout: float | None = None
+    ) -> SentMessage:
+        """Edit a message and return once it is stored. Its turn runs in the background; see `edit`."""
+        params = call_params(chatId=self.id, messageId=message_id, content=content, model=model)
+        return SentMessage(await self._session.call("chat/editMessage", params, timeout), None)
+
+    async def retry(
+        self,
+        message_id: int | None = None,
+        *,
+        model: str | None = None,
+        settings: "Settings | None" = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Return another answer to a user message (default: the last one).
+
+        The new answer is a sibling of the old one. A running turn is interrupted; the queue continues after
+        the new turn. Cancelling, timeouts and lost connections work as for `edit`.
+        """
+        return await self.stream_retry(message_id, model=model, settings=settings).finish(timeout)
+
+    def stream_retry(
+        self, message_id: int | None = None, *, model: str | None = None, settings: "Settings | None" = None
+    ) -> TurnStream:
+        """Retry and return the events of the new turn, for `async for`; see `retry` and TurnStream."""
+        params = call_params(chatId=self.id, messageId=message_id, model=model, settings=settings)
+        return TurnStream(self._session, RerunRequest(self._session, "chat/retry", params))
+
+    async def send_retry(
+        self,
+        message_id: int | None = None,
+        *,
+        model: str | None = None,
+        settings: "Settings | None" = None,
+        timeout: float | None = None,
+    ) -> SentMessage:
+        """Retry and return once the new turn is stored. It runs in the background; see `retry`."""
+        params = call_params(chatId=self.id, messageId=message_id, model=model, settings=settings)
+        return SentMessage(await self._session.call("chat/retry", params, timeout), None)
+
+    async def interrupt(self, *, timeout: float | None = None) -> ChatRecord:
+        """Interrupt the running turn, if any. The partial answer is kept."""
+        return await self._change("chat/interrupt", {}, timeout)
+
+    async def compact(self, *, timeout: float | None = None) -> "Result[Message]":
+        """Let the model summarise the history for later model calls, and return the message with the summary.
+
+        The messages of the chat stay as they are.
+        """
+        raw = await self._session.call("chat/compact", {"chatId": self.id}, timeout)
+        return Result("chat/compact", raw)
+
+    # --------------------------------------------------------------- the chat itself
 
     async def get(
         self,
@@ -45,14 +177,27 @@ class Chat(ChatTurns):
         before_message_id: int | None = None,
         timeout: float | None = None,
     ) -> ChatSnapshot:
-        """Read the chat with its newest messages, or those after or before one; at most `limit` (200)."""
-        params = given(limit=limit, afterMessageId=after_message_id, beforeMessageId=before_message_id)
-        raw = await self._link.call("chat/get", {"chatId": self.id, **params}, timeout)
+        """Return the chat with its newest messages, or those after or before one; at most `limit` (200)."""
+        page = call_params(limit=limit, afterMessageId=after_message_id, beforeMessageId=before_message_id)
+        raw = await self._session.call("chat/get", {"chatId": self.id, **page}, timeout)
         self.record = ChatRecord("chat/update", raw["chat"])
         return ChatSnapshot("chat/get", raw)
 
+    async def update(
+        self,
+        *,
+        title: str | Unset | None = UNSET,
+        system_prompt: str | Unset | None = UNSET,
+        settings: "Settings | Unset | None" = UNSET,
+        metadata: Mapping[str, Any] | Unset | None = UNSET,
+        timeout: float | None = None,
+    ) -> ChatRecord:
+        """Change the given fields; None clears a field."""
+        changes = update_params(title=title, systemPrompt=system_prompt, settings=settings, metadata=metadata)
+        return await self._change("chat/update", changes, timeout)
+
     async def set_model(self, model: str, *, timeout: float | None = None) -> ChatRecord:
-        """Choose the model ("provider:model") of the next turns."""
+        """Set the model ("provider:model") of the following turns."""
         return await self._change("chat/setModel", {"model": model}, timeout)
 
     async def set_context(
@@ -64,93 +209,94 @@ class Chat(ChatTurns):
         files: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> ChatRecord:
-        """Choose the files that the chat may look at. What is None stays as it is; [] clears.
+        """Set the files that the chat may read. None leaves a field unchanged, [] clears it.
 
         `repositories` and `files` are URIs, `include` and `exclude` glob patterns.
         """
-        params = given(repositories=repositories, include=include, exclude=exclude, files=files)
-        return await self._change("chat/setContext", params, timeout)
-
-    async def update(
-        self,
-        *,
-        title: str | Unset | None = UNSET,
-        system_prompt: str | Unset | None = UNSET,
-        settings: "ModelSettings | Mapping[str, Any] | Unset | None" = UNSET,
-        metadata: Mapping[str, Any] | Unset | None = UNSET,
-        timeout: float | None = None,
-    ) -> ChatRecord:
-        """Change what is given; None clears it."""
-        changes = {"title": title, "systemPrompt": system_prompt, "settings": settings, "metadata": metadata}
-        params = {name: as_json(value) for name, value in changes.items() if value is not UNSET}
-        return await self._change("chat/update", params, timeout)
+        context = call_params(repositories=repositories, include=include, exclude=exclude, files=files)
+        return await self._change("chat/setContext", context, timeout)
 
     async def archive(self, *, timeout: float | None = None) -> ChatRecord:
-        """Put the chat and the chats below it away: they can be read, and take no messages.
+        """Archive the chat and its child chats. Archived chats can be read and accept no messages.
 
         Raises:
-            ChatBusyError: one of them has a turn under way.
-            ConflictError: it is archived already.
+            ChatBusyError: a turn is running in one of them.
+            ConflictError: the chat is archived already.
         """
         return await self._change("chat/archive", {}, timeout)
 
     async def unarchive(self, *, timeout: float | None = None) -> ChatRecord:
-        """Bring the chat and the chats below it back.
+        """Unarchive the chat and its child chats.
 
         Raises:
-            ConflictError: it is not archived, or the chat that it belongs to is.
+            ConflictError: the chat is not archived, or its parent is.
         """
         return await self._change("chat/unarchive", {}, timeout)
 
     async def delete(self, *, timeout: float | None = None) -> None:
-        """Delete the chat for good."""
-        raw = await self._link.call("chat/delete", {"chatIds": [self.id]}, timeout)
+        """Delete the chat permanently. Its child chats are kept."""
+        raw = await self._session.call("chat/delete", {"chatIds": [self.id]}, timeout)
         for error in raw["errors"]:
             raise error_from_wire(error)
 
-    # -------------------------------------------------------------------------- branches
+    # --------------------------------------------------------------------- branches
 
-    async def branches(self, *, timeout: float | None = None) -> list[Place]:
-        """Return the places of the active branch that have alternatives, from the first message on.
+    async def branches(self, *, timeout: float | None = None) -> list[BranchPoint]:
+        """Return the positions of the active branch that have alternatives, first message first.
 
-        An edit makes one at the question's place, a retry at the answer's; `select_branch` with one of a
-        place's `siblings` goes there. Reads the whole branch, page by page; `timeout` is for each page.
+        An edit creates an alternative to the question, a retry one to the answer. `select_branch` with one of
+        the `siblings` activates it. `timeout` holds for each page of messages.
         """
-        page = await self.get(limit=_PAGE, timeout=timeout)
+        page = await self.get(limit=_PAGE_SIZE, timeout=timeout)
         messages = page.messages
         while page.has_more:
-            page = await self.get(limit=_PAGE, before_message_id=messages[0]["id"], timeout=timeout)
+            page = await self.get(limit=_PAGE_SIZE, before_message_id=messages[0]["id"], timeout=timeout)
             messages = page.messages + messages
-        return places(messages)
+        return [BranchPoint(message) for message in messages if len(message["siblings"]) > 1]
 
     async def select_branch(self, message_id: int, *, timeout: float | None = None) -> ChatRecord:
-        """Let the chat run through this message, to the newest message behind it. Ends a turn under way."""
+        """Activate the branch of this message, up to its newest message. Ends a running turn."""
         return await self._change("chat/selectBranch", {"messageId": message_id}, timeout)
 
     async def rewind(self, message_id: int, *, timeout: float | None = None) -> ChatRecord:
-        """Let the chat end at this message. Ends a turn under way; the rest stays, in other branches."""
+        """End the active branch at this message; the rest is kept on its branch. Ends a running turn."""
         return await self._change("chat/rewind", {"messageId": message_id}, timeout)
 
-    # ---------------------------------------------------------------------------- copies
+    # ------------------------------------------------------------------ copies, view
 
     async def fork(self, message_id: int | None = None, *, timeout: float | None = None) -> "Chat":
-        """Copy the way to a message (default: the last one of the active branch) into a new chat."""
-        params: Json = given(chatId=self.id, messageId=message_id)
-        record = ChatRecord("chat/fork", await self._link.call("chat/fork", params, timeout))
-        return Chat(self._link, record.id, record)
+        """Copy the messages up to this one (default: the whole active branch) into a new chat."""
+        params = call_params(chatId=self.id, messageId=message_id)
+        record = ChatRecord("chat/fork", await self._session.call("chat/fork", params, timeout))
+        return Chat(self._session, record.id, record)
 
     async def export(self, format: "ExportFormat" = "markdown", *, timeout: float | None = None) -> str:
-        """Return the text of a file: "markdown" to read, the active branch; "json" with all there is.
+        """Return the chat as a text.
 
-        The latter is what `Client.import_chat` takes.
+        "markdown" is the active branch, for reading; "json" is everything, for `Client.import_chat`.
         """
-        raw = await self._link.call("chat/export", {"chatId": self.id, "format": format}, timeout)
+        raw = await self._session.call("chat/export", {"chatId": self.id, "format": format}, timeout)
         return raw["content"]
 
     def attach(self, *, after: int | None = None, tail: int = 100, state: ChatView | None = None) -> LiveChat:
         """Return a live view of the chat, for `async with`; see LiveChat.
 
-        It begins with a snapshot with the newest `tail` messages (0 to 1000); or after the event number
-        `after`, which leaves the view without `state`; or goes on with the `state` of an earlier view.
+        By default it begins with a snapshot of the newest `tail` messages (0 to 1000). With `state`, it
+        continues the state of an earlier view. With `after`, it continues after that sequence number and has
+        no state of its own.
         """
-        return LiveChat(self._link, self.id, after, tail, state)
+        return LiveChat(self._session, self.id, after, tail, state)
+
+    # ---------------------------------------------------------------------- private
+
+    async def _send(self, method: str, params: Json, timeout: float | None) -> Any:
+        try:
+            return await self._session.call(method, params, timeout)
+        except ParleyError as error:
+            error.client_message_id = params["clientMessageId"]
+            raise
+
+    async def _change(self, method: str, params: Json, timeout: float | None) -> ChatRecord:
+        raw = await self._session.call(method, {"chatId": self.id, **params}, timeout)
+        self.record = ChatRecord(method, raw)
+        return self.record

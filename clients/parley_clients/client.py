@@ -1,4 +1,4 @@
-"""The asynchronous client: `connect`, and what can be asked of a daemon as a whole."""
+"""The asynchronous client: `connect`, and the calls that concern the daemon as a whole."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
@@ -7,56 +7,66 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from parley_clients.chat import Chat
-from parley_clients.connection.reconnect import Link, Reconnect
+from parley_clients.connection.session import Reconnect, Session
 from parley_clients.connection.transport import Address, Target
-from parley_clients.params import given
-from parley_clients.providers import Configuring
-from parley_clients.results import ChatPage, ChatRecord, Json, Result
-from parley_clients.search import SearchPage
+from parley_clients.params import call_params
+from parley_clients.providers import ModelConfigs, Providers
+from parley_clients.results import ChatPage, ChatRecord, Json, Result, SearchPage
 from parley_clients.streaming.watch import Watch
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from parley_clients.params import Settings
     from parley_protocol.models.chats import ChatDeleteResult, ChatOrder, HistoryMessage
     from parley_protocol.models.objects import ChatContext, ChatKind
+    from parley_protocol.models.providers import ModelListResult
     from parley_protocol.models.server import InitializeResult, ServerStatus
-    from parley_protocol.models.settings import ModelSettings
 
 
-class Client(Configuring):
-    """A daemon, as reached by `connect`. Any number of calls and streams may be under way at once.
+class Client:
+    """A connection to a daemon, from `connect`. Any number of calls and streams may be running at once.
 
-    Calls raise ParleyError, or one of its subclasses, for an error answer; ConnectionLostError when the
-    connection is lost under them; TimeoutError when their `timeout` (seconds) passes. While the client
-    reconnects, new calls wait. A client belongs to the event loop that it was made in.
+    Calls raise ParleyError or a subclass if the response is an error, ConnectionLostError if the connection
+    is lost before the response, and TimeoutError after `timeout` seconds. New calls wait while the client
+    reconnects. A client can be used only in the event loop in which it was created.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     @property
     def server(self) -> "Result[InitializeResult]":
-        """What the daemon said when the connection was opened."""
-        return Result("initialize", self._link.handshake)
+        """The result of `initialize`, from the latest connection."""
+        return Result("initialize", self._session.initialize_result)
 
     @property
     def features(self) -> frozenset[str]:
-        """The methods that the daemon serves."""
-        capabilities = self._link.handshake["capabilities"]["experimental"]["parley"]
-        return frozenset(name for name, served in capabilities["features"].items() if served)
+        """The methods that the daemon supports."""
+        capabilities = self._session.initialize_result["capabilities"]["experimental"]["parley"]
+        return frozenset(name for name, supported in capabilities["features"].items() if supported)
 
     async def call(
         self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None
     ) -> Result[Any]:
-        """Call any method of the protocol by its name, with params as JSON."""
-        return Result(method, await self._link.call(method, dict(params or {}), timeout))
+        """Call any method of the protocol by its name. `params` and the result's `raw` are JSON."""
+        return Result(method, await self._session.call(method, dict(params or {}), timeout))
+
+    @property
+    def providers(self) -> Providers:
+        """The configuration of providers."""
+        return Providers(self._session)
+
+    @property
+    def model_configs(self) -> ModelConfigs:
+        """The configuration of models."""
+        return ModelConfigs(self._session)
 
     # ------------------------------------------------------------------------- chats
 
     def chat(self, chat_id: str) -> Chat:
-        """Return the chat with this id. Asks nobody: whether it exists, its first call will tell."""
-        return Chat(self._link, chat_id)
+        """Return the chat with this id. Sends nothing: the first call fails if the chat does not exist."""
+        return Chat(self._session, chat_id)
 
     async def create_chat(
         self,
@@ -65,15 +75,15 @@ class Client(Configuring):
         model: str | None = None,
         system_prompt: str | None = None,
         kind: "ChatKind | None" = None,
-        settings: "ModelSettings | Mapping[str, Any] | None" = None,
+        settings: "Settings | None" = None,
         context: "ChatContext | Mapping[str, Any] | None" = None,
         metadata: Mapping[str, Any] | None = None,
         parent_chat_id: str | None = None,
         messages: "Sequence[HistoryMessage | Mapping[str, Any]] | None" = None,
         timeout: float | None = None,
     ) -> Chat:
-        """Create a chat. `model` is "provider:model"; `messages` a history to begin with, oldest first."""
-        params = given(
+        """Create a chat. `model` is "provider:model", `messages` an initial history, oldest first."""
+        params = call_params(
             title=title,
             model=model,
             systemPrompt=system_prompt,
@@ -84,8 +94,8 @@ class Client(Configuring):
             parentChatId=parent_chat_id,
             messages=messages,
         )
-        record = ChatRecord("chat/create", await self._link.call("chat/create", params, timeout))
-        return Chat(self._link, record.id, record)
+        record = ChatRecord("chat/create", await self._session.call("chat/create", params, timeout))
+        return Chat(self._session, record.id, record)
 
     async def list_chats(
         self,
@@ -99,8 +109,8 @@ class Client(Configuring):
         limit: int | None = None,
         timeout: float | None = None,
     ) -> ChatPage:
-        """Return one page of chats, the last updated first; without filters archived ones are in it, too."""
-        params = given(
+        """Return one page of chats, last updated first. Archived chats are included unless filtered out."""
+        params = call_params(
             query=query,
             archived=archived,
             kind=kind,
@@ -109,7 +119,7 @@ class Client(Configuring):
             cursor=cursor,
             limit=limit,
         )
-        return ChatPage("chat/list", await self._link.call("chat/list", params, timeout))
+        return ChatPage("chat/list", await self._session.call("chat/list", params, timeout))
 
     async def all_chats(
         self,
@@ -120,7 +130,7 @@ class Client(Configuring):
         parent_chat_id: str | None = None,
         order: "ChatOrder | None" = None,
     ) -> AsyncIterator[ChatRecord]:
-        """Yield the chats of all pages, read as they are needed."""
+        """Yield the chats of all pages. A page is read when it is needed."""
         cursor: str | None = None
         while True:
             page = await self.list_chats(
@@ -141,22 +151,22 @@ class Client(Configuring):
     async def delete_chats(
         self, chat_ids: Sequence[str], *, timeout: float | None = None
     ) -> "Result[ChatDeleteResult]":
-        """Delete chats for good; the result tells those that could not be deleted."""
-        raw = await self._link.call("chat/delete", {"chatIds": list(chat_ids)}, timeout)
+        """Delete chats permanently. `errors` of the result has those that could not be deleted."""
+        raw = await self._session.call("chat/delete", {"chatIds": list(chat_ids)}, timeout)
         return Result("chat/delete", raw)
 
     async def import_chat(self, content: str, *, merge: bool = False, timeout: float | None = None) -> Chat:
-        """Make a chat of what `Chat.export("json")` returned.
+        """Create a chat from the text that `Chat.export("json")` returned.
 
-        With `merge`, a chat that has the exported id gets the messages that it lacks, if it is there.
+        With `merge`, missing messages are added to the chat with the exported id, if that exists.
 
         Raises:
-            InvalidParamsError: it is no such file, or one of a newer version.
-            ConflictError: merging, and the same message says something else here.
+            InvalidParamsError: the text is not an exported chat, or its format is newer than the daemon's.
+            ConflictError: a message differs from the message with the same id in the existing chat.
         """
         params = {"content": content, "merge": merge}
-        record = ChatRecord("chat/import", await self._link.call("chat/import", params, timeout))
-        return Chat(self._link, record.id, record)
+        record = ChatRecord("chat/import", await self._session.call("chat/import", params, timeout))
+        return Chat(self._session, record.id, record)
 
     async def search(
         self,
@@ -168,34 +178,44 @@ class Client(Configuring):
     ) -> SearchPage:
         """Find messages by their text and chats by their titles, best first; one page of at most `limit`.
 
-        `query` is what a person types: words, "phrases in quotes", -words that must not be there.
+        `query` is what a person types: words, "quoted phrases", and -words to exclude.
         """
-        params = given(query=query, cursor=cursor, limit=limit)
-        return SearchPage("chat/search", await self._link.call("chat/search", params, timeout))
+        params = call_params(query=query, cursor=cursor, limit=limit)
+        return SearchPage("chat/search", await self._session.call("chat/search", params, timeout))
 
     def watch(self) -> Watch:
-        """Return what happens to all chats, for `async for`; see Watch."""
-        return Watch(self._link)
+        """Return the changes of all chats, for `async for`; see Watch."""
+        return Watch(self._session)
 
     # ------------------------------------------------------------------------ daemon
 
+    async def models(self, *, timeout: float | None = None) -> "Result[ModelListResult]":
+        """Return the providers and their models.
+
+        A provider whose models are not known yet gets 1.5 seconds to list them. Models that arrive later are
+        in the result of a later call.
+        """
+        return Result("model/list", await self._session.call("model/list", {}, timeout))
+
     async def status(self, *, timeout: float | None = None) -> "Result[ServerStatus]":
-        """Return what the daemon says of itself."""
-        return Result("server/status", await self._link.call("server/status", {}, timeout))
+        """Return the status of the daemon: version, uptime, number of chats and more."""
+        return Result("server/status", await self._session.call("server/status", {}, timeout))
 
 
 class connect:  # noqa: N801 - used like a function: async with connect() as client
-    """Connect to a daemon, for `async with`. Leaving the block closes the connection and stops no turn.
+    """Connect to a daemon, for `async with`. Leaving the block closes the connection; turns continue.
 
-    `address`: None for the user's daemon, which is started when none runs; "stdio" for one of one's own as a
-    child process; "unix:PATH"; "tcp:HOST:PORT"; or a command line as a list. `token` is needed on TCP only,
-    and not for the daemon that the runtime file names. `client_name` stands as origin on messages.
-    `min_interval_ms`: the shortest time between two events of streamed text, 0 for each at once.
-    `data_dir` picks the daemon of another data directory. `reconnect`: whether and how to go on after a lost
-    connection. `start`: False never starts the user's daemon.
+    `address`: None for the user's daemon, which is started if it does not run; "stdio" for a private daemon
+    in a child process; "unix:PATH" or "tcp:HOST:PORT" for a running daemon; a list for a command line to run.
+    `token`: needed on TCP only, and not for the daemon named by the runtime file.
+    `client_name`: the `origin` of messages that this client sends.
+    `min_interval_ms`: the minimum time between two events of streamed text; 0 sends each piece at once.
+    `data_dir`: the data directory of the daemon, if not the default.
+    `reconnect`: whether to reconnect after a lost connection, or when; see Reconnect.
+    `start`: False never starts the user's daemon.
 
     Raises on entering:
-        DaemonUnreachableError: nobody answers, and none could be started.
+        DaemonUnreachableError: the daemon does not answer, or could not be started.
         AuthenticationError: the token is missing or wrong.
     """
 
@@ -218,13 +238,13 @@ class connect:  # noqa: N801 - used like a function: async with connect() as cli
     async def __aenter__(self) -> Client:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        self._link = Link(self._target, self._options, self._reconnect, self._tasks)
+        self._session = Session(self._target, self._options, self._reconnect, self._tasks)
         try:
-            await self._link.open()
+            await self._session.open()
         except BaseException:
-            await self._end()
+            await self._end_tasks()
             raise
-        return Client(self._link)
+        return Client(self._session)
 
     async def __aexit__(
         self,
@@ -233,12 +253,12 @@ class connect:  # noqa: N801 - used like a function: async with connect() as cli
         trace: "TracebackType | None",
     ) -> None:
         try:
-            await self._link.aclose()
+            await self._session.aclose()
         finally:
-            await self._end()
+            await self._end_tasks()
 
-    async def _end(self) -> None:
-        # The tasks raise nothing, so the group is left without the block's exception: that goes on as it is
-        # and not wrapped in an ExceptionGroup.
+    async def _end_tasks(self) -> None:
+        # The tasks raise nothing. Without the exception of the block, the task group does not wrap that
+        # exception in an ExceptionGroup.
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)

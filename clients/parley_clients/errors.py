@@ -1,22 +1,19 @@
-"""What goes wrong, as exceptions: every one that this package raises on purpose is a ParleyError.
+"""The exceptions of this package: a subclass of ParleyError for each error code of the protocol.
 
-A failed turn is not an error of a call: `Answer.raise_for_outcome` makes one of it for who wants that.
+A failed turn is not an error of a call: see `answers.TurnFailedError`.
 """
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from parley_protocol.errors import ErrorCode
 
-if TYPE_CHECKING:
-    from parley_clients.results import Answer
-
 
 class ParleyError(Exception):
-    """Base of all errors of this package, and what an error answer of the daemon becomes.
+    """Base class of all exceptions of this package; also raised itself, for an error code without a class.
 
-    `code` is the wire's (an `ErrorCode` where it is known, None when no answer came), `message` one plain
-    sentence, `data` what the daemon added. `client_message_id` is set when sending a message failed: with the
-    same id it may safely be sent again, whether or not it had arrived.
+    `code` is the error code of the response (an `ErrorCode` if it is known, None if there was no response),
+    `message` one sentence, `data` the `data` of the response. `client_message_id` is set if sending a message
+    failed: the same message may be sent again with this id, and is not answered twice if it had arrived.
     """
 
     def __init__(self, message: str, code: ErrorCode | int | None = None, data: Any = None) -> None:
@@ -28,35 +25,23 @@ class ParleyError(Exception):
 
 
 class DaemonUnreachableError(ParleyError):
-    """No daemon could be reached, or started."""
+    """The daemon cannot be reached, or cannot be started."""
 
 
 class ConnectionLostError(ParleyError):
-    """The connection ended before the answer came. Whether the call was carried out is not known."""
+    """The connection was lost before the response. The daemon may or may not have handled the request."""
 
 
 class SlowConsumerError(ParleyError):
-    """The events of an ask were taken out too slowly and some had to be dropped. Its turn goes on."""
-
-
-class TurnFailedError(ParleyError):
-    """A turn did not complete, see `Answer.raise_for_outcome`; `answer` holds what came of it."""
-
-    def __init__(self, message: str, answer: "Answer") -> None:
-        super().__init__(message)
-        self.answer = answer
-
-
-class TurnInterruptedError(TurnFailedError):
-    """The turn was interrupted."""
+    """The events of a turn were consumed too slowly, so that some were dropped. The turn continues."""
 
 
 class MethodNotFoundError(ParleyError):
-    """-32601: the daemon does not serve this method."""
+    """-32601: the daemon does not support this method."""
 
 
 class InvalidParamsError(ParleyError):
-    """-32602: `data["fields"]` names each bad field."""
+    """-32602: the params are invalid; `data["fields"]` names each invalid field."""
 
 
 class RequestCancelledError(ParleyError):
@@ -72,7 +57,7 @@ class MessageNotFoundError(ParleyError):
 
 
 class ChatBusyError(ParleyError):
-    """1003: a turn is under way, and the call wanted none."""
+    """1003: a turn is running, and the call does not allow that."""
 
 
 class ChatArchivedError(ParleyError):
@@ -80,7 +65,7 @@ class ChatArchivedError(ParleyError):
 
 
 class QueueFullError(ParleyError):
-    """1005: no more messages can wait in this chat."""
+    """1005: the queue of the chat is full."""
 
 
 class ModelNotFoundError(ParleyError):
@@ -88,7 +73,7 @@ class ModelNotFoundError(ParleyError):
 
 
 class ProviderUnavailableError(ParleyError):
-    """1007: the model's provider cannot be used now; `data["reason"]` says why."""
+    """1007: the provider of the model is unavailable; `data["reason"]` says why."""
 
 
 class AuthenticationError(ParleyError):
@@ -96,7 +81,7 @@ class AuthenticationError(ParleyError):
 
 
 class NotAllowedError(ParleyError):
-    """1009: not allowed here."""
+    """1009: the call is not allowed for this object."""
 
 
 class LimitExceededError(ParleyError):
@@ -104,20 +89,20 @@ class LimitExceededError(ParleyError):
 
 
 class ConflictError(ParleyError):
-    """1011: already answered, or based on a stale state."""
+    """1011: the call conflicts with the current state."""
 
 
 class NoDefaultModelError(ParleyError):
-    """1012: nothing names a model."""
+    """1012: no model was given, and no default model is configured."""
 
 
 class StoreUnavailableError(ParleyError):
-    """1013: the store cannot be read or written now."""
+    """1013: the store cannot be read or written at the moment."""
 
 
-_NAMES: dict[int, ErrorCode] = {int(code): code for code in ErrorCode}
+_KNOWN_CODES: dict[int, ErrorCode] = {int(code): code for code in ErrorCode}
 
-_BY_CODE: dict[int, type[ParleyError]] = {
+_CLASSES: dict[int, type[ParleyError]] = {
     ErrorCode.METHOD_NOT_FOUND: MethodNotFoundError,
     ErrorCode.INVALID_PARAMS: InvalidParamsError,
     ErrorCode.REQUEST_CANCELLED: RequestCancelledError,
@@ -138,11 +123,10 @@ _BY_CODE: dict[int, type[ParleyError]] = {
 
 
 def error_from_wire(error: Any) -> ParleyError:
-    """Return the exception for the `error` of an answer, whatever it holds."""
-    given: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
-    code = given.get("code")
+    """Return the exception for the `error` member of a response. Accepts any JSON value."""
+    fields: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+    code = fields.get("code")
     if type(code) is not int:
-        return ParleyError("The daemon answered with an error that has no code.", None, error)
-    message = str(given.get("message") or f"The daemon answered with error {code}.")
-    known = _NAMES.get(code, code)
-    return _BY_CODE.get(code, ParleyError)(message, known, given.get("data"))
+        return ParleyError("The daemon sent an error without an error code.", None, error)
+    message = str(fields.get("message") or f"The daemon sent error {code}.")
+    return _CLASSES.get(code, ParleyError)(message, _KNOWN_CODES.get(code, code), fields.get("data"))

@@ -1,5 +1,6 @@
-"""From arguments to the params of a call, as JSON. Knows no call."""
+"""The params of calls, as JSON, from the arguments of Python functions. Does no I/O."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -7,8 +8,10 @@ from parley_clients.results import Json
 
 if TYPE_CHECKING:
     from parley_protocol.models.parts import InputPart
+    from parley_protocol.models.settings import ModelSettings
 
     Content = str | Sequence[InputPart | Mapping[str, Any]]
+    Settings = ModelSettings | Mapping[str, Any]
 
 
 class Unset:
@@ -16,21 +19,53 @@ class Unset:
 
 
 UNSET = Unset()
-"""Stands for an argument that was not given, where None means something."""
+"""The default of an argument that was not given, where None has a meaning of its own: it clears the field."""
 
 
-def given(**params: Any) -> Json:
-    """Return params as JSON without those that are None or UNSET."""
-    return {
-        name: as_json(value) for name, value in params.items() if value is not None and value is not UNSET
-    }
-
-
-def as_json(value: Any) -> Any:
-    """Return a value of the wire's models as JSON; JSON as it is."""
+def to_json(value: Any) -> Any:
+    """Return a model of the protocol as JSON; other values unchanged."""
     to_wire = getattr(value, "to_wire", None)
     if to_wire is not None:
         return to_wire()
-    return (
-        [as_json(one) for one in cast("Sequence[Any]", value)] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in cast("Sequence[Any]", value)]
+    return value
+
+
+def call_params(**values: Any) -> Json:
+    """Return the params of a call, without the values that are None."""
+    return {name: to_json(value) for name, value in values.items() if value is not None}
+
+
+def update_params(**values: Any) -> Json:
+    """Return the params of an update, without the values that are UNSET; None clears a field."""
+    return {name: to_json(value) for name, value in values.items() if value is not UNSET}
+
+
+def message_params(
+    chat_id: str,
+    content: Any,
+    when_busy: Any,
+    model: str | None,
+    settings: Any,
+    client_message_id: str | None,
+) -> Json:
+    """Return the params of `chat/ask` and `chat/send`.
+
+    A message without a `client_message_id` gets a random one: the daemon recognises a message that is sent
+    again by this id and does not answer it twice.
+    """
+    return call_params(
+        chatId=chat_id,
+        content=content,
+        whenBusy=when_busy,
+        model=model,
+        settings=settings,
+        clientMessageId=client_message_id or os.urandom(16).hex(),
     )
+
+
+def model_params(model: str) -> dict[str, str]:
+    """Return the params that name a model, from "provider:model"."""
+    provider, _, name = model.partition(":")
+    return {"provider": provider, "model": name}

@@ -1,45 +1,38 @@
-"""What can be asked and changed of a daemon's providers and models; a part of the client."""
+"""The configuration of providers and models: `client.providers` and `client.model_configs`."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from parley_clients.connection.reconnect import Link
-from parley_clients.params import UNSET, Unset, as_json, given
+from parley_clients.connection.session import Session
+from parley_clients.params import UNSET, Unset, call_params, model_params, update_params
 from parley_clients.results import Result
 
 if TYPE_CHECKING:
+    from parley_clients.params import Settings
     from parley_protocol.models.providers import (
         ModelConfig,
         ModelConfigListResult,
-        ModelListResult,
         ModelPricing,
         Provider,
         ProviderCheckResult,
         ProviderListResult,
     )
-    from parley_protocol.models.settings import ModelSettings
 
 
-class Configuring:
-    """The calls of a client about providers and models. A key goes in and never comes out."""
+class Providers:
+    """The configuration of the daemon's providers (`client.providers`).
 
-    _link: Link
+    An API key can be set and removed, but never read.
+    """
 
-    async def models(self, *, timeout: float | None = None) -> "Result[ModelListResult]":
-        """Return the providers and the models that are known of them.
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
-        Providers that have not been asked for their models before get 1.5 seconds to answer; what comes later
-        is in the result of a later call.
-        """
-        return Result("model/list", await self._link.call("model/list", {}, timeout))
+    async def list(self, *, timeout: float | None = None) -> "Result[ProviderListResult]":
+        """Return the configured providers, and those that could be configured."""
+        return Result("provider/list", await self._session.call("provider/list", {}, timeout))
 
-    # --------------------------------------------------------------------- providers
-
-    async def providers(self, *, timeout: float | None = None) -> "Result[ProviderListResult]":
-        """Return how providers are configured, and which could be."""
-        return Result("provider/list", await self._link.call("provider/list", {}, timeout))
-
-    async def create_provider(
+    async def create(
         self,
         name: str,
         type: str,
@@ -53,10 +46,10 @@ class Configuring:
         """Configure a provider, such as ("work", "openai-compat"); its models are named "work:…".
 
         Raises:
-            ConflictError: there is one of this name.
-            InvalidParamsError: there could be no such provider.
+            ConflictError: a provider of this name is configured already.
+            InvalidParamsError: the configuration is invalid.
         """
-        params = given(
+        params = call_params(
             provider=name,
             type=type,
             displayName=display_name,
@@ -64,9 +57,9 @@ class Configuring:
             apiKey=api_key,
             enabled=enabled,
         )
-        return Result("provider/create", await self._link.call("provider/create", params, timeout))
+        return Result("provider/create", await self._session.call("provider/create", params, timeout))
 
-    async def update_provider(
+    async def update(
         self,
         name: str,
         *,
@@ -76,45 +69,49 @@ class Configuring:
         enabled: bool | Unset = UNSET,
         timeout: float | None = None,
     ) -> "Result[Provider]":
-        """Change what is given; None clears: the usual name, the usual address, no key of its own.
+        """Change the given fields. None restores the default name or address, or removes the API key.
 
         Raises:
-            InvalidParamsError: there is none of this name, or it could not be so.
-            NotAllowedError: the configuration's file sets it.
+            InvalidParamsError: there is no such provider, or the configuration is invalid.
+            NotAllowedError: the configuration file sets this field.
         """
-        changes = {"displayName": display_name, "baseUrl": base_url, "apiKey": api_key, "enabled": enabled}
-        params = {"provider": name, **_set(changes)}
-        return Result("provider/update", await self._link.call("provider/update", params, timeout))
+        changes = update_params(displayName=display_name, baseUrl=base_url, apiKey=api_key, enabled=enabled)
+        params = {"provider": name, **changes}
+        return Result("provider/update", await self._session.call("provider/update", params, timeout))
 
-    async def delete_provider(self, name: str, *, timeout: float | None = None) -> None:
-        """Forget how a provider is configured, with its key.
+    async def delete(self, name: str, *, timeout: float | None = None) -> None:
+        """Delete the configuration of a provider, with its API key.
 
         Raises:
-            InvalidParamsError: there is none of this name.
-            NotAllowedError: it is not configured here.
+            InvalidParamsError: there is no such provider.
+            NotAllowedError: the provider is built in, or set by the configuration file.
         """
-        await self._link.call("provider/delete", {"provider": name}, timeout)
+        await self._session.call("provider/delete", {"provider": name}, timeout)
 
-    async def check_provider(
-        self, name: str, *, timeout: float | None = None
-    ) -> "Result[ProviderCheckResult]":
-        """Try a provider; return what was asked and what it answered. Takes up to 45 seconds.
+    async def check(self, name: str, *, timeout: float | None = None) -> "Result[ProviderCheckResult]":
+        """Send a request to a provider; return the request and the response. Takes up to 45 seconds.
 
         Raises:
-            InvalidParamsError: there is none of this name.
+            InvalidParamsError: there is no such provider.
         """
-        return Result("provider/check", await self._link.call("provider/check", {"provider": name}, timeout))
+        params = {"provider": name}
+        return Result("provider/check", await self._session.call("provider/check", params, timeout))
 
-    # ------------------------------------------------------------------------ models
 
-    async def model_configs(
+class ModelConfigs:
+    """The configuration of models (`client.model_configs`), each named "provider:model"."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def list(
         self, provider: str | None = None, *, timeout: float | None = None
     ) -> "Result[ModelConfigListResult]":
-        """Return how models are configured, of one provider or of all."""
-        raw = await self._link.call("modelConfig/list", given(provider=provider), timeout)
-        return Result("modelConfig/list", raw)
+        """Return the configured models, of one provider or of all."""
+        params = call_params(provider=provider)
+        return Result("modelConfig/list", await self._session.call("modelConfig/list", params, timeout))
 
-    async def create_model_config(
+    async def create(
         self,
         model: str,
         *,
@@ -123,19 +120,21 @@ class Configuring:
         is_default: bool | None = None,
         context_limit: int | None = None,
         compression_threshold: int | None = None,
-        settings: "ModelSettings | Mapping[str, Any] | None" = None,
+        settings: "Settings | None" = None,
         pricing: "ModelPricing | Mapping[str, Any] | None" = None,
         timeout: float | None = None,
     ) -> "Result[ModelConfig]":
-        """Configure a model, "provider:model". The first one becomes the default.
+        """Configure a model. The first configured model becomes the default.
+
+        `context_limit` is in tokens, `compression_threshold` in percent of it.
 
         Raises:
-            ConflictError: it is configured already.
-            InvalidParamsError: there is no such provider, or it could not be so.
-            NotAllowedError: it shall be the default, and the configuration's file names another one.
+            ConflictError: the model is configured already.
+            InvalidParamsError: there is no such provider, or the configuration is invalid.
+            NotAllowedError: `is_default` is set, and the configuration file names another default.
         """
-        params = given(
-            **_named(model),
+        params = call_params(
+            **model_params(model),
             displayName=display_name,
             enabled=enabled,
             isDefault=is_default,
@@ -144,9 +143,9 @@ class Configuring:
             settings=settings,
             pricing=pricing,
         )
-        return Result("modelConfig/create", await self._link.call("modelConfig/create", params, timeout))
+        return Result("modelConfig/create", await self._session.call("modelConfig/create", params, timeout))
 
-    async def update_model_config(
+    async def update(
         self,
         model: str,
         *,
@@ -155,42 +154,33 @@ class Configuring:
         is_default: bool | Unset = UNSET,
         context_limit: int | Unset | None = UNSET,
         compression_threshold: int | Unset | None = UNSET,
-        settings: "ModelSettings | Mapping[str, Any] | Unset | None" = UNSET,
+        settings: "Settings | Unset | None" = UNSET,
         pricing: "ModelPricing | Mapping[str, Any] | Unset | None" = UNSET,
         timeout: float | None = None,
     ) -> "Result[ModelConfig]":
-        """Change what is given of a model's configuration; None clears.
+        """Change the given fields; None clears a field.
 
         Raises:
-            ModelNotFoundError: it is not configured.
-            NotAllowedError: the configuration's file sets it, or the default.
+            ModelNotFoundError: the model is not configured.
+            NotAllowedError: the configuration file sets this field, or the default model.
         """
-        changes = {
-            "displayName": display_name,
-            "enabled": enabled,
-            "isDefault": is_default,
-            "contextLimit": context_limit,
-            "compressionThreshold": compression_threshold,
-            "settings": settings,
-            "pricing": pricing,
-        }
-        params = {**_named(model), **_set(changes)}
-        return Result("modelConfig/update", await self._link.call("modelConfig/update", params, timeout))
+        changes = update_params(
+            displayName=display_name,
+            enabled=enabled,
+            isDefault=is_default,
+            contextLimit=context_limit,
+            compressionThreshold=compression_threshold,
+            settings=settings,
+            pricing=pricing,
+        )
+        params = {**model_params(model), **changes}
+        return Result("modelConfig/update", await self._session.call("modelConfig/update", params, timeout))
 
-    async def delete_model_config(self, model: str, *, timeout: float | None = None) -> None:
-        """Forget how a model is configured; it can still be asked.
+    async def delete(self, model: str, *, timeout: float | None = None) -> None:
+        """Delete the configuration of a model. The model can still be used.
 
         Raises:
-            ModelNotFoundError: it is not configured.
-            NotAllowedError: the configuration's file sets it.
+            ModelNotFoundError: the model is not configured.
+            NotAllowedError: the configuration file sets it.
         """
-        await self._link.call("modelConfig/delete", _named(model), timeout)
-
-
-def _named(model: str) -> dict[str, str]:
-    provider, _, name = model.partition(":")
-    return {"provider": provider, "model": name}
-
-
-def _set(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: as_json(value) for name, value in changes.items() if value is not UNSET}
+        await self._session.call("modelConfig/delete", model_params(model), timeout)

@@ -1,8 +1,10 @@
-"""The synchronous client: the asynchronous one, run in a thread of its own. Same names, same arguments.
+"""The blocking client: the same names, arguments and results as the asynchronous client.
 
-`with parley_clients.sync.connect() as client: …`. Everything may be used from any number of threads at once.
-Ctrl-C during a call cancels that call in the daemon, too. No logic of its own: what is documented in
-`parley_clients.client`, `chat`, `stream`, `view` and `watch` holds here.
+    with parley_clients.sync.connect() as client:
+        chat = client.create_chat()
+
+All objects may be used from any number of threads at once. Ctrl-C during a call cancels its request in the
+daemon. The methods are made from those of the asynchronous classes (see `blocking`) and documented there.
 """
 
 from collections.abc import Callable, Generator
@@ -12,11 +14,20 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from anyio.from_thread import start_blocking_portal
 
-from parley_clients import chat as asynchronous_chat
-from parley_clients import client as asynchronous
-from parley_clients import queue
-from parley_clients.blocking import Iterable, Runner, blocking, iterating, making
-from parley_clients.results import Answer, Change, ChatRecord, Event, Json, Result
+from parley_clients import chat as async_chat
+from parley_clients import client as async_client
+from parley_clients import providers as async_providers
+from parley_clients import queue as async_queue
+from parley_clients.answers import Answer
+from parley_clients.blocking import (
+    BlockingStream,
+    Runner,
+    blocking_call,
+    blocking_factory,
+    blocking_iterator,
+)
+from parley_clients.events import ChatChange, Event
+from parley_clients.results import ChatRecord, Json, Result
 from parley_clients.streaming import live_chat, text_stream, turn_stream, watch
 from parley_protocol.fold import ChatView
 
@@ -26,36 +37,36 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-class TextStream(Iterable[str, text_stream.TextStream]):
+class TextStream(BlockingStream[str, text_stream.TextStream]):
     """The text of one turn; see `parley_clients.streaming.text_stream.TextStream`."""
 
-    def __init__(self, runner: Runner, wrapped: text_stream.TextStream, events: "TurnStream") -> None:
+    def __init__(self, runner: Runner, wrapped: text_stream.TextStream, turn_stream: "TurnStream") -> None:
         super().__init__(runner, wrapped)
-        self._events = events  # nobody else may have it, and without it the turn would be left
+        self._turn_stream = turn_stream  # may be the only reference; dropping it would interrupt the turn
 
     @property
     def answer(self) -> Answer | None:
-        """What the turn came to, once the stream has ended."""
+        """The result of the turn, once the stream has ended."""
         return self.wrapped.answer
 
 
-class TurnStream(Iterable[Event, turn_stream.TurnStream]):
+class TurnStream(BlockingStream[Event, turn_stream.TurnStream]):
     """The events of one turn; see `parley_clients.streaming.turn_stream.TurnStream`."""
 
     @property
     def answer(self) -> Answer | None:
-        """What the turn came to, once the stream has ended."""
+        """The result of the turn, once the stream has ended."""
         return self.wrapped.answer
 
     @property
     def client_message_id(self) -> str | None:
-        """The id under which the same message may safely be sent again; None for an edit or a retry."""
+        """The id with which the same message may be sent again; None for an edit or a retry."""
         return self.wrapped.client_message_id
 
-    finish = blocking(turn_stream.TurnStream.finish)
+    finish = blocking_call(turn_stream.TurnStream.finish)
 
     def interrupt(self) -> None:
-        """Stop the turn. The stream goes on until it has ended, with what there is of the answer."""
+        """Interrupt the turn. The stream continues until the turn has ended."""
 
         async def interrupt() -> None:
             self.wrapped.interrupt()
@@ -63,22 +74,22 @@ class TurnStream(Iterable[Event, turn_stream.TurnStream]):
         self.runner.run(interrupt)
 
     def text(self, *, cumulative: bool = False) -> TextStream:
-        """Return the text alone, in place of the events; with `cumulative` all of it so far each time."""
+        """Return the text of the turn instead of its events; with `cumulative`, the whole text each time."""
         return TextStream(self.runner, self.wrapped.text(cumulative=cumulative), self)
 
     def __del__(self) -> None:
         self.runner.start(self.wrapped.aclose)
 
 
-class Watch(Iterable[Change, watch.Watch]):
-    """Creation, change and deletion of chats; see `parley_clients.streaming.watch.Watch`."""
+class Watch(BlockingStream[ChatChange, watch.Watch]):
+    """Creation, change and deletion of all chats; see `parley_clients.streaming.watch.Watch`."""
 
     def __del__(self) -> None:
         self.runner.start(self.wrapped.aclose)
 
 
-class LiveChat(Iterable[Event, live_chat.LiveChat]):
-    """What happens in a chat, as it happens; see `parley_clients.streaming.live_chat.LiveChat`."""
+class LiveChat(BlockingStream[Event, live_chat.LiveChat]):
+    """The events of a chat as they happen; see `parley_clients.streaming.live_chat.LiveChat`."""
 
     @property
     def chat_id(self) -> str:
@@ -87,49 +98,76 @@ class LiveChat(Iterable[Event, live_chat.LiveChat]):
 
     @property
     def resumed(self) -> bool:
-        """Whether the view began with the event after the one that it was given."""
+        """Whether the view continues after the given event, without a snapshot."""
         return self.wrapped.resumed
 
     @property
     def subscribed(self) -> Json:
-        """The result of the subscription, as it came."""
+        """The result of `chat/subscribe`, as JSON."""
         return self.wrapped.subscribed
 
     @property
     def state(self) -> ChatView:
-        """What the chat looks like after the last event, or batch, that was taken out."""
+        """The chat after the last event, or batch of events, that was taken out."""
         return self.wrapped.state
 
     def __next__(self) -> Event:
-        # One by one, so that `state` is as of the event and not as of the batch that it came in.
-        async def following() -> Event | None:
+        # Not in batches, so that `state` is that of this event.
+        async def next_event() -> Event | None:
             async for event in self.wrapped:
                 return event
             return None
 
-        event = self.runner.run(following)
+        event = self.runner.run(next_event)
         if event is None:
             raise StopIteration
         return event
 
 
 class Queue:
-    """The messages that wait in a chat; see `parley_clients.queue.Queue`."""
+    """The queued messages of one chat; see `parley_clients.queue.Queue`."""
 
-    def __init__(self, runner: Runner, wrapped: queue.Queue) -> None:
+    def __init__(self, runner: Runner, wrapped: async_queue.Queue) -> None:
         self.runner = runner
         self.wrapped = wrapped
 
-    list = blocking(queue.Queue.list)
-    update = blocking(queue.Queue.update)
-    remove = blocking(queue.Queue.remove)
-    promote = blocking(queue.Queue.promote)
+    list = blocking_call(async_queue.Queue.list)
+    update = blocking_call(async_queue.Queue.update)
+    remove = blocking_call(async_queue.Queue.remove)
+    promote = blocking_call(async_queue.Queue.promote)
+
+
+class Providers:
+    """The configuration of providers; see `parley_clients.providers.Providers`."""
+
+    def __init__(self, runner: Runner, wrapped: async_providers.Providers) -> None:
+        self.runner = runner
+        self.wrapped = wrapped
+
+    list = blocking_call(async_providers.Providers.list)
+    create = blocking_call(async_providers.Providers.create)
+    update = blocking_call(async_providers.Providers.update)
+    delete = blocking_call(async_providers.Providers.delete)
+    check = blocking_call(async_providers.Providers.check)
+
+
+class ModelConfigs:
+    """The configuration of models; see `parley_clients.providers.ModelConfigs`."""
+
+    def __init__(self, runner: Runner, wrapped: async_providers.ModelConfigs) -> None:
+        self.runner = runner
+        self.wrapped = wrapped
+
+    list = blocking_call(async_providers.ModelConfigs.list)
+    create = blocking_call(async_providers.ModelConfigs.create)
+    update = blocking_call(async_providers.ModelConfigs.update)
+    delete = blocking_call(async_providers.ModelConfigs.delete)
 
 
 class Chat:
     """One chat, by its id; see `parley_clients.chat.Chat`."""
 
-    def __init__(self, runner: Runner, wrapped: asynchronous_chat.Chat) -> None:
+    def __init__(self, runner: Runner, wrapped: async_chat.Chat) -> None:
         self.runner = runner
         self.wrapped = wrapped
 
@@ -140,97 +178,100 @@ class Chat:
 
     @property
     def record(self) -> ChatRecord | None:
-        """The chat as the last call told it."""
+        """The chat as of the last call that returned it."""
         return self.wrapped.record
-
-    def __repr__(self) -> str:
-        return f"<Chat {self.id}>"
 
     @property
     def queue(self) -> Queue:
-        """The messages that wait for their turn, and what can be done with them."""
+        """The messages that wait for their turn."""
         return Queue(self.runner, self.wrapped.queue)
 
-    def fork(self, message_id: int | None = None, *, timeout: float | None = None) -> "Chat":
-        """Copy the way to a message (default: the last one of the active branch) into a new chat."""
-        made = self.runner.run(partial(self.wrapped.fork, message_id, timeout=timeout))
-        return Chat(self.runner, made)
+    def __repr__(self) -> str:
+        return repr(self.wrapped)
 
-    ask = blocking(asynchronous_chat.Chat.ask)
-    send = blocking(asynchronous_chat.Chat.send)
-    edit = blocking(asynchronous_chat.Chat.edit)
-    send_edit = blocking(asynchronous_chat.Chat.send_edit)
-    retry = blocking(asynchronous_chat.Chat.retry)
-    send_retry = blocking(asynchronous_chat.Chat.send_retry)
-    interrupt = blocking(asynchronous_chat.Chat.interrupt)
-    compact = blocking(asynchronous_chat.Chat.compact)
-    get = blocking(asynchronous_chat.Chat.get)
-    set_model = blocking(asynchronous_chat.Chat.set_model)
-    set_context = blocking(asynchronous_chat.Chat.set_context)
-    update = blocking(asynchronous_chat.Chat.update)
-    archive = blocking(asynchronous_chat.Chat.archive)
-    unarchive = blocking(asynchronous_chat.Chat.unarchive)
-    delete = blocking(asynchronous_chat.Chat.delete)
-    branches = blocking(asynchronous_chat.Chat.branches)
-    select_branch = blocking(asynchronous_chat.Chat.select_branch)
-    rewind = blocking(asynchronous_chat.Chat.rewind)
-    export = blocking(asynchronous_chat.Chat.export)
-    stream = making(asynchronous_chat.Chat.stream, TurnStream)
-    stream_edit = making(asynchronous_chat.Chat.stream_edit, TurnStream)
-    stream_retry = making(asynchronous_chat.Chat.stream_retry, TurnStream)
-    attach = making(asynchronous_chat.Chat.attach, LiveChat)
+    def fork(self, message_id: int | None = None, *, timeout: float | None = None) -> "Chat":
+        """Copy the messages up to this one (default: the whole active branch) into a new chat."""
+        forked = self.runner.run(partial(self.wrapped.fork, message_id, timeout=timeout))
+        return Chat(self.runner, forked)
+
+    ask = blocking_call(async_chat.Chat.ask)
+    send = blocking_call(async_chat.Chat.send)
+    edit = blocking_call(async_chat.Chat.edit)
+    send_edit = blocking_call(async_chat.Chat.send_edit)
+    retry = blocking_call(async_chat.Chat.retry)
+    send_retry = blocking_call(async_chat.Chat.send_retry)
+    interrupt = blocking_call(async_chat.Chat.interrupt)
+    compact = blocking_call(async_chat.Chat.compact)
+    get = blocking_call(async_chat.Chat.get)
+    set_model = blocking_call(async_chat.Chat.set_model)
+    set_context = blocking_call(async_chat.Chat.set_context)
+    update = blocking_call(async_chat.Chat.update)
+    archive = blocking_call(async_chat.Chat.archive)
+    unarchive = blocking_call(async_chat.Chat.unarchive)
+    delete = blocking_call(async_chat.Chat.delete)
+    branches = blocking_call(async_chat.Chat.branches)
+    select_branch = blocking_call(async_chat.Chat.select_branch)
+    rewind = blocking_call(async_chat.Chat.rewind)
+    export = blocking_call(async_chat.Chat.export)
+    stream = blocking_factory(async_chat.Chat.stream, TurnStream)
+    stream_edit = blocking_factory(async_chat.Chat.stream_edit, TurnStream)
+    stream_retry = blocking_factory(async_chat.Chat.stream_retry, TurnStream)
+    attach = blocking_factory(async_chat.Chat.attach, LiveChat)
 
 
 class Client:
-    """A daemon, as reached by `connect`; see `parley_clients.client.Client`."""
+    """A connection to a daemon, from `connect`; see `parley_clients.client.Client`."""
 
-    def __init__(self, runner: Runner, wrapped: asynchronous.Client) -> None:
+    def __init__(self, runner: Runner, wrapped: async_client.Client) -> None:
         self.runner = runner
         self.wrapped = wrapped
 
     @property
     def server(self) -> "Result[InitializeResult]":
-        """What the daemon said when the connection was opened."""
+        """The result of `initialize`, from the latest connection."""
         return self.wrapped.server
 
     @property
     def features(self) -> frozenset[str]:
-        """The methods that the daemon serves."""
+        """The methods that the daemon supports."""
         return self.wrapped.features
 
-    call = blocking(asynchronous.Client.call)
-    list_chats = blocking(asynchronous.Client.list_chats)
-    all_chats = iterating(asynchronous.Client.all_chats)
-    delete_chats = blocking(asynchronous.Client.delete_chats)
-    models = blocking(asynchronous.Client.models)
-    providers = blocking(asynchronous.Client.providers)
-    create_provider = blocking(asynchronous.Client.create_provider)
-    update_provider = blocking(asynchronous.Client.update_provider)
-    delete_provider = blocking(asynchronous.Client.delete_provider)
-    check_provider = blocking(asynchronous.Client.check_provider)
-    model_configs = blocking(asynchronous.Client.model_configs)
-    create_model_config = blocking(asynchronous.Client.create_model_config)
-    update_model_config = blocking(asynchronous.Client.update_model_config)
-    delete_model_config = blocking(asynchronous.Client.delete_model_config)
-    status = blocking(asynchronous.Client.status)
-    chat = making(asynchronous.Client.chat, Chat)
-    create_chat = making(asynchronous.Client.create_chat, Chat)
-    import_chat = making(asynchronous.Client.import_chat, Chat)
-    search = blocking(asynchronous.Client.search)
-    watch = making(asynchronous.Client.watch, Watch)
+    @property
+    def providers(self) -> Providers:
+        """The configuration of providers."""
+        return Providers(self.runner, self.wrapped.providers)
+
+    @property
+    def model_configs(self) -> ModelConfigs:
+        """The configuration of models."""
+        return ModelConfigs(self.runner, self.wrapped.model_configs)
+
+    call = blocking_call(async_client.Client.call)
+    list_chats = blocking_call(async_client.Client.list_chats)
+    all_chats = blocking_iterator(async_client.Client.all_chats)
+    delete_chats = blocking_call(async_client.Client.delete_chats)
+    search = blocking_call(async_client.Client.search)
+    models = blocking_call(async_client.Client.models)
+    status = blocking_call(async_client.Client.status)
+    chat = blocking_factory(async_client.Client.chat, Chat)
+    create_chat = blocking_factory(async_client.Client.create_chat, Chat)
+    import_chat = blocking_factory(async_client.Client.import_chat, Chat)
+    watch = blocking_factory(async_client.Client.watch, Watch)
 
 
-def _connecting(make: Callable[P, asynchronous.connect]) -> Callable[P, AbstractContextManager[Client]]:
+def _blocking_connect(
+    async_connect: Callable[P, async_client.connect],
+) -> Callable[P, AbstractContextManager[Client]]:
     @contextmanager
     def connect(*args: P.args, **kwargs: P.kwargs) -> Generator[Client]:
         with (
             start_blocking_portal() as portal,
-            portal.wrap_async_context_manager(make(*args, **kwargs)) as client,
+            portal.wrap_async_context_manager(async_connect(*args, **kwargs)) as client,
         ):
             yield Client(Runner(portal), client)
 
-    connect.__doc__ = make.__doc__
+    connect.__doc__ = async_connect.__doc__
     return connect
 
 
-connect = _connecting(asynchronous.connect)
+connect = _blocking_connect(async_client.connect)

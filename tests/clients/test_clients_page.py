@@ -5,13 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from parley_clients import Chat, Client, Queue
+from parley_clients import Chat, Client, ModelConfigs, Providers, Queue
 from parley_clients.cli.arguments import Parser
 from parley_clients.cli.main import make_parser
 
 PAGE = (Path(__file__).parents[2] / "clients" / "README.md").read_text("utf-8")
 PYTHON, _, SHELL = PAGE.partition("## In the shell")
-OPENINGS = {Chat: "of a chat", Client: "of a client", Queue: "of a chat"}
+HEADINGS = {
+    Chat: "of a chat",
+    Client: "of a client",
+    Queue: "of a chat",
+    Providers: "of a client",
+    ModelConfigs: "of a client",
+}
+ATTRIBUTES = {Queue: "queue.", Providers: "providers.", ModelConfigs: "model_configs."}
 
 
 def public(kind: type) -> list[str]:
@@ -22,23 +29,21 @@ def public(kind: type) -> list[str]:
 
 def named(kind: type) -> set[str]:
     """Return the names in the first columns of the tables that are about this class."""
-    prefix = "queue." if kind is Queue else ""
+    prefix = ATTRIBUTES.get(kind, "")
     found: set[str] = set()
-    for table in re.findall(rf"^\| {OPENINGS[kind]} \| \|\n(.*?)\n\n", PYTHON, re.M | re.S):
+    for table in re.findall(rf"^\| {HEADINGS[kind]} \| \|\n(.*?)\n\n", PYTHON, re.M | re.S):
         for line in table.splitlines():
             cell = line.split(" | ")[0]
             found.update(re.findall(rf"`{re.escape(prefix)}(\w+)", cell))
     return found
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in (Client, Chat, Queue) for name in public(kind)]
-)
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in HEADINGS for name in public(kind)])
 def test_everything_that_an_object_can_do_is_on_the_page(kind: type, name: str) -> None:
     assert name in named(kind)
 
 
-@pytest.mark.parametrize("kind", [Client, Chat, Queue])
+@pytest.mark.parametrize("kind", HEADINGS)
 def test_nothing_is_on_the_page_that_an_object_cannot_do(kind: type) -> None:
     assert named(kind) <= {*public(kind)}
 

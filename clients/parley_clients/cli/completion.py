@@ -144,7 +144,7 @@ def _values(place: _Place, action: argparse.Action, current: str) -> list[Candid
 
 def _providers(place: _Place) -> list[Candidate]:
     """Return the names of the providers that are there."""
-    raw = _read(place.values, lambda client: client.providers())
+    raw = _read(place.values, lambda client: client.providers.list())
     found: list[Json] = [] if raw is None else raw["providers"]
     there = [one for one in found if one["source"] != "supported" or one["enabled"]]
     return [(one["provider"], one["displayName"]) for one in there]

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from parley_clients.results import Event, Json
+from parley_clients.events import Event
+from parley_clients.results import Json
 from parley_clients.sync import TurnStream
 
 TICK_SECONDS = 0.1

@@ -1,1 +1,1 @@
-"""Connections to the daemon: transport, requests, reconnection."""
+"""The connection to the daemon: byte streams, JSON-RPC requests, reconnecting."""

@@ -1,7 +1,21 @@
-"""One connection: requests out, their answers back by id, notifications to whoever listens to their token.
+"""One connection to the daemon: JSON-RPC requests, their responses, and streamed values.
 
-Nobody who waits here can hold up anybody else: answers and events are handed over by plain callbacks on the
-reader's task, which never waits for a consumer. Knows no method but those of the base protocol.
+Theory of operation. A connection has two tasks. The reader decodes frames and dispatches each message at
+once: a response to the PendingRequest with its id, the value of a `$/progress` notification (LSP 3.17) to the
+listener of its token. The writer sends whatever frames have been queued, in one write. Everything else
+(`send_request`, `cancel`, `notify`) only appends to a list and returns, so that it can be called from
+anywhere in the event loop and requests go out in the order of the calls.
+
+Responses and values are delivered by plain callbacks on the reader's task, in the order of arrival. A
+callback must not wait: a slow consumer therefore cannot delay the others. Consumers that may be slow put an
+inbox (see `streaming/inbox.py`) in between.
+
+The reader is never paused. In the other direction `wait_until_writable` holds new calls back while more than
+WRITE_AHEAD bytes are queued.
+
+The end: `lost` is set once, by whatever ends the connection (the daemon, an error, `close`). All pending
+requests fail with ConnectionLostError at that moment, and later ones at once. A connection is not reopened;
+`session.py` replaces it.
 """
 
 import json
@@ -12,7 +26,7 @@ from typing import Any, Protocol, cast
 import anyio
 from anyio.abc import ByteStream
 
-from parley_clients.connection.transport import Opened, ProcessStream
+from parley_clients.connection.transport import OpenedStream, ProcessStream
 from parley_clients.errors import ConnectionLostError, ParleyError, error_from_wire
 from parley_clients.results import Json
 from parley_protocol.errors import ErrorCode
@@ -21,51 +35,51 @@ from parley_protocol.framing import FrameDecoder, FrameError, encode_frame
 log = logging.getLogger("parley_clients")
 
 WRITE_AHEAD = 1024 * 1024
-"""Bytes that may wait to be written before new calls have to wait."""
+"""Bytes that may be queued for writing before new calls have to wait."""
 
 FLUSH_SECONDS = 2.0
-"""How long closing waits for what was written, and for the answers to cancelled requests."""
+"""How long closing waits for queued frames to be written and for responses to cancelled requests."""
 
-_READ = 64 * 1024
+_READ_BYTES = 64 * 1024
 
 
-class Listener(Protocol):
-    """Takes the values that come under a token; `size` is their length on the wire, in bytes."""
+class ProgressListener(Protocol):
+    """Receives the values of one progress token. `size` is the length of the message in bytes."""
 
     def put(self, value: Json, size: int) -> None:
-        """Take one value, without waiting."""
+        """Handle one value, without waiting."""
         ...
 
 
-class Pending:
-    """A request that was sent. `settled` is called once, on the reader's task, when the answer is there."""
+class PendingRequest:
+    """A request that was sent. `on_response` is called once, on the reader's task, with the response."""
 
-    __slots__ = ("_done", "_settled", "error", "id", "result")
+    __slots__ = ("_done", "_on_response", "error", "id", "result")
 
-    def __init__(self, id: int, settled: Callable[["Pending"], None] | None) -> None:
+    def __init__(self, id: int, on_response: Callable[["PendingRequest"], None] | None) -> None:
         self.id = id
         self.result: Any = None
         self.error: ParleyError | None = None
         self._done = anyio.Event()
-        self._settled = settled
+        self._on_response = on_response
 
     @property
-    def done(self) -> bool:
-        """Whether the answer is there."""
+    def is_done(self) -> bool:
+        """Whether the response has arrived, or the connection was lost."""
         return self._done.is_set()
 
     def settle(self, result: Any, error: ParleyError | None) -> None:
-        """Take the answer."""
+        """Set the result or the error."""
         self.result, self.error = result, error
         self._done.set()
-        if self._settled is not None:
-            self._settled(self)
+        if self._on_response is not None:
+            self._on_response(self)
 
     async def wait(self) -> Any:
-        """Return the result.
+        """Wait for the response and return the result.
 
         Raises:
-            ParleyError: the answer was an error, or none came.
+            ParleyError: the response is an error, or the connection was lost.
         """
         await self._done.wait()
         if self.error is not None:
@@ -74,67 +88,72 @@ class Pending:
 
 
 class Connection:
-    """A connection over an open stream. `run` serves it; `lost` is set when it is over."""
+    """A connection over an open stream. `run` serves it until `lost` is set."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: OpenedStream) -> None:
         self.name = opened.name
         self.lost = anyio.Event()
-        self.reason = ""
+        self.lost_reason = ""
         self._scope = anyio.CancelScope()
         self._stream: ByteStream | ProcessStream = opened.stream
-        self._pending: dict[int, Pending] = {}
+        self._pending: dict[int, PendingRequest] = {}
         self._cancelled: set[int] = set()
-        self._listeners: dict[int | str, Listener] = {}
+        self._listeners: dict[int | str, ProgressListener] = {}
         self._last_id = 0
         self._frames: list[bytes] = []
         self._unwritten = 0
-        self._wake = anyio.Event()
-        self._room = anyio.Event()
-        self._room.set()
-        self._quiet = anyio.Event()
+        self._frame_queued = anyio.Event()
+        self._writable = anyio.Event()
+        self._writable.set()
+        self._flushed = anyio.Event()
 
-    # ------------------------------------------------------------------------- out
+    # --------------------------------------------------------------------- sending
 
-    async def room(self) -> None:
-        """Wait until there is room for more requests."""
-        await self._room.wait()
+    async def wait_until_writable(self) -> None:
+        """Wait until fewer than WRITE_AHEAD bytes are queued, or the connection is lost."""
+        await self._writable.wait()
 
-    def start(self, method: str, params: Json, settled: Callable[[Pending], None] | None = None) -> Pending:
-        """Send a request, without waiting; on a lost connection it is settled at once."""
+    def send_request(
+        self, method: str, params: Json, on_response: Callable[[PendingRequest], None] | None = None
+    ) -> PendingRequest:
+        """Send a request without waiting. On a lost connection the request fails at once."""
         self._last_id += 1
-        pending = Pending(self._last_id, settled)
+        pending = PendingRequest(self._last_id, on_response)
         if self.lost.is_set():
             pending.settle(None, self.lost_error())
             return pending
         self._pending[pending.id] = pending
-        self._put({"jsonrpc": "2.0", "id": pending.id, "method": method, "params": params})
+        self._queue_message({"jsonrpc": "2.0", "id": pending.id, "method": method, "params": params})
         return pending
 
-    def cancel(self, pending: Pending) -> None:
-        """Ask the daemon to cancel a request; it is settled when the answer to that comes."""
+    def cancel(self, pending: PendingRequest) -> None:
+        """Send `$/cancelRequest` for a request; it ends with its response. Does nothing once it is done."""
         if pending.id in self._pending and pending.id not in self._cancelled:
             self._cancelled.add(pending.id)
             self.notify("$/cancelRequest", {"id": pending.id})
 
     def notify(self, method: str, params: Json) -> None:
-        """Send a notification, without waiting."""
+        """Send a notification without waiting."""
         if not self.lost.is_set():
-            self._put({"jsonrpc": "2.0", "method": method, "params": params})
+            self._queue_message({"jsonrpc": "2.0", "method": method, "params": params})
 
-    def listen(self, token: int | str, listener: Listener) -> None:
-        """Hand the values under this token to the listener from now on."""
+    def add_listener(self, token: int | str, listener: ProgressListener) -> None:
+        """Deliver the values of this progress token to the listener."""
         self._listeners[token] = listener
 
-    def unlisten(self, token: int | str) -> None:
-        """Drop the values under this token from now on."""
+    def remove_listener(self, token: int | str) -> None:
+        """Ignore the values of this progress token from now on."""
         self._listeners.pop(token, None)
 
     def lost_error(self) -> ConnectionLostError:
-        """Return the error for a call that was under way; each call gets its own."""
-        return ConnectionLostError(f"The connection to the daemon ({self.name}) was lost: {self.reason}.")
+        """Return a new ConnectionLostError that says why the connection was lost."""
+        return ConnectionLostError(
+            f"The connection to the daemon ({self.name}) was lost: {self.lost_reason}."
+        )
 
-    def _put(self, message: Json) -> None:
-        # Lone surrogates cannot be UTF-8; escaped they reach the daemon, which says what is wrong with them.
+    def _queue_message(self, message: Json) -> None:
+        # Lone surrogates cannot be encoded as UTF-8. Escaped, they reach the daemon, which rejects them with
+        # the path of the field.
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         try:
             body = text.encode()
@@ -142,73 +161,79 @@ class Connection:
             body = json.dumps(message, separators=(",", ":")).encode()
         self._frames.append(encode_frame(body))
         self._unwritten += len(body)
-        if self._unwritten > WRITE_AHEAD and self._room.is_set():
-            self._room = anyio.Event()
-        self._wake.set()
+        if self._unwritten > WRITE_AHEAD and self._writable.is_set():
+            self._writable = anyio.Event()
+        self._frame_queued.set()
 
     async def _write(self) -> None:
         while True:
             if not self._frames:
-                self._wake = anyio.Event()
-                await self._wake.wait()
+                self._frame_queued = anyio.Event()
+                await self._frame_queued.wait()
             frames, self._frames, size = self._frames, [], self._unwritten
             try:
                 await self._stream.send(b"".join(frames))
             except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-                return  # the reader finds out as well, and may have something to read before
+                return  # the reader notices as well, and may still have messages to read
             self._unwritten -= size
             if self._unwritten <= WRITE_AHEAD:
-                self._room.set()
-            self._check_quiet()
+                self._writable.set()
+            self._check_flushed()
 
-    def _check_quiet(self) -> None:
+    def _check_flushed(self) -> None:
         if not self._unwritten and not self._cancelled:
-            self._quiet.set()
+            self._flushed.set()
 
-    # ------------------------------------------------------------------------- life
+    # -------------------------------------------------------------------- lifetime
 
     async def run(self) -> None:
         """Serve the connection until it is lost or this task is cancelled. Raises nothing."""
-        self.reason = "it was closed"
+        self.lost_reason = "it was closed"
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._write)
-                    self.reason = await self._read()
+                    self.lost_reason = await self._read()
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._close()
+                await self._finish()
 
     def close(self) -> None:
-        """End the connection now."""
+        """Close the connection at once."""
         self._scope.cancel()
 
-    async def _close(self) -> None:
+    async def _finish(self) -> None:
         self.lost.set()
-        self._room.set()
-        self._quiet.set()
+        self._writable.set()
+        self._flushed.set()
         self._listeners.clear()
         pending, self._pending = self._pending, {}
-        for one in pending.values():
-            one.settle(None, self.lost_error())
+        for request in pending.values():
+            request.settle(None, self.lost_error())
         try:
             await self._stream.aclose()
         except (anyio.BrokenResourceError, OSError):
-            pass  # it is gone already
+            pass  # already closed
 
     async def aflush(self) -> None:
-        """Wait, for a while, until everything was written and answered; then take leave of a socket."""
-        self._quiet = anyio.Event()
+        """Wait until frames are written and cancelled requests are answered, then half-close a socket.
+
+        Waits for FLUSH_SECONDS at most.
+        """
+        self._flushed = anyio.Event()
         if self.lost.is_set():
             return
-        self._check_quiet()
+        self._check_flushed()
         with anyio.move_on_after(FLUSH_SECONDS):
-            await self._quiet.wait()
-            await self._say_goodbye()
+            await self._flushed.wait()
+            await self._half_close()
 
-    async def _say_goodbye(self) -> None:
-        """Say that no more will come, and let the daemon close: a read is never given up half-way."""
+    async def _half_close(self) -> None:
+        """Close the sending side of a socket and wait for the daemon to close the other.
+
+        Closing both sides at once could reset the connection before the daemon has read the last frames.
+        """
         if not isinstance(self._stream, ProcessStream):
             try:
                 await self._stream.send_eof()
@@ -216,64 +241,64 @@ class Connection:
                 return
             await self.lost.wait()
 
-    # --------------------------------------------------------------------------- in
+    # ------------------------------------------------------------------- receiving
 
     async def _read(self) -> str:
-        """Take in what comes until the end; return why it ended."""
+        """Dispatch messages until the stream ends; return the reason of the end."""
         decoder = FrameDecoder()
         reason = "the daemon closed it"
         try:
             while True:
-                for body in decoder.feed(await self._stream.receive(_READ)):
-                    refusal = self._take(body)
-                    reason = refusal or reason
+                for body in decoder.feed(await self._stream.receive(_READ_BYTES)):
+                    reason = self._dispatch(body) or reason
         except FrameError as error:
-            return f"what came is no message ({error})"
+            return f"the daemon sent an invalid frame ({error})"
         except anyio.EndOfStream:
             pass
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             reason = "the daemon is gone"
         if isinstance(self._stream, ProcessStream):
-            said = self._stream.last_words()
-            reason = f"{reason}; it said: {said.rstrip('.')}" if said else reason
+            stderr = self._stream.stderr_tail()
+            reason = f"{reason}; its standard error ends with: {stderr.rstrip('.')}" if stderr else reason
         return reason
 
-    def _take(self, body: bytes) -> str | None:
-        """Take one message; return what the daemon complains of when it is about no request."""
+    def _dispatch(self, body: bytes) -> str | None:
+        """Dispatch one message; return the text of an error response without an id."""
         try:
             message: Any = json.loads(body)
         except (ValueError, RecursionError):
-            log.warning("The daemon sent something that is not JSON.")
+            log.warning("The daemon sent a message that is not JSON.")
             return None
         if not isinstance(message, dict):
             return None
-        given = cast("Json", message)
-        method = given.get("method")
+        fields = cast("Json", message)
+        method = fields.get("method")
         if method is None:
-            return self._answered(given)
+            return self._dispatch_response(fields)
         if method == "$/progress":
-            self._progress(given.get("params"), len(body))
-        elif "id" in given:
-            error = {"code": int(ErrorCode.METHOD_NOT_FOUND), "message": f"This client serves no {method}."}
-            self._put({"jsonrpc": "2.0", "id": given["id"], "error": error})
+            self._dispatch_progress(fields.get("params"), len(body))
+        elif "id" in fields:
+            message = f"This client does not support the method {method}."
+            error = {"code": int(ErrorCode.METHOD_NOT_FOUND), "message": message}
+            self._queue_message({"jsonrpc": "2.0", "id": fields["id"], "error": error})
         return None
 
-    def _progress(self, params: Any, size: int) -> None:
+    def _dispatch_progress(self, params: Any, size: int) -> None:
         try:
             listener = self._listeners.get(params["token"])
             if listener is not None:
                 listener.put(params["value"], size)
         except (TypeError, KeyError):
-            log.warning("The daemon sent progress that lacks what it must have.")
+            log.warning("The daemon sent a progress notification without a required field.")
 
-    def _answered(self, answer: Json) -> str | None:
-        id, error = answer.get("id"), answer.get("error")
+    def _dispatch_response(self, response: Json) -> str | None:
+        id, error = response.get("id"), response.get("error")
         if id is None and error is not None:
             return error_from_wire(error).message.rstrip(".")
         pending = self._pending.pop(id, None) if isinstance(id, int) else None
         if pending is None:
             return None
         self._cancelled.discard(pending.id)
-        self._check_quiet()
-        pending.settle(answer.get("result"), None if error is None else error_from_wire(error))
+        self._check_flushed()
+        pending.settle(response.get("result"), None if error is None else error_from_wire(error))
         return None

@@ -1,66 +1,77 @@
-"""The text of one turn as an async iterator of strings: piece by piece, or whole each time."""
+"""The text of one turn as an async iterator of strings: piece by piece, or the whole text each time."""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from parley_clients.results import Answer, Event
+from parley_clients.answers import Answer
+from parley_clients.events import Event
 from parley_protocol.fold import plain_text
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from parley_clients.streaming.turn_stream import TurnStream
+
+class TurnEvents(Protocol):
+    """The stream of the events of a turn, as far as TextStream uses it."""
+
+    @property
+    def answer(self) -> Answer | None: ...
+    async def batch(self, timeout: float | None = None) -> list[Event]: ...
+    async def aclose(self) -> None: ...
+    async def __aenter__(self) -> object: ...
 
 
 class TextStream:
-    """What a turn says, without its events; made by `TurnStream.text`.
+    """The text of a turn without its events. Created by `TurnStream.text`.
 
-    Pieces: each adds to the one before. When a model call failed and is tried again, what had come of it is
-    void, and pieces cannot say so: use `cumulative` where that matters.
+    Pieces (the default): each string continues the one before. If a model call fails and is repeated, the
+    text of the failed attempt is no longer valid, which pieces cannot express: use `cumulative` where it
+    matters.
 
-    Cumulative: each string is the whole text of the answer so far, and the last one is the answer's text. It
-    comes once for all pieces that are there, and is shorter than before when text was void (`preview_reset`).
+    Cumulative: each string is the whole text of the answer so far, and the last one is the text of the
+    answer. Pieces that arrive together yield one string. After a failed attempt (`preview_reset`) the string
+    is shorter than the one before.
 
-    Leaving the loop early leaves the turn's stream: see TurnStream. `answer` is there at the end.
+    Leaving the loop early closes the stream of the turn: see TurnStream. `answer` is set at the end.
     """
 
-    def __init__(self, stream: "TurnStream", cumulative: bool) -> None:
-        self._stream = stream
+    def __init__(self, turn_events: TurnEvents, cumulative: bool) -> None:
+        self._turn_events = turn_events
         self._cumulative = cumulative
-        self._so_far = TextSoFar()
+        self._text_so_far = TextSoFar()
         self._texts: deque[str] = deque()
 
     @property
     def answer(self) -> Answer | None:
-        """What the turn came to, once the stream has ended."""
-        return self._stream.answer
+        """The result of the turn, once the stream has ended."""
+        return self._turn_events.answer
 
     async def batch(self, timeout: float | None = None) -> list[str]:
-        """Return all texts that are there, at least one; [] at the end.
+        """Return all texts that have arrived, at least one; [] once the stream has ended.
 
         Raises:
-            ParleyError: as the turn's stream does.
-            TimeoutError: nothing came within `timeout` seconds; the stream goes on.
+            ParleyError: the request failed, or the connection was lost.
+            TimeoutError: no event arrived within `timeout` seconds; the stream can still be used.
         """
         if self._texts:
             texts, self._texts = list(self._texts), deque()
             return texts
-        while events := await self._stream.batch(timeout):
-            texts = self._of(events)
+        while events := await self._turn_events.batch(timeout):
+            texts = self._texts_of(events)
             if texts:
                 return texts
         return []
 
-    def _of(self, events: list[Event]) -> list[str]:
+    def _texts_of(self, events: list[Event]) -> list[str]:
         if not self._cumulative:
             return [event.text for event in events if event.text]
-        changes = [self._so_far.take(event) for event in events]
-        return [self._so_far.text] if any(changes) else []
+        changes = [self._text_so_far.apply(event) for event in events]
+        return [self._text_so_far.text] if any(changes) else []
 
     async def aclose(self) -> None:
-        """Leave the stream; the turn is interrupted unless it has ended."""
-        await self._stream.aclose()
+        """Close the stream and interrupt the turn unless it has ended."""
+        await self._turn_events.aclose()
 
     def __aiter__(self) -> "Self":
         return self
@@ -73,7 +84,7 @@ class TextStream:
         return self._texts.popleft()
 
     async def __aenter__(self) -> "Self":
-        await self._stream.__aenter__()
+        await self._turn_events.__aenter__()
         return self
 
     async def __aexit__(
@@ -86,7 +97,7 @@ class TextStream:
 
 
 class TextSoFar:
-    """The text of a turn's answer, kept current by its events."""
+    """The text of an answer, updated by the events of its turn."""
 
     def __init__(self) -> None:
         self._finished = ""
@@ -95,15 +106,15 @@ class TextSoFar:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         self._pieces = ["".join(self._pieces)]
         return self._finished + self._pieces[0]
 
-    def take(self, event: Event) -> bool:
-        """Take the next event; return whether the text is another one now."""
+    def apply(self, event: Event) -> bool:
+        """Apply the next event; return whether it changed the text."""
         match event.type:
             case "message_part":
-                self._turn_to(event.raw["messageId"])
+                self._begin_message(event.raw["messageId"])
                 if event.text:
                     self._pieces.append(event.text)
                 return bool(event.text)
@@ -111,14 +122,14 @@ class TextSoFar:
                 had, self._pieces = any(self._pieces), []
                 return had
             case "message" if event.raw["message"]["role"] == "assistant":
-                self._turn_to(event.raw["message"]["id"])
+                self._begin_message(event.raw["message"]["id"])
                 before, after = "".join(self._pieces), plain_text(event.raw["message"]["content"])
                 self._pieces = [after]
                 return before != after
             case _:
                 return False
 
-    def _turn_to(self, message_id: int) -> None:
+    def _begin_message(self, message_id: int) -> None:
         if message_id != self._message_id:
             self._finished += "".join(self._pieces)
             self._message_id, self._pieces = message_id, []

@@ -1,4 +1,4 @@
-"""One turn as it happens: an async iterator of its events that ends with it, and one of its text."""
+"""The events of one turn as an async iterator, which ends with the turn."""
 
 import threading
 from collections import deque
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from parley_clients.connection.reconnect import Link
+from parley_clients.answers import Answer
+from parley_clients.connection.session import Session
 from parley_clients.errors import ParleyError, RequestCancelledError
-from parley_clients.results import Answer, Event
+from parley_clients.events import Event
 from parley_clients.streaming.text_stream import TextStream
-from parley_clients.streaming.turn_request import Run
+from parley_clients.streaming.turn_request import TurnRequest
 from parley_protocol.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -19,39 +20,39 @@ if TYPE_CHECKING:
 
 
 class TurnStream:
-    """The events of one turn, ending with `turn_ended`; made by `Chat.stream`, `stream_edit`, `stream_retry`.
+    """The events of one turn, up to `turn_ended`. Created by `Chat.stream`, `stream_edit`, `stream_retry`.
 
-    The request is sent by `async with`, or when the first event is asked for. Leaving the loop early, by
-    `break`, an exception or cancellation, interrupts the turn, or takes the message back when it still waits
-    in the queue. With `async with` this does not rely on garbage collection.
+    The request is sent on entering `async with`, or when the first event is requested. Leaving the loop early
+    (by `break`, an exception or cancellation) interrupts the turn, or removes a message that is still queued.
+    Use `async with` to not depend on garbage collection for this.
 
-    When the consumer is slow, adjacent pieces of text come merged. When more than 16 MiB wait all the same,
-    iterating ends with SlowConsumerError, and the turn goes on.
+    If events are consumed slowly, adjacent pieces of text are merged. If more than 16 MiB are waiting all the
+    same, iterating raises SlowConsumerError, and the turn continues.
     """
 
-    def __init__(self, link: Link, run: Run) -> None:
-        self._link = link
-        self._run = run
-        self._begun = False
+    def __init__(self, session: Session, request: TurnRequest) -> None:
+        self._session = session
+        self._request = request
+        self._has_begun = False
         self._events: deque[Event] = deque()
         self._thread = threading.get_ident()
 
     @property
     def answer(self) -> Answer | None:
-        """What the turn came to, once the stream has ended; None before, or when the turn never began."""
-        return self._run.answer
+        """The result of the turn once the stream has ended; None before, or if the turn never began."""
+        return self._request.answer
 
     @property
     def client_message_id(self) -> str | None:
-        """The id under which the same message may safely be sent again; None for an edit or a retry."""
-        return self._run.client_message_id
+        """The id with which the same message may be sent again; None for an edit or a retry."""
+        return self._request.client_message_id
 
     async def batch(self, timeout: float | None = None) -> list[Event]:
-        """Return all events that are there, at least one; [] when the stream has ended.
+        """Return all events that have arrived, at least one; [] once the stream has ended.
 
         Raises:
             ParleyError: the request failed, or the connection was lost.
-            TimeoutError: nothing came within `timeout` seconds; the stream goes on.
+            TimeoutError: no event arrived within `timeout` seconds; the stream can still be used.
         """
         if self._events:
             events, self._events = list(self._events), deque()
@@ -59,31 +60,31 @@ class TurnStream:
         try:
             with anyio.fail_after(timeout):
                 await self._begin()
-                return [Event(raw) for raw in await self._run.box.batch()]
+                return [Event(raw) for raw in await self._request.inbox.batch()]
         except ParleyError as error:
             error.client_message_id = self.client_message_id
             raise
 
     def text(self, *, cumulative: bool = False) -> TextStream:
-        """Return the text alone, in place of the events, for `async for`; see TextStream.
+        """Return the text of the turn instead of its events, for `async for`; see TextStream.
 
-        Pieces as they come; or with `cumulative`, each time the whole text of the answer so far.
+        With `cumulative`, each item is the whole text of the answer so far; otherwise it is the next piece.
         """
         return TextStream(self, cumulative)
 
     async def _begin(self) -> None:
-        if not self._begun:
-            connection = await self._link.connection()
-            if not self._begun:  # nobody has left meanwhile
-                self._begun = True
-                self._run.start(connection)
+        if not self._has_begun:
+            connection = await self._session.connection()
+            if not self._has_begun:  # the stream was not closed meanwhile
+                self._has_begun = True
+                self._request.start(connection)
 
     async def finish(self, timeout: float | None = None) -> Answer:
-        """Take the events out to the end and return what the turn came to.
+        """Consume the remaining events and return the result of the turn.
 
         Raises:
             ParleyError: the request failed, the turn never began, or the connection was lost.
-            TimeoutError: the end did not come within `timeout` seconds; the turn was interrupted.
+            TimeoutError: the turn did not end within `timeout` seconds; it was interrupted.
         """
         with anyio.fail_after(timeout):
             async with self:
@@ -91,25 +92,25 @@ class TurnStream:
                     pass
         if self.answer is None:
             raise RequestCancelledError(
-                "The turn was called off before it began.", ErrorCode.REQUEST_CANCELLED
+                "The turn was cancelled before it began.", ErrorCode.REQUEST_CANCELLED
             )
         return self.answer
 
     def interrupt(self) -> None:
-        """Stop the turn. The stream goes on until it has ended, with what there is of the answer."""
-        if self._begun:
-            self._run.cancel()
+        """Interrupt the turn. The stream continues until the turn has ended."""
+        if self._has_begun:
+            self._request.cancel()
         else:
-            self._leave()
+            self._close()
 
     async def aclose(self) -> None:
-        """Leave the stream; the turn is interrupted unless it has ended. Does not wait for its end."""
-        self._run.cancel()
-        self._leave()
+        """Close the stream and interrupt the turn unless it has ended. Does not wait for its end."""
+        self._request.cancel()
+        self._close()
 
-    def _leave(self) -> None:
-        self._begun = True
-        self._run.box.close()
+    def _close(self) -> None:
+        self._has_begun = True
+        self._request.inbox.close()
 
     def __aiter__(self) -> "Self":
         return self
@@ -134,6 +135,6 @@ class TurnStream:
         await self.aclose()
 
     def __del__(self) -> None:
-        # `break` leaves nothing else behind: in CPython this runs at once, in the thread of the loop.
+        # `break` drops the last reference: CPython runs this at once, in the thread of the event loop.
         if threading.get_ident() == self._thread:
-            self._run.cancel()
+            self._request.cancel()

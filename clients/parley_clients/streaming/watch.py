@@ -1,4 +1,4 @@
-"""What happens to all chats: an async iterator of changes that goes on over lost connections."""
+"""Changes in the list of chats as an async iterator, which continues over lost connections."""
 
 import threading
 from collections import deque
@@ -6,100 +6,103 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from parley_clients.connection.connection import Connection, Pending
-from parley_clients.connection.reconnect import Link
+from parley_clients.connection.connection import Connection, PendingRequest
+from parley_clients.connection.session import Session
 from parley_clients.errors import ConnectionLostError, ParleyError
-from parley_clients.results import Change
-from parley_clients.streaming.inbox import ChangeBox
+from parley_clients.events import ChatChange
+from parley_clients.streaming.inbox import ChangeInbox
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
 
-class _Watching:
-    """The subscription of a watch. Apart from it, so that nothing but the consumer keeps the watch alive."""
+class _WatchSubscription:
+    """The subscription of a Watch (Subscription).
 
-    def __init__(self, link: Link) -> None:
-        self.box = ChangeBox()
+    It is separate from the Watch, which only the consumer keeps alive, so that dropping it is noticed.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.inbox = ChangeInbox()
         self.ready = anyio.Event()
-        self._link = link
-        self._token = link.token()
+        self._session = session
+        self._token = session.new_token()
         self._connection: Connection | None = None
 
     def begin(self, connection: Connection) -> None:
         self._connection = connection
-        connection.listen(self._token, self.box)
-        connection.start("chat/watch", {"partialResultToken": self._token}, self._answered)
+        connection.add_listener(self._token, self.inbox)
+        connection.send_request("chat/watch", {"partialResultToken": self._token}, self._on_response)
 
     def end(self, error: ParleyError) -> None:
-        self.box.close(error)
+        self.inbox.close(error)
         self.ready.set()
 
-    def _answered(self, pending: Pending) -> None:
+    def _on_response(self, pending: PendingRequest) -> None:
         if pending.error is not None:
             if not isinstance(pending.error, ConnectionLostError):
                 self.end(pending.error)
         elif self.ready.is_set():
-            self.box.reset()
+            self.inbox.reset()
         else:
             self.ready.set()
 
-    def leave(self) -> None:
-        self._link.remove(self)
-        self.box.close()
+    def close(self) -> None:
+        self._session.remove_subscription(self)
+        self.inbox.close()
         self.ready.set()
         if self._connection is not None:
-            self._connection.unlisten(self._token)
-            self._connection.start("chat/unwatch", {"partialResultToken": self._token})
+            self._connection.remove_listener(self._token)
+            self._connection.send_request("chat/unwatch", {"partialResultToken": self._token})
             self._connection = None
 
 
 class Watch:
-    """Creation, change and deletion of chats; made by `Client.watch`.
+    """Creation, change and deletion of all chats. Created by `Client.watch`.
 
-    After `async with`, or from the first iteration on, no change is missed: list the chats then. Of a chat
-    that changes faster than the consumer takes it out, the newest state comes. After a lost connection one
-    change of type "reset" comes: list the chats again.
+    No change is missed after entering `async with`, or from the first iteration on: list the chats then. Of a
+    chat that changes faster than the consumer reads, only the latest change is delivered. After a lost
+    connection there is one change of type "reset": list the chats again.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._watching = _Watching(link)
-        self._begun = False
-        self._changes: deque[Change] = deque()
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._subscription = _WatchSubscription(session)
+        self._has_begun = False
+        self._changes: deque[ChatChange] = deque()
         self._thread = threading.get_ident()
 
-    async def batch(self, timeout: float | None = None) -> list[Change]:
-        """Return all changes that are there, at least one; [] once it was closed.
+    async def batch(self, timeout: float | None = None) -> list[ChatChange]:
+        """Return all changes that have arrived, at least one; [] once the watch is closed.
 
         Raises:
-            ConnectionLostError: the connection was lost for good.
-            TimeoutError: nothing came within `timeout` seconds.
+            ConnectionLostError: the connection was lost, and reconnecting failed.
+            TimeoutError: no change arrived within `timeout` seconds; the watch can still be used.
         """
         if self._changes:
             changes, self._changes = list(self._changes), deque()
             return changes
         with anyio.fail_after(timeout):
             await self._begin()
-            return [Change(raw) for raw in await self._watching.box.batch()]
+            return [ChatChange(raw) for raw in await self._subscription.inbox.batch()]
 
     async def aclose(self) -> None:
-        """Watch no more."""
-        self._begun = True
-        self._watching.leave()
+        """Stop watching."""
+        self._has_begun = True
+        self._subscription.close()
 
     async def _begin(self) -> None:
-        if not self._begun:
-            await self._link.connection()
-            self._begun = True
-            self._link.add(self._watching)
-        await self._watching.ready.wait()
+        if not self._has_begun:
+            await self._session.connection()
+            self._has_begun = True
+            self._session.add_subscription(self._subscription)
+        await self._subscription.ready.wait()
 
     def __aiter__(self) -> "Self":
         return self
 
-    async def __anext__(self) -> Change:
+    async def __anext__(self) -> ChatChange:
         if not self._changes:
             self._changes.extend(await self.batch())
         if not self._changes:
@@ -120,4 +123,4 @@ class Watch:
 
     def __del__(self) -> None:
         if threading.get_ident() == self._thread:
-            self._watching.leave()
+            self._subscription.close()

@@ -12,7 +12,8 @@ import anyio.to_thread
 import pytest
 
 from parley_clients.cli.display.plain import PlainOutput
-from parley_clients.results import Event, Json
+from parley_clients.events import Event
+from parley_clients.results import Json
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 
 PARLEY = str(Path(sys.executable).with_name("parley"))

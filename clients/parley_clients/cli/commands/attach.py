@@ -5,7 +5,8 @@ import argparse
 from parley_clients.cli.display.plain import write_json
 from parley_clients.cli.options import chat_output, client, find_chat, last_chat, warn
 from parley_clients.cli.turns import TICK_SECONDS, counted_interrupts
-from parley_clients.results import Event, Json
+from parley_clients.events import Event
+from parley_clients.results import Json
 
 
 def attach(options: argparse.Namespace) -> int:

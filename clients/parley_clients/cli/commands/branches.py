@@ -3,13 +3,12 @@
 import argparse
 import sys
 
-from parley_clients.branches import Place
 from parley_clients.cli.commands.edit_retry import last_question
 from parley_clients.cli.display.plain import write_json
 from parley_clients.cli.display.sanitize import one_line
 from parley_clients.cli.messages import readable, speaker
 from parley_clients.cli.options import CommandError, client, console, fancy, find_chat
-from parley_clients.results import ChatRecord
+from parley_clients.results import BranchPoint, ChatRecord
 from parley_clients.sync import Chat
 
 
@@ -54,7 +53,7 @@ def report(options: argparse.Namespace, record: ChatRecord, said: str) -> None:
         sys.stdout.write(f"{said}\n")
 
 
-def print_places(options: argparse.Namespace, places: list[Place]) -> None:
+def print_places(options: argparse.Namespace, places: list[BranchPoint]) -> None:
     """Print one place a line: the messages that there are, the shown one marked, and how that begins."""
     if getattr(options, "json", False):
         for place in places:
@@ -80,9 +79,9 @@ def print_places(options: argparse.Namespace, places: list[Place]) -> None:
     screen.print(table)
 
 
-def _marked(place: Place) -> str:
+def _marked(place: BranchPoint) -> str:
     return " ".join([f"{id}*" if id == place.message_id else str(id) for id in place.siblings])
 
 
-def _beginning(place: Place) -> str:
+def _beginning(place: BranchPoint) -> str:
     return readable(place.message["content"])[:200]

@@ -19,7 +19,7 @@ from parley_clients.sync import Client
 def providers(options: argparse.Namespace) -> int:
     """Print how providers are configured, and with --all which could be."""
     with client(options) as daemon:
-        raw = daemon.providers().raw
+        raw = daemon.providers.list().raw
     shown = [one for one in raw["providers"] if options.all or one["source"] != "supported" or one["enabled"]]
     if options.json:
         write_json({"providers": shown})
@@ -43,11 +43,11 @@ def provider(options: argparse.Namespace) -> int:
     with client(options) as daemon:
         match options.action:
             case "add":
-                raw = daemon.create_provider(name, options.type or name, **changes).raw
+                raw = daemon.providers.create(name, options.type or name, **changes).raw
             case "set":
-                raw = daemon.update_provider(name, **changes).raw
+                raw = daemon.providers.update(name, **changes).raw
             case "rm":
-                daemon.delete_provider(name)
+                daemon.providers.delete(name)
                 return 0
             case _:
                 return _check(daemon, options)
@@ -86,7 +86,7 @@ def _read_key(name: str) -> str:
 
 
 def _check(daemon: Client, options: argparse.Namespace) -> int:
-    raw = daemon.check_provider(options.name).raw
+    raw = daemon.providers.check(options.name).raw
     if options.json:
         write_json(raw)
         return 0 if raw["ok"] else 1
@@ -116,13 +116,13 @@ def model(options: argparse.Namespace) -> int:
         if options.action == "rm":
             if changes:
                 raise UsageError("rm takes the model alone.")
-            daemon.delete_model_config(id)
+            daemon.model_configs.delete(id)
             return 0
-        listed = daemon.model_configs(id.partition(":")[0]).raw["modelConfigs"]
+        listed = daemon.model_configs.list(id.partition(":")[0]).raw["modelConfigs"]
         if any(one["model"] == id.partition(":")[2] for one in listed):
-            raw = daemon.update_model_config(id, **changes).raw
+            raw = daemon.model_configs.update(id, **changes).raw
         else:
-            raw = daemon.create_model_config(id, **changes).raw
+            raw = daemon.model_configs.create(id, **changes).raw
     if options.json:
         write_json(raw)
     return 0
@@ -143,7 +143,7 @@ def _model_changes(options: argparse.Namespace) -> dict[str, Any]:
 
 def _models(options: argparse.Namespace) -> int:
     with client(options) as daemon:
-        found = daemon.model_configs(options.id and options.id.partition(":")[0]).raw["modelConfigs"]
+        found = daemon.model_configs.list(options.id and options.id.partition(":")[0]).raw["modelConfigs"]
     for one in found:
         if options.json:
             write_json(one)

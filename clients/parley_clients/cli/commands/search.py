@@ -7,7 +7,7 @@ import sys
 from parley_clients.cli.display.plain import write_json
 from parley_clients.cli.display.sanitize import one_line
 from parley_clients.cli.options import check_text, client, console, fancy, short_id
-from parley_clients.search import Hit
+from parley_clients.results import SearchHit
 from parley_clients.sync import Client
 
 _PAGE = 200
@@ -32,8 +32,8 @@ def search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _found(daemon: Client, query: str, limit: int) -> tuple[list[Hit], bool]:
-    hits: list[Hit] = []
+def _found(daemon: Client, query: str, limit: int) -> tuple[list[SearchHit], bool]:
+    hits: list[SearchHit] = []
     cursor: str | None = None
     while len(hits) < limit:
         page = daemon.search(query, cursor=cursor, limit=min(limit - len(hits), _PAGE))
@@ -44,12 +44,12 @@ def _found(daemon: Client, query: str, limit: int) -> tuple[list[Hit], bool]:
     return hits, cursor is not None
 
 
-def _fields(hit: Hit) -> tuple[str, str, str, str]:
+def _fields(hit: SearchHit) -> tuple[str, str, str, str]:
     message = "" if hit.message_id is None else str(hit.message_id)
     return short_id(hit.chat_id), message, one_line(hit.title or "(untitled)"), one_line(hit.snippet)
 
 
-def _draw(options: argparse.Namespace, query: str, hits: list[Hit]) -> None:
+def _draw(options: argparse.Namespace, query: str, hits: list[SearchHit]) -> None:
     from rich.padding import Padding
     from rich.text import Text
 

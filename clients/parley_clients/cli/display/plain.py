@@ -9,7 +9,8 @@ import sys
 from parley_clients.cli.display.sanitize import clean, one_line
 from parley_clients.cli.messages import failed, fallen_back, question, summary
 from parley_clients.cli.options import warn
-from parley_clients.results import Event, Json
+from parley_clients.events import Event
+from parley_clients.results import Json
 
 
 class PlainOutput:

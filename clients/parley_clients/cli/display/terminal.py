@@ -17,7 +17,8 @@ from parley_clients.cli.display.live_area import LiveArea
 from parley_clients.cli.display.markdown import THEME, RenderedBlock
 from parley_clients.cli.display.sanitize import clean, one_line
 from parley_clients.cli.messages import failed, fallen_back, question, source, summary
-from parley_clients.results import Event, Json
+from parley_clients.events import Event
+from parley_clients.results import Json
 
 QUIET_SECONDS = 1.0
 """How long an answer may pause before the spinner comes back."""
