@@ -7,7 +7,6 @@ import json
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,8 +106,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     compaction: _Compaction = msgspec.field(default_factory=_Compaction)
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, gc=False):
     """What the daemon was told. `complaint` names file and line of what could not be read."""
 
     default_model: str | None = None
@@ -117,10 +115,10 @@ class Config:
     providers: tuple[ProviderConfig, ...] = ()
     models: tuple[ModelConfig, ...] = ()
     max_running_turns: int = 200
-    timeouts: Timeouts = field(default_factory=lambda: _timeouts(_Limits()))
-    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    timeouts: Timeouts = msgspec.field(default_factory=lambda: _timeouts(_Limits()))
+    retries: RetryPolicy = RetryPolicy()
     recovery: Recovery = "interrupt"
-    scribe: ScribePolicy = field(default_factory=lambda: ScribePolicy(titles=True))
+    scribe: ScribePolicy = ScribePolicy(titles=True)
     complaint: str | None = None
 
 

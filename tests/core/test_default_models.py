@@ -1,9 +1,8 @@
 """Which of the configured models is the default: rules, in all cases."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ModelRecord, elected, settled
 from tests.support.engine.records import a_model

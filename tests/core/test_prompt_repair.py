@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.openai_chat.request import COMPATIBLE, build_body
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError

@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 
-from parley_daemon.core import events, parts, state_machine
+from parley_daemon.core import commands, events, parts
 from parley_daemon.core import records as chats
 from parley_daemon.core.events import (
     ChatChanged,
@@ -79,13 +79,15 @@ def test_an_event_knows_its_turn(event: Event, turn_id: str | None) -> None:
 
 def records(module: ModuleType) -> Iterator[type[Any]]:
     for _, kind in inspect.getmembers(module, inspect.isclass):
-        if is_dataclass(kind) and kind.__module__ == module.__name__ and not kind.__name__.startswith("_"):
+        is_public_struct = issubclass(kind, msgspec.Struct) and not kind.__name__.startswith("_")
+        if is_public_struct and kind.__module__ == module.__name__:
             yield kind
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for module in (chats, state_machine, events, parts) for kind in records(module)]
+    "kind", [kind for module in (chats, commands, events, parts) for kind in records(module)]
 )
 def test_records_are_frozen_and_lean(kind: type[Any]) -> None:
-    assert kind.__dataclass_params__.frozen
+    assert kind.__struct_config__.frozen
+    assert not kind.__struct_config__.gc
     assert "__dict__" not in dir(kind)

@@ -1,10 +1,10 @@
 """Every pair of status and command: what follows, as data, or that it is refused."""
 
 import itertools
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,

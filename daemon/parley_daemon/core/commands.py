@@ -3,9 +3,10 @@
 Time and ids come in with the commands. What follows from which command is `conversation`'s business.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
+
+import msgspec
 
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Message, ModelSettings, Outcome, QueuedMessage, Status
@@ -41,8 +42,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationState:
+class ConversationState(msgspec.Struct, frozen=True, gc=False):
     """Where a chat's turns stand. `turn_id` is the turn under way: set exactly while the chat is busy.
 
     Messages that steer the turn under way stand before the others in the queue. While the chat is `held`,
@@ -65,30 +65,26 @@ class ConversationState:
 # ------------------------------------------------------------------ commands
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """A person's next message, already given the id of its turn and of its place in the queue."""
 
     message: QueuedMessage
     when_busy: WhenBusy = "queue"
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(msgspec.Struct, frozen=True, gc=False):
     """Stop what is under way."""
 
     cause: StopCause = StopCause.INTERRUPT
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True, gc=False):
     """The turn under way got a free slot."""
 
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """The turn under way is over; its answer is about to be committed.
 
     `cause` is set when it was stopped: a shutdown leaves the queue for the next start. `delegated`: the
@@ -101,57 +97,49 @@ class End:
     delegated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(msgspec.Struct, frozen=True, gc=False):
     """A model call of the turn under way is complete: messages that steer it join it now."""
 
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Withdraw:
+class Withdraw(msgspec.Struct, frozen=True, gc=False):
     """Take a message out of the queue."""
 
     queued_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(msgspec.Struct, frozen=True, gc=False):
     """Let a message of the queue say something else."""
 
     queued_id: str
     content: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Promote:
+class Promote(msgspec.Struct, frozen=True, gc=False):
     """Run a message of the queue next; a turn under way is interrupted for it."""
 
     queued_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """Stop what is under way and begin nothing: the active branch is about to change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True, gc=False):
     """The branch does not change after all. What would have begun meanwhile begins now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reanswer:
+class Reanswer(msgspec.Struct, frozen=True, gc=False):
     """A user message of the history, to be answered by a turn of this id."""
 
     turn_id: str
     question: Message
     model: str | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(msgspec.Struct, frozen=True, gc=False):
     """The active branch of a held chat becomes another one; then `turn` begins.
 
     Without one begins what would have begun meanwhile.
@@ -167,72 +155,62 @@ Command = Send | Interrupt | Begin | End | Join | Withdraw | Rewrite | Promote |
 # ------------------------------------------------------------------- effects
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptTurn:
+class AcceptTurn(msgspec.Struct, frozen=True, gc=False):
     """Write the user message and its turn; run the turn as soon as a slot is free."""
 
     message: QueuedMessage
     from_queue: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueue:
+class Enqueue(msgspec.Struct, frozen=True, gc=False):
     """Write the message to the end of the queue."""
 
     message: QueuedMessage
 
 
-@dataclass(frozen=True, slots=True)
-class StopTurn:
+class StopTurn(msgspec.Struct, frozen=True, gc=False):
     """Stop the run of this turn; it answers with End."""
 
     turn_id: str
     cause: StopCause
 
 
-@dataclass(frozen=True, slots=True)
-class StartTurn:
+class StartTurn(msgspec.Struct, frozen=True, gc=False):
     """The run of this turn begins."""
 
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class FinishTurn:
+class FinishTurn(msgspec.Struct, frozen=True, gc=False):
     """Write the turn's answer and outcome, then tell that it ended."""
 
     turn_id: str
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class JoinTurn:
+class JoinTurn(msgspec.Struct, frozen=True, gc=False):
     """Write the message as one more question of the turn under way."""
 
     message: QueuedMessage
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerAgain:
+class AnswerAgain(msgspec.Struct, frozen=True, gc=False):
     """Open a turn that answers a message of the history; run it as soon as a slot is free."""
 
     again: Reanswer
 
 
-@dataclass(frozen=True, slots=True)
-class Dequeue:
+class Dequeue(msgspec.Struct, frozen=True, gc=False):
     """Remove the message from the queue; its turn never was."""
 
     message: QueuedMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Requeue:
+class Requeue(msgspec.Struct, frozen=True, gc=False):
     """Write the whole queue anew: its order or a content changed, or a message came in at another place."""
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchBranch:
+class SwitchBranch(msgspec.Struct, frozen=True, gc=False):
     """Make the other branch the active one, and tell it."""
 
 
@@ -250,8 +228,7 @@ Effect = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The next state, and what has to be done, in this order."""
 
     state: ConversationState

@@ -1,7 +1,8 @@
 """Which part of a history a summary stands for, and how long a history is. Knows no model and no store."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from parley_daemon.core.parts import Part, Text, ToolCall, ToolResult, weight
 from parley_daemon.core.records import Message
@@ -10,8 +11,7 @@ CHARACTERS_PER_TOKEN = 4
 _INTRODUCTION = "Summary of this conversation so far:\n\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True, gc=False):
     """What stands for all messages of a branch up to `after_id` in later requests. `message` is a user's."""
 
     after_id: int

@@ -1,6 +1,6 @@
 """What happens in a chat, as frozen records. Each gets the chat's next `seq` when it is published."""
 
-from dataclasses import dataclass
+import msgspec
 
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import (
@@ -15,16 +15,14 @@ from parley_daemon.core.records import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StatusChanged:
+class StatusChanged(msgspec.Struct, frozen=True, gc=False):
     """The chat does something else now."""
 
     status: Status
     turn_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TurnStarted:
+class TurnStarted(msgspec.Struct, frozen=True, gc=False):
     """A turn got its slot and runs."""
 
     turn_id: str
@@ -32,8 +30,7 @@ class TurnStarted:
     model: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePart:
+class MessagePart(msgspec.Struct, frozen=True, gc=False):
     """A streamed piece of part number `index` of a message in progress."""
 
     turn_id: str
@@ -43,23 +40,20 @@ class MessagePart:
     piece: Piece
 
 
-@dataclass(frozen=True, slots=True)
-class MessageAdded:
+class MessageAdded(msgspec.Struct, frozen=True, gc=False):
     """A message is durable; it replaces what was streamed under its id."""
 
     message: Message
     turn_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class QueueUpdated:
+class QueueUpdated(msgspec.Struct, frozen=True, gc=False):
     """The whole queue as it is now."""
 
     queue: tuple[QueuedMessage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PreviewReset:
+class PreviewReset(msgspec.Struct, frozen=True, gc=False):
     """What was streamed under this id is void: another attempt begins at part 0."""
 
     message_id: int
@@ -67,8 +61,7 @@ class PreviewReset:
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(msgspec.Struct, frozen=True, gc=False):
     """For the `attempt`th time (from 1) a model call got no answer; `model` is asked after the wait.
 
     It is another model than before where a turn falls back.
@@ -82,23 +75,20 @@ class Retrying:
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryReset:
+class HistoryReset(msgspec.Struct, frozen=True, gc=False):
     """The active branch is another one after this message (None: from the beginning)."""
 
     after_message_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorRaised:
+class ErrorRaised(msgspec.Struct, frozen=True, gc=False):
     """The turn fails for this reason."""
 
     error: Failure
     turn_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChatChanged:
+class ChatChanged(msgspec.Struct, frozen=True, gc=False):
     """The chat's own record changed, or the chat is gone."""
 
     chat: Chat
@@ -106,8 +96,7 @@ class ChatChanged:
     deleted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True, gc=False):
     """Milliseconds of a turn: waiting for a slot, until the first part, in all; and how many attempts."""
 
     queued_ms: int
@@ -116,8 +105,7 @@ class Timings:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class TurnEnded:
+class TurnEnded(msgspec.Struct, frozen=True, gc=False):
     """The turn is over, its history is durable and the chat is free. Exactly one per turn."""
 
     turn_id: str

@@ -4,21 +4,21 @@ Pieces are what a model streams; a message is the fold of its pieces. Knows no w
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any, Literal, assert_never
+
+import msgspec
+from msgspec.structs import replace
 
 ToolOutcome = Literal["ok", "failed", "denied", "interrupted", "timed_out"]
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True, gc=False):
     """Plain text (Markdown). As a piece: the new text only."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True, gc=False):
     """What the model thought. As a piece: the new text; title and signature once they are known."""
 
     text: str
@@ -26,8 +26,7 @@ class Reasoning:
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """A finished request of the model to call a tool; `args` is any JSON value."""
 
     tool_call_id: str
@@ -35,8 +34,7 @@ class ToolCall:
     args: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallPiece:
+class ToolCallPiece(msgspec.Struct, frozen=True, gc=False):
     """More of a tool call's arguments as JSON text."""
 
     tool_call_id: str
@@ -44,8 +42,7 @@ class ToolCallPiece:
     args_delta: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True, gc=False):
     """What a tool answered; `result` is any JSON value."""
 
     tool_call_id: str
@@ -55,8 +52,7 @@ class ToolResult:
     outcome: ToolOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, gc=False):
     """Something the answer rests on."""
 
     source_id: str
@@ -68,8 +64,7 @@ class Source:
     score: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True, gc=False):
     """A file in a message: `data` (base64) or `url`, never both."""
 
     media_type: str
@@ -138,8 +133,7 @@ def join(pieces: list[Piece]) -> Piece:
 _RUN = 512
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(msgspec.Struct, gc=False):
     """One part in the making: its pieces so far, older ones merged in runs so that they stay few."""
 
     pieces: list[Piece]

@@ -1,14 +1,13 @@
 """What tokens cost. Knows no provider: prices come with the model's configuration."""
 
-from dataclasses import dataclass
+import msgspec
 
 from parley_daemon.core.records import Usage
 
 _MILLION = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Pricing:
+class Pricing(msgspec.Struct, frozen=True, gc=False):
     """US dollars per million tokens. Without prices of their own, cached tokens cost what input costs."""
 
     input_per_million: float

@@ -5,7 +5,8 @@ messages. What is stored stays as it is: the repair happens each time a request 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import Part, Reasoning, Text, ToolCall, ToolResult
 from parley_daemon.core.records import Message, Role

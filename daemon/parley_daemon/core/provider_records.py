@@ -4,14 +4,15 @@ An API key is no part of them. Knows no configuration file and no environment.
 """
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderRecord:
+class ProviderRecord(msgspec.Struct, frozen=True, gc=False):
     """A provider. `has_key`: a key was given for it and is kept elsewhere. Times as in Chat."""
 
     name: str
@@ -24,8 +25,7 @@ class ProviderRecord:
     has_key: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
+class ModelRecord(msgspec.Struct, frozen=True, gc=False):
     """A model of a provider, by the provider's name. `compression_threshold` is in percent. Times as in Chat.
 
     Of all records at most one is the default.
@@ -40,7 +40,7 @@ class ModelRecord:
     is_default: bool = False
     context_limit: int | None = None
     compression_threshold: int | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
     pricing: Pricing | None = None
 
     @property

@@ -1,9 +1,10 @@
 """What a chat consists of: chat, message, queued message, turn, usage, failure. Plain frozen records."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal
+
+import msgspec
 
 from parley_daemon.core.parts import Part
 
@@ -42,8 +43,7 @@ class Status(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens and money of a model call, or sums of them. None: the provider did not say."""
 
     input_tokens: int | None = None
@@ -57,7 +57,7 @@ class Usage:
 
     def plus(self, other: "Usage") -> "Usage":
         """Return the sum, field by field; a limit is not summed, the newer one stands."""
-        summed = {f.name: _sum(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        summed = {name: _sum(getattr(self, name), getattr(other, name)) for name in Usage.__struct_fields__}
         summed["context_limit"] = other.context_limit or self.context_limit
         return Usage(**summed)
 
@@ -68,8 +68,7 @@ def _sum(one: float | None, other: float | None) -> Any:
     return one + other
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why a turn failed (TurnError on the wire).
 
     `message` is one plain sentence without secrets, `detail` at most 500 characters of what the peer said.
@@ -84,8 +83,7 @@ class Failure:
     retry_after_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True, gc=False):
     """Limits of one model call in milliseconds. None: the default of the configuration."""
 
     connect_ms: int | None = None
@@ -98,8 +96,7 @@ class Timeouts:
         return Timeouts(**_overlay(self, base))
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSettings:
+class ModelSettings(msgspec.Struct, frozen=True, gc=False):
     """How a model is asked. None: not sent to the provider. `provider_options`: by provider dialect.
 
     Two are for the daemon alone. `fallback_models` are asked in this order where a model cannot answer; None:
@@ -115,10 +112,10 @@ class ModelSettings:
     stop: tuple[str, ...] | None = None
     seed: int | None = None
     output_schema: Mapping[str, Any] | None = None
-    timeouts: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts = Timeouts()
     fallback_models: tuple[str, ...] | None = None
     local_only: bool | None = None
-    provider_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    provider_options: Mapping[str, Mapping[str, Any]] = {}
 
     def over(self, base: "ModelSettings") -> "ModelSettings":
         """Return these settings, with `base` where one is not set; options merge name by name.
@@ -137,20 +134,18 @@ class ModelSettings:
 
 def _overlay(upper: "Timeouts | ModelSettings", lower: "Timeouts | ModelSettings") -> dict[str, Any]:
     """Return the fields of `upper`, with those of `lower` where `upper` has None."""
-    chosen = {f.name: getattr(upper, f.name) for f in fields(upper)}
+    chosen = msgspec.structs.asdict(upper)
     return {name: getattr(lower, name) if value is None else value for name, value in chosen.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class ForkOrigin:
+class ForkOrigin(msgspec.Struct, frozen=True, gc=False):
     """The chat and message that a fork was taken at."""
 
     chat_id: str
     message_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, gc=False):
     """The files that a chat may look at; URIs and glob patterns."""
 
     repositories: tuple[str, ...] = ()
@@ -159,8 +154,7 @@ class Context:
     files: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Chat:
+class Chat(msgspec.Struct, frozen=True, gc=False):
     """A chat's own record: everything but its messages. Times are RFC 3339 UTC with milliseconds.
 
     `status` is a resting one (waiting, completed, error): what a live chat is doing is known by its actor.
@@ -179,14 +173,14 @@ class Chat:
     last_error: Failure | None = None
     model: str | None = None
     system_prompt: str | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
-    context: Context = field(default_factory=Context)
+    settings: ModelSettings = ModelSettings()
+    context: Context = Context()
     parent_chat_id: str | None = None
     root_chat_id: str | None = None
     forked_from: ForkOrigin | None = None
     archived: bool = False
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    usage: Usage = field(default_factory=Usage)
+    metadata: Mapping[str, Any] = {}
+    usage: Usage = Usage()
     last_seq: int = 0
     reserved_seq: int = 0
     last_message_id: int = 0
@@ -198,8 +192,7 @@ class Chat:
         return self.kind == "agent" and self.parent_chat_id is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A durable message. `parent_id` is the message before it on its branch, None for the first one.
 
     `siblings` are the ids of all messages with the same parent, itself included, oldest first; empty stands
@@ -221,8 +214,7 @@ class Message:
     siblings: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedMessage:
+class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     """A user message that waits for its turn. Its turn's id is given when it is queued.
 
     One that `steers` joins the turn under way instead, after the model call that runs; when that turn ends
@@ -235,14 +227,13 @@ class QueuedMessage:
     content: tuple[Part, ...]
     created_at: str
     model: str | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
     client_message_id: str | None = None
     origin: str | None = None
     steers: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """One question and its answer. `outcome` is None while it is under way. Times as in Chat.
 
     `output` is the JSON value of an answer that had to fit a schema.
@@ -253,7 +244,7 @@ class Turn:
     user_message_id: int
     accepted_at: str
     model: str | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
     ended_at: str | None = None
     outcome: Outcome | None = None
     stop_reason: str | None = None

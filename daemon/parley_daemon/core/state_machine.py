@@ -6,8 +6,9 @@ refused with a typed reason. Time and ids come in with the commands; nothing her
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,

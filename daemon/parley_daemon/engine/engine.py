@@ -3,11 +3,11 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from weakref import WeakSet
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from parley_daemon.core.commands import StopCause, WhenBusy
 from parley_daemon.core.events import Timings, TurnEnded

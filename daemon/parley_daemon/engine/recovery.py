@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import anyio
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import fold
 from parley_daemon.core.records import Chat, Message, Status, Turn

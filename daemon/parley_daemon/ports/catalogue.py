@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import msgspec
+
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Failure, ModelSettings, Timeouts
@@ -14,8 +16,7 @@ ProviderSource = Literal["database", "env_preset", "config", "supported"]
 ModelSource = Literal["database", "config"]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(msgspec.Struct, frozen=True, gc=False):
     """A model as clients see it. `id` is "provider:model"."""
 
     id: str
@@ -26,8 +27,7 @@ class ModelInfo:
     capabilities: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderInfo:
+class ProviderInfo(msgspec.Struct, frozen=True, gc=False):
     """A provider and its known models.
 
     `unavailable_reason` and `unavailable_message` say why it cannot be used; None: it can. `local`:
@@ -43,16 +43,14 @@ class ProviderInfo:
     local: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PendingRefresh:
+class PendingRefresh(msgspec.Struct, frozen=True, gc=False):
     """A provider whose list of models should be fetched. `is_known`: an earlier fetch succeeded or failed."""
 
     provider: str
     is_known: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderCheck:
+class ProviderCheck(msgspec.Struct, frozen=True, gc=False):
     """The outcome of a check: the last request, if one was made, and the first lines of its response.
 
     Holds no secrets. `duration_ms` is that of the request.
@@ -67,8 +65,7 @@ class ProviderCheck:
     error: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedModel:
+class ResolvedModel(msgspec.Struct, frozen=True, gc=False):
     """A model reference, resolved: the model to call, its name there, its limits and its prices.
 
     `compression_threshold` is in percent of the context limit; None: the engine's default. `local`:
@@ -83,7 +80,7 @@ class ResolvedModel:
     pricing: Pricing | None = None
     compression_threshold: int | None = None
     local: bool = False
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
 
     @property
     def provider(self) -> str:
@@ -91,8 +88,7 @@ class ResolvedModel:
         return self.id.partition(":")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSetup:
+class ProviderSetup(msgspec.Struct, frozen=True, gc=False):
     """How a provider is configured, and by what. `supported`: it is not configured, but can be.
 
     `base_url` is the configured one, without credentials; None: the default of its type. `has_key`: there is
@@ -108,8 +104,7 @@ class ProviderSetup:
     source: ProviderSource
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSetup:
+class ModelSetup(msgspec.Struct, frozen=True, gc=False):
     """How a model is configured, and by what. `is_default`: chats that name no model use it."""
 
     provider: str
@@ -129,8 +124,7 @@ class ModelSetup:
         return f"{self.provider}:{self.model}"
 
 
-@dataclass(frozen=True, slots=True)
-class FileDefaults:
+class FileDefaults(msgspec.Struct, frozen=True, gc=False):
     """What the configuration file fixes for models that are configured over the protocol.
 
     `path` is shown to users. `default_model`: the file names the default model, and nothing overrides it.

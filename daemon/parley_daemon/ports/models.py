@@ -1,8 +1,9 @@
 """The port to language models: the request of one model call, the chunks of its answer, and its errors."""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+import msgspec
 
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.records import Failure, ModelSettings, Role, Usage
@@ -11,16 +12,14 @@ StopReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 Purpose = Literal["answer", "title", "summary"]
 
 
-@dataclass(frozen=True, slots=True)
-class PromptMessage:
+class PromptMessage(msgspec.Struct, frozen=True, gc=False):
     """One message as it is sent to a model."""
 
     role: Role
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     """One model call.
 
     `model` is the provider's own name of the model. Every limit in `settings.timeouts` is set.
@@ -29,19 +28,17 @@ class ModelRequest:
     model: str
     messages: tuple[PromptMessage, ...]
     system_prompt: str | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
     purpose: Purpose = "answer"
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(msgspec.Struct, frozen=True, gc=False):
     """The tokens that the call has used so far. A later report replaces an earlier one."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """The answer is complete, and why the model stopped. A stream that ends without a Finish has failed.
 
     It is sent as soon as the reason is known. A usage report may follow it.

@@ -1,12 +1,12 @@
 """The port to JSON Schema: whether a schema is valid, and whether a value conforms to it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class SchemaViolation:
+
+class SchemaViolation(msgspec.Struct, frozen=True, gc=False):
     """What is wrong with a JSON value ("must be an integer"), and where: `people[0].age`; "": the whole."""
 
     path: str

@@ -4,8 +4,9 @@ Changes are values: a commit takes any number of them and makes all of them dura
 message in progress go to the journal, which is written behind within a bound and replaced by the message.
 """
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
@@ -29,94 +30,81 @@ class ChatTooLargeError(Exception):
         self.limit = limit
 
 
-@dataclass(frozen=True, slots=True)
-class PutChat:
+class PutChat(msgspec.Struct, frozen=True, gc=False):
     """Insert this chat, or replace the one with its id; its owner, kind, parent and creation never change."""
 
     chat: Chat
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteChat:
+class DeleteChat(msgspec.Struct, frozen=True, gc=False):
     """Remove a chat and all that belongs to it."""
 
     chat_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class AddMessage:
+class AddMessage(msgspec.Struct, frozen=True, gc=False):
     """Insert a message and drop the journal of its id."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class AddSummary:
+class AddSummary(msgspec.Struct, frozen=True, gc=False):
     """Insert a summary, or replace the one that stands for the same messages."""
 
     summary: Summary
 
 
-@dataclass(frozen=True, slots=True)
-class PutTurn:
+class PutTurn(msgspec.Struct, frozen=True, gc=False):
     """Insert this turn, or replace the one with its id."""
 
     turn: Turn
 
 
-@dataclass(frozen=True, slots=True)
-class PutQueued:
+class PutQueued(msgspec.Struct, frozen=True, gc=False):
     """Insert a queued message behind the others of its chat."""
 
     queued: QueuedMessage
 
 
-@dataclass(frozen=True, slots=True)
-class DropQueued:
+class DropQueued(msgspec.Struct, frozen=True, gc=False):
     """Remove a queued message that left the queue."""
 
     queued_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetQueue:
+class SetQueue(msgspec.Struct, frozen=True, gc=False):
     """Replace the whole queue of a chat, first in line first."""
 
     chat_id: str
     queue: tuple[QueuedMessage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DropJournal:
+class DropJournal(msgspec.Struct, frozen=True, gc=False):
     """Forget the journal of a message that will not become durable."""
 
     chat_id: str
     message_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class PutProvider:
+class PutProvider(msgspec.Struct, frozen=True, gc=False):
     """Insert this provider, or replace the one of its name."""
 
     record: ProviderRecord
 
 
-@dataclass(frozen=True, slots=True)
-class DropProvider:
+class DropProvider(msgspec.Struct, frozen=True, gc=False):
     """Forget the provider of this name. Its models stay."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class PutModel:
+class PutModel(msgspec.Struct, frozen=True, gc=False):
     """Insert this model's configuration, or replace it."""
 
     record: ModelRecord
 
 
-@dataclass(frozen=True, slots=True)
-class DropModel:
+class DropModel(msgspec.Struct, frozen=True, gc=False):
     """Forget a model's configuration."""
 
     provider: str
@@ -139,16 +127,14 @@ Write = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
+class Configured(msgspec.Struct, frozen=True, gc=False):
     """What was configured over the protocol: providers by name, models by provider and name."""
 
     providers: tuple[ProviderRecord, ...] = ()
     models: tuple[ModelRecord, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
+class JournalEntry(msgspec.Struct, frozen=True, gc=False):
     """A streamed piece of a message in progress, number `index` among its parts."""
 
     chat_id: str
@@ -158,16 +144,14 @@ class JournalEntry:
     piece: Piece
 
 
-@dataclass(frozen=True, slots=True)
-class StoredChat:
+class StoredChat(msgspec.Struct, frozen=True, gc=False):
     """A chat with its queue, oldest first."""
 
     chat: Chat
     queue: tuple[QueuedMessage, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WholeChat:
+class WholeChat(msgspec.Struct, frozen=True, gc=False):
     """A chat with all that belongs to it: messages of every branch by id, turns by id, the queue in order.
 
     The messages make the tree by their parents; `siblings` are not filled in.
@@ -179,8 +163,7 @@ class WholeChat:
     queue: tuple[QueuedMessage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LostTurn:
+class LostTurn(msgspec.Struct, frozen=True, gc=False):
     """A turn that was under way when the daemon died, with the journal of its message in progress.
 
     `pieces` are in the order in which they were streamed; `message_id` is None when nothing had come.
@@ -191,16 +174,14 @@ class LostTurn:
     pieces: tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePage:
+class MessagePage(msgspec.Struct, frozen=True, gc=False):
     """Messages of one branch, oldest first; `has_more`: more lie in the direction of paging."""
 
     messages: tuple[Message, ...]
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ChatQuery:
+class ChatQuery(msgspec.Struct, frozen=True, gc=False):
     """Which chats to list. None: no such filter. `cursor` comes from the page before; `cwd` is a URI."""
 
     owner: str
@@ -214,8 +195,7 @@ class ChatQuery:
     order: Literal["updated", "created", "title"] = "updated"
 
 
-@dataclass(frozen=True, slots=True)
-class ChatPage:
+class ChatPage(msgspec.Struct, frozen=True, gc=False):
     """One page of chats; `total` counts all that match."""
 
     chats: tuple[Chat, ...]
@@ -231,8 +211,7 @@ class SearchUnavailableError(StoreUnavailableError):
     """The store works, but cannot be searched; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchHit:
+class SearchHit(msgspec.Struct, frozen=True, gc=False):
     """A message that was found; without `message_id`, a title. `snippet` is plain text, in one line.
 
     `title` is the chat's. A higher `score` fits better, within one search.
@@ -245,16 +224,14 @@ class SearchHit:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class SearchPage:
+class SearchPage(msgspec.Struct, frozen=True, gc=False):
     """One page of hits, best first."""
 
     hits: tuple[SearchHit, ...]
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
+class StoreStatus(msgspec.Struct, frozen=True, gc=False):
     """What the store is and where; None: it has no place on disk, or is not there yet."""
 
     kind: Literal["sqlite", "memory"]

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
+import msgspec
 
 from parley_daemon.engine.engine import Engine
 
@@ -26,16 +26,15 @@ class Client(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class App:
+class App(msgspec.Struct):
     """The shared state of one daemon. `started_at` is RFC 3339; `last_used_at` is of the monotonic clock."""
 
     engine: Engine
     token: str
     started_at: str
-    clients: set[Client] = field(default_factory=lambda: set())
-    last_used_at: float = field(default_factory=time.monotonic)
-    _client_left: anyio.Event = field(default_factory=anyio.Event)
+    clients: set[Client] = msgspec.field(default_factory=lambda: set())
+    last_used_at: float = msgspec.field(default_factory=time.monotonic)
+    _client_left: anyio.Event = msgspec.field(default_factory=anyio.Event)
 
     def add(self, client: Client) -> None:
         """Register a connection."""

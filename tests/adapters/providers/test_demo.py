@@ -3,11 +3,11 @@
 import json
 import math
 import sys
-from dataclasses import replace
 from typing import Any, get_args
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.adapters.json_schema.rules import flaw, misfit
 from parley_daemon.adapters.providers.demo import DemoModel

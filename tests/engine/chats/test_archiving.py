@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from dataclasses import replace
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.parts import Text

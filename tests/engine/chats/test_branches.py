@@ -1,10 +1,10 @@
 """Edit, retry, rewind, select: messages as a tree of which one path is shown, and nothing said is deleted."""
 
-from dataclasses import replace
 from typing import cast
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.events import (
     ChatChanged,

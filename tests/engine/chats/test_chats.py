@@ -1,9 +1,8 @@
 """Creating, reading, listing and changing chats, live or stored."""
 
-from dataclasses import replace
-
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.parts import Text

@@ -1,8 +1,7 @@
 """What belongs to one chat, or to one turn, is found in no other's request and told to nobody else."""
 
-from dataclasses import replace
-
 import anyio
+from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.records import Chat, ModelSettings

@@ -1,9 +1,8 @@
 """Forks: the path to a message as a chat of its own; the source does not notice."""
 
-from dataclasses import replace
-
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Context, ForkOrigin, ModelSettings, Usage

@@ -1,10 +1,10 @@
 """Chats that come from elsewhere: as new ones, or merged into the one that is there."""
 
-from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged, HistoryReset, MessageAdded
 from parley_daemon.core.parts import Text

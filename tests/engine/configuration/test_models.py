@@ -1,8 +1,7 @@
 """Configuring models over the protocol: what counts, and which of them is the default."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.core.pricing import Pricing

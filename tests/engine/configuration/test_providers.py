@@ -1,10 +1,10 @@
 """Configuring providers over the protocol: what lies over what, what is refused, and what becomes of keys."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.adapters.secrets.key_store import MemorySecrets

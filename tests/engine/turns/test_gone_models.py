@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.core.events import TurnStarted

@@ -1,10 +1,10 @@
 """Chats that stay on local providers: what they refuse, and that nothing behind a turn asks elsewhere."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import ModelSettings

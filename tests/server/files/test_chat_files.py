@@ -3,11 +3,11 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import fields, replace
 
 from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
 from parley_daemon.core.parts import File, Text

@@ -1,7 +1,8 @@
 """Chats, messages and turns for tests, with everything that a test does not care about filled in."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord

@@ -3,11 +3,12 @@
 import shutil
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+from msgspec.structs import replace
 
 from parley_daemon.adapters.json_schema import rules
 from parley_daemon.adapters.memory.store import MemoryState, MemoryStore

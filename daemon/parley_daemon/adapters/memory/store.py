@@ -4,10 +4,10 @@ Several stores may share one MemoryState, one after the other, as processes shar
 """
 
 from copy import copy
-from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.adapters.memory.search import MemorySearch
 from parley_daemon.adapters.sqlite.list_cursor import ListCursor, read_cursor, write_cursor
@@ -44,18 +44,17 @@ from parley_daemon.ports.store import (
 )
 
 
-@dataclass(slots=True)
-class MemoryState:
+class MemoryState(msgspec.Struct, gc=False):
     """What outlives a MemoryStore."""
 
-    chats: dict[str, Chat] = field(default_factory=dict[str, Chat])
-    messages: dict[tuple[str, int], Message] = field(default_factory=dict[tuple[str, int], Message])
-    turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
-    queued: dict[str, QueuedMessage] = field(default_factory=dict[str, QueuedMessage])
-    journal: list[JournalEntry] = field(default_factory=list[JournalEntry])
-    summaries: dict[tuple[str, int], Summary] = field(default_factory=dict[tuple[str, int], Summary])
-    providers: dict[str, ProviderRecord] = field(default_factory=dict[str, ProviderRecord])
-    models: dict[tuple[str, str], ModelRecord] = field(default_factory=dict[tuple[str, str], ModelRecord])
+    chats: dict[str, Chat] = {}
+    messages: dict[tuple[str, int], Message] = {}
+    turns: dict[str, Turn] = {}
+    queued: dict[str, QueuedMessage] = {}
+    journal: list[JournalEntry] = []
+    summaries: dict[tuple[str, int], Summary] = {}
+    providers: dict[str, ProviderRecord] = {}
+    models: dict[tuple[str, str], ModelRecord] = {}
 
     def replaced_by(self, other: "MemoryState") -> None:
         """Become the same as the other."""

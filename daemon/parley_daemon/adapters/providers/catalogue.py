@@ -5,7 +5,8 @@ Knows neither the file nor the process's environment nor the store: all of it co
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from parley_daemon.adapters.providers.check import check
 from parley_daemon.adapters.providers.http.model_list import Listed
@@ -42,8 +43,7 @@ DEMO_MODEL = "demo:demo"
 DEFAULT_TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=120_000, idle_ms=60_000, total_ms=None)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
+class ModelConfig(msgspec.Struct, frozen=True, gc=False):
     """A model as configured; `id` is "provider:model". `settings` lie under those of chats."""
 
     id: str
@@ -52,7 +52,7 @@ class ModelConfig:
     pricing: Pricing | None = None
     compression_threshold: int | None = None
     enabled: bool = True
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
 
 
 class ConfiguredCatalogue:

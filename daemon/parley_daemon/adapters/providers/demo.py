@@ -15,7 +15,6 @@ Asked for JSON by a schema, and without a mark, it makes some up. The same promp
 
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
@@ -39,8 +38,7 @@ _PROSE = (
 _FAILURES: frozenset[str] = frozenset(get_args(FailureKind))
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True, gc=False):
     """What comes next, and how many seconds after what came before. `silent`: nothing ever comes."""
 
     piece: Piece | None
@@ -48,8 +46,7 @@ class _Step:
     silent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(msgspec.Struct, frozen=True, gc=False):
     """What was asked: the text behind the marks, a mark's argument, and which question of its chat it is."""
 
     text: str

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from parley_daemon.adapters.providers.draining import ReplaceableModel
 from parley_daemon.adapters.providers.http.endpoints import endpoint
 from parley_daemon.adapters.providers.http.failures import is_local
@@ -50,8 +52,7 @@ class ProviderConfig:
     local: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """Why a provider cannot be used. `fault`: its configuration is wrong."""
 
     reason: UnavailableReason

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
+import msgspec
+
 from parley_daemon.adapters.providers.anthropic.dialect import VERSION, AnthropicMessages
 from parley_daemon.adapters.providers.azure import Azure
 from parley_daemon.adapters.providers.bedrock.dialect import BedrockMessages, region_of
@@ -64,8 +66,7 @@ class Access:
     pace: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderType:
+class ProviderType(msgspec.Struct, frozen=True, gc=False):
     """A kind of provider.
 
     `make` returns a model for an Access; it raises ValueError with a sentence when that cannot be. `base_url`
@@ -86,7 +87,7 @@ class ProviderType:
     url_variable: str | None = None
     needs_key: bool = True
     needs_url: bool = True
-    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    options: Mapping[str, tuple[str, ...]] = {}
     local: bool = False
     models: Callable[[Access, Fetch], Awaitable[Sequence[Listed]]] | None = None
     verify: Callable[[Access, Fetch], Awaitable[object]] | None = None

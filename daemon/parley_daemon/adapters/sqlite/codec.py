@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -44,8 +43,7 @@ decode_chat = msgspec.json.Decoder(Chat).decode
 decode_turn = msgspec.json.Decoder(Turn).decode
 
 
-@dataclass(frozen=True, slots=True)
-class _MessageBody:
+class _MessageBody(msgspec.Struct, frozen=True, gc=False):
     """What of a message has no column of its own. Each part is an array of its tag and its fields."""
 
     content: list[Any]
@@ -56,15 +54,14 @@ class _MessageBody:
     origin: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _QueuedBody:
+class _QueuedBody(msgspec.Struct, frozen=True, gc=False):
     """What of a queued message has no column of its own."""
 
     turn_id: str
     content: list[Any]
     created_at: str
     model: str | None = None
-    settings: ModelSettings = ModelSettings()  # noqa: RUF009 - frozen
+    settings: ModelSettings = ModelSettings()
     origin: str | None = None
     steers: bool = False
 

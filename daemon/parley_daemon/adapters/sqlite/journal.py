@@ -7,7 +7,8 @@ row, so what is collected is bounded by the messages in progress, however slow t
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import Reasoning, Text, ToolCallPiece, join
 from parley_daemon.ports.store import JournalEntry, StoreUnavailableError

@@ -6,8 +6,9 @@ what the index found. Knows no store.
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 MOST_TERMS = 50
 """Words and phrases of a query that count; what comes behind them is ignored."""
@@ -66,8 +67,7 @@ def _folded(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_FOLDS)
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(msgspec.Struct, frozen=True, dict=True):
     """A word or phrase to look for; `prefix`: its last word may go on."""
 
     text: str
@@ -95,8 +95,7 @@ def _edge(word: str, pattern: str) -> str:
     return "" if _RUN.match(word) else pattern
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, dict=True):
     """What is looked for: every `wanted` term and no `excluded` one, within one text."""
 
     wanted: tuple[Term, ...]

@@ -1,9 +1,9 @@
 """What a caller hands in with a message, and what it gets back: acceptance at once, the turn's end later."""
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import anyio
+import msgspec
 
 from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Part
@@ -11,13 +11,12 @@ from parley_daemon.core.records import Message, ModelSettings, QueuedMessage
 from parley_daemon.engine.errors import ConflictError
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A message as a client sends it."""
 
     content: tuple[Part, ...]
     model: str | None = None
-    settings: ModelSettings = field(default_factory=ModelSettings)
+    settings: ModelSettings = ModelSettings()
     client_message_id: str | None = None
     origin: str | None = None
 
@@ -25,8 +24,7 @@ class Draft:
 Disposition = Literal["started", "queued", "steered", "interrupting"]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """What became of a sent message: exactly one of `message` (its turn started) and `queued` is set.
 
     `turn_id` is the turn that answers it: of a message that steers, the one under way.
@@ -38,8 +36,7 @@ class Accepted:
     queued: QueuedMessage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TurnDone:
+class TurnDone(msgspec.Struct, frozen=True, gc=False):
     """A turn that is over, with the messages that answered it; `output` is what a schema asked for."""
 
     ended: TurnEnded

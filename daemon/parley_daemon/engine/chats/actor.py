@@ -7,9 +7,9 @@ published without the lock: they change no state. Knows neither the wire nor how
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import anyio
+from msgspec.structs import replace
 
 from parley_daemon.core.commands import (
     Begin,

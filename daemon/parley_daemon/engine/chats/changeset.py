@@ -4,7 +4,9 @@ Built from the core's effects; the actor commits the writes and then publishes t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.commands import ConversationState, Reanswer, StopCause
 from parley_daemon.core.compaction import Summary, compacted, introduced
@@ -42,8 +44,7 @@ from parley_daemon.ports.store import (
 SEQ_BLOCK = 100_000
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(msgspec.Struct):
     """What one command leads to. `chat` and `state` are the next ones; `at` is the time of it all.
 
     `twigs` are the messages that follow the active branch's last one on other branches: the next message is
@@ -55,10 +56,10 @@ class Plan:
     at: str
     twigs: tuple[int, ...] = ()
     summaries: tuple[Summary, ...] = ()
-    writes: list[Write] = field(default_factory=list[Write])
-    events: list[Event] = field(default_factory=list[Event])
-    messages: list[Message] = field(default_factory=list[Message])
-    withdrawn: list[str] = field(default_factory=list[str])
+    writes: list[Write] = []
+    events: list[Event] = []
+    messages: list[Message] = []
+    withdrawn: list[str] = []
     branch: list[Message] | None = None
     brief: TurnBrief | None = None
     start: TurnRun | None = None

@@ -5,10 +5,10 @@ What it changes in chats that are in use is committed while they are held, so th
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 import anyio
 from anyio import to_thread
+from msgspec.structs import replace
 
 from parley_daemon.core.records import Chat, ForkOrigin
 from parley_daemon.core.titles import fork_title

@@ -5,7 +5,9 @@ Pure, and made for a worker thread: a chat may have many messages. Writes nothin
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.events import Event, HistoryReset, MessageAdded
 from parley_daemon.core.records import Chat, Message, Turn
@@ -76,8 +78,7 @@ def _moved(message: Message, chat_id: str, turns: _NewIds) -> Message:
     return replace(message, chat_id=chat_id, turn_id=turn_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(msgspec.Struct, frozen=True, gc=False):
     """What a chat gets by a merge, and what it then shows.
 
     `branch` is its active branch, `twigs` are the ids of what follows that elsewhere; the first `unchanged`

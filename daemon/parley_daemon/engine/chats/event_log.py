@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+
+import msgspec
 
 from parley_daemon.core.events import Event, MessageAdded, MessagePart, QueueUpdated, turn_of
 from parley_daemon.core.parts import Reasoning, Text, weight
@@ -15,13 +16,12 @@ _RECORD_BYTES = 256
 _MOST = BYTES_KEPT // 8
 
 
-@dataclass(slots=True, eq=False)
-class Published:
+class Published(msgspec.Struct, eq=False, gc=False):
     """An event with its number. `encoded` holds its bytes once somebody needed them: encoded once for all."""
 
     seq: int
     event: Event
-    encoded: bytes | None = field(default=None, repr=False)
+    encoded: bytes | None = None
 
 
 def _weight(event: Event) -> int:

@@ -1,13 +1,12 @@
 """How a chat begins: as a client asks for it, with the history that it brings. Stores nothing."""
 
-from dataclasses import dataclass
+import msgspec
 
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Chat, ChatKind, Context, Message, ModelSettings, Role
 
 
-@dataclass(frozen=True, slots=True)
-class RestoredMessage:
+class RestoredMessage(msgspec.Struct, frozen=True, gc=False):
     """A message of a history to restore; without a time of its own it gets the chat's."""
 
     role: Role
@@ -16,8 +15,7 @@ class RestoredMessage:
     created_at: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NewChat:
+class NewChat(msgspec.Struct, frozen=True, gc=False):
     """A chat as a client asks for it, with the history to begin with."""
 
     owner: str

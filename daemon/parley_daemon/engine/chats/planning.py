@@ -5,7 +5,8 @@ Knows no turn's course: that is the actor's.
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parley_daemon.core.commands import (
     AcceptTurn,

@@ -2,8 +2,9 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Role, Status
@@ -11,8 +12,7 @@ from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.ports.store import MessagePage
 
 
-@dataclass(frozen=True, slots=True)
-class ChatView:
+class ChatView(msgspec.Struct, frozen=True, gc=False):
     """A chat's record with what only a live chat knows: what it is doing now, and its newest event."""
 
     chat: Chat
@@ -20,8 +20,7 @@ class ChatView:
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(msgspec.Struct, frozen=True, gc=False):
     """A message in progress: one piece a part, each with its index."""
 
     message_id: int
@@ -30,8 +29,7 @@ class Preview:
     pieces: tuple[tuple[int, Piece], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """A chat at event number `seq`: everything that the events up to it have led to."""
 
     seq: int
@@ -42,8 +40,7 @@ class Snapshot:
     preview: Preview | None
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(msgspec.Struct, frozen=True, gc=False):
     """What a subscriber starts from: the events it missed, or a snapshot. Its sink hears what comes after."""
 
     seq: int

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ModelRecord, settled
 from parley_daemon.engine.configuration.providers import names_of, unknown_provider

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ProviderRecord, settled
 from parley_daemon.engine.configuration.state import ConfiguredState
@@ -20,8 +22,7 @@ from parley_daemon.ports.store import DropModel, DropProvider, PutModel, PutProv
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
+class NewKey(msgspec.Struct, frozen=True, gc=False):
     """A key to keep in place of the one that there is; None: forget that one. No part of the repr."""
 
     value: str | None

@@ -1,7 +1,8 @@
 """The models that a turn may fall back on, and after which failures. Knows no request and no event."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parley_daemon.core.compaction import tokens
 from parley_daemon.core.records import Failure, FailureKind, Message, ModelSettings

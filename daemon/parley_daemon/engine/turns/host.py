@@ -1,8 +1,9 @@
 """Between a turn's run and its host, the chat's actor: what the run is given, tells, and comes to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from parley_daemon.core.events import Event, Timings
 from parley_daemon.core.parts import Part, Piece
@@ -12,8 +13,7 @@ from parley_daemon.ports.catalogue import ResolvedModel
 DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
 
 
-@dataclass(frozen=True, slots=True)
-class TurnResult:
+class TurnResult(msgspec.Struct, frozen=True, gc=False):
     """What a model call came to; `parts` is empty when nothing had come.
 
     `usage` is the call's, `turn_usage` that of all calls of the turn so far. `output` is the value of an
@@ -38,8 +38,7 @@ class TurnResult:
         return self.outcome == "completed" or (self.outcome == "failed" and self.stop_reason is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class TurnBrief:
+class TurnBrief(msgspec.Struct, frozen=True, gc=False):
     """All that a run is given: the turn, the id for its answer, and what to send to which model.
 
     `references` are the models to try to resolve, the wished one first. `history` ends with the question.
@@ -53,8 +52,7 @@ class TurnBrief:
     history: tuple[Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NextCall:
+class NextCall(msgspec.Struct, frozen=True, gc=False):
     """One more model call of the same turn: the id for its answer, and what to send."""
 
     message_id: int

@@ -8,7 +8,9 @@ One instance serves all chats: those that a provider sent away together do not c
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.records import Failure
 
@@ -17,8 +19,7 @@ _CROWDED = ("rate_limit", "overloaded")
 _DOUBLINGS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, gc=False):
     """How often and how long. Times are in seconds; `attempts` counts the first one.
 
     Where another model can answer, one is left for it after `fallback_attempts`, or at once when it would
@@ -35,14 +36,13 @@ class RetryPolicy:
     fallback_wait: float = 5.0
 
 
-@dataclass(slots=True)
-class Retries:
+class Retries(msgspec.Struct, gc=False):
     """The policy with what is known of each provider. `spread` returns a number from -1 to 1."""
 
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    policy: RetryPolicy = RetryPolicy()
     spread: Callable[[], float] = lambda: random.uniform(-1, 1)
-    _next: dict[str, float] = field(default_factory=dict[str, float])
-    _pauses: dict[str, tuple[float, Failure]] = field(default_factory=dict[str, tuple[float, Failure]])
+    _next: dict[str, float] = {}
+    _pauses: dict[str, tuple[float, Failure]] = {}
 
     def delay(self, failure: Failure, attempt: int, now: float) -> float | None:
         """Return the seconds to wait after attempt number `attempt` failed, None when it was the last one.

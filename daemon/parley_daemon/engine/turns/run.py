@@ -5,10 +5,10 @@ neither the store nor who listens: it tells its host.
 """
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import anyio
+from msgspec.structs import replace
 
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.compaction import tokens

@@ -1,9 +1,10 @@
 """What models are asked for beside answers: a chat's title, and a summary of its history. Changes no chat."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import anyio
+import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.compaction import CHARACTERS_PER_TOKEN, pieces, transcript
 from parley_daemon.core.parts import Part, Text, plain_text
@@ -31,8 +32,7 @@ _SHARE = 0.5
 _PIECE_WITHOUT_LIMIT = 200_000
 
 
-@dataclass(frozen=True, slots=True)
-class ScribePolicy:
+class ScribePolicy(msgspec.Struct, frozen=True, gc=False):
     """Whether titles are asked for and of which model; when histories are compacted. Times in seconds.
 
     `threshold` is in percent of the model's context limit: 0 compacts after every call, 100 never.

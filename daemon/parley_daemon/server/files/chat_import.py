@@ -4,10 +4,10 @@ Made for a worker thread: messages are read one by one, so that the loop gets it
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
 from typing import Any, NoReturn, TypeVar, cast
 
 import msgspec
+from msgspec.structs import fields, replace
 from pydantic import ValidationError
 
 from parley_daemon.core.commands import QUEUE_LIMIT

@@ -8,11 +8,11 @@ Every public function of these modules is the handler of exactly one method. A t
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
+import msgspec
 from pydantic import ValidationError
 
 from parley_daemon.server.call import Call
@@ -23,8 +23,7 @@ from parley_protocol.methods import METHODS
 from parley_protocol.models.base import Params, field_problems
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(msgspec.Struct, frozen=True):
     """Answers one method. `run` returns the result, or raises an exception that `wire_error` translates."""
 
     run: Callable[[Call], Awaitable[Any]]

@@ -1,7 +1,8 @@
 """chat/create, get, list, update, setModel, delete, search."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat

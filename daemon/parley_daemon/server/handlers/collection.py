@@ -1,9 +1,9 @@
 """chat/setContext, archive, unarchive, fork, export, import."""
 
-from dataclasses import replace
 from typing import Any
 
 from anyio import to_thread
+from msgspec.structs import replace
 
 from parley_daemon.core.records import Chat
 from parley_daemon.server.app import OWNER

@@ -1,7 +1,8 @@
 """modelConfig/list, create, update, delete."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ModelRecord
 from parley_daemon.server.call import Call

@@ -1,7 +1,8 @@
 """model/list; provider/list, create, update, delete, check."""
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ProviderRecord
 from parley_daemon.engine.configuration.providers import NewKey

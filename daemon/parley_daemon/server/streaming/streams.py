@@ -7,7 +7,9 @@ flushes them first, so order never changes. Knows no request.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged, MessagePart, turn_of
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCallPiece, join
@@ -41,8 +43,7 @@ class Progress:
         return b"Content-Length: %d\r\n\r\n%b%b}}" % (len(head) + len(value) + 2, head, value)
 
 
-@dataclass(slots=True)
-class _Merged:
+class _Merged(msgspec.Struct, gc=False):
     """Pieces of one part that go out as one event."""
 
     event: MessagePart

@@ -1,7 +1,6 @@
 """JSON-RPC envelopes: what a body is, and what answers it. Knows no method and no transport."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
@@ -16,8 +15,7 @@ RequestId = int | str
 _decode = msgspec.json.Decoder().decode
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """A request (`id` set) or a notification, its params not yet looked at."""
 
     id: RequestId | None
@@ -25,8 +23,7 @@ class Incoming:
     params: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, gc=False):
     """The peer's response to a request of ours."""
 
     id: RequestId

@@ -1,7 +1,6 @@
 """Lists of chats that change while somebody pages: nothing is missed, nothing comes twice."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -9,6 +8,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.records import Chat

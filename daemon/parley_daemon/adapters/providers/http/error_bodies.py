@@ -5,7 +5,6 @@ Knows shapes only, not what an error means.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -17,8 +16,7 @@ _TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
 _DROPPED = re.compile(r"(?is)<(script|style)\b.*?(?:</\1>|\Z)|<head\b.*?(?:</head>|(?=<body)|\Z)|<[^<>]*>")
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True, gc=False):
     """An error in the provider's words; `label` is its code, type, status and details in one."""
 
     message: str

@@ -1,13 +1,13 @@
 """The one table from what providers say when they fail to kinds of failures. Knows no dialect."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from parley_daemon.core.records import FailureKind
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, gc=False):
     """One row: at these statuses (empty: any but `never_at`) and with these words, this is what it is."""
 
     kind: FailureKind

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import anyio
@@ -22,8 +21,7 @@ class NotThereError(Exception):
     """The server has nothing behind this address, or nothing for whoever asks."""
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, gc=False):
     """One request and what came back: the status, and the body's bytes as far as they were read."""
 
     url: str

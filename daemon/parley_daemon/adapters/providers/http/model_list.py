@@ -6,9 +6,10 @@ asked, listed or not.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+import msgspec
 
 from parley_daemon.adapters.providers.http.endpoints import endpoint
 
@@ -20,8 +21,7 @@ Fetch = Callable[[str, Mapping[str, str]], Awaitable[object]]
 """Gets the JSON behind a URL with these headers; raises ModelError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True, gc=False):
     """A model of a list. `capabilities` are words of ours, as far as the list says them."""
 
     model: str

@@ -4,7 +4,7 @@ Sans-io: network reads go in, the payloads of complete events come out. Works on
 a character split between two reads cannot be corrupted. Knows nothing of what the payloads mean.
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
@@ -19,12 +19,11 @@ class EventTooLargeError(ValueError):
         self.limit = limit
 
 
-@dataclass(slots=True)
-class Received:
+class Received(msgspec.Struct, gc=False):
     """What one read completed: payloads in order, the names of those that have one, comments counted."""
 
     data: list[bytes]
-    names: dict[int, str] = field(default_factory=dict[int, str])
+    names: dict[int, str] = {}
     comments: int = 0
 
 

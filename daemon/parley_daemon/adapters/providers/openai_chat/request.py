@@ -5,8 +5,9 @@ wants it, and the sources that it named, are not sent back.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
+
+import msgspec
 
 from parley_daemon.adapters.providers.openai_chat.reasoning import details_of
 from parley_daemon.adapters.providers.shared.content import (
@@ -48,8 +49,7 @@ _SETTINGS = {
 _EXTRA = ("extraBody", "extraHeaders")
 
 
-@dataclass(frozen=True, slots=True)
-class Flavour:
+class Flavour(msgspec.Struct, frozen=True, gc=False):
     """What tells the servers of the dialect apart. `group` is theirs in `providerOptions`.
 
     `objects` are the options whose own keys are written with underscores. `returns_reasoning`: signed

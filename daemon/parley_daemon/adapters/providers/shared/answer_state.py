@@ -4,8 +4,9 @@ Every fold keeps one. Knows no dialect.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.shared.lenient_json import decode_odd

@@ -4,7 +4,8 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.shared.data_urls import data_of, is_data_url
 from parley_daemon.adapters.providers.shared.surrogates import encode_mended

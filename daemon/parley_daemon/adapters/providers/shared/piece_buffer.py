@@ -3,21 +3,18 @@
 Knows parts and pieces, no dialect. Also tells a model's thoughts from its answer where both come as one text.
 """
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCall, ToolCallPiece
 
 
-@dataclass(slots=True, eq=False)
-class OpenCall:
+class OpenCall(msgspec.Struct, eq=False, gc=False):
     """A tool call whose arguments are still coming."""
 
     id: str
     name: str
-    arguments: list[str] = field(default_factory=list[str])
+    arguments: list[str] = []
 
     @property
     def args(self) -> object:
