@@ -38,6 +38,11 @@ def table_under(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
+def rows_under(heading: str) -> dict[str, list[str]]:
+    """Return the rows of the first table under a heading by their first cells."""
+    return {first: rest for first, *rest in table_under(heading)}
+
+
 def blocks(language: str) -> list[str]:
     """Return the fenced blocks in this language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
@@ -63,17 +68,18 @@ def test_the_tables_of_the_page_are_what_the_code_gives() -> None:
 
 
 def test_a_row_names_the_fields_of_a_method_its_result_and_whether_it_comes_later() -> None:
-    chats = {row[0]: row[1:] for row in table_under("Chats")}
+    chats = rows_under("Chats")
     assert chats["`chat/setModel`"][0] == "`{chatId, model}` → Chat"
     assert chats["`chat/unwatch`"][0] == "`{partialResultToken}` → null"
-    assert table_under("Workspace")[0][1] == "`{chatId}` → [GitChange]"
-    assert table_under("Workspace")[0][2].endswith(". *Later.*")
-    assert table_under("Opening and closing")[3][:2] == ["`exit`", "none"]
-    assert table_under("Server")[0][1] == "none → ServerStatus"
+    workspace, opening, server = map(rows_under, ("Workspace", "Opening and closing", "Server"))
+    assert workspace["`chat/gitChanges`"][0] == "`{chatId}` → [GitChange]"
+    assert workspace["`chat/gitChanges`"][1].endswith(". *Later.*")
+    assert opening["`exit`"][0] == "none"
+    assert server["`server/status`"][0] == "none → ServerStatus"
 
 
 def test_a_row_of_an_event_names_its_own_fields_and_marks_those_that_may_be_absent() -> None:
-    rows = {row[0]: row[1:] for row in table_under("Events")}
+    rows = rows_under("Events")
     assert list(rows) == [f"`{name}`" for name in EVENT_TYPES]
     assert rows["`chat`"][0] == "`turnId?, chat, deleted?`"
     assert all(meaning.endswith(".") for _, meaning in rows.values())
