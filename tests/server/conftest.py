@@ -1,4 +1,4 @@
-"""A raw connection to a real daemon, over each transport in turn."""
+"""Raw connections to real daemons."""
 
 from collections.abc import AsyncGenerator
 
@@ -12,7 +12,7 @@ from tests.support.processes.raw_client import Peer, stdio_peer, tcp_peer, unix_
 async def wire(
     request: pytest.FixtureRequest, shared_daemon: DaemonProcess, places: dict[str, str]
 ) -> AsyncGenerator[Peer]:
-    """A connection that was initialized."""
+    """An initialized connection over each transport in turn. Over stdio it has a daemon of its own."""
     if request.param == "unix":
         async with unix_peer(shared_daemon.socket) as peer:
             await peer.initialize()
@@ -25,3 +25,11 @@ async def wire(
         async with stdio_peer(places) as peer:
             await peer.initialize()
             yield peer
+
+
+@pytest.fixture
+async def peer(shared_daemon: DaemonProcess) -> AsyncGenerator[Peer]:
+    """An initialized connection to the shared daemon over its Unix socket."""
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        yield peer

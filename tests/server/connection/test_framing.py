@@ -10,34 +10,36 @@ from parley_protocol.framing import encode_frame
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, WireClosed, tcp_peer, unix_peer
 
-STATUS = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "server/status"}).encode()
+STATUS = json.dumps({"jsonrpc": "2.0", "id": 700, "method": "server/status"}).encode()
 LENGTH = str(len(STATUS)).encode()
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        b"content-length: " + LENGTH + b"\r\n\r\n",
-        b"CONTENT-LENGTH:" + LENGTH + b"\r\n\r\n",
-        b"Content-Length:   " + LENGTH + b"\r\n\r\n",
-        b"Content-Length: " + LENGTH + b"\n\n",
-        b"Content-Type: application/vscode-jsonrpc; charset=utf-8\r\nContent-Length: " + LENGTH + b"\r\n\r\n",
-        b"Content-Length: " + LENGTH + b"\r\nX-Whatever: y\r\n\r\n",
-    ],
+HEADERS = (
+    b"content-length: " + LENGTH + b"\r\n\r\n",
+    b"CONTENT-LENGTH:" + LENGTH + b"\r\n\r\n",
+    b"Content-Length:   " + LENGTH + b"\r\n\r\n",
+    b"Content-Length: " + LENGTH + b"\n\n",
+    b"Content-Type: application/vscode-jsonrpc; charset=utf-8\r\nContent-Length: " + LENGTH + b"\r\n\r\n",
+    b"Content-Length: " + LENGTH + b"\r\nX-Whatever: y\r\n\r\n",
 )
-async def test_headers_in_any_usual_spelling_are_understood(wire: Peer, header: bytes) -> None:
-    await wire.send_bytes(header + STATUS)
-    assert "result" in await wire.response(7)
-    await wire.alive()
+
+
+async def test_headers_in_any_usual_spelling_are_understood(wire: Peer) -> None:
+    for number, header in enumerate(HEADERS):
+        start = len(wire.trace)
+        await wire.send_bytes(header + STATUS)
+        answer = await wire.find(lambda message: message.get("id") == 700, start=start)
+        assert "result" in answer, number
+        await wire.alive()
 
 
 async def test_a_frame_may_come_byte_by_byte_and_many_at_once(wire: Peer) -> None:
     for byte in encode_frame(STATUS):
         await wire.send_bytes(bytes([byte]))
-    assert "result" in await wire.response(7)
-    frames = [encode_frame(STATUS.replace(b'"id": 7', b'"id": %d' % id)) for id in range(100, 120)]
+    assert "result" in await wire.response(700)
+    frames = [encode_frame(STATUS.replace(b'"id": 700', b'"id": %d' % id)) for id in range(800, 820)]
     await wire.send_bytes(b"".join(frames))
-    for id in range(100, 120):
+    for id in range(800, 820):
         assert "result" in await wire.response(id)
 
 
@@ -54,20 +56,33 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("data", BROKEN.values(), ids=list(BROKEN))
-async def test_bytes_that_are_no_frame_get_one_error_and_the_connection_ends(wire: Peer, data: bytes) -> None:
-    await wire.send_bytes(data)
-    error = await wire.find(lambda message: "error" in message)
+async def refused(peer: Peer, data: bytes) -> None:
+    """Send bytes that are no frame: they get one error, and the connection ends."""
+    await peer.send_bytes(data)
+    error = await peer.find(lambda message: "error" in message)
     assert (error["id"], error["error"]["code"]) == (None, -32600)
     with anyio.fail_after(10):
-        await wire.closed.wait()
+        await peer.closed.wait()
+
+
+async def test_bytes_that_are_no_frame_end_the_connection_of_every_transport(wire: Peer) -> None:
+    await refused(wire, BROKEN["a browser's GET"])
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=list(BROKEN))
+async def test_bytes_that_are_no_frame_get_one_error_and_the_connection_ends(
+    shared_daemon: DaemonProcess, data: bytes
+) -> None:
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        await refused(peer, data)
 
 
 async def test_what_came_before_garbage_is_still_answered(shared_daemon: DaemonProcess) -> None:
     async with unix_peer(shared_daemon.socket) as peer:
         await peer.initialize()
         await peer.send_bytes(encode_frame(STATUS) + b"garbage\r\n\r\n")
-        assert "result" in await peer.response(7)
+        assert "result" in await peer.response(700)
         with anyio.fail_after(10):
             await peer.closed.wait()
 

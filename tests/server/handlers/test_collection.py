@@ -26,10 +26,10 @@ async def exported(peer: Peer, chat_id: str, format: str = "json") -> str:
     return result["content"]
 
 
-async def test_what_these_methods_answer_has_every_field_of_its_object(wire: Peer) -> None:
-    chat_id = await wire.new_chat(title="Plan")
-    await talk(wire, chat_id, "one")
-    text = await exported(wire, chat_id)
+async def test_what_these_methods_answer_has_every_field_of_its_object(peer: Peer) -> None:
+    chat_id = await peer.new_chat(title="Plan")
+    await talk(peer, chat_id, "one")
+    text = await exported(peer, chat_id)
     calls: list[tuple[str, dict[str, Any]]] = [
         ("chat/setContext", {"chatId": chat_id, "files": ["file:///a"]}),
         ("chat/archive", {"chatId": chat_id}),
@@ -40,7 +40,7 @@ async def test_what_these_methods_answer_has_every_field_of_its_object(wire: Pee
         ("chat/import", {"content": text, "merge": True}),
     ]
     for name, params in calls:
-        result = await wire.result(name, params)
+        result = await peer.result(name, params)
         assert METHODS[name].result.model_validate(result).to_wire() == result, name
 
 
@@ -121,13 +121,13 @@ async def test_a_busy_chat_is_not_archived_and_can_be_forked_while_it_streams(
         assert (await peer.result("chat/archive", {"chatId": root}))["archived"] is True
 
 
-async def test_a_fork_at_a_message_that_is_not_there_is_1002(wire: Peer) -> None:
-    chat_id = await wire.new_chat()
-    assert (await wire.error("chat/fork", {"chatId": chat_id}))["code"] == ErrorCode.MESSAGE_NOT_FOUND
-    await talk(wire, chat_id, "one", "two")
-    missing = await wire.error("chat/fork", {"chatId": chat_id, "messageId": 9})
+async def test_a_fork_at_a_message_that_is_not_there_is_1002(peer: Peer) -> None:
+    chat_id = await peer.new_chat()
+    assert (await peer.error("chat/fork", {"chatId": chat_id}))["code"] == ErrorCode.MESSAGE_NOT_FOUND
+    await talk(peer, chat_id, "one", "two")
+    missing = await peer.error("chat/fork", {"chatId": chat_id, "messageId": 9})
     assert missing["code"] == ErrorCode.MESSAGE_NOT_FOUND
-    fork = await wire.result("chat/fork", {"chatId": chat_id, "messageId": 3})
+    fork = await peer.result("chat/fork", {"chatId": chat_id, "messageId": 3})
     assert fork["lastMessageId"] == 3
 
 
@@ -156,58 +156,58 @@ async def test_an_exported_chat_goes_to_another_daemon_and_back(
         assert without_ids(await exported(here, back["id"])) == without_ids(text)
 
 
-async def test_every_branch_is_exported_and_can_be_chosen_in_the_import(wire: Peer) -> None:
-    chat_id = await wire.new_chat()
-    await talk(wire, chat_id, "one")
-    await wire.subscribe(chat_id)
-    retried = await wire.result("chat/retry", {"chatId": chat_id})
-    await wire.event("s", "turn_ended", lambda value: value["turnId"] == retried["turnId"])
-    text = await exported(wire, chat_id)
+async def test_every_branch_is_exported_and_can_be_chosen_in_the_import(peer: Peer) -> None:
+    chat_id = await peer.new_chat()
+    await talk(peer, chat_id, "one")
+    await peer.subscribe(chat_id)
+    retried = await peer.result("chat/retry", {"chatId": chat_id})
+    await peer.event("s", "turn_ended", lambda value: value["turnId"] == retried["turnId"])
+    text = await exported(peer, chat_id)
     assert [one["parentId"] for one in json.loads(text)["messages"]] == [None, 1, 1]
-    assert (await exported(wire, chat_id, "markdown")).count("## Assistant") == 1
-    copy = await wire.result("chat/import", {"content": text})
-    shown = await wire.result("chat/get", {"chatId": copy["id"]})
+    assert (await exported(peer, chat_id, "markdown")).count("## Assistant") == 1
+    copy = await peer.result("chat/import", {"content": text})
+    shown = await peer.result("chat/get", {"chatId": copy["id"]})
     assert [(one["id"], one["siblings"]) for one in shown["messages"]] == [(1, [1]), (3, [2, 3])]
-    await wire.result("chat/selectBranch", {"chatId": copy["id"], "messageId": 2})
-    shown = await wire.result("chat/get", {"chatId": copy["id"]})
+    await peer.result("chat/selectBranch", {"chatId": copy["id"], "messageId": 2})
+    shown = await peer.result("chat/get", {"chatId": copy["id"]})
     assert [one["id"] for one in shown["messages"]] == [1, 2]
-    fork = await wire.result("chat/fork", {"chatId": copy["id"], "messageId": 3})
-    forked = await wire.result("chat/get", {"chatId": fork["id"]})
+    fork = await peer.result("chat/fork", {"chatId": copy["id"], "messageId": 3})
+    forked = await peer.result("chat/get", {"chatId": fork["id"]})
     assert [(one["id"], one["siblings"]) for one in forked["messages"]] == [(1, [1]), (2, [2])]
 
 
-async def test_a_file_that_is_no_export_is_refused_and_nothing_is_there_of_it(wire: Peer) -> None:
-    chat_id = await wire.new_chat()
-    await talk(wire, chat_id, "one")
-    file = json.loads(await exported(wire, chat_id))
-    before = (await wire.result("server/status"))["chats"]
+async def test_a_file_that_is_no_export_is_refused_and_nothing_is_there_of_it(peer: Peer) -> None:
+    chat_id = await peer.new_chat()
+    await talk(peer, chat_id, "one")
+    file = json.loads(await exported(peer, chat_id))
+    before = (await peer.result("server/status"))["chats"]
     newer = json.dumps({**file, "version": 99})
     broken = json.dumps({**file, "messages": [*file["messages"], {"id": 7}]})
-    markdown = await exported(wire, chat_id, "markdown")
+    markdown = await exported(peer, chat_id, "markdown")
     for content in ("", "{", newer, broken, markdown):
         for merge in (False, True):
-            error = await wire.error("chat/import", {"content": content, "merge": merge})
+            error = await peer.error("chat/import", {"content": content, "merge": merge})
             assert error["code"] == ErrorCode.INVALID_PARAMS
             assert error["data"]["fields"][0]["path"] == "content"
-    assert (await wire.result("server/status"))["chats"] == before
-    assert json.loads(await exported(wire, chat_id)) == file
+    assert (await peer.result("server/status"))["chats"] == before
+    assert json.loads(await exported(peer, chat_id)) == file
 
 
-async def test_markdown_shows_the_active_branch(wire: Peer) -> None:
-    chat_id = await wire.new_chat(title="My plan", systemPrompt="Be brief.")
-    await talk(wire, chat_id, "hello")
-    text = await exported(wire, chat_id, "markdown")
+async def test_markdown_shows_the_active_branch(peer: Peer) -> None:
+    chat_id = await peer.new_chat(title="My plan", systemPrompt="Be brief.")
+    await talk(peer, chat_id, "hello")
+    text = await exported(peer, chat_id, "markdown")
     assert text.startswith("# My plan\n\n*demo:demo · ")
     assert "> Be brief." in text
     assert "\n## User\n\n/fast hello\n\n## Assistant · demo:demo\n\n" in text
 
 
-async def test_unknown_chats_and_formats_are_refused(wire: Peer) -> None:
-    chat_id = await wire.new_chat()
-    wrong = await wire.error("chat/export", {"chatId": chat_id, "format": "pdf"})
+async def test_unknown_chats_and_formats_are_refused(peer: Peer) -> None:
+    chat_id = await peer.new_chat()
+    wrong = await peer.error("chat/export", {"chatId": chat_id, "format": "pdf"})
     assert wrong["code"] == ErrorCode.INVALID_PARAMS
     for format in ("json", "markdown"):
-        gone = await wire.error("chat/export", {"chatId": "nobody", "format": format})
+        gone = await peer.error("chat/export", {"chatId": "nobody", "format": format})
         assert gone["code"] == ErrorCode.CHAT_NOT_FOUND
 
 

@@ -123,13 +123,15 @@ class Peer:
         """Every message that came."""
         return [message for direction, message in self.trace if direction == "received"]
 
-    async def find(self, wanted: Callable[[Json], bool], seconds: float = WAIT_SECONDS) -> Json:
-        """Return the first message that came, or comes, and is wanted.
+    async def find(
+        self, wanted: Callable[[Json], bool], seconds: float = WAIT_SECONDS, *, start: int = 0
+    ) -> Json:
+        """Return the first message that is wanted, of those that came from `start` in the trace or will come.
 
         Raises:
             WireClosed: the connection ended without it.
         """
-        looked = 0
+        looked = start
         with anyio.fail_after(seconds):
             while True:
                 for direction, message in self.trace[looked:]:
