@@ -1,4 +1,4 @@
-"""The command `parleyd`. What an editor spawns takes the short way: nothing is loaded that is not needed."""
+"""The command `parleyd`. The commands that editors spawn skip argparse, to start sooner."""
 
 import gc
 import os
@@ -7,23 +7,23 @@ import sys
 
 def main() -> None:
     """Run the command line and exit."""
-    # Imports allocate much and free next to nothing, so that collections during a start find nothing and
-    # cost a tenth of its time. A daemon turns the collector on once it is loaded; the other commands are
-    # over soon, or forward bytes without making cycles.
+    # Imports allocate much and free almost nothing, so collections during a start find nothing and cost a
+    # tenth of its time. A daemon turns the collector on once it is loaded. The other commands end soon, or
+    # forward bytes without creating reference cycles.
     gc.disable()
     words = sys.argv[1:]
     try:
         if words in (["stdio"], ["stdio", "--shared"]):
-            from parley_daemon.launcher import Places, stdio
+            from parley_daemon.launcher import DaemonPaths, run_stdio
 
-            code = stdio(Places.from_environment(), shared=len(words) > 1)
+            code = run_stdio(DaemonPaths.from_environment(), shared=len(words) > 1)
         else:
             from parley_daemon.cli import run_command
 
             code = run_command(words)
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # whoever read our output has left
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
     sys.exit(code)

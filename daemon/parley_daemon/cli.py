@@ -1,4 +1,4 @@
-"""The commands of `parleyd` beside the plain `stdio`: stdio with options, serve, status, stop and so on."""
+"""The command line of `parleyd`: its options and commands."""
 
 import argparse
 import json
@@ -10,83 +10,95 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from parley_daemon.launcher import Places, join, open_unix, owned_elsewhere, stdio
-from parley_daemon.rpc_call import OPENING, ask
+from parley_daemon.launcher import DaemonPaths, connect, describe_owner, open_unix_socket, run_stdio
+from parley_daemon.rpc_call import INITIALIZE, call_daemon
 from parley_protocol import runtime
 from parley_protocol.version import VERSION
 
 STOP_SECONDS = 15.0
+"""How long `parleyd stop` waits for the daemon to end."""
+
 _ANSWER_SECONDS = 10.0
 
 
 def run_command(words: Sequence[str]) -> int:
     """Parse the command line and run its command; return the exit code."""
     arguments = _parser().parse_args(words)
-    places = Places.from_environment()
+    paths = DaemonPaths.from_environment()
     if arguments.data_dir:
         data_dir = Path(arguments.data_dir).expanduser().absolute()
-        places = Places(data_dir, places.config)
+        paths = DaemonPaths(data_dir, paths.config)
     if arguments.config:
-        places = Places(places.data_dir, Path(arguments.config).expanduser().absolute())
+        paths = DaemonPaths(paths.data_dir, Path(arguments.config).expanduser().absolute())
     match arguments.command:
         case "serve":
-            return _serve(places, arguments)
+            return _serve(paths, arguments)
         case "stdio":
-            return stdio(places, shared=arguments.shared, in_memory=arguments.in_memory)
+            return run_stdio(paths, shared=arguments.shared, in_memory=arguments.in_memory)
         case "status":
-            return _status(places)
+            return _status(paths)
         case "stop":
-            return _stop(places)
+            return _stop(paths)
         case "doctor":
             from parley_daemon import doctor
 
-            return doctor.run(places, check=arguments.check)
+            return doctor.run(paths, check=arguments.check)
         case _:
             return _schema()
 
 
 def _parser() -> argparse.ArgumentParser:
-    places = argparse.ArgumentParser(add_help=False)
-    places.add_argument("--data-dir", metavar="DIR", help="where chats are stored (PARLEY_DATA_DIR)")
-    places.add_argument("--config", metavar="FILE", help="the configuration file (PARLEY_CONFIG)")
+    locations = argparse.ArgumentParser(add_help=False)
+    locations.add_argument(
+        "--data-dir", metavar="DIR", help="the directory that chats are stored in (default: $PARLEY_DATA_DIR)"
+    )
+    locations.add_argument(
+        "--config", metavar="FILE", help="the configuration file (default: $PARLEY_CONFIG)"
+    )
     parser = argparse.ArgumentParser(
         prog="parleyd", description="A daemon that holds AI chats for editors, tools and scripts."
     )
     parser.add_argument("--version", action="version", version=f"parleyd {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    serve = commands.add_parser("serve", parents=[places], help="run the daemon in the foreground")
+    serve = commands.add_parser("serve", parents=[locations], help="run the daemon in the foreground")
     serve.add_argument(
-        "--socket", metavar="PATH", help="the Unix socket, in place of the one in the runtime dir"
+        "--socket",
+        metavar="PATH",
+        help="the Unix socket to listen on (default: one in the runtime directory)",
     )
     serve.add_argument(
         "--tcp",
         metavar="HOST:PORT",
-        help="listen on a loopback address, too; clients need the runtime file's token; port 0: any free one",
+        help="also listen on this loopback address; clients need the token in the runtime file",
     )
     serve.add_argument(
         "--idle-exit",
         type=_seconds,
         metavar="SECONDS",
-        help="stop when there has been no client and no running turn for so long",
+        help="stop after this time without clients and running turns",
     )
     inline = commands.add_parser(
-        "stdio", parents=[places], help="serve the parent process, or join it to the daemon that runs"
+        "stdio", parents=[locations], help="serve the parent process, or connect it to the running daemon"
     )
     how = inline.add_mutually_exclusive_group()
     how.add_argument(
         "--shared",
         action="store_true",
-        help="start the user's daemon in the background if none runs, and join",
+        help="start a daemon in the background if none is running, and connect to it",
     )
     how.add_argument(
-        "--in-memory", action="store_true", help="keep chats in memory only, and serve nobody but the parent"
+        "--in-memory", action="store_true", help="keep chats in memory only, and accept no other clients"
     )
-    commands.add_parser("status", parents=[places], help="say what the running daemon is and does")
-    commands.add_parser("stop", parents=[places], help="stop the running daemon in order")
-    doctor = commands.add_parser("doctor", parents=[places], help="look at all that a daemon needs")
-    doctor.add_argument("--check", action="store_true", help="also ask every provider of the running daemon")
-    commands.add_parser("schema", parents=[places], help="print the JSON Schema of the protocol")
+    commands.add_parser("status", parents=[locations], help="print the status of the running daemon as JSON")
+    commands.add_parser("stop", parents=[locations], help="stop the running daemon cleanly")
+    doctor = commands.add_parser(
+        "doctor", parents=[locations], help="check everything that a daemon needs, one line each"
+    )
+    doctor.add_argument(
+        "--check", action="store_true", help="also send a request to every provider of the running daemon"
+    )
+    commands.add_parser("schema", parents=[locations], help="print the JSON Schema of the protocol")
     return parser
 
 
@@ -96,15 +108,15 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return seconds
 
 
 # ------------------------------------------------------------------------------- serve
 
 
-def _serve(places: Places, arguments: argparse.Namespace) -> int:
-    from parley_daemon.adapters.os.directory_lock import own
+def _serve(paths: DaemonPaths, arguments: argparse.Namespace) -> int:
+    from parley_daemon.adapters.os.directory_lock import lock_directory
 
     tcp = None
     if arguments.tcp:
@@ -112,14 +124,14 @@ def _serve(places: Places, arguments: argparse.Namespace) -> int:
         if isinstance(tcp, str):
             return _fail(tcp)
     try:
-        ownership = own(places.data_dir, places.runtime_file)
+        lock = lock_directory(paths.data_dir, paths.runtime_file)
     except OSError as error:
-        return _fail(f"Cannot store chats in {places.data_dir}: {error.strerror}.")
-    if ownership is None:
-        sys.stderr.write(owned_elsewhere(places))
+        return _fail(f"Cannot store chats in {paths.data_dir}: {error.strerror}.")
+    if lock is None:
+        sys.stderr.write(describe_owner(paths))
         return 1
-    with ownership:
-        unix, unix_path = open_unix(places, arguments.socket)
+    with lock:
+        unix, unix_path = open_unix_socket(paths, arguments.socket)
         if unix is None:
             return _fail(f"Cannot listen on {unix_path}.")
         from parley_daemon import daemon
@@ -128,10 +140,10 @@ def _serve(places: Places, arguments: argparse.Namespace) -> int:
             sys.stderr.write(f"parleyd {VERSION} (pid {os.getpid()}) serves on {where}\n")
 
         return daemon.run(
-            daemon.Plan(
-                data_dir=places.data_dir,
-                config=places.config,
-                runtime_file=places.runtime_file,
+            daemon.DaemonOptions(
+                data_dir=paths.data_dir,
+                config=paths.config,
+                runtime_file=paths.runtime_file,
                 unix=unix,
                 unix_path=unix_path,
                 tcp=tcp,
@@ -142,7 +154,7 @@ def _serve(places: Places, arguments: argparse.Namespace) -> int:
 
 
 def _open_tcp(address: str) -> socket.socket | str:
-    """Return the listening socket, or what is wrong with the address."""
+    """Return the listening socket, or a sentence that says why there is none."""
     from parley_daemon.server.transport.listeners import tcp_socket
 
     host, colon, port = address.rpartition(":")
@@ -150,9 +162,7 @@ def _open_tcp(address: str) -> socket.socket | str:
     if not colon or not port.isdigit() or int(port) > 65535:
         return f"{address} is not HOST:PORT, such as 127.0.0.1:7373."
     if host not in ("127.0.0.1", "::1", "localhost"):
-        return (
-            f"{host} is not a loopback address: the connection is not encrypted. Use 127.0.0.1 and a tunnel."
-        )
+        return f"{host} is not a loopback address. Connections are not encrypted: use 127.0.0.1 and a tunnel."
     try:
         return tcp_socket("127.0.0.1" if host == "localhost" else host, int(port))
     except OSError as error:
@@ -162,32 +172,32 @@ def _open_tcp(address: str) -> socket.socket | str:
 # ---------------------------------------------------------------------- status and stop
 
 
-def _status(places: Places) -> int:
-    peer = join(places)
+def _status(paths: DaemonPaths) -> int:
+    peer = connect(paths)
     if peer is None:
-        return _fail(f"No daemon serves {places.data_dir}.")
+        return _fail(f"No daemon serves {paths.data_dir}.")
     with peer:
         try:
-            answer = ask(peer, [OPENING, ("server/status", {})], _ANSWER_SECONDS)[-1]
+            answer = call_daemon(peer, [INITIALIZE, ("server/status", {})], _ANSWER_SECONDS)[-1]
         except OSError as error:
             return _fail(f"The daemon does not answer: {error}.")
     sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
     return 0
 
 
-def _stop(places: Places) -> int:
-    from parley_daemon.adapters.os.directory_lock import owner
+def _stop(paths: DaemonPaths) -> int:
+    from parley_daemon.adapters.os.directory_lock import find_owner
 
-    info = runtime.read_runtime_file(places.runtime_file)
-    # The file of a daemon that was killed may name a process by now that has nothing to do with it.
-    if info is None or owner(places.data_dir) != info.pid:
-        return _fail(f"No daemon serves {places.data_dir}.")
+    info = runtime.read_runtime_file(paths.runtime_file)
+    # After a daemon was killed, the process id in its runtime file may belong to an unrelated process.
+    if info is None or find_owner(paths.data_dir) != info.pid:
+        return _fail(f"No daemon serves {paths.data_dir}.")
     os.kill(info.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while runtime.process_alive(info.pid):
         if time.monotonic() > deadline:
             return _fail(
-                f"The daemon (pid {info.pid}) was told to stop and still runs after {STOP_SECONDS:g} s."
+                f"The daemon (pid {info.pid}) is still running {STOP_SECONDS:g} s after it was asked to stop."
             )
         time.sleep(0.02)
     return 0

@@ -1,6 +1,7 @@
-"""The configuration's file while the daemon runs: what it says is taken over when it changes.
+"""Reloads the configuration file while the daemon runs.
 
-A file that breaks changes nothing: the last good one stays in force, and it is said what is wrong with it.
+A valid file takes effect at once. A broken file changes nothing: the last valid configuration stays in force,
+and the problem is logged and shown by `server/status`.
 """
 
 import logging
@@ -18,11 +19,11 @@ from parley_daemon.engine.engine import Engine
 log = logging.getLogger("parleyd")
 
 FIRST_SECONDS = 1.0
-"""How long after its start the daemon begins to watch: what it needs for that is loaded then."""
+"""Seconds between the start of the daemon and the start of the watch, which loads a package of its own."""
 
 
-class Reloading:
-    """Keeps a daemon in step with its file; `loaded` is what it started with."""
+class ConfigReloader:
+    """Applies changes of one configuration file. `loaded` is what the daemon started with."""
 
     def __init__(self, path: Path, loaded: Config, catalogue: ConfiguredCatalogue, engine: Engine) -> None:
         self._path = path
@@ -31,23 +32,23 @@ class Reloading:
         self._engine = engine
 
     async def run(self) -> None:
-        """Watch the file for as long as the daemon runs."""
+        """Watch the file until cancelled. Returns early when the system cannot watch files."""
         await anyio.sleep(FIRST_SECONDS)
         try:
-            async with aclosing(changes(self._path)) as told:
-                async for _ in told:
-                    await self._look()
+            async with aclosing(changes(self._path)) as notices:
+                async for _ in notices:
+                    await self._reload()
         except OSError as error:
-            advice = "what changes in it takes effect when the daemon starts again"
+            advice = "changes take effect when the daemon is restarted"
             log.warning("%s cannot be watched (%s): %s", self._path, error.strerror, advice)
 
-    async def _look(self) -> None:
+    async def _reload(self) -> None:
         config = await to_thread.run_sync(load_config, self._path)
         if config == self._loaded:
             return
         self._loaded = config
         if config.complaint is not None:
-            log.error("the configuration is broken, the last good one stays in force: %s", config.complaint)
+            log.error("the configuration is broken, the last valid one stays in force: %s", config.complaint)
             self._catalogue.complain(config.complaint)
             return
         log.info("the configuration has changed")

@@ -1,4 +1,16 @@
-"""The composition root: the one module that names concrete adapters. Runs a daemon from start to stop."""
+"""The composition root: builds a daemon from its parts and runs it from start to stop.
+
+This is the only module that names concrete adapters. Everything below gets its store, clock, secrets,
+schemas and catalogue as arguments, typed as the ports.
+
+Order of the start: the configuration is read, the objects are created, and clients are accepted while the
+store is still being opened in the background. A request that needs the store waits for it. The keys, the
+watch on the configuration file and the HTTP client are loaded after that, when the first answers are out.
+
+Order of the stop, on SIGTERM or SIGINT: running turns are interrupted and stored, every connection is closed
+once its queued messages are written, then the tasks end and the store is closed. A second signal ends the
+process at once; the store recovers at the next start as it does after a crash.
+"""
 
 import gc
 import logging
@@ -18,14 +30,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.json_schema.validator import JsonSchemas
-from parley_daemon.adapters.memory.store import MemoryStore
 from parley_daemon.adapters.os.clock import SystemClock
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
-from parley_daemon.adapters.secrets.key_store import KeptSecrets, MemorySecrets
+from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.config import load_config
-from parley_daemon.config_reload import Reloading
+from parley_daemon.config_reload import ConfigReloader
 from parley_daemon.engine.engine import Engine
+from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store
 from parley_daemon.server.app import App, ClientLogs
 from parley_daemon.server.transport.listeners import remover
@@ -36,22 +48,36 @@ from parley_protocol.version import PROTOCOL_VERSION, VERSION
 log = logging.getLogger("parleyd")
 
 LOG_BYTES = 2 * 1024 * 1024
+"""Size at which a new log file is begun."""
+
 LOG_FILES = 3
+"""Log files that are kept, the current one included."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parent:
-    """The process that spawned this one: its pipes, and what was read from it and answered before."""
+class ParentStreams:
+    """The pipes of the process that spawned this one, and how far the launcher has read from them.
+
+    `read_ahead`: bytes that were read and not handled yet. `initialize_params`: the params of an `initialize`
+    request that was answered already, None when none was.
+    """
 
     input_fd: int
     output_fd: int
-    read_already: bytes = b""
+    read_ahead: bytes = b""
     initialize_params: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How to run a daemon: its places, its listening sockets (already open), its parent if it serves one."""
+class DaemonOptions:
+    """How to run a daemon.
+
+    `runtime_file` is written while the daemon accepts clients; None: no client can find it. `unix` and `tcp`
+    are listening sockets. `unix_path` is the path of the Unix socket, or the reason why there is none.
+    `parent`: the process to serve over pipes. `idle_exit`: seconds without clients and running turns after
+    which the daemon stops; ignored with a parent. `ready` is called with the addresses once clients are
+    accepted.
+    """
 
     data_dir: Path
     config: Path
@@ -60,24 +86,24 @@ class Plan:
     unix_path: str | None
     tcp: socket.socket | None = None
     in_memory: bool = False
-    parent: Parent | None = None
+    parent: ParentStreams | None = None
     idle_exit: float | None = None
     ready: Callable[[str], None] | None = None
 
 
-def run(plan: Plan) -> int:
-    """Run a daemon until it is told to stop; return the exit code."""
-    _log_to_file(plan)
+def run(options: DaemonOptions) -> int:
+    """Run a daemon until it is stopped; return the exit code of the process."""
+    _log_to_file(options)
     try:
-        return anyio.run(_serve, plan)
+        return anyio.run(_serve, options)
     except Exception:  # the boundary of the process
-        log.critical("the daemon ends by an unexpected fault", exc_info=True)
-        sys.stderr.write(f"parleyd: ended by an unexpected fault; see {_log_folder(plan)}.\n")
+        log.critical("unexpected error: the daemon exits", exc_info=True)
+        sys.stderr.write(f"parleyd: unexpected error; the log in {_log_folder(options)} has the details.\n")
         return 1
 
 
-async def _serve(plan: Plan) -> int:
-    config = load_config(plan.config)
+async def _serve(options: DaemonOptions) -> int:
+    config = load_config(options.config)
     if config.complaint:
         log.error("the configuration is broken: %s", config.complaint)
     catalogue = ConfiguredCatalogue(
@@ -89,15 +115,15 @@ async def _serve(plan: Plan) -> int:
         complaint=config.complaint,
         fallback_models=config.fallback_models,
         local_only=config.local_only,
-        file=str(plan.config),
+        file=str(options.config),
     )
     clock = SystemClock()
-    store: Store = MemoryStore() if plan.in_memory else SqliteStore(plan.data_dir / "parley.db")
+    store, keys = _storage(options)
     engine = Engine(
         store,
         catalogue,
         clock,
-        MemorySecrets() if plan.in_memory else KeptSecrets(plan.data_dir),
+        keys,
         JsonSchemas(),
         max_running_turns=config.max_running_turns,
         retries=config.retries,
@@ -107,30 +133,38 @@ async def _serve(plan: Plan) -> int:
     app = App(engine, secrets.token_urlsafe(32), clock.now())
     logging.getLogger().addHandler(ClientLogs(app))
     code = 0
-    _settle_threads()
+    _set_switch_interval()
     _start_collector()
     async with engine.running(), anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, tasks, engine, app)
         tasks.start_soon(engine.open)
-        tasks.start_soon(Reloading(plan.config, config, catalogue, engine).run)
+        tasks.start_soon(ConfigReloader(options.config, config, catalogue, engine).run)
         server = Server(app, tasks)
-        async with _listening(plan, app, server):
-            if plan.parent is not None:
-                code = await _serve_parent(plan.parent, server, app)
-            elif plan.idle_exit is not None:
-                await server.idle(plan.idle_exit)
+        async with _listening(options, app, server):
+            if options.parent is not None:
+                code = await _serve_parent(options.parent, server, app)
+            elif options.idle_exit is not None:
+                await server.idle(options.idle_exit)
             else:
                 await anyio.sleep_forever()
         tasks.cancel_scope.cancel()
     return code
 
 
-async def _serve_parent(parent: Parent, server: Server, app: App) -> int:
-    """Serve the parent; when it leaves, stay for the clients that joined meanwhile."""
+def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
+    if options.in_memory:
+        from parley_daemon.adapters.memory.store import MemoryStore  # few daemons need it
+
+        return MemoryStore(), MemoryKeyStore()
+    return SqliteStore(options.data_dir / "parley.db"), KeyStore(options.data_dir)
+
+
+async def _serve_parent(parent: ParentStreams, server: Server, app: App) -> int:
+    """Serve the parent until it leaves, then the other clients until the last one has left."""
     code = await server.serve_streams(
         parent.input_fd,
         parent.output_fd,
-        read_already=parent.read_already,
+        read_already=parent.read_ahead,
         initialize_params=parent.initialize_params,
     )
     await app.wait_for_no_clients()
@@ -138,40 +172,40 @@ async def _serve_parent(parent: Parent, server: Server, app: App) -> int:
 
 
 @asynccontextmanager
-async def _listening(plan: Plan, app: App, server: Server) -> AsyncGenerator[None]:
-    """Accept clients on the plan's sockets, and be found by the runtime file."""
+async def _listening(options: DaemonOptions, app: App, server: Server) -> AsyncGenerator[None]:
+    """Accept clients on the sockets while the block runs, and publish the addresses in the runtime file."""
     async with AsyncExitStack() as stack:
         tcp = None
-        if plan.unix is not None:
-            await stack.enter_async_context(server.listening(plan.unix, trusted=True))
-        if plan.tcp is not None:
-            host, port = plan.tcp.getsockname()[:2]
+        if options.unix is not None:
+            await stack.enter_async_context(server.listening(options.unix, trusted=True))
+        if options.tcp is not None:
+            host, port = options.tcp.getsockname()[:2]
             tcp = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            await stack.enter_async_context(server.listening(plan.tcp, trusted=False))
-        if plan.runtime_file is not None:
+            await stack.enter_async_context(server.listening(options.tcp, trusted=False))
+        if options.runtime_file is not None:
             info = RuntimeInfo(
                 pid=os.getpid(),
-                socket=plan.unix_path,
+                socket=options.unix_path,
                 tcp=tcp,
                 token=app.token,
                 version=VERSION,
                 protocol_version=PROTOCOL_VERSION,
-                data_dir=str(plan.data_dir),
+                data_dir=str(options.data_dir),
                 started_at=app.started_at,
             )
-            if plan.unix_path is not None:
-                stack.callback(remover(plan.unix_path))
-            write_runtime_file(plan.runtime_file, info)
-            stack.callback(plan.runtime_file.unlink, missing_ok=True)
-        where = " and ".join(name for name in (plan.unix_path, tcp) if name)
+            if options.unix_path is not None:
+                stack.callback(remover(options.unix_path))
+            write_runtime_file(options.runtime_file, info)
+            stack.callback(options.runtime_file.unlink, missing_ok=True)
+        where = " and ".join(name for name in (options.unix_path, tcp) if name)
         log.info("parleyd %s serves on %s", VERSION, where or "standard input and output")
-        if plan.ready is not None:
-            plan.ready(where)
+        if options.ready is not None:
+            options.ready(where)
         yield
 
 
 async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:
-    """The first SIGTERM or SIGINT stops in order, a second one at once."""
+    """Stop cleanly on the first SIGTERM or SIGINT; exit at once on the second one."""
 
     async def stop() -> None:
         await engine.stop()
@@ -188,36 +222,39 @@ async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:
             tasks.start_soon(stop)
 
 
-def _settle_threads() -> None:
-    """Let the store's threads have the interpreter soon: by default each hand-over may take 5 ms."""
+def _set_switch_interval() -> None:
+    """Shorten the time until another thread gets the interpreter lock from 5 ms (the default) to 0.5 ms.
+
+    A commit passes it between the event loop and the store's threads several times.
+    """
     sys.setswitchinterval(0.0005)
 
 
 def _start_collector() -> None:
-    """Turn the garbage collector on, with everything that is loaded so far out of its sight.
+    """Turn the garbage collector on, with all objects that exist so far excluded from it.
 
-    The entry point turned it off. `gc.freeze` takes no time: it does not look at the objects. The cycles
-    that loading left behind (under a thousand small objects) stay for good, which is cheaper than a
-    collection that finds them: 25 to 60 ms before the first answer, or in the middle of a stream.
+    The entry point has turned it off. `gc.freeze` takes no time, since it does not look at the objects. The
+    cycles that loading has left behind (under a thousand small objects) are never freed. A collection that
+    frees them would take 25 to 60 ms, before the first answer or in the middle of a stream.
 
-    With the default thresholds, a full collection would stop the loop for tens of milliseconds while
-    hundreds of chats stream, although what a turn allocates is freed by reference counts. With these, a
-    collection that happens at all looks at no more than some 30,000 young objects: 8 ms at most.
+    With the default thresholds, a full collection stops the loop for tens of milliseconds while hundreds of
+    chats stream, although reference counts free what a turn allocates. With these thresholds, a collection
+    looks at no more than some 30,000 young objects, which takes 8 ms at most.
     """
     gc.freeze()
     gc.set_threshold(5_000, 5, 1_000)
     gc.enable()
 
 
-def _log_folder(plan: Plan) -> Path:
-    return plan.data_dir / "log"
+def _log_folder(options: DaemonOptions) -> Path:
+    return options.data_dir / "log"
 
 
-def _log_to_file(plan: Plan) -> None:
-    """Log to a rotating file beside the data, to standard error when that cannot be written."""
+def _log_to_file(options: DaemonOptions) -> None:
+    """Log to a rotating file in the data directory, or to standard error when that cannot be written."""
     handler: logging.Handler
     try:
-        folder = _log_folder(plan)
+        folder = _log_folder(options)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = logging.handlers.RotatingFileHandler(
             folder / "parleyd.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"

@@ -1,4 +1,4 @@
-"""`parleyd doctor`: looks at all that a working daemon needs, and says in a line each how it stands."""
+"""`parleyd doctor`: checks everything that a working daemon needs, and prints one line for each."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parley_daemon.launcher import Places, join, owned_elsewhere
-from parley_daemon.rpc_call import OPENING, ask
+from parley_daemon.launcher import DaemonPaths, connect, describe_owner
+from parley_daemon.rpc_call import INITIALIZE, Request, call_daemon
 
 _LIST_SECONDS = 20.0
 _CHECK_SECONDS = 90.0
@@ -16,117 +16,125 @@ _CHECK_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one thing stands. `good`: None when it is neither good nor bad."""
+    """The state of one thing. `is_good`: None when it is a plain fact, neither good nor bad."""
 
-    what: str
-    good: bool | None
-    says: str
+    subject: str
+    is_good: bool | None
+    text: str
 
 
-def run(places: Places, *, check: bool) -> int:
-    """Print how everything stands; return 1 when something is wrong. `check` asks every provider."""
-    wrong = False
-    for found in _findings(places, check):
-        mark = "ok " if found.good else "-  " if found.good is None else "BAD"
-        sys.stdout.write(f"{mark} {found.what:14} {found.says}\n")
+def run(paths: DaemonPaths, *, check: bool) -> int:
+    """Print all findings; return 1 when one of them is bad, else 0.
+
+    `check`: also send a request to every provider of the running daemon.
+    """
+    is_bad = False
+    for finding in _findings(paths, check):
+        mark = "ok " if finding.is_good else "-  " if finding.is_good is None else "BAD"
+        sys.stdout.write(f"{mark} {finding.subject:14} {finding.text}\n")
         sys.stdout.flush()
-        wrong = wrong or found.good is False
-    return 1 if wrong else 0
+        is_bad = is_bad or finding.is_good is False
+    return 1 if is_bad else 0
 
 
-def _findings(places: Places, check: bool) -> Iterator[Finding]:
-    yield _python()
-    complaint = _complaint(places.config)
-    there = str(places.config) if places.config.exists() else f"{places.config} is not there: none is needed"
-    yield Finding("configuration", complaint is None, complaint or there)
-    yield _data(places.data_dir)
-    yield _keyring()
-    peer = join(places)
+def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
+    yield _check_python()
+    complaint = _find_complaint(paths.config)
+    file = (
+        str(paths.config) if paths.config.exists() else f"{paths.config} does not exist: the defaults apply"
+    )
+    yield Finding("configuration", complaint is None, complaint or file)
+    yield _check_data(paths.data_dir)
+    yield _check_keyring()
+    peer = connect(paths)
     if peer is None:
-        yield _no_daemon(places)
-        yield from _offline(places)
+        yield _check_owner(paths)
+        yield from _list_offline(paths)
         return
     with peer:
         try:
-            _, status, listed = ask(peer, [OPENING, ("server/status", {}), ("model/list", {})], _LIST_SECONDS)
+            requests: list[Request] = [INITIALIZE, ("server/status", {}), ("model/list", {})]
+            _, status, listed = call_daemon(peer, requests, _LIST_SECONDS)
         except OSError as error:
             yield Finding("daemon", False, f"it does not answer: {error}")
             return
-        yield Finding("daemon", True, f"parleyd {status['version']} runs, pid {status['pid']}")
+        yield Finding("daemon", True, f"parleyd {status['version']} is running, pid {status['pid']}")
         if status["store"]["error"]:
             yield Finding("store", False, status["store"]["error"])
         for provider in listed["providers"]:
             if not check:
-                yield _listed(provider)
+                yield _describe_provider(provider)
                 continue
             name = provider["provider"]
-            (told,) = ask(peer, [("provider/check", {"provider": name})], _CHECK_SECONDS)
-            yield _checked(name, told)
+            (result,) = call_daemon(peer, [("provider/check", {"provider": name})], _CHECK_SECONDS)
+            yield _describe_check(name, result)
 
 
-def _python() -> Finding:
+def _check_python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     return Finding("python", True, f"{version} at {sys.executable}")
 
 
-def _complaint(path: Path) -> str | None:
+def _find_complaint(path: Path) -> str | None:
     from parley_daemon.config import load_config
 
     return load_config(path).complaint
 
 
-def _data(data_dir: Path) -> Finding:
+def _check_data(data_dir: Path) -> Finding:
     nearest = data_dir
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        return Finding("data", False, f"{nearest} is no directory")
+        return Finding("data", False, f"{nearest} is not a directory")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        return Finding("data", False, f"{nearest} may not be written")
-    return Finding("data", True, f"{data_dir}{'' if nearest == data_dir else ' will be made'}")
+        return Finding("data", False, f"{nearest} is not writable")
+    return Finding("data", True, f"{data_dir}{'' if nearest == data_dir else ' will be created'}")
 
 
-def _keyring() -> Finding:
+def _check_keyring() -> Finding:
     from importlib.util import find_spec
 
     if find_spec("keyring") is None:
-        advice = 'pip install "parleyd[keyring]" to have keys in the keyring of the system'
-        return Finding("keyring", None, f"keys are kept in a file beside the data; {advice}")
-    return Finding("keyring", True, "keys are kept in the keyring of the system, where there is one")
+        advice = 'to use the system keyring, run pip install "parleyd[keyring]"'
+        return Finding("keyring", None, f"API keys are stored in a file in the data directory; {advice}")
+    return Finding("keyring", True, "API keys are stored in the system keyring if there is one")
 
 
-def _no_daemon(places: Places) -> Finding:
-    from parley_daemon.adapters.os.directory_lock import owner
+def _check_owner(paths: DaemonPaths) -> Finding:
+    from parley_daemon.adapters.os.directory_lock import find_owner
 
-    if owner(places.data_dir) is not None:
-        return Finding("daemon", False, owned_elsewhere(places).strip())
-    return Finding("daemon", None, "none runs; whoever needs one starts it")
+    if find_owner(paths.data_dir) is not None:
+        return Finding("daemon", False, describe_owner(paths).strip())
+    return Finding("daemon", None, "not running; clients start one when they need it")
 
 
-def _offline(places: Places) -> Iterator[Finding]:
-    """Say what the configuration and the environment here have; what is in the store is not looked at."""
+def _list_offline(paths: DaemonPaths) -> Iterator[Finding]:
+    """Yield the providers of the configuration file and the environment. Those in the store are not read."""
     from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
     from parley_daemon.config import load_config
 
-    config = load_config(places.config)
+    config = load_config(paths.config)
     catalogue = ConfiguredCatalogue(
         config.providers, config.models, default_model=config.default_model, environment=os.environ
     )
-    for one in catalogue.providers():
-        told = {"provider": one.provider, "available": one.available, "models": one.models}
-        yield _listed({**told, "unavailableMessage": one.unavailable_message})
+    for info in catalogue.providers():
+        fields = {"provider": info.provider, "available": info.available, "models": info.models}
+        yield _describe_provider({**fields, "unavailableMessage": info.unavailable_message})
 
 
-def _listed(provider: dict[str, Any]) -> Finding:
+def _describe_provider(provider: dict[str, Any]) -> Finding:
     known = len(provider["models"])
     models = f"{known} model{'' if known == 1 else 's'} known"
-    says = models if provider["available"] else provider["unavailableMessage"]
-    return Finding(provider["provider"], provider["available"], says)
+    text = models if provider["available"] else provider["unavailableMessage"]
+    return Finding(provider["provider"], provider["available"], text)
 
 
-def _checked(name: str, told: dict[str, Any]) -> Finding:
-    asked = "" if told.get("url") is None else f" ({told['method']} {told['url']}: {told['statusCode']})"
-    if told.get("ok"):
-        return Finding(name, True, f"it works{asked}")
-    error: dict[str, Any] = told.get("error") or {}
-    return Finding(name, False, f"{error.get('message') or told.get('message')}{asked}")
+def _describe_check(name: str, result: dict[str, Any]) -> Finding:
+    request = ""
+    if result.get("url") is not None:
+        request = f" ({result['method']} {result['url']}: {result['statusCode']})"
+    if result.get("ok"):
+        return Finding(name, True, f"it works{request}")
+    error: dict[str, Any] = result.get("error") or {}
+    return Finding(name, False, f"{error.get('message') or result.get('message')}{request}")

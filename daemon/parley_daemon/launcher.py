@@ -1,7 +1,18 @@
-"""From a spawned process to a daemon, or to a forwarder of one that runs. Decided before anything is loaded.
+"""Decides what a spawned `parleyd stdio` process becomes, before anything else is loaded.
 
-A process that becomes a daemon answers `initialize` first and loads everything else then. Imports the
-standard library and what is as light.
+An editor waits for this process, so every import counts. The steps are ordered by what they need:
+
+1. If a daemon already serves the data directory, this process becomes a forwarder: it copies bytes between
+   its standard streams and the daemon's socket until one side closes. A forwarder never loads the daemon.
+2. With `--shared`, a daemon in the background is started first, unless one runs. Processes that try this at
+   the same moment queue on a lock file: the first one starts the daemon, the others find it running.
+3. Otherwise this process locks the data directory and becomes the daemon. If another process took the lock
+   in between, that one is about to listen on its socket: this process waits for it and forwards (step 1).
+4. A process that becomes the daemon answers the client's `initialize` from a constant, and only then imports
+   the rest (some 500 modules). The bytes it has read beyond that request are handed to the daemon. A first
+   message that is anything but a plain `initialize` is left for the daemon to read.
+
+Imports the standard library and modules that are as light.
 """
 
 import json
@@ -19,151 +30,156 @@ from parley_daemon.server.transport.proxy import dial, forward
 from parley_daemon.server.wire.initialize import initialize_result, option_problems
 from parley_protocol import runtime
 
-JOIN_SECONDS = 15.0
-"""How long a daemon that is starting gets to answer on its socket."""
+CONNECT_SECONDS = 15.0
+"""How long a daemon that is starting may take until it accepts connections on its socket."""
 
 SHARED_IDLE_SECONDS = 600
-"""How long a shared daemon stays after its last client and its last running turn."""
+"""How long a shared daemon stays after its last client has left and its last turn has ended."""
 
-_GREETING_SECONDS = 1.0
+_INITIALIZE_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _CHUNK = 65536
 _SURROGATES = re.compile(rb"\\u[dD]")
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where a daemon's data and configuration are."""
+class DaemonPaths:
+    """The data directory and the configuration file of a daemon."""
 
     data_dir: Path
     config: Path
 
     @classmethod
-    def from_environment(cls) -> "Places":
-        """Return the places that the environment names, else the platform's."""
+    def from_environment(cls) -> "DaemonPaths":
+        """Return the paths that environment variables set, or the defaults of the platform."""
         return cls(runtime.data_dir(), runtime.config_path())
 
     @property
     def runtime_file(self) -> Path:
-        """The file by which clients find the daemon of this data directory."""
+        """The file through which clients find the daemon of this data directory."""
         return runtime.runtime_file(self.data_dir)
 
 
-def stdio(places: Places, *, shared: bool, in_memory: bool = False) -> int:
+def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> int:
     """Serve the parent process over standard input and output; return the exit code."""
-    input_fd, output_fd = _protocol_streams()
+    input_fd, output_fd = _take_standard_streams()
     if in_memory:
-        return _become_daemon(places, input_fd, output_fd, owned=False, in_memory=True)
-    peer = join(places)
-    if peer is None and shared and not _found_elsewhere(places):
-        peer = _start_shared(places)
+        return _run_daemon(paths, input_fd, output_fd, locked=False, in_memory=True)
+    peer = connect(paths)
+    if peer is None and shared and not _is_served_elsewhere(paths):
+        peer = _start_shared_daemon(paths)
     if peer is not None:
         return forward(peer, input_fd, output_fd)
-    from parley_daemon.adapters.os.directory_lock import own
+    from parley_daemon.adapters.os.directory_lock import lock_directory
 
     try:
-        ownership = own(places.data_dir, places.runtime_file)
+        lock = lock_directory(paths.data_dir, paths.runtime_file)
     except OSError:
-        # The store will say what is wrong with the directory to every call that needs it.
-        return _become_daemon(places, input_fd, output_fd, owned=False)
-    if ownership is None:
-        peer = join(places, seconds=JOIN_SECONDS)
+        # The daemon runs without a store: each request that needs it is answered with what is wrong.
+        return _run_daemon(paths, input_fd, output_fd, locked=False)
+    if lock is None:
+        peer = connect(paths, seconds=CONNECT_SECONDS)
         if peer is None:
-            sys.stderr.write(owned_elsewhere(places))
+            sys.stderr.write(describe_owner(paths))
             return 1
         return forward(peer, input_fd, output_fd)
-    with ownership:
-        return _become_daemon(places, input_fd, output_fd, owned=True)
+    with lock:
+        return _run_daemon(paths, input_fd, output_fd, locked=True)
 
 
-def join(places: Places, *, seconds: float = 0.0) -> socket.socket | None:
-    """Return a connection to the daemon of this data directory; wait so long for one that is starting."""
+def connect(paths: DaemonPaths, *, seconds: float = 0.0) -> socket.socket | None:
+    """Return a connection to the daemon of this data directory; None when there is none.
+
+    `seconds`: how long to wait for a daemon that is starting.
+    """
     deadline = time.monotonic() + seconds
     while True:
-        info = runtime.read_runtime_file(places.runtime_file)
+        info = runtime.read_runtime_file(paths.runtime_file)
         peer = dial(info.socket) if info is not None and info.socket else None
-        if peer is not None or time.monotonic() >= deadline or _found_elsewhere(places):
+        if peer is not None or time.monotonic() >= deadline or _is_served_elsewhere(paths):
             return peer
         time.sleep(_POLL_SECONDS)
 
 
-def _found_elsewhere(places: Places) -> bool:
-    """Return whether a running daemon has the data directory and is found in another runtime directory."""
-    from parley_daemon.adapters.os.directory_lock import owner_of
+def _is_served_elsewhere(paths: DaemonPaths) -> bool:
+    """Return whether a running daemon serves the data directory, but from another runtime directory."""
+    from parley_daemon.adapters.os.directory_lock import read_note
 
-    pid, where = owner_of(places.data_dir)
-    if pid is None or where is None or where == places.runtime_file:
+    pid, runtime_file = read_note(paths.data_dir)
+    if pid is None or runtime_file is None or runtime_file == paths.runtime_file:
         return False
-    info = runtime.read_runtime_file(where)
+    info = runtime.read_runtime_file(runtime_file)
     return info is not None and info.pid == pid
 
 
-def owned_elsewhere(places: Places) -> str:
-    """Say that another process has the data directory."""
-    from parley_daemon.adapters.os.directory_lock import owner_of
+def describe_owner(paths: DaemonPaths) -> str:
+    """Return one line for the user: which process has locked the data directory, and what to do about it."""
+    from parley_daemon.adapters.os.directory_lock import read_note
 
-    info = runtime.read_runtime_file(places.runtime_file)
-    pid, elsewhere = owner_of(places.data_dir)
-    if info is None and pid is not None and elsewhere not in (None, places.runtime_file):
-        theirs, ours = elsewhere.parent, places.runtime_file.parent
+    info = runtime.read_runtime_file(paths.runtime_file)
+    pid, runtime_file = read_note(paths.data_dir)
+    if info is None and pid is not None and runtime_file not in (None, paths.runtime_file):
+        theirs, ours = runtime_file.parent, paths.runtime_file.parent
         return (
-            f"The daemon with pid {pid} serves {places.data_dir} already. Its runtime directory is {theirs}, "
-            f"the one here is {ours}: set PARLEY_RUNTIME_DIR={theirs} to join it, or "
-            f"stop it by `kill {pid}`.\n"
+            f"The daemon with pid {pid} already serves {paths.data_dir}, but its runtime directory is "
+            f"{theirs} and this process uses {ours}. Set PARLEY_RUNTIME_DIR={theirs} to connect to it, or "
+            f"stop it with `kill {pid}`.\n"
         )
     if info is None:
-        who = "Another process" if pid is None else f"The process with pid {pid}"
-        return f"{who} has {places.data_dir} and cannot be joined. Stop it first.\n"
+        owner = "Another process" if pid is None else f"The process with pid {pid}"
+        return f"{owner} has locked {paths.data_dir} and does not accept connections. Stop it first.\n"
     where = f" on {info.socket}" if info.socket else ""
     return (
-        f"The daemon with pid {info.pid} serves {places.data_dir} already{where}. "
-        "Join it, or stop it by `parleyd stop`.\n"
+        f"The daemon with pid {info.pid} already serves {paths.data_dir}{where}. "
+        "Connect to it, or stop it with `parleyd stop`.\n"
     )
 
 
-def _protocol_streams() -> tuple[int, int]:
-    """Take standard input and output for the protocol alone.
+def _take_standard_streams() -> tuple[int, int]:
+    """Move standard input and output to descriptors of their own, for the protocol alone; return these.
 
-    Whoever prints afterwards prints to standard error, and no child process inherits the protocol's pipes.
+    Afterwards `print` writes to standard error, and child processes do not inherit the protocol's pipes.
     """
     input_fd, output_fd = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
     os.dup2(2, 1)
     return input_fd, output_fd
 
 
-def _become_daemon(
-    places: Places, input_fd: int, output_fd: int, *, owned: bool, in_memory: bool = False
+def _run_daemon(
+    paths: DaemonPaths, input_fd: int, output_fd: int, *, locked: bool, in_memory: bool = False
 ) -> int:
-    parent = greet(input_fd, output_fd)
+    """Answer `initialize`, then load the daemon and run it. Other clients can connect only when `locked`."""
+    read_ahead, initialize_params = answer_initialize(input_fd, output_fd)
     from parley_daemon import daemon
 
     unix = unix_path = None
-    if owned:
-        unix, unix_path = open_unix(places)
+    if locked:
+        unix, unix_path = open_unix_socket(paths)
     return daemon.run(
-        daemon.Plan(
-            data_dir=places.data_dir,
-            config=places.config,
-            runtime_file=places.runtime_file if unix else None,
+        daemon.DaemonOptions(
+            data_dir=paths.data_dir,
+            config=paths.config,
+            runtime_file=paths.runtime_file if unix else None,
             unix=unix,
             unix_path=unix_path,
             in_memory=in_memory,
-            parent=daemon.Parent(input_fd, output_fd, *parent),
+            parent=daemon.ParentStreams(input_fd, output_fd, read_ahead, initialize_params),
         )
     )
 
 
-def open_unix(places: Places, path: str | None = None) -> tuple[socket.socket | None, str | None]:
-    """Return the listening Unix socket of this data directory and its path.
+def open_unix_socket(paths: DaemonPaths, path: str | None = None) -> tuple[socket.socket | None, str | None]:
+    """Return a listening Unix socket and its path. `path`: None for the default one of the data directory.
 
-    (None, what is wrong and where) when it cannot be made: a daemon on standard streams goes on without.
+    Returns None and a description of the problem when the socket cannot be created: a daemon on standard
+    streams runs without it.
     """
     from parley_daemon.server.transport.listeners import unix_socket
 
-    where = Path(path).expanduser().absolute() if path else runtime.socket_path(places.data_dir)
+    where = Path(path).expanduser().absolute() if path else runtime.socket_path(paths.data_dir)
     try:
         if path is None:
             runtime.make_private_dir(where.parent)
@@ -172,28 +188,32 @@ def open_unix(places: Places, path: str | None = None) -> tuple[socket.socket | 
         return None, f"{where}: {error.strerror or error}"
 
 
-def greet(input_fd: int, output_fd: int) -> tuple[bytes, Any]:
-    """Answer a plain `initialize` that comes within a second.
+def answer_initialize(input_fd: int, output_fd: int) -> tuple[bytes, Any]:
+    """Answer a plain `initialize` request that arrives within a second.
 
-    Returns what was read beyond it, and its params; or all that was read and None: then it was no plain
-    `initialize`, or none came, and the connection sees to it.
+    Returns the bytes that were read after it, and its params. When the first message is anything else, or
+    none arrives, returns all bytes that were read, and None: the connection handles them.
     """
     read = b""
     while True:
-        ready, _, _ = select.select([input_fd], [], [], _GREETING_SECONDS)
+        ready, _, _ = select.select([input_fd], [], [], _INITIALIZE_SECONDS)
         data = os.read(input_fd, _CHUNK) if ready else b""
         if not data:
             return read, None
         read += data
-        body, rest = _first_body(read)
+        body, rest = _split_first_frame(read)
         if rest is None:
             return read, None
         if body is not None:
-            return _greeting(body, rest, read, output_fd)
+            return _answer_if_plain(body, rest, read, output_fd)
 
 
-def _first_body(read: bytes) -> tuple[bytes | None, bytes | None]:
-    """Return the first frame's body and what follows it; (None, b"") is not all yet, (None, None) unusual."""
+def _split_first_frame(read: bytes) -> tuple[bytes | None, bytes | None]:
+    """Return the body of the first frame and the bytes after it.
+
+    Returns (None, b"") when the frame is not complete yet, and (None, None) when its header is not a single
+    ordinary Content-Length.
+    """
     head, end, tail = read.partition(b"\r\n\r\n")
     name = b"Content-Length: "
     if not head.startswith(name[: len(head)]) or len(head) > 40:
@@ -207,16 +227,21 @@ def _first_body(read: bytes) -> tuple[bytes | None, bytes | None]:
     return (None, b"") if len(tail) < length else (tail[:length], tail[length:])
 
 
-def _greeting(body: bytes, rest: bytes, read: bytes, output_fd: int) -> tuple[bytes, Any]:
-    if _SURROGATES.search(body):  # this decoder takes half of a pair for a character
+def _answer_if_plain(body: bytes, rest: bytes, read: bytes, output_fd: int) -> tuple[bytes, Any]:
+    """Answer the request in `body` when it is a valid `initialize`; return what `answer_initialize` does."""
+    if _SURROGATES.search(body):  # json.loads accepts half of a surrogate pair; the daemon's decoder does not
         return read, None
     try:
-        read_json: Any = json.loads(body)
+        decoded: Any = json.loads(body)
     except (ValueError, RecursionError):
         return read, None
-    message = cast("dict[str, Any]", read_json) if isinstance(read_json, dict) else {}
-    asks = message.get("jsonrpc") == "2.0" and message.get("method") == "initialize"
-    if not asks or type(message.get("id")) not in (int, str) or option_problems(message.get("params")):
+    message = cast("dict[str, Any]", decoded) if isinstance(decoded, dict) else {}
+    is_initialize = message.get("jsonrpc") == "2.0" and message.get("method") == "initialize"
+    if (
+        not is_initialize
+        or type(message.get("id")) not in (int, str)
+        or option_problems(message.get("params"))
+    ):
         return read, None
     answer = {"jsonrpc": "2.0", "id": message["id"], "result": initialize_result()}
     text = json.dumps(answer, separators=(",", ":")).encode("utf-8")
@@ -226,39 +251,42 @@ def _greeting(body: bytes, rest: bytes, read: bytes, output_fd: int) -> tuple[by
     return rest, message.get("params") or {}
 
 
-def _start_shared(places: Places) -> socket.socket | None:
-    """Start the user's daemon in the background and join it; of many that try at once, one starts it."""
+def _start_shared_daemon(paths: DaemonPaths) -> socket.socket | None:
+    """Start the daemon in the background and return a connection to it, None when it did not start.
+
+    Of several processes that do this at once, one starts the daemon; the others connect to it.
+    """
     import subprocess
     import tempfile
 
-    from parley_daemon.adapters.os.directory_lock import Ownership, own_file
+    from parley_daemon.adapters.os.directory_lock import FileLock, lock_file
 
     try:
-        runtime.make_private_dir(places.runtime_file.parent)
-        turn: Ownership = own_file(places.runtime_file.with_suffix(".starting"), wait=True)
+        runtime.make_private_dir(paths.runtime_file.parent)
+        starting: FileLock = lock_file(paths.runtime_file.with_suffix(".starting"), wait=True)
     except OSError:
         return None
-    with turn, tempfile.TemporaryFile() as said:
-        peer = join(places)
+    with starting, tempfile.TemporaryFile() as stderr:
+        peer = connect(paths)
         if peer is not None:
             return peer
         command = [sys.executable, "-m", "parley_daemon", "serve", "--idle-exit", str(SHARED_IDLE_SECONDS)]
-        command += ["--data-dir", str(places.data_dir), "--config", str(places.config)]
+        command += ["--data-dir", str(paths.data_dir), "--config", str(paths.config)]
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=stderr,
             start_new_session=True,
             cwd="/",
         )
-        deadline = time.monotonic() + JOIN_SECONDS
+        deadline = time.monotonic() + CONNECT_SECONDS
         while peer is None and time.monotonic() < deadline and child.poll() is None:
-            peer = join(places, seconds=2 * _POLL_SECONDS)
+            peer = connect(paths, seconds=2 * _POLL_SECONDS)
         if peer is None:
-            peer = join(places)
+            peer = connect(paths)
         if peer is None:
-            said.seek(0)
-            sys.stderr.write(said.read().decode("utf-8", "replace"))
-        child.returncode = 0  # it lives on by itself: nobody here waits for it
+            stderr.seek(0)
+            sys.stderr.write(stderr.read().decode("utf-8", "replace"))
+        child.returncode = 0  # keeps Popen from warning: the daemon outlives this process on purpose
         return peer

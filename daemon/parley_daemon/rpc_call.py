@@ -1,4 +1,4 @@
-"""Calls of the command line to a daemon that runs: one after the other, over its socket. Knows no method."""
+"""Requests of the command line to a running daemon, over its socket."""
 
 import json
 import socket
@@ -7,30 +7,34 @@ from typing import Any
 
 from parley_protocol.framing import FrameDecoder, encode_frame
 
-Call = tuple[str, dict[str, Any]]
+Request = tuple[str, dict[str, Any]]
+"""A method and its params."""
 
-OPENING: Call = ("initialize", {"capabilities": {}})
-"""What has to be called first."""
+INITIALIZE: Request = ("initialize", {"capabilities": {}})
+"""The request that has to be the first one on a connection."""
 
 
-def ask(peer: socket.socket, calls: Sequence[Call], seconds: float) -> list[Any]:
-    """Make calls; return the result of each, or its error.
+def call_daemon(peer: socket.socket, requests: Sequence[Request], seconds: float) -> list[Any]:
+    """Send all requests, then return the response to each in the order of the requests.
+
+    A response is the result of the method, or the JSON-RPC error object when it failed. Notifications from
+    the daemon are ignored.
 
     Raises:
-        OSError: the daemon went away, or does not answer within so many seconds.
+        OSError: the daemon closed the connection, or sent nothing for so many seconds.
     """
     peer.settimeout(seconds)
-    for id, (method, params) in enumerate(calls):
+    for id, (method, params) in enumerate(requests):
         body = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
         peer.sendall(encode_frame(json.dumps(body).encode()))
-    answers: dict[int, Any] = {}
+    responses: dict[int, Any] = {}
     decoder = FrameDecoder()
-    while len(answers) < len(calls):
+    while len(responses) < len(requests):
         data = peer.recv(65536)
         if not data:
             raise ConnectionError("it closed the connection")
         for frame in decoder.feed(data):
-            answer = json.loads(frame)
-            if "method" not in answer:
-                answers[answer["id"]] = answer.get("result") or answer.get("error")
-    return [answers[id] for id in range(len(calls))]
+            message = json.loads(frame)
+            if "method" not in message:
+                responses[message["id"]] = message.get("result") or message.get("error")
+    return [responses[id] for id in range(len(requests))]

@@ -1,4 +1,4 @@
-"""`parleyd doctor`: what it says of set-ups that work and of those that do not."""
+"""`parleyd doctor` on set-ups that work and on broken ones."""
 
 import os
 import subprocess
@@ -15,21 +15,21 @@ from tests.support.providers.server import fake_provider
 
 
 def doctor(env: dict[str, str], *options: str) -> tuple[int, dict[str, str]]:
-    """Return the exit code, and the lines by what they are about; the mark comes first."""
+    """Return the exit code, and the lines by their subject: the mark, then the text."""
     command = [sys.executable, "-m", "parley_daemon", "doctor", *options]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
     lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
-    return done.returncode, {what: f"{mark} {says}" for mark, what, says in lines}
+    return done.returncode, {subject: f"{mark} {text}" for mark, subject, text in lines}
 
 
-def test_where_nothing_is_set_up_everything_is_fine(places: dict[str, str]) -> None:
+def test_an_empty_setup_has_no_bad_finding(places: dict[str, str]) -> None:
     code, found = doctor(places)
     assert code == 0
     assert list(found) == ["python", "configuration", "data", "keyring", "daemon", "demo"]
-    assert found["configuration"] == f"ok {places['PARLEY_CONFIG']} is not there: none is needed"
-    assert found["data"] == f"ok {places['PARLEY_DATA_DIR']} will be made"
-    assert found["daemon"] == "- none runs; whoever needs one starts it"
+    assert found["configuration"] == f"ok {places['PARLEY_CONFIG']} does not exist: the defaults apply"
+    assert found["data"] == f"ok {places['PARLEY_DATA_DIR']} will be created"
+    assert found["daemon"] == "- not running; clients start one when they need it"
     assert not Path(places["PARLEY_DATA_DIR"]).exists()
 
 
@@ -46,19 +46,19 @@ def test_a_broken_file_and_a_missing_key_are_named() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_data_directory_that_may_not_be_written_is_named(places: dict[str, str], tmp_path: Path) -> None:
+def test_a_data_directory_that_is_not_writable_is_named(places: dict[str, str], tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     code, found = doctor({**places, "PARLEY_DATA_DIR": str(tmp_path / "data")})
-    assert (code, found["data"]) == (1, f"BAD {tmp_path} may not be written")
+    assert (code, found["data"]) == (1, f"BAD {tmp_path} is not writable")
 
 
 def test_a_file_in_the_place_of_the_data_directory_is_named(places: dict[str, str]) -> None:
     Path(places["PARLEY_DATA_DIR"]).write_text("", "ascii")
     code, found = doctor(places)
-    assert (code, found["data"]) == (1, f"BAD {places['PARLEY_DATA_DIR']} is no directory")
+    assert (code, found["data"]) == (1, f"BAD {places['PARLEY_DATA_DIR']} is not a directory")
 
 
-async def test_of_a_daemon_that_runs_it_says_what_that_knows_and_asks_its_providers_if_told_to() -> None:
+async def test_a_running_daemon_is_asked_for_its_providers_and_checks_them_on_request() -> None:
     models = status(200, {"data": [{"id": "a"}, {"id": "b"}]})
     refusal = status(401, {"error": "no"})
     async with fake_provider((models,), (refusal,)) as server, running_daemon() as daemon:
@@ -67,7 +67,7 @@ async def test_of_a_daemon_that_runs_it_says_what_that_knows_and_asks_its_provid
             given = {"provider": "work", "type": "openai-compat", "baseUrl": server.origin}
             await peer.result("provider/create", {**given, "apiKey": "sk-canary"})
         code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
-        assert (code, found["daemon"]) == (0, f"ok parleyd 0.1.0 runs, pid {daemon.pid}")
+        assert (code, found["daemon"]) == (0, f"ok parleyd 0.1.0 is running, pid {daemon.pid}")
         assert (found["work"], found["demo"]) == ("ok 2 models known", "ok 1 model known")
         code, found = await anyio.to_thread.run_sync(doctor, daemon.env, "--check")
         assert code == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from parley_daemon.adapters.os.directory_lock import LOCK_NAME, own
+from parley_daemon.adapters.os.directory_lock import LOCK_NAME, lock_directory
 from parley_daemon.server.transport.listeners import unix_socket
 from parley_protocol import runtime
 from parley_protocol.framing import FrameDecoder, encode_frame
@@ -223,11 +223,11 @@ async def test_stop_leaves_alone_a_process_that_only_has_the_number_of_a_dead_da
     monkeypatch.setenv("PARLEY_RUNTIME_DIR", places["PARLEY_RUNTIME_DIR"])
     info = runtime.RuntimeInfo(bystander.pid, "/nowhere.sock", None, "t", "0", 1, str(data_dir), "2026")
     runtime.write_runtime_file(runtime.runtime_file(data_dir), info)
-    ownership = own(data_dir)
-    assert ownership is not None
-    with ownership if held else nullcontext():
+    lock = lock_directory(data_dir)
+    assert lock is not None
+    with lock if held else nullcontext():
         if not held:
-            ownership.release()
+            lock.release()
             (data_dir / LOCK_NAME).write_text(f"{bystander.pid}\n")
         done = await anyio.run_process([*PARLEYD, "stop"], env=places, check=False)
     assert (done.returncode, b"No daemon serves" in done.stderr) == (1, True)

@@ -1,4 +1,4 @@
-"""A watched file: however it is saved, it is noticed; what happens beside it is not."""
+"""A change of a watched file is reported however it is saved; changes of other files are not."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from parley_daemon.adapters.os.file_watch import changes
 
 @asynccontextmanager
 async def watching(path: Path) -> AsyncGenerator[AsyncGenerator[None]]:
-    """Watch a file; the watch is on."""
+    """Watch a file; yields once the watch is active."""
     with anyio.fail_after(10):
         async with aclosing(changes(path)) as told:
             await anext(told)

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
-from parley_daemon.adapters.secrets.key_store import MemorySecrets
+from parley_daemon.adapters.secrets.key_store import MemoryKeyStore
 from parley_daemon.core.parts import Text
 from parley_daemon.core.provider_records import ProviderRecord
 from parley_daemon.engine.chats.acceptance import Draft
@@ -40,7 +40,7 @@ def unchanged(record: ProviderRecord) -> ProviderRecord:
     return record
 
 
-class StubbornSecrets(MemorySecrets):
+class StubbornSecrets(MemoryKeyStore):
     """Keys that cannot be read, or kept, or only once somebody lets them."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class StubbornSecrets(MemorySecrets):
 
 
 async def test_a_provider_is_configured_listed_and_usable_and_survives_a_restart(disk: Disk) -> None:
-    secrets = MemorySecrets()
+    secrets = MemoryKeyStore()
     async with configured(disk, secrets=secrets) as rig:
         made = await rig.provider(key="sk-mine", display_name="Work", base_url="https://gateway.example/v1")
         assert made == ProviderSetup(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
-from parley_daemon.adapters.secrets.key_store import MemorySecrets
+from parley_daemon.adapters.secrets.key_store import MemoryKeyStore
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.engine.configuration.providers import NewKey
 from parley_daemon.engine.engine import Engine
@@ -68,7 +68,7 @@ async def configured(
 ) -> AsyncGenerator[Configured]:
     """Run an engine over a disk; `options` are the catalogue's, such as `environment`."""
     catalogue = ConfiguredCatalogue(providers, models, file=FILE, **options)
-    store, kept, time = GatedStore(disk.store()), secrets or MemorySecrets(), clock or FakeClock()
+    store, kept, time = GatedStore(disk.store()), secrets or MemoryKeyStore(), clock or FakeClock()
     engine = Engine(
         store.port,
         catalogue,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from parley_daemon.adapters.json_schema import rules
 from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
-from parley_daemon.adapters.secrets.key_store import MemorySecrets
+from parley_daemon.adapters.secrets.key_store import MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.events import Event, MessageAdded, MessagePart, StatusChanged, TurnEnded
@@ -304,6 +304,6 @@ async def running(
     store = GatedStore(disk.store())
     options.setdefault("retries", RetryPolicy(attempts=1))
     options.setdefault("schemas", SchemasHere())
-    engine = Engine(store.port, catalogue, clock, MemorySecrets(), **options)
+    engine = Engine(store.port, catalogue, clock, MemoryKeyStore(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

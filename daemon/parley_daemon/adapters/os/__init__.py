@@ -1,1 +1,1 @@
-"""The operating system: clock, directory lock, file notices."""
+"""Adapters of the operating system: clock, directory lock, file watch."""

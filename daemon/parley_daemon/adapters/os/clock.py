@@ -1,4 +1,4 @@
-"""The machine's clock and UUIDv7 ids (RFC 9562), behind the clock port."""
+"""The clock port over the system clock, with UUIDv7 ids (RFC 9562)."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
-    """Wall clock, monotonic clock, and ids that sort by the time of their making."""
+    """Wall clock, monotonic clock, and ids that sort by creation time."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -19,14 +19,15 @@ class SystemClock:
         return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def monotonic(self) -> float:
-        """Return seconds from an arbitrary start; never goes back."""
+        """Return seconds since an arbitrary moment. Never decreases."""
         return time.monotonic()
 
     def new_id(self) -> str:
-        """Return a new UUIDv7; ids of one process ascend strictly.
+        """Return a new UUIDv7. The ids of one process ascend strictly. May be called in any thread.
 
-        48 bits of Unix milliseconds, then 12 bits of the millisecond's fraction (RFC 9562, section 6.2,
-        method 3), then 62 random bits. A clock that stands still or goes back is counted on from the last id.
+        Layout: 48 bits of Unix milliseconds, 12 bits for the fraction of the millisecond (RFC 9562, section
+        6.2, method 3), 62 random bits. When the clock stands still or goes back, the first 60 bits of the
+        last id are incremented instead.
         """
         nanoseconds = time.time_ns()
         ticks = (nanoseconds // 1_000_000 << 12) | (nanoseconds % 1_000_000 * 4096 // 1_000_000)

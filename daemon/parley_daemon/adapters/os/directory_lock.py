@@ -1,6 +1,12 @@
-"""Who owns a data directory: one process at a time, by a lock that the system frees when it dies.
+"""The lock on a data directory: at most one process stores chats in it.
 
-Unix only; the branch for Windows has not been tried on Windows.
+The lock is `flock` on the file `parleyd.lock` in the directory. The kernel releases it when the process
+ends, however it ends, so that no stale lock is ever left behind. The content of the file is a note to other
+processes, not the lock: the process id of the owner, and on a second line the runtime file through which
+clients find it. The note stays in the file after the owner has ended. It is therefore only valid while the
+lock is held: `find_owner` tests the lock before it trusts the note.
+
+Unix only. The branch for Windows has not been tested on Windows.
 """
 
 import os
@@ -11,17 +17,17 @@ from types import TracebackType
 LOCK_NAME = "parleyd.lock"
 
 
-class Ownership:
-    """The lock on a data directory, held until `release` or the end of the process."""
+class FileLock:
+    """A lock file that this process holds, until `release` or the end of the process."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the directory free."""
+        """Release the lock."""
         os.close(self._descriptor)
 
-    def __enter__(self) -> "Ownership":
+    def __enter__(self) -> "FileLock":
         return self
 
     def __exit__(
@@ -30,23 +36,23 @@ class Ownership:
         self.release()
 
 
-def own(data_dir: Path, runtime_file: Path | None = None) -> Ownership | None:
-    """Take a data directory, made when it is missing; None: another process has it.
+def lock_directory(data_dir: Path, runtime_file: Path | None = None) -> FileLock | None:
+    """Lock a data directory for this process. The directory is created when it does not exist.
 
-    The lock file says who has it, and `runtime_file`: where its clients find it.
+    `runtime_file` is written into the lock file's note. Returns None when another process holds the lock.
 
     Raises:
-        OSError: the directory cannot be made or written.
+        OSError: the directory cannot be created or written.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        return own_file(data_dir / LOCK_NAME, note=os.fsencode(runtime_file) if runtime_file else b"")
+        return lock_file(data_dir / LOCK_NAME, note=os.fsencode(runtime_file) if runtime_file else b"")
     except BlockingIOError:
         return None
 
 
-def owner(data_dir: Path) -> int | None:
-    """Return the id of the process that has a data directory, None when none has it."""
+def find_owner(data_dir: Path) -> int | None:
+    """Return the id of the process that has locked a data directory, None when it is not locked."""
     try:
         descriptor = os.open(data_dir / LOCK_NAME, os.O_RDWR)
     except OSError:
@@ -54,7 +60,7 @@ def owner(data_dir: Path) -> int | None:
     try:
         _lock(descriptor, wait=False)
     except BlockingIOError:
-        return owner_of(data_dir)[0]
+        return read_note(data_dir)[0]
     except OSError:
         return None
     finally:
@@ -62,8 +68,11 @@ def owner(data_dir: Path) -> int | None:
     return None
 
 
-def owner_of(data_dir: Path) -> tuple[int | None, Path | None]:
-    """Return the process id and the runtime file of who has the directory, or had it last; None: not said."""
+def read_note(data_dir: Path) -> tuple[int | None, Path | None]:
+    """Return the process id and the runtime file of the last owner; None for what the note does not have.
+
+    That owner may have ended. Whether the directory is locked is not tested.
+    """
     try:
         pid, _, note = (data_dir / LOCK_NAME).read_bytes().partition(b"\n")
     except OSError:
@@ -72,11 +81,13 @@ def owner_of(data_dir: Path) -> tuple[int | None, Path | None]:
     return int(pid) if pid.isdigit() else None, Path(os.fsdecode(where)) if where else None
 
 
-def own_file(path: Path, *, wait: bool = False, note: bytes = b"") -> Ownership:
-    """Take a lock file, made when it is missing; it says who has it, and the note.
+def lock_file(path: Path, *, wait: bool = False, note: bytes = b"") -> FileLock:
+    """Lock a file, which is created when it does not exist. Writes the process id and the note into it.
+
+    With `wait`, blocks until the lock is free.
 
     Raises:
-        BlockingIOError: another process has it, and `wait` is false.
+        BlockingIOError: another process holds the lock, and `wait` is false.
         OSError: the file cannot be written.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -87,7 +98,7 @@ def own_file(path: Path, *, wait: bool = False, note: bytes = b"") -> Ownership:
     except OSError:
         os.close(descriptor)
         raise
-    return Ownership(descriptor)
+    return FileLock(descriptor)
 
 
 def _lock(descriptor: int, wait: bool) -> None:

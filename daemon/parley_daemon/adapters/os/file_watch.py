@@ -1,7 +1,14 @@
-"""Tells when a file has changed, by the system's own notices; nothing is polled.
+"""Watches a file through the system's file notifications, without polling.
 
-However it is saved: written in place, put in the place of the old one, or reached by a symlink that changes.
-watchdog is loaded when a watch begins, off the loop. Tried on Linux alone.
+Editors save in different ways: they write the file in place, or rename a new file over it; a deployment may
+switch a symlink on the way to it. Watching the file itself misses most of these. So the folders are watched
+in which something can happen that matters (`_folders`): the file's folder and its parent, the same for each
+symlink on the path, and the nearest existing folder for one that is missing. After each notification that
+names one of the entries of interest, the set of folders is computed again.
+
+watchdog reports in a thread of its own. The thread only sets an event on the loop; a burst of notifications
+counts as one change, once nothing has happened for SETTLED_SECONDS. watchdog is imported when a watch begins,
+in a worker thread. Tested on Linux only.
 """
 
 import asyncio
@@ -15,10 +22,10 @@ import anyio
 from anyio import to_thread
 
 SETTLED_SECONDS = 0.1
-"""How long nothing may happen to the file before it counts as saved."""
+"""A change is reported when nothing has happened to the file for this long."""
 
 LONGEST_SECONDS = 2.0
-"""After this it counts as saved, however much happens to it."""
+"""A change is reported after this time at the latest, even if notifications keep coming."""
 
 _MOST_LINKS = 20
 _TRIES = 5
@@ -28,24 +35,24 @@ _EVENTS = (
 )
 
 _Folder = tuple[str, int, int]
-"""A folder by its path, device and inode: one that was made anew is another one."""
+"""A folder by its path, device and inode: one that was deleted and created again is a different one."""
 
 
 async def changes(path: Path) -> AsyncGenerator[None]:
-    """Yield once what happens to the file will be noticed, then whenever something did and it is over.
+    """Yield once when the watch is active, then after each change of the file.
 
-    The file need not be there, nor its folder. Some of what is told changes nothing: look at the file.
+    Neither the file nor its folder need exist. A change may turn out to be none: compare the content.
 
     Raises:
-        OSError: the system does not give notice of files, or of no more of them.
+        OSError: the system cannot watch files, or has reached its limit of watches.
     """
     watch = _Watch(path, asyncio.get_running_loop())
     try:
         await to_thread.run_sync(watch.begin)
         yield
         while True:
-            await watch.noticed()
-            await to_thread.run_sync(watch.follow)
+            await watch.wait_for_change()
+            await to_thread.run_sync(watch.update_folders)
             yield
     finally:
         with anyio.CancelScope(shield=True):
@@ -53,7 +60,7 @@ async def changes(path: Path) -> AsyncGenerator[None]:
 
 
 class _Watch:
-    """The folders that are watched for the file's sake. `begin`, `follow` and `end` block."""
+    """The watched folders of one file. `begin`, `update_folders` and `end` block."""
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._path = path
@@ -65,25 +72,25 @@ class _Watch:
         self._notice = anyio.Event()
 
     def begin(self) -> None:
-        """Load what is needed, and watch."""
+        """Import watchdog and start watching."""
         events: Any = importlib.import_module("watchdog.events")
         observers: Any = importlib.import_module("watchdog.observers")
         self._filter = [getattr(events, name) for name in _EVENTS]
         self._observer = observers.Observer()
         self._observer.start()
-        self.follow()
+        self.update_folders()
 
-    def follow(self) -> None:
-        """Watch the folders that matter now; some may come or go while others are put under watch."""
+    def update_folders(self) -> None:
+        """Watch the folders that matter now. Repeats while folders appear or disappear meanwhile."""
         for _ in range(_TRIES):
             try:
-                if not self._followed():
+                if not self._watch_folders():
                     return
             except FileNotFoundError:
                 continue
 
-    def _followed(self) -> bool:
-        """Watch the folders that matter; return whether some of them are new."""
+    def _watch_folders(self) -> bool:
+        """Watch the folders that matter; return whether some of them were not watched before."""
         wanted = dict(_folders(self._path))
         self._names = frozenset({name for names in wanted.values() for name in names})
         for folder in self._watched.keys() - wanted.keys():
@@ -96,25 +103,25 @@ class _Watch:
         return bool(new)
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
 
     def dispatch(self, event: Any) -> None:
-        """Something happened in one of the folders. Called by watchdog, in a thread of its own."""
+        """Handle a notification. Called by watchdog in its own thread."""
         paths = [os.fsdecode(one) for one in (event.src_path, event.dest_path) if one]
         if any(os.path.basename(one) in self._names for one in paths):
             try:
-                self._loop.call_soon_threadsafe(self._tell)
+                self._loop.call_soon_threadsafe(self._set_notice)
             except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+                return  # the loop is closed: the daemon has stopped
 
-    def _tell(self) -> None:
+    def _set_notice(self) -> None:
         self._notice.set()
 
-    async def noticed(self) -> None:
-        """Return when something has happened, and nothing any more for a moment."""
+    async def wait_for_change(self) -> None:
+        """Return after a notification, once no more have come for a moment."""
         await self._notice.wait()
         with anyio.move_on_after(LONGEST_SECONDS):
             quiet = False
@@ -127,26 +134,26 @@ class _Watch:
 
 
 def _folders(path: Path) -> Mapping[_Folder, set[str]]:
-    """Return the folders where something can happen that matters, with the names that it happens to.
+    """Return the folders to watch, each with the names of the entries that matter in it.
 
-    Those are the file's folder and the one around it, which knows when that is moved or made anew; the same
-    for each link on the way to the file; and where one is missing, the nearest one above it.
+    These are the file's folder, and its parent, which is notified when the folder is moved or created; the
+    same for each symlink on the path; and for a folder that is missing, the nearest existing one above it.
     """
     found: dict[_Folder, set[str]] = {}
     for step in _steps(path):
         name, folder = step.name, step.parent
         while not folder.is_dir() and folder != folder.parent:
             name, folder = folder.name, folder.parent
-        for each, of_it in ((folder, name), (folder.parent, folder.name)):
-            real = os.path.realpath(each)
+        for watched, entry in ((folder, name), (folder.parent, folder.name)):
+            real = os.path.realpath(watched)
             known = os.stat(real)
             names = found.setdefault((real, known.st_dev, known.st_ino), set())
-            names |= {of_it, os.path.basename(real)}
+            names |= {entry, os.path.basename(real)}
     return found
 
 
 def _steps(path: Path) -> Iterator[Path]:
-    """Yield the path, and where it leads by its links."""
+    """Yield the path, and the target of each symlink that it leads to."""
     step = path.absolute()
     for _ in range(_MOST_LINKS):
         yield step

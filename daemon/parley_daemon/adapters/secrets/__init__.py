@@ -1,1 +1,1 @@
-"""API keys in the system's keyring or in a file."""
+"""Stores API keys in the system keyring or in a file."""

@@ -1,7 +1,8 @@
-"""API keys that were given over the protocol: in the system's keyring where there is one, else in a file.
+"""Stores the API keys that clients configure: in the system keyring if there is one, else in a file.
 
-The file lies beside the data and is its owner's alone (on Windows: as private as the folder is). No key is
-ever logged, and none is in the store.
+The file is `keys.json` in the data directory, readable by its owner only (on Windows: by whoever can read the
+folder). A key in the file has precedence over one in the keyring: it was stored while no keyring was usable.
+Keys are never logged, and never written to the store of chats.
 """
 
 import json
@@ -22,25 +23,25 @@ log = logging.getLogger(__name__)
 FILE_NAME = "keys.json"
 
 
-class MemorySecrets:
-    """Keys for as long as the process lives: for trying out, and for tests."""
+class MemoryKeyStore:
+    """Keeps keys in memory, for `--in-memory` and for tests."""
 
     def __init__(self) -> None:
         self._keys: dict[str, str] = {}
 
     async def read(self, names: Sequence[str]) -> Keys:
-        """Return the keys of these providers."""
+        """Return the keys of these providers, without those that are not known."""
         return Keys({name: self._keys[name] for name in names if name in self._keys})
 
     async def write(self, name: str, key: str | None) -> None:
-        """Keep this key, or forget the one that there is."""
+        """Store the key of a provider; None deletes it."""
         self._keys.pop(name, None)
         if key is not None:
             self._keys[name] = key
 
 
-class KeptSecrets:
-    """The keys of a data directory. Without a keyring, or where that refuses, they are in a file."""
+class KeyStore:
+    """The keys of one data directory. Uses the file when there is no keyring or the keyring fails."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE_NAME
@@ -48,28 +49,32 @@ class KeptSecrets:
         self._lock = anyio.Lock()
 
     async def read(self, names: Sequence[str]) -> Keys:
-        """Return the keys of these providers."""
+        """Return the keys of these providers, and the reason for each one that could not be read."""
         try:
-            filed = await to_thread.run_sync(self._read)
+            in_file = await to_thread.run_sync(self._read)
         except SecretsUnavailableError as error:
             return Keys({}, dict.fromkeys(names, str(error)))
-        found = {name: filed[name] for name in names if name in filed}
+        found = {name: in_file[name] for name in names if name in in_file}
         rest = [name for name in names if name not in found]
         try:
             return Keys({**found, **(await self._keyring.read(rest) if rest else {})})
         except KeyringError as error:
-            why = f"The key cannot be read from the system's keyring: {error}."
+            why = f"The key cannot be read from the system keyring: {error}."
             return Keys(found, dict.fromkeys(rest, why))
 
     async def write(self, name: str, key: str | None) -> None:
-        """Keep this key, or forget the one that there is."""
+        """Store the key of a provider; None deletes it.
+
+        Raises:
+            SecretsUnavailableError: neither the keyring nor the file can be written.
+        """
         async with self._lock:
             try:
-                kept = await self._keyring.write(name, key)
+                is_stored = await self._keyring.write(name, key)
             except KeyringError as error:
-                log.warning("the system's keyring does not take the key of %s: %s", name, error)
-                kept = False
-            await to_thread.run_sync(self._write, name, None if kept else key)
+                log.warning("the system keyring cannot store the key of %s: %s", name, error)
+                is_stored = False
+            await to_thread.run_sync(self._write, name, None if is_stored else key)
 
     def _read(self) -> dict[str, str]:
         try:
@@ -81,10 +86,10 @@ class KeptSecrets:
                 f"The keys in {self._path} cannot be read: {error.strerror}."
             ) from None
         except (ValueError, RecursionError):
-            content = None  # what is wrong with it would quote it
+            content = None  # the parser's message would quote the file
         keys: object = cast("dict[str, object]", content).get("keys") if isinstance(content, dict) else None
         if not isinstance(keys, dict):
-            raise SecretsUnavailableError(f"{self._path} is damaged. Remove it, and give the keys again.")
+            raise SecretsUnavailableError(f"{self._path} is damaged. Delete it and set the keys again.")
         pairs = cast("dict[str, object]", keys).items()
         return {name: key for name, key in pairs if isinstance(key, str)}
 
@@ -96,15 +101,15 @@ class KeptSecrets:
         if key is not None:
             keys[name] = key
         try:
-            _replace(self._path, json.dumps({"keys": keys}, indent=2).encode())
+            _replace_file(self._path, json.dumps({"keys": keys}, indent=2).encode())
         except OSError as error:
             raise SecretsUnavailableError(
-                f"The key cannot be kept in {self._path}: {error.strerror}."
+                f"The key cannot be stored in {self._path}: {error.strerror}."
             ) from None
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file that is its owner's alone, so that after a crash the old or the new one is there."""
+def _replace_file(path: Path, content: bytes) -> None:
+    """Replace a file atomically (a crash leaves the old or the new one), readable by its owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""The system's keyring, by the package `keyring` if it is installed (the extra of that name).
+"""The system keyring, through the package `keyring` (the extra of that name) if it is installed.
 
-It is loaded and asked in threads of its own, which end with the process: it may wait for a person who has to
-unlock it. Says of its failures only their kind, since their words may quote anything.
+A keyring may block until a person unlocks it, for minutes or for ever. So it is loaded and called in daemon
+threads, one for each call, which do not keep the process from ending; the caller stops waiting after a
+timeout. Error messages name only the type of an exception: its text may contain a secret.
 """
 
 import asyncio
@@ -20,15 +21,15 @@ log = logging.getLogger(__name__)
 SERVICE = "parleyd"
 READ_SECONDS = 30.0
 WRITE_SECONDS = 60.0
-"""How long it may take: somebody may have to find the password first."""
+"""Timeouts of a call. They leave a person the time to unlock the keyring."""
 
 
 class KeyringError(Exception):
-    """The keyring did not do it; the message is half a sentence."""
+    """The keyring failed; the message is a clause without a full stop, such as "it failed (Error)"."""
 
 
 class _Backend(Protocol):
-    """What is used of the package."""
+    """The part of a `keyring` backend that is used here."""
 
     @property
     def priority(self) -> float: ...
@@ -41,36 +42,36 @@ class _Backend(Protocol):
 
 
 class SystemKeyring:
-    """The keys of one data directory."""
+    """The keys of one data directory. The entries of several directories do not mix."""
 
     def __init__(self, data_dir: str) -> None:
         self._data_dir = data_dir
 
     async def read(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the keys of these providers; without a keyring there are none.
+        """Return the keys of these providers; empty without a keyring.
 
         Raises:
-            KeyringError: it does not give them.
+            KeyringError: the keyring failed or did not answer in time.
         """
 
         def read() -> dict[str, str]:
-            keyring = _keyring()
+            keyring = _load_backend()
             if keyring is None:
                 return {}
             found = {name: keyring.get_password(SERVICE, self._account(name)) for name in names}
             return {name: key for name, key in found.items() if key}
 
-        return await _in_thread(read, READ_SECONDS)
+        return await _call_in_thread(read, READ_SECONDS)
 
     async def write(self, name: str, key: str | None) -> bool:
-        """Keep this key, or forget the one that there is; False: there is no keyring.
+        """Store the key of a provider, None deletes it; return False when it was not stored in a keyring.
 
         Raises:
-            KeyringError: it does not take it.
+            KeyringError: the keyring failed or did not answer in time.
         """
 
         def write() -> bool:
-            keyring = _keyring()
+            keyring = _load_backend()
             if keyring is None:
                 return False
             account = self._account(name)
@@ -81,14 +82,18 @@ class SystemKeyring:
                 keyring.delete_password(SERVICE, account)
             return True
 
-        return await _in_thread(write, WRITE_SECONDS)
+        return await _call_in_thread(write, WRITE_SECONDS)
 
     def _account(self, name: str) -> str:
         return f"{name} ({self._data_dir})"
 
 
-def _keyring() -> _Backend | None:
-    """Return the keyring to use; None: the package is not installed, or finds none that is worth it."""
+def _load_backend() -> _Backend | None:
+    """Return the backend to use; None when the package is not installed or has no recommended backend.
+
+    `keyring` calls a backend recommended when its priority is 1 or more; below that are those that store
+    nothing or store plain text.
+    """
     try:
         package: Any = importlib.import_module("keyring")
     except ImportError:
@@ -97,24 +102,24 @@ def _keyring() -> _Backend | None:
     return found if found.priority >= 1 else None
 
 
-async def _in_thread(work: Callable[[], T], seconds: float) -> T:
+async def _call_in_thread(work: Callable[[], T], seconds: float) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def tell(settle: Callable[[Any], None], outcome: object) -> None:
+    def resolve(set_outcome: Callable[[Any], None], outcome: object) -> None:
         if not done.done():
-            settle(outcome)
+            set_outcome(outcome)
 
     def run() -> None:
         try:
             outcome: tuple[Callable[[Any], None], object] = done.set_result, work()
-        except Exception as error:  # noqa: BLE001 - the boundary to somebody else's package
+        except Exception as error:  # noqa: BLE001 - the boundary to a foreign package
             log.debug("the keyring failed with %s", type(error).__name__)
             outcome = done.set_exception, KeyringError(f"it failed ({type(error).__name__})")
         try:
-            loop.call_soon_threadsafe(tell, *outcome)
+            loop.call_soon_threadsafe(resolve, *outcome)
         except RuntimeError:
-            return  # the loop is closed: nobody waits any more
+            return  # the loop is closed: the daemon has stopped
 
     threading.Thread(target=run, name="keyring", daemon=True).start()
     with anyio.move_on_after(seconds):
