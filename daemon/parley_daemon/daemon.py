@@ -29,7 +29,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from parley_daemon.adapters.json_schema.validator import JsonSchemas
+from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
@@ -124,7 +124,7 @@ async def _serve(options: DaemonOptions) -> int:
         catalogue,
         clock,
         keys,
-        JsonSchemas(),
+        SchemaValidator(),
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,

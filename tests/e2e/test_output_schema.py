@@ -60,7 +60,7 @@ async def test_a_schema_that_is_none_is_refused_where_it_is_given_and_nothing_ha
         elif method in ("chat/send", "chat/ask"):
             params["content"] = "Hi"
         error = await peer.error(method, params)
-        problem = 'is nothing that JSON Schema allows there: "number of years"'
+        problem = 'is not allowed here by JSON Schema: "number of years"'
         path = "settings.outputSchema.properties.age.type"
         assert error["code"] == INVALID_PARAMS
         assert error["data"]["fields"] == [{"path": path, "problem": problem}]

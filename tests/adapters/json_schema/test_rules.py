@@ -1,4 +1,4 @@
-"""JSON Schema as it is checked here: what is no schema, what does not fit, and how that is said."""
+"""Checks of schemas and of values against schemas, and the descriptions of what is wrong."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -6,37 +6,38 @@ from typing import Any
 import anyio
 import pytest
 
-from parley_daemon.adapters.json_schema.rules import NoSchemaError, flaw, misfit
-from parley_daemon.adapters.json_schema.validator import JsonSchemas
+from parley_daemon.adapters.json_schema.rules import InvalidSchemaError, check_schema, check_value
+from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
 from tests.support.providers.server import fake_provider
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
-NOTHING, ABSENT = "is nothing that JSON Schema allows there", "which is not in it; nothing is fetched"
-FOR_EVER: tuple[dict[str, Any], str] = ({"pattern": "^(a+)+$"}, "a" * 40 + "b")
+NOT_ALLOWED = "is not allowed here by JSON Schema"
+NOT_FETCHED = "which is not in the schema; references are not fetched"
+TAKES_FOR_EVER: tuple[dict[str, Any], str] = ({"pattern": "^(a+)+$"}, "a" * 40 + "b")
 
 
 @pytest.mark.parametrize(
     ("schema", "path", "problem"),
     [
-        ({"type": "strin"}, "type", f'{NOTHING}: "strin"'),
-        ({"properties": {"a": {"type": 7}}}, "properties.a.type", f"{NOTHING}: 7"),
-        ({"prefixItems": [True, 3]}, "prefixItems[1]", f"{NOTHING}: 3"),
+        ({"type": "strin"}, "type", f'{NOT_ALLOWED}: "strin"'),
+        ({"properties": {"a": {"type": 7}}}, "properties.a.type", f"{NOT_ALLOWED}: 7"),
+        ({"prefixItems": [True, 3]}, "prefixItems[1]", f"{NOT_ALLOWED}: 3"),
         ({"minLength": -1}, "minLength", "must be ≥ 0"),
-        ({"enum": "a"}, "enum", f'{NOTHING}: "a"'),
+        ({"enum": "a"}, "enum", f'{NOT_ALLOWED}: "a"'),
         ({"allOf": []}, "allOf", "must have at least 1 item"),
-        ({"pattern": "("}, "pattern", "is no regex that can be used"),
-        ({"$schema": "my own"}, "$schema", 'names no version of JSON Schema that is known here: "my own"'),
-        ({"$schema": 7}, "$schema", "names no version of JSON Schema that is known here: 7"),
-        ({"$ref": "#/$defs/a"}, "", f'refers to "#/$defs/a", {ABSENT}'),
-        ({"items": {"$ref": "https://x.org/a"}}, "", f'refers to "https://x.org/a", {ABSENT}'),
-        ({"$dynamicRef": "#a"}, "", f'refers to "#a", {ABSENT}'),
+        ({"pattern": "("}, "pattern", "is not a valid regex"),
+        ({"$schema": "my own"}, "$schema", 'is not a supported version of JSON Schema: "my own"'),
+        ({"$schema": 7}, "$schema", "is not a supported version of JSON Schema: 7"),
+        ({"$ref": "#/$defs/a"}, "", f'refers to "#/$defs/a", {NOT_FETCHED}'),
+        ({"items": {"$ref": "https://x.org/a"}}, "", f'refers to "https://x.org/a", {NOT_FETCHED}'),
+        ({"$dynamicRef": "#a"}, "", f'refers to "#a", {NOT_FETCHED}'),
     ],
 )
-def test_what_is_no_schema_says_where_and_why(schema: dict[str, Any], path: str, problem: str) -> None:
-    assert flaw(schema) == (path, problem)
-    with pytest.raises(NoSchemaError):
-        misfit(schema, {})
+def test_an_invalid_schema_is_described(schema: dict[str, Any], path: str, problem: str) -> None:
+    assert check_schema(schema) == (path, problem)
+    with pytest.raises(InvalidSchemaError):
+        check_value(schema, {})
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,8 @@ def test_what_is_no_schema_says_where_and_why(schema: dict[str, Any], path: str,
         {"enum": [{"$ref": "nowhere"}], "const": {"$ref": 7}},
     ],
 )
-def test_a_schema_has_no_flaw(schema: dict[str, Any]) -> None:
-    assert flaw(schema) is None
+def test_a_valid_schema_has_no_problem(schema: dict[str, Any]) -> None:
+    assert check_schema(schema) is None
 
 
 PERSON: dict[str, Any] = {
@@ -84,31 +85,33 @@ BY_NAME: dict[str, Any] = {"$schema": DRAFT_7, "definitions": {"a": PERSON}, "$r
         ({"const": 1}, 2, "", "must be 1"),
         ({"multipleOf": 3}, 4, "", "must be a multiple of 3"),
         ({"maxItems": 2}, [1, 2, 3], "", "must have at most 2 items"),
-        ({"anyOf": [{"type": "string"}, {"type": "array"}]}, 1, "", "must fit one of several schemas"),
-        ({"oneOf": [True, True]}, 1, "", "must fit exactly one of several schemas"),
-        ({"properties": {"a": False}}, {"a": 1}, "", "holds what is not allowed there"),
-        ({"pattern": "^a"}, "b", "", 'does not fit "pattern": "^a"'),
-        ({"not": True}, 1, "", 'does not fit "not": true'),
+        ({"anyOf": [{"type": "string"}, {"type": "array"}]}, 1, "", "must match one of several schemas"),
+        ({"oneOf": [True, True]}, 1, "", "must match exactly one of several schemas"),
+        ({"properties": {"a": False}}, {"a": 1}, "", "contains something that is not allowed"),
+        ({"pattern": "^a"}, "b", "", 'does not match "pattern": "^a"'),
+        ({"not": True}, 1, "", 'does not match "not": true'),
         (BY_NAME, {}, "", 'lacks "name", "age"'),
     ],
 )
-def test_what_does_not_fit_says_where_and_why(
+def test_a_value_that_does_not_match_is_described(
     schema: dict[str, Any], value: Any, path: str, problem: str
 ) -> None:
-    assert misfit(schema, value) == (path, problem)
+    assert check_value(schema, value) == (path, problem)
 
 
-def test_what_fits_is_not_complained_of() -> None:
-    assert misfit(PERSON, {"name": "x", "age": None}) is None
-    assert misfit({"properties": {"next": {"$ref": "#"}}, "type": "object"}, {"next": {"next": {}}}) is None
+def test_a_value_that_matches_has_no_problem() -> None:
+    assert check_value(PERSON, {"name": "x", "age": None}) is None
+    assert (
+        check_value({"properties": {"next": {"$ref": "#"}}, "type": "object"}, {"next": {"next": {}}}) is None
+    )
 
 
-def test_a_complaint_is_short_whatever_the_value_and_the_schema_are() -> None:
+def test_a_description_is_short_whatever_the_value_and_the_schema_are() -> None:
     for schema in ({"const": "x" * 9999}, {"required": ["y" * 9999]}):
-        found = misfit(schema, {})
-        assert found is not None
-        assert len(found[1]) < 150
-    deep = misfit({"properties": {"z" * 9999: {"type": "null"}}}, {"z" * 9999: 1})
+        problem = check_value(schema, {})
+        assert problem is not None
+        assert len(problem[1]) < 150
+    deep = check_value({"properties": {"z" * 9999: {"type": "null"}}}, {"z" * 9999: 1})
     assert deep is not None
     assert len(deep[0]) <= 100
 
@@ -117,46 +120,47 @@ def test_a_complaint_is_short_whatever_the_value_and_the_schema_are() -> None:
 
 
 @pytest.fixture
-async def schemas() -> AsyncGenerator[JsonSchemas]:
+async def schemas() -> AsyncGenerator[SchemaValidator]:
     with anyio.fail_after(40):
-        yield JsonSchemas()
+        yield SchemaValidator()
 
 
-async def test_the_process_finds_the_same(schemas: JsonSchemas) -> None:
-    violation = SchemaViolation("type", "is nothing that JSON Schema allows there: 7")
-    assert await schemas.check_schema({"type": 7}) == violation
+async def test_the_worker_process_returns_the_same(schemas: SchemaValidator) -> None:
+    assert await schemas.check_schema({"type": 7}) == SchemaViolation(
+        "type", "is not allowed here by JSON Schema: 7"
+    )
     assert await schemas.check_schema(PERSON) is None
     assert await schemas.check_value(PERSON, []) == SchemaViolation("", "must be an object")
     assert await schemas.check_value(PERSON, {"name": "x", "age": 2**70}) is None
 
 
-async def test_nothing_is_fetched_from_the_network(schemas: JsonSchemas) -> None:
+async def test_nothing_is_fetched_from_the_network(schemas: SchemaValidator) -> None:
     async with fake_provider() as server:
         for key in ("$ref", "$schema"):
             assert await schemas.check_schema({key: f"{server.origin}/schema"}) is not None
-            with pytest.raises(SchemaCheckError, match="The output schema is none"):
+            with pytest.raises(SchemaCheckError, match="The output schema is not valid"):
                 await schemas.check_value({key: f"{server.origin}/schema"}, {})
         assert server.connections == 0
 
 
-async def test_what_takes_for_ever_is_ended_and_the_next_check_is_served() -> None:
+async def test_a_check_that_takes_for_ever_is_killed_and_the_next_one_runs() -> None:
     with anyio.fail_after(40):
-        hasty = JsonSchemas(1.0)
+        hasty = SchemaValidator(1.0)
         with pytest.raises(SchemaCheckError, match="takes longer than 1 s"):
-            await hasty.check_value(*FOR_EVER)
-        assert await JsonSchemas().check_value(PERSON, []) is not None
+            await hasty.check_value(*TAKES_FOR_EVER)
+        assert await SchemaValidator().check_value(PERSON, []) is not None
 
 
-async def test_a_check_can_be_cancelled_at_once(schemas: JsonSchemas) -> None:
-    await schemas.check_schema({})  # the process is there
+async def test_a_check_can_be_cancelled_at_once(schemas: SchemaValidator) -> None:
+    await schemas.check_schema({})  # starts the process
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(schemas.check_value, *FOR_EVER)
+        tasks.start_soon(schemas.check_value, *TAKES_FOR_EVER)
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     assert await schemas.check_value(PERSON, []) is not None
 
 
-async def test_what_goes_too_deep_cannot_be_checked(schemas: JsonSchemas) -> None:
+async def test_what_is_nested_too_deeply_cannot_be_checked(schemas: SchemaValidator) -> None:
     value: list[Any] = []
     for _ in range(5000):
         value = [value]

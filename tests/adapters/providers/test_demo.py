@@ -9,7 +9,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from parley_daemon.adapters.json_schema.rules import flaw, misfit
+from parley_daemon.adapters.json_schema.rules import check_schema, check_value
 from parley_daemon.adapters.providers.demo import DemoModel
 from parley_daemon.core.parts import Piece, Reasoning, Source, Text, plain_text
 from parley_daemon.core.records import FailureKind, ModelSettings, Usage
@@ -221,12 +221,12 @@ SCHEMAS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
 async def test_asked_for_json_it_makes_up_what_fits(schema: dict[str, Any]) -> None:
-    assert flaw(schema) is None
+    assert check_schema(schema) is None
     request = replace(question("Say something."), settings=ModelSettings(output_schema=schema))
     with anyio.fail_after(10):
         chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
     value = json.loads(plain_text([part for part in chunks if isinstance(part, Text)]))
-    assert misfit(schema, value) is None
+    assert check_value(schema, value) is None
     assert chunks[-1] == Finish("stop")
 
 

@@ -142,7 +142,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
             method,
             {"provider": "demo", "model": "m", "settings": {"outputSchema": {"type": "nonsense"}}},
             "settings.outputSchema.type",
-            "is nothing that JSON Schema allows there",
+            "is not allowed here by JSON Schema",
         )
         for method in ("modelConfig/create", "modelConfig/update")
     ),

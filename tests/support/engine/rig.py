@@ -124,14 +124,14 @@ class SchemasHere:
 
     async def check_schema(self, schema: Mapping[str, Any]) -> SchemaViolation | None:
         """See the port."""
-        found = rules.flaw(schema)
+        found = rules.check_schema(schema)
         return None if found is None else SchemaViolation(*found)
 
     async def check_value(self, schema: Mapping[str, Any], value: Any) -> SchemaViolation | None:
         """See the port."""
         try:
-            found = rules.misfit(schema, value)
-        except rules.NoSchemaError as error:
+            found = rules.check_value(schema, value)
+        except rules.InvalidSchemaError as error:
             raise SchemaCheckError(str(error)) from error
         return None if found is None else SchemaViolation(*found)
 

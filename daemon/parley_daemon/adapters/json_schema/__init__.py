@@ -1,1 +1,1 @@
-"""JSON Schema validation in a process of its own."""
+"""Validates JSON Schema in a separate process."""

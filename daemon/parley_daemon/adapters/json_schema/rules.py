@@ -1,6 +1,8 @@
-"""Whether a schema is one and whether a value fits, in words of our own: plain functions for a process.
+"""Checks schemas, and values against schemas, and describes the first problem in a short phrase.
 
-Nothing is fetched: what a schema refers to has to be in it, or to be JSON Schema itself.
+The functions run in a worker process, so arguments and results must be picklable. Nothing is fetched from
+the network: a `$ref` must point into the schema itself or to a published version of JSON Schema. The
+library's own error texts are not used, since they quote the value at full length.
 """
 
 import importlib
@@ -8,8 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-Found = tuple[str, str]
-"""Where something is wrong ("" for all of it), and what."""
+Problem = tuple[str, str]
+"""The path of the wrong element ("" for the whole value), and what is wrong with it."""
 
 _LONGEST_QUOTE = 100
 _KINDS = {
@@ -23,82 +25,85 @@ _KINDS = {
 }
 
 
-class NoSchemaError(ValueError):
-    """What was given as a schema is none; the message is a sentence."""
+class InvalidSchemaError(ValueError):
+    """The schema is not valid JSON Schema; the message is a sentence."""
 
 
-def flaw(schema: Mapping[str, Any]) -> Found | None:
-    """Return what keeps this from being a schema."""
-    named = schema.get("$schema")
-    kind = _kind(schema)
-    if kind is None:
-        return "$schema", f"names no version of JSON Schema that is known here: {_quoted(named)}"
-    rules = _library("jsonschema.validators").validator_for(kind.META_SCHEMA)
-    checker = rules(kind.META_SCHEMA, format_checker=rules.FORMAT_CHECKER)
+def check_schema(schema: Mapping[str, Any]) -> Problem | None:
+    """Return why this is not a valid schema, None when it is one.
+
+    The version is the one that `$schema` names, 2020-12 without it.
+    """
+    version = schema.get("$schema")
+    validator_class = _find_validator_class(schema)
+    if validator_class is None:
+        return "$schema", f"is not a supported version of JSON Schema: {_quote(version)}"
+    meta_class = _library("jsonschema.validators").validator_for(validator_class.META_SCHEMA)
+    checker = meta_class(validator_class.META_SCHEMA, format_checker=meta_class.FORMAT_CHECKER)
     error = _library("jsonschema.exceptions").best_match(checker.iter_errors(schema))
     if error is not None:
         if error.validator == "format":
-            return _path(error.absolute_path), f"is no {error.validator_value} that can be used"
+            return _format_path(error.absolute_path), f"is not a valid {error.validator_value}"
         if error.validator in ("anyOf", "type"):
-            problem = f"is nothing that JSON Schema allows there: {_quoted(error.instance)}"
-            return _path(error.absolute_path), problem
-        return _path(error.absolute_path), _words(error)
-    reference = _dangling(kind, schema)
+            problem = f"is not allowed here by JSON Schema: {_quote(error.instance)}"
+            return _format_path(error.absolute_path), problem
+        return _format_path(error.absolute_path), _describe(error)
+    reference = _find_dangling_reference(validator_class, schema)
     if reference is not None:
-        return "", f"refers to {_quoted(reference)}, which is not in it; nothing is fetched"
+        return "", f"refers to {_quote(reference)}, which is not in the schema; references are not fetched"
     return None
 
 
-def misfit(schema: Mapping[str, Any], value: Any) -> Found | None:
-    """Return where a value does not fit a schema.
+def check_value(schema: Mapping[str, Any], value: Any) -> Problem | None:
+    """Return why a value does not match a schema, None when it does.
 
     Raises:
-        NoSchemaError: the schema is none.
-        RecursionError: it refers to itself without an end.
+        InvalidSchemaError: the schema is not valid.
+        RecursionError: the schema refers to itself without end, or one of both is nested too deeply.
     """
-    wrong = flaw(schema)
-    if wrong is not None:
-        raise NoSchemaError(f"The output schema is none: {' '.join(filter(None, wrong))}.")
-    # One of our own: the library's default one fetches.
+    problem = check_schema(schema)
+    if problem is not None:
+        raise InvalidSchemaError(f"The output schema is not valid: {' '.join(filter(None, problem))}.")
+    # The default registry of the library fetches references; this one does not.
     registry = _library("jsonschema_specifications").REGISTRY
-    errors = _kind(schema)(schema, registry=registry).iter_errors(value)
+    errors = _find_validator_class(schema)(schema, registry=registry).iter_errors(value)
     error = _library("jsonschema.exceptions").best_match(errors)
-    return None if error is None else (_path(error.absolute_path), _words(error))
+    return None if error is None else (_format_path(error.absolute_path), _describe(error))
 
 
 def _library(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _kind(schema: Mapping[str, Any]) -> Any:
-    """Return the library's class for the version that a schema names, None when that is unknown."""
+def _find_validator_class(schema: Mapping[str, Any]) -> Any:
+    """Return the library's class for the version that a schema names, None when it is not supported."""
     validators = _library("jsonschema.validators")
-    named = schema.get("$schema")
-    if named is None:
+    version = schema.get("$schema")
+    if version is None:
         return validators.Draft202012Validator
-    return validators.validator_for(schema, default=None) if isinstance(named, str) else None
+    return validators.validator_for(schema, default=None) if isinstance(version, str) else None
 
 
-def _dangling(kind: Any, schema: Mapping[str, Any]) -> str | None:
-    """Return a reference that leads nowhere, or out of the schema."""
-    dialect = _library("referencing.jsonschema").specification_with(kind.META_SCHEMA["$schema"])
+def _find_dangling_reference(validator_class: Any, schema: Mapping[str, Any]) -> str | None:
+    """Return a reference that points outside the schema or to nothing."""
+    dialect = _library("referencing.jsonschema").specification_with(validator_class.META_SCHEMA["$schema"])
     root = dialect.create_resource(schema)
     waiting = [(root, _library("jsonschema_specifications").REGISTRY.resolver_with_root(root))]
     while waiting:
         resource, resolver = waiting.pop()
-        reference = _leads_nowhere(resource.contents, resolver)
+        reference = _find_dangling_in(resource.contents, resolver)
         if reference is not None:
             return reference
         waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
     return None
 
 
-def _leads_nowhere(contents: Any, resolver: Any) -> str | None:
+def _find_dangling_in(contents: Any, resolver: Any) -> str | None:
     unresolvable = _library("referencing.exceptions").Unresolvable
     if not isinstance(contents, dict):
         return None
-    given = cast("dict[str, object]", contents)
-    for reference in (given.get("$ref"), given.get("$dynamicRef")):
+    fields = cast("dict[str, object]", contents)
+    for reference in (fields.get("$ref"), fields.get("$dynamicRef")):
         if isinstance(reference, str):
             try:
                 resolver.lookup(reference)
@@ -107,65 +112,66 @@ def _leads_nowhere(contents: Any, resolver: Any) -> str | None:
     return None
 
 
-def _words(error: Any) -> str:
-    """Say what is wrong with a value: the library's own text quotes it at any length."""
+def _describe(error: Any) -> str:
+    """Return what is wrong with a value."""
     wanted = error.validator_value
     match error.validator:
         case "type":
             kinds = [wanted] if isinstance(wanted, str) else wanted
             return f"must be {' or '.join(_KINDS.get(kind, str(kind)) for kind in kinds)}"
         case "enum":
-            return f"must be one of {_quoted(wanted)}"
+            return f"must be one of {_quote(wanted)}"
         case "const":
-            return f"must be {_quoted(wanted)}"
+            return f"must be {_quote(wanted)}"
         case "required":
-            return f"lacks {_listed(name for name in wanted if name not in error.instance)}"
+            return f"lacks {_join_names(name for name in wanted if name not in error.instance)}"
         case "additionalProperties" if "patternProperties" not in error.schema:
             known = error.schema.get("properties", {})
-            return (
-                f"has {_listed(name for name in error.instance if name not in known)}, which is not allowed"
-            )
+            unknown = [name for name in error.instance if name not in known]
+            return f"has {_join_names(unknown)}, which is not allowed"
         case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf":
             bounds = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
-            return f"must be {bounds.get(error.validator, 'a multiple of')} {_quoted(wanted)}"
+            return f"must be {bounds.get(error.validator, 'a multiple of')} {_quote(wanted)}"
         case "minLength" | "maxLength":
-            return f"must have {_at(error.validator)} {_counted(wanted, 'character')}"
+            return f"must have {_bound(error.validator)} {_count(wanted, 'character')}"
         case "minItems" | "maxItems":
-            return f"must have {_at(error.validator)} {_counted(wanted, 'item')}"
+            return f"must have {_bound(error.validator)} {_count(wanted, 'item')}"
         case "anyOf" | "oneOf":
-            return f"must fit {'one' if error.validator == 'anyOf' else 'exactly one'} of several schemas"
+            return f"must match {'one' if error.validator == 'anyOf' else 'exactly one'} of several schemas"
         case None:
-            return "holds what is not allowed there"  # by a schema that is false; its place is not told
+            return (
+                "contains something that is not allowed"  # the schema `false`; the library does not say where
+            )
         case keyword:
-            return f'does not fit "{keyword}": {_quoted(wanted)}'
+            return f'does not match "{keyword}": {_quote(wanted)}'
 
 
-def _at(keyword: str) -> str:
+def _bound(keyword: str) -> str:
     return "at least" if keyword.startswith("min") else "at most"
 
 
-def _counted(number: int, what: str) -> str:
+def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _listed(names: Iterable[str]) -> str:
-    return _cut(", ".join([f'"{name}"' for name in names]))
+def _join_names(names: Iterable[str]) -> str:
+    return _truncate(", ".join([f'"{name}"' for name in names]))
 
 
-def _quoted(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False))
+def _quote(value: Any) -> str:
+    return _truncate(json.dumps(value, ensure_ascii=False))
 
 
-def _cut(text: str) -> str:
+def _truncate(text: str) -> str:
     return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"
 
 
-def _path(steps: Iterable[int | str]) -> str:
-    """Return the place as a person writes it: people[0].age."""
+def _format_path(steps: Iterable[int | str]) -> str:
+    """Return a path such as people[0].age."""
     path = ""
     for step in steps:
         if isinstance(step, int):
             path += f"[{step}]"
         else:
             path += f".{step}" if path else step
-    return _cut(path)
+    return _truncate(path)

@@ -1,6 +1,13 @@
-"""JSON Schema by the library jsonschema, in a process of its own: loading it would be felt by every stream.
+"""Validates JSON Schema with the library jsonschema, in worker processes.
 
-A pattern or a schema that takes for ever ends with that process, and stops nobody but who asked for it.
+Two things would stop every stream of the daemon if they ran in its process, in a thread or not, because they
+hold the interpreter lock: importing the library takes a tenth of a second, and a regular expression in a
+client's schema can backtrack for ever. So each check runs in a worker process (`anyio.to_process`). A worker
+starts with the first check and is reused. When a check takes longer than its limit, or the turn that waits
+for it is interrupted, its worker is killed; the next check starts a new one.
+
+At most PROCESSES checks run at once. The others wait in line, and their waiting does not count as time of
+the check.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,44 +19,47 @@ from parley_daemon.adapters.json_schema import rules
 from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
 
 PROCESSES = 2
+
 SECONDS = 10.0
-"""How long a check may take, the start of the process included."""
+"""Time limit of one check, including the start of the process."""
 
 
-class JsonSchemas:
-    """The port. The processes are started when there is something to check, and end with the event loop."""
+class SchemaValidator:
+    """The schema port. The worker processes end with the event loop."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._places = anyio.CapacityLimiter(PROCESSES)
+        self._turns = anyio.CapacityLimiter(PROCESSES)
         self._limiter = anyio.CapacityLimiter(PROCESSES)
 
     async def check_schema(self, schema: Mapping[str, Any]) -> SchemaViolation | None:
-        """Return what keeps this from being a schema, None when it is one."""
-        return await self._found(rules.flaw, schema)
+        """Return why this is not a valid schema, None when it is one."""
+        return await self._check(rules.check_schema, schema)
 
     async def check_value(self, schema: Mapping[str, Any], value: Any) -> SchemaViolation | None:
-        """Return where a value does not fit a schema, None when it does."""
-        return await self._found(rules.misfit, schema, value)
+        """Return why a value does not match a schema, None when it does."""
+        return await self._check(rules.check_value, schema, value)
 
-    async def _found(
+    async def _check(
         self, rule: Callable[..., tuple[str, str] | None], *values: Any
     ) -> SchemaViolation | None:
-        from anyio import to_process  # here, since few daemons need it
+        from anyio import to_process  # few daemons need it
 
-        async with self._places:  # waiting for the others does not count
+        async with self._turns:  # outside of the time limit
             try:
                 with anyio.fail_after(self._seconds):
-                    found = await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
+                    problem = await to_process.run_sync(
+                        rule, *values, cancellable=True, limiter=self._limiter
+                    )
             except TimeoutError:
-                message = f"The output schema takes longer than {self._seconds:g} s to be checked."
+                message = f"Checking the output schema takes longer than {self._seconds:g} s."
                 raise SchemaCheckError(message) from None
-            except rules.NoSchemaError as error:
+            except rules.InvalidSchemaError as error:
                 raise SchemaCheckError(str(error)) from None
             except RecursionError:
-                message = "The output schema, or what has to fit it, is nested too deeply to be checked."
+                message = "The output schema, or the value to check, is nested too deeply."
                 raise SchemaCheckError(message) from None
             except anyio.BrokenWorkerProcess as error:
-                message = "The output schema could not be checked: the process that does it has ended."
+                message = "The output schema could not be checked: the worker process ended."
                 raise SchemaCheckError(message) from error
-        return None if found is None else SchemaViolation(*found)
+        return None if problem is None else SchemaViolation(*problem)
