@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from parley_daemon.adapters.sqlite.search_cursor import MOST_HITS, read_cursor, write_cursor
-from parley_daemon.adapters.sqlite.tokenizer import parse
+from parley_daemon.adapters.querying.search_cursor import MOST_HITS, read_cursor, write_cursor
+from parley_daemon.adapters.querying.tokenizer import parse
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Message
 from parley_daemon.ports.store import SearchHit, SearchPage

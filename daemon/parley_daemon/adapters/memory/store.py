@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.adapters.memory.search import MemorySearch
-from parley_daemon.adapters.sqlite.list_cursor import ListCursor, read_cursor, write_cursor
+from parley_daemon.adapters.querying.list_cursor import ListCursor, read_cursor, write_cursor
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
+from parley_daemon.adapters.querying.list_cursor import ListCursor, read_cursor, write_cursor
 from parley_daemon.adapters.sqlite import codec
-from parley_daemon.adapters.sqlite.list_cursor import ListCursor, read_cursor, write_cursor
 from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.store import ChatPage, ChatQuery

@@ -8,8 +8,8 @@ missing, old or damaged, the store works as ever; it is made anew at the next st
 import logging
 import sqlite3
 
+from parley_daemon.adapters.querying.tokenizer import apart
 from parley_daemon.adapters.sqlite import codec
-from parley_daemon.adapters.sqlite.tokenizer import apart
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import logging
 import sqlite3
 
+from parley_daemon.adapters.querying.search_cursor import MOST_HITS, read_cursor, write_cursor
+from parley_daemon.adapters.querying.tokenizer import Query, Term, apart, parse
 from parley_daemon.adapters.sqlite import codec
-from parley_daemon.adapters.sqlite.search_cursor import MOST_HITS, read_cursor, write_cursor
 from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP, is_corrupt
-from parley_daemon.adapters.sqlite.tokenizer import Query, Term, apart, parse
 from parley_daemon.ports.store import SearchHit, SearchPage
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parley_daemon.adapters.querying.tokenizer import MOST_TERMS, SNIPPET_LENGTH, Term, apart, parse
 from parley_daemon.adapters.sqlite.search_query import match_expression
-from parley_daemon.adapters.sqlite.tokenizer import MOST_TERMS, SNIPPET_LENGTH, Term, apart, parse
 
 
 @pytest.fixture(scope="module")
