@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.querying.tokenizer import MOST_TERMS, SNIPPET_LENGTH, Term, apart, parse
+from parley_daemon.adapters.querying.tokenizer import (
+    MOST_TERMS,
+    SNIPPET_LENGTH,
+    Term,
+    parse_query,
+    separate_characters,
+)
 from parley_daemon.adapters.sqlite.search_query import match_expression
 
 
@@ -53,12 +59,12 @@ def shown(terms: tuple[Term, ...]) -> list[str]:
     ],
 )
 def test_a_query_is_read_as_people_mean_it(text: str, wanted: list[str], excluded: list[str]) -> None:
-    query = parse(text)
+    query = parse_query(text)
     assert (shown(query.wanted), shown(query.excluded)) == (wanted, excluded)
 
 
 def test_a_very_long_query_counts_up_to_a_bound() -> None:
-    query = parse(" ".join([f"word{number}" for number in range(200)]))
+    query = parse_query(" ".join([f"word{number}" for number in range(200)]))
     assert shown(query.wanted) == [f"word{number}" for number in range(MOST_TERMS)]
 
 
@@ -91,7 +97,7 @@ def test_a_very_long_query_counts_up_to_a_bound() -> None:
 def test_words_are_found_where_the_index_finds_them(
     index: sqlite3.Connection, query: str, text: str, count: int
 ) -> None:
-    assert parse(query).count(text) == count
+    assert parse_query(query).count(text) == count
     assert _indexed(index, query, text) == (count > 0)
 
 
@@ -107,7 +113,7 @@ def test_nothing_that_is_typed_is_an_error_and_the_index_agrees(query: str, text
             "CREATE VIRTUAL TABLE search USING fts5("
             "title, text, content = '', tokenize = 'unicode61 remove_diacritics 2')"
         )
-        assert _indexed(connection, query, text) == (parse(query).count(text) > 0)
+        assert _indexed(connection, query, text) == (parse_query(query).count(text) > 0)
     finally:
         connection.close()
 
@@ -115,8 +121,8 @@ def test_nothing_that_is_typed_is_an_error_and_the_index_agrees(query: str, text
 def _indexed(connection: sqlite3.Connection, typed: str, text: str) -> bool:
     """Whether the index finds a text."""
     connection.execute("INSERT INTO search (search) VALUES ('delete-all')")
-    connection.execute("INSERT INTO search (rowid, text) VALUES (1, ?)", (apart(text),))
-    query = parse(typed)
+    connection.execute("INSERT INTO search (rowid, text) VALUES (1, ?)", (separate_characters(text),))
+    query = parse_query(typed)
     if not query.wanted:
         return False
     found = connection.execute("SELECT 1 FROM search WHERE search MATCH ?", (match_expression(query),))
@@ -129,12 +135,12 @@ def test_the_longest_and_strangest_queries_are_taken(index: sqlite3.Connection, 
 
 
 def test_a_short_text_is_its_own_snippet_in_one_line() -> None:
-    assert parse("two").snippet("one\n\n  two\tthree ") == "one two three"
+    assert parse_query("two").snippet("one\n\n  two\tthree ") == "one two three"
 
 
 def test_a_snippet_lies_around_the_first_match_and_says_where_it_is_cut() -> None:
     text = f"{'before ' * 100}the Café is here {'after ' * 100}and a cafe"
-    snippet = parse("here cafe").snippet(text)
+    snippet = parse_query("here cafe").snippet(text)
     assert "the Café is here after" in snippet
     assert snippet.startswith("…before ")
     assert snippet.endswith(" after…")
@@ -144,7 +150,7 @@ def test_a_snippet_lies_around_the_first_match_and_says_where_it_is_cut() -> Non
 @pytest.mark.parametrize("place", [0, 60, 1000])
 def test_a_snippet_of_text_without_spaces_holds_the_match(place: int) -> None:
     text = "字" * place + "日本" + "字" * (1000 - place)
-    snippet = parse("日本").snippet(text)
+    snippet = parse_query("日本").snippet(text)
     assert "日本" in snippet
     assert snippet.startswith("…") == (place > 0 and place >= 60)
     assert len(snippet) <= SNIPPET_LENGTH + 2
@@ -152,4 +158,4 @@ def test_a_snippet_of_text_without_spaces_holds_the_match(place: int) -> None:
 
 @given(st.text(max_size=600), st.text(max_size=5))
 def test_a_snippet_is_never_longer_than_it_says(text: str, query: str) -> None:
-    assert len(parse(query).snippet(text)) <= SNIPPET_LENGTH + 2
+    assert len(parse_query(query).snippet(text)) <= SNIPPET_LENGTH + 2

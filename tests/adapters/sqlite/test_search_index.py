@@ -21,7 +21,7 @@ from parley_daemon.ports.store import AddMessage, DeleteChat, PutChat, SearchUna
 from tests.support.engine.records import a_chat, a_message
 
 HAS_FTS5 = "parley_daemon.adapters.sqlite.search_index._has_fts5"
-MAKE = "parley_daemon.adapters.sqlite.search_index._make"
+MAKE = "parley_daemon.adapters.sqlite.search_index._build"
 
 
 async def after(path: Path, *writes: Write, query: str = "whale") -> list[tuple[str, int | None]]:
@@ -253,7 +253,7 @@ async def test_the_index_catches_up_with_commits_although_nobody_searches(
 
 
 def _without(connection: sqlite3.Connection) -> bool:
-    """Be an SQLite without FTS5: every touch of the index is an error."""
+    """Behave like an SQLite without FTS5: every use of the index is an error."""
 
     def allowed(action: int, table: str | None, *_: str | None) -> int:
         return sqlite3.SQLITE_DENY if table == "search" else sqlite3.SQLITE_OK
@@ -346,7 +346,7 @@ async def test_an_index_that_cannot_be_made_leaves_the_store_usable(
 
     with monkeypatch.context() as patched:
         patched.setattr(MAKE, failing)
-        with pytest.raises(SearchUnavailableError, match="could not be made"):
+        with pytest.raises(SearchUnavailableError, match="could not be built"):
             await after(path, AddMessage(a_message(2, "whale")))
 
     assert await after(path) == [("c1", 1), ("c1", 2)]

@@ -182,7 +182,7 @@ async def test_a_store_that_may_not_be_written_for_a_while_goes_on_afterwards(tm
     await store.open()
     await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
     _set(store, "query_only = ON")
-    with pytest.raises(StoreUnavailableError, match=r"parley\.db cannot be used: it may not be written"):
+    with pytest.raises(StoreUnavailableError, match=r"parley\.db cannot be used: it is not writable"):
         await store.commit(AddMessage(a_message(2)))
     assert await store.message("c1", 2) is None
     _set(store, "query_only = OFF")
@@ -313,7 +313,7 @@ async def test_a_record_that_cannot_be_read_says_so_where_it_is_asked_for(tmp_pa
     await _damaged(path, "UPDATE chats SET body = 'no json' WHERE id = 'c2'")
     store = SqliteStore(path)
     await store.open()
-    with pytest.raises(StoreUnavailableError, match="something in it cannot be read"):
+    with pytest.raises(StoreUnavailableError, match="a record in it cannot be read"):
         await store.chat("c2")
     assert await store.chat("c1")
     await store.aclose()

@@ -38,7 +38,7 @@ class Disk(Protocol):
 
 
 class _Limited:
-    words = "the disk answers with errors"
+    words = "the disk reports errors"
 
     def __init__(self, daemon: DaemonProcess) -> None:
         self.daemon = daemon

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from parley_daemon.adapters.querying.search_cursor import MOST_HITS, read_cursor, write_cursor
-from parley_daemon.adapters.querying.tokenizer import parse
+from parley_daemon.adapters.querying.tokenizer import parse_query
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Message
 from parley_daemon.ports.store import SearchHit, SearchPage
@@ -27,7 +27,7 @@ class MemorySearch:
 
     def page(self, text: str, cursor: str | None, limit: int) -> SearchPage:
         """Return one page of hits, best first; of the same score the newer one first."""
-        query = parse(text)
+        query = parse_query(text)
         ranked = self._rank(text) if cursor is None else read_cursor(text, cursor, Ranked)
         there = [one for one in ranked if one[:2] in self._texts]
         hits = [
@@ -43,7 +43,7 @@ class MemorySearch:
         return SearchPage(tuple(hits), write_cursor(text, there[limit:]))
 
     def _rank(self, text: str) -> list[Ranked]:
-        query = parse(text)
+        query = parse_query(text)
         usual = sum(map(len, self._texts.values())) / max(1, len(self._texts)) or 1.0
         found = [(*key, _score(key, query.count(one), len(one) / usual)) for key, one in self._texts.items()]
         best = sorted(

@@ -1,7 +1,12 @@
-"""The cursor of a list of chats: how far its pages have come, and which chats were on them.
+"""The cursor of a list of chats: the position of the last page, and which chats were on the pages so far.
 
-Chats change their places while somebody pages. One that was shown is not shown again, wherever it is now;
-one that moved to where the pages have been already comes with the next page. Knows no store.
+Chats are sorted by their last change, so they move while a client reads pages. A position alone would skip
+each chat that moves from behind it to before it. So the cursor also records the chats that were shown. A
+page starts with the chats before the position that have changed since the first page and were not shown,
+and continues with those behind it. A chat that was shown is never shown again.
+
+The cursor is a msgpack array, compressed, in base64. How the shown chats are encoded is up to the store: the
+SQLite store uses one bit for each chat of the owner, a few hundred bytes for thousands of chats.
 """
 
 import base64
@@ -12,13 +17,15 @@ import msgspec
 
 from parley_daemon.ports.store import InvalidCursorError
 
-_LARGEST = 4 * 1024 * 1024
+_LARGEST = 4 * 1024 * 1024  # bytes of a cursor after decompression: no client can exhaust the memory
 
 
 class ListCursor(msgspec.Struct, array_like=True, frozen=True):
-    """The chat with this `key` and `id` was the last one in its place; `shown` is the store's own record.
+    """Where the next page starts.
 
-    `began` is the time of the owner's newest change when the first page was made: what moved is newer.
+    `order`: the order of the list. `began`: the time of the owner's newest change when the first page was
+    built; every chat that moved since has a later one. `key` and `id`: the sort key and the id of the last
+    chat shown at its position; empty before the first one. `shown`: the shown chats, encoded by the store.
     """
 
     order: str
@@ -37,10 +44,10 @@ def write_cursor(cursor: ListCursor) -> str:
 
 
 def read_cursor(text: str, order: str) -> ListCursor:
-    """Return what the text says.
+    """Return the cursor that a client sent.
 
     Raises:
-        InvalidCursorError: it is no cursor, or one of a list in another order.
+        InvalidCursorError: the text is not a cursor, or belongs to a list in another order.
     """
     try:
         packed = base64.b64decode(text, altchars=b"-_", validate=True)

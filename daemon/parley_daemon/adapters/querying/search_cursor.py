@@ -1,6 +1,10 @@
-"""The cursor of a search: what is left of a ranking that was made once, so that later pages cannot shift.
+"""The cursor of a search: the part of its ranking that was not returned yet.
 
-It is packed into the cursor itself: no store keeps anything for a client that pages. Knows no store.
+Scores change with every message that is added, so ranking again for each page would repeat and skip hits.
+The first page therefore ranks everything once, and the rest of the ranking travels in the cursor, as
+compressed JSON in base64. The daemon keeps no state for a client that reads pages. A checksum of the query
+keeps a cursor from being used with another query. It is not a signature: a client that forges a cursor only
+changes its own list, since each hit is looked up among the owner's chats.
 """
 
 import base64
@@ -14,37 +18,37 @@ import msgspec
 from parley_daemon.ports.store import InvalidCursorError
 
 MOST_HITS = 1000
-"""Hits that one search ranks, and so the most that its pages can hold."""
+"""At most so many hits are ranked; all pages of a search together hold no more."""
 
-_LARGEST = 1024 * 1024
+_LARGEST = 1024 * 1024  # bytes of a cursor after decompression: no client can exhaust the memory
 
 T = TypeVar("T")
 
 
 def write_cursor(query: str, rest: Sequence[object]) -> str | None:
-    """Return the cursor of the page that begins with the first of `rest`; None when nothing is left."""
+    """Return the cursor of the page that starts with the first entry of `rest`; None when it is empty."""
     if not rest:
         return None
-    body = msgspec.json.encode((_mark(query), rest))
+    body = msgspec.json.encode((_checksum(query), rest))
     return base64.urlsafe_b64encode(zlib.compress(body)).decode()
 
 
 def read_cursor(query: str, cursor: str, kind: type[T]) -> list[T]:
-    """Return what is left.
+    """Return the rest of the ranking; `kind` is the type of its entries.
 
     Raises:
-        InvalidCursorError: the cursor is none, or one of another query.
+        InvalidCursorError: the cursor is not valid, or belongs to another query.
     """
     try:
         packed = base64.b64decode(cursor, altchars=b"-_", validate=True)
         body = zlib.decompressobj().decompress(packed, _LARGEST)
-        mark, rest = msgspec.json.decode(body, type=tuple[int, list[kind]])
+        checksum, rest = msgspec.json.decode(body, type=tuple[int, list[kind]])
     except (binascii.Error, ValueError, zlib.error, msgspec.DecodeError):
         raise InvalidCursorError(cursor) from None
-    if mark != _mark(query):
+    if checksum != _checksum(query):
         raise InvalidCursorError(cursor)
     return rest
 
 
-def _mark(query: str) -> int:
+def _checksum(query: str) -> int:
     return zlib.crc32(query.encode("utf-8", "replace"))

@@ -1,7 +1,21 @@
-"""The pieces of messages in progress on their way to disk: collected, merged, written behind.
+"""The pieces of streamed messages on their way to disk.
 
-At most one write is under way; what comes meanwhile is collected. A message's pieces of one part become one
-row, so what is collected is bounded by the messages in progress, however slow the disk. Knows no thread.
+A message in progress is not stored until it ends: a row per message cannot be rewritten for every piece of
+text. Its pieces go to the table `journal` instead, so that a crash loses at most the last 100 ms. At the end
+the complete message is committed, and its journal rows are deleted in the same transaction. After a crash
+the rows that are left become an incomplete message.
+
+The hot path (`add`) only appends to a list. FLUSH_SECONDS after the first piece, everything collected is
+handed to the store's writer as one job: one row per run of pieces of the same part, for all chats together.
+Journal writes are not flushed to disk by themselves; they survive a crash of the process (see `threads`).
+
+At most one write is under way. What arrives meanwhile is collected for the next one. When more than
+PIECES_COLLECTED pieces have been collected, neighbours of one part are merged. So memory is bounded by the
+messages in progress, not by the number of pieces, however slow the disk is.
+
+When a message becomes durable (`discard`), its collected pieces are dropped. Pieces of it in the write that
+is under way are deleted by the message's own commit, which is queued behind that write. A failed write puts
+its pieces back in front of what was collected since, except those of messages that were discarded meanwhile.
 """
 
 import asyncio
@@ -16,19 +30,23 @@ from parley_daemon.ports.store import JournalEntry, StoreUnavailableError
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.09
-"""Between the first piece collected and its write: with the write itself within 100 ms."""
+"""Time between the first collected piece and the write. With the write itself, 100 ms."""
 
 PIECES_COLLECTED = 20_000
-"""Pieces collected above which they are merged in memory."""
+"""Above this number, collected pieces are merged in memory."""
 
 RETRY_SECONDS = 1.0
+"""Time between a failed write and the next one."""
 
 MessageKey = tuple[str, int]
 Rows = list[JournalEntry]
 
 
 class JournalBuffer:
-    """Collects entries, and hands rows to `write` in time. `write` returns a future."""
+    """Collects entries and writes them in the background.
+
+    `write` starts a write of rows and returns its future.
+    """
 
     def __init__(self, write: "Callable[[Sequence[JournalEntry]], asyncio.Future[None]]") -> None:
         self._write = write
@@ -36,10 +54,10 @@ class JournalBuffer:
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: asyncio.Future[None] | None = None
-        self._finished_meanwhile: set[MessageKey] = set()
+        self._discarded_meanwhile: set[MessageKey] = set()
 
     def add(self, entry: JournalEntry) -> None:
-        """Take a piece. This is the hot path."""
+        """Collect a piece. This is the hot path."""
         key = entry.chat_id, entry.message_id
         rows = self._collected.get(key)
         if rows is None:
@@ -52,14 +70,14 @@ class JournalBuffer:
         elif self._count > PIECES_COLLECTED:
             self._merge()
 
-    def finished(self, key: MessageKey) -> None:
-        """The message is about to become durable: its pieces need not be written any more."""
+    def discard(self, key: MessageKey) -> None:
+        """Drop the collected pieces of a message, because it becomes durable or starts again."""
         self._count -= len(self._collected.pop(key, ()))
         if self._under_way is not None:
-            self._finished_meanwhile.add(key)
+            self._discarded_meanwhile.add(key)
 
     def flush(self) -> "asyncio.Future[None] | None":
-        """Begin to write what is collected; return the write that is under way, if there is one."""
+        """Start to write what is collected; return the write that is under way, if there is one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -74,13 +92,13 @@ class JournalBuffer:
 
     def _written(self, rows: Rows, done: "asyncio.Future[None]") -> None:
         self._under_way = None
-        finished, self._finished_meanwhile = self._finished_meanwhile, set()
+        discarded, self._discarded_meanwhile = self._discarded_meanwhile, set()
         error = None if done.cancelled() else done.exception()
         if isinstance(error, StoreUnavailableError):
             log.warning("streamed text could not be saved yet: %s", error)
-            self._put_back([row for row in rows if (row.chat_id, row.message_id) not in finished])
+            self._put_back([row for row in rows if (row.chat_id, row.message_id) not in discarded])
         elif error is not None:
-            log.error("streamed text is lost by an unexpected fault", exc_info=error)
+            log.error("streamed text is lost: unexpected error", exc_info=error)
         if self._collected and self._timer is None:
             wait = FLUSH_SECONDS if error is None else RETRY_SECONDS
             self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
@@ -91,15 +109,15 @@ class JournalBuffer:
         self._count += len(rows)
 
     def _merge(self) -> None:
-        self._collected = {key: _merged(rows) for key, rows in self._collected.items()}
+        self._collected = {key: _merge_neighbours(rows) for key, rows in self._collected.items()}
         self._count = sum(map(len, self._collected.values()))
 
 
-def _merged(entries: Rows) -> Rows:
-    """Return the entries with neighbours of one part as one; what is in between keeps its place."""
+def _merge_neighbours(entries: Rows) -> Rows:
+    """Return the entries with runs of pieces of one part joined. The order is kept."""
     runs: list[list[JournalEntry]] = []
     for entry in entries:
-        if runs and _continues(runs[-1][0], entry):
+        if runs and _is_same_part(runs[-1][0], entry):
             runs[-1].append(entry)
         else:
             runs.append([entry])
@@ -109,6 +127,6 @@ def _merged(entries: Rows) -> Rows:
     ]
 
 
-def _continues(first: JournalEntry, entry: JournalEntry) -> bool:
-    same_part = first.index == entry.index and type(first.piece) is type(entry.piece)
-    return same_part and isinstance(entry.piece, Text | Reasoning | ToolCallPiece)
+def _is_same_part(first: JournalEntry, entry: JournalEntry) -> bool:
+    is_same = first.index == entry.index and type(first.piece) is type(entry.piece)
+    return is_same and isinstance(entry.piece, Text | Reasoning | ToolCallPiece)

@@ -1,32 +1,42 @@
-"""The full-text index beside the tables. It holds no text, only where words are (FTS5, contentless).
+"""The full-text index (SQLite FTS5) and its update.
 
-A commit queues what it changes (`search_pending`) in its own transaction; `flush` brings the index up to
-date between commits, many changes in one statement, and before a search. Without the index, when it is
-missing, old or damaged, the store works as ever; it is made anew at the next start.
+The index is contentless: it stores which words are in which row, but not the text. That makes it about half
+as large. Snippets are cut from the stored messages. To delete a row from a contentless index, FTS5 needs the
+text that was indexed, so deletions are queued with the text.
+
+Row numbers encode where a text belongs: owner * OWNER_STEP + chat * CHAT_STEP + message, with message 0 for
+the title of the chat. So all rows of an owner are one range of numbers, newer chats have higher numbers, and
+no table is needed to find the message of a row. The triggers in `schema` compute the same numbers.
+
+Updating the index in every commit would be slow, since FTS5 works best with many rows per statement. So a
+commit only adds its changes to the table `search_pending`, in its own transaction (messages here, titles by
+triggers). `flush` moves a bounded number of them into the index; `search_thread` decides when. Both happen in
+transactions, so after a crash the queue and the index still fit together.
+
+The store works without the index. When FTS5 is missing, the index cannot be built or it is found damaged,
+`complaint` says so, searches fail with it, and the stored version of the index is set to 0. At the next start
+an index whose version is not VERSION is built again from all messages.
 """
 
 import logging
 import sqlite3
 
-from parley_daemon.adapters.querying.tokenizer import apart
+from parley_daemon.adapters.querying.tokenizer import separate_characters
 from parley_daemon.adapters.sqlite import codec
 
 log = logging.getLogger(__name__)
 
 VERSION = 1
-"""What the index holds of a text, and how. A change of that, here or in `apart`, needs another number."""
+"""Version of the index. Increase it when a change here or in `separate_characters` affects its content."""
 
 LONGEST_TEXT = 200_000
-"""Characters of a message that are indexed: a bound for what one message may cost."""
+"""Characters of a message that are indexed; the rest is not found. Bounds the cost of one message."""
 
-# A row of the index is numbered by its owner, its chat and its message; 0 is the chat's title. So an owner's
-# rows are one range, newer chats have higher numbers, and a row is found back without a table for it.
-# The schema's triggers count in the same way.
 OWNER_STEP, CHAT_STEP = 1 << 47, 1 << 21
 
-_FLUSHED_AT_ONCE = 50  # 3 ms, for which a commit may have to wait
+_FLUSHED_AT_ONCE = 50  # takes 3 ms; a commit may have to wait for it
 
-# FTS5's own merging takes 20 ms in the one flush that crosses a line; a little after each does as well.
+# FTS5's automatic merge takes 20 ms in one flush now and then. Instead, every flush merges a few pages.
 _SETTINGS = {"automerge": 0, "crisismerge": 64, "usermerge": 8}
 _MERGED_PAGES = 32
 
@@ -45,54 +55,54 @@ _FLUSH = """
     WHERE position <= ? ORDER BY number, position
 """
 
-# What SQLite says of a change when the index is not what it should be. Everything else is about the disk.
+# The errors of SQLite that mean a damaged index when an update fails. All others are about the disk.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR)
 
 
 class SearchIndex:
-    """The writing side. `complaint` says why there is no index to search; None: there is one."""
+    """Updates the index, in the writer's thread. `complaint`: why the index cannot be searched, else None."""
 
     def __init__(self) -> None:
         self.complaint: str | None = "The store is not open."
         self.damaged = False
 
     def open(self, connection: sqlite3.Connection) -> None:
-        """Make the index when it is not there or not of this version. Fails never: see `complaint`."""
+        """Build the index when it is missing or has another version. Never raises: see `complaint`."""
         self.complaint, self.damaged = None, False
         if not _has_fts5(connection):
-            self.complaint = "This daemon's Python has an SQLite without FTS5, which search needs."
+            self.complaint = "Search needs SQLite with FTS5, which this Python does not have."
             return
         (version,) = connection.execute("SELECT version FROM search_state").fetchone()
         if version == VERSION:
             return
         try:
             connection.execute("BEGIN IMMEDIATE")
-            _make(connection)
+            _build(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            self.complaint = f"The search index could not be made: {error}."
-            log.warning("%s The next start tries again.", self.complaint)
+            self.complaint = f"The search index could not be built: {error}."
+            log.warning("%s It is tried again at the next start.", self.complaint)
 
     def add_message(self, connection: sqlite3.Connection, chat_id: str, message_id: int, body: bytes) -> None:
-        """Queue the text of a message; the triggers of the schema queue titles."""
+        """Queue the text of a new message. Titles are queued by triggers in the schema."""
         if self.complaint is not None:
-            self.mark(connection)
-        elif (text := indexed_text(body)) and message_id < CHAT_STEP:
+            self.mark_outdated(connection)
+        elif (text := text_to_index(body)) and message_id < CHAT_STEP:
             connection.execute(_QUEUE, (message_id, text, False, chat_id))
 
     def delete_chat(self, connection: sqlite3.Connection, chat_id: str) -> None:
-        """Queue that the messages of a chat which is about to be deleted leave the index."""
+        """Queue the removal of all messages of a chat from the index. Call it before the chat is deleted."""
         if self.complaint is not None:
-            self.mark(connection)
+            self.mark_outdated(connection)
             return
         rows = connection.execute("SELECT id, body FROM messages WHERE chat_id = ?", (chat_id,)).fetchall()
-        texts = [(id, indexed_text(body), True, chat_id) for id, body in rows if id < CHAT_STEP]
+        texts = [(id, text_to_index(body), True, chat_id) for id, body in rows if id < CHAT_STEP]
         connection.executemany(_QUEUE, [row for row in texts if row[1]])
 
     def flush(self, connection: sqlite3.Connection) -> bool:
-        """Bring the index up to date with some of what is queued; return whether there is more."""
+        """Apply some of the queued changes; return whether more are left."""
         if self.complaint is not None:
             return False
         (last,) = connection.execute(
@@ -108,26 +118,26 @@ class SearchIndex:
             if _code(error) not in _DAMAGE or not connection.in_transaction:
                 raise
             self.give_up(error)
-            self.mark(connection)
+            self.mark_outdated(connection)
             return False
         connection.execute("DELETE FROM search_pending WHERE position <= ?", (last,))
         (left,) = connection.execute("SELECT EXISTS (SELECT 1 FROM search_pending)").fetchone()
         return bool(left)
 
     def give_up(self, error: sqlite3.Error) -> None:
-        """Do without the index from now on: it is damaged."""
+        """Stop using the index, because it is damaged."""
         log.error("the search index is damaged: %s", error)
         self.damaged = True
-        self.complaint = "The search index is damaged. It is made anew at the next start."
+        self.complaint = "The search index is damaged. It is built again at the next start."
 
-    def mark(self, connection: sqlite3.Connection) -> None:
-        """Leave word for the next start that the index is not in step; what is queued is of no use then."""
+    def mark_outdated(self, connection: sqlite3.Connection) -> None:
+        """Record that the index has to be built again at the next start, and drop the queued changes."""
         connection.execute("UPDATE search_state SET version = 0 WHERE version <> 0")
         connection.execute("DELETE FROM search_pending")
 
 
-def _make(connection: sqlite3.Connection) -> None:
-    """Make the index of everything that is stored."""
+def _build(connection: sqlite3.Connection) -> None:
+    """Build the index from all stored chats."""
     execute = connection.execute
     execute("DROP TABLE IF EXISTS search")
     execute(_CREATE)
@@ -135,14 +145,14 @@ def _make(connection: sqlite3.Connection) -> None:
         execute("INSERT INTO search (search, rank) VALUES (?, ?)", (name, value))
     chats = execute("SELECT id, search_id, body FROM chats ORDER BY search_id").fetchall()
     if chats:
-        log.info("making the search index of %d chats", len(chats))
+        log.info("building the search index of %d chats", len(chats))
     for chat_id, number, body in chats:
-        title = indexed_title(_readable_title(body))
+        title = title_to_index(_read_title(body))
         execute("UPDATE chats SET search_title = ? WHERE id = ?", (title, chat_id))
         messages = execute(
             "SELECT id, body FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)
         ).fetchall()
-        texts = [(number + id, "", indexed_text(body)) for id, body in messages if id < CHAT_STEP]
+        texts = [(number + id, "", text_to_index(body)) for id, body in messages if id < CHAT_STEP]
         connection.executemany(
             "INSERT INTO search (rowid, title, text) VALUES (?, ?, ?)",
             [row for row in [(number, title or "", ""), *texts] if row[1] or row[2]],
@@ -152,7 +162,7 @@ def _make(connection: sqlite3.Connection) -> None:
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
-    """Whether this error of a query says that the index is damaged."""
+    """Return whether this error of a query means that the index is damaged."""
     return _code(error) == sqlite3.SQLITE_CORRUPT
 
 
@@ -160,20 +170,20 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def indexed_title(title: str | None) -> str | None:
-    """Return what of a title goes into the index."""
-    return apart(title) if title else None
+def title_to_index(title: str | None) -> str | None:
+    """Return the text that is indexed for a title."""
+    return separate_characters(title) if title else None
 
 
-def indexed_text(body: bytes) -> str:
-    """Return what of a message's body goes into the index; nothing of one that cannot be read."""
+def text_to_index(body: bytes) -> str:
+    """Return the text that is indexed for a stored message; "" for one that cannot be read."""
     try:
-        return apart(codec.decode_text(body)[:LONGEST_TEXT])
+        return separate_characters(codec.decode_text(body)[:LONGEST_TEXT])
     except codec.UNREADABLE:
         return ""
 
 
-def _readable_title(body: bytes) -> str | None:
+def _read_title(body: bytes) -> str | None:
     try:
         return codec.decode_title(body)
     except codec.UNREADABLE:

@@ -1,10 +1,16 @@
-"""Searching the full-text index: the reading side. Knows no thread."""
+"""Queries the full-text index.
+
+The first page ranks all hits, up to MOST_HITS of the matches in the newest chats, by BM25. The ranking itself
+(row numbers and scores) is packed into the cursor, since scores change with every message that is added:
+later pages continue the same ranking. Hits are looked up when their page is built, so a message that was
+deleted meanwhile is skipped.
+"""
 
 import logging
 import sqlite3
 
 from parley_daemon.adapters.querying.search_cursor import MOST_HITS, read_cursor, write_cursor
-from parley_daemon.adapters.querying.tokenizer import Query, Term, apart, parse
+from parley_daemon.adapters.querying.tokenizer import Query, Term, parse_query, separate_characters
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP, is_corrupt
 from parley_daemon.ports.store import SearchHit, SearchPage
@@ -12,7 +18,7 @@ from parley_daemon.ports.store import SearchHit, SearchPage
 log = logging.getLogger(__name__)
 
 MOST_RANKED = 10_000
-"""Matches that are ranked, those in the newest chats: what bounds the cost of a word that is everywhere."""
+"""At most so many matches are ranked, those in the newest chats. Bounds the cost of very frequent words."""
 
 _TITLE_WEIGHT, _TEXT_WEIGHT = 2.0, 1.0
 
@@ -30,7 +36,7 @@ Ranked = tuple[int, float]
 
 
 class DamagedIndexError(Exception):
-    """The index is not what it should be; `error` is what SQLite says."""
+    """The index cannot be read; `error` is SQLite's."""
 
     def __init__(self, error: sqlite3.Error) -> None:
         super().__init__(str(error))
@@ -40,22 +46,22 @@ class DamagedIndexError(Exception):
 def search(
     connection: sqlite3.Connection, owner: str, text: str, cursor: str | None, limit: int
 ) -> SearchPage:
-    """Return one page of hits, best first; of the same score that of the newer chat or message first.
+    """Return one page of hits, best first; with equal scores the newer chat or message first.
 
     Raises:
-        DamagedIndexError: it cannot be read.
-        InvalidCursorError: the cursor is not one of ours, or of another query.
+        DamagedIndexError: the index cannot be read.
+        InvalidCursorError: the cursor is not valid, or belongs to another query.
     """
-    query = parse(text)
+    query = parse_query(text)
     ranked = _rank(connection, owner, query) if cursor is None else read_cursor(text, cursor, Ranked)
     hits: list[SearchHit] = []
-    for place, (number, score) in enumerate(ranked):
+    for position, (number, score) in enumerate(ranked):
         if len(hits) == limit:
-            return SearchPage(tuple(hits), write_cursor(text, ranked[place:]))
+            return SearchPage(tuple(hits), write_cursor(text, ranked[position:]))
         try:
-            hit = _hit(connection, owner, query, number, score)
+            hit = _load_hit(connection, owner, query, number, score)
         except codec.UNREADABLE:
-            log.exception("row %d of the search index leads to something that cannot be read", number)
+            log.exception("row %d of the search index points to a record that cannot be read", number)
             continue
         if hit is not None:
             hits.append(hit)
@@ -68,14 +74,14 @@ def _rank(connection: sqlite3.Connection, owner: str, query: Query) -> list[Rank
         return []
     first = known[0] * OWNER_STEP
     exact = query.exact()
-    found = _ranked(connection, exact, first)
+    found = _run_ranking(connection, exact, first)
     if exact != query and len(found) < MOST_HITS:
-        # A beginning costs as much as all words that begin so: only when the word itself is not enough.
-        found = _ranked(connection, query, first)
+        # A prefix costs as much as all words that begin with it, so the exact word is tried first.
+        found = _run_ranking(connection, query, first)
     return found
 
 
-def _ranked(connection: sqlite3.Connection, query: Query, first: int) -> list[Ranked]:
+def _run_ranking(connection: sqlite3.Connection, query: Query, first: int) -> list[Ranked]:
     values = match_expression(query), first, first + OWNER_STEP - 1
     try:
         return connection.execute(_RANK, values).fetchall()
@@ -86,21 +92,21 @@ def _ranked(connection: sqlite3.Connection, query: Query, first: int) -> list[Ra
 
 
 def match_expression(query: Query) -> str:
-    """Return the query in FTS5's language, in which only what is in quotes is taken as it stands."""
-    wanted = " ".join(map(_quoted, query.wanted))
+    """Return the query in the syntax of FTS5. Terms are quoted, so that none is read as an operator."""
+    wanted = " ".join(map(_quote, query.wanted))
     if not query.excluded:
         return wanted
-    return f"{wanted} NOT ({' OR '.join(map(_quoted, query.excluded))})"
+    return f"{wanted} NOT ({' OR '.join(map(_quote, query.excluded))})"
 
 
-def _quoted(term: Term) -> str:
-    return f'"{apart(term.text)}"{" *" if term.prefix else ""}'
+def _quote(term: Term) -> str:
+    return f'"{separate_characters(term.text)}"{" *" if term.prefix else ""}'
 
 
-def _hit(
+def _load_hit(
     connection: sqlite3.Connection, owner: str, query: Query, number: int, score: float
 ) -> SearchHit | None:
-    """Return what stands behind a row of the index; None when it was deleted meanwhile."""
+    """Return the hit for a row of the index; None when the chat or message was deleted meanwhile."""
     message_id = number % CHAT_STEP
     chat = connection.execute(_CHAT, (number - message_id, owner)).fetchone()
     if chat is None:

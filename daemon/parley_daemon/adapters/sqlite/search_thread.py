@@ -1,4 +1,10 @@
-"""Searching beside everything else: a thread that reads, and an index that catches up between commits."""
+"""Runs searches in a thread of their own, and keeps the index up to date between commits.
+
+A commit only queues its changes for the index. FLUSH_SECONDS after a commit, or when somebody searches, the
+writer's thread works the queue off in small steps (`SearchIndex.flush`), so that no commit waits long behind
+one. A search waits until the commits before it are in the index: `_touched` counts commits, `_caught_up` is
+the count up to which the index is known to be complete.
+"""
 
 import asyncio
 import logging
@@ -8,22 +14,25 @@ from pathlib import Path
 
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.search_query import DamagedIndexError, search
-from parley_daemon.adapters.sqlite.threads import ReaderThread, WriterThread, connect, unavailable
+from parley_daemon.adapters.sqlite.threads import (
+    ReaderThread,
+    WriterThread,
+    connect,
+    start_reader,
+    unavailable,
+)
 from parley_daemon.ports.store import SearchPage, SearchUnavailableError, StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
-"""Between a commit and the index's catching up with it, when nobody searches before."""
+"""Time between a commit and the update of the index, unless somebody searches before."""
 
 _NOT_YET = "the search index could not be brought up to date yet: %s"
 
 
 class Searcher:
-    """Searches one by one, and sees to it that the index has caught up with the commits.
-
-    Its thread begins with the first search: nobody's reads wait for one.
-    """
+    """Searches one by one. The thread is started by the first search."""
 
     def __init__(self, path: Path, index: SearchIndex, writer: WriterThread) -> None:
         self._path = path
@@ -31,10 +40,13 @@ class Searcher:
         self._writer = writer
         self._reader: ReaderThread | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._touched, self._caught_up = 1, 0  # counted commits; the process before may have left some
+        self._touched, self._caught_up = (
+            1,
+            0,
+        )  # numbers of commits; 1: the previous process may have left some in the queue
 
     def touched(self) -> None:
-        """Something is being committed."""
+        """Note that a commit has been submitted to the writer."""
         self._touched += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
@@ -55,21 +67,27 @@ class Searcher:
             self._caught_up = max(self._caught_up, commits)
 
     async def page(self, owner: str, text: str, cursor: str | None, limit: int) -> SearchPage:
-        """Return one page of hits, best first; of the same score that of the newer chat or message first."""
+        """Return one page of hits, best first; with equal scores the newer chat or message first.
+
+        Raises:
+            SearchUnavailableError: there is no usable index; the message says why.
+            InvalidCursorError: the cursor is not valid, or belongs to another query.
+            StoreUnavailableError: the store cannot be read.
+        """
         await self._catch_up()
         if self._index.complaint is not None:
             raise SearchUnavailableError(self._index.complaint)
         if self._reader is None:
-            self._reader = ReaderThread(self._path, self._connect(), "store searcher")
+            self._reader = start_reader(self._path, self._connect(), "store searcher")
 
-        def ask(connection: sqlite3.Connection) -> SearchPage:
+        def run(connection: sqlite3.Connection) -> SearchPage:
             return search(connection, owner, text, cursor, limit)
 
         try:
-            return await self._reader.submit(ask)
+            return await self._reader.submit(run)
         except DamagedIndexError as damage:
             self._index.give_up(damage.error)
-            await self._writer.submit((self._index.mark, True))
+            await self._writer.submit((self._index.mark_outdated, True))
             raise SearchUnavailableError(self._index.complaint) from damage
 
     async def _catch_up(self) -> None:
@@ -78,7 +96,7 @@ class Searcher:
             while self._caught_up < commits:
                 if not await self._writer.submit((self._index.flush, False)):
                     self._caught_up = max(self._caught_up, commits)
-        except StoreUnavailableError as error:  # a full disk: what is in the index can still be found
+        except StoreUnavailableError as error:  # e.g. a full disk: search what is in the index
             log.warning(_NOT_YET, error)
 
     def _connect(self) -> sqlite3.Connection:
@@ -90,7 +108,7 @@ class Searcher:
         return connection
 
     async def close(self) -> None:
-        """Finish what is queued, end the thread."""
+        """Run what is queued, end the thread."""
         if self._timer is not None:
             self._timer.cancel()
         if self._reader is not None:

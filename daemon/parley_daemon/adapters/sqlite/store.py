@@ -13,9 +13,16 @@ from parley_daemon.adapters.sqlite import chat_list as listing
 from parley_daemon.adapters.sqlite import codec, configuration, queries
 from parley_daemon.adapters.sqlite.journal import JournalBuffer
 from parley_daemon.adapters.sqlite.schema import MIGRATIONS, migrate, refuse_newer
-from parley_daemon.adapters.sqlite.search_index import SearchIndex, indexed_title
+from parley_daemon.adapters.sqlite.search_index import SearchIndex, title_to_index
 from parley_daemon.adapters.sqlite.search_thread import Searcher
-from parley_daemon.adapters.sqlite.threads import ReaderThread, WriterThread, connect, unavailable
+from parley_daemon.adapters.sqlite.threads import (
+    ReaderThread,
+    WriterThread,
+    connect,
+    start_reader,
+    start_writer,
+    unavailable,
+)
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.records import Message, QueuedMessage, Turn
 from parley_daemon.ports.store import (
@@ -76,8 +83,8 @@ class SqliteStore:
         """Open or create the file and bring it up to date."""
         loop = asyncio.get_running_loop()
         writing, reading, lost = await loop.run_in_executor(None, self._connect)
-        self._writer = WriterThread(self._path, writing, "store writer")
-        self._reader = ReaderThread(self._path, reading, "store reader")
+        self._writer = start_writer(self._path, writing, "store writer")
+        self._reader = start_reader(self._path, reading, "store reader")
         self._searcher = Searcher(self._path, self._index, self._writer)
         return lost
 
@@ -124,9 +131,9 @@ class SqliteStore:
         for write in writes:
             match write:
                 case AddMessage(message):
-                    self._journal.finished((message.chat_id, message.id))
+                    self._journal.discard((message.chat_id, message.id))
                 case DropJournal(chat_id, message_id):
-                    self._journal.finished((chat_id, message_id))
+                    self._journal.discard((chat_id, message_id))
                 case _:
                     pass
         committed = self._writer.submit((partial(_write_all, index=self._index, writes=writes), True))
@@ -139,7 +146,7 @@ class SqliteStore:
 
     def void_journal(self, chat_id: str, message_id: int) -> None:
         """Forget what was journaled of a message so far. Lost rows are dropped behind those under way."""
-        self._journal.finished((chat_id, message_id))
+        self._journal.discard((chat_id, message_id))
         if self._writer is not None:
 
             def drop(connection: sqlite3.Connection) -> None:
@@ -271,7 +278,7 @@ def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
                     chat.created_at,
                     chat.updated_at,
                     codec.encode(chat),
-                    indexed_title(chat.title),
+                    title_to_index(chat.title),
                 ),
             )
         case DeleteChat(chat_id):

@@ -1,17 +1,38 @@
-"""The two threads that own SQLite connections: one reads, one writes in groups. They know no table.
+"""The threads that own the SQLite connections.
 
-Every sqlite3 error, and every row that cannot be read, becomes StoreUnavailableError here, with a sentence
-that names the file.
+SQLite blocks while it reads, writes and flushes, so it must not run in the event loop's thread. A connection
+must not be shared between threads either. So each connection belongs to one thread for its whole life:
+
+- the reader runs read requests one after the other,
+- the writer runs commits, journal writes and index updates,
+- search has a reader of its own (see `search_thread`), so that a slow search delays no other read.
+
+The event loop hands a job to a thread by `submit` and awaits the future that it returns. A thread takes all
+jobs that are queued, runs them as one batch, and gives all results to the loop in one call: under load the
+loop is woken once per batch, not once per job.
+
+Group commit: the writer runs a whole batch in one transaction, which is flushed to disk once. Commits of
+many chats that arrive during one flush share the next one, so the number of flushes per second does not
+grow with the number of chats. Every job still succeeds or fails alone: when one fails, the transaction is
+rolled back and each job of the batch is run again in a transaction of its own. Jobs must therefore have no
+effects but those on the connection.
+
+Durability: a batch with at least one durable job is flushed (`synchronous = FULL`). A batch without one is
+not (`NORMAL`, in WAL mode): it survives a crash of the process, but maybe not one of the machine.
+
+All errors of SQLite and of unreadable rows become StoreUnavailableError here, with a sentence that names the
+file. Other exceptions reach the caller of `submit` unchanged, and the thread goes on.
 """
 
 import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from parley_daemon.adapters.sqlite.codec import UNREADABLE
 from parley_daemon.ports.store import StoreUnavailableError
@@ -19,9 +40,13 @@ from parley_daemon.ports.store import StoreUnavailableError
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
+"""How long SQLite waits for a lock that another process holds on the file."""
 
+Job = TypeVar("Job")
 Work = Callable[[sqlite3.Connection], Any]
+Waiting = tuple[Job, "asyncio.Future[Any]"]
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+"""The future of a job, and its result or its error."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -30,85 +55,76 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def unavailable(path: Path, error: Exception) -> StoreUnavailableError:
-    """Say what SQLite, the file system or a row has against the store, in a sentence."""
+    """Return the error that the engine gets for an error of SQLite, the OS or the codec."""
     if isinstance(error, StoreUnavailableError):
         return error
     if isinstance(error, UNREADABLE):
-        return StoreUnavailableError(f"The store {path} cannot be used: something in it cannot be read.")
+        return StoreUnavailableError(f"The store {path} cannot be used: a record in it cannot be read.")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     reasons = {
         sqlite3.SQLITE_FULL: "the disk is full",
-        sqlite3.SQLITE_READONLY: "it may not be written",
+        sqlite3.SQLITE_READONLY: "it is not writable",
         sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
         sqlite3.SQLITE_NOTADB: "it is not a database of parleyd",
         sqlite3.SQLITE_CORRUPT: "it is damaged",
         sqlite3.SQLITE_BUSY: "another process is using it",
-        sqlite3.SQLITE_IOERR: "the disk answers with errors",
+        sqlite3.SQLITE_IOERR: "the disk reports errors",
     }
-    what = reasons.get(code) or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return StoreUnavailableError(f"The store {path} cannot be used: {what}.")
+    reason = reasons.get(code) or (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return StoreUnavailableError(f"The store {path} cannot be used: {reason}.")
 
 
-class _Thread:
-    """A thread with a connection that works off a queue. Its answers go to the loop, many in one call."""
+class StoreThread(Generic[Job]):
+    """A thread with a queue of jobs. `run_batch` runs in the thread and returns an outcome for each job."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, name: str) -> None:
-        self._path = path
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        name: str,
+        run_batch: Callable[[Sequence[Waiting[Job]]], list[Outcome]],
+    ) -> None:
         self._connection = connection
+        self._run_batch = run_batch
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[tuple[Any, asyncio.Future[Any]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Waiting[Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Any) -> "asyncio.Future[Any]":
-        """Hand in work; the future has its result or its error."""
+    def submit(self, job: Job) -> "asyncio.Future[Any]":
+        """Queue a job; the future gets its result or its error."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.put((work, future))
+        self._queue.put((job, future))
         return future
 
     async def close(self) -> None:
-        """Finish what is queued, close the connection, end the thread."""
+        """Run what is queued, close the connection, end the thread."""
         self._queue.put(None)
         while self._thread.is_alive():
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
+        is_closing = False
+        while not is_closing:
             batch = [self._queue.get()]
             try:
                 while True:
                     batch.append(self._queue.get_nowait())
             except Empty:
                 pass
-            closing = None in batch
+            is_closing = None in batch
             jobs = [job for job in batch if job is not None]
             if jobs:
-                self._answer(self._work(jobs))
+                self._deliver(self._run_batch(jobs))
         self._connection.close()
 
-    def _work(self, jobs: list[tuple[Any, "asyncio.Future[Any]"]]) -> list[Outcome]:
-        raise NotImplementedError
-
-    def _answer(self, outcomes: list[Outcome]) -> None:
+    def _deliver(self, outcomes: list[Outcome]) -> None:
         try:
-            self._loop.call_soon_threadsafe(_settle, outcomes)
+            self._loop.call_soon_threadsafe(_resolve, outcomes)
         except RuntimeError:
-            return  # the loop is closed: nobody waits any more
-
-    def _attempt(self, work: Work, future: "asyncio.Future[Any]") -> Outcome:
-        try:
-            return future, work(self._connection), None
-        except UNREADABLE as error:
-            log.exception("a row of the store cannot be read")
-            return future, None, unavailable(self._path, error)
-        except (sqlite3.Error, OSError) as error:
-            return future, None, unavailable(self._path, error)
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it; the thread serves the others
-            return future, None, error
+            return  # the loop is closed: the daemon has stopped
 
 
-def _settle(outcomes: list[Outcome]) -> None:
+def _resolve(outcomes: list[Outcome]) -> None:
     for future, result, error in outcomes:
         if future.done():
             continue
@@ -118,50 +134,73 @@ def _settle(outcomes: list[Outcome]) -> None:
             future.set_exception(error)
 
 
-class ReaderThread(_Thread):
-    """Runs reads one by one."""
+ReaderThread: TypeAlias = StoreThread[Work]
+"""Runs reads one by one."""
 
-    def _work(self, jobs: list[tuple[Any, "asyncio.Future[Any]"]]) -> list[Outcome]:
-        return [self._attempt(work, future) for work, future in jobs]
+WriterThread: TypeAlias = StoreThread[tuple[Work, bool]]
+"""Commits jobs in groups. A job is `(work, durable)`; durable: it is on disk when its future is done."""
 
 
-class WriterThread(_Thread):
-    """Runs what waits as one transaction: one flush to disk for all. `(work, durable)` is a job.
+def start_reader(path: Path, connection: sqlite3.Connection, name: str) -> ReaderThread:
+    """Start a thread for reads, which owns `connection` from now on. `path` is for error messages."""
+    return StoreThread(connection, name, partial(_run_reads, path, connection))
 
-    When something in the group fails, each job of it is run again in a transaction of its own, so that a bad
-    one fails alone. A group in which nothing is durable survives a crash of the process, though perhaps not
-    of the machine, and costs no flush.
-    """
 
-    _synchronous = ""
+def start_writer(path: Path, connection: sqlite3.Connection, name: str) -> WriterThread:
+    """Start a thread for writes, which owns `connection` from now on. `path` is for error messages."""
+    return StoreThread(connection, name, _GroupCommit(path, connection).run)
 
-    def _work(self, jobs: list[tuple[Any, "asyncio.Future[Any]"]]) -> list[Outcome]:
-        outcomes = self._transaction(jobs)
+
+def _run_reads(path: Path, connection: sqlite3.Connection, jobs: Sequence[Waiting[Work]]) -> list[Outcome]:
+    return [_read(path, connection, work, future) for work, future in jobs]
+
+
+def _read(path: Path, connection: sqlite3.Connection, work: Work, future: "asyncio.Future[Any]") -> Outcome:
+    try:
+        return future, work(connection), None
+    except UNREADABLE as error:
+        log.exception("a row of the store cannot be read")
+        return future, None, unavailable(path, error)
+    except (sqlite3.Error, OSError) as error:
+        return future, None, unavailable(path, error)
+    except Exception as error:  # noqa: BLE001 - the caller of `submit` gets it; the thread goes on
+        return future, None, error
+
+
+class _GroupCommit:
+    """Runs a batch of jobs as one transaction."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._synchronous = ""
+
+    def run(self, jobs: Sequence[Waiting[tuple[Work, bool]]]) -> list[Outcome]:
+        """Run all jobs together; if that fails, run each one in a transaction of its own."""
+        outcomes = self._run_together(jobs)
         if outcomes is None:
-            alone = [self._transaction([job], alone=True) for job in jobs]
-            outcomes = [outcome for one in alone for outcome in one or ()]
+            outcomes = [outcome for job in jobs for outcome in self._run_together([job]) or ()]
         return outcomes
 
-    def _transaction(
-        self, jobs: list[tuple[Any, "asyncio.Future[Any]"]], *, alone: bool = False
-    ) -> list[Outcome] | None:
+    def _run_together(self, jobs: Sequence[Waiting[tuple[Work, bool]]]) -> list[Outcome] | None:
+        """Run jobs in one transaction. Returns None when one of several fails: nothing has been changed."""
         connection = self._connection
         try:
-            self._flush_mode("FULL" if any(durable for (_, durable), _ in jobs) else "NORMAL")
+            self._set_synchronous("FULL" if any(durable for (_, durable), _ in jobs) else "NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             outcomes: list[Outcome] = [(future, work(connection), None) for (work, _), future in jobs]
             connection.execute("COMMIT")
             return outcomes
-        except Exception as error:  # noqa: BLE001 - whoever asked gets it; the thread serves the others
+        except Exception as error:  # noqa: BLE001 - the caller of `submit` gets it; the thread goes on
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if not alone and len(jobs) > 1:
+            if len(jobs) > 1:
                 return None
-            known = isinstance(error, sqlite3.Error | OSError)
-            told = unavailable(self._path, error) if known else error
-            return [(future, None, told) for _, future in jobs]
+            is_known = isinstance(error, sqlite3.Error | OSError)
+            reported = unavailable(self._path, error) if is_known else error
+            return [(future, None, reported) for _, future in jobs]
 
-    def _flush_mode(self, mode: str) -> None:
+    def _set_synchronous(self, mode: str) -> None:
         if self._synchronous != mode:
             self._connection.execute(f"PRAGMA synchronous = {mode}")
             self._synchronous = mode
