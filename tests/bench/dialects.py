@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.model import HttpModel
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.http_model import HttpModel
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.ports.models import ModelRequest, PromptMessage
@@ -113,7 +114,7 @@ async def _cpu(ask: Ask, rounds: int) -> float:
 
 
 async def _through_ours(kind: str, url: str) -> str:
-    model = TYPES[kind].make(Access("bench", url, _KEY))
+    model = TYPES[kind].make_model(Access("bench", url, _KEY))
     try:
         said = [chunk async for batch in model.stream(_REQUEST) for chunk in batch if isinstance(chunk, Text)]
     finally:
@@ -123,7 +124,7 @@ async def _through_ours(kind: str, url: str) -> str:
 
 def _one_by_one(kind: str, url: str, stream: bytes, rounds: int) -> float:
     """Return the microseconds per delta when each event comes alone: no batch to share a cost."""
-    model = TYPES[kind].make(Access("bench", url, _KEY))
+    model = TYPES[kind].make_model(Access("bench", url, _KEY))
     assert isinstance(model, HttpModel)
     blank = b"\r\n\r\n" if b"\r\n\r\n" in stream else b"\n\n"
     reads = [event + blank for event in stream.split(blank) if event]
@@ -145,7 +146,7 @@ async def _to_the_server(kind: str, path: str, stream: bytes, rounds: int) -> fl
     taken: list[float] = []
     async with fake_provider() as server:
         server.choose = lambda _: (raw(stream),)
-        model = TYPES[kind].make(Access("bench", server.origin + path, _KEY))
+        model = TYPES[kind].make_model(Access("bench", server.origin + path, _KEY))
         try:
             for _ in range(rounds):
                 start = time.monotonic_ns()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
-from parley_daemon.adapters.providers.registry import ENTRY_POINTS, TYPES, ProviderType
+from parley_daemon.adapters.providers.provider_type import ProviderType
+from parley_daemon.adapters.providers.registry import ENTRY_POINT_GROUP, TYPES
 from parley_daemon.config import load_config
 from tests.support.processes.daemon import running_daemon
 from tests.support.processes.raw_client import Peer, unix_peer
@@ -142,7 +143,7 @@ async def test_a_type_that_fails_when_it_is_asked_for_a_model_is_named(tmp_path:
     (tmp_path / "parleyd_ollama.py").write_text(broken, "utf-8")
     said = (
         'Provider "ollama" cannot be used: its type "ollama" of the package parleyd-ollama failed;'
-        " the daemon's log says more."
+        " the daemon's log has the details."
     )
     async with fake_provider() as server, talking_to(tmp_path, server) as peer:
         refusal = await peer.error("chat/create", {"model": "ollama:llama3.2"})
@@ -163,7 +164,7 @@ async def test_a_package_that_cannot_be_loaded_is_left_out_and_stops_nothing(tmp
 
 
 def test_the_page_names_the_entry_point_group() -> None:
-    assert tomllib.loads(PROJECT)["project"]["entry-points"].keys() == {ENTRY_POINTS}
+    assert tomllib.loads(PROJECT)["project"]["entry-points"].keys() == {ENTRY_POINT_GROUP}
 
 
 def test_the_configurations_of_the_page_are_valid(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.http.model import HttpModel
+from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport

@@ -7,7 +7,8 @@ import pytest
 
 from parley_daemon.adapters.providers.azure import Azure
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure, ModelSettings
 from parley_daemon.ports.catalogue import ProviderUnavailableError
@@ -59,13 +60,13 @@ async def asked_at(base_url: str, **options: Any) -> str:
         ("/openai/deployments/other/chat/completions?api-version=2024-10-21", {}, DATED_CHAT),
         # The version decides where nobody else does: the old ones have no responses.
         ("", {"version": "2024-10-21"}, DATED_CHAT),
-        ("", {"usual": "2024-10-21"}, DATED_CHAT),
+        ("", {"default_version": "2024-10-21"}, DATED_CHAT),
         (
             "",
-            {"version": "2025-04-01-preview", "usual": "2024-10-21"},
+            {"version": "2025-04-01-preview", "default_version": "2024-10-21"},
             "/openai/responses?api-version=2025-04-01-preview",
         ),
-        ("/openai/v1", {"usual": "2024-10-21"}, V1),
+        ("/openai/v1", {"default_version": "2024-10-21"}, V1),
         ("/openai/v1", {"version": "2024-10-21"}, DATED_CHAT),
         # Behind a gateway.
         ("/api/projects/p/openai/v1", {}, "/api/projects/p/openai/v1/responses"),
@@ -122,7 +123,7 @@ async def failure(model: Model) -> Failure:
 
 
 def opened(url: str, **access: Any) -> Model:
-    return TYPES["azure"].make(Access("azure", url, KEY, **access))
+    return TYPES["azure"].make_model(Access("azure", url, KEY, **access))
 
 
 async def test_the_key_goes_in_azures_own_header() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from parley_daemon.adapters.providers import check, provider
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
-from parley_daemon.adapters.providers.http.model_list import Listed
-from parley_daemon.adapters.providers.registry import ProviderType
+from parley_daemon.adapters.providers.provider_type import ProviderType
+from parley_daemon.adapters.providers.shared.model_list import Listed
 from parley_daemon.ports.catalogue import ProviderCheck, ProviderUnavailableError
 from parley_daemon.ports.models import Model
 from tests.support.providers.script import Action, done, drop, finish, raw, silence, status, text
@@ -208,8 +208,8 @@ async def _broken_later(*_: object) -> Sequence[Listed]:
 
 BROKEN = {
     "its model": ProviderType("own", "Own", _broken, package="theirs"),
-    "its list": ProviderType("own", "Own", _broken, models=_broken_later, package="theirs"),
-    "its proof": ProviderType("own", "Own", _broken, verify=_broken_later, package="theirs"),
+    "its list": ProviderType("own", "Own", _broken, list_models=_broken_later, package="theirs"),
+    "its proof": ProviderType("own", "Own", _broken, verify_key=_broken_later, package="theirs"),
 }
 
 
@@ -218,12 +218,12 @@ async def test_a_type_that_raises_what_it_may_not_is_named_with_its_package(
     row: ProviderType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     find: Callable[[str], ProviderType] = lambda name: row  # noqa: E731 - typed
-    monkeypatch.setattr(provider, "provider_type", find)
+    monkeypatch.setattr(provider, "find_type", find)
     config = ProviderConfig("x", "own", "http://127.0.0.1:9", CANARY)
     catalogue = ConfiguredCatalogue([config], [ModelConfig("x:m")])
     told = await checked(catalogue)
     assert told.error is not None
-    failed = 'its type "own" of the package theirs failed; the daemon\'s log says more.'
+    failed = 'its type "own" of the package theirs failed; the daemon\'s log has the details.'
     assert (told.ok, told.error.kind) == (False, "internal")
     assert told.error.message == f"x cannot be checked: {failed}"
     with pytest.raises(ProviderUnavailableError) as caught:

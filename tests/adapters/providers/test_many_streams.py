@@ -7,7 +7,8 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.ports.models import Model, ModelError, ModelRequest, PromptMessage
 from tests.support.providers.dialect_streams import WORD, recorded
@@ -70,7 +71,7 @@ async def ask_often(server: FakeProvider, model: Model, path: str, count: int) -
 async def test_a_thousand_streams_leave_nothing_behind(kind: str, path: str, answers: str) -> None:
     with anyio.fail_after(50):
         async with fake_provider() as server:
-            model = TYPES[kind].make(Access("many", server.origin + path, "not-a-key"))
+            model = TYPES[kind].make_model(Access("many", server.origin + path, "not-a-key"))
             await ask_often(server, model, answers, 100)
             tracemalloc.start()
             try:

@@ -5,14 +5,10 @@ from typing import Any
 
 import pytest
 
-from parley_daemon.adapters.providers.http.model_list import (
-    MOST_PAGES,
-    Listed,
-    anthropic_models,
-    compatible_models,
-    google_models,
-    openai_models,
-)
+from parley_daemon.adapters.providers.anthropic.model_list import anthropic_models
+from parley_daemon.adapters.providers.google.model_list import google_models
+from parley_daemon.adapters.providers.openai_chat.model_list import compatible_models, openai_models
+from parley_daemon.adapters.providers.shared.model_list import MOST_PAGES, Listed
 
 HEADERS = {"Authorization": "Bearer sk-x"}
 

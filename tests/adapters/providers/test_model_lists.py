@@ -241,22 +241,22 @@ async def test_a_type_that_fails_in_its_own_way_harms_nobody(
 ) -> None:
     from parley_daemon.adapters.providers import provider
     from parley_daemon.adapters.providers.demo import DemoModel
-    from parley_daemon.adapters.providers.http.model_list import Fetch, Listed
-    from parley_daemon.adapters.providers.registry import Access, ProviderType
+    from parley_daemon.adapters.providers.provider_type import Access, ProviderType
+    from parley_daemon.adapters.providers.shared.model_list import Fetch, Listed
 
     async def list_models(access: Access, fetch: Fetch) -> list[Listed]:
         raise ZeroDivisionError(CANARY)
 
     row = ProviderType(
-        "own", "Own", lambda access: DemoModel(), needs_key=False, needs_url=False, models=list_models
+        "own", "Own", lambda access: DemoModel(), needs_key=False, needs_url=False, list_models=list_models
     )
     find: Callable[[str], ProviderType] = lambda name: row  # noqa: E731 - typed
-    monkeypatch.setattr(provider, "provider_type", find)
+    monkeypatch.setattr(provider, "find_type", find)
     catalogue = ConfiguredCatalogue([ProviderConfig("x", "own")])
     await quick(catalogue.refresh_models("x"))
     assert info(catalogue).unavailable_message == (
         'The list of models of x cannot be read: its type "own" of the package parleyd failed;'
-        " the daemon's log says more."
+        " the daemon's log has the details."
     )
     assert "ZeroDivisionError" in caplog.text
 

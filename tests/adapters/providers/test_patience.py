@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers.http import pool
-from parley_daemon.adapters.providers.http.model import HttpModel
+from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.ports.models import ModelError, ModelRequest, PromptMessage

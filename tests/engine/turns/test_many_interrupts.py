@@ -7,7 +7,8 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.events import MessageAdded, TurnEnded
 from parley_daemon.engine.turns.retry import RetryPolicy
 from tests.support.engine.rig import Disk, Recorder, Rig, running
@@ -49,7 +50,7 @@ async def interrupt_often(disk: Disk, count: int) -> None:
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         before = asyncio.all_tasks()
-        async with aclosing(TYPES["openai-compat"].make(Access("test", provider.base_url))) as model:
+        async with aclosing(TYPES["openai-compat"].make_model(Access("test", provider.base_url))) as model:
             rig.catalogue.models[MODEL] = model
             ended = 0
             for _ in range(count):

@@ -1,6 +1,7 @@
 """OpenAI's two dialects at Azure's addresses, dated or v1. Knows where they are, not what they say."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -9,8 +10,10 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.adapters.providers.openai_chat.request import OPENAI
 from parley_daemon.adapters.providers.openai_responses.dialect import Responses
+from parley_daemon.adapters.providers.provider_type import Access, over_http
 from parley_daemon.adapters.providers.shared.dialect import Dialect, Fold, Question
-from parley_daemon.ports.models import ModelRequest
+from parley_daemon.adapters.providers.shared.model_list import Fetch
+from parley_daemon.ports.models import Model, ModelRequest
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d(-preview)?")
 _NAMED = ("v1", "preview", "latest")
@@ -37,7 +40,7 @@ class Azure:
         base_url: str,
         *,
         version: str | None = None,
-        usual: str | None = None,
+        default_version: str | None = None,
         api: str | None = None,
     ) -> None:
         endpoint(base_url, "")
@@ -45,7 +48,7 @@ class Azure:
         path = parts.path.rstrip("/")
         query = dict(parse_qsl(parts.query))
         own = query.pop(_VERSION, "") or ("v1" if "/openai/v1" in path else "")
-        version = (version or own or usual or "v1").strip()
+        version = (version or own or default_version or "v1").strip()
         self._dated = _DATED.fullmatch(version) is not None
         if not self._dated and version not in _NAMED:
             raise ValueError(f'api_version "{version}" is neither "v1" nor a date such as "2024-10-21"')
@@ -86,3 +89,31 @@ class Azure:
         else:
             path = "/openai/responses"
         return f"{self._root}{path}?{self._query}" if self._query else self._root + path
+
+
+def make_model(access: Access) -> Model:
+    """Return the model of a provider on Azure.
+
+    Raises:
+        ValueError: the address or the version is not valid.
+    """
+    return over_http(access, _dialect(access), _key_headers(access))
+
+
+async def verify_key(access: Access, fetch: Fetch) -> object:
+    """Fetch the list of models that could be deployed, which proves the key. It is no list of deployments."""
+    return await fetch(_dialect(access).models_url, _key_headers(access))
+
+
+def _dialect(access: Access) -> Azure:
+    return Azure(
+        access.name,
+        access.base_url,
+        version=access.options.get("api_version"),
+        default_version=access.environment.get("OPENAI_API_VERSION"),
+        api=access.options.get("api"),
+    )
+
+
+def _key_headers(access: Access) -> Mapping[str, str]:
+    return {**({"api-key": access.api_key} if access.api_key else {}), **access.headers}

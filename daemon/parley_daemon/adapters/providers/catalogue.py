@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from parley_daemon.adapters.providers.check import check
-from parley_daemon.adapters.providers.http.model_list import Listed
 from parley_daemon.adapters.providers.model_lists import Discovery
 from parley_daemon.adapters.providers.provider import (
     Provider,
@@ -19,7 +18,8 @@ from parley_daemon.adapters.providers.provider import (
     setup_of,
     vet,
 )
-from parley_daemon.adapters.providers.registry import TYPES, known_types
+from parley_daemon.adapters.providers.registry import TYPES, all_types
+from parley_daemon.adapters.providers.shared.model_list import Listed
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord, elected
 from parley_daemon.core.records import ModelSettings, Timeouts
@@ -280,7 +280,7 @@ class ConfiguredCatalogue:
     def setups(self) -> tuple[ProviderSetup, ...]:
         """Return how every provider is configured, then those that are supported and not configured."""
         shown = [setup_of(one) for one in self._providers.values()]
-        rest = [kind for kind in known_types().values() if kind.name not in self._providers]
+        rest = [kind for kind in all_types().values() if kind.name not in self._providers]
         shown += [
             ProviderSetup(kind.name, kind.name, kind.display_name, None, False, False, "supported")
             for kind in rest

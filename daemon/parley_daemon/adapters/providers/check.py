@@ -7,11 +7,11 @@ from contextlib import aclosing
 import anyio
 
 from parley_daemon.adapters.providers.http.json_request import HttpGet, NotThereError
-from parley_daemon.adapters.providers.http.model import HttpModel
 from parley_daemon.adapters.providers.http.redaction import excerpt
+from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.model_lists import Discovery, getter
 from parley_daemon.adapters.providers.provider import Provider
-from parley_daemon.adapters.providers.registry import Access, ProviderType
+from parley_daemon.adapters.providers.provider_type import Access, ProviderType
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure, ModelSettings, Timeouts
 from parley_daemon.ports.catalogue import ProviderCheck
@@ -37,7 +37,7 @@ async def check(provider: Provider, model: str | None, discovery: Discovery) -> 
         return await _tried(kind, access, model, discovery)
     except Exception:  # the boundary to a package that brings a provider
         log.exception("%s cannot be checked", access.name)
-        why = f"{access.name} cannot be checked: {kind.failed}."
+        why = f"{access.name} cannot be checked: {kind.failure_text}."
         return ProviderCheck(ok=False, error=Failure("internal", why, provider=access.name))
 
 
@@ -72,15 +72,15 @@ async def _ask(
     """Make the requests that cost nothing; None: there are none that tell anything."""
     proved = False
     try:
-        if kind.verify is not None:
+        if kind.verify_key is not None:
             try:
-                await kind.verify(access, get)
+                await kind.verify_key(access, get)
                 proved = True
             except NotThereError:
                 pass  # a proxy of it, perhaps
-        if kind.models is not None:
+        if kind.list_models is not None:
             try:
-                discovery.take(access, await kind.models(access, get))
+                discovery.take(access, await kind.list_models(access, get))
                 proved = True
             except NotThereError:
                 pass
@@ -101,7 +101,7 @@ def _exchanged(get: HttpGet, access: Access, error: Failure | None) -> ProviderC
 async def _chat(kind: ProviderType, access: Access, name: str) -> ProviderCheck:
     """Let a model say one token."""
     try:
-        model = kind.make(access)
+        model = kind.make_model(access)
     except ValueError as error:
         failure = Failure(
             "invalid_request",

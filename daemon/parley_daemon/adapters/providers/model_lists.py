@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import anyio
 
 from parley_daemon.adapters.providers.http.json_request import HttpGet, NotThereError
-from parley_daemon.adapters.providers.http.model_list import Listed
 from parley_daemon.adapters.providers.provider import Provider
-from parley_daemon.adapters.providers.registry import Access, ProviderType
+from parley_daemon.adapters.providers.provider_type import Access, ProviderType
+from parley_daemon.adapters.providers.shared.model_list import Listed
 from parley_daemon.core.records import Failure
 from parley_daemon.ports.catalogue import PendingRefresh
 from parley_daemon.ports.models import ModelError
@@ -82,10 +82,10 @@ class Discovery:
             done.set()
 
     async def _ask(self, known: _List, kind: ProviderType, access: Access) -> None:
-        assert kind.models is not None
+        assert kind.list_models is not None
         get = getter(access, LIST_SECONDS)
         try:
-            self.take(access, await kind.models(access, get), known)
+            self.take(access, await kind.list_models(access, get), known)
         except NotThereError:
             self.take(access, (), known)  # it has no list; that is all
         except ModelError as error:
@@ -93,7 +93,7 @@ class Discovery:
             known.failure, known.asked_at = error.failure, self._now()
         except Exception:  # the boundary to a package that brings a provider
             log.exception("the list of models from %s cannot be read", access.name)
-            message = f"The list of models of {access.name} cannot be read: {kind.failed}."
+            message = f"The list of models of {access.name} cannot be read: {kind.failure_text}."
             known.failure, known.asked_at = Failure("internal", message, provider=access.name), self._now()
         finally:
             with anyio.CancelScope(shield=True):
@@ -137,6 +137,6 @@ def getter(access: Access, seconds: float) -> HttpGet:
 def _listing(provider: Provider) -> tuple[ProviderType, Access] | None:
     """Return how to ask a provider for its models; None: it cannot be asked."""
     kind, access = provider.kind, provider.access
-    if provider.problem is not None or kind is None or access is None or kind.models is None:
+    if provider.problem is not None or kind is None or access is None or kind.list_models is None:
         return None
     return kind, access

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from parley_daemon.adapters.providers.draining import ReplaceableModel
-from parley_daemon.adapters.providers.http.endpoints import endpoint
-from parley_daemon.adapters.providers.http.failures import is_local
+from parley_daemon.adapters.providers.http.endpoints import endpoint, is_local
 from parley_daemon.adapters.providers.http.redaction import redact
-from parley_daemon.adapters.providers.registry import Access, ProviderType, known_types, provider_type
+from parley_daemon.adapters.providers.provider_type import Access, ProviderType
+from parley_daemon.adapters.providers.registry import all_types, find_type
 from parley_daemon.ports.catalogue import (
     InvalidProviderError,
     ProviderSetup,
@@ -82,13 +82,13 @@ class Provider:
         assert self.kind is not None and self.access is not None, "one with a problem is not opened"
         if self.model is None:
             try:
-                self.model = ReplaceableModel(self.kind.make(self.access))
+                self.model = ReplaceableModel(self.kind.make_model(self.access))
             except ValueError as error:
                 message = f'Provider "{self.config.name}" cannot be used: {str(error).removesuffix(".")}.'
                 raise ProviderUnavailableError(message, "disabled") from None
             except Exception as error:  # the boundary to a package that brings a provider
                 log.exception("no model of %s can be made", self.config.name)
-                message = f'Provider "{self.config.name}" cannot be used: {self.kind.failed}.'
+                message = f'Provider "{self.config.name}" cannot be used: {self.kind.failure_text}.'
                 raise ProviderUnavailableError(message, "disabled") from error
         return self.model
 
@@ -117,9 +117,9 @@ def provider_of(
     pace: float,
     key_problems: Mapping[str, str],
 ) -> Provider:
-    kind = provider_type(config.type)
+    kind = find_type(config.type)
     if kind is None:
-        types = ", ".join(known_types())
+        types = ", ".join(all_types())
         message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
         problem = (
             Problem("disabled", message, fault=True) if config.enabled else _switched_off(config, source)
@@ -237,9 +237,9 @@ def vet(config: ProviderConfig, environment: Mapping[str, str]) -> None:
     Raises:
         InvalidProviderError: its type is not known, or its address is none or says too much.
     """
-    kind = provider_type(config.type)
+    kind = find_type(config.type)
     if kind is None:
-        raise InvalidProviderError("type", f"must be one of {', '.join(known_types())}")
+        raise InvalidProviderError("type", f"must be one of {', '.join(all_types())}")
     url = config.base_url or ""
     if redact(url) != url:
         raise InvalidProviderError("base_url", "holds credentials; give them as apiKey")

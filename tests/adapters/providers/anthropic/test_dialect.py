@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
-from parley_daemon.adapters.providers.http.model import HttpModel
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.http_model import HttpModel
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece
 from parley_daemon.core.records import Failure, ModelSettings, Usage
 from parley_daemon.ports.models import (
@@ -54,7 +55,7 @@ class Opened:
 
     def model(self, url: str | FakeProvider, **access: Any) -> HttpModel:
         address = url if isinstance(url, str) else url.origin
-        model = TYPES["anthropic"].make(Access("anthropic", address, KEY, **access))
+        model = TYPES["anthropic"].make_model(Access("anthropic", address, KEY, **access))
         assert isinstance(model, HttpModel)
         self.models.append(model)
         return model

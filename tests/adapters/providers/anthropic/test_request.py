@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.anthropic.dialect import AnthropicMessages
-from parley_daemon.adapters.providers.anthropic.request import build_body
-from parley_daemon.adapters.providers.anthropic.token_limits import most_tokens
+from parley_daemon.adapters.providers.anthropic.request import build_body, most_tokens
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.prompts import prompt_entries

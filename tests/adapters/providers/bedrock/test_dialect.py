@@ -11,12 +11,13 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicFold
-from parley_daemon.adapters.providers.bedrock.dialect import region_of
+from parley_daemon.adapters.providers.bedrock.access import find_region
 from parley_daemon.adapters.providers.bedrock.event_stream import AwsEventStream
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.model import HttpModel
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.http_model import HttpModel
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, fold
 from parley_daemon.core.records import Failure, ModelSettings, Usage
@@ -57,7 +58,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def opened(url: str, key: str | None = None, **options: str) -> HttpModel:
-    model = TYPES["bedrock"].make(Access("bedrock", url, key, options=options, environment=os.environ))
+    model = TYPES["bedrock"].make_model(Access("bedrock", url, key, options=options, environment=os.environ))
     assert isinstance(model, HttpModel)
     return model
 
@@ -216,21 +217,21 @@ def test_the_region_is_looked_for_where_aws_does(
     aws: Path, options: dict[str, str], environment: dict[str, str], region: str | None
 ) -> None:
     (aws / "config").write_text("[default]\nregion = ap-south-1\n[profile work]\nregion=us-west-2\n")
-    assert region_of(options, {**environment, "AWS_CONFIG_FILE": str(aws / "config")}) == region
+    assert find_region(options, {**environment, "AWS_CONFIG_FILE": str(aws / "config")}) == region
 
 
 @pytest.mark.parametrize("content", [b"region", b"[default", b"\xff\xfe[default]\nregion=x", None])
 def test_a_configuration_of_aws_that_cannot_be_read_names_no_region(aws: Path, content: bytes | None) -> None:
     if content is not None:
         (aws / "config").write_bytes(content)
-    assert region_of({}, {"AWS_CONFIG_FILE": str(aws / "config")}) is None
+    assert find_region({}, {"AWS_CONFIG_FILE": str(aws / "config")}) is None
 
 
 def test_the_address_follows_from_the_region() -> None:
     assert "https://bedrock-runtime.eu-central-1.amazonaws.com" in repr(vars(opened("", **REGION)))
     with pytest.raises(ValueError, match="It has no region: set region in its configuration, or AWS_REGION"):
         opened("")
-    with pytest.raises(ValueError, match='"eu/central" is no AWS region'):
+    with pytest.raises(ValueError, match='"eu/central" is not an AWS region'):
         opened("", region="eu/central")
     with pytest.raises(ValueError, match="base_url must begin with http"):
         opened("bedrock.test", **REGION)
@@ -443,7 +444,7 @@ class Watch:
 
 async def main():
     access = Access("bedrock", "http://127.0.0.1:1", KEY, options={"region": "us-east-1"})
-    model = TYPES["bedrock"].make(access)
+    model = TYPES["bedrock"].make_model(access)
     await model.warm()
     loaded = "botocore.session" in sys.modules or "botocore.eventstream" in sys.modules
     try:

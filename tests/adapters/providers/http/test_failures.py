@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from parley_daemon.adapters.providers.http.failures import Call, is_local, retry_hint
+from parley_daemon.adapters.providers.http.endpoints import is_local
+from parley_daemon.adapters.providers.http.failures import Call, retry_hint
 from parley_daemon.adapters.providers.http.redaction import redact
 from parley_daemon.core.records import Failure
 

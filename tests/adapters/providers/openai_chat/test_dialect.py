@@ -15,9 +15,10 @@ import anyio.lowlevel
 import pytest
 
 from parley_daemon.adapters.providers.http.endpoints import endpoint
-from parley_daemon.adapters.providers.http.model import HttpModel
+from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import File, Reasoning, Source, Text, ToolCall, ToolCallPiece
 from parley_daemon.core.records import Failure, ModelSettings, Timeouts, Usage
 from parley_daemon.ports.models import (
@@ -63,7 +64,7 @@ def opened(url: str, *, usage_grace: float | None = None, **access: Any) -> Http
     """Return a provider at that address, as the catalogue would make it."""
     if usage_grace is not None:
         return HttpModel("local", ChatCompletions("local", url), url, usage_grace=usage_grace)
-    model = TYPES["openai-compat"].make(Access("local", url, **access))
+    model = TYPES["openai-compat"].make_model(Access("local", url, **access))
     assert isinstance(model, HttpModel)
     return model
 
@@ -620,7 +621,7 @@ class Watch:
 async def main():
     request = ModelRequest("m", (PromptMessage("user", (Text("Hi"),)),))
     try:
-        async for _ in TYPES["openai-compat"].make(Access("local", "http://127.0.0.1:1")).stream(request):
+        async for _ in TYPES["openai-compat"].make_model(Access("local", "http://127.0.0.1:1")).stream(request):
             pass
     except ModelError as error:
         print(error.failure.kind)

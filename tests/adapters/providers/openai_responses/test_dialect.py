@@ -6,8 +6,9 @@ from typing import Any
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.http.model import HttpModel
-from parley_daemon.adapters.providers.registry import TYPES, Access
+from parley_daemon.adapters.providers.http_model import HttpModel
+from parley_daemon.adapters.providers.provider_type import Access
+from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Part, Piece, Reasoning, Text, ToolCall, fold
 from parley_daemon.core.records import Failure, ModelSettings, Usage
 from parley_daemon.ports.models import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
@@ -27,7 +28,7 @@ async def open_model() -> AsyncGenerator[Open]:
     models: list[HttpModel] = []
 
     def make(server: FakeProvider, base_url: str | None = None, **access: Any) -> HttpModel:
-        model = TYPES["openai"].make(Access("openai", base_url or server.base_url, KEY, **access))
+        model = TYPES["openai"].make_model(Access("openai", base_url or server.base_url, KEY, **access))
         assert isinstance(model, HttpModel)
         models.append(model)
         return model

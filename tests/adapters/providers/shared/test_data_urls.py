@@ -9,10 +9,10 @@ import pytest
 from parley_daemon.adapters.providers.anthropic import request as anthropic_request
 from parley_daemon.adapters.providers.bedrock.dialect import BedrockMessages
 from parley_daemon.adapters.providers.google import request as google_request
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.openai_chat import request as chat_request
 from parley_daemon.adapters.providers.openai_responses import request as responses_request
 from parley_daemon.adapters.providers.shared.content import mention
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 from parley_daemon.core.parts import File, Text
 from parley_daemon.ports.models import ModelRequest, PromptMessage
 

@@ -4,8 +4,8 @@ from parley_daemon.adapters.providers.anthropic.parser import AnthropicFold
 from parley_daemon.adapters.providers.anthropic.request import build_body
 from parley_daemon.adapters.providers.http.endpoints import endpoint
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.shared.dialect import Question
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 from parley_daemon.ports.models import ModelRequest
 
 VERSION = "2023-06-01"

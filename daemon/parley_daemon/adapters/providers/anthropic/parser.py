@@ -18,10 +18,9 @@ from parley_daemon.adapters.providers.anthropic.events import (
     usage_of,
 )
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended, lenient, mend_surrogates
 from parley_daemon.adapters.providers.shared.answer_state import Gathered
-from parley_daemon.adapters.providers.shared.lenient_json import lenient
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 

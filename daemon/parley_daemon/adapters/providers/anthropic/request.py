@@ -10,7 +10,6 @@ from typing import cast
 
 from parley_daemon.adapters.providers.anthropic.parser import REDACTED
 from parley_daemon.adapters.providers.anthropic.schema import constrained
-from parley_daemon.adapters.providers.anthropic.token_limits import most_tokens
 from parley_daemon.adapters.providers.shared.content import file_text, inlined, mention, quoted, result_text
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
 from parley_daemon.adapters.providers.shared.options import Json, mapped, sampling, snaked
@@ -38,6 +37,19 @@ _MARK = {"type": "ephemeral"}
 _MARKED_MESSAGES = 2
 _BEGINNING = "(The assistant begins.)"
 _THOUGHTS = ("thinking", "redacted_thinking")
+
+USUAL = 32_000
+"""The bound of an answer when nobody sets one, thinking not counted."""
+
+_MOST = 128_000
+# Models not named here, newer ones above all, take _MOST.
+_LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
+    (re.compile(r"claude-(v?2|instant|3-(opus|sonnet|haiku))"), 4096),
+    (re.compile(r"claude-3-5-"), 8192),
+    (re.compile(r"claude-opus-4(-[01])?(?![-.\d])|claude-opus-4(-1)?-20\d\d"), 32_000),
+    (re.compile(r"claude-3-7-|claude-sonnet-4(-0)?(?![-.\d])|claude-sonnet-4-20\d\d"), 64_000),
+    (re.compile(r"claude-(opus|sonnet|haiku)-4[-.]5"), 64_000),
+)
 
 
 def build_body(request: ModelRequest, who: str) -> Json:
@@ -106,6 +118,17 @@ def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
             f"thinking.budgetTokens ({budget:,}) is a part of maxOutputTokens ({given:,}) and has to be less."
         )
     return given
+
+
+def most_tokens(model: str, budget: int | None) -> int:
+    """Return the bound for a model whose answer nobody bounds. `budget` is for thinking, a part of it.
+
+    It is never above what the model can write, nor is it within the budget.
+    """
+    limit = next((limit for pattern, limit in _LIMITS if pattern.search(model)), _MOST)
+    if budget is None:
+        return min(USUAL, limit)
+    return max(min(budget + USUAL, limit), budget + 1)
 
 
 class _Prompt:

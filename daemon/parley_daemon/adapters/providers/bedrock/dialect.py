@@ -1,9 +1,5 @@
 """Anthropic's models on Amazon Bedrock: the messages dialect in AWS' addresses, headers and event stream."""
 
-import configparser
-import re
-from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -14,8 +10,8 @@ from parley_daemon.adapters.providers.bedrock.event_stream import AwsEventStream
 from parley_daemon.adapters.providers.bedrock.signing import AwsSigner
 from parley_daemon.adapters.providers.http.endpoints import endpoint
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.shared.dialect import Question
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 from parley_daemon.ports.models import ModelRequest
 
 VERSION = "bedrock-2023-05-31"
@@ -56,37 +52,3 @@ class BedrockMessages:
     def framing(self) -> AwsEventStream:
         """Return how the answer's bytes are cut. A question has been put before, so it is loaded."""
         return AwsEventStream()
-
-
-def region_of(options: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
-    """Return the region that the provider's settings, the environment or AWS' own configuration name.
-
-    Raises:
-        ValueError: it is no name of a region.
-    """
-    region = (
-        options.get("region")
-        or environment.get("AWS_REGION")
-        or environment.get("AWS_DEFAULT_REGION")
-        or _of_profile(options, environment)
-    )
-    if region and not re.fullmatch(r"[a-z0-9-]+", region):
-        raise ValueError(f'"{region}" is no AWS region; one is written like "us-east-1".')
-    return region or None
-
-
-def _of_profile(options: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
-    profile = (
-        options.get("profile")
-        or environment.get("AWS_PROFILE")
-        or environment.get("AWS_DEFAULT_PROFILE")
-        or "default"
-    )
-    path = environment.get("AWS_CONFIG_FILE") or "~/.aws/config"
-    parser = configparser.RawConfigParser(strict=False)
-    try:
-        parser.read(Path(path).expanduser(), "utf-8")
-    except (configparser.Error, OSError, UnicodeDecodeError, RuntimeError):
-        return None  # what is wrong with the file is said when credentials are looked for in it
-    sections = ([profile] if profile == "default" else []) + [f"profile {profile}"]
-    return next((found for name in sections if (found := parser.get(name, "region", fallback=None))), None)

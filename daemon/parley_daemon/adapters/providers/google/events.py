@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.shared.lenient_json import lenient, whole
-from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import lenient, mend_surrogates, whole
 from parley_daemon.core.parts import Source
 from parley_daemon.core.records import Usage
 

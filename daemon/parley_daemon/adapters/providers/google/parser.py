@@ -22,9 +22,8 @@ from parley_daemon.adapters.providers.google.events import (
 )
 from parley_daemon.adapters.providers.google.signatures import SignedField, made_up_id, mark
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended, lenient, mend_surrogates
 from parley_daemon.adapters.providers.shared.answer_state import Gathered
-from parley_daemon.adapters.providers.shared.lenient_json import lenient
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
 from parley_daemon.core.records import FailureKind
 from parley_daemon.ports.models import Chunk, ModelError, StopReason

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from parley_daemon.adapters.providers.google.signatures import SignedField, is_made_up, unmark
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.shared.content import file_text, inlined, joined, quoted
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
 from parley_daemon.adapters.providers.shared.options import Json, mapped, sampling
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage

@@ -1,6 +1,8 @@
 """Addresses of endpoints under the base URL that a person gave, with or without its version."""
 
 import re
+from ipaddress import IPv6Address, ip_address
+from socket import inet_aton
 from urllib.parse import urlsplit, urlunsplit
 
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
@@ -35,3 +37,16 @@ def unversioned(url: str) -> str | None:
     """Return the address of an endpoint without the version before it; None: there is none."""
     shorter = re.sub(r"/v1(?=/(chat/completions|messages)$)", "", url)
     return None if shorter == url else shorter
+
+
+def is_local(url: str) -> bool:
+    """Return whether a URL's server is on this machine, however its address is written."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        # "127.1" is an address to whoever connects, and the unspecified address is reached here, too.
+        address = ip_address(inet_aton(host) if re.fullmatch(r"[0-9a-fx.]+", host) else host)
+    except (ValueError, OSError):
+        return host == "localhost" or host.endswith(".localhost")
+    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    address = inner or address
+    return address.is_loopback or address.is_unspecified

@@ -9,8 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from ipaddress import IPv6Address, ip_address
-from socket import inet_aton
 from typing import Literal, cast, overload
 from urllib.parse import urlsplit
 
@@ -228,16 +226,3 @@ def _status_of(said: Said) -> int | None:
             if pattern.search(words):
                 return status
     return None
-
-
-def is_local(url: str) -> bool:
-    """Return whether a URL's server is on this machine, however its address is written."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    try:
-        # "127.1" is an address to whoever connects, and the unspecified address is reached here, too.
-        address = ip_address(inet_aton(host) if re.fullmatch(r"[0-9a-fx.]+", host) else host)
-    except (ValueError, OSError):
-        return host == "localhost" or host.endswith(".localhost")
-    inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    address = inner or address
-    return address.is_loopback or address.is_unspecified

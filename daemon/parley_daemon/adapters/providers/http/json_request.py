@@ -9,8 +9,8 @@ import msgspec
 
 from parley_daemon.adapters.providers.http.error_bodies import is_page
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.lenient_json import decode_odd
 from parley_daemon.adapters.providers.http.pool import HttpPool
-from parley_daemon.adapters.providers.shared.lenient_json import decode_odd
 
 MOST_BYTES = 16 * 2**20
 _HEADERS = {"Accept": "application/json", "User-Agent": "parleyd"}

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from parley_daemon.adapters.providers.http.failures import Call, is_local
+from parley_daemon.adapters.providers.http.endpoints import is_local
+from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.ports.models import ModelError
 
 if TYPE_CHECKING:

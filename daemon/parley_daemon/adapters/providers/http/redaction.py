@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import mend_surrogates
 
 REMOVED = "[removed]"
 DETAIL_LIMIT = 500

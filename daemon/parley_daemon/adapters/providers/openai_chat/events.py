@@ -8,10 +8,13 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.shared.cost import Priced, dollars
-from parley_daemon.adapters.providers.shared.lenient_json import lenient, part_of, whole
-from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
-from parley_daemon.core.parts import Source
+from parley_daemon.adapters.providers.http.lenient_json import lenient, part_of, whole
+from parley_daemon.adapters.providers.shared.openai_answers import (
+    InputDetails,
+    OutputDetails,
+    Priced,
+    dollars,
+)
 from parley_daemon.core.records import Usage
 
 
@@ -66,19 +69,6 @@ class Event(msgspec.Struct, gc=False):
     citations: Any = None
 
 
-class InputDetails(msgspec.Struct):
-    """Where input tokens came from."""
-
-    cached_tokens: Any = None
-    cache_write_tokens: Any = None
-
-
-class OutputDetails(msgspec.Struct):
-    """What output tokens were spent on."""
-
-    reasoning_tokens: Any = None
-
-
 class UsageBody(Priced):
     """Tokens of the call; the three at the end are other makers' names for what the details hold."""
 
@@ -113,30 +103,7 @@ class ContentItem(msgspec.Struct):
         return self.thinking or self.reasoning
 
 
-class Citation(msgspec.Struct):
-    """A page that the answer rests on, in any of the shapes in use."""
-
-    url: str | None = None
-    title: str | None = None
-    content: str | None = None
-    url_citation: "Citation | None" = None
-
-    def __post_init__(self) -> None:
-        self.url = self.url and mend_surrogates(self.url)
-        self.title = self.title and mend_surrogates(self.title)
-        self.content = self.content and mend_surrogates(self.content)
-
-
 decode_event = msgspec.json.Decoder(Event).decode
-
-
-def source_of(value: object) -> Source | None:
-    """Return what a citation names, in any of its shapes; None when that is no page."""
-    cited = Citation(url=value) if isinstance(value, str) else lenient(value, Citation)
-    cited = (cited and cited.url_citation) or cited
-    if not cited or not cited.url or "://" not in cited.url:
-        return None
-    return Source("", cited.url, cited.title or cited.url, cited.content)
 
 
 def usage_of(value: object) -> Usage | None:

@@ -7,9 +7,8 @@ import re
 
 import msgspec
 
-from parley_daemon.adapters.providers.shared.data_urls import data_of, is_data_url
-from parley_daemon.adapters.providers.shared.lenient_json import lenient
-from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import lenient, mend_surrogates
+from parley_daemon.adapters.providers.shared.content import data_of, is_data_url
 from parley_daemon.core.parts import File
 
 _ENDING = re.compile(r"(?i)\.(png|jpe?g|webp|gif|avif|bmp|svg)(?:[?#]|$)")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.lenient_json import lenient
 from parley_daemon.adapters.providers.openai_chat.events import (
     Choice,
     ContentItem,
@@ -15,14 +16,13 @@ from parley_daemon.adapters.providers.openai_chat.events import (
     Event,
     Function,
     decode_event,
-    source_of,
     usage_of,
 )
 from parley_daemon.adapters.providers.openai_chat.images import image_of
 from parley_daemon.adapters.providers.openai_chat.reasoning import DetailsKeeper
 from parley_daemon.adapters.providers.openai_chat.tool_calls import CallKeeper
 from parley_daemon.adapters.providers.shared.answer_state import Gathered
-from parley_daemon.adapters.providers.shared.lenient_json import lenient
+from parley_daemon.adapters.providers.shared.openai_answers import source_of
 from parley_daemon.adapters.providers.shared.piece_buffer import ThinkTag
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason

@@ -9,8 +9,8 @@ from typing import cast
 
 import msgspec
 
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.shared.options import Json
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 from parley_daemon.core.parts import Reasoning
 
 _TEXTS = {"reasoning.text": "text", "reasoning.summary": "summary"}

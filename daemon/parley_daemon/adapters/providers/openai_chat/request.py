@@ -9,6 +9,7 @@ from typing import cast
 
 import msgspec
 
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.openai_chat.reasoning import details_of
 from parley_daemon.adapters.providers.shared.content import (
     file_text,
@@ -30,7 +31,6 @@ from parley_daemon.adapters.providers.shared.options import (
     sampling,
     snaked,
 )
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage

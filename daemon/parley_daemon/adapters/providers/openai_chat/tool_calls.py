@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended, mend_surrogates
 from parley_daemon.adapters.providers.openai_chat.events import Function
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall, PieceBuffer
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.parts import ToolCall
 
 

@@ -8,8 +8,13 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.shared.cost import Priced, dollars
-from parley_daemon.adapters.providers.shared.lenient_json import lenient, part_of, whole
+from parley_daemon.adapters.providers.http.lenient_json import lenient, part_of, whole
+from parley_daemon.adapters.providers.shared.openai_answers import (
+    InputDetails,
+    OutputDetails,
+    Priced,
+    dollars,
+)
 from parley_daemon.core.records import Usage
 
 
@@ -70,19 +75,6 @@ class Response(msgspec.Struct):
     incomplete_details: Any = None
     usage: Any = None
     error: Any = None
-
-
-class InputDetails(msgspec.Struct):
-    """Where input tokens came from."""
-
-    cached_tokens: Any = None
-    cache_write_tokens: Any = None
-
-
-class OutputDetails(msgspec.Struct):
-    """What output tokens were spent on."""
-
-    reasoning_tokens: Any = None
 
 
 class UsageBody(Priced):

@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.openai_chat.events import source_of
+from parley_daemon.adapters.providers.http.lenient_json import (
+    decode_odd,
+    encode_mended,
+    lenient,
+    mend_surrogates,
+    part_of,
+)
 from parley_daemon.adapters.providers.openai_responses.events import (
     Event,
     Incomplete,
@@ -18,12 +24,11 @@ from parley_daemon.adapters.providers.openai_responses.events import (
     decode_event,
     usage_of,
 )
+from parley_daemon.adapters.providers.openai_responses.items import StreamedTexts
 from parley_daemon.adapters.providers.openai_responses.reasoning import BETWEEN, signature_of
-from parley_daemon.adapters.providers.openai_responses.streamed_items import StreamedTexts
 from parley_daemon.adapters.providers.shared.answer_state import Gathered
-from parley_daemon.adapters.providers.shared.lenient_json import decode_odd, lenient, part_of
+from parley_daemon.adapters.providers.shared.openai_answers import source_of
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended, mend_surrogates
 from parley_daemon.core.parts import File, Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from parley_daemon.adapters.providers.http.lenient_json import mend_surrogates
 from parley_daemon.adapters.providers.openai_responses.events import Content, Item
 from parley_daemon.adapters.providers.shared.options import Json
-from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
 from parley_daemon.core.parts import Reasoning
 
 BETWEEN = "\n\n"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import cast
 
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.openai_responses.reasoning import reasoning_item
 from parley_daemon.adapters.providers.shared.content import (
     file_text,
@@ -22,7 +23,6 @@ from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
 from parley_daemon.adapters.providers.shared.openai_schema import OPTIONS as SCHEMA_OPTIONS
 from parley_daemon.adapters.providers.shared.openai_schema import schema_format, told
 from parley_daemon.adapters.providers.shared.options import Json, Table, mapped, only_one_bound, sampling
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage

@@ -9,7 +9,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.shared.lenient_json import decode_odd
+from parley_daemon.adapters.providers.http.lenient_json import decode_odd
 from parley_daemon.adapters.providers.shared.piece_buffer import PieceBuffer
 from parley_daemon.core.parts import Source
 from parley_daemon.core.records import Usage

@@ -4,14 +4,15 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
+from urllib.parse import unquote, unquote_to_bytes
 
 from msgspec.structs import replace
 
-from parley_daemon.adapters.providers.shared.data_urls import data_of, is_data_url
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended, mend_surrogates
 from parley_daemon.core.parts import File, Part, Source, Text, ToolResult
 from parley_daemon.ports.models import PromptMessage
 
+_SCHEME = "data:"
 _TEXTUAL = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|toml|javascript|x-sh)\b")
 
 
@@ -80,3 +81,17 @@ def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}\n{text.removesuffix(chr(10))}\n{fence}"
+
+
+def is_data_url(url: str) -> bool:
+    """Whether the URL is the file and not its place."""
+    return url[: len(_SCHEME)].lower() == _SCHEME
+
+
+def data_of(url: str) -> str | None:
+    """Return the file in a data URL as base64, however it is written there; None when there is none."""
+    kind, _, data = url[len(_SCHEME) :].partition(",")
+    if not kind.rstrip().lower().endswith(";base64"):
+        return base64.b64encode(unquote_to_bytes(mend_surrogates(data))).decode() or None
+    text = "".join(unquote(data).split())
+    return text + "=" * (-len(text) % 4) or None

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+from parley_daemon.adapters.providers.http.lenient_json import encode_mended
 from parley_daemon.adapters.providers.shared.options import Json
-from parley_daemon.adapters.providers.shared.surrogates import encode_mended
 
 OPTIONS = ("structuredOutputs", "strictJsonSchema")
 """Our options that say how a schema is asked for."""

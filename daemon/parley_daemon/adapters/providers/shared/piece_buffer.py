@@ -5,7 +5,7 @@ Knows parts and pieces, no dialect. Also tells a model's thoughts from its answe
 
 import msgspec
 
-from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import mend_surrogates
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCall, ToolCallPiece
 
 

@@ -8,10 +8,21 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from parley_daemon.adapters.providers.shared.surrogates import mend_surrogates
-
 _MOST = 2**53 - 1  # the largest integer that every JSON parser takes
 _T = TypeVar("_T")
+
+
+def mend_surrogates(text: str) -> str:
+    """Return the text with surrogate pairs joined, and lone surrogates replaced by U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def encode_mended(value: object) -> bytes:
+    """Return a value as JSON, half characters in it replaced."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return mend_surrogates(json.dumps(value, ensure_ascii=False)).encode()
 
 
 def lenient(value: object, kind: type[_T]) -> _T | None:

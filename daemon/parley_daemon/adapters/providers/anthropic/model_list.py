@@ -1,0 +1,46 @@
+"""Anthropic's list of models."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.shared.model_list import (
+    MOST_PAGES,
+    Fetch,
+    Listed,
+    add_query,
+    as_count,
+    as_list,
+    as_object,
+    known_words,
+    make_listed,
+    read_entries,
+    sort_distinct,
+)
+
+_ANTHROPIC = {
+    "thinking": "reasoning",
+    "image_input": "images",
+    "pdf_input": "files",
+    "structured_outputs": "structured-output",
+}
+
+
+async def anthropic_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[Listed]:
+    """Return Anthropic's models. `headers` hold the key and the API's version."""
+    url, after = endpoint(base_url, "/models"), ""
+    found: list[Listed] = []
+    for _ in range(MOST_PAGES):
+        page = as_object(await fetch(add_query(url, limit="1000", after_id=after), headers))
+        found += read_entries(as_list(page.get("data")), _anthropic)
+        after = page.get("last_id") if page.get("has_more") is True else ""
+        if not isinstance(after, str) or not after:
+            break
+    return sort_distinct(found)
+
+
+def _anthropic(entry: dict[str, Any]) -> Listed | None:
+    abilities = as_object(entry.get("capabilities"))
+    said = [name for name, value in abilities.items() if as_object(value).get("supported") is True]
+    limit = as_count(entry.get("max_input_tokens"))
+    return make_listed(entry.get("id"), entry.get("display_name"), limit, known_words(said, _ANTHROPIC))

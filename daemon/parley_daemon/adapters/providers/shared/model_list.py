@@ -1,0 +1,68 @@
+"""What the lists of models have in common: their type, their limits, and reading their entries leniently.
+
+A list holds more than chat models: an entry that is described as something else is left out. Any model name
+can be used, whether it is listed or not.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+MOST_MODELS = 5_000
+MOST_PAGES = 20
+_LONGEST_NAME = 512
+
+Fetch = Callable[[str, Mapping[str, str]], Awaitable[object]]
+"""Gets the JSON behind a URL with these headers; raises ModelError."""
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """A model of a list. `capabilities` are words of ours, as far as the list says them."""
+
+    model: str
+    display_name: str | None = None
+    context_limit: int | None = None
+    capabilities: tuple[str, ...] = ()
+
+
+def read_entries(
+    entries: Iterable[object], read: Callable[[dict[str, Any]], Listed | None]
+) -> Sequence[Listed]:
+    return [one for entry in entries if (one := read(as_object(entry))) is not None]
+
+
+def sort_distinct(models: Iterable[Listed]) -> Sequence[Listed]:
+    """Return each model once, upper and lower case being the same, by name."""
+    found = {one.model.casefold(): one for one in models}
+    return sorted(found.values(), key=lambda one: one.model)[:MOST_MODELS]
+
+
+def make_listed(name: object, shown: object, limit: int | None, words: tuple[str, ...]) -> Listed | None:
+    if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME:
+        return None
+    display = shown.strip() if isinstance(shown, str) else ""
+    return Listed(name, display[:_LONGEST_NAME] or None, limit, words)
+
+
+def known_words(said: Iterable[object], known: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([known[word] for word in said if isinstance(word, str) and word in known]))
+
+
+def add_query(url: str, **query: str) -> str:
+    parts = urlsplit(url)
+    pairs = [*parse_qsl(parts.query), *[(name, value) for name, value in query.items() if value]]
+    return urlunsplit(parts._replace(query=urlencode(pairs)))
+
+
+def as_count(value: object) -> int | None:
+    return value if type(value) is int and 0 < value < 2**53 else None
+
+
+def as_list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def as_object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

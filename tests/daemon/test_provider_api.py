@@ -1,0 +1,56 @@
+"""The public API for provider types: complete, documented, and all that the examples import."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from parley_daemon import provider_api
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = [
+    (path.name, source)
+    for path in sorted((ROOT / "docs").glob("*.md"))
+    for source in re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+]
+PUBLIC_MODULES = {"parley_daemon.provider_api", "parley_clients"}
+
+
+def imported_names(source: str) -> set[tuple[str, str]]:
+    """Return what a module imports from parleyd's packages, as (module, name)."""
+    found: set[tuple[str, str]] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ImportFrom(module=str(module)):
+                found |= {(module, name.name) for name in node.names}
+            case ast.Import():
+                found |= {(name.name, "") for name in node.names}
+            case _:
+                pass
+    return {(module, name) for module, name in found if module.startswith("parley_")}
+
+
+@pytest.mark.parametrize(("page", "source"), EXAMPLES)
+def test_an_example_imports_public_modules_only(page: str, source: str) -> None:
+    imported = imported_names(source)
+    assert {module for module, _ in imported} <= PUBLIC_MODULES, page
+    names = {name for module, name in imported if module == "parley_daemon.provider_api"}
+    assert names <= set(provider_api.__all__), page
+
+
+def test_the_page_of_providers_has_an_example_that_uses_the_api() -> None:
+    modules = [module for page, source in EXAMPLES for module, _ in imported_names(source)]
+    assert "parley_daemon.provider_api" in modules
+
+
+def test_every_export_exists_and_is_named_in_the_docstring() -> None:
+    documented = set(re.findall(r"`(\w+)`", provider_api.__doc__ or "")) - {"parley_daemon"}
+    assert documented == set(provider_api.__all__)
+    assert [name for name in provider_api.__all__ if not hasattr(provider_api, name)] == []
+
+
+def test_every_class_and_function_of_the_api_has_a_docstring() -> None:
+    exports = [getattr(provider_api, name) for name in provider_api.__all__]
+    bare = [each.__name__ for each in exports if isinstance(each, type) and not each.__doc__]
+    assert bare == []
