@@ -40,7 +40,7 @@ def test_an_example_imports_public_modules_only(page: str, source: str) -> None:
 
 
 def test_the_page_of_providers_has_an_example_that_uses_the_api() -> None:
-    modules = [module for page, source in EXAMPLES for module, _ in imported_names(source)]
+    modules = [module for _, source in EXAMPLES for module, _ in imported_names(source)]
     assert "parley_daemon.provider_api" in modules
 
 
