@@ -1,7 +1,9 @@
-"""Where the daemon keeps things, and the runtime file by which clients find a running one.
+"""The directories of the daemon, and the runtime file through which clients find a running daemon.
 
-Shared by daemon and clients, and light: only the standard library is imported with it. The branches for
-Windows and macOS have not been tried there.
+A daemon that accepts clients writes a runtime file: JSON with its addresses and the token for TCP. Its name
+follows from the data directory, so a client that uses the same data directory finds it without asking
+anybody. Used by the daemon and the clients. Imports only the standard library, since every start waits for
+it. The branches for Windows and macOS have not been tested there.
 """
 
 import json
@@ -14,15 +16,15 @@ from typing import Any, Final, cast
 
 APP: Final = "parleyd"
 SOCKET_PATH_LIMIT: Final = 103
-"""Bytes of a Unix socket's path: macOS allows 103, Linux 107."""
+"""The longest path of a Unix socket in bytes: macOS allows 103, Linux 107."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
-    """What a running daemon says of itself in its runtime file; camelCase there.
+    """The content of a runtime file; in the file the names are in camelCase.
 
-    `socket` is the path of its Unix socket, `tcp` its loopback address as "127.0.0.1:PORT"; either may be
-    None. `token` opens TCP connections. `started_at` is RFC 3339.
+    `socket` is the path of the Unix socket, `tcp` the loopback address as "127.0.0.1:PORT"; None: the daemon
+    does not listen there. Clients on TCP send `token` in `initialize`. `started_at` is RFC 3339.
     """
 
     pid: int
@@ -36,19 +38,19 @@ class RuntimeInfo:
 
 
 def data_dir() -> Path:
-    """Return where chats are stored: PARLEY_DATA_DIR, or the platform's place for data."""
+    """Return the directory for chats: PARLEY_DATA_DIR, or the platform's data directory."""
     return _from_environment("PARLEY_DATA_DIR") or default_data_dir()
 
 
 def default_data_dir() -> Path:
-    """Return the platform's place for data, whatever the environment variables of parleyd say."""
+    """Return the platform's data directory for parleyd. PARLEY_DATA_DIR is ignored."""
     from platformdirs import user_data_path
 
     return user_data_path(APP, appauthor=False)
 
 
 def config_path() -> Path:
-    """Return the configuration file: PARLEY_CONFIG, or config.toml in the platform's place for it."""
+    """Return the configuration file: PARLEY_CONFIG, or config.toml in the platform's directory for it."""
     given = _from_environment("PARLEY_CONFIG")
     if given:
         return given
@@ -58,7 +60,7 @@ def config_path() -> Path:
 
 
 def runtime_dir() -> Path:
-    """Return where runtime files and sockets are: PARLEY_RUNTIME_DIR, or the platform's place for them."""
+    """Return the directory for runtime files and sockets: PARLEY_RUNTIME_DIR, or the platform's."""
     given = _from_environment("PARLEY_RUNTIME_DIR")
     if given:
         return given
@@ -76,9 +78,9 @@ def runtime_file(data_dir: Path) -> Path:
 
 
 def socket_path(data_dir: Path) -> Path:
-    """Return the Unix socket of the daemon that owns this data directory; never too long to bind.
+    """Return the path of the Unix socket of the daemon that owns this data directory.
 
-    The directory may not exist yet: see `make_private_dir`.
+    It is at most SOCKET_PATH_LIMIT bytes long. Its directory may not exist yet: see `make_private_dir`.
     """
     path = runtime_dir() / f"{_stem(data_dir)}.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
@@ -87,10 +89,10 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def make_private_dir(path: Path) -> None:
-    """Make the directory with its parents, readable by its owner alone.
+    """Create the directory with its parents, accessible by its owner only.
 
     Raises:
-        OSError: it cannot be made, or it belongs to someone else, who could read what is put there.
+        OSError: it cannot be created, or it belongs to another user, who could read what is put there.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform == "win32":
@@ -103,9 +105,9 @@ def make_private_dir(path: Path) -> None:
 
 
 def read_runtime_file(path: Path) -> RuntimeInfo | None:
-    """Return what the runtime file says, or None when no daemon stands behind it.
+    """Return the content of a runtime file, or None when it does not lead to a running daemon.
 
-    None means: missing, unreadable, garbled, written by another user, or left by a process that is gone.
+    None: the file is missing, unreadable, malformed or written by another user, or its process has ended.
     """
     try:
         with path.open("rb") as file:
@@ -116,17 +118,17 @@ def read_runtime_file(path: Path) -> RuntimeInfo | None:
         return None
     if info is None or not process_alive(info.pid):
         return None
-    # A file of someone else's would lead this user's chats to someone else's socket.
+    # A file of another user would send this user's chats to a socket of that user.
     if sys.platform != "win32" and owner not in (os.geteuid(), 0):
         return None
     return info
 
 
 def write_runtime_file(path: Path, info: RuntimeInfo) -> None:
-    """Write the runtime file in one step, readable by its owner alone, in a private directory.
+    """Write the runtime file atomically, readable by its owner only, in a private directory.
 
     Raises:
-        OSError: the directory or the file cannot be written, or the directory is someone else's.
+        OSError: the directory or the file cannot be written, or the directory belongs to another user.
     """
     make_private_dir(path.parent)
     text = json.dumps(
@@ -170,7 +172,7 @@ def process_alive(pid: int) -> bool:
 
 
 def _process_alive_on_windows(pid: int) -> bool:
-    # os.kill(pid, 0) would end the process there.
+    # On Windows, os.kill(pid, 0) would end the process.
     import ctypes
 
     kernel = cast("Any", ctypes).windll.kernel32
@@ -185,7 +187,7 @@ def _process_alive_on_windows(pid: int) -> bool:
 
 
 def _private_temporary_dir() -> Path:
-    # Not TMPDIR: daemon and client must find the same place, and it differs between sessions.
+    # Not TMPDIR: it differs between sessions, but the daemon and its clients must use the same directory.
     if sys.platform == "win32":
         import tempfile
 

@@ -1,9 +1,9 @@
-"""The versions of the package and of the wire protocol, as literals: reading them costs nothing."""
+"""The versions of the package and of the wire protocol. Literals, so that reading them costs nothing."""
 
 from typing import Final
 
 PROTOCOL_VERSION: Final = 1
-"""Raised when an existing name or rule of the wire changes its meaning, not when something is added."""
+"""Increased when an existing name or rule of the protocol changes its meaning, not for additions."""
 
 VERSION: Final = "0.1.0"
-"""The version of the distribution; a test compares it with pyproject.toml."""
+"""The version of the distribution. A test compares it with pyproject.toml."""

@@ -89,7 +89,13 @@ export type ErrorCode = ErrorCodes[keyof ErrorCodes];
 
 export type ActionOutcome = "allowed" | "denied" | "interrupted" | "expired";
 
-/** A question that a person or a client must answer before the turn goes on. */
+/**
+ * A question that a person or a client must answer with `chat/respond` before the turn continues.
+ *
+ * - `toolCallId`, `toolName` and `args` describe the tool call in question, null otherwise.
+ * - `options` are the decisions that are possible.
+ * - `expiresAt` is when it expires, RFC 3339; null: never.
+ */
 export interface ActionRequest {
   id: string;
   kind: string;
@@ -122,7 +128,10 @@ export interface ActionResolvedEvent {
   by: string | null;
 }
 
-/** Options of Anthropic's dialect; Bedrock uses them too. */
+/**
+ * Options of Anthropic's API, also used for Bedrock. `sendReasoning`: earlier reasoning is sent back to
+ * the model.
+ */
 export interface AnthropicOptions {
   sendReasoning?: boolean | null;
   thinking?: AnthropicThinking | null;
@@ -130,7 +139,7 @@ export interface AnthropicOptions {
   disableParallelToolUse?: boolean | null;
 }
 
-/** Extended thinking with this many tokens at most. */
+/** Turns extended thinking on, with at most `budgetTokens` tokens. */
 export interface AnthropicThinking {
   budgetTokens: number;
 }
@@ -140,7 +149,19 @@ export interface CancelParams {
   id: Token;
 }
 
-/** A chat without its messages. `model` is "provider:model"; `usage` sums all turns. */
+/**
+ * A chat without its messages.
+ *
+ * - `owner` is the user whose chat it is. `kind` is "agent" for a chat that another chat has started.
+ * - `title` is null until a person or the daemon sets one.
+ * - `lastError` is why the last turn failed, null otherwise.
+ * - `model` is "provider:model"; null: the default model.
+ * - `parentChatId` is the chat directly above it, `rootChatId` the topmost one; null for a chat at the top.
+ * - `metadata` is the clients' own data, not interpreted by the daemon.
+ * - `usage` is the sum of all turns.
+ * - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
+ * - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
+ */
 export interface Chat {
   id: string;
   owner: string;
@@ -169,7 +190,10 @@ export interface ChatArchiveParams {
   chatId: string;
 }
 
-/** Params of `chat/ask`: those of `chat/send`, and where to stream events and progress. */
+/**
+ * Params of `chat/ask`: those of `chat/send`, with tokens for streaming events and LSP's work-done
+ * progress.
+ */
 export interface ChatAskParams {
   chatId: string;
   content: string | InputPart[];
@@ -182,9 +206,11 @@ export interface ChatAskParams {
 }
 
 /**
- * How a turn ended, with the messages that it added. A failed turn is a result, not an error answer.
+ * How a turn ended, with the messages that it added. A failed turn is a result with `error`, not an
+ * error response.
  *
- * `output` is the JSON value of an answer that had to fit an `outputSchema`; null without one.
+ * - `stopReason` is why the model stopped, in the provider's word.
+ * - `output` is the answer as JSON, if `outputSchema` was set; null otherwise.
  */
 export interface ChatAskResult {
   turnId: string;
@@ -202,7 +228,10 @@ export interface ChatCompactParams {
   chatId: string;
 }
 
-/** The files that a chat may look at: URIs of repositories and files, glob patterns. */
+/**
+ * The files that a chat is about. `repositories` and `files` are URIs, `include` and `exclude` glob
+ * patterns.
+ */
 export interface ChatContext {
   repositories?: string[];
   include?: string[];
@@ -210,7 +239,14 @@ export interface ChatContext {
   files?: string[];
 }
 
-/** Params of `chat/create`. `messages` is the history to restore, oldest first. */
+/**
+ * Params of `chat/create`. All are optional.
+ *
+ * - `model` is "provider:model", by default the daemon's default model.
+ * - `metadata` is the client's own JSON, at most 16 KiB.
+ * - `parentChatId` makes the chat a child of another one.
+ * - `messages` is the history to start with, oldest first.
+ */
 export interface ChatCreateParams {
   title?: string | null;
   kind?: ChatKind | null;
@@ -223,7 +259,7 @@ export interface ChatCreateParams {
   messages?: HistoryMessage[] | null;
 }
 
-/** A chat that could not be deleted; `code` as in an error answer. */
+/** A chat that was not deleted. `code` is one of the codes of error responses. */
 export interface ChatDeleteError {
   chatId: string;
   code: number;
@@ -236,7 +272,7 @@ export interface ChatDeleteParams {
   all?: boolean | null;
 }
 
-/** Result of `chat/delete`: the ids that are gone, and those that are not. */
+/** Result of `chat/delete`: the ids of the chats that were deleted, and why others were not. */
 export interface ChatDeleteResult {
   deleted: string[];
   errors: ChatDeleteError[];
@@ -252,7 +288,10 @@ export interface ChatDiffStatusParams {
   chatId: string;
 }
 
-/** Params of `chat/editMessage`. `messageId` is a user message. */
+/**
+ * Params of `chat/editMessage`. `messageId` is the user message to replace; the old one stays on its own
+ * branch.
+ */
 export interface ChatEditMessageParams {
   chatId: string;
   messageId: number;
@@ -277,12 +316,12 @@ export interface ChatExportParams {
   format: ExportFormat;
 }
 
-/** Result of `chat/export`. JSON goes back in by `chat/import` without loss. */
+/** Result of `chat/export`: the file's content. `chat/import` reads the JSON without loss. */
 export interface ChatExportResult {
   content: string;
 }
 
-/** The whole file. Messages and turns are ordered by id, queued messages as they wait. */
+/** The whole file. Messages and turns are ordered by id, queued messages by position. */
 export interface ChatFile {
   format: "parley-chat";
   version: number;
@@ -293,13 +332,16 @@ export interface ChatFile {
   queuedMessages: ExportedQueuedMessage[];
 }
 
-/** Params of `chat/fork`. Without `messageId`: at the end of the active branch. */
+/** Params of `chat/fork`. `messageId` is the last message to copy; null: the end of the active branch. */
 export interface ChatForkParams {
   chatId: string;
   messageId?: number | null;
 }
 
-/** Params of `chat/get`: the newest messages of the active branch, or those after or before one. */
+/**
+ * Params of `chat/get`. Reads the newest messages of the active branch, or at most `limit` messages
+ * after or before the given one.
+ */
 export interface ChatGetParams {
   chatId: string;
   afterMessageId?: number | null;
@@ -307,7 +349,10 @@ export interface ChatGetParams {
   limit?: number;
 }
 
-/** Result of `chat/get`. `hasMore`: the active branch has more messages in the direction that was read. */
+/**
+ * Result of `chat/get`. Messages are ordered from oldest to newest. `hasMore`: the active branch has
+ * more messages in the direction that was read.
+ */
 export interface ChatGetResult {
   chat: Chat;
   messages: Message[];
@@ -322,7 +367,10 @@ export interface ChatGitChangesParams {
   chatId: string;
 }
 
-/** Params of `chat/import`. `merge`: into the chat that has the exported id, if it is there. */
+/**
+ * Params of `chat/import`. `content` is an exported chat in JSON. `merge`: if a chat with the exported
+ * id exists, add to it the messages that it lacks.
+ */
 export interface ChatImportParams {
   content: string;
   merge?: boolean;
@@ -336,9 +384,13 @@ export interface ChatInterruptParams {
 export type ChatKind = "chat" | "agent";
 
 /**
- * Params of `chat/list`. Without a filter every chat is listed, archived ones too.
+ * Params of `chat/list`. Filters that are null do not apply, so archived chats are listed, too.
  *
- * `cwd` is the URI of a folder: chats are listed that have the very same one in their `repositories`.
+ * - `query` is a part of the title; case is ignored.
+ * - `cwd` is the URI of a folder: only chats with exactly this URI in `context.repositories` are listed.
+ * - `cursor` is the `nextCursor` of the page before.
+ * - `limit` is the number of chats on a page, 1 to 200.
+ * - `order`: newest change first, newest chat first, or by title.
  */
 export interface ChatListParams {
   archived?: boolean | null;
@@ -351,7 +403,10 @@ export interface ChatListParams {
   order?: ChatOrder;
 }
 
-/** Result of `chat/list`. `total` counts all that fit; `nextCursor` is null on the last page. */
+/**
+ * Result of `chat/list`. `total` is the number of chats on all pages; `nextCursor` is null on the last
+ * page.
+ */
 export interface ChatListResult {
   chats: Chat[];
   nextCursor: string | null;
@@ -372,7 +427,7 @@ export interface ChatQueueRemoveParams {
   queuedMessageId: string;
 }
 
-/** The whole queue after a change of it, first in line first. */
+/** The whole queue after the change, next message first. */
 export interface ChatQueueResult {
   queuedMessages: QueuedMessage[];
 }
@@ -384,7 +439,7 @@ export interface ChatQueueUpdateParams {
   content: string | InputPart[];
 }
 
-/** Params of `chat/respond`. `result` is for requests that ask for more than a decision. */
+/** Params of `chat/respond`. `result` is the answer to a request that needs more than a decision. */
 export interface ChatRespondParams {
   chatId: string;
   requestId: string;
@@ -397,7 +452,7 @@ export interface ChatRespondResult {
   outcome: ActionOutcome;
 }
 
-/** Params of `chat/retry`. `messageId` is the user message to answer again; default: the last one. */
+/** Params of `chat/retry`. `messageId` is the user message to answer again, by default the last one. */
 export interface ChatRetryParams {
   chatId: string;
   messageId?: number | null;
@@ -405,16 +460,21 @@ export interface ChatRetryParams {
   settings?: ModelSettings | null;
 }
 
-/** Params of `chat/rewind`. */
+/**
+ * Params of `chat/rewind`. `messageId` becomes the last message of the active branch; 0: the chat is
+ * empty.
+ */
 export interface ChatRewindParams {
   chatId: string;
   messageId: number;
 }
 
 /**
- * One message found, or a chat's title: then `messageId` is null. A higher `score` fits better.
+ * A message that was found, or a title: then `messageId` is null.
  *
- * `title` is the chat's. `snippet` is plain text in one line, about 160 characters around the first match.
+ * - `title` is the chat's title.
+ * - `snippet` is plain text in one line, about 160 characters around the first match.
+ * - `score`: higher is better. Scores of different searches cannot be compared.
  */
 export interface ChatSearchHit {
   chatId: string;
@@ -424,7 +484,7 @@ export interface ChatSearchHit {
   score: number;
 }
 
-/** Params of `chat/search`. `query` is what a person types: words, "phrases", -excluded words. */
+/** Params of `chat/search`. `query`: words, "phrases" and -excluded words. No query is a syntax error. */
 export interface ChatSearchParams {
   query: string;
   cursor?: string | null;
@@ -437,13 +497,21 @@ export interface ChatSearchResult {
   nextCursor: string | null;
 }
 
-/** Params of `chat/selectBranch`. */
+/** Params of `chat/selectBranch`. `messageId` is a message on the branch to switch to. */
 export interface ChatSelectBranchParams {
   chatId: string;
   messageId: number;
 }
 
-/** Params of `chat/send`. The same `clientMessageId` again gets the first answer and starts nothing. */
+/**
+ * Params of `chat/send`.
+ *
+ * - `whenBusy` says what happens while a turn runs: wait in the queue, join the running turn before its
+ * next model call, end it first, or refuse the message.
+ * - `model` and `settings` apply to this turn only.
+ * - `clientMessageId` makes the request safe to repeat: a message with an id that the chat already has is
+ * not sent again, and the first result is returned.
+ */
 export interface ChatSendParams {
   chatId: string;
   content: string | InputPart[];
@@ -453,7 +521,10 @@ export interface ChatSendParams {
   clientMessageId?: string | null;
 }
 
-/** What became of a message: `message` when it stands in the history, `queuedMessage` when it waits. */
+/**
+ * What happened to a message. `message` is set when it is in the history, `queuedMessage` when it waits
+ * in the queue. `turnId` is the turn that answers it.
+ */
 export interface ChatSendResult {
   disposition: Disposition;
   turnId: string | null;
@@ -461,7 +532,10 @@ export interface ChatSendResult {
   queuedMessage: QueuedMessage | null;
 }
 
-/** Params of `chat/setContext`. What is left out stays as it is. */
+/**
+ * Params of `chat/setContext`. Absent fields stay unchanged. `repositories` and `files` are URIs,
+ * `include` and `exclude` glob patterns.
+ */
 export interface ChatSetContextParams {
   chatId: string;
   repositories?: string[] | null;
@@ -470,7 +544,7 @@ export interface ChatSetContextParams {
   files?: string[] | null;
 }
 
-/** Params of `chat/setModel`. `model` is "provider:model". */
+/** Params of `chat/setModel`. `model` is "provider:model". It applies to turns that start later. */
 export interface ChatSetModelParams {
   chatId: string;
   model: string;
@@ -478,7 +552,13 @@ export interface ChatSetModelParams {
 
 export type ChatStatus = "waiting" | "pending" | "running" | "interrupting" | "paused" | "completed" | "error";
 
-/** Params of `chat/subscribe`. `tail` is how many of the newest messages a snapshot holds. */
+/**
+ * Params of `chat/subscribe`.
+ *
+ * - `partialResultToken` is the token of the `$/progress` notifications that carry the events.
+ * - `afterSeq` resumes after the event with this number, if the daemon still has the events since then.
+ * - `tail` is the number of newest messages in the snapshot, 0 to 1000.
+ */
 export interface ChatSubscribeParams {
   chatId: string;
   partialResultToken: Token;
@@ -486,7 +566,10 @@ export interface ChatSubscribeParams {
   tail?: number;
 }
 
-/** Result of `chat/subscribe`: events go on from `seq` + 1. A resumed subscription has no snapshot. */
+/**
+ * Result of `chat/subscribe`. The next event has the number `seq` + 1. `snapshot` is null when the
+ * subscription was `resumed`.
+ */
 export interface ChatSubscribeResult {
   resumed: boolean;
   seq: number;
@@ -508,7 +591,7 @@ export interface ChatUnwatchParams {
   partialResultToken: Token;
 }
 
-/** Params of `chat/update`. What is left out stays as it is; null clears. */
+/** Params of `chat/update`. Absent fields stay unchanged; null clears a field. */
 export interface ChatUpdateParams {
   chatId: string;
   title?: string | null;
@@ -522,13 +605,13 @@ export interface ChatWatchParams {
   partialResultToken: Token;
 }
 
-/** What the client calls itself. */
+/** The name and version of the client. */
 export interface ClientInfo {
   name?: string | null;
   version?: string | null;
 }
 
-/** The configuration: where its file is (there or not), and what is wrong with it, if anything. */
+/** The configuration file. It need not exist. `error` says what is wrong with it, null if nothing. */
 export interface ConfigurationStatus {
   path: string;
   error: string | null;
@@ -545,7 +628,7 @@ export interface Diff {
   diff: string;
 }
 
-/** How the chat's changes stand as a whole, and on the forge when there is a pull request. */
+/** A summary of the chat's changes, and the state of their pull request if there is one. */
 export interface DiffStatus {
   url: string | null;
   pullRequestState: string | null;
@@ -571,14 +654,14 @@ export interface ErrorEvent {
 
 export type Event = StatusEvent | TurnStartedEvent | MessagePartEvent | MessageEvent | PreviewResetEvent | RetryEvent | QueueUpdateEvent | ActionRequiredEvent | ActionResolvedEvent | ErrorEvent | HistoryResetEvent | ChatEvent | TurnEndedEvent | ResetEvent;
 
-/** Where LSP has room for other protocols. */
+/** The part of LSP's capabilities that is left to other protocols. */
 export interface ExperimentalCapabilities {
   parley: ParleyCapabilities;
 }
 
 export type ExportFormat = "json" | "markdown";
 
-/** A chat's own record. `leafId` is the last message of its active branch. */
+/** The chat itself. `leafId` is the last message of its active branch, null when it has none. */
 export interface ExportedChat {
   id: string;
   kind: ChatKind;
@@ -602,7 +685,10 @@ export interface ExportedChat {
   updatedAt: string;
 }
 
-/** A message of any branch. `parentId` is the one before it, null for the first; it is the smaller id. */
+/**
+ * A message of any branch. `parentId` is the message before it, null for the first one; it is always the
+ * smaller id.
+ */
 export interface ExportedMessage {
   id: number;
   parentId: number | null;
@@ -617,7 +703,7 @@ export interface ExportedMessage {
   createdAt: string;
 }
 
-/** A message that waits for its turn. */
+/** A message in the queue. */
 export interface ExportedQueuedMessage {
   id: string;
   turnId: string;
@@ -629,7 +715,7 @@ export interface ExportedQueuedMessage {
   createdAt: string;
 }
 
-/** A turn that is over. One that was under way is not exported; its question is. */
+/** A turn that has ended. A turn that is running is not exported, but its user message is. */
 export interface ExportedTurn {
   id: string;
   userMessageId: number;
@@ -644,16 +730,17 @@ export interface ExportedTurn {
   output: unknown;
 }
 
-/** One bad field of params. `path` reads like `settings.temperature` or `content[0].uri`. */
+/** An invalid field of params. `path` is written like `settings.temperature` or `content[0].uri`. */
 export interface FieldProblem {
   path: string;
   problem: string;
 }
 
 /**
- * A file: either `data` (base64) or `url` (http, https, or data with base64).
+ * A file, with either `data` (base64) or `url` (http, https, or a data URL in base64).
  *
- * In params all three are held against that; what was stored before is read as it is.
+ * `mediaType` is a MIME type such as "image/png". All three are validated in params; stored files are read
+ * as they are.
  */
 export interface FilePart {
   type: "file";
@@ -663,13 +750,13 @@ export interface FilePart {
   title?: string;
 }
 
-/** Where a chat was forked from. */
+/** The chat that a chat was forked from, and the last message that both have. */
 export interface ForkOrigin {
   chatId: string;
   messageId: number;
 }
 
-/** One changed file. `oldPath` is set when it was renamed. */
+/** A changed file. `oldPath` is set when it was renamed. */
 export interface GitChange {
   id: string;
   filePath: string;
@@ -681,7 +768,10 @@ export interface GitChange {
 
 export type GitChangeType = "added" | "modified" | "deleted" | "renamed";
 
-/** Options of Google's dialect. `threshold` is the one of every category not named in `safetySettings`. */
+/**
+ * Options of Google's API. `threshold` applies to every harm category that `safetySettings` does not
+ * name.
+ */
 export interface GoogleOptions {
   thinkingConfig?: GoogleThinkingConfig | null;
   cachedContent?: string | null;
@@ -689,22 +779,26 @@ export interface GoogleOptions {
   threshold?: string | null;
 }
 
-/** The threshold of one category of harm. */
+/** The threshold of one harm category, in Google's words. */
 export interface GoogleSafetySetting {
   category: string;
   threshold: string;
 }
 
-/** How much the model may think (-1: as it likes, 0: not at all), and whether its thoughts are sent. */
+/**
+ * How much the model may think. `thinkingBudget` is in tokens, -1: the model decides, 0: off.
+ * `includeThoughts`: the reasoning is streamed.
+ */
 export interface GoogleThinkingConfig {
   thinkingBudget?: number | null;
   includeThoughts?: boolean | null;
 }
 
 /**
- * A message of an earlier conversation, to begin a chat with. A plain string stands for one text part.
+ * A message of an earlier conversation, to start a chat with. A string is short for one text part.
  *
- * `createdAt` is RFC 3339 in any time zone, and is kept in UTC with milliseconds.
+ * `createdAt` is RFC 3339 in any time zone; it is stored in UTC with milliseconds. `model` is the model
+ * that wrote it.
  */
 export interface HistoryMessage {
   role: Role;
@@ -724,10 +818,12 @@ export interface HistoryResetEvent {
 }
 
 /**
- * What this protocol adds to LSP's `initialize`.
+ * The options of this protocol in `initialize`.
  *
- * `token` is the runtime file's, needed on TCP. `clientName` stands as `origin` on the messages sent.
- * `minIntervalMs` is the shortest time between two notifications of streamed parts; 0: each part at once.
+ * - `token` is the token in the runtime file; required on TCP.
+ * - `clientName` becomes the `origin` of the messages that this client sends.
+ * - `minIntervalMs` is the minimum time between two notifications of streamed parts in milliseconds, 0 to
+ * 60000. 0: each part is sent at once.
  */
 export interface InitializationOptions {
   token?: string | null;
@@ -735,7 +831,7 @@ export interface InitializationOptions {
   minIntervalMs?: number | null;
 }
 
-/** Params of `initialize`: LSP's. Every field may be absent or null; unknown ones are passed over. */
+/** Params of LSP's `initialize`. Every field may be absent or null; unknown fields are ignored. */
 export interface InitializeParams {
   processId?: number | null;
   clientInfo?: ClientInfo | null;
@@ -749,20 +845,26 @@ export interface InitializeResult {
   serverInfo: ServerInfo;
 }
 
-/** Params of `initialized`: none. */
+/** Params of `initialized`: no fields. */
 export interface InitializedParams {}
 
 export type InputPart = TextPart | FilePart | ReferencePart;
 
-/** `data` of an error -32602. */
+/** The `data` of an error -32602. */
 export interface InvalidParamsData {
   fields: FieldProblem[];
 }
 
 /**
- * A durable message. `siblings` are the ids of the alternatives at its place, itself included.
+ * A stored message.
  *
- * `complete` is false when it was cut short; `origin` is the client that sent it.
+ * - `id` is a number that is unique in the chat and higher than those before. `parentId` is the message
+ * before it on its branch, null for the first one.
+ * - `siblings` are the ids of all messages with the same parent, itself included.
+ * - `turnId` is the turn that created it, null for a restored message.
+ * - `model` is the model that wrote it, "provider:model".
+ * - `complete` is false when the message was cut off by an interrupt, a failure or a crash.
+ * - `clientMessageId` is the id that its client chose, `origin` the name of that client.
  */
 export interface Message {
   id: number;
@@ -804,9 +906,12 @@ export interface MessagePartEvent {
 }
 
 /**
- * A model that can be asked. `id` is "provider:model"; `capabilities` are words such as "reasoning".
+ * A model that can be used.
  *
- * Those are "tools", "reasoning", "images", "files", "audio", "video" and "structured-output", so far.
+ * - `id` is "provider:model".
+ * - `contextLimit` is in tokens, null when unknown.
+ * - `capabilities` are "tools", "reasoning", "images", "files", "audio", "video" and "structured-output";
+ * others may be added. A missing one is unknown, not unsupported.
  */
 export interface Model {
   id: string;
@@ -818,9 +923,12 @@ export interface Model {
 }
 
 /**
- * What is configured for one model. `compressionThreshold` is in percent of `contextLimit`.
+ * The configuration of one model.
  *
- * `settings` lie under those of chats; null: none. `source` is what configures it.
+ * - `contextLimit` is in tokens. `compressionThreshold` is in percent of it: above, older messages are
+ * summarized.
+ * - `settings` apply where the chat and the turn set none; null: none.
+ * - `source` is where it is configured: over the protocol or in the file.
  */
 export interface ModelConfig {
   provider: string;
@@ -864,7 +972,7 @@ export interface ModelConfigListResult {
   modelConfigs: ModelConfig[];
 }
 
-/** Params of `modelConfig/update`. What is left out stays as it is; null clears. */
+/** Params of `modelConfig/update`. Absent fields stay unchanged; null clears a field. */
 export interface ModelConfigUpdateParams {
   provider: string;
   model: string;
@@ -880,13 +988,16 @@ export interface ModelConfigUpdateParams {
 /** Params of `model/list`. */
 export interface ModelListParams {}
 
-/** Result of `model/list`. `complaint` says what is wrong with the configuration, if anything. */
+/** Result of `model/list`. `complaint` is what is wrong with the configuration file, null if nothing. */
 export interface ModelListResult {
   providers: ModelProvider[];
   complaint: string | null;
 }
 
-/** US dollars per million tokens. Without prices of their own, cached tokens cost what input costs. */
+/**
+ * Prices in US dollars per million tokens. Cached tokens without a price of their own cost as much as
+ * input.
+ */
 export interface ModelPricing {
   inputPerMillion?: number | null;
   outputPerMillion?: number | null;
@@ -895,9 +1006,11 @@ export interface ModelPricing {
 }
 
 /**
- * A provider and its models. One that cannot be used says why: in a word, and in a sentence.
+ * A provider with its models.
  *
- * `local`: chats with `localOnly` may ask it.
+ * - `unavailableReason` and `unavailableMessage` say why it cannot be used, as a code and as a sentence;
+ * null when `available`.
+ * - `local`: chats with `localOnly` may use it.
  */
 export interface ModelProvider {
   provider: string;
@@ -910,11 +1023,15 @@ export interface ModelProvider {
 }
 
 /**
- * How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit.
+ * Settings of model calls. null: not set, so the next lower level applies (turn, chat, model, provider's
+ * default).
  *
- * `fallbackModels` are asked in this order where the model cannot answer: overloaded, limited, too slow or
- * out of reach; null: those of the daemon's configuration. `localOnly`: only models of local providers are
- * asked; whatever says so, holds.
+ * - `stop`: texts at which the model stops.
+ * - `seed`: asks for repeatable answers, where the provider supports it.
+ * - `outputSchema`: a JSON Schema that the answer must match.
+ * - `fallbackModels`: "provider:model" ids that are tried in this order when the model is overloaded, rate
+ * limited, too slow or unreachable. null: those of the daemon's configuration; empty: none.
+ * - `localOnly`: only models of local providers are called. true on any level cannot be overridden.
  */
 export interface ModelSettings {
   maxOutputTokens?: number | null;
@@ -934,7 +1051,10 @@ export interface ModelSettings {
 
 export type ModelSource = "database" | "config";
 
-/** Options of servers that speak OpenAI's chat completions. `extraBody` is merged into the request. */
+/**
+ * Options of servers that are compatible with OpenAI's chat completions. `extraBody` is merged into the
+ * request, `extraHeaders` are added to its headers.
+ */
 export interface OpenAICompatOptions {
   user?: string | null;
   reasoningEffort?: string | null;
@@ -942,7 +1062,7 @@ export interface OpenAICompatOptions {
   extraHeaders?: Record<string, string> | null;
 }
 
-/** Options of OpenAI's dialects; Azure uses them too. */
+/** Options of OpenAI's APIs, also used for Azure. The names are OpenAI's, in camelCase. */
 export interface OpenAIOptions {
   instructions?: string | null;
   logitBias?: Record<string, number> | null;
@@ -966,7 +1086,7 @@ export interface OpenAIOptions {
   include?: string[] | null;
 }
 
-/** Options of OpenRouter. `includeUsage` is without effect by now: usage is in every answer. */
+/** Options of OpenRouter. `includeUsage` has no effect any more: usage is always included. */
 export interface OpenRouterOptions {
   reasoning?: RouterReasoning | null;
   extraBody?: Record<string, unknown> | null;
@@ -978,7 +1098,7 @@ export interface OpenRouterOptions {
   provider?: OpenRouterRouting | null;
 }
 
-/** Which upstream providers OpenRouter may use, and in which order. */
+/** Which upstream providers OpenRouter may use, and in which order. The fields are OpenRouter's. */
 export interface OpenRouterRouting {
   order?: string[] | null;
   allowFallbacks?: boolean | null;
@@ -990,7 +1110,7 @@ export interface OpenRouterRouting {
   sort?: string | null;
 }
 
-/** `features` has the name of each method that this daemon serves, with the value true. */
+/** `features` has an entry with the value true for each method that this daemon serves. */
 export interface ParleyCapabilities {
   protocolVersion: number;
   features: Record<string, boolean>;
@@ -1000,7 +1120,10 @@ export type Part = TextPart | ReasoningPart | ToolCallPart | ToolResultPart | So
 
 export type PartDelta = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart;
 
-/** The message in progress: what was streamed of it so far, part by part. */
+/**
+ * The message that is being streamed: the parts received so far. `messageId` is the id it gets when
+ * stored.
+ */
 export interface Preview {
   messageId: number;
   turnId: string;
@@ -1019,18 +1142,24 @@ export interface PreviewResetEvent {
   reason: string;
 }
 
-/** Params of `$/progress`: a token that the client gave, and an event, or LSP's work-done progress. */
+/**
+ * Params of `$/progress`. `token` is a token that the client chose; `value` is an event or LSP's
+ * work-done progress.
+ */
 export interface ProgressParams {
   token: Token;
   value: Event | WatchEvent | WorkDoneProgress;
 }
 
 /**
- * A provider as it is configured. `provider` is its name, the first half of its models' ids.
+ * The configuration of a provider.
  *
- * `type` is "openai", "openai-compat", "anthropic", "google", "azure", "bedrock", "openrouter", "vercel",
- * "demo", or what a package brings. `baseUrl` is null for the usual one of the type. `source` is what
- * configures it; one that is "supported" could be configured.
+ * - `provider` is its name, the first half of the ids of its models.
+ * - `type` is "openai", "openai-compat", "anthropic", "google", "azure", "bedrock", "openrouter", "vercel",
+ * "demo", or one that a plug-in adds.
+ * - `baseUrl` is null for the type's default.
+ * - `source` is where it is configured: over the protocol ("database"), by an environment variable
+ * ("env_preset") or in the file ("config"). "supported": not configured yet.
  */
 export interface Provider {
   provider: string;
@@ -1048,9 +1177,11 @@ export interface ProviderCheckParams {
 }
 
 /**
- * What was asked of the provider and the first lines of what it answered, never the key.
+ * The result of a test request to a provider. It never contains the key.
  *
- * `method` and `url` are null when nothing had to be asked to see what is wrong. `error` says it.
+ * - `method` and `url` are the request, null when none was needed to find the error.
+ * - `statusCode` is the HTTP status, null without a response. `answer` is the beginning of the response.
+ * - `error` is null when `ok`.
  */
 export interface ProviderCheckResult {
   ok: boolean;
@@ -1062,7 +1193,14 @@ export interface ProviderCheckResult {
   error: TurnError | null;
 }
 
-/** Params of `provider/create`. An empty `apiKey` is none: one of the environment is used, then. */
+/**
+ * Params of `provider/create`.
+ *
+ * - `provider` is a new name: 1 to 64 letters, digits and ".", "_", "-", starting with a letter or digit.
+ * - `baseUrl`: null for the type's default.
+ * - `apiKey` is stored in the system keyring or a private file and never returned. Empty or null: a key
+ * from the environment is used, if there is one.
+ */
 export interface ProviderCreateParams {
   provider: string;
   type: string;
@@ -1080,12 +1218,12 @@ export interface ProviderDeleteParams {
 /** Params of `provider/list`. */
 export interface ProviderListParams {}
 
-/** Result of `provider/list`: configured ones, and those that are supported and not configured. */
+/** Result of `provider/list`: the configured providers, then those that could be configured. */
 export interface ProviderListResult {
   providers: Provider[];
 }
 
-/** Options by provider dialect; those of other dialects than the model's are kept and not sent. */
+/** Options by API. Those for other APIs than the model's are stored but not sent. */
 export interface ProviderOptions {
   openai?: OpenAIOptions | null;
   anthropic?: AnthropicOptions | null;
@@ -1097,7 +1235,7 @@ export interface ProviderOptions {
 
 export type ProviderSource = "database" | "env_preset" | "config" | "supported";
 
-/** Params of `provider/update`. What is left out stays as it is; null clears. */
+/** Params of `provider/update`. Absent fields stay unchanged; null clears a field. */
 export interface ProviderUpdateParams {
   provider: string;
   displayName?: string | null;
@@ -1116,7 +1254,12 @@ export interface QueueUpdateEvent {
   queuedMessages: QueuedMessage[];
 }
 
-/** A message that waits for its turn. References in it have been read: they are `source` parts. */
+/**
+ * A message that waits until the running turn has ended. Files that it refers to have been read already:
+ * they are `source` parts.
+ *
+ * `model` is the model that was sent with it, null: the one of the chat.
+ */
 export interface QueuedMessage {
   id: string;
   chatId: string;
@@ -1126,7 +1269,12 @@ export interface QueuedMessage {
   createdAt: string;
 }
 
-/** What the model thought. Streamed: the new text only; title and signature once they are known. */
+/**
+ * The model's reasoning. When streamed, `text` is the new piece only.
+ *
+ * `title` is a heading that the provider gave, `signature` the provider's proof of the text, which is sent
+ * back to it unchanged. Both come with a later piece.
+ */
 export interface ReasoningPart {
   type: "reasoning";
   text: string;
@@ -1134,7 +1282,12 @@ export interface ReasoningPart {
   signature?: string;
 }
 
-/** A file, or lines of it, for the daemon to read; unsaved buffers included. Lines count from 1. */
+/**
+ * A file or a range of its lines, which the daemon reads when the message is accepted. An unsaved buffer
+ * has precedence over the file.
+ *
+ * `startLine` and `endLine` count from 1; both are included. Without them: the whole file.
+ */
 export interface ReferencePart {
   type: "reference";
   uri: string;
@@ -1175,7 +1328,7 @@ export interface RetryEvent {
 
 export type Role = "system" | "user" | "assistant" | "tool";
 
-/** Reasoning as the routers take it. */
+/** Reasoning options of OpenRouter and Vercel. `exclude`: reason, but do not stream the reasoning. */
 export interface RouterReasoning {
   enabled?: boolean | null;
   exclude?: boolean | null;
@@ -1183,7 +1336,7 @@ export interface RouterReasoning {
   effort?: string | null;
 }
 
-/** LSP's server capabilities; those that are LSP's own are kept as they came. */
+/** LSP's server capabilities. LSP's own fields are kept as received. */
 export interface ServerCapabilities {
   experimental: ExperimentalCapabilities;
 }
@@ -1194,7 +1347,10 @@ export interface ServerInfo {
   version: string;
 }
 
-/** What the daemon says of itself. `memoryBytes` is its resident memory; null: not known here. */
+/**
+ * The state of the daemon. `startedAt` is RFC 3339. `memoryBytes` is its resident memory, null where it
+ * cannot be read.
+ */
 export interface ServerStatus {
   version: string;
   protocolVersion: number;
@@ -1211,7 +1367,7 @@ export interface ServerStatus {
 /** Params of `server/status`. */
 export interface ServerStatusParams {}
 
-/** A chat as it is at one moment; events go on from `seq` + 1. */
+/** The state of a chat at one moment. The next event has the number `seq` + 1. */
 export interface Snapshot {
   chat: Chat;
   messages: Message[];
@@ -1220,7 +1376,13 @@ export interface Snapshot {
   actionRequests: ActionRequest[];
 }
 
-/** Something that the answer rests on. Lines count from 1 and include both ends. */
+/**
+ * A source of the answer, or a file that was sent with a message.
+ *
+ * - `text` is the quoted content.
+ * - `startLine` and `endLine` count from 1; both are included.
+ * - `score` is the provider's relevance, higher is better.
+ */
 export interface SourcePart {
   type: "source";
   sourceId: string;
@@ -1242,7 +1404,10 @@ export interface StatusEvent {
   status: ChatStatus;
 }
 
-/** The store: "sqlite" or "memory", where it is, its size, and what is wrong with it, if anything. */
+/**
+ * The store. `kind` is "sqlite" or "memory"; `path` and `sizeBytes` are null in memory. `error` says why
+ * it cannot be used, null if it can.
+ */
 export interface StoreStatus {
   kind: string;
   path: string | null;
@@ -1250,13 +1415,20 @@ export interface StoreStatus {
   error: string | null;
 }
 
-/** Text, as Markdown. Streamed: the new text only. */
+/** Text in Markdown. When streamed, `text` is the new piece only. */
 export interface TextPart {
   type: "text";
   text: string;
 }
 
-/** Time limits of one model call in milliseconds; null: the daemon's default. */
+/**
+ * Time limits of one model call in milliseconds. null: the daemon's default.
+ *
+ * - `connectMs`: until the connection is open.
+ * - `firstPartMs`: until the first part, connecting included.
+ * - `idleMs`: between two parts.
+ * - `totalMs`: the whole call.
+ */
 export interface Timeouts {
   connectMs?: number | null;
   firstPartMs?: number | null;
@@ -1264,7 +1436,14 @@ export interface Timeouts {
   totalMs?: number | null;
 }
 
-/** Milliseconds of a turn: waiting for a slot, until the first part, in all; and how many attempts. */
+/**
+ * How long a turn took, in milliseconds.
+ *
+ * - `queuedMs`: the time it waited for one of the daemon's slots for running turns.
+ * - `firstPartMs`: the time from then until the first streamed part, null when none came.
+ * - `totalMs`: the whole turn, waiting included.
+ * - `attempts`: how many requests were sent to providers.
+ */
 export interface Timings {
   queuedMs: number;
   firstPartMs: number | null;
@@ -1274,7 +1453,10 @@ export interface Timings {
 
 export type Token = number | string;
 
-/** Streamed: more of a call's arguments as JSON text. The last piece is a whole `ToolCallPart`. */
+/**
+ * A streamed piece of a tool call: more of its arguments, as JSON text. The last piece of a call is a
+ * complete `ToolCallPart`.
+ */
 export interface ToolCallDelta {
   type: "tool-call";
   toolCallId: string;
@@ -1282,7 +1464,7 @@ export interface ToolCallDelta {
   argsDelta: string;
 }
 
-/** The model asks for a tool. `args` is any JSON value. */
+/** A call of a tool by the model. `args` is any JSON value. `toolCallId` is unique in the message. */
 export interface ToolCallPart {
   type: "tool-call";
   toolCallId: string;
@@ -1292,7 +1474,7 @@ export interface ToolCallPart {
 
 export type ToolOutcome = "ok" | "failed" | "denied" | "interrupted" | "timed_out";
 
-/** Streamed: more of what a running tool prints. The last piece is a whole `ToolResultPart`. */
+/** A streamed piece of the output of a running tool. The last piece is a complete `ToolResultPart`. */
 export interface ToolResultDelta {
   type: "tool-result";
   toolCallId: string;
@@ -1300,7 +1482,7 @@ export interface ToolResultDelta {
   resultDelta: string;
 }
 
-/** What a tool answered. `result` is any JSON value. */
+/** The result of a tool call. `result` is any JSON value; `isError`: it describes an error. */
 export interface ToolResultPart {
   type: "tool-result";
   toolCallId: string;
@@ -1324,7 +1506,14 @@ export interface TurnEndedEvent {
   error: TurnError | null;
 }
 
-/** Why a turn failed. `message` is one plain sentence, `detail` what the peer said (500 characters). */
+/**
+ * Why a turn failed.
+ *
+ * - `message` is one sentence for a person. `detail` is what the provider answered, 500 characters at most.
+ * - `statusCode` is the HTTP status, null when there was no response.
+ * - `retryable`: the same request may succeed later, after `retryAfterMs` milliseconds if the provider said
+ * so.
+ */
 export interface TurnError {
   kind: TurnErrorKind;
   message: string;
@@ -1352,7 +1541,14 @@ export interface TurnStartedEvent {
 
 export type UnavailableReason = "missing_api_key" | "fetch_failed" | "disabled";
 
-/** Tokens and money of a model call, or sums of them; null: the provider did not say. */
+/**
+ * Tokens and cost of a model call, or sums of them. null: the provider did not report it.
+ *
+ * - `inputTokens` includes tokens read from and written to the provider's cache.
+ * - `outputTokens` includes `reasoningTokens`.
+ * - `contextLimit` is the model's limit in tokens.
+ * - `costUsd` is in US dollars, computed from the configured prices.
+ */
 export interface Usage {
   inputTokens: number | null;
   outputTokens: number | null;
@@ -1382,7 +1578,7 @@ export interface VercelRouting {
   models?: string[] | null;
 }
 
-/** What `chat/watch` streams: a chat of the owner was created, deleted or changed. */
+/** What `chat/watch` streams: a chat of this user was created, deleted or changed. */
 export interface WatchEvent {
   type: WatchEventType;
   chat: Chat;
@@ -1392,7 +1588,10 @@ export type WatchEventType = "created" | "deleted" | "changed";
 
 export type WhenBusy = "queue" | "steer" | "interrupt" | "reject";
 
-/** LSP's progress of a `chat/ask` under its `workDoneToken`: one begin, reports, one end. */
+/**
+ * LSP's work-done progress of a `chat/ask` with a `workDoneToken`: one "begin", any number of "report",
+ * one "end".
+ */
 export interface WorkDoneProgress {
   kind: "begin" | "report" | "end";
   title?: string;

@@ -1,6 +1,7 @@
-"""The base classes of every object and every params object of the wire, and what is told of bad ones.
+"""The base classes of all objects and params on the wire, and the description of invalid params.
 
-Schemas are built on first use, not on import: a process pays for the models that it uses.
+Pydantic builds the validator of a model on its first use, not on import (`defer_build`): a process pays only
+for the models that it uses.
 """
 
 import json
@@ -25,7 +26,7 @@ BY_A_CLIENT: Final = "by a client"
 
 
 class Wire(BaseModel):
-    """An object of the wire: snake_case in Python, camelCase in JSON, unknown fields ignored when read."""
+    """An object on the wire: snake_case in Python, camelCase in JSON. Unknown fields are ignored."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", defer_build=True
@@ -37,7 +38,7 @@ class Wire(BaseModel):
 
 
 class Params(Wire):
-    """The params of a method. Unknown fields are refused, in nested objects too."""
+    """The params of a method. Unknown fields are refused, in nested objects, too."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,7 +62,7 @@ class Params(Wire):
 
 
 def absent_when_none(value: object) -> bool:
-    """Say that a field is left out of the JSON (`exclude_if`)."""
+    """Return whether a field is left out of the JSON (pydantic's `exclude_if`)."""
     return value is None
 
 
@@ -83,7 +84,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)
 
 
 def _in_utc(value: str) -> str:
-    """Return a point in time as everything else on the wire gives it: in UTC, with milliseconds."""
+    """Return a time in UTC with milliseconds, the format of all times on the wire."""
     text = value.upper()
     try:
         if _RFC_3339.fullmatch(text) is None:
@@ -137,14 +138,14 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class FieldProblem(Wire):
-    """One bad field of params. `path` reads like `settings.temperature` or `content[0].uri`."""
+    """An invalid field of params. `path` is written like `settings.temperature` or `content[0].uri`."""
 
     path: str
     problem: str
 
 
 class InvalidParamsData(Wire):
-    """`data` of an error -32602."""
+    """The `data` of an error -32602."""
 
     fields: list[FieldProblem]
 
@@ -174,13 +175,13 @@ _WORDS = {
 
 
 def field_problems(error: ValidationError) -> list[FieldProblem]:
-    """Return each bad field of params with what is wrong with it, at most MOST_PROBLEMS of them."""
+    """Return the invalid fields of params, at most MOST_PROBLEMS, in words for the client."""
     found = error.errors(include_url=False, include_input=False)[:MOST_PROBLEMS]
     return [FieldProblem(path=path_of(item["loc"]), problem=_problem(dict(item))) for item in found]
 
 
 def path_of(location: tuple[int | str, ...]) -> str:
-    """Return the path as a person writes it; empty for the params as a whole."""
+    """Return the path of a field in JSON notation; empty for the params as a whole."""
     path = ""
     for step in location:
         if isinstance(step, int):

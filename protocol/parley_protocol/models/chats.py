@@ -1,4 +1,4 @@
-"""Params and results of `chat/…` methods that manage chats: create, read, change, find, follow."""
+"""Params and results of the methods that manage chats: create, read, change, search, export, subscribe."""
 
 from typing import Annotated, Literal
 
@@ -36,9 +36,10 @@ WatchEventType = Literal["created", "deleted", "changed"]
 
 
 class HistoryMessage(Wire):
-    """A message of an earlier conversation, to begin a chat with. A plain string stands for one text part.
+    """A message of an earlier conversation, to start a chat with. A string is short for one text part.
 
-    `createdAt` is RFC 3339 in any time zone, and is kept in UTC with milliseconds.
+    `createdAt` is RFC 3339 in any time zone; it is stored in UTC with milliseconds. `model` is the model
+    that wrote it.
     """
 
     role: Role
@@ -48,7 +49,13 @@ class HistoryMessage(Wire):
 
 
 class ChatCreateParams(Params):
-    """Params of `chat/create`. `messages` is the history to restore, oldest first."""
+    """Params of `chat/create`. All are optional.
+
+    - `model` is "provider:model", by default the daemon's default model.
+    - `metadata` is the client's own JSON, at most 16 KiB.
+    - `parentChatId` makes the chat a child of another one.
+    - `messages` is the history to start with, oldest first.
+    """
 
     title: Title | None = None
     kind: ChatKind | None = None
@@ -62,7 +69,9 @@ class ChatCreateParams(Params):
 
 
 class ChatGetParams(Params):
-    """Params of `chat/get`: the newest messages of the active branch, or those after or before one."""
+    """Params of `chat/get`. Reads the newest messages of the active branch, or at most `limit` messages
+    after or before the given one.
+    """
 
     chat_id: Id
     after_message_id: Count | None = None
@@ -71,7 +80,9 @@ class ChatGetParams(Params):
 
 
 class ChatGetResult(Wire):
-    """Result of `chat/get`. `hasMore`: the active branch has more messages in the direction that was read."""
+    """Result of `chat/get`. Messages are ordered from oldest to newest. `hasMore`: the active branch has
+    more messages in the direction that was read.
+    """
 
     chat: Chat
     messages: list[Message]
@@ -82,9 +93,13 @@ class ChatGetResult(Wire):
 
 
 class ChatListParams(Params):
-    """Params of `chat/list`. Without a filter every chat is listed, archived ones too.
+    """Params of `chat/list`. Filters that are null do not apply, so archived chats are listed, too.
 
-    `cwd` is the URI of a folder: chats are listed that have the very same one in their `repositories`.
+    - `query` is a part of the title; case is ignored.
+    - `cwd` is the URI of a folder: only chats with exactly this URI in `context.repositories` are listed.
+    - `cursor` is the `nextCursor` of the page before.
+    - `limit` is the number of chats on a page, 1 to 200.
+    - `order`: newest change first, newest chat first, or by title.
     """
 
     archived: bool | None = None
@@ -98,7 +113,9 @@ class ChatListParams(Params):
 
 
 class ChatListResult(Wire):
-    """Result of `chat/list`. `total` counts all that fit; `nextCursor` is null on the last page."""
+    """Result of `chat/list`. `total` is the number of chats on all pages; `nextCursor` is null on the last
+    page.
+    """
 
     chats: list[Chat]
     next_cursor: str | None = None
@@ -106,7 +123,7 @@ class ChatListResult(Wire):
 
 
 class ChatUpdateParams(Params):
-    """Params of `chat/update`. What is left out stays as it is; null clears."""
+    """Params of `chat/update`. Absent fields stay unchanged; null clears a field."""
 
     chat_id: Id
     title: Title | None = None
@@ -116,14 +133,16 @@ class ChatUpdateParams(Params):
 
 
 class ChatSetModelParams(Params):
-    """Params of `chat/setModel`. `model` is "provider:model"."""
+    """Params of `chat/setModel`. `model` is "provider:model". It applies to turns that start later."""
 
     chat_id: Id
     model: Id
 
 
 class ChatSetContextParams(Params):
-    """Params of `chat/setContext`. What is left out stays as it is."""
+    """Params of `chat/setContext`. Absent fields stay unchanged. `repositories` and `files` are URIs,
+    `include` and `exclude` glob patterns.
+    """
 
     chat_id: Id
     repositories: list[str] | None = None
@@ -158,7 +177,7 @@ class ChatDeleteParams(Params):
 
 
 class ChatDeleteError(Wire):
-    """A chat that could not be deleted; `code` as in an error answer."""
+    """A chat that was not deleted. `code` is one of the codes of error responses."""
 
     chat_id: str
     code: int
@@ -166,21 +185,21 @@ class ChatDeleteError(Wire):
 
 
 class ChatDeleteResult(Wire):
-    """Result of `chat/delete`: the ids that are gone, and those that are not."""
+    """Result of `chat/delete`: the ids of the chats that were deleted, and why others were not."""
 
     deleted: list[str]
     errors: list[ChatDeleteError]
 
 
 class ChatForkParams(Params):
-    """Params of `chat/fork`. Without `messageId`: at the end of the active branch."""
+    """Params of `chat/fork`. `messageId` is the last message to copy; null: the end of the active branch."""
 
     chat_id: Id
     message_id: Count | None = None
 
 
 class ChatSearchParams(Params):
-    """Params of `chat/search`. `query` is what a person types: words, "phrases", -excluded words."""
+    """Params of `chat/search`. `query`: words, "phrases" and -excluded words. No query is a syntax error."""
 
     query: Annotated[str, Field(min_length=1, max_length=1000)]
     cursor: str | None = None
@@ -188,9 +207,11 @@ class ChatSearchParams(Params):
 
 
 class ChatSearchHit(Wire):
-    """One message found, or a chat's title: then `messageId` is null. A higher `score` fits better.
+    """A message that was found, or a title: then `messageId` is null.
 
-    `title` is the chat's. `snippet` is plain text in one line, about 160 characters around the first match.
+    - `title` is the chat's title.
+    - `snippet` is plain text in one line, about 160 characters around the first match.
+    - `score`: higher is better. Scores of different searches cannot be compared.
     """
 
     chat_id: str
@@ -215,20 +236,27 @@ class ChatExportParams(Params):
 
 
 class ChatExportResult(Wire):
-    """Result of `chat/export`. JSON goes back in by `chat/import` without loss."""
+    """Result of `chat/export`: the file's content. `chat/import` reads the JSON without loss."""
 
     content: str
 
 
 class ChatImportParams(Params):
-    """Params of `chat/import`. `merge`: into the chat that has the exported id, if it is there."""
+    """Params of `chat/import`. `content` is an exported chat in JSON. `merge`: if a chat with the exported
+    id exists, add to it the messages that it lacks.
+    """
 
     content: Annotated[str, Field(min_length=1)]
     merge: bool = False
 
 
 class ChatSubscribeParams(Params):
-    """Params of `chat/subscribe`. `tail` is how many of the newest messages a snapshot holds."""
+    """Params of `chat/subscribe`.
+
+    - `partialResultToken` is the token of the `$/progress` notifications that carry the events.
+    - `afterSeq` resumes after the event with this number, if the daemon still has the events since then.
+    - `tail` is the number of newest messages in the snapshot, 0 to 1000.
+    """
 
     chat_id: Id
     partial_result_token: Token
@@ -237,7 +265,9 @@ class ChatSubscribeParams(Params):
 
 
 class ChatSubscribeResult(Wire):
-    """Result of `chat/subscribe`: events go on from `seq` + 1. A resumed subscription has no snapshot."""
+    """Result of `chat/subscribe`. The next event has the number `seq` + 1. `snapshot` is null when the
+    subscription was `resumed`.
+    """
 
     resumed: bool
     seq: int
@@ -263,7 +293,7 @@ class ChatUnwatchParams(Params):
 
 
 class WatchEvent(Wire):
-    """What `chat/watch` streams: a chat of the owner was created, deleted or changed."""
+    """What `chat/watch` streams: a chat of this user was created, deleted or changed."""
 
     type: WatchEventType
     chat: Chat

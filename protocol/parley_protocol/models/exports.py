@@ -1,8 +1,9 @@
-"""The file that `chat/export` writes as JSON and `chat/import` reads: a chat with all that belongs to it.
+"""The file that `chat/export` writes as JSON and `chat/import` reads: a chat with everything that belongs to
+it.
 
-Readers ignore fields that they do not know. What a reader of an older version could not leave out without
-losing something (a new type of part, say) raises FILE_VERSION, and that reader refuses the file. Not in it:
-the owner, numbers of events, credentials in settings.
+Readers ignore unknown fields. FILE_VERSION is increased when an older reader could not ignore something new
+without losing content, such as a new type of part; it then refuses the file. The owner, event numbers and
+credentials in settings are not exported.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -33,7 +34,7 @@ Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
 
 class ExportedChat(Wire):
-    """A chat's own record. `leafId` is the last message of its active branch."""
+    """The chat itself. `leafId` is the last message of its active branch, null when it has none."""
 
     id: Id
     kind: ChatKind = "chat"
@@ -58,7 +59,9 @@ class ExportedChat(Wire):
 
 
 class ExportedMessage(Wire):
-    """A message of any branch. `parentId` is the one before it, null for the first; it is the smaller id."""
+    """A message of any branch. `parentId` is the message before it, null for the first one; it is always the
+    smaller id.
+    """
 
     id: MessageId
     parent_id: MessageId | None = None
@@ -74,7 +77,7 @@ class ExportedMessage(Wire):
 
 
 class ExportedTurn(Wire):
-    """A turn that is over. One that was under way is not exported; its question is."""
+    """A turn that has ended. A turn that is running is not exported, but its user message is."""
 
     id: Id
     user_message_id: MessageId
@@ -90,7 +93,7 @@ class ExportedTurn(Wire):
 
 
 class ExportedQueuedMessage(Wire):
-    """A message that waits for its turn."""
+    """A message in the queue."""
 
     id: Id
     turn_id: Id
@@ -103,7 +106,7 @@ class ExportedQueuedMessage(Wire):
 
 
 class ChatFile(Wire):
-    """The whole file. Messages and turns are ordered by id, queued messages as they wait."""
+    """The whole file. Messages and turns are ordered by id, queued messages by position."""
 
     format: Literal["parley-chat"] = FILE_FORMAT
     version: int = FILE_VERSION

@@ -1,6 +1,6 @@
-"""What a file has to be like to be taken into a message: what no provider could read would fail every turn.
+"""Validates the fields of files in messages. A file that no provider can read would fail every later turn.
 
-Knows no model: each function takes a field's value and raises ValueError in the words that the peer is told.
+Each function takes the value of a field and raises ValueError with the text that the client gets.
 """
 
 import binascii
@@ -17,13 +17,17 @@ _WEB: Final = re.compile(r"https?://[^\s/?#][^\s\x00-\x1f]*", re.IGNORECASE)
 
 
 def check_media_type(value: str) -> None:
-    """Refuse what is no media type; parameters, as in `text/plain; charset=utf-8`, may follow."""
+    """Raise ValueError unless the value is a media type, with or without parameters (`text/plain;
+    charset=utf-8`).
+    """
     if len(value) > LONGEST_MEDIA_TYPE or _MEDIA_TYPE.fullmatch(value) is None:
         raise ValueError("must be a media type, such as image/png")
 
 
 def check_data(value: str) -> None:
-    """Refuse what is not base64 (the standard alphabet, padded, no line breaks) of one byte or more."""
+    """Raise ValueError unless the value is base64 of at least one byte (standard alphabet, padded, no line
+    breaks).
+    """
     try:
         # Decoded in C and thrown away: 30 ms for 10 MB.
         if binascii.a2b_base64(value, strict_mode=True):
@@ -34,7 +38,7 @@ def check_data(value: str) -> None:
 
 
 def check_url(value: str) -> None:
-    """Refuse what is no URL that a provider can fetch or read: http, https, or data with base64."""
+    """Raise ValueError unless the value is an http or https URL, or a data URL in base64."""
     if value[:5].lower() == "data:":
         _check_data_url(value)
     elif _WEB.fullmatch(value) is None:

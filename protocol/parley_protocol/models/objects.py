@@ -1,7 +1,7 @@
-"""The objects that several methods and events share: chats, messages, usage, errors of turns, snapshots.
+"""Objects that several methods and events share: chats, messages, usage, errors of turns, snapshots.
 
-Times are RFC 3339 in UTC with milliseconds. Ids of chats, turns and requests are UUIDv7 strings; ids of
-messages are integers that ascend within a chat.
+Times are RFC 3339 in UTC with milliseconds. Ids of chats, turns and requests are UUIDv7 strings. Ids of
+messages are integers that increase within a chat.
 """
 
 from typing import Annotated, Any, Literal
@@ -37,7 +37,13 @@ TurnErrorKind = Literal[
 
 
 class Usage(Wire):
-    """Tokens and money of a model call, or sums of them; null: the provider did not say."""
+    """Tokens and cost of a model call, or sums of them. null: the provider did not report it.
+
+    - `inputTokens` includes tokens read from and written to the provider's cache.
+    - `outputTokens` includes `reasoningTokens`.
+    - `contextLimit` is the model's limit in tokens.
+    - `costUsd` is in US dollars, computed from the configured prices.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -50,7 +56,13 @@ class Usage(Wire):
 
 
 class TurnError(Wire):
-    """Why a turn failed. `message` is one plain sentence, `detail` what the peer said (500 characters)."""
+    """Why a turn failed.
+
+    - `message` is one sentence for a person. `detail` is what the provider answered, 500 characters at most.
+    - `statusCode` is the HTTP status, null when there was no response.
+    - `retryable`: the same request may succeed later, after `retryAfterMs` milliseconds if the provider said
+      so.
+    """
 
     kind: TurnErrorKind
     message: str
@@ -62,7 +74,13 @@ class TurnError(Wire):
 
 
 class Timings(Wire):
-    """Milliseconds of a turn: waiting for a slot, until the first part, in all; and how many attempts."""
+    """How long a turn took, in milliseconds.
+
+    - `queuedMs`: the time it waited for one of the daemon's slots for running turns.
+    - `firstPartMs`: the time from then until the first streamed part, null when none came.
+    - `totalMs`: the whole turn, waiting included.
+    - `attempts`: how many requests were sent to providers.
+    """
 
     queued_ms: int
     first_part_ms: int | None = None
@@ -71,7 +89,9 @@ class Timings(Wire):
 
 
 class ChatContext(Wire):
-    """The files that a chat may look at: URIs of repositories and files, glob patterns."""
+    """The files that a chat is about. `repositories` and `files` are URIs, `include` and `exclude` glob
+    patterns.
+    """
 
     repositories: list[str] = Field(default_factory=list[str])
     include: list[str] = Field(default_factory=list[str])
@@ -80,14 +100,25 @@ class ChatContext(Wire):
 
 
 class ForkOrigin(Wire):
-    """Where a chat was forked from."""
+    """The chat that a chat was forked from, and the last message that both have."""
 
     chat_id: str
     message_id: int
 
 
 class Chat(Wire):
-    """A chat without its messages. `model` is "provider:model"; `usage` sums all turns."""
+    """A chat without its messages.
+
+    - `owner` is the user whose chat it is. `kind` is "agent" for a chat that another chat has started.
+    - `title` is null until a person or the daemon sets one.
+    - `lastError` is why the last turn failed, null otherwise.
+    - `model` is "provider:model"; null: the default model.
+    - `parentChatId` is the chat directly above it, `rootChatId` the topmost one; null for a chat at the top.
+    - `metadata` is the clients' own data, not interpreted by the daemon.
+    - `usage` is the sum of all turns.
+    - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
+    - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
+    """
 
     id: str
     owner: str
@@ -112,9 +143,15 @@ class Chat(Wire):
 
 
 class Message(Wire):
-    """A durable message. `siblings` are the ids of the alternatives at its place, itself included.
+    """A stored message.
 
-    `complete` is false when it was cut short; `origin` is the client that sent it.
+    - `id` is a number that is unique in the chat and higher than those before. `parentId` is the message
+      before it on its branch, null for the first one.
+    - `siblings` are the ids of all messages with the same parent, itself included.
+    - `turnId` is the turn that created it, null for a restored message.
+    - `model` is the model that wrote it, "provider:model".
+    - `complete` is false when the message was cut off by an interrupt, a failure or a crash.
+    - `clientMessageId` is the id that its client chose, `origin` the name of that client.
     """
 
     id: int
@@ -133,7 +170,11 @@ class Message(Wire):
 
 
 class QueuedMessage(Wire):
-    """A message that waits for its turn. References in it have been read: they are `source` parts."""
+    """A message that waits until the running turn has ended. Files that it refers to have been read already:
+    they are `source` parts.
+
+    `model` is the model that was sent with it, null: the one of the chat.
+    """
 
     id: str
     chat_id: str
@@ -144,7 +185,9 @@ class QueuedMessage(Wire):
 
 
 class Preview(Wire):
-    """The message in progress: what was streamed of it so far, part by part."""
+    """The message that is being streamed: the parts received so far. `messageId` is the id it gets when
+    stored.
+    """
 
     message_id: int
     turn_id: str
@@ -153,7 +196,12 @@ class Preview(Wire):
 
 
 class ActionRequest(Wire):
-    """A question that a person or a client must answer before the turn goes on."""
+    """A question that a person or a client must answer with `chat/respond` before the turn continues.
+
+    - `toolCallId`, `toolName` and `args` describe the tool call in question, null otherwise.
+    - `options` are the decisions that are possible.
+    - `expiresAt` is when it expires, RFC 3339; null: never.
+    """
 
     id: str
     kind: str
@@ -165,7 +213,7 @@ class ActionRequest(Wire):
 
 
 class Snapshot(Wire):
-    """A chat as it is at one moment; events go on from `seq` + 1."""
+    """The state of a chat at one moment. The next event has the number `seq` + 1."""
 
     chat: Chat
     messages: list[Message]

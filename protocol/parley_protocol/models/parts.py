@@ -1,6 +1,6 @@
-"""What messages consist of: parts as they are kept, as they are sent in, and as they are streamed.
+"""The parts of messages: as stored, as sent by clients, and as streamed.
 
-Everything here is tagged by `type`, and carries only the fields of its type.
+Each part has the field `type` and only the fields of its type. Optional fields are absent when empty.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,18 @@ ToolOutcome = Literal["ok", "failed", "denied", "interrupted", "timed_out"]
 
 
 class TextPart(Wire):
-    """Text, as Markdown. Streamed: the new text only."""
+    """Text in Markdown. When streamed, `text` is the new piece only."""
 
     type: Literal["text"] = "text"
     text: str
 
 
 class ReasoningPart(Wire):
-    """What the model thought. Streamed: the new text only; title and signature once they are known."""
+    """The model's reasoning. When streamed, `text` is the new piece only.
+
+    `title` is a heading that the provider gave, `signature` the provider's proof of the text, which is sent
+    back to it unchanged. Both come with a later piece.
+    """
 
     type: Literal["reasoning"] = "reasoning"
     text: str
@@ -39,7 +43,7 @@ class ReasoningPart(Wire):
 
 
 class ToolCallPart(Wire):
-    """The model asks for a tool. `args` is any JSON value."""
+    """A call of a tool by the model. `args` is any JSON value. `toolCallId` is unique in the message."""
 
     type: Literal["tool-call"] = "tool-call"
     tool_call_id: str
@@ -48,7 +52,7 @@ class ToolCallPart(Wire):
 
 
 class ToolResultPart(Wire):
-    """What a tool answered. `result` is any JSON value."""
+    """The result of a tool call. `result` is any JSON value; `isError`: it describes an error."""
 
     type: Literal["tool-result"] = "tool-result"
     tool_call_id: str
@@ -59,7 +63,12 @@ class ToolResultPart(Wire):
 
 
 class SourcePart(Wire):
-    """Something that the answer rests on. Lines count from 1 and include both ends."""
+    """A source of the answer, or a file that was sent with a message.
+
+    - `text` is the quoted content.
+    - `startLine` and `endLine` count from 1; both are included.
+    - `score` is the provider's relevance, higher is better.
+    """
 
     type: Literal["source"] = "source"
     source_id: str
@@ -72,9 +81,10 @@ class SourcePart(Wire):
 
 
 class FilePart(Wire):
-    """A file: either `data` (base64) or `url` (http, https, or data with base64).
+    """A file, with either `data` (base64) or `url` (http, https, or a data URL in base64).
 
-    In params all three are held against that; what was stored before is read as it is.
+    `mediaType` is a MIME type such as "image/png". All three are validated in params; stored files are read
+    as they are.
     """
 
     type: Literal["file"] = "file"
@@ -101,7 +111,11 @@ _CHECKS = {"media_type": files.check_media_type, "data": files.check_data, "url"
 
 
 class ReferencePart(Wire):
-    """A file, or lines of it, for the daemon to read; unsaved buffers included. Lines count from 1."""
+    """A file or a range of its lines, which the daemon reads when the message is accepted. An unsaved buffer
+    has precedence over the file.
+
+    `startLine` and `endLine` count from 1; both are included. Without them: the whole file.
+    """
 
     type: Literal["reference"] = "reference"
     uri: str
@@ -110,7 +124,9 @@ class ReferencePart(Wire):
 
 
 class ToolCallDelta(Wire):
-    """Streamed: more of a call's arguments as JSON text. The last piece is a whole `ToolCallPart`."""
+    """A streamed piece of a tool call: more of its arguments, as JSON text. The last piece of a call is a
+    complete `ToolCallPart`.
+    """
 
     type: Literal["tool-call"] = "tool-call"
     tool_call_id: str
@@ -119,7 +135,7 @@ class ToolCallDelta(Wire):
 
 
 class ToolResultDelta(Wire):
-    """Streamed: more of what a running tool prints. The last piece is a whole `ToolResultPart`."""
+    """A streamed piece of the output of a running tool. The last piece is a complete `ToolResultPart`."""
 
     type: Literal["tool-result"] = "tool-result"
     tool_call_id: str
@@ -128,14 +144,14 @@ class ToolResultDelta(Wire):
 
 
 def _tag(value: object) -> str | None:
-    """Return the tag of a part: its type in angle brackets, to be told from fields in an error's path."""
+    """Return the tag of a part: its type in angle brackets, so that it differs from a field in a path."""
     mapping = isinstance(value, Mapping)
     kind = cast("Mapping[str, object]", value).get("type") if mapping else getattr(value, "type", None)
     return f"<{kind}>" if isinstance(kind, str) else None
 
 
 def _delta_tag(value: object) -> str | None:
-    """Return the tag of a streamed shape: a piece is known by its `…Delta` field."""
+    """Return the tag of a streamed part. A piece is recognized by its `…Delta` field."""
     tag = _tag(value)
     if isinstance(value, Mapping):
         piece = not _PIECE_FIELDS.isdisjoint(cast("Mapping[str, object]", value))

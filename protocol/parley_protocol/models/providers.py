@@ -1,4 +1,4 @@
-"""Models and providers: what can be asked, and how it is configured. An API key is written, never read."""
+"""Params and results of the methods about models and providers. API keys are written, never returned."""
 
 import re
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ _NO_KEY = re.compile(r"[^\x21-\x7e]")
 
 
 def _as_key(value: str) -> str:
-    """Return a key as it is sent; what was copied along with it, around it, is no part of it."""
+    """Return a key without white space around it, which is easily copied along."""
     key = value.strip()
     if _NO_KEY.search(key):
         raise ValueError("holds characters that no key has")
@@ -33,9 +33,12 @@ ApiKey = Annotated[str, Field(max_length=16_384), AfterValidator(_as_key)]
 
 
 class Model(Wire):
-    """A model that can be asked. `id` is "provider:model"; `capabilities` are words such as "reasoning".
+    """A model that can be used.
 
-    Those are "tools", "reasoning", "images", "files", "audio", "video" and "structured-output", so far.
+    - `id` is "provider:model".
+    - `contextLimit` is in tokens, null when unknown.
+    - `capabilities` are "tools", "reasoning", "images", "files", "audio", "video" and "structured-output";
+      others may be added. A missing one is unknown, not unsupported.
     """
 
     id: str
@@ -47,9 +50,11 @@ class Model(Wire):
 
 
 class ModelProvider(Wire):
-    """A provider and its models. One that cannot be used says why: in a word, and in a sentence.
+    """A provider with its models.
 
-    `local`: chats with `localOnly` may ask it.
+    - `unavailableReason` and `unavailableMessage` say why it cannot be used, as a code and as a sentence;
+      null when `available`.
+    - `local`: chats with `localOnly` may use it.
     """
 
     provider: str
@@ -66,18 +71,21 @@ class ModelListParams(Params):
 
 
 class ModelListResult(Wire):
-    """Result of `model/list`. `complaint` says what is wrong with the configuration, if anything."""
+    """Result of `model/list`. `complaint` is what is wrong with the configuration file, null if nothing."""
 
     providers: list[ModelProvider]
     complaint: str | None = None
 
 
 class Provider(Wire):
-    """A provider as it is configured. `provider` is its name, the first half of its models' ids.
+    """The configuration of a provider.
 
-    `type` is "openai", "openai-compat", "anthropic", "google", "azure", "bedrock", "openrouter", "vercel",
-    "demo", or what a package brings. `baseUrl` is null for the usual one of the type. `source` is what
-    configures it; one that is "supported" could be configured.
+    - `provider` is its name, the first half of the ids of its models.
+    - `type` is "openai", "openai-compat", "anthropic", "google", "azure", "bedrock", "openrouter", "vercel",
+      "demo", or one that a plug-in adds.
+    - `baseUrl` is null for the type's default.
+    - `source` is where it is configured: over the protocol ("database"), by an environment variable
+      ("env_preset") or in the file ("config"). "supported": not configured yet.
     """
 
     provider: str
@@ -94,13 +102,19 @@ class ProviderListParams(Params):
 
 
 class ProviderListResult(Wire):
-    """Result of `provider/list`: configured ones, and those that are supported and not configured."""
+    """Result of `provider/list`: the configured providers, then those that could be configured."""
 
     providers: list[Provider]
 
 
 class ProviderCreateParams(Params):
-    """Params of `provider/create`. An empty `apiKey` is none: one of the environment is used, then."""
+    """Params of `provider/create`.
+
+    - `provider` is a new name: 1 to 64 letters, digits and ".", "_", "-", starting with a letter or digit.
+    - `baseUrl`: null for the type's default.
+    - `apiKey` is stored in the system keyring or a private file and never returned. Empty or null: a key
+      from the environment is used, if there is one.
+    """
 
     provider: ProviderName
     type: ProviderType
@@ -111,7 +125,7 @@ class ProviderCreateParams(Params):
 
 
 class ProviderUpdateParams(Params):
-    """Params of `provider/update`. What is left out stays as it is; null clears."""
+    """Params of `provider/update`. Absent fields stay unchanged; null clears a field."""
 
     provider: ProviderName
     display_name: DisplayName | None = None
@@ -133,9 +147,11 @@ class ProviderCheckParams(Params):
 
 
 class ProviderCheckResult(Wire):
-    """What was asked of the provider and the first lines of what it answered, never the key.
+    """The result of a test request to a provider. It never contains the key.
 
-    `method` and `url` are null when nothing had to be asked to see what is wrong. `error` says it.
+    - `method` and `url` are the request, null when none was needed to find the error.
+    - `statusCode` is the HTTP status, null without a response. `answer` is the beginning of the response.
+    - `error` is null when `ok`.
     """
 
     ok: bool
@@ -148,7 +164,9 @@ class ProviderCheckResult(Wire):
 
 
 class ModelPricing(Wire):
-    """US dollars per million tokens. Without prices of their own, cached tokens cost what input costs."""
+    """Prices in US dollars per million tokens. Cached tokens without a price of their own cost as much as
+    input.
+    """
 
     input_per_million: Price | None = None
     output_per_million: Price | None = None
@@ -157,9 +175,12 @@ class ModelPricing(Wire):
 
 
 class ModelConfig(Wire):
-    """What is configured for one model. `compressionThreshold` is in percent of `contextLimit`.
+    """The configuration of one model.
 
-    `settings` lie under those of chats; null: none. `source` is what configures it.
+    - `contextLimit` is in tokens. `compressionThreshold` is in percent of it: above, older messages are
+      summarized.
+    - `settings` apply where the chat and the turn set none; null: none.
+    - `source` is where it is configured: over the protocol or in the file.
     """
 
     provider: str
@@ -201,7 +222,7 @@ class ModelConfigCreateParams(Params):
 
 
 class ModelConfigUpdateParams(Params):
-    """Params of `modelConfig/update`. What is left out stays as it is; null clears."""
+    """Params of `modelConfig/update`. Absent fields stay unchanged; null clears a field."""
 
     provider: ProviderName
     model: Id

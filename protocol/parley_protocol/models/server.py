@@ -1,6 +1,6 @@
-"""The connection itself: handshake, cancelling, progress, and what the daemon says of itself.
+"""The connection itself: handshake, cancellation, progress, and the daemon's status.
 
-LSP's own objects are modelled as far as this protocol adds to them; the rest of them is passed over.
+Objects of LSP are modelled only as far as this protocol adds to them. The rest of them is ignored.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,17 +11,19 @@ from parley_protocol.models.base import OptionalStr, Params, Token, Wire, absent
 
 
 class ClientInfo(Wire):
-    """What the client calls itself."""
+    """The name and version of the client."""
 
     name: str | None = None
     version: str | None = None
 
 
 class InitializationOptions(Wire):
-    """What this protocol adds to LSP's `initialize`.
+    """The options of this protocol in `initialize`.
 
-    `token` is the runtime file's, needed on TCP. `clientName` stands as `origin` on the messages sent.
-    `minIntervalMs` is the shortest time between two notifications of streamed parts; 0: each part at once.
+    - `token` is the token in the runtime file; required on TCP.
+    - `clientName` becomes the `origin` of the messages that this client sends.
+    - `minIntervalMs` is the minimum time between two notifications of streamed parts in milliseconds, 0 to
+      60000. 0: each part is sent at once.
     """
 
     token: str | None = None
@@ -30,7 +32,7 @@ class InitializationOptions(Wire):
 
 
 class InitializeParams(Wire):
-    """Params of `initialize`: LSP's. Every field may be absent or null; unknown ones are passed over."""
+    """Params of LSP's `initialize`. Every field may be absent or null; unknown fields are ignored."""
 
     process_id: int | None = None
     client_info: ClientInfo | None = None
@@ -39,20 +41,20 @@ class InitializeParams(Wire):
 
 
 class ParleyCapabilities(Wire):
-    """`features` has the name of each method that this daemon serves, with the value true."""
+    """`features` has an entry with the value true for each method that this daemon serves."""
 
     protocol_version: int
     features: dict[str, bool]
 
 
 class ExperimentalCapabilities(Wire):
-    """Where LSP has room for other protocols."""
+    """The part of LSP's capabilities that is left to other protocols."""
 
     parley: ParleyCapabilities
 
 
 class ServerCapabilities(Wire):
-    """LSP's server capabilities; those that are LSP's own are kept as they came."""
+    """LSP's server capabilities. LSP's own fields are kept as received."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -74,7 +76,7 @@ class InitializeResult(Wire):
 
 
 class InitializedParams(Wire):
-    """Params of `initialized`: none."""
+    """Params of `initialized`: no fields."""
 
 
 class CancelParams(Wire):
@@ -90,14 +92,18 @@ class WorkDoneProgressCancelParams(Wire):
 
 
 class ProgressParams(Wire):
-    """Params of `$/progress`: a token that the client gave, and an event, or LSP's work-done progress."""
+    """Params of `$/progress`. `token` is a token that the client chose; `value` is an event or LSP's
+    work-done progress.
+    """
 
     token: Token
     value: dict[str, Any]
 
 
 class WorkDoneProgress(Wire):
-    """LSP's progress of a `chat/ask` under its `workDoneToken`: one begin, reports, one end."""
+    """LSP's work-done progress of a `chat/ask` with a `workDoneToken`: one "begin", any number of "report",
+    one "end".
+    """
 
     kind: Literal["begin", "report", "end"]
     title: OptionalStr = None
@@ -106,7 +112,9 @@ class WorkDoneProgress(Wire):
 
 
 class StoreStatus(Wire):
-    """The store: "sqlite" or "memory", where it is, its size, and what is wrong with it, if anything."""
+    """The store. `kind` is "sqlite" or "memory"; `path` and `sizeBytes` are null in memory. `error` says why
+    it cannot be used, null if it can.
+    """
 
     kind: str
     path: str | None = None
@@ -115,7 +123,7 @@ class StoreStatus(Wire):
 
 
 class ConfigurationStatus(Wire):
-    """The configuration: where its file is (there or not), and what is wrong with it, if anything."""
+    """The configuration file. It need not exist. `error` says what is wrong with it, null if nothing."""
 
     path: str
     error: str | None = None
@@ -126,7 +134,9 @@ class ServerStatusParams(Params):
 
 
 class ServerStatus(Wire):
-    """What the daemon says of itself. `memoryBytes` is its resident memory; null: not known here."""
+    """The state of the daemon. `startedAt` is RFC 3339. `memoryBytes` is its resident memory, null where it
+    cannot be read.
+    """
 
     version: str
     protocol_version: int

@@ -1,6 +1,6 @@
-"""How a model is asked: settings, time limits, and the typed options of each provider dialect.
+"""Settings of model calls: sampling, time limits, and the options of each provider API.
 
-A field that is null is not sent to the provider. Knows no provider's own spelling.
+A field that is null is not sent to the provider.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,7 +14,13 @@ LogitBias = dict[str, Annotated[float, Field(ge=-100, le=100)]]
 
 
 class Timeouts(Wire):
-    """Time limits of one model call in milliseconds; null: the daemon's default."""
+    """Time limits of one model call in milliseconds. null: the daemon's default.
+
+    - `connectMs`: until the connection is open.
+    - `firstPartMs`: until the first part, connecting included.
+    - `idleMs`: between two parts.
+    - `totalMs`: the whole call.
+    """
 
     connect_ms: PositiveInt | None = None
     first_part_ms: PositiveInt | None = None
@@ -23,7 +29,7 @@ class Timeouts(Wire):
 
 
 class OpenAIOptions(Wire):
-    """Options of OpenAI's dialects; Azure uses them too."""
+    """Options of OpenAI's APIs, also used for Azure. The names are OpenAI's, in camelCase."""
 
     instructions: str | None = None
     logit_bias: LogitBias | None = None
@@ -48,13 +54,15 @@ class OpenAIOptions(Wire):
 
 
 class AnthropicThinking(Wire):
-    """Extended thinking with this many tokens at most."""
+    """Turns extended thinking on, with at most `budgetTokens` tokens."""
 
     budget_tokens: PositiveInt
 
 
 class AnthropicOptions(Wire):
-    """Options of Anthropic's dialect; Bedrock uses them too."""
+    """Options of Anthropic's API, also used for Bedrock. `sendReasoning`: earlier reasoning is sent back to
+    the model.
+    """
 
     send_reasoning: bool | None = None
     thinking: AnthropicThinking | None = None
@@ -63,21 +71,25 @@ class AnthropicOptions(Wire):
 
 
 class GoogleThinkingConfig(Wire):
-    """How much the model may think (-1: as it likes, 0: not at all), and whether its thoughts are sent."""
+    """How much the model may think. `thinkingBudget` is in tokens, -1: the model decides, 0: off.
+    `includeThoughts`: the reasoning is streamed.
+    """
 
     thinking_budget: Annotated[int, Field(ge=-1)] | None = None
     include_thoughts: bool | None = None
 
 
 class GoogleSafetySetting(Wire):
-    """The threshold of one category of harm."""
+    """The threshold of one harm category, in Google's words."""
 
     category: str
     threshold: str
 
 
 class GoogleOptions(Wire):
-    """Options of Google's dialect. `threshold` is the one of every category not named in `safetySettings`."""
+    """Options of Google's API. `threshold` applies to every harm category that `safetySettings` does not
+    name.
+    """
 
     thinking_config: GoogleThinkingConfig | None = None
     cached_content: str | None = None
@@ -86,7 +98,9 @@ class GoogleOptions(Wire):
 
 
 class OpenAICompatOptions(Wire):
-    """Options of servers that speak OpenAI's chat completions. `extraBody` is merged into the request."""
+    """Options of servers that are compatible with OpenAI's chat completions. `extraBody` is merged into the
+    request, `extraHeaders` are added to its headers.
+    """
 
     user: str | None = None
     reasoning_effort: str | None = None
@@ -95,7 +109,7 @@ class OpenAICompatOptions(Wire):
 
 
 class RouterReasoning(Wire):
-    """Reasoning as the routers take it."""
+    """Reasoning options of OpenRouter and Vercel. `exclude`: reason, but do not stream the reasoning."""
 
     enabled: bool | None = None
     exclude: bool | None = None
@@ -104,7 +118,7 @@ class RouterReasoning(Wire):
 
 
 class OpenRouterRouting(Wire):
-    """Which upstream providers OpenRouter may use, and in which order."""
+    """Which upstream providers OpenRouter may use, and in which order. The fields are OpenRouter's."""
 
     order: list[str] | None = None
     allow_fallbacks: bool | None = None
@@ -117,7 +131,7 @@ class OpenRouterRouting(Wire):
 
 
 class OpenRouterOptions(Wire):
-    """Options of OpenRouter. `includeUsage` is without effect by now: usage is in every answer."""
+    """Options of OpenRouter. `includeUsage` has no effect any more: usage is always included."""
 
     reasoning: RouterReasoning | None = None
     extra_body: dict[str, Any] | None = None
@@ -150,7 +164,7 @@ class VercelOptions(Wire):
 
 
 class ProviderOptions(Wire):
-    """Options by provider dialect; those of other dialects than the model's are kept and not sent."""
+    """Options by API. Those for other APIs than the model's are stored but not sent."""
 
     openai: OpenAIOptions | None = None
     anthropic: AnthropicOptions | None = None
@@ -161,11 +175,15 @@ class ProviderOptions(Wire):
 
 
 class ModelSettings(Wire):
-    """How a model is asked. `outputSchema` is a JSON Schema that the answer has to fit.
+    """Settings of model calls. null: not set, so the next lower level applies (turn, chat, model, provider's
+    default).
 
-    `fallbackModels` are asked in this order where the model cannot answer: overloaded, limited, too slow or
-    out of reach; null: those of the daemon's configuration. `localOnly`: only models of local providers are
-    asked; whatever says so, holds.
+    - `stop`: texts at which the model stops.
+    - `seed`: asks for repeatable answers, where the provider supports it.
+    - `outputSchema`: a JSON Schema that the answer must match.
+    - `fallbackModels`: "provider:model" ids that are tried in this order when the model is overloaded, rate
+      limited, too slow or unreachable. null: those of the daemon's configuration; empty: none.
+    - `localOnly`: only models of local providers are called. true on any level cannot be overridden.
     """
 
     max_output_tokens: PositiveInt | None = None

@@ -1,4 +1,4 @@
-"""Params and results of `chat/…` methods that run turns: send, ask, interrupt, retry, the queue, answers."""
+"""Params and results of the methods that run turns: send, ask, interrupt, retry, branches, the queue."""
 
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,14 @@ ClientMessageId = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class ChatSendParams(Params):
-    """Params of `chat/send`. The same `clientMessageId` again gets the first answer and starts nothing."""
+    """Params of `chat/send`.
+
+    - `whenBusy` says what happens while a turn runs: wait in the queue, join the running turn before its
+      next model call, end it first, or refuse the message.
+    - `model` and `settings` apply to this turn only.
+    - `clientMessageId` makes the request safe to repeat: a message with an id that the chat already has is
+      not sent again, and the first result is returned.
+    """
 
     chat_id: Id
     content: Content
@@ -35,7 +42,9 @@ class ChatSendParams(Params):
 
 
 class ChatSendResult(Wire):
-    """What became of a message: `message` when it stands in the history, `queuedMessage` when it waits."""
+    """What happened to a message. `message` is set when it is in the history, `queuedMessage` when it waits
+    in the queue. `turnId` is the turn that answers it.
+    """
 
     disposition: Disposition
     turn_id: str | None = None
@@ -44,16 +53,20 @@ class ChatSendResult(Wire):
 
 
 class ChatAskParams(ChatSendParams):
-    """Params of `chat/ask`: those of `chat/send`, and where to stream events and progress."""
+    """Params of `chat/ask`: those of `chat/send`, with tokens for streaming events and LSP's work-done
+    progress.
+    """
 
     partial_result_token: Token | None = None
     work_done_token: Token | None = None
 
 
 class ChatAskResult(Wire):
-    """How a turn ended, with the messages that it added. A failed turn is a result, not an error answer.
+    """How a turn ended, with the messages that it added. A failed turn is a result with `error`, not an
+    error response.
 
-    `output` is the JSON value of an answer that had to fit an `outputSchema`; null without one.
+    - `stopReason` is why the model stopped, in the provider's word.
+    - `output` is the answer as JSON, if `outputSchema` was set; null otherwise.
     """
 
     turn_id: str
@@ -73,7 +86,7 @@ class ChatInterruptParams(Params):
 
 
 class ChatRetryParams(Params):
-    """Params of `chat/retry`. `messageId` is the user message to answer again; default: the last one."""
+    """Params of `chat/retry`. `messageId` is the user message to answer again, by default the last one."""
 
     chat_id: Id
     message_id: Count | None = None
@@ -82,7 +95,9 @@ class ChatRetryParams(Params):
 
 
 class ChatEditMessageParams(Params):
-    """Params of `chat/editMessage`. `messageId` is a user message."""
+    """Params of `chat/editMessage`. `messageId` is the user message to replace; the old one stays on its own
+    branch.
+    """
 
     chat_id: Id
     message_id: Count
@@ -91,14 +106,16 @@ class ChatEditMessageParams(Params):
 
 
 class ChatRewindParams(Params):
-    """Params of `chat/rewind`."""
+    """Params of `chat/rewind`. `messageId` becomes the last message of the active branch; 0: the chat is
+    empty.
+    """
 
     chat_id: Id
     message_id: Count
 
 
 class ChatSelectBranchParams(Params):
-    """Params of `chat/selectBranch`."""
+    """Params of `chat/selectBranch`. `messageId` is a message on the branch to switch to."""
 
     chat_id: Id
     message_id: Count
@@ -127,7 +144,7 @@ class ChatQueuePromoteParams(Params):
 
 
 class ChatQueueResult(Wire):
-    """The whole queue after a change of it, first in line first."""
+    """The whole queue after the change, next message first."""
 
     queued_messages: list[QueuedMessage]
 
@@ -139,7 +156,7 @@ class ChatCompactParams(Params):
 
 
 class ChatRespondParams(Params):
-    """Params of `chat/respond`. `result` is for requests that ask for more than a decision."""
+    """Params of `chat/respond`. `result` is the answer to a request that needs more than a decision."""
 
     chat_id: Id
     request_id: Id

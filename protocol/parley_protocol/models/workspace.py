@@ -1,4 +1,7 @@
-"""What a chat did to the files around it. Text synchronisation and edits are LSP's own messages."""
+"""Params and results of the methods about the files that a chat has changed.
+
+LSP's own messages are used for text synchronization and edits.
+"""
 
 from typing import Literal
 
@@ -8,7 +11,7 @@ GitChangeType = Literal["added", "modified", "deleted", "renamed"]
 
 
 class GitChange(Wire):
-    """One changed file. `oldPath` is set when it was renamed."""
+    """A changed file. `oldPath` is set when it was renamed."""
 
     id: str
     file_path: str
@@ -19,7 +22,7 @@ class GitChange(Wire):
 
 
 class DiffStatus(Wire):
-    """How the chat's changes stand as a whole, and on the forge when there is a pull request."""
+    """A summary of the chat's changes, and the state of their pull request if there is one."""
 
     url: str | None = None
     pull_request_state: str | None = None
