@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import Process
 
 from parley_protocol.framing import FrameDecoder, encode_frame
-from tests.daemon.test_processes import daemon_of, stop
+from tests.daemon.test_launcher import daemon_of, stop
 from tests.support.processes.raw_client import stdio_peer
 
 Json = dict[str, Any]

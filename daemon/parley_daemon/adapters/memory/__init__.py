@@ -1,1 +1,1 @@
-"""The store in memory."""
+"""The store port in memory, for `--in-memory` and for tests."""

@@ -1,4 +1,4 @@
-"""Searching chats in memory by looking at every text. Ranks more simply than the full-text index does."""
+"""Searches chats in memory by reading every text. The ranking is simpler than that of the full-text index."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ Ranked = tuple[str, int | None, float]
 
 
 class MemorySearch:
-    """The texts of one owner, by chat and message; titles under None, before all messages."""
+    """The texts of one owner's chats, by chat id and message id. A title has the message id None."""
 
     def __init__(
         self, owner: str, chats: Mapping[str, Chat], messages: Mapping[tuple[str, int], Message]
@@ -26,10 +26,14 @@ class MemorySearch:
         self._age = {id: age for age, id in enumerate(self._chats)}
 
     def page(self, text: str, cursor: str | None, limit: int) -> SearchPage:
-        """Return one page of hits, best first; of the same score the newer one first."""
+        """Return one page of hits, best first; with equal scores the newer one first.
+
+        Raises:
+            InvalidCursorError: the cursor is not valid, or belongs to another query.
+        """
         query = parse_query(text)
         ranked = self._rank(text) if cursor is None else read_cursor(text, cursor, Ranked)
-        there = [one for one in ranked if one[:2] in self._texts]
+        existing = [entry for entry in ranked if entry[:2] in self._texts]
         hits = [
             SearchHit(
                 chat_id,
@@ -38,14 +42,17 @@ class MemorySearch:
                 query.snippet(self._texts[chat_id, message_id]),
                 score,
             )
-            for chat_id, message_id, score in there[:limit]
+            for chat_id, message_id, score in existing[:limit]
         ]
-        return SearchPage(tuple(hits), write_cursor(text, there[limit:]))
+        return SearchPage(tuple(hits), write_cursor(text, existing[limit:]))
 
     def _rank(self, text: str) -> list[Ranked]:
         query = parse_query(text)
-        usual = sum(map(len, self._texts.values())) / max(1, len(self._texts)) or 1.0
-        found = [(*key, _score(key, query.count(one), len(one) / usual)) for key, one in self._texts.items()]
+        average = sum(map(len, self._texts.values())) / max(1, len(self._texts)) or 1.0
+        found = [
+            (*key, _score(key, query.count(content), len(content) / average))
+            for key, content in self._texts.items()
+        ]
         best = sorted(
             [one for one in found if one[2]],
             key=lambda one: (one[2], self._age[one[0]], one[1] or 0),
@@ -59,6 +66,9 @@ def _text(message: Message) -> str:
 
 
 def _score(key: Key, count: int, length: float) -> float:
-    """As BM25, but for how rare a word is: more matches count less and less, and less in a long text."""
-    weighed = count * (_TITLE_WEIGHT if key[1] is None else 1.0)
-    return weighed / (weighed + 0.3 + 0.9 * length)
+    """Return a score like BM25's, without the weight for rare words.
+
+    Each further match adds less, and a match counts less in a long text. `length` is relative to the average.
+    """
+    weighted = count * (_TITLE_WEIGHT if key[1] is None else 1.0)
+    return weighted / (weighted + 0.3 + 0.9 * length)

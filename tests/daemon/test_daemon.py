@@ -1,0 +1,68 @@
+"""A running daemon: its files, its idle exit, its stop by signals."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+
+from parley_daemon.server.transport.listeners import unix_socket
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.raw_client import unix_peer
+
+PARLEYD = [sys.executable, "-m", "parley_daemon"]
+
+
+async def test_a_daemon_without_clients_and_turns_stops_after_idle_exit(places: dict[str, str]) -> None:
+    process = await anyio.open_process(
+        [*PARLEYD, "serve", "--idle-exit", "0.2"], env=places, stderr=subprocess.DEVNULL
+    )
+    with anyio.fail_after(15):
+        assert await process.wait() == 0
+    await process.aclose()
+
+
+async def test_the_socket_and_runtime_file_of_a_killed_daemon_are_replaced(daemon: DaemonProcess) -> None:
+    path = daemon.socket
+    await daemon.kill()
+    assert Path(path).exists()
+    await daemon.start()
+    async with unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        await peer.alive()
+
+
+async def test_the_files_of_a_daemon_are_accessible_by_their_owner_only(daemon: DaemonProcess) -> None:
+    for path in (Path(daemon.socket), *daemon.runtime_dir.iterdir(), *daemon.data_dir.iterdir()):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode & 0o077 == 0, f"{path} has mode {mode:o}"
+    assert stat.S_IMODE(daemon.runtime_dir.stat().st_mode) == 0o700
+
+
+async def test_a_daemon_that_stops_removes_its_own_socket_and_no_other(daemon: DaemonProcess) -> None:
+    path = Path(daemon.socket)
+    await daemon.restart()
+    assert path.is_socket()
+    path.unlink()
+    with unix_socket(str(path)):
+        await daemon.stop()
+        assert path.is_socket()
+        assert not list(daemon.runtime_dir.glob("*.json"))
+    await daemon.start()
+    await daemon.stop()
+    assert not path.exists()
+
+
+async def test_a_second_signal_ends_the_process_at_once(daemon: DaemonProcess) -> None:
+    async with unix_peer(daemon.socket, check=False) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat()
+        await peer.start("chat/ask", {"chatId": chat_id, "content": "/stall"})
+        os.kill(daemon.pid, signal.SIGSTOP)
+        os.kill(daemon.pid, signal.SIGTERM)
+        os.kill(daemon.pid, signal.SIGINT)
+        os.kill(daemon.pid, signal.SIGCONT)
+        assert await daemon.stop() in (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
