@@ -18,7 +18,7 @@ from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
-from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.server.wire.records import core_settings
 from parley_protocol.models.base import field_problems
 from parley_protocol.models.providers import ProviderName
@@ -118,7 +118,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     timeouts: Timeouts = msgspec.field(default_factory=lambda: _timeouts(_Limits()))
     retries: RetryPolicy = RetryPolicy()
     recovery: Recovery = "interrupt"
-    scribe: ScribePolicy = ScribePolicy(titles=True)
+    scribe: SummaryPolicy = SummaryPolicy(titles=True)
     complaint: str | None = None
 
 
@@ -216,7 +216,7 @@ def _config(file: _File) -> Config:
             fallback_wait=file.retries.fallback_wait_ms / 1000,
         ),
         recovery=file.recovery,
-        scribe=ScribePolicy(
+        scribe=SummaryPolicy(
             titles=file.titles.enabled,
             title_model=file.titles.model,
             threshold=file.compaction.threshold,

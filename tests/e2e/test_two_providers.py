@@ -160,7 +160,7 @@ async def test_a_local_only_chat_does_not_fall_back_on_a_provider_that_is_not_lo
             chat_id = await peer.new_chat(settings={"localOnly": True})
             answer = await peer.result("chat/ask", {"chatId": chat_id, "content": "Hi"})
             assert answer["timings"]["attempts"] == 3
-            assert "second:any is no local model" in answer["error"]["detail"]
+            assert "second:any is not a local model" in answer["error"]["detail"]
         assert second.connections == 0
 
 

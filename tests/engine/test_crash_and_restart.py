@@ -8,7 +8,7 @@ import pytest
 from parley_daemon.core.parts import Reasoning, Text, ToolCallPiece, plain_text
 from parley_daemon.core.records import Status
 from parley_daemon.engine.chats.changeset import SEQ_BLOCK
-from tests.support.engine.rig import ME, Rig, running, spoken
+from tests.support.engine.rig import Rig, running, spoken
 
 
 async def nothing_sent(rig: Rig, chat_id: str) -> None:
@@ -73,7 +73,7 @@ async def test_after_a_crash_a_chat_lists_opens_and_takes_a_prompt(rig: Rig, rea
         asked = [text for role, text in await rig.history(chat_id) if role == "user"]
         last_seq = heard.seqs[-1] if heard.seqs else 0
         async with rig.restarted() as again:
-            assert await again.engine.chat_ids(ME) == (chat_id,)
+            assert await again.chats.ids() == (chat_id,)
             snapshot = await again.snapshot(chat_id)
             assert snapshot.view.status is Status.WAITING
             assert snapshot.preview is None
@@ -101,7 +101,7 @@ async def test_a_lost_turn_ends_interrupted_once(rig: Rig, reach: Moment) -> Non
         async with rig.restarted() as again:
             (*_, last) = [one for one in (await again.snapshot(chat_id)).messages if one.role == "user"]
             assert last.turn_id is not None
-            done = await again.engine.wait(chat_id, ME, last.turn_id)
+            done = await again.wait(chat_id, last.turn_id)
             assert done.ended.outcome == "interrupted"
             assert done.ended.error is not None
             assert (done.ended.error.kind, done.ended.error.retryable) == ("daemon_lost", True)
@@ -165,7 +165,7 @@ async def test_a_chat_at_rest_can_be_resumed_from_its_last_number_after_a_crash(
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await ended(rig, chat_id)
-        await rig.engine.set_model(chat_id, ME, "test:other")
+        await rig.set_model(chat_id, "test:other")
         async with rig.restarted() as again:
             resumed, _ = await again.attach(chat_id, after_seq=heard.seqs[-1])
             assert (resumed.snapshot, list(resumed.missed)) == (None, [])
@@ -186,7 +186,7 @@ async def test_a_turn_with_more_events_than_a_block_reserves_more() -> None:
             used = heard.seqs[-1]
             assert used > SEQ_BLOCK
             async with rig.restarted() as again:
-                assert (await again.engine.view(chat_id, ME)).last_seq > used
+                assert (await again.view(chat_id)).last_seq > used
 
 
 async def test_many_crashes_in_a_row_keep_every_partial_answer() -> None:

@@ -28,7 +28,7 @@ async def test_all_that_an_old_store_holds_is_there(folder: Path, name: str) -> 
     make_old_store(folder / "parley.db", name)
     with anyio.fail_after(10):
         async with running(Disk(folder)) as rig:
-            chats, _, total = await rig.engine.list(ChatQuery(ME))
+            chats, _, total = await rig.chats.list(ChatQuery(ME))
             assert ({view.chat.id for view in chats}, total) == ({CHILD, CHAT}, 2)
             parent, child = (await rig.snapshot(CHAT)), (await rig.snapshot(CHILD))
             chat = parent.view.chat
@@ -43,9 +43,9 @@ async def test_all_that_an_old_store_holds_is_there(folder: Path, name: str) -> 
             ]
             assert [plain_text(one.content) for one in child.queue] == ["steers", "waits"]
             assert child.seq > 100_007
-            lost = await rig.engine.wait(CHILD, ME, TURNS[2])
+            lost = await rig.wait(CHILD, TURNS[2])
             assert lost.ended.outcome == "interrupted"
-            assert (await rig.engine.wait(CHAT, ME, TURNS[1])).ended.outcome == "completed"
+            assert (await rig.wait(CHAT, TURNS[1])).ended.outcome == "completed"
 
 
 @old
@@ -63,10 +63,10 @@ async def test_a_chat_of_an_old_store_goes_on(folder: Path, name: str) -> None:
             ]
             await rig.retitle(CHAT, "Older")
             for words, where in (("opens", (CHAT, 3)), ("half", (CHILD, 1)), ("Older", (CHAT, None))):
-                hits = (await rig.engine.search(ME, words, cursor=None, limit=9)).hits
+                hits = (await rig.chats.search(words, cursor=None, limit=9)).hits
                 assert where in [(hit.chat_id, hit.message_id) for hit in hits]
-            await rig.engine.delete(CHAT, ME)
-            assert (await rig.engine.search(ME, "opens", cursor=None, limit=9)).hits == ()
+            await rig.delete(CHAT)
+            assert (await rig.chats.search("opens", cursor=None, limit=9)).hits == ()
 
 
 @old

@@ -8,10 +8,10 @@ import pytest
 from parley_daemon.core.events import MessageAdded, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Status
-from parley_daemon.engine.chats.new_chat import NewChat
+from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.recovery import RETRY_SECONDS
 from parley_daemon.ports.store import StoreTooNewError, StoreUnavailableError
-from tests.support.engine.rig import ME, Disk, Rig, running
+from tests.support.engine.rig import Disk, Rig, running
 
 
 async def unsaved_answer(rig: Rig) -> str:
@@ -28,14 +28,14 @@ async def unsaved_answer(rig: Rig) -> str:
     assert (ended.outcome, ended.error.kind) == ("failed", "internal")
     (answer,) = [one.message for one in heard.of(MessageAdded) if one.message.role == "assistant"]
     assert (plain_text(answer.content), answer.complete) == ("Hello", False)
-    rig.engine.detach(chat_id, heard)
+    rig.detach(chat_id, heard)
     return chat_id
 
 
 async def test_an_answer_that_cannot_be_saved_fails_its_turn_and_is_not_lost(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await unsaved_answer(rig)
-        assert (await rig.engine.view(chat_id, ME)).status is Status.ERROR
+        assert (await rig.view(chat_id)).status is Status.ERROR
         rig.model.answer = [Text("Yes.")]
         await rig.ask(chat_id, "again")
         expected = [("user", "Hi"), ("assistant", "Hello"), ("user", "again"), ("assistant", "Yes.")]
@@ -58,10 +58,10 @@ async def test_an_unsaved_answer_is_shown_on_every_page(rig: Rig) -> None:
 async def test_an_unsaved_answer_is_saved_by_any_later_change_of_the_chat(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await unsaved_answer(rig)
-        await rig.engine.set_model(chat_id, ME, "test:other")
+        await rig.set_model(chat_id, "test:other")
         async with rig.restarted() as again:
             assert await again.history(chat_id) == [("user", "Hi"), ("assistant", "Hello")]
-            assert (await again.engine.view(chat_id, ME)).chat.model == "test:other"
+            assert (await again.view(chat_id)).chat.model == "test:other"
 
 
 async def test_an_unsaved_answer_is_saved_when_the_daemon_stops(rig: Rig) -> None:
@@ -70,11 +70,11 @@ async def test_an_unsaved_answer_is_saved_when_the_daemon_stops(rig: Rig) -> Non
         await rig.engine.stop()
         async with rig.restarted() as again:
             assert await again.history(chat_id) == [("user", "Hi"), ("assistant", "Hello")]
-            assert (await again.engine.view(chat_id, ME)).status is Status.ERROR
+            assert (await again.view(chat_id)).status is Status.ERROR
 
 
 async def test_an_unsaved_answer_does_not_leave_memory(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parley_daemon.engine.chats.registry.IDLE_CHATS_KEPT", 1)
+    monkeypatch.setattr("parley_daemon.engine.collection.registry.IDLE_CHATS_KEPT", 1)
     with anyio.fail_after(5):
         chat_id = await unsaved_answer(rig)
         for _ in range(70):
@@ -86,7 +86,7 @@ async def test_after_a_crash_an_unsaved_answer_is_a_lost_turn(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await unsaved_answer(rig)
         async with rig.restarted() as again:
-            view = await again.engine.view(chat_id, ME)
+            view = await again.view(chat_id)
             assert view.status is Status.WAITING
             assert view.chat.last_error is not None
             assert view.chat.last_error.kind == "daemon_lost"
@@ -104,7 +104,7 @@ async def test_a_queue_does_not_go_on_while_answers_cannot_be_saved(rig: Rig) ->
         await call.finish("1")
         await heard.ended()
         await anyio.wait_all_tasks_blocked()
-        assert (await rig.engine.view(chat_id, ME)).status is Status.ERROR
+        assert (await rig.view(chat_id)).status is Status.ERROR
         assert rig.engine.running_turns == 0
         rig.model.answer = [Text("Yes.")]
         await rig.send(chat_id, "three")
@@ -140,7 +140,7 @@ async def test_a_store_that_cannot_be_opened_is_tried_again_after_a_while(disk: 
             rig.clock.seconds += RETRY_SECONDS
             chat_id = await rig.chat()
             assert rig.store.opened == 2
-            assert await rig.engine.chat_ids(ME) == (chat_id,)
+            assert await rig.chats.ids() == (chat_id,)
 
 
 async def test_many_first_calls_open_the_store_once(disk: Disk) -> None:
@@ -148,7 +148,7 @@ async def test_many_first_calls_open_the_store_once(disk: Disk) -> None:
         async with running(disk) as rig:
             async with anyio.create_task_group() as tasks:
                 for _ in range(5):
-                    tasks.start_soon(rig.engine.create, NewChat(ME))
+                    tasks.start_soon(rig.chats.create, NewChat())
             assert rig.store.opened == 1
             assert await rig.engine.count_chats() == 5
 
@@ -175,6 +175,6 @@ async def test_a_recovery_that_fails_half_way_is_done_again(rig: Rig) -> None:
                 await again.engine.count_chats()
             again.clock.seconds += RETRY_SECONDS
             for chat_id in chats:
-                assert (await again.engine.view(chat_id, ME)).chat.last_error is not None
+                assert (await again.view(chat_id)).chat.last_error is not None
                 assert (await again.history(chat_id))[0] == ("user", "Hi")
             assert again.store.opened == 2

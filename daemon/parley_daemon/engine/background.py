@@ -1,22 +1,30 @@
-"""What is done beside the turns: a better title, a shorter history, models loaded. Failing is quiet here."""
+"""Background work for chats: better titles, shorter histories, models that are loaded early.
+
+Theory of operation: when a turn has ended, the engine passes its result here. A title is requested when the
+chat has its first answer and only an automatic title; a summary when the model call used more of the
+model's context than the configured share. Both are requests to models of their own, and neither delays a
+turn: they run in tasks of the engine, a few at a time (`ChatServices.summary_slots`), and store their
+result with an ordinary change of the chat. A failure is logged and has no other effect; the next turn tries
+again.
+"""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from weakref import WeakSet
 
 import anyio
 
-from parley_daemon.core.records import Message, ModelSettings
+from parley_daemon.core.records import ModelSettings
 from parley_daemon.engine.chats.actor import ChatActor
-from parley_daemon.engine.errors import ConflictError, EngineError, NotLocalError
+from parley_daemon.engine.chats.host import ChatServices
+from parley_daemon.engine.chats.snapshot import ChatView
+from parley_daemon.engine.errors import EngineError, NotLocalError
+from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.engine.turns import summarize
-from parley_daemon.engine.turns.default_model import asked
 from parley_daemon.engine.turns.host import TurnResult
-from parley_daemon.engine.turns.model_selection import allowed
-from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.ports.catalogue import (
-    Catalogue,
     ProviderUnavailableError,
     ResolvedModel,
     UnknownModelError,
@@ -26,122 +34,112 @@ from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 4
-"""Titles and summaries under way at the same time; the others wait."""
-
-_FAULTS = (EngineError, ModelError, ProviderUnavailableError, StoreUnavailableError, UnknownModelError)
-
-Using = Callable[[str], AbstractAsyncContextManager[ChatActor]]
-Work = Callable[[], Coroutine[Any, Any, None]]
+_FAILURES = (EngineError, ModelError, ProviderUnavailableError, StoreUnavailableError, UnknownModelError)
 
 
-class Secretary:
-    """Looks after chats whose turns have ended. `start` runs work as long as the engine runs.
+class BackgroundWork:
+    """Decides after each turn what to do in the background, and does it.
 
-    `policy` may be replaced at any time.
+    `open_chat` keeps a chat in memory while its block runs, whoever owns it.
     """
 
     def __init__(
         self,
-        policy: ScribePolicy,
-        catalogue: Catalogue,
-        using: Using,
-        start: Callable[[Work], None],
+        services: ChatServices,
+        open_chat: Callable[[str], AbstractAsyncContextManager[ChatActor]],
+        tasks: BackgroundTasks,
     ) -> None:
-        self.policy = policy
-        self._catalogue = catalogue
-        self._using = using
-        self._start = start
-        self._places = anyio.Semaphore(AT_ONCE)
+        self._services = services
+        self._catalogue = services.catalogue
+        self._open_chat = open_chat
+        self._tasks = tasks
         self._compacting: set[str] = set()
+        self._warmed: WeakSet[Model] = WeakSet()
 
-    def turn_ended(self, chat: ChatActor, result: TurnResult) -> None:
-        """See whether there is something to do after this turn."""
+    # ------------------------------------------------------------------- after a turn
+
+    def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
+        """Start what is due after a turn."""
         if result.outcome != "completed" or result.model is None:
             return
-        chat_id, model_id, model = chat.id, result.model, self._resolved(result.model)
-        settings = result.turn.settings.over(chat.view.chat.settings)
+        chat_id, model_id, model = view.chat.id, result.model, self._resolve(result.model)
+        settings = result.turn.settings.over(view.chat.settings)
         if model is not None:
             settings = settings.over(model.settings)
-        if self.policy.titles and chat.wants_title:
+        if wants_title:
 
-            async def entitle() -> None:
-                work = self._entitle(chat_id, model_id, settings)
-                await self._quietly(f"the title of chat {chat_id}", work)
+            async def set_title() -> None:
+                work = self._set_title(chat_id, model_id, settings)
+                await self._log_failure(f"the title of chat {chat_id}", work)
 
-            self._start(entitle)
+            self._tasks.start(set_title)
         if self._is_long(result) and chat_id not in self._compacting:
             self._compacting.add(chat_id)
 
             async def compact() -> None:
                 try:
-                    work = self.compact(chat_id, settings)
-                    await self._quietly(f"the summary of chat {chat_id}", work)
+                    work = self._compact(chat_id, settings)
+                    await self._log_failure(f"the summary of chat {chat_id}", work)
                 finally:
                     self._compacting.discard(chat_id)
 
-            self._start(compact)
+            self._tasks.start(compact)
 
     def _is_long(self, result: TurnResult) -> bool:
-        usage, model = result.usage, self._resolved(result.model)
+        """Return whether the call used more of the model's context than the configured share."""
+        usage, model = result.usage, self._resolve(result.model)
         if usage is None or usage.input_tokens is None or not usage.context_limit or model is None:
             return False
-        threshold = model.compression_threshold
-        percent = self.policy.threshold if threshold is None else threshold
+        percent = model.compression_threshold
+        if percent is None:
+            percent = self._services.summary_policy.threshold
         return percent < 100 and usage.input_tokens * 100 >= percent * usage.context_limit
 
-    def _resolved(self, reference: str | None) -> ResolvedModel | None:
+    def _resolve(self, reference: str | None) -> ResolvedModel | None:
         try:
             return None if reference is None else self._catalogue.resolve(reference)
         except (UnknownModelError, ProviderUnavailableError):
             return None
 
-    def warm(self, model: Model) -> None:
-        """Load what a model needs, ahead of its first call."""
+    async def _set_title(self, chat_id: str, answered_by: str, settings: ModelSettings) -> None:
+        model = self._title_model(answered_by, settings)
+        async with self._services.summary_slots, self._open_chat(chat_id) as chat:
+            with anyio.move_on_after(self._services.summary_policy.title_seconds):
+                question, answer = await chat.summaries.first_exchange()
+                title = await summarize.make_title(model, question.content, answer.content)
+                if title is not None:
+                    await chat.summaries.set_automatic_title(title)
+
+    def _title_model(self, answered_by: str, settings: ModelSettings) -> ResolvedModel:
+        """Return the model for titles: the configured one if it is allowed, else the one that answered."""
+        configured = self._services.summary_policy.title_model
+        try:
+            return find_model(self._catalogue, configured or answered_by, settings)
+        except NotLocalError:
+            return find_model(self._catalogue, answered_by, settings)
+
+    async def _compact(self, chat_id: str, settings: ModelSettings) -> None:
+        async with self._services.summary_slots, self._open_chat(chat_id) as chat:
+            await chat.summaries.summarize_branch(settings)
+
+    # ---------------------------------------------------------------------- warm models
+
+    def warm_model(self, reference: str | None) -> None:
+        """Load what the first call of a model needs, once per model, before the first call."""
+        model = self._resolve(reference)
+        if model is None or model.model in self._warmed:
+            return
+        self._warmed.add(model.model)
 
         async def warm() -> None:
-            await self._quietly("loading a model", model.warm())
+            await self._log_failure("loading a model", model.model.warm())
 
-        self._start(warm)
+        self._tasks.start(warm)
 
-    async def _quietly(self, what: str, work: Awaitable[object]) -> None:
+    async def _log_failure(self, what: str, work: Awaitable[object]) -> None:
         try:
             await work
-        except _FAULTS as error:
+        except _FAILURES as error:
             log.info("%s did not work: %s", what, error)
-        except Exception:  # the boundary of what is done beside the turns: it must not end the daemon
+        except Exception:  # the boundary of background work: it must not end the daemon
             log.exception("%s failed unexpectedly", what)
-
-    async def _entitle(self, chat_id: str, answered: str, settings: ModelSettings) -> None:
-        model = self._title_model(answered, settings)
-        async with self._places, self._using(chat_id) as chat:
-            with anyio.move_on_after(self.policy.title_seconds):
-                question, answer = await chat.beginning()
-                title = await summarize.title(model, question.content, answer.content)
-                if title is not None:
-                    await chat.entitle(title)
-
-    def _title_model(self, answered: str, settings: ModelSettings) -> ResolvedModel:
-        """Return the configured model for titles, else, or where that may not be asked, who answered."""
-        try:
-            return allowed(self._catalogue, self.policy.title_model or answered, settings)
-        except NotLocalError:
-            return allowed(self._catalogue, answered, settings)
-
-    async def compact(self, chat_id: str, settings: ModelSettings) -> Message:
-        """Summarise a chat's branch as it is now for later requests; return the summary.
-
-        `settings` lie over the chat's: they say whether only a local model may read it.
-
-        Raises:
-            ConflictError: there is nothing to summarise.
-            NotLocalError: the chat's model may not be asked.
-            ModelError: the model did not do it.
-        """
-        async with self._places, self._using(chat_id) as chat:
-            record = chat.view.chat
-            reference = asked(self._catalogue, record.model)
-            if reference is None:
-                raise ConflictError("The chat has no model that could summarise it.")
-            model = allowed(self._catalogue, reference, settings.over(record.settings))
-            return await chat.summarise(model)

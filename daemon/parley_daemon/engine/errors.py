@@ -73,7 +73,7 @@ class UnfitConfigurationError(EngineError):
         self.field = field
 
 
-def refused(refusal: Refused) -> EngineError:
+def error_for_refusal(refusal: Refused) -> EngineError:
     """Return what a caller is told of a refusal by the rules."""
     match refusal.reason:
         case RefusalReason.BUSY:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import anyio
 
+from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.server.app import App
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.streaming.streams import Token
@@ -16,10 +17,12 @@ from parley_daemon.server.wire.jsonrpc import Incoming
 class ClientConnection(Protocol):
     """What a request may use of the connection that it came on.
 
+    `chats` are the chats of the client's user.
     `work_done_calls` are the requests that report progress under a work-done token, by that token.
     """
 
     app: App
+    chats: ChatCollection
     outbox: Outbox
     streams: Subscriptions
     work_done_calls: dict[Token, "Call"]

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Status
-from parley_daemon.engine.chats.acceptance import Accepted, Draft
+from parley_daemon.engine.chats.acceptance import Accepted
 from parley_daemon.engine.errors import (
     ChatArchivedError,
     ChatBusyError,
@@ -29,16 +29,16 @@ async def family(rig: Rig) -> tuple[str, str, str]:
 
 
 async def archived(rig: Rig, *chat_ids: str) -> list[bool]:
-    return [(await rig.engine.view(id, ME)).chat.archived for id in chat_ids]
+    return [(await rig.view(id)).chat.archived for id in chat_ids]
 
 
 async def test_a_chat_goes_away_and_comes_back_with_all_below_it_in_one_commit(rig: Rig) -> None:
     with anyio.fail_after(5):
         chats = await family(rig)
         other = await rig.chat()
-        for call, flag in ((rig.engine.library.archive, True), (rig.engine.library.unarchive, False)):
+        for call, flag in ((rig.chats.archive, True), (rig.chats.unarchive, False)):
             before = len(rig.store.commits)
-            assert (await call(chats[0], ME)).chat.archived is flag
+            assert (await call(chats[0])).chat.archived is flag
             assert await archived(rig, *chats, other) == [flag] * 3 + [False]
             assert len(rig.store.commits) == before + 1
             async with rig.restarted() as again:
@@ -51,8 +51,8 @@ async def test_every_listener_and_watcher_of_the_family_is_told_once(rig: Rig) -
         chats = await family(rig)
         heard = [await rig.listen(id) for id in chats]
         rig.engine.watchers.add(ME, watcher)
-        await rig.engine.library.archive(chats[0], ME)
-        await rig.engine.library.unarchive(chats[0], ME)
+        await rig.chats.archive(chats[0])
+        await rig.chats.unarchive(chats[0])
     for recorder in heard:
         assert [event.chat.archived for event in recorder.of(ChatChanged)] == [True, False]
         assert recorder.seqs == [1, 2]
@@ -64,36 +64,36 @@ async def test_archiving_a_child_takes_what_is_below_it_and_leaves_what_is_above
     with anyio.fail_after(5):
         chats = await family(rig)
         sibling = await rig.chat(parent_chat_id=chats[0])
-        await rig.engine.library.archive(chats[1], ME)
+        await rig.chats.archive(chats[1])
         assert await archived(rig, *chats, sibling) == [False, True, True, False]
         before = len(rig.store.commits)
-        await rig.engine.library.archive(chats[0], ME)
+        await rig.chats.archive(chats[0])
         assert await archived(rig, *chats, sibling) == [True] * 4
         (writes,) = rig.store.commits[before:]
         assert {write.chat.id for write in writes if isinstance(write, PutChat)} == {chats[0], sibling}
-        await rig.engine.library.unarchive(chats[0], ME)
+        await rig.chats.unarchive(chats[0])
         assert await archived(rig, *chats, sibling) == [False] * 4
 
 
 async def test_a_grandchild_whose_parent_was_deleted_still_goes_with_its_root(rig: Rig) -> None:
     with anyio.fail_after(5):
         root, child, grandchild = await family(rig)
-        await rig.engine.delete(child, ME)
-        await rig.engine.library.archive(root, ME)
+        await rig.delete(child)
+        await rig.chats.archive(root)
         assert await archived(rig, root, grandchild) == [True, True]
         with pytest.raises(ConflictError):
-            await rig.engine.library.unarchive(grandchild, ME)
-        await rig.engine.delete(root, ME)
-        await rig.engine.library.unarchive(grandchild, ME)
+            await rig.chats.unarchive(grandchild)
+        await rig.delete(root)
+        await rig.chats.unarchive(grandchild)
         assert await archived(rig, grandchild) == [False]
 
 
 async def test_deleting_a_chat_leaves_its_children(rig: Rig) -> None:
     with anyio.fail_after(5):
         root, child, grandchild = await family(rig)
-        await rig.engine.delete(root, ME)
-        assert set(await rig.engine.chat_ids(ME)) == {child, grandchild}
-        chat = (await rig.engine.view(child, ME)).chat
+        await rig.delete(root)
+        assert set(await rig.chats.ids()) == {child, grandchild}
+        chat = (await rig.view(child)).chat
         assert (chat.parent_chat_id, chat.root_chat_id) == (root, root)
         rig.model.answer = [Text("Yes.")]
         assert (await rig.ask(child)).ended.outcome == "completed"
@@ -103,43 +103,44 @@ async def test_doing_it_twice_is_a_conflict(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await rig.chat()
         with pytest.raises(ConflictError):
-            await rig.engine.library.unarchive(chat_id, ME)
-        await rig.engine.library.archive(chat_id, ME)
+            await rig.chats.unarchive(chat_id)
+        await rig.chats.archive(chat_id)
         with pytest.raises(ConflictError):
-            await rig.engine.library.archive(chat_id, ME)
+            await rig.chats.archive(chat_id)
         assert await archived(rig, chat_id) == [True]
 
 
 async def test_a_child_does_not_come_back_while_its_parent_is_away(rig: Rig) -> None:
     with anyio.fail_after(5):
         root, child, grandchild = await family(rig)
-        await rig.engine.library.archive(root, ME)
+        await rig.chats.archive(root)
         for id in (child, grandchild):
             with pytest.raises(ConflictError):
-                await rig.engine.library.unarchive(id, ME)
+                await rig.chats.unarchive(id)
         assert await archived(rig, root, child, grandchild) == [True] * 3
 
 
 async def test_strangers_chats_are_not_found(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await rig.chat()
-        for call in (rig.engine.library.archive, rig.engine.library.unarchive):
-            for asked in ((chat_id, "somebody else"), ("nobody", ME)):
+        for owner, id in (("somebody else", chat_id), (ME, "nobody")):
+            chats = rig.engine.for_owner(owner)
+            for call in (chats.archive, chats.unarchive):
                 with pytest.raises(ChatNotFoundError):
-                    await call(*asked)
+                    await call(id)
         assert await archived(rig, chat_id) == [False]
 
 
 async def test_an_archived_chat_takes_no_message_and_no_child(rig: Rig) -> None:
     with anyio.fail_after(5):
         chats = await family(rig)
-        await rig.engine.library.archive(chats[0], ME)
+        await rig.chats.archive(chats[0])
         for id in chats:
             with pytest.raises(ChatArchivedError):
                 await rig.send(id)
             with pytest.raises(ChatArchivedError):
                 await rig.chat(parent_chat_id=id)
-        await rig.engine.library.unarchive(chats[0], ME)
+        await rig.chats.unarchive(chats[0])
         rig.model.answer = [Text("Yes.")]
         assert (await rig.ask(chats[2])).ended.outcome == "completed"
 
@@ -152,11 +153,11 @@ async def test_a_turn_anywhere_in_the_family_keeps_all_of_it(rig: Rig, who: int)
         await rig.send(chats[who])
         call = await rig.model.asked()
         with pytest.raises(ChatBusyError, match="turn under way"):
-            await rig.engine.library.archive(chats[0], ME)
+            await rig.chats.archive(chats[0])
         assert await archived(rig, *chats) == [False] * 3
         await call.finish("Yes.")
         await heard.ended()
-        await rig.engine.library.archive(chats[0], ME)
+        await rig.chats.archive(chats[0])
         assert await archived(rig, *chats) == [True] * 3
 
 
@@ -172,17 +173,17 @@ async def test_messages_that_wait_in_a_failed_chat_are_put_away_and_run_once_it_
         second = await rig.send(child, "two")
         call.fail()
         await heard.ended()
-        await rig.engine.library.archive(root, ME)
+        await rig.chats.archive(root)
         assert await archived(rig, root, child) == [True, True]
         async with rig.restarted() if afresh else nullcontext(rig) as later:
-            view = await later.engine.view(child, ME)
+            view = await later.view(child)
             assert (view.status, view.chat.archived) == (Status.ERROR, True)
             assert [one.id for one in (await later.snapshot(child)).queue] == [queued_id(second)]
             with pytest.raises(ChatArchivedError):
                 await later.send(child, "three")
             with pytest.raises(ChatArchivedError):
                 await later.change_queue(child, lambda actor: actor.promote(queued_id(second)))
-            await later.engine.library.unarchive(root, ME)
+            await later.chats.unarchive(root)
             heard = await later.listen(child)
             await later.send(child, "three")
             for question in ("two", "three"):
@@ -204,7 +205,7 @@ async def test_a_failed_chat_can_be_archived_and_keeps_its_status(rig: Rig) -> N
         await rig.send(chat_id)
         (await rig.model.asked()).fail()
         await heard.ended()
-        assert (await rig.engine.library.archive(chat_id, ME)).status is Status.ERROR
+        assert (await rig.chats.archive(chat_id)).status is Status.ERROR
 
 
 async def at_once(*calls: Callable[[], Awaitable[object]]) -> list[str]:
@@ -241,7 +242,7 @@ async def test_a_message_that_comes_meanwhile_wins_or_loses_whole(
 
         if gated:
             rig.store.hold()
-        calls = [lambda: rig.send(chats[2]), lambda: rig.engine.library.archive(chats[0], ME)]
+        calls = [lambda: rig.send(chats[2]), lambda: rig.chats.archive(chats[0])]
         outcomes = await at_once(*(calls if send_first else calls[::-1]), gate)
         sent, put_away = outcomes[:2] if send_first else outcomes[1::-1]
         assert (sent, put_away) in {("done", "ChatBusyError"), ("ChatArchivedError", "done")}
@@ -256,7 +257,7 @@ async def test_a_child_that_is_made_meanwhile_is_archived_too_or_refused(
 ) -> None:
     with anyio.fail_after(5):
         root, child, _ = await family(rig)
-        calls = [lambda: rig.chat(parent_chat_id=child), lambda: rig.engine.library.archive(root, ME)]
+        calls = [lambda: rig.chat(parent_chat_id=child), lambda: rig.chats.archive(root)]
         rig.store.hold()
 
         async def gate() -> None:
@@ -266,7 +267,7 @@ async def test_a_child_that_is_made_meanwhile_is_archived_too_or_refused(
 
         outcomes = await at_once(*(calls if create_first else calls[::-1]), gate)
         assert outcomes.count("done") >= 2
-        chats = await rig.engine.chat_ids(ME)
+        chats = await rig.chats.ids()
         assert len(chats) == (4 if outcomes[:2] == ["done", "done"] else 3)
         assert await archived(rig, *chats) == [True] * len(chats)
 
@@ -281,7 +282,7 @@ async def test_a_chat_whose_branch_is_about_to_change_is_not_archived(rig: Rig) 
         ending = anyio.Event()
 
         async def edit() -> None:
-            await rig.engine.edit(chat_id, ME, 1, Draft((Text("Hm"),)), lambda _: None)
+            await rig.edit(chat_id, 1, "Hm")
 
         async def release() -> None:
             await rig.store.waiting()  # the end of the stopped turn is about to be saved
@@ -293,7 +294,7 @@ async def test_a_chat_whose_branch_is_about_to_change_is_not_archived(rig: Rig) 
 
         async def archive() -> None:
             await ending.wait()
-            await rig.engine.library.archive(chat_id, ME)
+            await rig.chats.archive(chat_id)
 
         assert await at_once(edit, archive, release) == ["done", "ChatBusyError", "done"]
         assert await archived(rig, chat_id) == [False]
@@ -303,9 +304,8 @@ async def test_a_chat_whose_branch_is_about_to_change_is_not_archived(rig: Rig) 
 async def test_parent_and_child_archived_at_once_do_not_wait_for_each_other(rig: Rig) -> None:
     with anyio.fail_after(5):
         chats = await family(rig)
-        library = rig.engine.library
         outcomes = await at_once(
-            *[lambda id=id: library.archive(id, ME) for id in (chats[2], chats[0], chats[1])]
+            *[lambda id=id: rig.chats.archive(id) for id in (chats[2], chats[0], chats[1])]
         )
         assert outcomes.count("done") >= 1
         assert await archived(rig, *chats) == [True] * 3
@@ -314,9 +314,7 @@ async def test_parent_and_child_archived_at_once_do_not_wait_for_each_other(rig:
 async def test_a_child_that_is_deleted_meanwhile_is_no_hindrance(rig: Rig) -> None:
     with anyio.fail_after(5):
         chats = await family(rig)
-        outcomes = await at_once(
-            lambda: rig.engine.delete(chats[1], ME), lambda: rig.engine.library.archive(chats[0], ME)
-        )
+        outcomes = await at_once(lambda: rig.delete(chats[1]), lambda: rig.chats.archive(chats[0]))
         assert outcomes == ["done", "done"]
         assert await archived(rig, chats[0], chats[2]) == [True, True]
 
@@ -327,10 +325,10 @@ async def test_when_it_cannot_be_saved_nothing_has_changed(rig: Rig) -> None:
         heard = [await rig.listen(id) for id in chats]
         rig.store.fail_next = 1
         with pytest.raises(StoreUnavailableError):
-            await rig.engine.library.archive(chats[0], ME)
+            await rig.chats.archive(chats[0])
         assert await archived(rig, *chats) == [False] * 3
         assert [recorder.events for recorder in heard] == [[], [], []]
-        await rig.engine.library.archive(chats[0], ME)
+        await rig.chats.archive(chats[0])
         assert await archived(rig, *chats) == [True] * 3
 
 
@@ -339,7 +337,7 @@ async def test_a_caller_who_gives_up_leaves_memory_and_disk_the_same(rig: Rig) -
         chats = await family(rig)
         rig.store.hold()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.engine.library.archive, chats[0], ME)
+            tasks.start_soon(rig.chats.archive, chats[0])
             await rig.store.waiting()
             tasks.cancel_scope.cancel()
             rig.store.let_go()
@@ -357,7 +355,7 @@ async def test_an_answer_that_could_not_be_saved_is_saved_along(rig: Rig) -> Non
         rig.store.fail_next = 1
         await call.finish("Hello")
         await heard.ended()
-        await rig.engine.library.archive(chat_id, ME)
+        await rig.chats.archive(chat_id)
         async with rig.restarted() as again:
             assert await again.history(chat_id) == [("user", "Hi"), ("assistant", "Hello")]
             assert await archived(again, chat_id) == [True]
@@ -367,7 +365,7 @@ async def test_a_family_that_is_not_in_memory_is_archived_just_as_well(rig: Rig)
     with anyio.fail_after(5):
         chats = await family(rig)
         async with rig.restarted() as again:
-            await again.engine.library.archive(chats[0], ME)
-            view = await again.engine.view(chats[2], ME)
+            await again.chats.archive(chats[0])
+            view = await again.view(chats[2])
             assert view.chat == replace(view.chat, archived=True)
             assert await archived(again, *chats) == [True] * 3

@@ -9,12 +9,12 @@ import pytest
 
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece
 from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.new_chat import RestoredMessage
 from parley_daemon.engine.chats.snapshot import Attachment, Snapshot
+from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.server.wire import events as event_bytes
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
-from tests.support.engine.rig import ME, Recorder, Rig
+from tests.support.engine.rig import Recorder, Rig
 
 WORK = [
     Reasoning("Let me"),
@@ -118,7 +118,7 @@ async def test_what_is_no_longer_kept_gets_a_snapshot(rig: Rig) -> None:
         chat_id = await rig.chat()
         rig.model.answer = [Text("x" * 1000)] * 6000
         await rig.ask(chat_id)
-        newest = (await rig.engine.view(chat_id, ME)).last_seq
+        newest = (await rig.view(chat_id)).last_seq
         old, _ = await rig.attach(chat_id, after_seq=1)
         recent, _ = await rig.attach(chat_id, after_seq=newest - 100)
     assert old.snapshot is not None
@@ -159,7 +159,7 @@ async def test_a_subscriber_that_gave_up_while_it_attached_hears_nothing(rig: Ri
             again.store.hold_reads()
             gone = Recorder()
             with anyio.move_on_after(0.01):
-                await again.engine.attach(chat_id, ME, gone, after_seq=None, tail=100)
+                await again.attach_sink(chat_id, gone)
             again.store.let_reads_go()
             again.model.answer = [Text("Again.")]
             await again.ask(chat_id, "two")
@@ -173,8 +173,8 @@ async def test_a_detached_subscriber_hears_nothing_more(rig: Rig) -> None:
         rig.model.answer = [Text("Yes.")]
         await rig.ask(chat_id, "one")
         count = len(gone.published)
-        rig.engine.detach(chat_id, gone)
-        rig.engine.detach(chat_id, gone)
+        rig.detach(chat_id, gone)
+        rig.detach(chat_id, gone)
         await rig.ask(chat_id, "two")
     assert len(gone.published) == count
     assert len(stays.published) > count

@@ -22,7 +22,7 @@ from parley_daemon.engine.errors import (
     MessageNotFoundError,
     NotAUserMessageError,
 )
-from tests.support.engine.rig import ME, Recorder, Rig
+from tests.support.engine.rig import Recorder, Rig
 from tests.support.engine.scripted_model import ScriptedModel
 
 
@@ -112,7 +112,7 @@ async def test_a_failed_retry_leaves_the_old_answer_to_be_selected(rig: Rig) -> 
         assert await texts(rig, chat_id) == ["1"]
         await rig.select(chat_id, 2)
     assert await texts(rig, chat_id) == ["1", "A1"]
-    assert (await rig.engine.view(chat_id, ME)).status is Status.ERROR
+    assert (await rig.view(chat_id)).status is Status.ERROR
 
 
 async def test_an_edited_question_is_a_sibling_of_the_old_one(rig: Rig) -> None:
@@ -316,7 +316,7 @@ async def test_many_edits_at_once_run_one_after_the_other_and_each_is_a_sibling(
 
 async def test_an_archived_chat_keeps_its_branch(rig: Rig) -> None:
     chat_id = await told(rig, "1")
-    await rig.engine.update(chat_id, ME, lambda chat: replace(chat, archived=True))
+    await rig.update(chat_id, lambda chat: replace(chat, archived=True))
     for refused in (rig.edit(chat_id, 1, "x"), rig.retry(chat_id), rig.rewind(chat_id, 1)):
         with pytest.raises(ChatArchivedError):
             await refused

@@ -9,7 +9,7 @@ from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Status
 from parley_daemon.engine.chats.acceptance import Accepted
 from parley_daemon.engine.errors import ChatBusyError, ConflictError, NotQueuedError
-from tests.support.engine.rig import ME, Rig, running
+from tests.support.engine.rig import Rig, running
 
 
 async def waiting(rig: Rig, chat_id: str) -> list[str]:
@@ -118,7 +118,7 @@ async def test_a_steering_message_joins_the_turn_after_the_call_that_runs(rig: R
         assert call.prompt == "later"
         await call.finish("Yes?")
         await heard.ended(2)
-        done = await rig.engine.wait(chat_id, ME, first.turn_id)
+        done = await rig.wait(chat_id, first.turn_id)
     assert heard.of(TurnEnded)[0].turn_id == first.turn_id
     assert done.ended.usage is not None
     turns = {plain_text(one.message.content): one.turn_id for one in heard.of(MessageAdded)}
@@ -139,7 +139,7 @@ async def test_a_steered_turn_returns_all_of_its_answers_and_the_usage_of_all_ca
         async with anyio.create_task_group() as tasks:
 
             async def wait() -> None:
-                done = await rig.engine.wait(chat_id, ME, first.turn_id)
+                done = await rig.wait(chat_id, first.turn_id)
                 assert [plain_text(one.content) for one in done.messages] == ["one", "two"]
                 assert done.ended.usage is not None
                 assert done.ended.usage.output_tokens == 10
@@ -193,7 +193,7 @@ async def test_a_waiting_message_can_be_rewritten_and_that_is_what_the_model_get
         call = await rig.model.asked()
         id = queued_id(await rig.send(chat_id, "tpyo"))
         await rig.send(chat_id, "behind")
-        assert await rig.change_queue(chat_id, lambda chat: chat.rewrite(id, (Text("typo"),))) == [
+        assert await rig.change_queue(chat_id, lambda chat: chat.edit(id, (Text("typo"),))) == [
             "typo",
             "behind",
         ]
@@ -213,14 +213,14 @@ async def test_a_removed_message_does_not_run_and_who_waits_for_it_is_told(rig: 
 
             async def wait() -> None:
                 with pytest.raises(ConflictError):
-                    await rig.engine.wait(chat_id, ME, accepted.turn_id)
+                    await rig.wait(chat_id, accepted.turn_id)
 
             tasks.start_soon(wait)
             await anyio.lowlevel.checkpoint()
-            assert await rig.change_queue(chat_id, lambda chat: chat.withdraw(queued_id(accepted))) == []
+            assert await rig.change_queue(chat_id, lambda chat: chat.remove(queued_id(accepted))) == []
         await call.finish("ok")
         await heard.ended()
-    assert (await rig.engine.view(chat_id, ME)).status is Status.WAITING
+    assert (await rig.view(chat_id)).status is Status.WAITING
     assert len(rig.model.calls) == 1
 
 
@@ -260,12 +260,12 @@ async def test_what_is_not_in_the_queue_cannot_be_changed(rig: Rig) -> None:
         chat_id = await rig.chat()
         await rig.send(chat_id)
         id = queued_id(await rig.send(chat_id, "once"))
-        await rig.change_queue(chat_id, lambda chat: chat.withdraw(id))
-        for change in ("withdraw", "promote"):
+        await rig.change_queue(chat_id, lambda chat: chat.remove(id))
+        for change in ("remove", "promote"):
             with pytest.raises(NotQueuedError):
                 await rig.change_queue(chat_id, lambda chat, name=change: getattr(chat, name)(id))
         with pytest.raises(NotQueuedError):
-            await rig.change_queue(chat_id, lambda chat: chat.rewrite(id, (Text("late"),)))
+            await rig.change_queue(chat_id, lambda chat: chat.edit(id, (Text("late"),)))
 
 
 async def test_a_message_that_comes_while_the_branch_of_a_resting_chat_changes_runs_then() -> None:

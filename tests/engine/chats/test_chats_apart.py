@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.records import Chat, ModelSettings
-from tests.support.engine.rig import ME, Rig
+from tests.support.engine.rig import Rig
 from tests.support.engine.scripted_model import ScriptedCall, ScriptedModel
 
 
@@ -24,8 +24,8 @@ async def test_the_settings_of_one_chat_are_not_another_ones(rig: Rig) -> None:
         heard, elsewhere = await rig.listen(one), await rig.listen(other)
         await rig.send(other, "Hi")
         first = await rig.model.asked()
-        await rig.engine.update(one, ME, change)
-        await rig.engine.set_model(one, ME, "test:other")
+        await rig.update(one, change)
+        await rig.set_model(one, "test:other")
         assert len(heard.of(ChatChanged)) == 2
         await first.finish("Yes.")
         await elsewhere.ended()

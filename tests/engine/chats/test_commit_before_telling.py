@@ -9,7 +9,7 @@ from parley_daemon.core.records import Status
 from parley_daemon.engine.chats.acceptance import Accepted, Draft
 from parley_daemon.engine.errors import ChatBusyError
 from parley_daemon.ports.store import AddMessage, PutTurn, StoreUnavailableError
-from tests.support.engine.rig import ME, Recorder, Rig
+from tests.support.engine.rig import Recorder, Rig
 
 
 async def test_nothing_of_a_send_is_told_before_its_commit(rig: Rig) -> None:
@@ -20,7 +20,7 @@ async def test_nothing_of_a_send_is_told_before_its_commit(rig: Rig) -> None:
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
             draft = Draft((Text("Hi"),))
-            tasks.start_soon(rig.engine.send, chat_id, ME, draft, "queue", answers.append)
+            tasks.start_soon(rig.send_draft, chat_id, draft, "queue", answers.append)
             await rig.store.waiting()
             call = await rig.model.asked()  # asking the model ahead is fine, telling is not
             said = call.release([Text("Hello")])
@@ -107,7 +107,7 @@ async def test_a_send_that_cannot_be_committed_leaves_no_trace(rig: Rig) -> None
             rig.store.let_go()
             await call.closed.wait()
         assert heard.published == []
-        assert (await rig.engine.view(chat_id, ME)).status is Status.WAITING
+        assert (await rig.view(chat_id)).status is Status.WAITING
         assert rig.engine.running_turns == 0
         rig.store.broken = False
         await rig.send(chat_id, "again")
@@ -143,7 +143,7 @@ async def test_whoever_attaches_between_the_commit_and_the_first_part_gets_no_te
     previews: list[object] = []
 
     async def attach() -> None:
-        attachment = await rig.engine.attach(chat_id, ME, late, after_seq=None, tail=100)
+        attachment = await rig.attach_sink(chat_id, late)
         assert attachment.snapshot is not None
         previews.append(attachment.snapshot.preview)
 
@@ -155,7 +155,7 @@ async def test_whoever_attaches_between_the_commit_and_the_first_part_gets_no_te
             def accepted(_: Accepted) -> None:  # right after the commit, before the turn's own task goes on
                 tasks.start_soon(attach)
 
-            tasks.start_soon(rig.engine.send, chat_id, ME, draft, "queue", accepted)
+            tasks.start_soon(rig.send_draft, chat_id, draft, "queue", accepted)
             call = await rig.model.asked()
             call.release([Text("Hello")])
             await anyio.wait_all_tasks_blocked()
@@ -176,7 +176,7 @@ async def test_an_interrupt_before_the_first_part_keeps_only_what_was_streamed(r
             def accepted(_: Accepted) -> None:
                 tasks.start_soon(rig.interrupt, chat_id)
 
-            tasks.start_soon(rig.engine.send, chat_id, ME, Draft((Text("Hi"),)), "queue", accepted)
+            tasks.start_soon(rig.send_draft, chat_id, Draft((Text("Hi"),)), "queue", accepted)
             call = await rig.model.asked()
             call.release([Text("Hello")])
             await anyio.wait_all_tasks_blocked()
@@ -215,8 +215,8 @@ async def test_a_chat_whose_creation_was_given_up_is_either_there_or_not(rig: Ri
             await rig.store.waiting()
             tasks.cancel_scope.cancel()
             rig.store.let_go()
-        for chat_id in await rig.engine.chat_ids(ME):
-            assert (await rig.engine.view(chat_id, ME)).status is Status.WAITING
+        for chat_id in await rig.chats.ids():
+            assert (await rig.view(chat_id)).status is Status.WAITING
 
 
 async def test_a_deletion_that_was_given_up_during_its_commit_is_carried_out(rig: Rig) -> None:
@@ -225,10 +225,10 @@ async def test_a_deletion_that_was_given_up_during_its_commit_is_carried_out(rig
         heard = await rig.listen(chat_id)
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
-            tasks.start_soon(rig.engine.delete, chat_id, ME)
+            tasks.start_soon(rig.delete, chat_id)
             await rig.store.waiting()
             tasks.cancel_scope.cancel()
             rig.store.let_go()
         assert heard.outline == ["ChatChanged"]
-        assert await rig.engine.chat_ids(ME) == ()
+        assert await rig.chats.ids() == ()
     assert heard.of(TurnEnded) == []

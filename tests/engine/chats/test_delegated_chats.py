@@ -5,15 +5,15 @@ import anyio
 from parley_daemon.core.events import StatusChanged
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure, Status
-from parley_daemon.engine.chats.new_chat import NewChat
+from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.ports.models import ModelError
-from tests.support.engine.rig import ME, Disk, Rig, running
+from tests.support.engine.rig import Disk, Rig, running
 
 
 async def child_of(rig: Rig, kind: str = "agent") -> str:
     """Create a chat and a child of it."""
-    new = NewChat(ME, kind="chat" if kind == "chat" else "agent", parent_chat_id=await rig.chat())
-    return (await rig.engine.create(new)).chat.id
+    new = NewChat(kind="chat" if kind == "chat" else "agent", parent_chat_id=await rig.chat())
+    return (await rig.chats.create(new)).chat.id
 
 
 async def test_it_is_completed_with_its_answer_also_after_a_restart(disk: Disk) -> None:
@@ -27,16 +27,16 @@ async def test_it_is_completed_with_its_answer_also_after_a_restart(disk: Disk) 
             assert statuses == [Status.PENDING, Status.RUNNING, Status.COMPLETED]
         async with running(disk) as rig:
             rig.model.answer = [Text("More.")]
-            assert (await rig.engine.view(chat_id, ME)).status is Status.COMPLETED
+            assert (await rig.view(chat_id)).status is Status.COMPLETED
             await rig.ask(chat_id, "And more?")
-            assert (await rig.engine.view(chat_id, ME)).status is Status.COMPLETED
+            assert (await rig.view(chat_id)).status is Status.COMPLETED
 
 
 async def test_a_child_that_was_given_nothing_to_do_waits(rig: Rig) -> None:
     rig.model.answer = [Text("Yes.")]
     chat_id = await child_of(rig, "chat")
     await rig.ask(chat_id)
-    assert (await rig.engine.view(chat_id, ME)).status is Status.WAITING
+    assert (await rig.view(chat_id)).status is Status.WAITING
 
 
 async def test_one_that_is_interrupted_or_fails_has_delivered_nothing(rig: Rig) -> None:
@@ -47,8 +47,8 @@ async def test_one_that_is_interrupted_or_fails_has_delivered_nothing(rig: Rig) 
         await rig.model.asked()
         await rig.interrupt(chat_id)
         await heard.ended()
-        assert (await rig.engine.view(chat_id, ME)).status is Status.WAITING
+        assert (await rig.view(chat_id)).status is Status.WAITING
         await rig.send(chat_id, "again")
         (await rig.model.asked()).fail(ModelError(Failure("auth", "No.")))
         await heard.ended(2)
-        assert (await rig.engine.view(chat_id, ME)).status is Status.ERROR
+        assert (await rig.view(chat_id)).status is Status.ERROR

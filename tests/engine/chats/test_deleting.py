@@ -15,15 +15,15 @@ from tests.support.engine.rig import ME, Rig, Watcher
 async def test_a_deleted_chat_is_gone(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id, other = await rig.chat(), await rig.chat()
-        await rig.engine.delete(chat_id, ME)
-        assert await rig.engine.chat_ids(ME) == (other,)
+        await rig.delete(chat_id)
+        assert await rig.chats.ids() == (other,)
         for call in (rig.snapshot, rig.send, rig.interrupt, rig.attach):
             with pytest.raises(ChatNotFoundError):
                 await call(chat_id)
         with pytest.raises(ChatNotFoundError):
-            await rig.engine.delete(chat_id, ME)
+            await rig.delete(chat_id)
         async with rig.restarted() as again:
-            assert await again.engine.chat_ids(ME) == (other,)
+            assert await again.chats.ids() == (other,)
 
 
 async def test_deleting_during_a_turn_ends_it_and_tells_listeners_last(rig: Rig) -> None:
@@ -34,7 +34,7 @@ async def test_deleting_during_a_turn_ends_it_and_tells_listeners_last(rig: Rig)
         call = await rig.model.asked()
         await rig.send(chat_id, "two")
         await call.say("Hello")
-        await rig.engine.delete(chat_id, ME)
+        await rig.delete(chat_id)
         await call.closed.wait()
         await anyio.wait_all_tasks_blocked()
     assert [ended.outcome for ended in heard.of(TurnEnded)] == ["interrupted"]
@@ -55,7 +55,7 @@ async def test_two_deletions_at_once_delete_once(rig: Rig) -> None:
 
         async def delete() -> None:
             try:
-                await rig.engine.delete(chat_id, ME)
+                await rig.delete(chat_id)
             except ChatNotFoundError as error:
                 refused.append(error)
 
@@ -76,7 +76,7 @@ async def test_a_chat_that_cannot_be_deleted_stays_usable(rig: Rig) -> None:
         await heard.ended()
         rig.store.broken = True
         with pytest.raises(StoreUnavailableError):
-            await rig.engine.delete(chat_id, ME)
+            await rig.delete(chat_id)
         rig.store.broken = False
         rig.model.answer = [Text("Still here.")]
         assert (await rig.ask(chat_id)).ended.outcome == "completed"
@@ -90,7 +90,7 @@ async def test_a_message_that_comes_while_a_chat_is_deleted_is_refused_or_keeps_
 
         async def delete() -> None:
             try:
-                await rig.engine.delete(chat_id, ME)
+                await rig.delete(chat_id)
                 outcomes.append("deleted")
             except ConflictError:
                 outcomes.append("kept")
@@ -105,7 +105,7 @@ async def test_a_message_that_comes_while_a_chat_is_deleted_is_refused_or_keeps_
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(delete)
             tasks.start_soon(send)
-        ids = await rig.engine.chat_ids(ME)
+        ids = await rig.chats.ids()
     assert ("deleted" in outcomes) == (ids == ())
     assert len(outcomes) == 2
 
@@ -119,10 +119,10 @@ async def test_watchers_hear_of_every_chat_of_their_owner(rig: Rig) -> None:
         one, other = await rig.chat(title="T"), await rig.chat(title="T")
         rig.model.answer = [Text("Yes.")]
         await rig.ask(one)
-        await rig.engine.set_model(other, ME, "test:other")
-        await rig.engine.delete(one, ME)
+        await rig.set_model(other, "test:other")
+        await rig.delete(one)
         rig.engine.watchers.remove(ME, watcher)
-        await rig.engine.delete(other, ME)
+        await rig.delete(other)
     told = [(change, view.chat.id) for change, view in watcher.changes]
     assert told[:2] == [("created", one), ("created", other)]
     assert told[-2:] == [("changed", other), ("deleted", one)]
@@ -138,7 +138,7 @@ async def test_taking_a_message_back_while_its_chat_is_deleted_does_not_bring_th
         await rig.model.asked()
         queued = await rig.send(chat_id, "waits")
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.engine.delete, chat_id, ME)
+            tasks.start_soon(rig.delete, chat_id)
 
             async def take_back() -> None:
                 with contextlib.suppress(ChatNotFoundError, ConflictError):

@@ -9,7 +9,7 @@ import pytest
 from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.records import Status
 from parley_daemon.engine.errors import ChatBusyError
-from tests.support.engine.rig import ME, Rig, running
+from tests.support.engine.rig import Rig, running
 
 Reach = Callable[[Rig, str], Awaitable[None]]
 
@@ -78,7 +78,7 @@ async def reached(reach: Reach, status: Status) -> AsyncGenerator[tuple[Rig, str
         chat_id = await rig.chat()
         await reach(rig, chat_id)
         try:
-            assert (await rig.engine.view(chat_id, ME)).status is status
+            assert (await rig.view(chat_id)).status is status
             yield rig, chat_id
         finally:
             for call in rig.model.calls:

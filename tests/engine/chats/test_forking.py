@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Context, ForkOrigin, ModelSettings, Usage
-from parley_daemon.engine.chats.new_chat import RestoredMessage
+from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ChatNotFoundError, MessageNotFoundError
 from parley_daemon.ports.store import AddMessage, PutChat, StoreUnavailableError, WholeChat
 from tests.support.engine.records import a_chat, a_message
@@ -36,8 +36,8 @@ async def test_a_fork_is_the_same_conversation_under_a_new_id(rig: Rig) -> None:
             "metadata": {"mine": [1]},
         }
         source_id = await rig.chat(**asked, messages=history("one", "two"))
-        source = (await rig.engine.view(source_id, ME)).chat
-        view = await rig.engine.library.fork(source_id, ME, None)
+        source = (await rig.view(source_id)).chat
+        view = await rig.chats.fork(source_id, None)
         expected = replace(
             source,
             id=view.chat.id,
@@ -52,7 +52,7 @@ async def test_a_fork_is_the_same_conversation_under_a_new_id(rig: Rig) -> None:
         assert view.last_seq == 0
         assert await rig.history(view.chat.id) == [("user", "one"), ("user", "two")]
         async with rig.restarted() as again:
-            assert await again.engine.view(view.chat.id, ME) == view
+            assert await again.view(view.chat.id) == view
             assert await again.history(view.chat.id) == [("user", "one"), ("user", "two")]
 
 
@@ -63,7 +63,7 @@ async def test_messages_are_numbered_anew_and_belong_to_no_turn(rig: Rig) -> Non
         for text in ("one", "two"):
             await rig.ask(source_id, text, client_message_id=text, origin="nvim")
         before = await whole(rig, source_id)
-        fork = (await rig.engine.library.fork(source_id, ME, 3)).chat
+        fork = (await rig.chats.fork(source_id, 3)).chat
         copies = (await rig.snapshot(fork.id)).messages
         assert [(one.id, one.parent_id, one.turn_id, one.client_message_id) for one in copies] == [
             (1, None, None, None),
@@ -85,7 +85,7 @@ async def test_a_fork_at_each_message_has_the_same_beginning(rig: Rig) -> None:
         source_id = await rig.chat(messages=history(*texts))
         before = await whole(rig, source_id)
         for number in range(1, 21):
-            fork = await rig.engine.library.fork(source_id, ME, number)
+            fork = await rig.chats.fork(source_id, number)
             assert await rig.history(fork.chat.id) == [("user", text) for text in texts[:number]]
         assert await whole(rig, source_id) == before
 
@@ -97,14 +97,14 @@ async def test_a_message_of_any_branch_can_be_forked(rig: Rig) -> None:
         aside = [a_message(3, "right", parent_id=1), a_message(7, "right leaf", parent_id=3)]
         chat = a_chat(leaf_id=4, last_message_id=7)
         await rig.store.commit(PutChat(chat), *map(AddMessage, (*trunk, *aside)))
-        shown = await rig.engine.library.fork("c1", ME, None)
-        other = await rig.engine.library.fork("c1", ME, 7)
+        shown = await rig.chats.fork("c1", None)
+        other = await rig.chats.fork("c1", 7)
         messages = (await rig.snapshot(other.chat.id)).messages
         assert spoken(messages) == [("user", "root"), ("user", "right"), ("user", "right leaf")]
         assert [message.id for message in messages] == [1, 2, 3]
         assert other.chat.forked_from == ForkOrigin("c1", 7)
         assert [text for _, text in await rig.history(shown.chat.id)] == ["root", "left", "left leaf"]
-        assert (await rig.engine.view("c1", ME)).chat.leaf_id == 4
+        assert (await rig.view("c1")).chat.leaf_id == 4
 
 
 async def test_a_fork_of_a_streaming_chat_has_the_question_and_no_part_of_the_answer(rig: Rig) -> None:
@@ -116,7 +116,7 @@ async def test_a_fork_of_a_streaming_chat_has_the_question_and_no_part_of_the_an
         await call.say("Half an ")
         await rig.send(source_id, "queued")
         told = len(heard.events)
-        fork = (await rig.engine.library.fork(source_id, ME, None)).chat
+        fork = (await rig.chats.fork(source_id, None)).chat
         assert await rig.history(fork.id) == [("user", "one")]
         snapshot = await rig.snapshot(fork.id)
         assert (snapshot.preview, snapshot.queue, str(snapshot.view.status)) == (None, (), "waiting")
@@ -132,7 +132,7 @@ async def test_a_fork_of_a_streaming_chat_has_the_question_and_no_part_of_the_an
 async def test_a_fork_goes_on_by_itself_with_the_whole_path(rig: Rig) -> None:
     with anyio.fail_after(5):
         source_id = await rig.chat(messages=history("one", "two", "three"), system_prompt="Be brief.")
-        fork = (await rig.engine.library.fork(source_id, ME, 2)).chat
+        fork = (await rig.chats.fork(source_id, 2)).chat
         await rig.send(fork.id, "other")
         call = await rig.model.asked()
         texts = [part.text for m in call.request.messages for part in m.parts if isinstance(part, Text)]
@@ -147,24 +147,24 @@ async def test_a_message_that_is_not_there_is_not_found(rig: Rig, message_id: in
     with anyio.fail_after(5):
         source_id = await rig.chat(messages=history("one", "two"))
         with pytest.raises(MessageNotFoundError):
-            await rig.engine.library.fork(source_id, ME, message_id)
+            await rig.chats.fork(source_id, message_id)
         with pytest.raises(ChatNotFoundError):
-            await rig.engine.library.fork(source_id, "somebody else", 1)
-        assert await rig.engine.chat_ids(ME) == (source_id,)
+            await rig.engine.for_owner("somebody else").fork(source_id, 1)
+        assert await rig.chats.ids() == (source_id,)
 
 
 async def test_a_chat_without_messages_has_nothing_to_fork(rig: Rig) -> None:
     with anyio.fail_after(5):
         with pytest.raises(MessageNotFoundError, match="nothing to fork"):
-            await rig.engine.library.fork(await rig.chat(), ME, None)
+            await rig.chats.fork(await rig.chat(), None)
 
 
 async def test_a_fork_of_an_archived_child_is_neither(rig: Rig) -> None:
     with anyio.fail_after(5):
         root = await rig.chat()
         child = await rig.chat(parent_chat_id=root, messages=history("one"))
-        await rig.engine.library.archive(root, ME)
-        chat = (await rig.engine.library.fork(child, ME, None)).chat
+        await rig.chats.archive(root)
+        chat = (await rig.chats.fork(child, None)).chat
         assert (chat.archived, chat.parent_chat_id, chat.root_chat_id) == (False, None, None)
         rig.model.answer = [Text("Yes.")]
         assert (await rig.ask(chat.id)).ended.outcome == "completed"
@@ -173,12 +173,12 @@ async def test_a_fork_of_an_archived_child_is_neither(rig: Rig) -> None:
 async def test_an_untitled_fork_gets_its_title_from_its_first_question(rig: Rig) -> None:
     with anyio.fail_after(5):
         source_id = await rig.chat(messages=history("one"))
-        fork = (await rig.engine.library.fork(source_id, ME, None)).chat
+        fork = (await rig.chats.fork(source_id, None)).chat
         assert (fork.title, fork.title_is_automatic) == (None, True)
-        again = (await rig.engine.library.fork(fork.id, ME, None)).chat
+        again = (await rig.chats.fork(fork.id, None)).chat
         rig.model.answer = [Text("Yes.")]
         await rig.ask(again.id, "A new thought")
-        assert (await rig.engine.view(again.id, ME)).chat.title == "A new thought"
+        assert (await rig.view(again.id)).chat.title == "A new thought"
         assert again.forked_from == ForkOrigin(fork.id, 1)
 
 
@@ -187,7 +187,7 @@ async def test_forks_of_forks_are_counted(rig: Rig) -> None:
         chat_id = await rig.chat(title="Plan", messages=history("one"))
         titles: list[str | None] = []
         for _ in range(3):
-            chat: Chat = (await rig.engine.library.fork(chat_id, ME, None)).chat
+            chat: Chat = (await rig.chats.fork(chat_id, None)).chat
             chat_id = chat.id
             titles.append(chat.title)
         assert titles == ["Plan (fork)", "Plan (fork 2)", "Plan (fork 3)"]
@@ -198,7 +198,7 @@ async def test_watchers_are_told_of_the_fork_alone(rig: Rig) -> None:
     with anyio.fail_after(5):
         source_id = await rig.chat(messages=history("one"))
         rig.engine.watchers.add(ME, watcher)
-        view = await rig.engine.library.fork(source_id, ME, None)
+        view = await rig.chats.fork(source_id, None)
     assert watcher.changes == [("created", view)]
 
 
@@ -209,8 +209,8 @@ async def test_a_fork_that_cannot_be_saved_is_not_there(rig: Rig) -> None:
         rig.engine.watchers.add(ME, watcher)
         rig.store.fail_next = 1
         with pytest.raises(StoreUnavailableError):
-            await rig.engine.library.fork(source_id, ME, None)
-        assert await rig.engine.chat_ids(ME) == (source_id,)
+            await rig.chats.fork(source_id, None)
+        assert await rig.chats.ids() == (source_id,)
     assert watcher.changes == []
 
 
@@ -223,5 +223,5 @@ async def test_an_answer_that_could_not_be_saved_is_part_of_the_fork(rig: Rig) -
         rig.store.fail_next = 1
         await call.finish("Hello")
         await heard.ended()
-        fork = (await rig.engine.library.fork(source_id, ME, None)).chat
+        fork = (await rig.chats.fork(source_id, None)).chat
         assert await rig.history(fork.id) == [("user", "Hi"), ("assistant", "Hello")]

@@ -16,7 +16,7 @@ from tests.support.engine.rig import ME, Rig, Watcher, spoken
 
 
 async def whole(rig: Rig, chat_id: str) -> WholeChat:
-    return await rig.engine.library.whole(chat_id, ME, most_bytes=10**6)
+    return await rig.chats.read_whole(chat_id, max_bytes=10**6)
 
 
 async def talked(rig: Rig, *questions: str, **fields: Any) -> str:
@@ -43,7 +43,7 @@ def further(given: WholeChat, *, after: int | None) -> WholeChat:
 
 
 async def bring_in(rig: Rig, given: WholeChat, *, merge: bool = False) -> str:
-    return (await rig.engine.library.bring_in(given, ME, merge=merge)).chat.id
+    return (await rig.chats.import_chat(given, merge=merge)).chat.id
 
 
 async def test_an_import_is_the_same_chat_under_new_ids(rig: Rig) -> None:
@@ -82,7 +82,7 @@ async def test_an_imported_chat_goes_on_where_it_ended(rig: Rig) -> None:
         first = await rig.send(copy_id, "again", client_message_id="client one")
         assert first.message is not None
         assert first.message.id == 1  # the client sent this once: it is answered with what became of it
-        assert (await rig.engine.wait(copy_id, ME, first.turn_id)).ended.outcome == "completed"
+        assert (await rig.wait(copy_id, first.turn_id)).ended.outcome == "completed"
         await rig.send(copy_id, "two")
         request = (await rig.model.asked()).request
         assert [message.role for message in request.messages] == ["user", "assistant", "user"]
@@ -113,17 +113,17 @@ async def test_a_child_stays_below_its_parent_while_that_can_have_it(rig: Rig) -
         given = await whole(rig, await rig.chat(parent_chat_id=child))
 
         async def place(given: WholeChat) -> tuple[str | None, str | None, bool]:
-            chat = (await rig.engine.view(await bring_in(rig, given), ME)).chat
+            chat = (await rig.view(await bring_in(rig, given))).chat
             return chat.parent_chat_id, chat.root_chat_id, chat.archived
 
         assert await place(given) == (child, root, False)
-        await rig.engine.library.archive(root, ME)
+        await rig.chats.archive(root)
         assert await place(given) == (None, None, False)
         away = replace(given, chat=replace(given.chat, archived=True))
         assert await place(away) == (child, root, True)
-        await rig.engine.delete(child, ME)
+        await rig.delete(child)
         assert await place(away) == (None, None, True)
-        stranger = (await rig.engine.library.bring_in(given, "somebody else", merge=True)).chat
+        stranger = (await rig.engine.for_owner("somebody else").import_chat(given, merge=True)).chat
         assert (stranger.owner, stranger.parent_chat_id, stranger.id == given.chat.id) == (
             "somebody else",
             None,
@@ -138,7 +138,7 @@ async def test_an_import_that_cannot_be_saved_is_not_there(rig: Rig) -> None:
         rig.store.fail_next = 1
         with pytest.raises(StoreUnavailableError):
             await bring_in(rig, given)
-        assert await rig.engine.chat_ids(ME) == (chat_id,)
+        assert await rig.chats.ids() == (chat_id,)
 
 
 # ----------------------------------------------------------------------------- merging
@@ -153,7 +153,7 @@ async def test_a_merge_adds_what_is_missing_and_goes_on_with_the_branch(rig: Rig
         async with rig.restarted() as fresh:
             there = rig if in_memory else fresh
             heard = await there.listen(chat_id)
-            before = (await there.engine.view(chat_id, ME)).chat
+            before = (await there.view(chat_id)).chat
             assert await bring_in(there, given, merge=True) == chat_id
             assert heard.outline == ["message user", "message assistant", "ChatChanged"]
             assert heard.seqs == [before.last_seq + number for number in (1, 2, 3)]
@@ -202,12 +202,12 @@ async def test_memory_and_listeners_know_of_a_merge_what_the_store_knows(
     """Wherever the new branch begins: beside what is shown, at its end, or where more was shown before."""
     with anyio.fail_after(5):
         chat_id = await talked(rig, "one", "two", "three")
-        await rig.engine.select(chat_id, ME, rewound_to, newest_leaf=False)
+        await rig.rewind(chat_id, rewound_to)
         given = further(await whole(rig, chat_id), after=after)
         before = list((await rig.snapshot(chat_id)).messages)
         heard = await rig.listen(chat_id)
         await bring_in(rig, given, merge=True)
-        chat = (await rig.engine.view(chat_id, ME)).chat
+        chat = (await rig.view(chat_id)).chat
         assert chat.leaf_id == (11 if after == rewound_to else rewound_to)
         stored = list((await rig.store.port.path(chat_id, chat.leaf_id)).messages)
         assert list((await rig.snapshot(chat_id)).messages) == stored
@@ -238,7 +238,7 @@ async def test_a_branch_that_does_not_go_on_from_here_is_added_aside(rig: Rig) -
         await bring_in(rig, given, merge=True)
         assert heard.outline == ["HistoryReset", "message user", "message assistant", "ChatChanged"]
         assert await rig.history(chat_id) == history
-        view = await rig.engine.select(chat_id, ME, 10, newest_leaf=True)
+        view = await rig.select(chat_id, 10)
         assert view.chat.leaf_id == 11
         assert [text for _, text in await rig.history(chat_id)] == ["one", "Yes.", "more?", "More."]
 
@@ -281,7 +281,7 @@ async def test_what_does_not_fit_is_a_conflict_and_changes_nothing(rig: Rig, cla
             await bring_in(rig, replace(given, messages=tuple(messages)), merge=True)
         assert await whole(rig, chat_id) == mine
         assert len(heard.events) == told
-        assert await rig.engine.chat_ids(ME) == (chat_id,)
+        assert await rig.chats.ids() == (chat_id,)
 
 
 async def test_a_chat_with_a_turn_is_not_merged_into(rig: Rig) -> None:
@@ -293,7 +293,7 @@ async def test_a_chat_with_a_turn_is_not_merged_into(rig: Rig) -> None:
         call = await rig.model.asked()
         with pytest.raises(ChatBusyError):
             await bring_in(rig, given, merge=True)
-        assert await rig.engine.chat_ids(ME) == (chat_id,)
+        assert await rig.chats.ids() == (chat_id,)
         await call.finish("2")
         await heard.ended()
         await bring_in(rig, given, merge=True)
@@ -318,7 +318,7 @@ async def test_without_the_chat_a_merge_is_an_import(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await talked(rig, "one")
         given = await whole(rig, chat_id)
-        await rig.engine.delete(chat_id, ME)
+        await rig.delete(chat_id)
         copy_id = await bring_in(rig, given, merge=True)
         assert copy_id != chat_id
         assert await rig.history(copy_id) == [("user", "one"), ("assistant", "Yes.")]

@@ -19,7 +19,7 @@ from parley_daemon.engine.chats.snapshot import Snapshot
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.store import StoreUnavailableError
 from tests.engine.chats.test_attaching import folded, shown
-from tests.support.engine.rig import ME, Disk, Recorder, Rig, running
+from tests.support.engine.rig import Disk, Recorder, Rig, running
 
 LISTENERS = 3
 AT_ONCE = RetryPolicy(attempts=2, first=0.0)
@@ -39,7 +39,7 @@ async def eventful(rig: Rig, chat_id: str, heard: Recorder) -> None:
     queued = await rig.send(chat_id, "3")
     assert queued.queued is not None
     id = queued.queued.id
-    await rig.change_queue(chat_id, lambda chat: chat.rewrite(id, (Text("three"),)))
+    await rig.change_queue(chat_id, lambda chat: chat.edit(id, (Text("three"),)))
     await rig.interrupt(chat_id)
     await (await rig.model.asked()).finish("A3")
     await heard.ended(3)
@@ -142,7 +142,7 @@ async def test_whoever_attaches_at_any_event_of_it_shows_the_same(disk: Disk) ->
 
             heard = Attacher()
             async with anyio.create_task_group() as tasks:
-                await rig.engine.attach(chat_id, ME, heard, after_seq=None, tail=100)
+                await rig.attach_sink(chat_id, heard)
                 await eventful(rig, chat_id, heard)
             final = folded(await rig.snapshot(chat_id))
     assert len(attached) > 50
@@ -164,7 +164,7 @@ async def test_attaching_while_the_store_cannot_be_read_is_an_error_and_leaves_n
                 broken.setattr(again.store, "path", unreadable)
                 gone = Recorder()
                 with pytest.raises(StoreUnavailableError):
-                    await again.engine.attach(chat_id, ME, gone, after_seq=None, tail=100)
+                    await again.attach_sink(chat_id, gone)
             heard = await again.listen(chat_id)
             await again.ask_quickly(chat_id, "2")
             assert heard.text == "Yes."

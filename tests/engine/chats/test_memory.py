@@ -8,11 +8,11 @@ import anyio
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.chats.acceptance import TurnWaiter
 from parley_daemon.engine.chats.actor import ChatActor
-from parley_daemon.engine.chats.event_feed import Feed
+from parley_daemon.engine.chats.event_feed import EventFeed
 from parley_daemon.engine.turns.run import TurnRun
 from tests.support.engine.rig import Rig, running
 
-KINDS = (ChatActor, Feed, TurnRun, TurnWaiter, anyio.CancelScope, anyio.Event)
+KINDS = (ChatActor, EventFeed, TurnRun, TurnWaiter, anyio.CancelScope, anyio.Event)
 
 
 def census() -> Counter[str]:
@@ -34,9 +34,9 @@ async def turns(rig: Rig, chats: list[str], count: int) -> None:
                 await rig.send(chat_id)
                 await rig.interrupt(chat_id)
                 await heard.ended()
-                rig.engine.detach(chat_id, heard)
+                rig.detach(chat_id, heard)
             case _:
-                await rig.engine.delete(chat_id, "local")
+                await rig.delete(chat_id)
                 chats[number % len(chats)] = await rig.chat()
 
 

@@ -8,7 +8,7 @@ from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.core.records import Failure, Status, Usage
 from parley_daemon.engine.chats.acceptance import Accepted, Draft
 from parley_daemon.ports.models import ModelError
-from tests.support.engine.rig import ME, Rig
+from tests.support.engine.rig import Rig
 
 BEGIN = ["message user", "ChatChanged", "status pending", "TurnStarted", "status running"]
 END = ["message assistant", "status waiting", "TurnEnded"]
@@ -50,7 +50,7 @@ async def test_the_answer_to_a_send_comes_before_every_event_of_its_turn(rig: Ri
             heard_before.append(len(heard.published))
 
         rig.model.answer = [Text("At once.")]
-        await rig.engine.send(chat_id, ME, Draft((Text("Hi"),)), "queue", accepted)
+        await rig.send_draft(chat_id, Draft((Text("Hi"),)), "queue", accepted)
         await heard.ended()
     assert heard_before == [0]
 
@@ -67,7 +67,7 @@ async def test_a_failed_turn_tells_its_error_before_the_status(rig: Rig) -> None
         ended = await heard.ended()
     assert heard.outline == [*BEGIN, "part", "message assistant", "ErrorRaised", "status error", "TurnEnded"]
     assert (ended.outcome, ended.error) == ("failed", failure)
-    view = await rig.engine.view(chat_id, ME)
+    view = await rig.view(chat_id)
     assert (view.status, view.chat.last_error) == (Status.ERROR, failure)
     (_, answer) = (await rig.snapshot(chat_id)).messages
     assert (answer.content, answer.complete) == ((Text("Par"),), False)

@@ -11,7 +11,7 @@ from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Status
 from parley_daemon.engine.chats.acceptance import TurnWaiter
 from parley_daemon.engine.errors import ChatBusyError, ConflictError, QueueFullError
-from tests.support.engine.rig import ME, Rig
+from tests.support.engine.rig import Rig
 from tests.support.engine.scripted_model import ScriptedModel
 
 
@@ -88,7 +88,7 @@ async def test_a_failure_leaves_the_queue_and_the_next_send_runs_its_head(rig: R
         await anyio.wait_all_tasks_blocked()
         assert len(rig.model.calls) == 1
         assert await waiting(rig, chat_id) == ["two", "three"]
-        assert (await rig.engine.view(chat_id, ME)).status is Status.ERROR
+        assert (await rig.view(chat_id)).status is Status.ERROR
         accepted = await rig.send(chat_id, "four")
         assert accepted.queued is not None
         for text in ("two", "three", "four"):
@@ -96,7 +96,7 @@ async def test_a_failure_leaves_the_queue_and_the_next_send_runs_its_head(rig: R
             assert call.prompt == text
             await call.finish()
         await heard.ended(4)
-    assert (await rig.engine.view(chat_id, ME)).chat.last_error is None
+    assert (await rig.view(chat_id)).chat.last_error is None
 
 
 async def test_a_failure_with_a_full_queue_does_not_end_the_chat(rig: Rig) -> None:
@@ -161,7 +161,7 @@ async def test_a_waiter_of_a_queued_message_is_told_when_the_chat_is_deleted(rig
 
         async def wait(turn_id: str) -> None:
             try:
-                outcomes.append((await rig.engine.wait(chat_id, ME, turn_id)).ended.outcome)
+                outcomes.append((await rig.wait(chat_id, turn_id)).ended.outcome)
             except ConflictError:
                 outcomes.append("taken back")
 
@@ -169,7 +169,7 @@ async def test_a_waiter_of_a_queued_message_is_told_when_the_chat_is_deleted(rig
             tasks.start_soon(wait, first.turn_id)
             tasks.start_soon(wait, queued.turn_id)
             await anyio.wait_all_tasks_blocked()
-            await rig.engine.delete(chat_id, ME)
+            await rig.delete(chat_id)
     assert sorted(outcomes) == ["interrupted", "taken back"]
 
 
@@ -184,8 +184,8 @@ async def test_whoever_stops_waiting_for_a_stuck_message_leaves_nothing_behind(r
         await heard.ended()
         for _ in range(10):
             with anyio.move_on_after(0):
-                await rig.engine.wait(chat_id, ME, queued.turn_id)
-        rig.engine.detach(chat_id, heard)
+                await rig.wait(chat_id, queued.turn_id)
+        rig.detach(chat_id, heard)
     gc.collect()
     left = [one for one in gc.get_objects() if isinstance(one, TurnWaiter) and one.turn_id == queued.turn_id]
     assert len(left) <= 1  # the last one's traceback may hold it a while

@@ -16,8 +16,8 @@ from tests.support.engine.rig import Recorder, Rig
 Change = Callable[[Rig, str, str], Awaitable[Any]]
 
 QUEUE_CHANGES: dict[str, Change] = {
-    "remove": lambda rig, chat, id: rig.change_queue(chat, lambda actor: actor.withdraw(id)),
-    "rewrite": lambda rig, chat, id: rig.change_queue(chat, lambda actor: actor.rewrite(id, (Text("new"),))),
+    "remove": lambda rig, chat, id: rig.change_queue(chat, lambda actor: actor.remove(id)),
+    "rewrite": lambda rig, chat, id: rig.change_queue(chat, lambda actor: actor.edit(id, (Text("new"),))),
     "promote": lambda rig, chat, id: rig.change_queue(chat, lambda actor: actor.promote(id)),
 }
 SWITCHES: dict[str, Change] = {

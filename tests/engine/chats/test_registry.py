@@ -4,9 +4,9 @@ import anyio
 import pytest
 
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.chats.registry import IDLE_CHATS_KEPT
+from parley_daemon.engine.collection.registry import IDLE_CHATS_KEPT
 from parley_daemon.engine.errors import ChatNotFoundError
-from tests.support.engine.rig import ME, Disk, Recorder, Rig, running
+from tests.support.engine.rig import Disk, Recorder, Rig, running
 
 
 async def test_idle_chats_leave_memory_and_come_back_as_they_were(rig: Rig) -> None:
@@ -17,10 +17,10 @@ async def test_idle_chats_leave_memory_and_come_back_as_they_were(rig: Rig) -> N
             await rig.ask(chat_id, f"to {chat_id}")
         for chat_id in chats:
             assert await rig.history(chat_id) == [("user", f"to {chat_id}"), ("assistant", "Yes.")]
-            view = await rig.engine.view(chat_id, ME)
+            view = await rig.view(chat_id)
             again, _ = await rig.attach(chat_id, after_seq=view.last_seq)
             assert again.snapshot is None
-        assert await rig.engine.chat_ids(ME) == tuple(chats)
+        assert await rig.chats.ids() == tuple(chats)
 
 
 async def test_chats_in_use_stay_in_memory_however_many_they_are() -> None:
@@ -70,10 +70,11 @@ async def test_somebody_elses_chat_is_not_there(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await rig.chat()
         for owner in ("somebody else", ""):
+            chats = rig.engine.for_owner(owner)
             with pytest.raises(ChatNotFoundError):
-                await rig.engine.view(chat_id, owner)
-            with pytest.raises(ChatNotFoundError):
-                await rig.engine.delete(chat_id, owner)
-            assert await rig.engine.chat_ids(owner) == ()
+                async with chats.open(chat_id):
+                    raise AssertionError("it was opened")
+            assert chats.get_loaded(chat_id) is None
+            assert await chats.ids() == ()
         with pytest.raises(ChatNotFoundError):
-            await rig.engine.view("no such chat", ME)
+            await rig.view("no such chat")

@@ -7,7 +7,7 @@ import pytest
 
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.chats.acceptance import Accepted
-from tests.support.engine.rig import ME, Rig, running
+from tests.support.engine.rig import Rig, running
 
 MINE = "mine-1"
 
@@ -69,7 +69,7 @@ async def test_a_message_that_steers_is_waited_for_where_it_is_answered() -> Non
             assert await rig.send(chat_id, "one", "steer", client_message_id=MINE) == first
             rig.model.answer = [Text("Yes.")]
             await call.finish()
-            await rig.engine.wait(chat_id, ME, first.turn_id)
+            await rig.wait(chat_id, first.turn_id)
             again = await rig.send(chat_id, "one", "steer", client_message_id=MINE)
     assert (again.turn_id, again.queued) == (first.turn_id, None)
 
@@ -80,7 +80,7 @@ async def test_a_queued_message_that_ran_meanwhile_answers_with_its_message(rig:
         first = await queued(rig, chat_id)
         await rig.model.calls[0].finish()
         await (await rig.model.asked()).finish()
-        await rig.engine.wait(chat_id, ME, first.turn_id)
+        await rig.wait(chat_id, first.turn_id)
         again = await rig.send(chat_id, "one", client_message_id=MINE)
     assert again.turn_id == first.turn_id
     assert again.message is not None

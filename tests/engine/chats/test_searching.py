@@ -3,7 +3,7 @@
 import anyio
 
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.chats.new_chat import RestoredMessage
+from parley_daemon.engine.collection.new_chat import RestoredMessage
 from tests.support.engine.rig import ME, Rig
 
 Found = list[tuple[str, int | None]]
@@ -11,7 +11,7 @@ Found = list[tuple[str, int | None]]
 
 async def found(rig: Rig, query: str, owner: str = ME) -> Found:
     """Return the chats and messages that are found."""
-    page = await rig.engine.search(owner, query, cursor=None, limit=50)
+    page = await rig.engine.for_owner(owner).search(query, cursor=None, limit=50)
     return sorted([(hit.chat_id, hit.message_id) for hit in page.hits], key=str)
 
 
@@ -24,7 +24,7 @@ async def test_question_and_answer_are_found_as_soon_as_they_are_there(rig: Rig)
         await call.say("The albatross sleeps in flight.")
         assert await found(rig, "flight") == []
         await call.finish()
-        await rig.engine.wait(chat, ME, accepted.turn_id)
+        await rig.wait(chat, accepted.turn_id)
         assert await found(rig, "albatross") == [(chat, 1), (chat, 2)]
         assert await found(rig, "birds") == [(chat, None)]
 
@@ -38,7 +38,7 @@ async def test_a_chat_is_found_after_a_crash_and_not_after_it_was_deleted(rig: R
     chat = await rig.chat(messages=(RestoredMessage("user", (Text("An albatross!"),)),))
     async with rig.restarted() as again:
         assert await found(again, "albatross") == [(chat, 1)]
-        await again.engine.delete(chat, ME)
+        await again.delete(chat)
         assert await found(again, "albatross") == []
 
 

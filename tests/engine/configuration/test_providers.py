@@ -8,10 +8,8 @@ from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
 from parley_daemon.adapters.secrets.key_store import MemoryKeyStore
-from parley_daemon.core.parts import Text
 from parley_daemon.core.provider_records import ProviderRecord
-from parley_daemon.engine.chats.acceptance import Draft
-from parley_daemon.engine.chats.new_chat import NewChat
+from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.configuration import state as state_of_configuration
 from parley_daemon.engine.configuration.providers import NewKey
 from parley_daemon.engine.errors import (
@@ -24,7 +22,7 @@ from parley_daemon.ports.catalogue import ProviderSetup, ProviderUnavailableErro
 from parley_daemon.ports.secrets import Keys, SecretsUnavailableError
 from parley_daemon.ports.store import StoreUnavailableError
 from tests.support.engine.configuration_rig import FILE, Configured, configured
-from tests.support.engine.rig import ME, Disk
+from tests.support.engine.rig import Disk
 from tests.support.providers.script import done, finish, stall, text
 from tests.support.providers.server import fake_provider
 
@@ -329,8 +327,8 @@ async def test_a_lost_turn_that_is_answered_again_asks_the_provider_that_was_con
         with anyio.fail_after(10):
             async with configured(disk, secrets=secrets) as rig:
                 await rig.provider("work", "openai-compat", key="sk-mine", base_url=server.origin)
-                chat = (await rig.engine.create(NewChat(ME, model="work:m"))).chat
-                await rig.engine.send(chat.id, ME, Draft((Text("Where?"),)), "queue", lambda _: None)
+                chat = (await rig.chats.create(NewChat(model="work:m"))).chat
+                await rig.send(chat.id, "Where?")
                 await server.requested()
                 crashed = disk.image()
             async with configured(crashed, secrets=secrets, recovery="retry") as rig:

@@ -9,7 +9,7 @@ from parley_daemon.core.parts import plain_text
 from parley_daemon.core.records import Status
 from parley_daemon.ports.store import PutTurn
 from tests.support.engine.records import a_turn
-from tests.support.engine.rig import ME, Disk, Rig, running
+from tests.support.engine.rig import Disk, Rig, running
 from tests.support.engine.scripted_model import ScriptedCall
 
 
@@ -36,7 +36,7 @@ def asked(call: ScriptedCall) -> list[str]:
 async def at_rest(rig: Rig, chat_id: str) -> list[str]:
     """Wait until a chat has nothing more to do; return what its messages say."""
     heard = await rig.listen(chat_id)
-    while (await rig.engine.view(chat_id, ME)).status is not Status.WAITING:
+    while (await rig.view(chat_id)).status is not Status.WAITING:
         seen = len(heard.published)
         await heard.until(lambda seen=seen: len(heard.published) > seen)
     return [text for _, text in await rig.history(chat_id)]

@@ -10,7 +10,7 @@ from parley_daemon.engine.chats.snapshot import Attachment
 from parley_daemon.engine.turns import deadlines, run
 from parley_daemon.ports.models import Finish
 from tests.engine.chats.test_attaching import folded, shown
-from tests.support.engine.rig import ME, Recorder, Rig
+from tests.support.engine.rig import Recorder, Rig
 from tests.support.engine.scripted_model import ScriptedCall
 
 
@@ -40,7 +40,7 @@ async def test_whoever_attaches_at_any_event_between_two_calls_shows_the_same(ri
         chat_id = await rig.chat()
         call = await steered(rig, chat_id)
         async with anyio.create_task_group() as tasks:
-            await rig.engine.attach(chat_id, ME, Attacher(), after_seq=None, tail=100)
+            await rig.attach_sink(chat_id, Attacher())
             heard = await rig.listen(chat_id)
             await call.finish(" a time.")
             call = await rig.model.asked()

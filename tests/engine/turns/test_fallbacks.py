@@ -11,10 +11,10 @@ from parley_daemon.core.events import MessageAdded, PreviewReset, Retrying, Turn
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import Failure, FailureKind, ModelSettings, Timeouts, Usage
-from parley_daemon.engine.chats.new_chat import RestoredMessage
+from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.turns.retry import Retries, RetryPolicy
 from parley_daemon.ports.models import Finish, ModelError, UsageReport
-from tests.support.engine.rig import ME, Recorder, Rig, running
+from tests.support.engine.rig import Recorder, Rig, running
 from tests.support.engine.scripted_model import ScriptedCall, ScriptedModel
 
 FIRST, SECOND, THIRD = "test:model", "test:other", "more:third"
@@ -79,7 +79,7 @@ async def test_after_two_attempts_the_next_model_answers_and_everything_says_so(
         assert call.request.model == "other"
         await call.finish("The answer.")
         ended = await relay.heard.ended()
-        chat = (await rig.engine.view(relay.chat_id, ME)).chat
+        chat = (await rig.view(relay.chat_id)).chat
         turn = await rig.store.port.turn(relay.chat_id, ended.turn_id)
     assert relay.told == [(1, "overloaded", FIRST), (2, "overloaded", SECOND)]
     assert relay.heard.of(Retrying)[1].delay_ms == 0
@@ -535,7 +535,7 @@ async def test_each_call_of_a_steered_turn_is_priced_by_who_answered_it() -> Non
         await call.finish("One.")
         await (await relay.asked(FIRST)).finish("Two.")
         ended = await relay.heard.ended()
-        chat = (await rig.engine.view(relay.chat_id, ME)).chat
+        chat = (await rig.view(relay.chat_id)).chat
     assert ended.usage is not None
     assert ended.usage.cost_usd == pytest.approx((3.0 + 10.0) + (3.0 + 5.0))
     assert chat.usage.cost_usd == pytest.approx(21.0)

@@ -11,12 +11,11 @@ from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConf
 from parley_daemon.core.events import TurnStarted
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import ModelSettings, Timeouts
-from parley_daemon.engine.chats.acceptance import Draft
-from parley_daemon.engine.chats.new_chat import NewChat
-from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.engine.collection.new_chat import NewChat
+from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.catalogue import UnknownModelError
 from tests.support.engine.configuration_rig import configured
-from tests.support.engine.rig import ME, Disk, Rig, running
+from tests.support.engine.rig import Disk, Rig, running
 from tests.support.engine.scripted_model import MODEL, ScriptedModel
 
 OTHER = "test:other"
@@ -40,7 +39,7 @@ async def test_a_chat_whose_model_is_gone_is_answered_by_the_default_one(rig: Ri
     async with without(rig, OTHER):
         assert (await rig.ask(chat_id)).ended.outcome == "completed"
         assert heard.of(TurnStarted)[0].model == MODEL
-        assert (await rig.engine.view(chat_id, ME)).chat.model == OTHER
+        assert (await rig.view(chat_id)).chat.model == OTHER
         await rig.retry(chat_id)
         await heard.ended(2)
         await rig.edit(chat_id, 1, "Hello")
@@ -72,17 +71,17 @@ async def test_a_long_chat_whose_model_is_gone_is_summarised_by_the_default_one(
     async with without(rig, OTHER) as model:
         await rig.ask(chat_id)
         model.answer = [Text("The notes.")]
-        summary = await rig.engine.compact(chat_id, ME)
+        summary = await rig.compact(chat_id)
     assert plain_text(summary.content).endswith("The notes.")
 
 
 async def test_the_demo_answers_in_no_other_models_place(disk: Disk) -> None:
     async with configured(disk, [GONE]) as rig:
-        chat = (await rig.engine.create(NewChat(ME, model="gone:m"))).chat
+        chat = (await rig.chats.create(NewChat(model="gone:m"))).chat
     async with configured(disk) as rig:
         assert rig.catalogue.default_model == "demo:demo"
         with pytest.raises(UnknownModelError, match='There is no provider "gone"'):
-            await rig.engine.send(chat.id, ME, Draft((Text("Hi"),)), "queue", lambda _: None)
+            await rig.send(chat.id, "Hi")
 
 
 async def test_a_queued_message_whose_model_goes_is_answered_by_the_chats(rig: Rig) -> None:
@@ -151,7 +150,7 @@ async def test_a_chats_settings_lie_over_those_of_its_model_and_a_turns_over_bot
 
 async def test_titles_are_asked_for_with_the_models_options_and_without_its_taste(disk: Disk) -> None:
     options = {"openaiCompat": {"extraHeaders": {"X-Team": "seven"}}}
-    async with running(disk, scribe=ScribePolicy(titles=True)) as rig:
+    async with running(disk, summaries=SummaryPolicy(titles=True)) as rig:
         rig.catalogue.settings = ModelSettings(
             temperature=0.1, output_schema={"type": "object"}, provider_options=options
         )
@@ -168,8 +167,8 @@ async def test_titles_are_asked_for_with_the_models_options_and_without_its_tast
 async def test_a_provider_that_is_deleted_leaves_its_chats_to_the_default_model(disk: Disk) -> None:
     async with configured(disk, [STAYS], [ModelConfig("stays:m")]) as rig:
         await rig.provider("work", "openai-compat", base_url="http://127.0.0.1:1")
-        chat = (await rig.engine.create(NewChat(ME, model="work:m"))).chat
+        chat = (await rig.chats.create(NewChat(model="work:m"))).chat
         await rig.engine.providers.delete("work")
         with pytest.raises(UnknownModelError):
-            await rig.engine.set_model(chat.id, ME, "work:m")
+            await rig.set_model(chat.id, "work:m")
         assert rig.catalogue.substitute_model == "stays:m"

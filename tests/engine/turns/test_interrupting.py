@@ -12,7 +12,7 @@ from parley_daemon.core.records import Status
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.engine.turns import deadlines, run
 from parley_daemon.engine.turns.retry import RetryPolicy
-from tests.support.engine.rig import ME, Recorder, Rig, running
+from tests.support.engine.rig import Recorder, Rig, running
 from tests.support.engine.rig import limits as limits_of
 from tests.support.engine.scripted_model import ScriptedCall
 
@@ -86,7 +86,7 @@ async def test_a_turn_that_waits_for_a_slot_can_be_interrupted() -> None:
             await rig.send(first)
             await rig.model.asked()
             await rig.send(second)
-            assert (await rig.engine.view(second, ME)).status is Status.PENDING
+            assert (await rig.view(second)).status is Status.PENDING
             await rig.interrupt(second)
             ended = await heard.ended()
             assert (ended.outcome, ended.timings.attempts) == ("interrupted", 0)
@@ -214,7 +214,7 @@ async def test_interrupting_a_turn_that_waits_in_the_queue_takes_its_message_bac
 
             async def wait() -> None:
                 with pytest.raises(ConflictError):
-                    await rig.engine.wait(chat_id, ME, queued.turn_id)
+                    await rig.wait(chat_id, queued.turn_id)
 
             tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import ModelSettings
-from parley_daemon.engine.chats.new_chat import RestoredMessage
+from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import NotLocalError
-from parley_daemon.engine.turns.summarize import ScribePolicy
-from tests.support.engine.rig import ME, Rig, running
+from parley_daemon.engine.turns.summarize import SummaryPolicy
+from tests.support.engine.rig import Rig, running
 from tests.support.engine.scripted_model import ScriptedModel
 
 REMOTE, LOCAL = "test:model", "test:other"
@@ -21,9 +21,9 @@ STAYS = ModelSettings(local_only=True)
 @pytest.fixture
 async def mixed() -> AsyncGenerator[Rig]:
     """An engine with a remote model, the default, and a local one; it looks after titles and long chats."""
-    scribe = ScribePolicy(titles=True, title_model=REMOTE, threshold=0)
+    policy = SummaryPolicy(titles=True, title_model=REMOTE, threshold=0)
     with anyio.fail_after(20):
-        async with running(scribe=scribe) as rig:
+        async with running(summaries=policy) as rig:
             rig.catalogue.local.add(LOCAL)
             yield rig
 
@@ -45,7 +45,7 @@ async def test_a_local_only_chat_is_refused_a_remote_model_wherever_one_is_named
         await mixed.chat(model=REMOTE, settings=STAYS)
     chat_id = await mixed.chat(model=LOCAL, settings=STAYS)
     with pytest.raises(NotLocalError):
-        await mixed.engine.set_model(chat_id, ME, REMOTE)
+        await mixed.set_model(chat_id, REMOTE)
     with pytest.raises(NotLocalError):
         await mixed.send(chat_id, model=REMOTE)
     with pytest.raises(NotLocalError):
@@ -62,7 +62,7 @@ async def test_a_local_only_chat_is_refused_a_remote_model_wherever_one_is_named
 
 async def test_a_chat_without_a_model_of_its_own_does_not_get_a_remote_default(mixed: Rig) -> None:
     chat_id = await mixed.chat(settings=STAYS)
-    with pytest.raises(NotLocalError, match="test:model is no local model"):
+    with pytest.raises(NotLocalError, match="test:model is not a local model"):
         await mixed.send(chat_id)
     assert (await mixed.snapshot(chat_id)).messages == ()
 
@@ -101,12 +101,12 @@ async def test_what_was_queued_before_the_chat_became_local_only_is_not_sent_els
     heard = await mixed.listen(chat_id)
     await mixed.send(chat_id)
     await mixed.send(chat_id, "and this", model=REMOTE)
-    await mixed.engine.update(chat_id, ME, lambda chat: replace(chat, settings=STAYS))
+    await mixed.update(chat_id, lambda chat: replace(chat, settings=STAYS))
     await (await model(mixed, LOCAL).asked()).finish("Yes.")
     ended = await heard.ended(2)
     assert ended.error is not None
     assert (ended.outcome, ended.error.kind) == ("failed", "invalid_request")
-    assert "no local model" in ended.error.message
+    assert "not a local model" in ended.error.message
     assert model(mixed, REMOTE).calls == []
 
 
@@ -134,5 +134,5 @@ async def test_a_local_only_chat_is_not_summarised_by_a_remote_model(mixed: Rig)
     history = (RestoredMessage("user", (Text("old"),)), RestoredMessage("assistant", (Text("older"),)))
     chat_id = await mixed.chat(settings=STAYS, messages=history)
     with pytest.raises(NotLocalError):
-        await mixed.engine.compact(chat_id, ME)
+        await mixed.compact(chat_id)
     assert model(mixed, REMOTE).calls == []

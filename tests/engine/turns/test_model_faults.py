@@ -11,7 +11,7 @@ from parley_daemon.core.records import Failure, FailureKind, Usage
 from parley_daemon.engine.errors import NoDefaultModelError
 from parley_daemon.ports.catalogue import ProviderUnavailableError, UnavailableReason, UnknownModelError
 from parley_daemon.ports.models import Finish, ModelError, UsageReport
-from tests.support.engine.rig import ME, Rig
+from tests.support.engine.rig import Rig
 
 
 async def still_works(rig: Rig, chat_id: str) -> None:
@@ -75,7 +75,7 @@ async def test_a_failure_is_told_as_the_adapter_said_it(rig: Rig) -> None:
         call = await rig.model.asked()
         await call.say(UsageReport(Usage(1, 2, 3)))
         call.fail(ModelError(failure))
-        ended = (await rig.engine.wait(chat_id, ME, accepted.turn_id)).ended
+        ended = (await rig.wait(chat_id, accepted.turn_id)).ended
     assert (ended.error, ended.usage) == (failure, Usage(1, 2, 3, context_limit=4096))
 
 
@@ -98,7 +98,7 @@ async def test_a_chats_usage_is_the_sum_of_its_turns(rig: Rig) -> None:
         rig.model.answer = [Text("Yes.")]
         await rig.ask(chat_id)
         await rig.ask(chat_id)
-        view = await rig.engine.view(chat_id, ME)
+        view = await rig.view(chat_id)
     assert view.chat.usage == Usage(6, 10, 16, context_limit=4096)
 
 
@@ -108,7 +108,7 @@ async def test_an_unknown_model_is_refused_before_anything_is_stored(rig: Rig) -
         with pytest.raises(UnknownModelError):
             await rig.send(chat_id, model="test:unknown")
         with pytest.raises(UnknownModelError):
-            await rig.engine.set_model(chat_id, ME, "nobody:knows")
+            await rig.set_model(chat_id, "nobody:knows")
         with pytest.raises(UnknownModelError):
             await rig.chat(model="nobody:knows")
     assert await rig.history(chat_id) == []

@@ -6,7 +6,7 @@ import pytest
 from parley_daemon.core.parts import plain_text
 from parley_daemon.core.records import Failure
 from parley_daemon.ports.models import ModelError
-from tests.support.engine.rig import ME, Recorder, Rig
+from tests.support.engine.rig import Recorder, Rig
 from tests.support.engine.scripted_model import ScriptedCall
 
 REFUSALS: dict[str, Failure] = {
@@ -92,13 +92,13 @@ async def test_a_failure_outlives_a_restart_and_the_question_is_answered_then(ri
         await rig.send(chat_id, "Why?")
         await fail(rig, heard, REFUSALS["a wrong key"], 1)
         async with rig.restarted() as after:
-            view = await after.engine.view(chat_id, ME)
+            view = await after.view(chat_id)
             assert (view.status, view.chat.last_error) == ("error", REFUSALS["a wrong key"])
             listening = await after.listen(chat_id)
             await after.retry(chat_id)
             call = await after.model.asked()
             assert sent(call) == [("user", "Why?")]
-            assert (await after.engine.view(chat_id, ME)).chat.last_error is None
+            assert (await after.view(chat_id)).chat.last_error is None
             await call.finish("Because.")
             assert (await listening.ended()).outcome == "completed"
             assert await after.history(chat_id) == [("user", "Why?"), ("assistant", "Because.")]

@@ -5,7 +5,7 @@ import pytest
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Status
-from tests.support.engine.rig import ME, Recorder, running
+from tests.support.engine.rig import Recorder, running
 
 
 async def test_turns_wait_for_a_slot_in_the_order_in_which_they_came() -> None:
@@ -17,7 +17,7 @@ async def test_turns_wait_for_a_slot_in_the_order_in_which_they_came() -> None:
             await anyio.wait_all_tasks_blocked()
             assert [call.prompt for call in rig.model.calls] == ["q0", "q1"]
             assert rig.engine.running_turns == 10
-            statuses = [(await rig.engine.view(chat_id, ME)).status for chat_id in chats]
+            statuses = [(await rig.view(chat_id)).status for chat_id in chats]
             assert statuses == [Status.RUNNING] * 2 + [Status.PENDING] * 8
             for number in range(10):
                 call = await rig.model.asked()

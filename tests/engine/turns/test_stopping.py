@@ -8,7 +8,7 @@ from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Status
 from parley_daemon.engine import engine
 from parley_daemon.engine.errors import ShuttingDownError
-from tests.support.engine.rig import ME, Disk, Rig, running
+from tests.support.engine.rig import Disk, Rig, running
 
 
 async def test_running_turns_end_as_lost_ones_and_keep_what_came(rig: Rig) -> None:
@@ -28,7 +28,7 @@ async def test_running_turns_end_as_lost_ones_and_keep_what_came(rig: Rig) -> No
         async with rig.restarted() as again:
             for chat_id in chats[:2]:
                 assert await again.history(chat_id) == [("user", "Hi"), ("assistant", "Hello")]
-                view = await again.engine.view(chat_id, ME)
+                view = await again.view(chat_id)
                 assert view.status is Status.WAITING
                 assert view.last_seq == heard[0].seqs[-1]
 
@@ -112,7 +112,7 @@ async def test_a_fault_of_whoever_uses_the_engine_closes_everything_too(disk: Di
                 await (await rig.model.asked()).say("Hello")
                 raise ZeroDivisionError
         async with running(disk) as again:
-            (chat_id,) = await again.engine.chat_ids(ME)
+            (chat_id,) = await again.chats.ids()
             assert await again.history(chat_id) == [("user", "Hi"), ("assistant", "Hello")]
 
 

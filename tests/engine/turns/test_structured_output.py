@@ -13,7 +13,7 @@ from parley_daemon.engine.chats.acceptance import TurnDone
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.models import ModelError, StopReason
 from parley_daemon.ports.schemas import SchemaViolation
-from tests.support.engine.rig import ME, Rig, SchemasHere, running
+from tests.support.engine.rig import Rig, SchemasHere, running
 
 COLOUR = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 ASKED = ModelSettings(output_schema=COLOUR)
@@ -26,7 +26,7 @@ async def answered(rig: Rig, *said: Any, reason: StopReason = "stop", schema: An
     with anyio.fail_after(10):
         accepted = await rig.send(chat_id)
         await (await rig.model.asked()).finish(*said, reason=reason)
-        return await rig.engine.wait(chat_id, ME, accepted.turn_id)
+        return await rig.wait(chat_id, accepted.turn_id)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ async def test_a_schema_of_the_models_own_counts_as_one_of_the_chat(
     with anyio.fail_after(10):
         accepted = await rig.send(chat_id)
         await (await rig.model.asked()).finish(text)
-        done = await rig.engine.wait(chat_id, ME, accepted.turn_id)
+        done = await rig.wait(chat_id, accepted.turn_id)
     assert (done.ended.outcome, done.output) == (outcome, RED if outcome == "completed" else None)
 
 
@@ -124,7 +124,7 @@ async def test_it_is_not_asked_for_again_by_itself_nor_of_another_model() -> Non
             ended = await heard.ended()
             assert (ended.outcome, ended.timings.attempts) == ("failed", 1)
             assert heard.of(Retrying) == []
-            view = await rig.engine.view(chat_id, ME)
+            view = await rig.view(chat_id)
             assert view.status is Status.ERROR
             await rig.retry(chat_id)
             await (await rig.model.asked()).finish('{"name": "red"}')
@@ -184,7 +184,7 @@ async def test_the_value_is_still_there_when_the_same_message_is_asked_again_aft
         first = await rig.ask(chat_id, client_message_id="c1")
         async with rig.restarted() as after:
             accepted = await after.send(chat_id, client_message_id="c1")
-            again = await after.engine.wait(chat_id, ME, accepted.turn_id)
+            again = await after.wait(chat_id, accepted.turn_id)
     assert first.output == again.output == RED
 
 
@@ -198,7 +198,7 @@ async def test_the_answer_to_each_message_that_steers_has_to_fit_and_the_last_on
         await rig.send(chat_id, "and now?", when_busy="steer")
         await call.finish('{"name": "red"}')
         await (await rig.model.asked()).finish('{"name": "blue"}')
-        done = await rig.engine.wait(chat_id, ME, accepted.turn_id)
+        done = await rig.wait(chat_id, accepted.turn_id)
     assert done.output == {"name": "blue"}
     assert len([one for one in done.messages if one.role == "assistant"]) == 2
 
@@ -209,7 +209,7 @@ async def test_a_turn_that_is_interrupted_has_no_value(rig: Rig) -> None:
         accepted = await rig.send(chat_id)
         await (await rig.model.asked()).say('{"name": "red"}')
         await rig.interrupt(chat_id)
-        done = await rig.engine.wait(chat_id, ME, accepted.turn_id)
+        done = await rig.wait(chat_id, accepted.turn_id)
     assert (done.ended.outcome, done.ended.error, done.output) == ("interrupted", None, None)
 
 
@@ -241,5 +241,5 @@ async def test_a_failed_call_is_told_as_what_it_is(rig: Rig) -> None:
         accepted = await rig.send(chat_id)
         failure = Failure("auth", "No.", provider="test")
         (await rig.model.asked()).fail(ModelError(failure))
-        done = await rig.engine.wait(chat_id, ME, accepted.turn_id)
+        done = await rig.wait(chat_id, accepted.turn_id)
     assert done.ended.error == failure

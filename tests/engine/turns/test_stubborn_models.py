@@ -11,7 +11,7 @@ from parley_daemon.core.events import MessageAdded, Retrying, TurnEnded
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure
 from parley_daemon.engine.turns.retry import RetryPolicy
-from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.models import Batch, Finish, Model, ModelError, ModelRequest
 from tests.support.engine.rig import Disk, Rig, running
 from tests.support.engine.scripted_model import ScriptedModel
@@ -148,10 +148,10 @@ async def test_a_fault_of_a_call_behind_a_turn_takes_nothing_with_it(
     disk: Disk, purpose: str, fault: type[BaseException]
 ) -> None:
     titles = purpose == "title"
-    scribe = ScribePolicy(titles, "test:other", threshold=100 if titles else 0)
+    policy = SummaryPolicy(titles, "test:other", threshold=100 if titles else 0)
     ended = 0
     with anyio.fail_after(5):
-        async with running(disk, scribe=scribe) as rig:
+        async with running(disk, summaries=policy) as rig:
             model = CutOff(fault())
             rig.catalogue.models["test:other"] = cast("Model", model)
             chat_id = await rig.chat(model="test:other")
@@ -201,7 +201,7 @@ async def test_an_interrupt_while_the_next_attempt_is_waited_for_is_the_last_wor
 async def test_leaving_the_engine_ends_what_is_asked_beside_the_turns(disk: Disk, purpose: str) -> None:
     titles = purpose == "title"
     with anyio.fail_after(5):
-        async with running(disk, scribe=ScribePolicy(titles, threshold=100 if titles else 0)) as rig:
+        async with running(disk, summaries=SummaryPolicy(titles, threshold=100 if titles else 0)) as rig:
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)
             await rig.send(chat_id)

@@ -6,12 +6,12 @@ import pytest
 from parley_daemon.core.events import ChatChanged, TurnEnded
 from parley_daemon.core.parts import plain_text
 from parley_daemon.core.records import Failure, Status, Usage
-from parley_daemon.engine.chats.new_chat import RestoredMessage
+from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ConflictError
-from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.models import Finish, ModelError, UsageReport
 from tests.engine.turns.test_titles_and_compaction import TOO_LONG, history, sent
-from tests.support.engine.rig import ME, Rig, running
+from tests.support.engine.rig import Rig, running
 from tests.support.engine.scripted_model import ScriptedCall
 
 OVERLOADED = ModelError(Failure("overloaded", "Busy.", provider="test"))
@@ -28,7 +28,7 @@ async def compact(rig: Rig, chat_id: str, notes: str = "Notes.") -> ScriptedCall
     """Compact a chat by hand; return the call for the summary."""
     calls: list[ScriptedCall] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(rig.engine.compact, chat_id, ME)
+        tasks.start_soon(rig.compact, chat_id)
         calls.append(await summary_asked(rig))
         await calls[0].finish(notes)
     return calls[0]
@@ -51,7 +51,7 @@ async def test_a_question_without_an_answer_is_not_summarised_but_asked(rig: Rig
 
 async def test_a_summary_behind_a_turn_leaves_the_next_question_alone() -> None:
     with anyio.fail_after(10):
-        async with running(scribe=ScribePolicy(threshold=0)) as rig:
+        async with running(summaries=SummaryPolicy(threshold=0)) as rig:
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)
             await rig.send(chat_id, "1")
@@ -161,7 +161,7 @@ async def test_failed_turns_do_not_make_a_long_chat_longer(rig: Rig) -> None:
 @pytest.mark.parametrize("how", ["says nothing", "takes too long", "is cut off"])
 async def test_a_summary_that_does_not_come_fails_the_turn_that_needs_it(how: str) -> None:
     with anyio.fail_after(10):
-        async with running(scribe=ScribePolicy(summary_seconds=0.05)) as rig:
+        async with running(summaries=SummaryPolicy(summary_seconds=0.05)) as rig:
             chat_id = await rig.chat(messages=history("1", "A1"))
             heard = await rig.listen(chat_id)
             await rig.send(chat_id, "2")
@@ -202,7 +202,7 @@ async def test_compacting_that_is_given_up_or_fails_changes_nothing(rig: Rig) ->
     with anyio.fail_after(10):
         chat_id = await rig.chat(messages=history("1", "A1"))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.engine.compact, chat_id, ME)
+            tasks.start_soon(rig.compact, chat_id)
             await summary_asked(rig)
             tasks.cancel_scope.cancel()
         await rig.model.calls[0].closed.wait()
@@ -211,7 +211,7 @@ async def test_compacting_that_is_given_up_or_fails_changes_nothing(rig: Rig) ->
 
             async def refused() -> None:
                 with pytest.raises(ModelError):
-                    await rig.engine.compact(chat_id, ME)
+                    await rig.compact(chat_id)
 
             tasks.start_soon(refused)
             (await summary_asked(rig)).fail(OVERLOADED)
@@ -225,7 +225,7 @@ async def test_a_threshold_of_nothing_compacts_after_every_call_and_one_of_a_hun
     threshold: int,
 ) -> None:
     with anyio.fail_after(10):
-        async with running(scribe=ScribePolicy(threshold=threshold)) as rig:
+        async with running(summaries=SummaryPolicy(threshold=threshold)) as rig:
             rig.catalogue.context_limit = 100
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)
@@ -242,7 +242,7 @@ async def test_a_threshold_of_nothing_compacts_after_every_call_and_one_of_a_hun
                     await heard.until(lambda seen=changes: len(heard.of(ChatChanged)) > seen)
             await anyio.wait_all_tasks_blocked()
             assert len(rig.model.calls) == (2 if threshold else 4)
-            assert (await rig.engine.view(chat_id, ME)).status is Status.WAITING
+            assert (await rig.view(chat_id)).status is Status.WAITING
 
 
 async def test_nothing_but_questions_is_nothing_to_summarise(rig: Rig) -> None:
@@ -254,5 +254,5 @@ async def test_nothing_but_questions_is_nothing_to_summarise(rig: Rig) -> None:
             (await rig.model.asked()).fail(OVERLOADED)
             await heard.ended(number)
         with pytest.raises(ConflictError):
-            await rig.engine.compact(chat_id, ME)
+            await rig.compact(chat_id)
         assert plain_text((await rig.snapshot(chat_id)).messages[-1].content) == "q2"

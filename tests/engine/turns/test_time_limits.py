@@ -7,7 +7,7 @@ from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.core.records import Timeouts
 from parley_daemon.ports.models import Finish
-from tests.support.engine.rig import ME, Rig, limits
+from tests.support.engine.rig import Rig, limits
 from tests.support.engine.scripted_model import ScriptedCall
 
 SHORT, LONG = 60, 30_000
@@ -77,7 +77,7 @@ async def test_whatever_comes_between_parts_counts_as_life(rig: Rig, life: list[
 async def outcome(rig: Rig, chat_id: str) -> str:
     (question, *_) = (await rig.snapshot(chat_id)).messages
     assert question.turn_id is not None
-    return (await rig.engine.wait(chat_id, ME, question.turn_id)).ended.outcome
+    return (await rig.wait(chat_id, question.turn_id)).ended.outcome
 
 
 async def test_the_whole_answer_can_be_limited_and_that_is_not_retryable(rig: Rig) -> None:

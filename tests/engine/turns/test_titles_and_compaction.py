@@ -9,11 +9,11 @@ from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.pricing import Pricing, cost
 from parley_daemon.core.records import Failure, Message, Usage
 from parley_daemon.core.titles import tidied
-from parley_daemon.engine.chats.new_chat import RestoredMessage
+from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ChatBusyError, ConflictError
-from parley_daemon.engine.turns.summarize import ScribePolicy
+from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.models import Finish, ModelError, UsageReport
-from tests.support.engine.rig import ME, Rig, running
+from tests.support.engine.rig import Rig, running
 from tests.support.engine.scripted_model import ScriptedCall, ScriptedModel
 
 TOO_LONG = ModelError(Failure("context_length", "Too many tokens.", provider="test"))
@@ -49,7 +49,7 @@ def test_a_proposed_title_is_tidied_up(proposed: str, title: str | None) -> None
 
 async def test_after_the_first_answer_a_model_gives_a_better_title_in_the_background() -> None:
     with anyio.fail_after(10):
-        async with running(scribe=ScribePolicy(titles=True)) as rig:
+        async with running(summaries=SummaryPolicy(titles=True)) as rig:
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)
             await rig.send(chat_id, "How do I sort a vector of structs by two fields in Rust?")
@@ -67,7 +67,7 @@ async def test_after_the_first_answer_a_model_gives_a_better_title_in_the_backgr
 
 async def test_a_title_that_a_person_gave_meanwhile_stays() -> None:
     with anyio.fail_after(10):
-        async with running(scribe=ScribePolicy(titles=True)) as rig:
+        async with running(summaries=SummaryPolicy(titles=True)) as rig:
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)
             await rig.send(chat_id)
@@ -77,13 +77,13 @@ async def test_a_title_that_a_person_gave_meanwhile_stays() -> None:
             await call.finish("The model's")
             await call.closed.wait()
             await rig.ask_quickly(chat_id)
-            assert (await rig.engine.view(chat_id, ME)).chat.title == "Mine"
+            assert (await rig.view(chat_id)).chat.title == "Mine"
             assert [e.chat.title for e in heard.of(ChatChanged)][-1] == "Mine"
 
 
 async def test_the_configured_cheap_model_gives_titles_and_its_failure_is_nobodys_business() -> None:
     with anyio.fail_after(10):
-        async with running(scribe=ScribePolicy(titles=True, title_model="test:other")) as rig:
+        async with running(summaries=SummaryPolicy(titles=True, title_model="test:other")) as rig:
             other = rig.catalogue.models["test:other"]
             assert isinstance(other, ScriptedModel)
             chat_id = await rig.chat()
@@ -94,7 +94,7 @@ async def test_the_configured_cheap_model_gives_titles_and_its_failure_is_nobody
             await heard.ended()
             done = await rig.ask_quickly(chat_id)
             assert done.ended.outcome == "completed"
-            assert (await rig.engine.view(chat_id, ME)).chat.title == "Hello there"
+            assert (await rig.view(chat_id)).chat.title == "Hello there"
 
 
 # --------------------------------------------------------------------------------- cost
@@ -138,7 +138,7 @@ async def test_a_summary_stands_for_what_came_before_and_the_history_stays_whole
         async with anyio.create_task_group() as tasks:
 
             async def compact() -> None:
-                compacted.append(await rig.engine.compact(chat_id, ME))
+                compacted.append(await rig.compact(chat_id))
 
             tasks.start_soon(compact)
             call = await rig.model.asked()
@@ -158,7 +158,7 @@ async def test_a_summary_counts_only_on_branches_that_it_stands_for(rig: Rig) ->
     with anyio.fail_after(10):
         chat_id = await rig.chat(messages=history("1", "A1", "2", "A2"))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.engine.compact, chat_id, ME)
+            tasks.start_soon(rig.compact, chat_id)
             await (await rig.model.asked()).finish("Notes.")
         await rig.edit(chat_id, 3, "two")
         call = await rig.model.asked()
@@ -174,7 +174,7 @@ async def test_a_summary_is_a_message_of_no_branch(rig: Rig) -> None:
     with anyio.fail_after(10):
         chat_id = await rig.chat(messages=history("1", "A1"))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.engine.compact, chat_id, ME)
+            tasks.start_soon(rig.compact, chat_id)
             await (await rig.model.asked()).finish("Notes.")
         done = await rig.ask_quickly(chat_id, "2")
         messages = (await rig.snapshot(chat_id)).messages
@@ -187,10 +187,10 @@ async def test_there_must_be_something_to_compact_and_no_turn_under_way(rig: Rig
     with anyio.fail_after(10):
         chat_id = await rig.chat()
         with pytest.raises(ConflictError):
-            await rig.engine.compact(chat_id, ME)
+            await rig.compact(chat_id)
         await rig.send(chat_id)
         with pytest.raises(ChatBusyError):
-            await rig.engine.compact(chat_id, ME)
+            await rig.compact(chat_id)
 
 
 async def test_when_the_provider_finds_the_context_too_long_the_turn_goes_on_after_a_summary(
@@ -266,7 +266,7 @@ async def test_a_fifty_thousand_token_chat_goes_on_with_an_eight_thousand_token_
 
 async def test_after_a_call_that_came_near_the_limit_the_history_is_compacted_behind_the_turn() -> None:
     with anyio.fail_after(10):
-        async with running(scribe=ScribePolicy(threshold=70)) as rig:
+        async with running(summaries=SummaryPolicy(threshold=70)) as rig:
             rig.catalogue.context_limit = 1000
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)

@@ -12,7 +12,7 @@ from msgspec.structs import fields, replace
 from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
 from parley_daemon.core.parts import File, Text
 from parley_daemon.core.records import Chat, Message, ModelSettings, QueuedMessage, Turn
-from parley_daemon.engine.chats.copying import copy_of
+from parley_daemon.engine.collection.copying import copy_with_new_ids
 from parley_daemon.ports.store import (
     AddMessage,
     ChatTooLargeError,
@@ -32,7 +32,7 @@ from parley_protocol.models.exports import (
     ExportedTurn,
 )
 from tests.support.engine.records import a_chat, a_message, a_queued, a_turn
-from tests.support.engine.rig import ME, Disk, FakeClock, running
+from tests.support.engine.rig import Disk, FakeClock, running
 from tests.support.engine.strategies import whole_chats
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ def test_an_export_read_back_is_the_same_chat(whole: WholeChat) -> None:
 @given(whole_chats())
 def test_an_export_of_an_import_is_the_same_file_but_for_ids(whole: WholeChat) -> None:
     text = chat_export.write(whole)
-    copy = copy_of(chat_import.read(text), "somebody else", None, FakeClock().new_id)
+    copy = copy_with_new_ids(chat_import.read(text), "somebody else", None, FakeClock().new_id)
     again = chat_export.write(copy)
     assert without_ids(again) == without_ids(text)
     ids = {copy.chat.id, *[one.id for one in copy.turns], *[one.id for one in copy.queue]}
@@ -86,15 +86,14 @@ def test_exported_imported_and_exported_through_an_engine_it_is_the_same_but_for
             *map(PutQueued, whole.queue),
         )
         async with running(Disk(state)) as rig:
-            library = rig.engine.library
-            text = chat_export.write(await library.whole("c1", ME, most_bytes=10**6))
-            view = await library.bring_in(chat_import.read(text), ME, merge=False)
+            text = chat_export.write(await rig.chats.read_whole("c1", max_bytes=10**6))
+            view = await rig.chats.import_chat(chat_import.read(text), merge=False)
             assert view.chat.id != "c1"
-            again = await library.whole(view.chat.id, ME, most_bytes=10**6)
+            again = await rig.chats.read_whole(view.chat.id, max_bytes=10**6)
             assert without_ids(chat_export.write(again)) == without_ids(text)
             # The file fits the chat that it came from: there is nothing to merge, and the chat is as it was.
-            assert (await library.bring_in(chat_import.read(text), ME, merge=True)).chat.id == "c1"
-            assert chat_export.write(await library.whole("c1", ME, most_bytes=10**6)) == text
+            assert (await rig.chats.import_chat(chat_import.read(text), merge=True)).chat.id == "c1"
+            assert chat_export.write(await rig.chats.read_whole("c1", max_bytes=10**6)) == text
 
     asyncio.run(round_trip())
 

@@ -127,7 +127,7 @@ async def test_cancelling_takes_the_message_back_and_leaves_the_other_ones_turn_
         else:
             await scene.other.notify("window/workDoneProgress/cancel", {"token": "work"})
         error = (await scene.other.response(scene.ask))["error"]
-        assert (error["code"], "taken back" in error["message"]) == (code, True)
+        assert (error["code"], "removed from the queue" in error["message"]) == (code, True)
         scene.gate.set()
         assert (await scene.answer(scene.one, scene.first))["outcome"] == "completed"
         stored = await scene.one.result("chat/get", {"chatId": scene.chat_id})
@@ -142,7 +142,7 @@ async def test_cancelling_what_has_got_a_turn_of_its_own_interrupts_that() -> No
         await scene.other.event(MINE, "message_part", lambda value: value["part"]["text"] == "Dragons ")
         await scene.other.notify("$/cancelRequest", {"id": scene.ask})
         error = (await scene.other.response(scene.ask))["error"]
-        assert (error["code"], "its turn interrupted" in error["message"]) == (-32800, True)
+        assert (error["code"], "its turn was interrupted" in error["message"]) == (-32800, True)
         assert scene.ends(MINE) == ["interrupted", "interrupted"]
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
 from parley_daemon.adapters.secrets.key_store import MemoryKeyStore
+from parley_daemon.core.parts import Text
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
+from parley_daemon.engine.chats.acceptance import Draft
+from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.configuration.providers import NewKey
 from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.recovery import Recovery
@@ -15,7 +18,7 @@ from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.catalogue import ModelSetup, ProviderSetup
 from parley_daemon.ports.secrets import Secrets
 from tests.support.engine.gated_store import GatedStore
-from tests.support.engine.rig import Disk, FakeClock, SchemasHere
+from tests.support.engine.rig import ME, Disk, FakeClock, SchemasHere
 
 FILE = "/home/you/.config/parleyd/config.toml"
 
@@ -30,6 +33,21 @@ class Configured:
     secrets: Secrets
     store: GatedStore
     clock: FakeClock
+
+    @property
+    def chats(self) -> ChatCollection:
+        """The chats of the tests' owner."""
+        return self.engine.for_owner(ME)
+
+    async def set_model(self, chat_id: str, reference: str) -> None:
+        """Set a chat's model."""
+        async with self.chats.open(chat_id) as chat:
+            await chat.set_model(reference)
+
+    async def send(self, chat_id: str, text: str) -> None:
+        """Send a message to a chat."""
+        async with self.chats.open(chat_id) as chat:
+            await chat.send(Draft((Text(text),)), "queue", lambda _: None)
 
     async def provider(
         self, name: str = "work", type: str = "openai", key: str | None = None, **fields: Any

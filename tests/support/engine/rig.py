@@ -1,7 +1,7 @@
 """The real engine over a real store, with a scripted model: what the engine's tests are written with."""
 
 import shutil
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,13 @@ from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.events import Event, MessageAdded, MessagePart, StatusChanged, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
-from parley_daemon.core.records import Message, ModelSettings
+from parley_daemon.core.records import Chat, Message, ModelSettings, QueuedMessage
 from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
-from parley_daemon.engine.chats.actor import ChatActor
+from parley_daemon.engine.chats.actor import MessageQueue
 from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.new_chat import NewChat
-from parley_daemon.engine.chats.snapshot import Attachment, Change, ChatView, Snapshot
+from parley_daemon.engine.chats.snapshot import Attachment, Change, ChatView, Sink, Snapshot
+from parley_daemon.engine.collection.collection import ChatCollection
+from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
@@ -184,9 +185,14 @@ class Rig:
     clock: FakeClock
     options: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def chats(self) -> ChatCollection:
+        """The chats of the tests' owner."""
+        return self.engine.for_owner(ME)
+
     async def chat(self, **fields: Any) -> str:
         """Create a chat and return its id."""
-        return (await self.engine.create(NewChat(ME, **fields))).chat.id
+        return (await self.chats.create(NewChat(**fields))).chat.id
 
     async def send(
         self, chat_id: str, text: str = "Hi", when_busy: WhenBusy = "queue", **draft: Any
@@ -194,14 +200,55 @@ class Rig:
         """Send a message and return what became of it."""
         answers: list[Accepted] = []
         content = (Text(text),)
-        await self.engine.send(chat_id, ME, Draft(content, **draft), when_busy, answers.append)
+        await self.send_draft(chat_id, Draft(content, **draft), when_busy, answers.append)
         (answer,) = answers
         return answer
+
+    async def send_draft(
+        self,
+        chat_id: str,
+        draft: Draft,
+        when_busy: WhenBusy,
+        on_accepted: Callable[[Accepted], None],
+    ) -> None:
+        """Send a message that a test has put together."""
+        async with self.chats.open(chat_id) as chat:
+            await chat.send(draft, when_busy, on_accepted)
 
     async def ask(self, chat_id: str, text: str = "Hi", **draft: Any) -> TurnDone:
         """Send a message and wait for its turn's end."""
         accepted = await self.send(chat_id, text, **draft)
-        return await self.engine.wait(chat_id, ME, accepted.turn_id)
+        return await self.wait(chat_id, accepted.turn_id)
+
+    async def wait(self, chat_id: str, turn_id: str) -> TurnDone:
+        """Wait for a turn's end."""
+        async with self.chats.open(chat_id) as chat:
+            return await chat.wait_for_turn(turn_id)
+
+    async def view(self, chat_id: str) -> ChatView:
+        """Return a chat as it is now."""
+        async with self.chats.open(chat_id) as chat:
+            return chat.view
+
+    async def update(self, chat_id: str, change: Callable[[Chat], Chat]) -> ChatView:
+        """Change a chat's record."""
+        async with self.chats.open(chat_id) as chat:
+            return await chat.update(change)
+
+    async def set_model(self, chat_id: str, reference: str) -> ChatView:
+        """Set a chat's model."""
+        async with self.chats.open(chat_id) as chat:
+            return await chat.set_model(reference)
+
+    async def delete(self, chat_id: str) -> None:
+        """Delete a chat."""
+        async with self.chats.open(chat_id) as chat:
+            await chat.delete()
+
+    async def compact(self, chat_id: str) -> Message:
+        """Summarize a chat; return the summary."""
+        async with self.chats.open(chat_id) as chat:
+            return await chat.summaries.compact()
 
     async def ask_quickly(self, chat_id: str, text: str = "Hi", answer: str = "Yes.") -> TurnDone:
         """Send a message to a model that answers by itself, and wait for the end."""
@@ -213,34 +260,45 @@ class Rig:
     async def edit(self, chat_id: str, message_id: int, text: str, **draft: Any) -> Accepted:
         """Say a user message differently and return what became of it."""
         answers: list[Accepted] = []
-        await self.engine.edit(chat_id, ME, message_id, Draft((Text(text),), **draft), answers.append)
+        await self.edit_draft(chat_id, message_id, Draft((Text(text),), **draft), answers.append)
         (answer,) = answers
         return answer
+
+    async def edit_draft(
+        self, chat_id: str, message_id: int, draft: Draft, on_accepted: Callable[[Accepted], None]
+    ) -> None:
+        """Replace a user message by one that a test has put together."""
+        async with self.chats.open(chat_id) as chat:
+            await chat.branches.edit_message(message_id, draft, on_accepted)
 
     async def retry(self, chat_id: str, message_id: int | None = None, model: str | None = None) -> Accepted:
         """Have a user message answered again."""
         answers: list[Accepted] = []
-        await self.engine.retry(chat_id, ME, message_id, model, ModelSettings(), answers.append)
+        async with self.chats.open(chat_id) as chat:
+            await chat.branches.retry(message_id, model, ModelSettings(), answers.append)
         (answer,) = answers
         return answer
 
     async def retitle(self, chat_id: str, title: str) -> ChatView:
         """Give a chat a title, as a person does."""
-        return await self.engine.update(
-            chat_id, ME, lambda chat: replace(chat, title=title, title_is_automatic=False)
-        )
+        return await self.update(chat_id, lambda chat: replace(chat, title=title, title_is_automatic=False))
 
     async def rewind(self, chat_id: str, message_id: int) -> ChatView:
         """Let the active branch end at a message."""
-        return await self.engine.select(chat_id, ME, message_id, newest_leaf=False)
+        async with self.chats.open(chat_id) as chat:
+            return await chat.branches.select(message_id, newest_leaf=False)
 
     async def select(self, chat_id: str, message_id: int) -> ChatView:
         """Let the active branch run through a message to its newest leaf."""
-        return await self.engine.select(chat_id, ME, message_id, newest_leaf=True)
+        async with self.chats.open(chat_id) as chat:
+            return await chat.branches.select(message_id, newest_leaf=True)
 
-    async def change_queue(self, chat_id: str, change: Callable[[ChatActor], Any]) -> list[str]:
+    async def change_queue(
+        self, chat_id: str, change: Callable[[MessageQueue], Awaitable[tuple[QueuedMessage, ...]]]
+    ) -> list[str]:
         """Change the queue; return what waits then."""
-        queue = await self.engine.change_queue(chat_id, ME, change)
+        async with self.chats.open(chat_id) as chat:
+            queue = await change(chat.queue)
         return [plain_text(one.content) for one in queue]
 
     async def attach(
@@ -248,8 +306,20 @@ class Rig:
     ) -> tuple[Attachment, Recorder]:
         """Subscribe to a chat."""
         recorder = Recorder()
-        attachment = await self.engine.attach(chat_id, ME, recorder, after_seq=after_seq, tail=tail)
-        return attachment, recorder
+        return await self.attach_sink(chat_id, recorder, after_seq=after_seq, tail=tail), recorder
+
+    async def attach_sink(
+        self, chat_id: str, sink: Sink, *, after_seq: int | None = None, tail: int = 100
+    ) -> Attachment:
+        """Attach any sink to a chat."""
+        async with self.chats.open(chat_id) as chat:
+            return await chat.listeners.attach(sink, after_seq=after_seq, tail=tail)
+
+    def detach(self, chat_id: str, sink: Sink) -> None:
+        """Remove a sink from a chat that is in memory."""
+        chat = self.chats.get_loaded(chat_id)
+        if chat is not None:
+            chat.listeners.remove(sink)
 
     async def listen(self, chat_id: str) -> Recorder:
         """Subscribe to a chat, for its events only."""
@@ -259,7 +329,8 @@ class Rig:
         self, chat_id: str, *, after: int | None = None, before: int | None = None, limit: int | None = None
     ) -> Snapshot:
         """Return what chat/get would."""
-        return await self.engine.snapshot(chat_id, ME, after=after, before=before, limit=limit)
+        async with self.chats.open(chat_id) as chat:
+            return await chat.snapshot(after=after, before=before, limit=limit)
 
     async def history(self, chat_id: str) -> list[tuple[str, str]]:
         """Return the messages of a chat as (role, text)."""
@@ -267,10 +338,12 @@ class Rig:
 
     async def interrupt(self, chat_id: str, turn_id: str | None = None) -> ChatView:
         """Interrupt a chat; with `turn_id` only that turn, or take its message back."""
-        if turn_id is None:
-            return await self.engine.interrupt(chat_id, ME)
-        await self.engine.take_back(chat_id, ME, turn_id, None)
-        return await self.engine.view(chat_id, ME)
+        async with self.chats.open(chat_id) as chat:
+            if turn_id is None:
+                await chat.interrupt()
+            else:
+                await chat.cancel_turn(turn_id)
+            return chat.view
 
     @asynccontextmanager
     async def restarted(self, disk: Disk | None = None) -> "AsyncGenerator[Rig]":

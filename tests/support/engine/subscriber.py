@@ -10,7 +10,7 @@ from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.streaming.streams import ChatStream
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
-from tests.support.engine.rig import ME, Rig
+from tests.support.engine.rig import Rig
 
 
 class Pipe(Outbox):
@@ -71,7 +71,7 @@ class Client:
         after = self.view.seq if self.view is not None and resume else None
         self._pipe = Pipe()
         self._stream = stream = ChatStream(self._pipe, 1, self.chat_id, interval=0, on_lag=_never)
-        attachment = await self.rig.engine.attach(self.chat_id, ME, stream, after_seq=after, tail=100)
+        attachment = await self.rig.attach_sink(self.chat_id, stream, after_seq=after)
         if attachment.snapshot is not None:
             assert after is None or self.may_be_reset, "everything is kept here"
             self.view = ChatView(records.snapshot(attachment.snapshot), attachment.seq)
@@ -80,7 +80,7 @@ class Client:
     def leave(self) -> None:
         """Lose the connection: what was on its way is lost."""
         if self._stream is not None:
-            self.rig.engine.detach(self.chat_id, self._stream)
+            self.rig.detach(self.chat_id, self._stream)
             self._stream.drop()
             self._stream = None
 

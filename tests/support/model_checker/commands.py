@@ -69,14 +69,14 @@ class BookedChat(ComparedChat):
         if cancels:
             self.do(lambda: self.rig.interrupt(self.chat_id, queued.turn_id))
         else:
-            self.do(lambda: self.rig.change_queue(self.chat_id, lambda chat: chat.withdraw(queued.id)))
+            self.do(lambda: self.rig.change_queue(self.chat_id, lambda chat: chat.remove(queued.id)))
 
     def rewrite(self, one: Waiting) -> None:
         """Let a message of the queue say something else."""
         queued = self._queued(one)
         one.text += "'"
         new = (Text(one.text),)
-        self.do(lambda: self.rig.change_queue(self.chat_id, lambda chat: chat.rewrite(queued.id, new)))
+        self.do(lambda: self.rig.change_queue(self.chat_id, lambda chat: chat.edit(queued.id, new)))
 
     def promote(self, one: Waiting) -> None:
         """Run a message of the queue next."""

@@ -22,7 +22,7 @@ from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
-from tests.support.engine.rig import ME, Disk, FakeClock, Recorder, Rig, running
+from tests.support.engine.rig import Disk, FakeClock, Recorder, Rig, running
 from tests.support.engine.scripted_model import ScriptedCall
 from tests.support.engine.subscriber import Client
 from tests.support.model_checker.reference_chat import Book, Said
@@ -125,7 +125,7 @@ class ComparedChat:
         """Return what is stored of a lost turn's last call."""
         if lost is None:
             return ""
-        done = await self.rig.engine.wait(self.chat_id, ME, lost)
+        done = await self.rig.wait(self.chat_id, lost)
         assert done.ended.error is not None
         assert (done.ended.outcome, done.ended.error.kind) == ("interrupted", "daemon_lost")
         return "".join([plain_text(one.content) for one in done.messages if not one.complete])

@@ -16,7 +16,7 @@ from parley_daemon.engine.errors import ChatBusyError, MessageNotFoundError, Not
 from parley_daemon.ports.models import Finish, ModelError
 from parley_daemon.ports.store import StoreUnavailableError
 from tests.support.crashes.chat_record import Ledger, WitnessedChat, name_of
-from tests.support.engine.rig import ME, Disk, Rig
+from tests.support.engine.rig import Disk, Rig
 
 MODES: dict[str, WhenBusy] = {"send": "queue", "steer": "steer", "barge in": "interrupt", "try": "reject"}
 TO_THE_QUEUE = ["remove", "cancel", "rewrite", "promote"]
@@ -165,19 +165,19 @@ class Turmoil(WitnessedChat):
     async def _send(self, name: str, when_busy: WhenBusy) -> None:
         draft = Draft((Text(name),), client_message_id=name)
         taken = self.ledger.taken
-        await self.rig.engine.send(self.chat_id, ME, draft, when_busy, lambda _: taken.add(name))
+        await self.rig.send_draft(self.chat_id, draft, when_busy, lambda _: taken.add(name))
 
     async def _to_the_queue(self, what: str, waiting: QueuedMessage) -> None:
         match what:
             case "remove":
                 self.ledger.may_go.add(name_of(waiting))
-                await self.rig.change_queue(self.chat_id, lambda chat: chat.withdraw(waiting.id))
+                await self.rig.change_queue(self.chat_id, lambda chat: chat.remove(waiting.id))
             case "cancel":
                 self.ledger.may_go.add(name_of(waiting))
                 await self.rig.interrupt(self.chat_id, waiting.turn_id)
             case "rewrite":
                 new = (Text("changed"),)
-                await self.rig.change_queue(self.chat_id, lambda chat: chat.rewrite(waiting.id, new))
+                await self.rig.change_queue(self.chat_id, lambda chat: chat.edit(waiting.id, new))
             case _:
                 self.may_jump.add(name_of(waiting))
                 await self.rig.change_queue(self.chat_id, lambda chat: chat.promote(waiting.id))
@@ -192,7 +192,7 @@ class Turmoil(WitnessedChat):
             case "retry" | "retry the last":
                 await self.rig.retry(self.chat_id, question if what == "retry" else None)
             case _:
-                await self.rig.engine.select(self.chat_id, ME, anywhere, newest_leaf=what == "select")
+                await (self.rig.select if what == "select" else self.rig.rewind)(self.chat_id, anywhere)
 
     async def _edit(self, question: int) -> None:
         name = self._new_name()
@@ -203,7 +203,7 @@ class Turmoil(WitnessedChat):
             self.ledger.taken.add(name)
 
         draft = Draft((Text(name),), client_message_id=name)
-        await self.rig.engine.edit(self.chat_id, ME, question, draft, accepted)
+        await self.rig.edit_draft(self.chat_id, question, draft, accepted)
 
     async def _of_listener(self, what: str, number: int) -> None:
         async with self._places[number]:

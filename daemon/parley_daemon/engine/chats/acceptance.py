@@ -1,14 +1,17 @@
-"""What a caller hands in with a message, and what it gets back: acceptance at once, the turn's end later."""
+"""A message from its draft to its acceptance, and waiting for the end of its turn."""
 
 from typing import Any, Literal
 
 import anyio
 import msgspec
 
+from parley_daemon.core.commands import ConversationState
 from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Message, ModelSettings, QueuedMessage
+from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.errors import ConflictError
+from parley_daemon.ports.clock import Clock
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -25,9 +28,10 @@ Disposition = Literal["started", "queued", "steered", "interrupting"]
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """What became of a sent message: exactly one of `message` (its turn started) and `queued` is set.
+    """What happened to an accepted message. Exactly one of `message` and `queued` is set.
 
-    `turn_id` is the turn that answers it: of a message that steers, the one under way.
+    `message` is set when its turn has started. `turn_id` is the turn that answers the message; for a message
+    that steers, this is the turn under way.
     """
 
     disposition: Disposition
@@ -37,37 +41,132 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
 
 
 class TurnDone(msgspec.Struct, frozen=True, gc=False):
-    """A turn that is over, with the messages that answered it; `output` is what a schema asked for."""
+    """A turn that has ended, with its answers. `output` is the JSON value that an output schema asked for."""
 
     ended: TurnEnded
     messages: tuple[Message, ...]
     output: Any = None
 
 
+def queued_message(draft: Draft, chat_id: str, clock: Clock) -> QueuedMessage:
+    """Return a draft as a message with ids for its place in the queue and for its turn."""
+    return QueuedMessage(
+        id=clock.new_id(),
+        chat_id=chat_id,
+        turn_id=clock.new_id(),
+        content=draft.content,
+        created_at=clock.now(),
+        model=draft.model,
+        settings=draft.settings,
+        client_message_id=draft.client_message_id,
+        origin=draft.origin,
+    )
+
+
+def accepted_with(changeset: Changeset, message: QueuedMessage) -> Accepted:
+    """Return what a changeset does with a message."""
+    question = next((one for one in changeset.messages if one.turn_id == message.turn_id), None)
+    if question is not None:
+        return Accepted("started", message.turn_id, question)
+    disposition = "queued" if changeset.stop_cause is None else "interrupting"
+    return accepted_in_queue(changeset.state, message, disposition)
+
+
+def accepted_in_queue(
+    state: ConversationState, message: QueuedMessage, disposition: Disposition = "queued"
+) -> Accepted:
+    """Return what a queued message waits for: its own turn, or to join the turn under way."""
+    queued = next(one for one in state.queue if one.id == message.id)
+    if queued.steers and state.turn_id is not None:
+        return Accepted("steered", state.turn_id, queued=queued)
+    return Accepted(disposition, queued.turn_id, queued=queued)
+
+
 class TurnWaiter:
     """Waits for the end of the turn that answers a message.
 
-    `own_turn_id` is the turn that a message gets which steers `turn_id` as long as it has not joined that.
+    `own_turn_id` is set for a message that steers `turn_id` and has not joined it yet: it is the id of the
+    turn that the message gets if `turn_id` ends without it.
     """
 
     def __init__(self, turn_id: str, own_turn_id: str | None = None) -> None:
         self.turn_id = turn_id
         self.own_turn_id = own_turn_id
-        self._over = anyio.Event()
+        self._resolved = anyio.Event()
         self._done: TurnDone | None = None
 
     def resolve(self, done: TurnDone | None) -> None:
-        """The turn is over; None: it will never run."""
+        """End the wait. None: the turn will never run."""
         self._done = done
-        self._over.set()
+        self._resolved.set()
 
     async def wait(self) -> TurnDone:
-        """Return what the turn came to.
+        """Return the turn's result.
 
         Raises:
-            ConflictError: its message left the queue, or its chat was deleted.
+            ConflictError: the message left the queue, or the chat was deleted.
         """
-        await self._over.wait()
+        await self._resolved.wait()
         if self._done is None:
-            raise ConflictError("The message was taken back before its turn began.")
+            raise ConflictError("The message was removed from the queue before its turn began.")
         return self._done
+
+
+class TurnWaiters:
+    """The callers that wait for turns of one chat."""
+
+    def __init__(self) -> None:
+        self._waiters: list[TurnWaiter] = []
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    async def wait(
+        self, state: ConversationState, turn_id: str, own_turn_id: str | None = None
+    ) -> TurnDone | None:
+        """Wait for a turn's end. Return None when the turn is neither under way nor queued.
+
+        `own_turn_id` belongs to a message that steers `turn_id`. When that turn ends without the message, the
+        message runs as a turn of its own, and the wait continues for that one.
+
+        Raises:
+            ConflictError: the message left the queue, or the chat was deleted.
+        """
+        running, queued = state.turn_id, {one.turn_id for one in state.queue}
+        if (
+            own_turn_id is not None
+            and turn_id != running
+            and (own_turn_id == running or own_turn_id in queued)
+        ):
+            turn_id = own_turn_id  # the turn that the message was to steer has ended
+        if turn_id != running and turn_id not in queued:
+            return None
+        steers = own_turn_id != turn_id and own_turn_id in queued
+        waiter = TurnWaiter(turn_id, own_turn_id if steers else None)
+        self._waiters.append(waiter)
+        try:
+            return await waiter.wait()
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def resolve(self, turn_id: str, done: TurnDone | None) -> None:
+        """End the waits for a turn. None: the turn will never run."""
+        for waiter in list(self._waiters):
+            if waiter.own_turn_id is not None and waiter.turn_id == turn_id:
+                waiter.turn_id, waiter.own_turn_id = waiter.own_turn_id, None
+            elif waiter.turn_id == turn_id or (done is None and waiter.own_turn_id == turn_id):
+                waiter.resolve(done)
+                self._waiters.remove(waiter)
+
+    def mark_joined(self, own_turn_id: str) -> None:
+        """A message that steers has joined the turn under way: it gets no turn of its own."""
+        for waiter in self._waiters:
+            if waiter.own_turn_id == own_turn_id:
+                waiter.own_turn_id = None
+
+    def cancel_all(self) -> None:
+        """End all waits: no turn of the chat will run."""
+        for waiter in self._waiters:
+            waiter.resolve(None)
+        self._waiters.clear()

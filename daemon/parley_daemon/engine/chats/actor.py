@@ -1,407 +1,319 @@
-"""One live chat: the only place where its state changes.
+"""The actor of one chat: the only place where the chat's state changes.
 
-A command takes the chat's lock, asks the core what follows, and carries the plan out. Streamed pieces are
-published without the lock: they change no state. Knows neither the wire nor how chats are found.
+Theory of operation:
+
+- One actor. The registry has at most one actor per chat, so all callers of a chat meet here.
+- One lock. Every command takes the lock of the live chat, so commands take effect one after the other.
+  Reads that need no consistency with a command (`view`) take no lock: the loop runs one of them at a time.
+- Commit before telling. The executor decides, commits, adopts and publishes, in this order (see
+  `executor`).
+- Streamed pieces take no lock. They change no state; they are numbered, journaled and published at once.
+- Attaching is one step. A listener is registered and the snapshot is fixed without an await in between, so
+  no event is lost and none is delivered twice.
+- A turn runs in a task of its own (`TurnRun`), which never touches the chat. It reports to `CurrentTurn`,
+  which takes the lock. Stopping a turn tells the run why, and does not wait: the turn ends with a command
+  of its own.
+
+The actor consists of parts that share one `LiveChat`: `queue`, `branches`, `summaries` and `listeners` are
+public. Callers hold an actor in `async with chats.open(id) as chat`, which keeps it in memory.
 """
 
-import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.commands import (
-    Begin,
     Command,
-    ConversationState,
-    End,
-    Hold,
     Interrupt,
-    Join,
-    JoinTurn,
     Promote,
-    Reanswer,
-    Release,
     Rewrite,
     Send,
     StopCause,
-    Switch,
     WhenBusy,
     Withdraw,
 )
-from parley_daemon.core.events import Event, MessagePart, TurnEnded
-from parley_daemon.core.parts import Part, Piece
-from parley_daemon.core.records import Failure, Message, ModelSettings, QueuedMessage, Turn
-from parley_daemon.engine.chats.acceptance import Accepted, Disposition, Draft, TurnDone
-from parley_daemon.engine.chats.changeset import SEQ_BLOCK, Plan
-from parley_daemon.engine.chats.live import World
-from parley_daemon.engine.chats.planning import PlanningChat
-from parley_daemon.engine.chats.snapshot import ChatView
-from parley_daemon.engine.errors import (
-    ConflictError,
-    MessageNotFoundError,
-    NotAUserMessageError,
-    ShuttingDownError,
+from parley_daemon.core.events import Timings, TurnEnded
+from parley_daemon.core.parts import Part
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Usage
+from parley_daemon.engine.chats.acceptance import (
+    Accepted,
+    Draft,
+    TurnDone,
+    accepted_in_queue,
+    accepted_with,
+    queued_message,
 )
-from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnResult
+from parley_daemon.engine.chats.branches import Branches
+from parley_daemon.engine.chats.current_turn import CurrentTurn
+from parley_daemon.engine.chats.executor import CommandExecutor
+from parley_daemon.engine.chats.host import ChatServices
+from parley_daemon.engine.chats.listeners import Listeners
+from parley_daemon.engine.chats.live_chat import LiveChat
+from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
+from parley_daemon.engine.errors import ConflictError
+from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import (
-    DeleteChat,
-    JournalEntry,
-    PutChat,
-    PutTurn,
-    StoredChat,
-    StoreUnavailableError,
-)
-
-log = logging.getLogger(__name__)
+from parley_daemon.ports.store import DeleteChat, StoredChat
 
 
-class ChatActor(PlanningChat):
-    """A chat that takes commands. At most one change of its active branch is under way at a time."""
+class ChatActor:
+    """One chat in memory. `users` counts the callers that hold it; while there are any, it stays.
 
-    def __init__(self, stored: StoredChat, world: World, history: list[Message] | None = None) -> None:
-        super().__init__(stored, world, history)
-        self._switching = anyio.Lock()
+    Attributes:
+        queue: the messages that wait.
+        branches: changes of the active branch.
+        summaries: the automatic title and the summaries.
+        listeners: who hears the chat's events.
+        executor: for changesets that are committed together with other chats'.
+    """
 
-    # ------------------------------------------------------------------------ messages
+    def __init__(
+        self, stored: StoredChat, services: ChatServices, history: list[Message] | None = None
+    ) -> None:
+        self.id = stored.chat.id
+        self.users = 0
+        self._live = live = LiveChat(stored, services, history)
+        current_turn = CurrentTurn(live)
+        self.executor = current_turn.executor
+        self.summaries = current_turn.summaries
+        self.queue = MessageQueue(live, self.executor)
+        self.branches = Branches(live, self.executor)
+        self.listeners = Listeners(live)
 
-    async def send(self, draft: Draft, when_busy: WhenBusy, accepted: Callable[[Accepted], None]) -> None:
-        """Take a message. `accepted` is called once it is durable, before any event of it goes out."""
-        async with self._lock:
-            self._check_exists()
-            first = await self._sent_before(draft.client_message_id)
-            if first is not None:
-                accepted(first)
+    # ---------------------------------------------------------------------------- state
+
+    @property
+    def view(self) -> ChatView:
+        """The chat's record with its present status and event number."""
+        return self._live.view
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn is under way."""
+        return self._live.state.busy
+
+    @property
+    def is_busy_or_held(self) -> bool:
+        """Whether a turn is under way, or may begin because the active branch is being changed."""
+        return self._live.state.busy or self._live.state.held
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the chat was deleted."""
+        return self._live.is_deleted
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it can leave memory: no turn, no listener, no caller, nothing unsaved."""
+        live = self._live
+        return not (live.state.busy or self.users or live.waiters or live.unsaved) and live.feed.is_idle
+
+    async def snapshot(
+        self, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> Snapshot:
+        """Return the chat with a page of its active branch (parameters: see Store.path)."""
+        return await self._live.snapshot(after=after, before=before, limit=limit)
+
+    # ------------------------------------------------------------------------- messages
+
+    async def send(self, draft: Draft, when_busy: WhenBusy, on_accepted: Callable[[Accepted], None]) -> None:
+        """Accept a message: start its turn, or queue it as `when_busy` says.
+
+        `on_accepted` is called once the message is durable, before its events go out. A message whose
+        `client_message_id` is known was accepted before: it is answered as then, and nothing changes.
+
+        Raises:
+            ChatBusyError: the chat is busy, and `when_busy` is "reject".
+            QueueFullError: the queue is full.
+            ChatArchivedError: the chat is archived.
+            and what `LiveChat.check_turn` raises.
+        """
+        live = self._live
+        await live.check_turn(draft.model, draft.settings)
+        async with live.lock:
+            live.check_exists()
+            earlier = await self._find_sent(draft.client_message_id)
+            if earlier is not None:
+                on_accepted(earlier)
                 return
-            self._check_open()
-            await self._load_history()
-            message = self._queued(draft)
-            plan = self._plan(self._decide(Send(message, when_busy)))
-            answer = self._accepted(plan, message)
-            await self._carry_out(plan, lambda: accepted(answer))
+            live.check_open()
+            await live.load_history()
+            message = queued_message(draft, live.id, live.services.clock)
+            changeset = self.executor.plan(Send(message, when_busy))
+            accepted = accepted_with(changeset, message)
+            await self.executor.carry_out(changeset, lambda: on_accepted(accepted))
 
-    async def sent_before(self, client_message_id: str | None) -> Accepted | None:
-        """Return what became of a message with this id, None when there is none."""
-        async with self._lock:
-            self._check_exists()
-            return await self._sent_before(client_message_id)
+    async def find_sent(self, client_message_id: str | None) -> Accepted | None:
+        """Return what happened to the message that a client sent under this id, None when there is none."""
+        async with self._live.lock:
+            self._live.check_exists()
+            return await self._find_sent(client_message_id)
 
-    def _queued(self, draft: Draft) -> QueuedMessage:
-        clock = self._world.clock
-        return QueuedMessage(
-            id=clock.new_id(),
-            chat_id=self.id,
-            turn_id=clock.new_id(),
-            content=draft.content,
-            created_at=clock.now(),
-            model=draft.model,
-            settings=draft.settings,
-            client_message_id=draft.client_message_id,
-            origin=draft.origin,
-        )
-
-    def _accepted(self, plan: Plan, message: QueuedMessage) -> Accepted:
-        """Say what a plan makes of a message."""
-        asked = next((one for one in plan.messages if one.turn_id == message.turn_id), None)
-        if asked is not None:
-            return Accepted("started", message.turn_id, asked)
-        return _waiting(plan.state, message, "queued" if plan.stop_cause is None else "interrupting")
-
-    async def _sent_before(self, client_message_id: str | None) -> Accepted | None:
+    async def _find_sent(self, client_message_id: str | None) -> Accepted | None:
         if client_message_id is None:
             return None
-        found = await self._world.store.find_client_message(self.id, client_message_id)
+        live = self._live
+        found = await live.services.store.find_client_message(live.id, client_message_id)
         match found:
             case None:
                 return None
             case QueuedMessage():
-                return _waiting(self._state, found, "queued")
+                return accepted_in_queue(live.state, found)
             case Message():
                 return Accepted("started", found.turn_id or "", message=found)
 
-    async def withdraw(self, queued_id: str) -> tuple[QueuedMessage, ...]:
-        """Take a message out of the queue; return what is left of it."""
-        return await self._change_queue(Withdraw(queued_id))
+    # ---------------------------------------------------------------------------- turns
 
-    async def rewrite(self, queued_id: str, content: tuple[Part, ...]) -> tuple[QueuedMessage, ...]:
-        """Change what a queued message says; return the queue."""
-        return await self._change_queue(Rewrite(queued_id, content))
+    async def wait_for_turn(self, turn_id: str, own_turn_id: str | None = None) -> TurnDone:
+        """Wait for the end of an accepted turn and return its result; an ended one is read from the store.
 
-    async def promote(self, queued_id: str) -> tuple[QueuedMessage, ...]:
-        """Run a queued message next, interrupting the turn under way; return the queue."""
-        return await self._change_queue(Promote(queued_id))
+        `own_turn_id` belongs to a message that steers `turn_id` (see TurnWaiters.wait).
 
-    async def _change_queue(self, command: Command) -> tuple[QueuedMessage, ...]:
-        async with self._lock:
-            self._check_open()
-            await self._load_history()
-            await self._carry_out(self._plan(self._decide(command)))
-            return self._state.queue
+        Raises:
+            ConflictError: the message left the queue, the chat was deleted, or there is no such turn.
+        """
+        live = self._live
+        live.check_exists()
+        done = await live.waiters.wait(live.state, turn_id, own_turn_id)
+        return done or await self._ended_turn(turn_id, own_turn_id)
+
+    async def _ended_turn(self, turn_id: str, own_turn_id: str | None) -> TurnDone:
+        store = self._live.services.store
+        turn = None if own_turn_id is None else await store.turn(self.id, own_turn_id)
+        turn = turn or await store.turn(self.id, turn_id)
+        if turn is None or turn.outcome is None:
+            raise ConflictError("The turn of that message is no longer known.")
+        messages = await store.turn_messages(self.id, turn.id)
+        ended = TurnEnded(
+            turn.id,
+            turn.outcome,
+            turn.stop_reason,
+            turn.usage or Usage(),
+            Timings(queued_ms=0, first_part_ms=None, total_ms=0, attempts=0),
+            turn.error,
+        )
+        answers = tuple([message for message in messages if message.role != "user"])
+        return TurnDone(ended, answers, turn.output)
 
     async def interrupt(self, cause: StopCause = StopCause.INTERRUPT) -> TurnRun | None:
-        """Stop the turn under way, and return its run if there is one."""
-        async with self._lock:
-            self._check_exists()
-            run = self._run
-            await self._carry_out(self._plan(self._decide(Interrupt(cause))))
+        """Stop the turn under way; return its run, None when there is none. Does not wait for its end."""
+        live = self._live
+        async with live.lock:
+            live.check_exists()
+            run = live.run
+            await self.executor.execute(Interrupt(cause))
             return run
 
-    async def take_back(self, turn_id: str, own_turn_id: str | None = None) -> None:
-        """Stop the turn that answers a message; one that still waits leaves the queue, and nothing stops.
+    async def cancel_turn(self, turn_id: str, own_turn_id: str | None = None) -> None:
+        """Stop the turn that answers a message; remove a message that is still queued from the queue.
 
-        With `own_turn_id` for a message that steers the turn: see `wait`.
+        `own_turn_id` belongs to a message that steers `turn_id` (see TurnWaiters.wait). A turn that has ended
+        is left alone.
         """
-        async with self._lock:
-            self._check_exists()
-            names = {turn_id, own_turn_id}
-            queued = next((one for one in self._state.queue if one.turn_id in names), None)
+        live = self._live
+        async with live.lock:
+            live.check_exists()
+            turn_ids = {turn_id, own_turn_id}
+            queued = next((one for one in live.state.queue if one.turn_id in turn_ids), None)
             if queued is not None:
-                await self._carry_out(self._plan(self._decide(Withdraw(queued.id))))
-            elif self._state.turn_id in names:
-                await self._carry_out(self._plan(self._decide(Interrupt(StopCause.INTERRUPT))))
+                await self.executor.execute(Withdraw(queued.id))
+            elif live.state.turn_id in turn_ids:
+                await self.executor.execute(Interrupt(StopCause.INTERRUPT))
 
     # ------------------------------------------------------------------------ the record
 
+    async def update(self, change: Callable[[Chat], Chat]) -> ChatView:
+        """Change the chat's own record; `change` gets the present one and returns the new one."""
+        live = self._live
+        async with live.lock:
+            live.check_exists()
+            await self.executor.carry_out(self.executor.plan_update(change))
+            return live.view
+
+    async def set_model(self, reference: str) -> ChatView:
+        """Set the model of the chat's next turns.
+
+        Raises:
+            NotLocalError, UnknownModelError, ProviderUnavailableError: see `find_model`.
+        """
+        services = self._live.services
+        await services.host.load_configuration()
+        return await self.update(
+            lambda chat: replace(chat, model=find_model(services.catalogue, reference, chat.settings).id)
+        )
+
     async def delete(self) -> None:
-        """End the running turn, then remove the chat and tell whoever listens."""
+        """End the turn under way, then delete the chat and tell its listeners.
+
+        Raises:
+            ConflictError: a new turn began meanwhile.
+        """
+        live = self._live
         while (run := await self.interrupt(StopCause.DELETE)) is not None:
             await run.done.wait()
-        async with self._lock:
-            self._check_exists()
-            if self.busy:
+        async with live.lock:
+            live.check_exists()
+            if live.state.busy:
                 raise ConflictError("A new turn began while the chat was being deleted. Delete it again.")
-            await self._commit(DeleteChat(self.id))
-            self._chat = replace(self._chat, archived=True)
-            self._leave()
+            await live.commit(DeleteChat(live.id))
+            live.chat = replace(live.chat, archived=True)
+            live.mark_deleted()
+        live.services.host.chat_changed(live.view, "deleted")
 
-    # --------------------------------------------------------------------- its branches
-
-    async def edit(self, message_id: int, draft: Draft, accepted: Callable[[Accepted], None]) -> None:
-        """Say a user message differently: a sibling of it begins the new branch; the queue is cleared.
-
-        Raises:
-            MessageNotFoundError: the chat has no such message.
-            NotAUserMessageError: it is not a user message.
-        """
-        old = await self._user_message(message_id)
-        async with self._held():
-            message = self._queued(replace(draft, model=draft.model or old.model))
-            plan = await self._plan_switch(old.parent_id, Switch(message, clears_queue=True))
-            await self._carry_out(plan, lambda: accepted(self._accepted(plan, message)))
-
-    async def retry(
-        self,
-        message_id: int | None,
-        model: str | None,
-        settings: ModelSettings,
-        accepted: Callable[[Accepted], None],
-    ) -> None:
-        """Answer a user message (None: the last one) again; the new answer is a sibling of those it had.
-
-        Raises:
-            MessageNotFoundError: the chat has no such message.
-            NotAUserMessageError: it is not a user message.
-        """
-        await self._user_message(message_id)  # before anything is stopped for it
-        async with self._held():
-            question = await self._user_message(message_id)
-            again = Reanswer(self._world.clock.new_id(), question, model, settings)
-            plan = await self._plan_switch(question.id, Switch(again))
-            answer = Accepted("started", again.turn_id, question)
-            await self._carry_out(plan, lambda: accepted(answer))
-
-    async def answer_again(self, lost: Turn) -> None:
-        """Ask the last question once more, in the place of a lost turn, which ends with the same commit.
-
-        Without that commit another crash finds the turn lost again; so the chat's next commit ends it.
-        """
-        async with self._lock:
-            try:
-                history = await self._load_history()
-                question = next((one for one in reversed(history) if one.role == "user"), None)
-                plan = self._empty_plan()
-                if question is not None and not self.busy:
-                    again = Reanswer(self._world.clock.new_id(), question, lost.model, lost.settings)
-                    plan = await self._plan_switch(question.id, Switch(again))
-                plan.writes.append(PutTurn(lost))
-                await self._carry_out(plan)
-            except StoreUnavailableError as error:
-                log.warning("the lost turn %s is not answered again: %s", lost.id, error)
-                self._owed.append(PutTurn(lost))
-
-    async def select(self, message_id: int, *, newest_leaf: bool) -> ChatView:
-        """Let the active branch end at a message, or run through it to its newest leaf.
-
-        Raises:
-            MessageNotFoundError: the chat has no such message.
-        """
-        await self._message(message_id)
-        async with self._held():
-            leaf = await self._world.store.newest_leaf(self.id, message_id) if newest_leaf else message_id
-            await self._carry_out(await self._plan_switch(leaf, Switch()))
-            return self.view
-
-    async def _user_message(self, message_id: int | None) -> Message:
-        if message_id is None:
-            history = await self._load_history()
-            found = next((one for one in reversed(history) if one.role == "user"), None)
-            if found is None:
-                raise MessageNotFoundError("The chat has no user message yet.")
-            return found
-        found = await self._message(message_id)
-        if found.role != "user":
-            raise NotAUserMessageError(f"Message {message_id} is not a user message.")
-        return found
-
-    async def _message(self, message_id: int) -> Message:
-        found = await self._world.store.message(self.id, message_id)
-        if found is None:
-            raise MessageNotFoundError(f"The chat has no message {message_id}.")
-        return found
-
-    async def _plan_switch(self, leaf_id: int | None, switch: Switch) -> Plan:
-        """Return the plan that makes the branch that ends at `leaf_id` the active one."""
-        store = self._world.store
-        before = await self._load_history()
-        if leaf_id == self._chat.leaf_id:
-            branch, twigs = before, self._twigs
-        else:
-            branch = list((await store.path(self.id, leaf_id)).messages) if leaf_id is not None else []
-            twigs = await store.children(self.id, leaf_id)
-        plan = self._empty_plan()
-        plan.to_branch(before, branch, twigs)
-        return self._fill(plan, self._decide(switch))
+    # ------------------------------------------------------- changes together with others
 
     @asynccontextmanager
-    async def _held(self) -> AsyncGenerator[None]:
-        """Hold the chat's lock while no turn runs: one that does is stopped first."""
-        async with self._switching:
-            try:
-                async with self._lock:
-                    self._check_open()
-                    run = self._run
-                    await self._carry_out(self._plan(self._decide(Hold())))
-                if run is not None:
-                    await run.done.wait()
-                    if run.cause is StopCause.SHUTDOWN:
-                        raise ShuttingDownError("The daemon is stopping. Do it again with the next one.")
-                async with self._lock:
-                    self._check_open()
-                    yield
-            finally:
-                if self._state.held:
-                    await self._release()
+    async def locked(self) -> AsyncGenerator[None]:
+        """Keep every command waiting while the block runs.
 
-    async def _release(self) -> None:
-        with anyio.CancelScope(shield=True):
-            async with self._lock:
-                if self.gone:
-                    return
-                try:
-                    await self._load_history()
-                    await self._carry_out(self._plan(self._decide(Release())))
-                except StoreUnavailableError as error:
-                    log.warning("the queue of chat %s does not go on: %s", self.id, error)
-                    self._state = replace(self._state, held=False, called=False)
-
-    # ------------------------------------------------------- what its turn's run tells
-
-    def _run_of(self, brief: TurnBrief) -> TurnRun:
-        world = self._world
-        return TurnRun(brief, self, world.catalogue, world.slots, world.clock, world.retries, world.schemas)
-
-    async def begin(self, turn: Turn) -> None:
-        """The turn got its slot (TurnHost)."""
-        async with self._lock:
-            if self._state.turn_id == turn.id and self._run is not None and self._run.cause is None:
-                await self._carry_out(self._plan(self._decide(Begin(turn.id))))
-
-    async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
-        """Publish and journal pieces (TurnHost)."""
-        journal, publish = self._world.store.journal, self._feed.publish
-        for index, piece in pieces:
-            publish(MessagePart(turn.id, message_id, index, "assistant", piece))
-            journal(JournalEntry(self.id, turn.id, message_id, index, piece))
-        if self._chat.reserved_seq - self._feed.last_seq < SEQ_BLOCK // 2:
-            async with self._lock:
-                more = replace(self._chat, reserved_seq=self._feed.last_seq + SEQ_BLOCK)
-                await self._commit(PutChat(more))
-                self._chat = more
-
-    async def report(self, message_id: int, events: Sequence[Event], *, void: bool) -> None:
-        """Tell what happens between the attempts of a call; `void`: what was streamed does not count."""
-        self._feed.publish_all(events)
-        if void:
-            self._world.store.void_journal(self.id, message_id)
-
-    async def finish(self, result: TurnResult) -> NextCall | None:
-        """Commit how a model call ended (TurnHost).
-
-        When messages steer the turn, they join it and the next call is returned; else the turn is over: the
-        chat is set free and everybody is told.
+        Raises:
+            ChatNotFoundError: the chat was deleted.
         """
-        async with self._lock:
-            if self._run is not None:  # told to end while it waited here
-                result = self._run.as_stopped(result)
-            try:
-                call = await self._go_on(result)
-                if call is not None:
-                    return call
-                plan = self._plan_end(result)
-                await self._save(plan)
-            except StoreUnavailableError as error:
-                plan = self._plan_unsaved(result, error)
-            ended = next(event for event in plan.events if isinstance(event, TurnEnded))
-            answers = () if self._run is None else (*self._run.answers, *_answers(plan))
-            self._run = None
-            self._adopt(plan)
-            self._tell(plan)
-            self._resolve(result.turn.id, TurnDone(ended, answers, result.output))
-            self._world.ended(self, result)
-            return None
+        async with self._live.lock:
+            self._live.check_exists()
+            yield
 
-    async def _go_on(self, result: TurnResult) -> NextCall | None:
-        """Let messages that steer the turn join it, if there are any and it is not over anyway."""
-        run = self._run
-        if run is None or run.cause is not None or run.given_up or result.outcome != "completed":
-            return None
-        joined = self._decide(Join(result.turn.id))
-        if not joined.effects:
-            return None
-        plan = self._empty_plan()
-        plan.step(result)
-        call = self._fill(plan, joined).next_call(self._history or ())
-        await self._carry_out(plan, run.call_saved)
-        for effect in joined.effects:
-            if isinstance(effect, JoinTurn):
-                self._joined(effect.message.turn_id)
-        run.answers += _answers(plan)
-        return call
+    async def save_unsaved(self) -> None:
+        """Commit what could not be committed before.
 
-    def _plan_end(self, result: TurnResult) -> Plan:
-        cause = None if self._run is None else self._run.cause
-        end = End(result.turn.id, result.outcome, cause, self._chat.delegated)
-        return self._plan(self._decide(end), result)
-
-    def _plan_unsaved(self, result: TurnResult, error: StoreUnavailableError) -> Plan:
-        """The answer cannot be saved now: the turn fails, and the next commit carries the answer along."""
-        failure = Failure("internal", f"The answer is not saved yet: {error}", retryable=True)
-        failed = replace(result, outcome="failed", error=failure, stop_reason=None, output=None)
-        plan = self._plan_end(failed)
-        plan.number(self._feed.last_seq)
-        self._owed += plan.writes
-        return plan
+        Raises:
+            StoreUnavailableError: it cannot be committed now either.
+        """
+        live = self._live
+        async with live.lock:
+            if live.unsaved and not live.is_deleted:
+                await live.commit_with_unsaved()
 
 
-def _waiting(state: ConversationState, message: QueuedMessage, disposition: Disposition) -> Accepted:
-    """Say of a message that waits what it waits for: its own turn, or to join the one under way."""
-    queued = next(one for one in state.queue if one.id == message.id)
-    if queued.steers and state.turn_id is not None:
-        return Accepted("steered", state.turn_id, queued=queued)
-    return Accepted(disposition, queued.turn_id, queued=queued)
+class MessageQueue:
+    """The messages of a chat that wait. Each method returns the queue as it is afterwards.
 
+    Raises:
+        NotQueuedError: the message is not in the queue.
+        ChatArchivedError: the chat is archived.
+    """
 
-def _answers(plan: Plan) -> tuple[Message, ...]:
-    return tuple([message for message in plan.messages if message.role != "user"])
+    def __init__(self, live: LiveChat, executor: CommandExecutor) -> None:
+        self._live = live
+        self._executor = executor
+
+    async def edit(self, queued_id: str, content: tuple[Part, ...]) -> tuple[QueuedMessage, ...]:
+        """Replace a message's content."""
+        return await self._execute(Rewrite(queued_id, content))
+
+    async def remove(self, queued_id: str) -> tuple[QueuedMessage, ...]:
+        """Remove a message; its turn will never run."""
+        return await self._execute(Withdraw(queued_id))
+
+    async def promote(self, queued_id: str) -> tuple[QueuedMessage, ...]:
+        """Run a message next. A turn under way is interrupted for it."""
+        return await self._execute(Promote(queued_id))
+
+    async def _execute(self, command: Command) -> tuple[QueuedMessage, ...]:
+        live = self._live
+        async with live.lock:
+            live.check_open()
+            await live.load_history()
+            await self._executor.execute(command)
+            return live.state.queue

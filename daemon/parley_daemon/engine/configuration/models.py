@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ModelRecord, settled
 from parley_daemon.engine.configuration.providers import names_of, unknown_provider
-from parley_daemon.engine.configuration.state import ConfiguredState
+from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.errors import ConflictError, FixedError, UnfitConfigurationError
 from parley_daemon.ports.catalogue import Catalogue, ModelSetup, UnknownModelError
 from parley_daemon.ports.clock import Clock
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class ModelConfigs:
     """The models of a catalogue, as far as they can be configured here."""
 
-    def __init__(self, state: ConfiguredState, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(self, state: ConfigurationState, catalogue: Catalogue, clock: Clock) -> None:
         self._state = state
         self._catalogue = catalogue
         self._clock = clock
@@ -31,7 +31,7 @@ class ModelConfigs:
             UnknownProviderError: there is none of this name.
         """
         try:
-            await self._state.ready()
+            await self._state.load()
         except StoreUnavailableError as error:
             log.warning("what was configured over the protocol is not known: %s", error)
         found = self._catalogue.model_setups()
@@ -51,7 +51,7 @@ class ModelConfigs:
             FixedError: it shall be the default, and the file names another one.
             UnfitConfigurationError: it shall be the default, and is switched off.
         """
-        await self._state.ready()
+        await self._state.load()
         async with self._state.lock:
             if wanted.provider not in names_of(self._catalogue):
                 raise unknown_provider(self._catalogue, wanted.provider)
@@ -79,7 +79,7 @@ class ModelConfigs:
             FixedError: the configuration's file sets it, or the default.
             UnfitConfigurationError: it shall be the default, and is switched off.
         """
-        await self._state.ready()
+        await self._state.load()
         async with self._state.lock:
             before = self._changeable(f"{provider}:{model}")
             return await self._put(replace(change(before), updated_at=self._clock.now()), default)
@@ -91,7 +91,7 @@ class ModelConfigs:
             UnknownModelError: it is not configured.
             FixedError: the configuration's file sets it.
         """
-        await self._state.ready()
+        await self._state.load()
         async with self._state.lock:
             gone = self._changeable(f"{provider}:{model}")
             changed = self._settled([one for one in self._state.models.values() if one.id != gone.id])

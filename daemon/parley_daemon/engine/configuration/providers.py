@@ -2,24 +2,30 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ProviderRecord, settled
-from parley_daemon.engine.configuration.state import ConfiguredState
+from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.errors import (
     ConflictError,
     FixedError,
     UnfitConfigurationError,
     UnknownProviderError,
 )
+from parley_daemon.engine.tasks import Work
 from parley_daemon.ports.catalogue import Catalogue, InvalidProviderError, ProviderCheck, ProviderSetup
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.secrets import Secrets, SecretsUnavailableError
 from parley_daemon.ports.store import DropModel, DropProvider, PutModel, PutProvider, StoreUnavailableError
 
 log = logging.getLogger(__name__)
+
+MODEL_LIST_SECONDS = 1.5
+"""How long `refresh_models` waits for providers whose lists of models are unknown."""
 
 
 class NewKey(msgspec.Struct, frozen=True, gc=False):
@@ -34,7 +40,9 @@ class NewKey(msgspec.Struct, frozen=True, gc=False):
 class Providers:
     """The providers of a catalogue, as far as they can be configured here."""
 
-    def __init__(self, state: ConfiguredState, catalogue: Catalogue, secrets: Secrets, clock: Clock) -> None:
+    def __init__(
+        self, state: ConfigurationState, catalogue: Catalogue, secrets: Secrets, clock: Clock
+    ) -> None:
         self._state = state
         self._catalogue = catalogue
         self._secrets = secrets
@@ -43,7 +51,7 @@ class Providers:
     async def list(self) -> Sequence[ProviderSetup]:
         """Return how every provider is configured; without the store what is known without it."""
         try:
-            await self._state.ready()
+            await self._state.load()
         except StoreUnavailableError as error:
             log.warning("what was configured over the protocol is not known: %s", error)
         return self._catalogue.setups()
@@ -56,7 +64,7 @@ class Providers:
             UnfitConfigurationError: there could be no such provider.
             SecretsUnavailableError: its key cannot be kept.
         """
-        await self._state.ready()
+        await self._state.load()
         async with self._state.lock:
             there = self._find(wanted.name)
             if there is not None and there.source in ("database", "config"):
@@ -75,7 +83,7 @@ class Providers:
             FixedError: the configuration's file sets it.
             UnfitConfigurationError, SecretsUnavailableError: as of `create`.
         """
-        await self._state.ready()
+        await self._state.load()
         async with self._state.lock:
             there = self._changeable(name)
             now = self._clock.now()
@@ -89,7 +97,7 @@ class Providers:
             UnknownProviderError: there is none of this name.
             FixedError: it is not configured here.
         """
-        await self._state.ready()
+        await self._state.load()
         async with self._state.lock:
             there = self._changeable(name)
             if there.source == "env_preset":
@@ -125,6 +133,28 @@ class Providers:
         if told is None:
             raise unknown_provider(self._catalogue, name)
         return told
+
+    async def refresh_models(self, start: Callable[[Work], None]) -> None:
+        """Ask providers whose lists of models are unknown or old for them, in the background.
+
+        Wait for the unknown ones, at most for MODEL_LIST_SECONDS; later ones are there for the next call.
+        `start` starts a task.
+        """
+        awaited: list[anyio.Event] = []
+        for due in self._catalogue.pending_refreshes():
+            done = anyio.Event()
+            start(partial(self._fetch_models, due.provider, done))
+            if not due.is_known:
+                awaited.append(done)
+        with anyio.move_on_after(MODEL_LIST_SECONDS):
+            for done in awaited:
+                await done.wait()
+
+    async def _fetch_models(self, provider: str, done: anyio.Event) -> None:
+        try:
+            await self._catalogue.refresh_models(provider)
+        finally:
+            done.set()
 
     async def _put(self, record: ProviderRecord, key: NewKey | None) -> ProviderSetup:
         try:

@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
-from parley_daemon.engine.background import Work
+from parley_daemon.engine.tasks import Work
 from parley_daemon.ports.catalogue import Catalogue, Overlay
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.secrets import Secrets
@@ -32,7 +32,7 @@ KEYS_AGAIN = 10.0
 """After how many seconds keys that could not be read are read again, when somebody needs a model."""
 
 
-class ConfiguredState:
+class ConfigurationState:
     """The records and their keys. `opened` opens the store, `start` runs work behind the calls.
 
     Whoever changes something holds `lock` from looking until it is done.
@@ -62,7 +62,7 @@ class ConfiguredState:
         self._reading: anyio.Event | None = None
         self._read_at = float("-inf")
 
-    async def ready(self) -> None:
+    async def load(self) -> None:
         """Return once all of it is known to the catalogue; the keys only if they are there soon.
 
         Raises:
@@ -70,14 +70,14 @@ class ConfiguredState:
         """
         if not self._loaded:
             await self._opened()
-        await self.known()
+        await self.load_from_open_store()
 
-    async def known(self) -> None:
+    async def load_from_open_store(self) -> None:
         """Do what `ready` does, with a store that is open or just being opened by the caller."""
         if not self._loaded:
             async with self.lock:
                 if not self._loaded:
-                    await self._load()
+                    await self._load_records()
         if self._keyless and self._reading is None and self._clock.monotonic() - self._read_at >= KEYS_AGAIN:
             self._reading = anyio.Event()
             self._start(partial(self._read_keys, self._reading))
@@ -85,7 +85,7 @@ class ConfiguredState:
             with anyio.move_on_after(KEYS_PATIENCE):
                 await self._reading.wait()
 
-    async def _load(self) -> None:
+    async def _load_records(self) -> None:
         found = await self._store.configured()
         self.providers = {one.name: one for one in found.providers}
         self.models = {one.id: one for one in found.models}

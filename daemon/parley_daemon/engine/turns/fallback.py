@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from parley_daemon.core.compaction import tokens
 from parley_daemon.core.records import Failure, FailureKind, Message, ModelSettings
 from parley_daemon.engine.errors import NotLocalError
-from parley_daemon.engine.turns.model_selection import allowed
+from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.ports.catalogue import (
     Catalogue,
@@ -111,7 +111,7 @@ class Chain:
 
     def _usable(self, name: str, history: Sequence[Message]) -> ResolvedModel | None:
         try:
-            model = allowed(self._catalogue, name, self._settings)
+            model = find_model(self._catalogue, name, self._settings)
         except (UnknownModelError, ProviderUnavailableError, NotLocalError) as error:
             self._out[name] = str(error)
             return None

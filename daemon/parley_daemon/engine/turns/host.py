@@ -33,8 +33,8 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     output: Any = None
 
     @property
-    def whole(self) -> bool:
-        """Whether the model said all that it wanted to, also when that is no use."""
+    def is_whole(self) -> bool:
+        """Whether the model finished its answer, even if the answer does not fit its schema."""
         return self.outcome == "completed" or (self.outcome == "failed" and self.stop_reason is not None)
 
 

@@ -15,7 +15,9 @@ from parley_daemon.ports.models import Batch, ModelError, ModelRequest
 
 
 @asynccontextmanager
-async def asked(model: ResolvedModel, request: ModelRequest) -> AsyncGenerator[AsyncGenerator[Batch, None]]:
+async def open_stream(
+    model: ResolvedModel, request: ModelRequest
+) -> AsyncGenerator[AsyncGenerator[Batch, None]]:
     """Ask, and have the batches of the answer while the block runs.
 
     Raises:

@@ -20,7 +20,7 @@ from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
 from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, Limits
 from parley_daemon.engine.turns.fallback import Chain
 from parley_daemon.engine.turns.host import DAEMON_LOST, NextCall, TurnBrief, TurnHost, TurnResult
-from parley_daemon.engine.turns.model_call import asked
+from parley_daemon.engine.turns.model_call import open_stream
 from parley_daemon.engine.turns.model_selection import first_model
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.engine.turns.structured_output import output_of
@@ -103,8 +103,8 @@ class TurnRun:
         """Whether the run goes on without a call that does not end: no other call can follow that one."""
         return self._given_up
 
-    def call_saved(self) -> None:
-        """What the call said is a message of the history now, and in progress no more."""
+    def clear_preview(self) -> None:
+        """The answer so far is a message of the history now, and no longer in progress."""
         self.assembler = Assembler()
 
     def stop(self, cause: StopCause) -> None:
@@ -326,7 +326,7 @@ class TurnRun:
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
         provider = model.provider
         self._limits = limits = Limits(request.settings.timeouts, provider, self._patience)
-        async with asked(model, request) as batches:
+        async with open_stream(model, request) as batches:
             with limits.scope:
                 async for batch in batches:
                     if batch:

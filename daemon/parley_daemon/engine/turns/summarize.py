@@ -11,7 +11,7 @@ from parley_daemon.core.parts import Part, Text, plain_text
 from parley_daemon.core.pricing import cost
 from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
 from parley_daemon.core.titles import CHARACTERS, tidied
-from parley_daemon.engine.turns.model_call import asked
+from parley_daemon.engine.turns.model_call import open_stream
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import Finish, ModelError, ModelRequest, PromptMessage, Purpose, UsageReport
 
@@ -32,7 +32,7 @@ _SHARE = 0.5
 _PIECE_WITHOUT_LIMIT = 200_000
 
 
-class ScribePolicy(msgspec.Struct, frozen=True, gc=False):
+class SummaryPolicy(msgspec.Struct, frozen=True, gc=False):
     """Whether titles are asked for and of which model; when histories are compacted. Times in seconds.
 
     `threshold` is in percent of the model's context limit: 0 compacts after every call, 100 never.
@@ -45,7 +45,7 @@ class ScribePolicy(msgspec.Struct, frozen=True, gc=False):
     summary_seconds: float = 90.0
 
 
-async def title(model: ResolvedModel, question: Sequence[Part], answer: Sequence[Part]) -> str | None:
+async def make_title(model: ResolvedModel, question: Sequence[Part], answer: Sequence[Part]) -> str | None:
     """Return a title for a conversation that began like this, None when the model has none.
 
     Raises:
@@ -56,7 +56,7 @@ async def title(model: ResolvedModel, question: Sequence[Part], answer: Sequence
     return tidied(text)
 
 
-async def summary(
+async def summarize(
     model: ResolvedModel, messages: Sequence[Message], seconds: float
 ) -> tuple[str, Usage | None]:
     """Return notes that stand for these messages, and what they cost; in pieces where the model's context
@@ -102,7 +102,7 @@ async def _ask(
     prompt = (PromptMessage("user", (Text(text),)),)
     said, usage, length, complete = list[str](), None, 0, False
     request = ModelRequest(model.name, prompt, system, settings, purpose)
-    async with asked(model, request) as batches:
+    async with open_stream(model, request) as batches:
         async for batch in batches:
             for chunk in batch:
                 match chunk:

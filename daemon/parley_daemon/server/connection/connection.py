@@ -26,7 +26,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from parley_daemon.server.app import App
+from parley_daemon.server.app import OWNER, App
 from parley_daemon.server.call import Call
 from parley_daemon.server.connection.client import ClientRequests, ClientSettings
 from parley_daemon.server.connection.requests import Requests
@@ -57,7 +57,8 @@ class Connection:
     def __init__(self, app: App, channel: Channel, *, trusted: bool) -> None:
         self.app = app
         self.outbox = Outbox(channel, self._on_room)
-        self.streams = Subscriptions(app.engine, self.outbox, self.start)
+        self.chats = app.engine.for_owner(OWNER)
+        self.streams = Subscriptions(self.chats, app.engine.watchers, self.outbox, self.start)
         self.work_done_calls: dict[Token, Call] = {}
         self.exit_code: int | None = None
         self._channel = channel

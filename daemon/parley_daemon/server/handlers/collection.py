@@ -6,7 +6,6 @@ from anyio import to_thread
 from msgspec.structs import replace
 
 from parley_daemon.core.records import Chat
-from parley_daemon.server.app import OWNER
 from parley_daemon.server.call import Call
 from parley_daemon.server.files import chat_export, chat_import
 from parley_daemon.server.files.transcript import transcript
@@ -23,46 +22,47 @@ from parley_protocol.models.exports import CONTENT_LIMIT
 
 
 async def set_context(call: Call, params: ChatSetContextParams) -> Any:
-    """Change what was given; null clears, what was left out stays."""
-    chosen = {
+    """Change the lists that are given. null empties a list; a list that is left out stays as it is."""
+    given = {
         name: tuple(getattr(params, name) or ())
         for name in ("repositories", "include", "exclude", "files")
         if name in params.model_fields_set
     }
 
-    def change(chat: Chat) -> Chat:
-        return replace(chat, context=replace(chat.context, **chosen))
+    def change(record: Chat) -> Chat:
+        return replace(record, context=replace(record.context, **given))
 
-    return records.chat(await call.connection.app.engine.update(params.chat_id, OWNER, change))
+    async with call.connection.chats.open(params.chat_id) as chat:
+        return records.chat(await chat.update(change))
 
 
 async def archive(call: Call, params: ChatArchiveParams) -> Any:
-    """Put the chat and all below it away."""
-    return records.chat(await call.connection.app.engine.library.archive(params.chat_id, OWNER))
+    """Archive the chat and all chats below it."""
+    return records.chat(await call.connection.chats.archive(params.chat_id))
 
 
 async def unarchive(call: Call, params: ChatUnarchiveParams) -> Any:
-    """Bring the chat and all below it back."""
-    return records.chat(await call.connection.app.engine.library.unarchive(params.chat_id, OWNER))
+    """Unarchive the chat and all chats below it."""
+    return records.chat(await call.connection.chats.unarchive(params.chat_id))
 
 
 async def fork(call: Call, params: ChatForkParams) -> Any:
     """Copy the path to a message into a new chat."""
-    library = call.connection.app.engine.library
-    return records.chat(await library.fork(params.chat_id, OWNER, params.message_id))
+    return records.chat(await call.connection.chats.fork(params.chat_id, params.message_id))
 
 
 async def export(call: Call, params: ChatExportParams) -> Any:
-    """Return the chat as a file's text: all of it as JSON, its active branch as Markdown."""
-    engine = call.connection.app.engine
+    """Return the chat as the text of a file: the whole chat as JSON, or its active branch as Markdown."""
+    chats = call.connection.chats
     if params.format == "markdown":
-        snapshot = await engine.snapshot(params.chat_id, OWNER, after=None, before=None, limit=None)
+        async with chats.open(params.chat_id) as chat:
+            snapshot = await chat.snapshot()
         return {"content": await to_thread.run_sync(transcript, snapshot)}
-    whole = await engine.library.whole(params.chat_id, OWNER, most_bytes=CONTENT_LIMIT)
+    whole = await chats.read_whole(params.chat_id, max_bytes=CONTENT_LIMIT)
     return {"content": await to_thread.run_sync(chat_export.write, whole)}
 
 
 async def import_chat(call: Call, params: ChatImportParams) -> Any:
-    """Read the file, then make the chat, or merge it into the one that is there."""
+    """Read the file, then create the chat, or merge it into the chat with its id."""
     given = await to_thread.run_sync(chat_import.read, params.content)
-    return records.chat(await call.connection.app.engine.library.bring_in(given, OWNER, merge=params.merge))
+    return records.chat(await call.connection.chats.import_chat(given, merge=params.merge))

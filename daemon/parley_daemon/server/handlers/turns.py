@@ -1,6 +1,6 @@
 """The methods of turns: chat/send, ask, interrupt, compact, of branches, and of the queue."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -11,7 +11,6 @@ from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.errors import ConflictError, EngineError
 from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.server.app import OWNER
 from parley_daemon.server.call import Call
 from parley_daemon.server.files.references import input_parts
 from parley_daemon.server.streaming.work_done import WorkDone
@@ -35,37 +34,39 @@ from parley_protocol.models.turns import (
 
 
 async def send(call: Call, params: ChatSendParams) -> None:
-    """Answer once the message is on disk; its turn's events follow."""
+    """Respond when the message is on disk. The events of its turn follow."""
 
-    def accepted(what: Accepted) -> None:
-        call.reply(_acceptance(what))
+    def on_accepted(accepted: Accepted) -> None:
+        call.reply(_acceptance(accepted))
 
-    await _submit(call, params, accepted)
+    async with call.connection.chats.open(params.chat_id) as chat:
+        await _send(call, params, chat, on_accepted)
 
 
-def _acceptance(what: Accepted) -> Any:
-    """Return what a client is told of a message that was taken."""
+def _acceptance(accepted: Accepted) -> Any:
+    """Return the wire form of what happened to an accepted message."""
     return {
-        "disposition": what.disposition,
-        "turnId": what.turn_id,
-        "message": None if what.message is None else records.message(what.message),
-        "queuedMessage": None if what.queued is None else records.queued(what.queued),
+        "disposition": accepted.disposition,
+        "turnId": accepted.turn_id,
+        "message": None if accepted.message is None else records.message(accepted.message),
+        "queuedMessage": None if accepted.queued is None else records.queued(accepted.queued),
     }
 
 
-async def _submit(
-    call: Call, params: ChatSendParams | ChatAskParams, accepted: Callable[[Accepted], None]
+async def _send(
+    call: Call,
+    params: ChatSendParams | ChatAskParams,
+    chat: ChatActor,
+    on_accepted: Callable[[Accepted], None],
 ) -> None:
-    """Let the engine take the message. What it took before is answered as before, also if refused by now."""
-    engine = call.connection.app.engine
+    """Send a message. One that was accepted before gets the earlier answer, even if it is refused now."""
     try:
-        draft = await _draft(call, params)
-        await engine.send(params.chat_id, OWNER, draft, params.when_busy, accepted)
+        await chat.send(await _draft(call, params), params.when_busy, on_accepted)
     except (EngineError, WireError, UnknownModelError, ProviderUnavailableError):
-        first = await engine.sent_before(params.chat_id, OWNER, params.client_message_id)
-        if first is None:
+        earlier = await chat.find_sent(params.client_message_id)
+        if earlier is None:
             raise
-        accepted(first)
+        on_accepted(earlier)
 
 
 async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
@@ -79,46 +80,51 @@ async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
 
 
 async def ask(call: Call, params: ChatAskParams) -> Any:
-    """Answer once the turn has ended, streaming it under the token if there is one."""
-    asking = _Asking(call, params)
-    asking.reserve()
+    """Respond when the turn has ended; stream it under the token if there is one."""
+    asking = _Ask(call, params)
+    asking.reserve_tokens()
     try:
-        with asking.before_acceptance:
-            await _submit(call, params, asking.accepted)
-        if not asking.turn_id:
-            raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
-        call.allow_next()
-        done = await asking.wait()
+        async with call.connection.chats.open(params.chat_id) as chat:
+            done = await asking.run(chat)
     except ConflictError:
         if call.cancelled:
-            message = "The request was cancelled and its message taken back from the queue."
+            message = "The request was cancelled, and its message was removed from the queue."
             raise WireError(ErrorCode.REQUEST_CANCELLED, message) from None
         raise
     finally:
         asking.close()
     if call.cancelled:
-        message = "The request was cancelled and its turn interrupted; what had come of the answer is kept."
+        message = "The request was cancelled, and its turn was interrupted. The partial answer is kept."
         raise WireError(ErrorCode.REQUEST_CANCELLED, message)
     messages = records.messages(done.messages)
     return {**records.turn_ended(done.ended), "messages": messages, "output": done.output}
 
 
-class _Asking:
-    """One chat/ask: its tokens, its progress for editors, and what cancelling it does."""
+class _Ask:
+    """One chat/ask: its tokens, its progress for editors, and its cancellation.
+
+    Cancelling the request, or its progress, interrupts the turn, and the response waits for the turn's end. A
+    message that is still queued is removed from the queue, and the turn that it waits for continues.
+    """
 
     def __init__(self, call: Call, params: ChatAskParams) -> None:
         self._call = call
         self._params = params
+        self._chat: ChatActor | None = None
         self._work_done: WorkDone | None = None
-        self.turn_id = ""
+        self._turn_id = ""
         self._own_turn_id: str | None = None  # of a message that steers another turn
-        self._over = "taken back"
-        self.before_acceptance = anyio.CancelScope()
+        self._outcome = "removed from the queue"
+        self._before_acceptance = anyio.CancelScope()
         self._waiting = anyio.CancelScope()
-        self._trouble: Exception | None = None
+        self._cancel_failure: Exception | None = None
 
-    def reserve(self) -> None:
-        """Take the tokens, all or none; those in use are refused."""
+    def reserve_tokens(self) -> None:
+        """Reserve both tokens or none.
+
+        Raises:
+            WireError: a token is in use.
+        """
         connection, params = self._call.connection, self._params
         token, work_done = params.partial_result_token, params.work_done_token
         if work_done is not None and work_done in connection.work_done_calls:
@@ -129,94 +135,101 @@ class _Asking:
             connection.work_done_calls[work_done] = self._call
         self._call.on_cancel = self._cancel
 
-    def accepted(self, what: Accepted) -> None:
-        """The message is durable and nothing of its turn has gone out yet: listen from here on."""
+    async def run(self, chat: ChatActor) -> TurnDone:
+        """Send the message and wait for the end of its turn."""
+        self._chat = chat
+        with self._before_acceptance:
+            await _send(self._call, self._params, chat, self._on_accepted)
+        if not self._turn_id:
+            raise WireError(ErrorCode.REQUEST_CANCELLED, "The request was cancelled before it was accepted.")
+        self._call.allow_next()
+        done: TurnDone | None = None
+        with self._waiting:
+            done = await chat.wait_for_turn(self._turn_id, self._own_turn_id)
+        if done is None:
+            assert self._cancel_failure is not None
+            raise self._cancel_failure
+        self._turn_id, self._outcome = done.ended.turn_id, done.ended.outcome
+        return done
+
+    def _on_accepted(self, accepted: Accepted) -> None:
+        """Begin to listen. The message is durable, and no event of its turn has gone out yet."""
+        assert self._chat is not None
         connection, params = self._call.connection, self._params
-        self.turn_id = what.turn_id
-        if what.disposition == "steered" and what.queued is not None:
-            self._own_turn_id = what.queued.turn_id
-        turn_ids = frozenset(filter(None, (self.turn_id, self._own_turn_id)))
+        self._turn_id = accepted.turn_id
+        if accepted.disposition == "steered" and accepted.queued is not None:
+            self._own_turn_id = accepted.queued.turn_id
+        turn_ids = frozenset(filter(None, (self._turn_id, self._own_turn_id)))
         if self._call.cancelled:  # while the message was being committed
             self._cancel()
         if params.partial_result_token is not None:
-            connection.streams.listen(params.partial_result_token, params.chat_id, what.turn_id, turn_ids)
+            connection.streams.listen(params.partial_result_token, params.chat_id, accepted.turn_id, turn_ids)
         if params.work_done_token is not None:
             self._work_done = WorkDone(connection.outbox, params.work_done_token, turn_ids)
-            connection.app.engine.listen(params.chat_id, self._work_done)
-
-    async def wait(self) -> TurnDone:
-        """Wait for the turn's end. What keeps a cancellation from being carried out is raised."""
-        done: TurnDone | None = None
-        with self._waiting:
-            engine = self._call.connection.app.engine
-            done = await engine.wait(self._params.chat_id, OWNER, self.turn_id, self._own_turn_id)
-        if done is None:
-            assert self._trouble is not None
-            raise self._trouble
-        self.turn_id, self._over = done.ended.turn_id, done.ended.outcome
-        return done
+            self._chat.listeners.add(self._work_done)
 
     def close(self) -> None:
-        """Listen no more, and give the tokens back."""
+        """Stop listening, and release the tokens."""
         connection, params = self._call.connection, self._params
         self._call.on_cancel = None  # else the two keep each other, and a large message, in memory
         if params.partial_result_token is not None:
-            connection.streams.release(params.partial_result_token, self.turn_id)
+            connection.streams.release(params.partial_result_token, self._turn_id)
         if self._work_done is not None:
-            connection.app.engine.detach(params.chat_id, self._work_done)
-            self._work_done.end(self._over)
+            assert self._chat is not None
+            self._chat.listeners.remove(self._work_done)
+            self._work_done.end(self._outcome)
         if params.work_done_token is not None:
             connection.work_done_calls.pop(params.work_done_token, None)
 
     def _cancel(self) -> None:
-        """Cancelling the request, or its progress, interrupts the turn; the answer waits for its end.
-
-        A message that still waits is taken back, and what it waits for goes on.
-        """
-        if self.turn_id:
-            self._call.connection.start(self._stop_turn)
+        if self._turn_id:
+            self._call.connection.start(self._cancel_turn)
         else:
-            self.before_acceptance.cancel()
+            self._before_acceptance.cancel()
 
-    async def _stop_turn(self) -> None:
-        engine = self._call.connection.app.engine
+    async def _cancel_turn(self) -> None:
         try:
-            await engine.take_back(self._params.chat_id, OWNER, self.turn_id, self._own_turn_id)
+            async with self._call.connection.chats.open(self._params.chat_id) as chat:
+                await chat.cancel_turn(self._turn_id, self._own_turn_id)
         except (EngineError, StoreUnavailableError) as error:
-            self._trouble = error
+            self._cancel_failure = error
             self._waiting.cancel()
 
 
 async def compact(call: Call, params: ChatCompactParams) -> Any:
-    """Summarise the history for later requests; cancelling the request stops it."""
-    return records.message(await call.connection.app.engine.compact(params.chat_id, OWNER))
+    """Summarize the history for later requests. Cancelling the request stops the summary."""
+    async with call.connection.chats.open(params.chat_id) as chat:
+        return records.message(await chat.summaries.compact())
 
 
 async def interrupt(call: Call, params: ChatInterruptParams) -> Any:
-    """Stop the turn; the answer comes at once, its end as an event."""
-    return records.chat(await call.connection.app.engine.interrupt(params.chat_id, OWNER))
+    """Stop the turn. The response comes at once; the turn's end follows as an event."""
+    async with call.connection.chats.open(params.chat_id) as chat:
+        await chat.interrupt()
+        return records.chat(chat.view)
 
 
 async def retry(call: Call, params: ChatRetryParams) -> None:
-    """Answer once the new turn is on disk; its events follow."""
+    """Respond when the new turn is on disk. Its events follow."""
 
-    def accepted(what: Accepted) -> None:
-        call.reply(_acceptance(what))
+    def on_accepted(accepted: Accepted) -> None:
+        call.reply(_acceptance(accepted))
 
-    engine = call.connection.app.engine
-    settings = await checked_settings(params.settings, engine.schemas)
-    await engine.retry(params.chat_id, OWNER, params.message_id, params.model, settings, accepted)
+    settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
+    async with call.connection.chats.open(params.chat_id) as chat:
+        await chat.branches.retry(params.message_id, params.model, settings, on_accepted)
 
 
 async def edit_message(call: Call, params: ChatEditMessageParams) -> None:
-    """Answer once the new message is on disk; its turn's events follow."""
+    """Respond when the new message is on disk. The events of its turn follow."""
 
-    def accepted(what: Accepted) -> None:
-        call.reply(_acceptance(what))
+    def on_accepted(accepted: Accepted) -> None:
+        call.reply(_acceptance(accepted))
 
     content = await input_parts(call.connection, params.content)
     draft = Draft(content, params.model, origin=call.connection.origin)
-    await call.connection.app.engine.edit(params.chat_id, OWNER, params.message_id, draft, accepted)
+    async with call.connection.chats.open(params.chat_id) as chat:
+        await chat.branches.edit_message(params.message_id, draft, on_accepted)
 
 
 async def rewind(call: Call, params: ChatRewindParams) -> Any:
@@ -230,31 +243,28 @@ async def select_branch(call: Call, params: ChatSelectBranchParams) -> Any:
 
 
 async def _select(call: Call, params: ChatRewindParams | ChatSelectBranchParams, *, newest_leaf: bool) -> Any:
-    engine = call.connection.app.engine
-    view = await engine.select(params.chat_id, OWNER, params.message_id, newest_leaf=newest_leaf)
-    return records.chat(view)
+    async with call.connection.chats.open(params.chat_id) as chat:
+        return records.chat(await chat.branches.select(params.message_id, newest_leaf=newest_leaf))
 
 
 async def update_queued(call: Call, params: ChatQueueUpdateParams) -> Any:
-    """Let a waiting message say something else."""
+    """Replace the content of a queued message."""
     content = await input_parts(call.connection, params.content)
-    return await _change_queue(
-        call, params.chat_id, lambda chat: chat.rewrite(params.queued_message_id, content)
-    )
+    async with call.connection.chats.open(params.chat_id) as chat:
+        return _queue(await chat.queue.edit(params.queued_message_id, content))
 
 
 async def remove_queued(call: Call, params: ChatQueueRemoveParams) -> Any:
-    """Take a waiting message out."""
-    return await _change_queue(call, params.chat_id, lambda chat: chat.withdraw(params.queued_message_id))
+    """Remove a queued message."""
+    async with call.connection.chats.open(params.chat_id) as chat:
+        return _queue(await chat.queue.remove(params.queued_message_id))
 
 
 async def promote_queued(call: Call, params: ChatQueuePromoteParams) -> Any:
-    """Run a waiting message next."""
-    return await _change_queue(call, params.chat_id, lambda chat: chat.promote(params.queued_message_id))
+    """Run a queued message next."""
+    async with call.connection.chats.open(params.chat_id) as chat:
+        return _queue(await chat.queue.promote(params.queued_message_id))
 
 
-async def _change_queue(
-    call: Call, chat_id: str, change: Callable[[ChatActor], Awaitable[tuple[QueuedMessage, ...]]]
-) -> Any:
-    queue = await call.connection.app.engine.change_queue(chat_id, OWNER, change)
-    return {"queuedMessages": [records.queued(one) for one in queue]}
+def _queue(queue: Sequence[QueuedMessage]) -> Any:
+    return {"queuedMessages": [records.queued(message) for message in queue]}

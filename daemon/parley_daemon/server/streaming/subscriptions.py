@@ -5,16 +5,17 @@ Knows the engine and the client's outbox, no request.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import anyio
 
+from parley_daemon.engine.chats.event_feed import Watchers
+from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.engine.chats.snapshot import Attachment
-from parley_daemon.engine.engine import Engine
+from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.server.app import OWNER
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.streaming.streams import ChatStream, Token, WatchStream
 
@@ -32,12 +33,14 @@ class Subscriptions:
 
     def __init__(
         self,
-        engine: Engine,
+        chats: ChatCollection,
+        watchers: Watchers,
         outbox: Outbox,
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
     ) -> None:
         self.interval = 0.0
-        self._engine = engine
+        self._collection = chats
+        self._watchers = watchers
         self._outbox = outbox
         self._start = start
         self._chats: dict[Token, ChatStream] = {}
@@ -59,7 +62,8 @@ class Subscriptions:
         stream = self._stream(token, chat_id, tail=tail)
         self._coming[token] = stream
         try:
-            attachment = await self._engine.attach(chat_id, OWNER, stream, after_seq=after_seq, tail=tail)
+            async with self._collection.open(chat_id) as chat:
+                attachment = await chat.listeners.attach(stream, after_seq=after_seq, tail=tail)
         except BaseException:
             self._forget_coming(stream)
             raise
@@ -68,9 +72,18 @@ class Subscriptions:
             self._end(token)
             self._chats[token] = stream
         else:
-            self._engine.detach(chat_id, stream)
+            self._detach(stream)
             stream.drop()
         return stream, attachment
+
+    def _detach(self, stream: ChatStream) -> None:
+        chat = self._collection.get_loaded(stream.chat_id)
+        if chat is not None:
+            chat.listeners.remove(stream)
+
+    def _replay(self, chat_id: str, turn_id: str) -> Sequence[Published]:
+        chat = self._collection.get_loaded(chat_id)
+        return () if chat is None else chat.listeners.replay(turn_id)
 
     def _stream(
         self, token: Token, chat_id: str, *, tail: int = 100, turn_ids: frozenset[str] | None = None
@@ -98,7 +111,7 @@ class Subscriptions:
     def _end(self, token: Token) -> None:
         stream = self._chats.pop(token, None)
         if stream is not None:
-            self._engine.detach(stream.chat_id, stream)
+            self._detach(stream)
             stream.close()
 
     # ---------------------------------------------------------------------------- asks
@@ -121,15 +134,17 @@ class Subscriptions:
     def listen(self, token: Token, chat_id: str, turn_id: str, turn_ids: frozenset[str]) -> None:
         """Stream a turn under a reserved token, from its first event on, and others that may follow it."""
         stream = self._chats[token] = self._stream(token, chat_id, turn_ids=turn_ids)
-        stream.release(self._engine.replay(chat_id, turn_id))
-        self._engine.listen(chat_id, stream)
+        stream.release(self._replay(chat_id, turn_id))
+        chat = self._collection.get_loaded(chat_id)
+        assert chat is not None, "the caller of chat/ask holds the chat"
+        chat.listeners.add(stream)
 
     def release(self, token: Token, turn_id: str) -> None:
         """The ask is over: end its stream. One that lags still tells the turn's end."""
         self._asks.discard(token)
         stream = self._chats.get(token)
         if stream is not None and stream.lagging:
-            stream.tell_last(self._engine.replay(stream.chat_id, turn_id))
+            stream.tell_last(self._replay(stream.chat_id, turn_id))
         self._end(token)
 
     # ------------------------------------------------------------------------- watches
@@ -138,13 +153,13 @@ class Subscriptions:
         """Tell of every chat under this token."""
         self.unwatch(token)
         self._watches[token] = stream = WatchStream(self._outbox, token)
-        self._engine.watchers.add(OWNER, stream)
+        self._watchers.add(self._collection.owner, stream)
 
     def unwatch(self, token: Token) -> None:
         """End the watch that has this token, if there is one."""
         stream = self._watches.pop(token, None)
         if stream is not None:
-            self._engine.watchers.remove(OWNER, stream)
+            self._watchers.remove(self._collection.owner, stream)
             stream.drop()
 
     # ------------------------------------------------------------------ falling behind
@@ -182,9 +197,8 @@ class Subscriptions:
         """Try it once; False when the store does not answer now."""
         stream.restart()
         try:
-            attachment = await self._engine.attach(
-                stream.chat_id, OWNER, stream, after_seq=None, tail=stream.tail
-            )
+            async with self._collection.open(stream.chat_id) as chat:
+                attachment = await chat.listeners.attach(stream, after_seq=None, tail=stream.tail)
         except EngineError:
             stream.tell_gone()
             self._end(stream.token)
@@ -197,13 +211,13 @@ class Subscriptions:
             assert attachment.snapshot is not None
             stream.reset(attachment.snapshot, "slow_client")
         else:
-            self._engine.detach(stream.chat_id, stream)
+            self._detach(stream)
         return True
 
     def drop(self) -> None:
         """The client is gone."""
         for stream in self._chats.values():
-            self._engine.detach(stream.chat_id, stream)
+            self._detach(stream)
             stream.drop()
         for token in list(self._watches):
             self.unwatch(token)

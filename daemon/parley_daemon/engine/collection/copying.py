@@ -1,6 +1,6 @@
-"""Copies of chats: under new ids, as a fork's path, or as what a chat here lacks of one from elsewhere.
+"""Copies of chats: the whole chat under new ids, a path for a fork, and what a merge adds to a chat.
 
-Pure, and made for a worker thread: a chat may have many messages. Writes nothing.
+Pure functions that run in a worker thread, because a chat may have many messages. They write nothing.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from parley_daemon.ports.store import WholeChat
 
 
 class _NewIds(dict[str, str]):
-    """New ids by old ones; one that is not known yet is made when it is asked for."""
+    """New ids by old ids. A new id is made on the first look-up of an unknown one."""
 
     def __init__(self, known: dict[str, str], make: Callable[[], str]) -> None:
         super().__init__(known)
@@ -27,8 +27,10 @@ class _NewIds(dict[str, str]):
         return new
 
 
-def copy_of(given: WholeChat, owner: str, parent: Chat | None, new_id: Callable[[], str]) -> WholeChat:
-    """Return the same chat under new ids (its own, its turns', its queued messages'), below `parent`."""
+def copy_with_new_ids(
+    given: WholeChat, owner: str, parent: Chat | None, new_id: Callable[[], str]
+) -> WholeChat:
+    """Return the same chat below `parent`, with new ids for itself, its turns and its queued messages."""
     chat = replace(
         given.chat,
         id=new_id(),
@@ -42,7 +44,7 @@ def copy_of(given: WholeChat, owner: str, parent: Chat | None, new_id: Callable[
     return WholeChat(
         chat=chat,
         turns=tuple([replace(turn, id=turns[turn.id], chat_id=chat.id) for turn in given.turns]),
-        messages=tuple([_moved(message, chat.id, turns) for message in given.messages]),
+        messages=tuple([_with_ids(message, chat.id, turns) for message in given.messages]),
         queue=tuple(
             [
                 replace(queued, id=new_id(), chat_id=chat.id, turn_id=turns[queued.turn_id])
@@ -52,10 +54,10 @@ def copy_of(given: WholeChat, owner: str, parent: Chat | None, new_id: Callable[
     )
 
 
-def renumbered(path: Sequence[Message], chat_id: str) -> tuple[Message, ...]:
-    """Return the messages of a path as those of a fork: numbered from 1, each behind the one before it.
+def renumber(path: Sequence[Message], chat_id: str) -> tuple[Message, ...]:
+    """Return the messages of a path as those of a fork: numbered from 1, each the parent of the next one.
 
-    Turns and the ids that clients sent under belong to the source: in the fork nobody asked anything yet.
+    Turns and clients' message ids stay with the source: nobody has sent anything in the fork yet.
     """
     return tuple(
         [
@@ -73,28 +75,28 @@ def renumbered(path: Sequence[Message], chat_id: str) -> tuple[Message, ...]:
     )
 
 
-def _moved(message: Message, chat_id: str, turns: _NewIds) -> Message:
+def _with_ids(message: Message, chat_id: str, turns: _NewIds) -> Message:
     turn_id = None if message.turn_id is None else turns[message.turn_id]
     return replace(message, chat_id=chat_id, turn_id=turn_id)
 
 
 class Merge(msgspec.Struct, frozen=True, gc=False):
-    """What a chat gets by a merge, and what it then shows.
+    """What a merge adds to a chat, and the chat's active branch afterwards.
 
-    `branch` is its active branch, `twigs` are the ids of what follows that elsewhere; the first `unchanged`
-    of the `before` messages that were shown so far look as they did.
+    `leaf_children` are the ids of the messages that follow the branch on other branches. The active branch
+    had `before` messages so far; the first `unchanged` ones are the same as before.
     """
 
     messages: Sequence[Message]
     turns: Sequence[Turn]
     branch: list[Message]
-    twigs: tuple[int, ...]
+    leaf_children: tuple[int, ...]
     unchanged: int
     before: int
     last_message_id: int
 
-    def change(self, chat: Chat) -> Chat:
-        """Return the chat's record as it is with this."""
+    def update(self, chat: Chat) -> Chat:
+        """Return the chat's record after the merge."""
         usage = chat.usage
         for turn in self.turns:
             usage = usage if turn.usage is None else usage.plus(turn.usage)
@@ -103,22 +105,24 @@ class Merge(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def events(self) -> Sequence[Event]:
-        """What listeners are told. The turns are long over: the events belong to none."""
+        """What listeners are told. The turns of the messages ended long ago: the events belong to no turn."""
         kept, new = self.branch[: self.unchanged], self.branch[self.unchanged :]
-        told: list[Event] = [MessageAdded(message, None) for message in new]
-        return told if self.unchanged == self.before else [HistoryReset(kept[-1].id if kept else None), *told]
+        added: list[Event] = [MessageAdded(message, None) for message in new]
+        if self.unchanged == self.before:
+            return added
+        return [HistoryReset(kept[-1].id if kept else None), *added]
 
 
-def merged(mine: WholeChat, given: WholeChat, new_id: Callable[[], str]) -> Merge | None:
-    """Return what `mine` lacks of `given`, None when it has all of its messages.
+def find_missing(own: WholeChat, given: WholeChat, new_id: Callable[[], str]) -> Merge | None:
+    """Return what `own` lacks of `given`, None when it has all of its messages.
 
-    Turns have ids of their own in each store, so these do not count as a difference.
+    Turns have other ids in each store, so these do not count as a difference.
 
     Raises:
-        ConflictError: something else has the id of one of its messages.
+        ConflictError: `own` has something else under the id of one of the messages.
     """
-    here = {message.id: message for message in mine.messages}
-    turns = _NewIds({turn.id: turn.id for turn in mine.turns}, new_id)
+    here = {message.id: message for message in own.messages}
+    turn_ids = _NewIds({turn.id: turn.id for turn in own.turns}, new_id)
     for theirs in given.messages:
         ours = here.get(theirs.id)
         if ours is None:
@@ -126,50 +130,50 @@ def merged(mine: WholeChat, given: WholeChat, new_id: Callable[[], str]) -> Merg
         if replace(theirs, chat_id=ours.chat_id, turn_id=ours.turn_id) != ours:
             raise ConflictError(f"Message {theirs.id} is not the same in the chat as in the file.")
         if theirs.turn_id is not None and ours.turn_id is not None:
-            turns[theirs.turn_id] = ours.turn_id
-    added = {one.id: _moved(one, mine.chat.id, turns) for one in given.messages if one.id not in here}
+            turn_ids[theirs.turn_id] = ours.turn_id
+    added = {one.id: _with_ids(one, own.chat.id, turn_ids) for one in given.messages if one.id not in here}
     if not added:
         return None
-    _check_client_ids(mine, added.values())
-    known = {turn.id for turn in mine.turns}
-    told = [replace(turn, id=turns[turn.id], chat_id=mine.chat.id) for turn in given.turns]
-    before, _ = _branch(here, mine.chat.leaf_id)
-    leaf_id = given.chat.leaf_id if _continues(mine.chat.leaf_id, given.chat.leaf_id, added) else None
-    branch, twigs = _branch(here | added, leaf_id or mine.chat.leaf_id)
+    _check_client_ids(own, added.values())
+    known = {turn.id for turn in own.turns}
+    given_turns = [replace(turn, id=turn_ids[turn.id], chat_id=own.chat.id) for turn in given.turns]
+    before, _ = _branch(here, own.chat.leaf_id)
+    leaf_id = given.chat.leaf_id if _continues(own.chat.leaf_id, given.chat.leaf_id, added) else None
+    branch, leaf_children = _branch(here | added, leaf_id or own.chat.leaf_id)
     return Merge(
         messages=tuple(added.values()),
-        turns=tuple([turn for turn in told if turn.id not in known]),
+        turns=tuple([turn for turn in given_turns if turn.id not in known]),
         branch=branch,
-        twigs=twigs,
-        unchanged=_alike(before, branch),
+        leaf_children=leaf_children,
+        unchanged=_shared_length(before, branch),
         before=len(before),
-        last_message_id=max(mine.chat.last_message_id, given.chat.last_message_id),
+        last_message_id=max(own.chat.last_message_id, given.chat.last_message_id),
     )
 
 
-def _check_client_ids(mine: WholeChat, added: Iterable[Message]) -> None:
-    taken = {one.client_message_id for one in (*mine.messages, *mine.queue)}
+def _check_client_ids(own: WholeChat, added: Iterable[Message]) -> None:
+    used = {one.client_message_id for one in (*own.messages, *own.queue)}
     for message in added:
-        if message.client_message_id is not None and message.client_message_id in taken:
+        if message.client_message_id is not None and message.client_message_id in used:
             raise ConflictError(f"The chat has another message with the clientMessageId of {message.id}.")
 
 
-def _alike(one: Sequence[Message], other: Sequence[Message]) -> int:
-    """Return how many messages at the beginning of both are the same."""
+def _shared_length(one: Sequence[Message], other: Sequence[Message]) -> int:
+    """Return how many messages at the beginning of both branches are equal."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((number for number, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _continues(mine: int | None, theirs: int | None, added: Mapping[int, Message]) -> bool:
-    """Say whether what is added leads from my leaf to theirs, with nothing else in between."""
-    at = theirs
-    while at is not None and at != mine and at in added:
+def _continues(own_leaf: int | None, given_leaf: int | None, added: Mapping[int, Message]) -> bool:
+    """Return whether the path from our leaf to the given leaf consists of added messages only."""
+    at = given_leaf
+    while at is not None and at != own_leaf and at in added:
         at = added[at].parent_id
-    return at == mine != theirs
+    return at == own_leaf != given_leaf
 
 
 def _branch(messages: Mapping[int, Message], leaf_id: int | None) -> tuple[list[Message], tuple[int, ...]]:
-    """Return the branch that ends at a message, with siblings, and the ids of what follows it."""
+    """Return the branch that ends at a message, with siblings, and the ids of the messages that follow it."""
     children: dict[int | None, list[int]] = defaultdict(list)
     for id in sorted(messages):
         children[messages[id].parent_id].append(id)

@@ -1,4 +1,4 @@
-"""How a chat begins: as a client asks for it, with the history that it brings. Stores nothing."""
+"""A chat as a client asks for it, with the history that it begins with."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from parley_daemon.core.records import Chat, ChatKind, Context, Message, ModelSe
 
 
 class RestoredMessage(msgspec.Struct, frozen=True, gc=False):
-    """A message of a history to restore; without a time of its own it gets the chat's."""
+    """A message of the history that a new chat begins with. Without `created_at` it gets the chat's."""
 
     role: Role
     content: tuple[Part, ...]
@@ -16,9 +16,8 @@ class RestoredMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 class NewChat(msgspec.Struct, frozen=True, gc=False):
-    """A chat as a client asks for it, with the history to begin with."""
+    """A chat to create."""
 
-    owner: str
     title: str | None = None
     kind: ChatKind = "chat"
     model: str | None = None
@@ -29,10 +28,10 @@ class NewChat(msgspec.Struct, frozen=True, gc=False):
     parent_chat_id: str | None = None
     messages: tuple[RestoredMessage, ...] = ()
 
-    def made(
-        self, chat_id: str, now: str, model: str | None, parent: Chat | None
+    def to_records(
+        self, chat_id: str, owner: str, now: str, model: str | None, parent: Chat | None
     ) -> tuple[Chat, list[Message]]:
-        """Return the chat and its messages, not stored yet."""
+        """Return the chat and its messages, numbered from 1. Nothing is stored yet."""
         messages = [
             Message(
                 id=number,
@@ -48,7 +47,7 @@ class NewChat(msgspec.Struct, frozen=True, gc=False):
         ]
         chat = Chat(
             id=chat_id,
-            owner=self.owner,
+            owner=owner,
             created_at=now,
             updated_at=now,
             kind=self.kind,

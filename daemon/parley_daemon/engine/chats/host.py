@@ -1,0 +1,70 @@
+"""What a chat needs of the engine: the shared services, and the engine itself as a small protocol."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from parley_daemon.engine.chats.snapshot import Change, ChatView
+from parley_daemon.engine.turns.host import TurnResult
+from parley_daemon.engine.turns.retry import Retries
+from parley_daemon.engine.turns.run import TurnRun
+from parley_daemon.engine.turns.summarize import SummaryPolicy
+from parley_daemon.ports.catalogue import Catalogue
+from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.schemas import Schemas
+from parley_daemon.ports.store import Store
+
+
+class ChatHost(Protocol):
+    """The engine that a chat belongs to."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the daemon stops: no new turn may begin."""
+        ...
+
+    async def load_configuration(self) -> None:
+        """Return once the configured providers and models are known to the catalogue.
+
+        Raises:
+            StoreUnavailableError: they cannot be read.
+        """
+        ...
+
+    def start_turn(self, run: TurnRun) -> None:
+        """Run a turn in a task of the engine."""
+        ...
+
+    def warm_model(self, reference: str | None) -> None:
+        """Load in the background what the first call of this model needs."""
+        ...
+
+    def chat_changed(self, view: ChatView, change: Change) -> None:
+        """Notify the watchers of the chat's owner."""
+        ...
+
+    def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
+        """A turn of the chat has ended and its result is committed.
+
+        `wants_title`: the chat has its first answer and only an automatic title.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class ChatServices:
+    """What all chats of an engine share. Only `summary_policy` is replaced when the configuration changes.
+
+    `summary_slots` limits how many titles and summaries are requested at the same time.
+    """
+
+    store: Store
+    catalogue: Catalogue
+    clock: Clock
+    schemas: Schemas
+    turn_slots: anyio.CapacityLimiter
+    summary_slots: anyio.Semaphore
+    retries: Retries
+    summary_policy: SummaryPolicy
+    host: ChatHost

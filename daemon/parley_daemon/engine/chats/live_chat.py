@@ -1,0 +1,147 @@
+"""A chat's state in memory. The parts of its actor share it and are the only ones that change it."""
+
+import anyio
+
+from parley_daemon.core.commands import ConversationState
+from parley_daemon.core.compaction import Summary
+from parley_daemon.core.events import ChatChanged
+from parley_daemon.core.records import Chat, Message, ModelSettings
+from parley_daemon.engine.chats.acceptance import TurnWaiters
+from parley_daemon.engine.chats.changeset import Changeset
+from parley_daemon.engine.chats.event_feed import EventFeed
+from parley_daemon.engine.chats.host import ChatServices
+from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot, page_of
+from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError, ShuttingDownError
+from parley_daemon.engine.turns.model_selection import check_model
+from parley_daemon.engine.turns.run import TurnRun
+from parley_daemon.ports.store import StoredChat, Write
+
+
+class LiveChat:
+    """The state of one chat. It changes only while `lock` is held, and after the store has committed.
+
+    Attributes:
+        chat: the chat's record.
+        state: where the chat's turns stand: status, turn under way, queue.
+        history: the active branch, oldest first; None until `load_history` was called.
+        leaf_children: ids of the messages that follow the branch's last message on other branches.
+        summaries: the stored summaries of the chat's branches; known once the history is loaded.
+        run: the run of the turn under way.
+        unsaved: writes that could not be committed. The next commit of the chat includes them.
+        is_deleted: whether the chat was deleted. Every call then raises ChatNotFoundError.
+    """
+
+    def __init__(
+        self, stored: StoredChat, services: ChatServices, history: list[Message] | None = None
+    ) -> None:
+        self.id = stored.chat.id
+        self.services = services
+        self.lock = anyio.Lock()
+        self.feed = EventFeed(stored.chat.last_seq)
+        self.waiters = TurnWaiters()
+        self.chat: Chat = stored.chat
+        self.state = ConversationState(stored.chat.status, None, stored.queue)
+        self.history = history
+        self.leaf_children: tuple[int, ...] = ()
+        self.summaries: tuple[Summary, ...] = ()
+        self.run: TurnRun | None = None
+        self.unsaved: list[Write] = []
+        self.is_deleted = False
+
+    @property
+    def view(self) -> ChatView:
+        """The chat's record with its present status and event number."""
+        return ChatView(self.chat, self.state.status, self.feed.last_seq)
+
+    @property
+    def wants_title(self) -> bool:
+        """Whether titles are on, this one is still automatic, and the history holds exactly one answer."""
+        if not (self.services.summary_policy.titles and self.chat.title_is_automatic):
+            return False
+        return len([one for one in self.history or () if one.role == "assistant"]) == 1
+
+    async def snapshot(self, *, after: int | None, before: int | None, limit: int | None) -> Snapshot:
+        """Return the chat as of this call, with a page of its active branch (parameters: see Store.path).
+
+        What the snapshot says is fixed before the first await: events that are published while the store is
+        read come after it.
+        """
+        seq, view, queue, preview = self.feed.last_seq, self.view, self.state.queue, self._preview()
+        if self.history is not None:
+            page = page_of(self.history, after, before, limit)
+        else:
+            leaf = self.chat.leaf_id
+            page = await self.services.store.path(self.id, leaf, after=after, before=before, limit=limit)
+        return Snapshot(seq, view, page.messages, page.has_more, queue, preview)
+
+    def _preview(self) -> Preview | None:
+        run = self.run
+        if run is None or not len(run.assembler):
+            return None
+        return Preview(run.message_id, run.turn.id, "assistant", run.assembler.pieces())
+
+    async def load_history(self) -> list[Message]:
+        """Return the active branch; read it from the store on the first call."""
+        if self.history is None:
+            store = self.services.store
+            page = await store.path(self.id, self.chat.leaf_id)
+            self.leaf_children = await store.children(self.id, self.chat.leaf_id)
+            self.summaries = await store.summaries(self.id)
+            self.history = list(page.messages)
+        return self.history
+
+    async def commit(self, *writes: Write) -> None:
+        """Commit the writes in one transaction.
+
+        The commit is shielded: a caller that is cancelled must not leave the state in memory behind the disk.
+        """
+        with anyio.CancelScope(shield=True):
+            await self.services.store.commit(*writes)
+
+    async def commit_with_unsaved(self, *writes: Write) -> None:
+        """Commit the writes together with those that could not be committed before."""
+        await self.commit(*self.unsaved, *writes)
+        self.unsaved.clear()
+
+    def adopt(self, changeset: Changeset) -> None:
+        """Take over a changeset that is committed."""
+        self.chat, self.state = changeset.chat, changeset.state
+        self.leaf_children, self.summaries = changeset.leaf_children, changeset.summaries
+        if changeset.branch is not None:
+            self.history = [*changeset.branch, *changeset.messages]
+        elif self.history is not None:
+            self.history += changeset.messages
+
+    def mark_deleted(self) -> None:
+        """The chat is deleted in the store: tell its listeners, and end all waits for its turns."""
+        self.is_deleted = True
+        self.unsaved.clear()
+        self.state = ConversationState(self.state.status)
+        self.feed.publish(ChatChanged(self.chat, self.state.status, deleted=True))
+        self.waiters.cancel_all()
+
+    def check_exists(self) -> None:
+        """Raise ChatNotFoundError when the chat was deleted."""
+        if self.is_deleted:
+            raise ChatNotFoundError(f"There is no chat {self.id}.")
+
+    def check_open(self) -> None:
+        """Raise ChatNotFoundError when the chat was deleted, ChatArchivedError when it is archived."""
+        self.check_exists()
+        if self.chat.archived:
+            raise ChatArchivedError("The chat is archived. Unarchive it to continue.")
+
+    async def check_turn(self, model: str | None, settings: ModelSettings) -> None:
+        """Return when a turn may begin with this model (None: the chat's) and these settings.
+
+        Raises:
+            NoDefaultModelError: neither the call nor the chat names a model, and there is no default model.
+            NotLocalError: the model's provider is not local, and only local providers are allowed.
+            UnknownModelError, ProviderUnavailableError: see Catalogue.resolve.
+            ShuttingDownError: the daemon is stopping.
+        """
+        services = self.services
+        await services.host.load_configuration()
+        check_model(services.catalogue, model, self.chat.model, settings.over(self.chat.settings))
+        if services.host.is_stopping:
+            raise ShuttingDownError("The daemon is stopping. Send the message again when it has restarted.")

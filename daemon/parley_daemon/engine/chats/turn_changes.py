@@ -1,0 +1,234 @@
+"""What the steps of a turn change: each function adds one step to a changeset."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from parley_daemon.core.commands import Reanswer, StopCause
+from parley_daemon.core.compaction import Summary, compacted, introduced
+from parley_daemon.core.events import ErrorRaised, MessageAdded, StatusChanged, TurnEnded, TurnStarted
+from parley_daemon.core.parts import plain_text
+from parley_daemon.core.prompts import said_once
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
+from parley_daemon.core.state_machine import resting
+from parley_daemon.core.titles import first_title
+from parley_daemon.engine.chats.changeset import Changeset
+from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnResult
+from parley_daemon.ports.store import AddSummary, DropJournal, DropQueued, PutTurn
+
+# ------------------------------------------------------------------------- a turn begins
+
+
+def accept_message(
+    changeset: Changeset,
+    queued: QueuedMessage,
+    *,
+    from_queue: bool,
+    history: Sequence[Message],
+    default_model: str | None,
+) -> None:
+    """Add a message to the active branch and open the turn that answers it."""
+    title = _first_title(changeset.chat, queued)
+    if title is not None:
+        changeset.chat = replace(changeset.chat, title=title)
+    if from_queue:
+        changeset.writes.append(DropQueued(queued.id))
+    question = changeset.add_message(_question(changeset, queued, queued.turn_id))
+    again = Reanswer(queued.turn_id, question, queued.model, queued.settings)
+    _open_turn(changeset, again, history, default_model)
+    follows_a_turn = any(isinstance(event, TurnEnded) for event in changeset.events)
+    changeset.drop_queue_event()
+    changeset.events.append(MessageAdded(question, question.turn_id))
+    if title is not None or changeset.branch is not None:
+        changeset.publish_chat()
+    if from_queue or changeset.cancelled_turns:
+        changeset.publish_queue()
+    if not follows_a_turn:  # otherwise the end of that turn has published the new status
+        changeset.events.append(StatusChanged(changeset.state.status, question.turn_id))
+
+
+def answer_again(
+    changeset: Changeset, again: Reanswer, *, history: Sequence[Message], default_model: str | None
+) -> None:
+    """Open a turn for a question at the end of the active branch."""
+    _open_turn(changeset, again, history, default_model)
+    if changeset.branch is not None:
+        changeset.publish_chat()
+    changeset.events.append(StatusChanged(changeset.state.status, again.turn_id))
+
+
+def _first_title(chat: Chat, queued: QueuedMessage) -> str | None:
+    """Return a title made from the chat's first message, None when it has one or shall have none."""
+    if chat.title is None and chat.title_is_automatic:
+        return first_title(plain_text(queued.content))
+    return None
+
+
+def _question(changeset: Changeset, queued: QueuedMessage, turn_id: str) -> Message:
+    return Message(
+        id=changeset.chat.last_message_id + 1,
+        chat_id=changeset.chat.id,
+        parent_id=changeset.chat.leaf_id,
+        turn_id=turn_id,
+        role="user",
+        content=queued.content,
+        created_at=changeset.at,
+        client_message_id=queued.client_message_id,
+        origin=queued.origin,
+    )
+
+
+def _open_turn(
+    changeset: Changeset, again: Reanswer, history: Sequence[Message], default_model: str | None
+) -> None:
+    chat, question = changeset.chat, again.question
+    references = tuple(dict.fromkeys([name for name in (again.model, chat.model, default_model) if name]))
+    model = references[0] if references else None
+    turn = Turn(again.turn_id, chat.id, question.id, changeset.at, model, again.settings)
+    # The answer's id is used up when the turn is accepted: a crash must not give it to another message.
+    message_id = chat.last_message_id + 1
+    changeset.chat = replace(
+        chat,
+        status=Status.WAITING,
+        last_error=None,
+        updated_at=changeset.at,
+        last_message_id=message_id,
+    )
+    changeset.brief = TurnBrief(
+        turn=turn,
+        message_id=message_id,
+        references=references,
+        system_prompt=chat.system_prompt,
+        settings=again.settings.over(chat.settings),
+        history=_request_history(changeset, history),
+    )
+    changeset.writes.append(PutTurn(turn))
+
+
+def begin_turn(changeset: Changeset, turn: Turn) -> None:
+    """Publish that the turn has its slot and runs."""
+    changeset.events.append(TurnStarted(turn.id, turn.user_message_id, turn.model))
+    changeset.events.append(StatusChanged(changeset.state.status, turn.id))
+
+
+# ------------------------------------------------------------------------ between two calls
+
+
+def add_answer(changeset: Changeset, result: TurnResult) -> None:
+    """Add what a model call answered to the active branch. Its usage counts even when it answered nothing."""
+    turn_id, chat = result.turn.id, changeset.chat
+    if result.usage is not None:
+        changeset.chat = replace(chat, usage=chat.usage.plus(result.usage))
+    if not result.parts:
+        changeset.writes.append(DropJournal(chat.id, result.message_id))
+        return
+    answer = changeset.add_message(
+        Message(
+            id=result.message_id,
+            chat_id=chat.id,
+            parent_id=chat.leaf_id,
+            turn_id=turn_id,
+            role="assistant",
+            content=result.parts,
+            created_at=changeset.at,
+            model=result.model,
+            usage=result.usage,
+            complete=result.is_whole,
+        )
+    )
+    changeset.events.append(MessageAdded(answer, turn_id))
+
+
+def join_message(changeset: Changeset, queued: QueuedMessage) -> None:
+    """Make a message that steers the turn under way one more question of it."""
+    changeset.writes.append(DropQueued(queued.id))
+    turn_id = changeset.state.turn_id or queued.turn_id
+    question = changeset.add_message(_question(changeset, queued, turn_id))
+    changeset.events.append(MessageAdded(question, question.turn_id))
+    changeset.publish_queue()
+
+
+def next_call(changeset: Changeset, history: Sequence[Message]) -> NextCall:
+    """Return the next model call of the turn, with an id for its answer."""
+    chat = changeset.chat
+    changeset.chat = replace(chat, last_message_id=chat.last_message_id + 1, updated_at=changeset.at)
+    return NextCall(changeset.chat.last_message_id, _request_history(changeset, history))
+
+
+def _request_history(changeset: Changeset, history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the active branch as it is sent to a model."""
+    branch = history if changeset.branch is None else changeset.branch
+    return said_once(compacted((*branch, *changeset.messages), changeset.summaries))
+
+
+# --------------------------------------------------------------------------- a turn ends
+
+
+def stop_turn(changeset: Changeset, cause: StopCause, *, is_stopping: bool) -> None:
+    """Stop the run. `is_stopping`: it was told to stop before, for a weaker cause."""
+    changeset.stop_cause = cause
+    if not is_stopping:
+        changeset.events.append(StatusChanged(changeset.state.status, changeset.state.turn_id))
+
+
+def finish_turn(changeset: Changeset, result: TurnResult) -> None:
+    """Add the answer, close the turn, free the chat."""
+    turn_id = result.turn.id
+    add_answer(changeset, result)
+    status = resting(result.outcome, delegated=changeset.chat.delegated)
+    changeset.chat = replace(changeset.chat, updated_at=changeset.at, status=status, last_error=result.error)
+    changeset.writes.append(PutTurn(_ended_turn(result, changeset.at)))
+    if result.error is not None:
+        changeset.events.append(ErrorRaised(result.error, turn_id))
+    changeset.events.append(StatusChanged(changeset.state.status, turn_id))
+    changeset.events.append(
+        TurnEnded(
+            turn_id,
+            result.outcome,
+            result.stop_reason,
+            result.turn_usage,
+            result.timings,
+            result.error,
+        )
+    )
+
+
+def _ended_turn(result: TurnResult, at: str) -> Turn:
+    return replace(
+        result.turn,
+        model=result.model or result.turn.model,
+        ended_at=at,
+        outcome=result.outcome,
+        stop_reason=result.stop_reason,
+        usage=result.turn_usage,
+        error=result.error,
+        output=result.output,
+    )
+
+
+# ----------------------------------------------------------------------------- summaries
+
+
+def add_summary(changeset: Changeset, after_id: int, text: str, usage: Usage | None, model: str) -> Message:
+    """Replace the branch up to the message `after_id` by a summary in later requests.
+
+    Return the summary's message. It is not part of the branch.
+    """
+    chat = changeset.chat
+    message = Message(
+        id=chat.last_message_id + 1,
+        chat_id=chat.id,
+        parent_id=after_id,
+        turn_id=None,
+        role="user",
+        content=introduced(text),
+        created_at=changeset.at,
+        model=model,
+        usage=usage,
+    )
+    total = chat.usage if usage is None else chat.usage.plus(usage)
+    summary = Summary(after_id, message)
+    changeset.writes.append(AddSummary(summary))
+    changeset.summaries = (*[one for one in changeset.summaries if one.after_id != after_id], summary)
+    changeset.update_chat(replace(chat, usage=total, last_message_id=message.id))
+    return message

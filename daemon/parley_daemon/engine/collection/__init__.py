@@ -1,0 +1,1 @@
+"""All chats of an engine: which are in memory, and creating, listing, archiving, copying them."""
