@@ -3,8 +3,15 @@
 from collections.abc import AsyncGenerator, Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.processes.daemon import DaemonProcess, private_places, running_daemon
+from tests.support.processes.raw_client import unix_peer
+from tests.support.providers.server import FakeProvider, fake_provider
+
+# How long an example takes, or how long it takes to draw one, says nothing on a loaded machine.
+settings.register_profile("parley", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("parley")
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +24,38 @@ async def shared_daemon(anyio_backend: str) -> AsyncGenerator[DaemonProcess]:
     """A daemon process for all tests that leave it as it was: they share it, not their chats."""
     async with running_daemon() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+async def provided_daemon(anyio_backend: str) -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
+    """A daemon process on a fake provider, which it asks again at once; it writes no titles."""
+    async with fake_provider() as provider:
+        config = f"""
+            default_model = "fake:any"
+            titles.enabled = false
+            retries.first_ms = 0
+            [providers.fake]
+            type = "openai-compat"
+            base_url = "{provider.base_url}"
+        """
+        async with running_daemon(config=config) as process:
+            yield process, provider
+
+
+@pytest.fixture
+async def shared_provided(
+    provided_daemon: tuple[DaemonProcess, FakeProvider],
+) -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
+    """The same, for tests that leave its configuration as it was: it has no chats, scripts or requests."""
+    daemon, provider = provided_daemon
+    provider.scripts.clear()
+    provider.requests.clear()
+    provider.choose = lambda _: None
+    yield daemon, provider
+    async with unix_peer(daemon.socket, check=False) as peer:
+        await peer.initialize()
+        await peer.result("chat/delete", {"all": True})
+    assert provider.faults == []
 
 
 @pytest.fixture

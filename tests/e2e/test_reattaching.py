@@ -1,15 +1,14 @@
 """A client that loses its connection at any event, or in the middle of one, shows what the others show."""
 
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
-import pytest
 
 from parley_protocol.fold import ChatView
-from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, WireClosed, unix_peer
 from tests.support.processes.relay import Relay, relay_to
 from tests.support.providers.script import (
@@ -27,7 +26,7 @@ from tests.support.providers.script import (
     tool,
     usage,
 )
-from tests.support.providers.server import FakeProvider, fake_provider
+from tests.support.providers.server import FakeProvider
 
 SOURCE = {"type": "url_citation", "url_citation": {"url": "https://example.org/", "title": "Example"}}
 # What a provider sends in two attempts, in steps: each makes at least one event.
@@ -40,22 +39,6 @@ TURN = [
     [tool(0, None, None, ": 1}"), delta(annotations=[SOURCE]), text(" Bye.")],
     [usage(3, 5), finish(), done()],
 ]
-
-
-@pytest.fixture
-async def provided() -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
-    """A daemon on the fake provider, which tries again at once."""
-    async with fake_provider() as provider:
-        config = f"""
-            default_model = "fake:any"
-            titles.enabled = false
-            retries.first_ms = 0
-            [providers.fake]
-            type = "openai-compat"
-            base_url = "{provider.base_url}"
-        """
-        async with running_daemon(config=config) as daemon:
-            yield daemon, provider
 
 
 def shown(view: ChatView) -> dict[str, Any]:
@@ -130,9 +113,9 @@ def fold(view: ChatView, peer: Peer) -> None:
 
 
 async def test_a_client_cut_off_at_each_event_of_a_turn_shows_what_an_undisturbed_one_shows(
-    provided: tuple[DaemonProcess, FakeProvider],
+    shared_provided: tuple[DaemonProcess, FakeProvider],
 ) -> None:
-    daemon, provider = provided
+    daemon, provider = shared_provided
     steps = Steps()
     provider.scripts += (steps.script(VOID), steps.script(TURN))
     async with relay_to(daemon.socket) as relay, unix_peer(daemon.socket) as peer:
@@ -167,9 +150,9 @@ async def test_a_client_cut_off_at_each_event_of_a_turn_shows_what_an_undisturbe
 
 
 async def test_connections_cut_in_the_middle_of_anything_lose_and_double_no_text(
-    provided: tuple[DaemonProcess, FakeProvider],
+    shared_provided: tuple[DaemonProcess, FakeProvider],
 ) -> None:
-    daemon, _ = provided
+    daemon, _ = shared_provided
     chance = random.Random(20260102)
     async with relay_to(daemon.socket) as relay, unix_peer(daemon.socket) as peer:
         await peer.initialize()
@@ -197,9 +180,9 @@ async def test_connections_cut_in_the_middle_of_anything_lose_and_double_no_text
 
 
 async def test_a_number_that_cannot_be_gone_on_from_gets_a_snapshot_in_the_middle_of_a_turn(
-    provided: tuple[DaemonProcess, FakeProvider],
+    shared_provided: tuple[DaemonProcess, FakeProvider],
 ) -> None:
-    daemon, provider = provided
+    daemon, provider = shared_provided
     steps = Steps()
     # More than is kept piece by piece, in portions that a client has read before the next one comes.
     portions = [

@@ -1,17 +1,17 @@
 """chat/ask with `whenBusy: "steer"` gets the answer to its own message, whatever the turn comes to."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import pytest
 
 from parley_protocol.fold import plain_text
-from tests.support.processes.daemon import running_daemon
+from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Json, Peer, unix_peer
 from tests.support.providers.script import done, event, finish, stall, text
-from tests.support.providers.server import FakeProvider, fake_provider
+from tests.support.providers.server import FakeProvider
 
 MINE, THEIRS = "mine", "theirs"
 HELLO = "Hello from the fake provider."
@@ -41,25 +41,20 @@ class Scene:
         return [one["outcome"] for one in peer.events(token) if one["type"] == "turn_ended"]
 
 
-@asynccontextmanager
-async def steering(*, fails: bool = False) -> AsyncGenerator[Scene]:
-    """Bring it about: the first call goes on when the gate opens, the next ones answer at once."""
-    gate = anyio.Event()
-    end = (event(OUT_OF_CREDIT),) if fails else (finish(), done())
-    async with fake_provider((text("Once "), stall(gate), *end)) as provider:
-        config = f"""
-            default_model = "fake:any"
-            [titles]
-            enabled = false
-            [providers.fake]
-            type = "openai-compat"
-            base_url = "{provider.base_url}"
-        """
-        async with (
-            running_daemon(config=config) as daemon,
-            unix_peer(daemon.socket) as one,
-            unix_peer(daemon.socket) as other,
-        ):
+Steering = Callable[..., AbstractAsyncContextManager[Scene]]
+
+
+@pytest.fixture
+def steering(shared_provided: tuple[DaemonProcess, FakeProvider]) -> Steering:
+    """Start a turn and steer it: its first call goes on when the gate opens, the next ones answer at once."""
+    daemon, provider = shared_provided
+
+    @asynccontextmanager
+    async def steer(*, fails: bool = False) -> AsyncGenerator[Scene]:
+        gate = anyio.Event()
+        end = (event(OUT_OF_CREDIT),) if fails else (finish(), done())
+        provider.scripts.append((text("Once "), stall(gate), *end))
+        async with unix_peer(daemon.socket) as one, unix_peer(daemon.socket) as other:
             await one.initialize()
             await other.initialize()
             chat_id = await one.new_chat()
@@ -78,8 +73,10 @@ async def steering(*, fails: bool = False) -> AsyncGenerator[Scene]:
             told = await one.event("s", "queue_update", lambda value: value["queuedMessages"] != [])
             yield Scene(one, other, provider, chat_id, first, ask, told["queuedMessages"][0], gate)
 
+    return steer
 
-async def test_what_joins_the_turn_is_answered_with_it() -> None:
+
+async def test_what_joins_the_turn_is_answered_with_it(steering: Steering) -> None:
     async with steering() as scene:
         scene.gate.set()
         theirs, mine = await scene.answer(scene.one, scene.first), await scene.answer(scene.other, scene.ask)
@@ -91,7 +88,7 @@ async def test_what_joins_the_turn_is_answered_with_it() -> None:
         assert (kinds[0][0], kinds[-1]) == ("begin", ("end", "completed"))
 
 
-async def test_a_turn_that_is_interrupted_leaves_the_ask_to_a_turn_of_its_own() -> None:
+async def test_a_turn_that_is_interrupted_leaves_the_ask_to_a_turn_of_its_own(steering: Steering) -> None:
     async with steering() as scene:
         await scene.one.result("chat/interrupt", {"chatId": scene.chat_id})
         theirs, mine = await scene.answer(scene.one, scene.first), await scene.answer(scene.other, scene.ask)
@@ -102,7 +99,7 @@ async def test_a_turn_that_is_interrupted_leaves_the_ask_to_a_turn_of_its_own() 
         assert [one["kind"] for one in scene.other.events("work")].count("end") == 1
 
 
-async def test_a_turn_that_fails_leaves_the_ask_waiting_in_the_queue() -> None:
+async def test_a_turn_that_fails_leaves_the_ask_waiting_in_the_queue(steering: Steering) -> None:
     async with steering(fails=True) as scene:
         scene.gate.set()
         theirs = await scene.answer(scene.one, scene.first)
@@ -120,7 +117,9 @@ async def test_a_turn_that_fails_leaves_the_ask_waiting_in_the_queue() -> None:
 
 
 @pytest.mark.parametrize("code", [-32800, 1011])
-async def test_cancelling_takes_the_message_back_and_leaves_the_other_ones_turn_alone(code: int) -> None:
+async def test_cancelling_takes_the_message_back_and_leaves_the_other_ones_turn_alone(
+    code: int, steering: Steering
+) -> None:
     async with steering() as scene:
         if code == -32800:
             await scene.other.notify("$/cancelRequest", {"id": scene.ask})
@@ -135,7 +134,7 @@ async def test_cancelling_takes_the_message_back_and_leaves_the_other_ones_turn_
         assert len(scene.provider.requests) == 1
 
 
-async def test_cancelling_what_has_got_a_turn_of_its_own_interrupts_that() -> None:
+async def test_cancelling_what_has_got_a_turn_of_its_own_interrupts_that(steering: Steering) -> None:
     async with steering() as scene:
         scene.provider.choose = lambda _: (text("Dragons "), stall())
         await scene.one.result("chat/interrupt", {"chatId": scene.chat_id})
@@ -146,7 +145,7 @@ async def test_cancelling_what_has_got_a_turn_of_its_own_interrupts_that() -> No
         assert scene.ends(MINE) == ["interrupted", "interrupted"]
 
 
-async def test_an_ask_whose_message_is_removed_is_told_so() -> None:
+async def test_an_ask_whose_message_is_removed_is_told_so(steering: Steering) -> None:
     async with steering() as scene:
         params = {"chatId": scene.chat_id, "queuedMessageId": scene.queued["id"]}
         await scene.one.result("chat/queue/remove", params)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 
 from parley_protocol.fold import ChatView
 from parley_protocol.framing import encode_frame
-from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, unix_peer
-from tests.support.providers.server import fake_provider
+from tests.support.providers.server import FakeProvider
 
 MIB = 1024 * 1024
 FLOOD = "[[deltas=3000 size=2500 rate=3000]]"
@@ -47,17 +46,9 @@ async def asker(daemon: DaemonProcess, chat_id: str, content: str) -> dict[str, 
 
 
 @pytest.fixture
-async def flooded() -> AsyncGenerator[DaemonProcess]:
+def flooded(shared_provided: tuple[DaemonProcess, FakeProvider]) -> DaemonProcess:
     """A daemon whose model answers as the marks in its prompts say, however much that is."""
-    async with fake_provider() as provider:
-        config = f"""
-            default_model = "fake:any"
-            [providers.fake]
-            type = "openai-compat"
-            base_url = "{provider.base_url}"
-        """
-        async with running_daemon(config=config) as daemon:
-            yield daemon
+    return shared_provided[0]
 
 
 async def test_a_subscriber_that_does_not_read_gets_one_reset_and_disturbs_nobody(
