@@ -42,7 +42,7 @@ async def test_an_empty_store_has_nothing_configured(store: Store) -> None:
     assert await store.configured() == Configured()
 
 
-async def test_what_was_configured_is_there_after_reopening(make: Make, store: Store) -> None:
+async def test_the_configuration_is_there_after_reopening(make: Make, store: Store) -> None:
     work = a_provider("work", display_name="Work", enabled=False, has_key=True)
     await store.commit(PutModel(FULL), PutProvider(work), PutProvider(a_provider()))
     await store.commit(PutModel(a_model("alpha", is_default=True)))
@@ -55,7 +55,7 @@ async def test_what_was_configured_is_there_after_reopening(make: Make, store: S
     await again.aclose()
 
 
-async def test_what_is_put_again_is_replaced_and_what_is_dropped_is_gone(store: Store) -> None:
+async def test_putting_again_replaces_and_dropping_removes(store: Store) -> None:
     await store.commit(PutProvider(a_provider()), PutProvider(a_provider("work")))
     await store.commit(PutModel(a_model()), PutModel(a_model(provider="work")))
     await store.commit(PutProvider(a_provider(base_url=None)), PutModel(a_model(context_limit=1)))
@@ -63,20 +63,20 @@ async def test_what_is_put_again_is_replaced_and_what_is_dropped_is_gone(store: 
     assert await store.configured() == Configured((a_provider(base_url=None),), (a_model(context_limit=1),))
 
 
-async def test_a_provider_can_go_and_leave_its_models(store: Store) -> None:
+async def test_a_provider_can_be_dropped_without_its_models(store: Store) -> None:
     await store.commit(PutProvider(a_provider()), PutModel(a_model()))
     await store.commit(DropProvider("local"))
     assert await store.configured() == Configured((), (a_model(),))
 
 
-async def test_a_configuration_is_committed_with_the_rest_or_not_at_all(store: Store) -> None:
+async def test_a_configuration_is_committed_atomically_with_other_changes(store: Store) -> None:
     await store.commit(PutChat(a_chat()), AddMessage(a_message(1)), PutProvider(a_provider()))
     with pytest.raises(StoreUnavailableError):
         await store.commit(DropProvider("local"), PutModel(a_model()), AddMessage(a_message(1)))
     assert await store.configured() == Configured((a_provider(),))
 
 
-async def test_a_row_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+async def test_an_unreadable_row_does_not_hide_others(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     store = SqliteStore(path)
     await store.open()

@@ -37,7 +37,7 @@ async def reopened(make: Make, store: Store) -> Store:
     return again
 
 
-async def test_what_was_committed_is_there_after_reopening(make: Make, store: Store) -> None:
+async def test_commits_are_there_after_reopening(make: Make, store: Store) -> None:
     chat = a_chat(title="Schöne Grüße 👋", metadata={"my-key": [1, None]}, context=Context(("file:///r",)))
     message = a_message(1, "NUL \x00 and U+2028 \u2028", client_message_id="mine", origin="nvim")
     turn, queued = a_turn(model="demo:demo"), a_queued("q1", client_message_id="later")
@@ -54,7 +54,7 @@ async def test_what_was_committed_is_there_after_reopening(make: Make, store: St
     await again.aclose()
 
 
-async def test_a_chat_that_is_put_again_is_replaced_and_keeps_its_messages(store: Store) -> None:
+async def test_putting_a_chat_again_replaces_it_and_keeps_its_messages(store: Store) -> None:
     await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
     await store.commit(PutChat(a_chat(title="New")))
     stored = await store.chat("c1")
@@ -63,7 +63,7 @@ async def test_a_chat_that_is_put_again_is_replaced_and_keeps_its_messages(store
     assert await store.message("c1", 1) is not None
 
 
-async def test_a_commit_happens_whole_or_not_at_all(store: Store) -> None:
+async def test_a_commit_is_atomic(store: Store) -> None:
     await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
     with pytest.raises(StoreUnavailableError):
         await store.commit(AddMessage(a_message(2)), AddMessage(a_message(1)))
@@ -96,7 +96,7 @@ async def test_two_hundred_commits_at_once_are_all_kept(store: Store) -> None:
     assert [message.id for message in page.messages] == list(range(1, 201))
 
 
-async def test_deleting_a_chat_removes_all_that_is_its(make: Make, store: Store) -> None:
+async def test_deleting_a_chat_removes_everything_that_belongs_to_it(make: Make, store: Store) -> None:
     for id in ("c1", "c2"):
         await store.commit(
             PutChat(a_chat(id)),
@@ -139,7 +139,9 @@ async def test_a_client_message_id_is_found_while_queued_and_afterwards(store: S
     assert await store.find_client_message("c2", "mine") is None
 
 
-async def test_a_turn_under_way_comes_back_lost_with_what_was_streamed(make: Make, store: Store) -> None:
+async def test_a_running_turn_is_lost_after_reopening_with_its_streamed_pieces(
+    make: Make, store: Store
+) -> None:
     await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
     pieces = [
         Reasoning("let me "),
@@ -165,7 +167,9 @@ async def test_a_turn_under_way_comes_back_lost_with_what_was_streamed(make: Mak
     await again.aclose()
 
 
-async def test_a_message_replaces_its_journal_also_what_was_not_written_yet(make: Make, store: Store) -> None:
+async def test_a_message_replaces_its_journal_including_pieces_not_written_yet(
+    make: Make, store: Store
+) -> None:
     await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
     for text in ("a", "b"):
         store.journal(JournalEntry("c1", "t1", 2, 0, Text(text)))
@@ -189,7 +193,7 @@ async def test_an_ended_turn_is_not_lost(make: Make, store: Store) -> None:
     await again.aclose()
 
 
-async def test_a_path_runs_along_one_branch_and_pages_both_ways(store: Store) -> None:
+async def test_a_path_follows_one_branch_and_is_read_in_pages_both_ways(store: Store) -> None:
     trunk = [a_message(id) for id in (1, 2, 3)]
     left = [a_message(4, parent_id=3), a_message(6, parent_id=4), a_message(8, parent_id=6)]
     right = [a_message(5, parent_id=3), a_message(7, parent_id=5)]
@@ -285,7 +289,7 @@ async def test_messages_name_their_siblings_whichever_way_they_are_read(store: S
     assert await store.newest_leaf("c2", 1) is None
 
 
-async def test_a_queue_can_be_written_anew_and_keeps_its_order(store: Store) -> None:
+async def test_a_queue_can_be_replaced_and_keeps_its_order(store: Store) -> None:
     other = a_queued("other", chat_id="c2")
     await store.commit(PutChat(a_chat()), PutChat(a_chat("c2")), PutQueued(other))
     await store.commit(PutQueued(a_queued("a")), PutQueued(a_queued("b")))

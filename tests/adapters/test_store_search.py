@@ -30,7 +30,7 @@ async def keep(store: Store, *texts: str) -> None:
     await store.commit(PutChat(a_chat()), *messages)
 
 
-async def test_a_message_is_found_by_its_words_with_all_that_a_hit_says(store: Store) -> None:
+async def test_a_message_is_found_by_its_words(store: Store) -> None:
     await store.commit(PutChat(a_chat(title="Weather")), AddMessage(a_message(1, "Will it\n rain today?")))
     (hit,) = (await store.search("local", "rain")).hits
     assert hit == SearchHit("c1", 1, "Weather", "Will it rain today?", hit.score)
@@ -75,7 +75,7 @@ async def test_a_title_alone_is_a_hit_without_a_message(store: Store) -> None:
     assert hit == SearchHit("c1", None, "About whales", "About whales", hit.score)
 
 
-async def test_a_title_is_found_under_its_new_words_only(store: Store) -> None:
+async def test_a_changed_title_is_found_by_its_new_words_only(store: Store) -> None:
     await store.commit(PutChat(a_chat(title="Straße")))
     await store.commit(PutChat(a_chat(title="STRASSE 2")))
     assert await found(store, "straße") == []
@@ -86,7 +86,7 @@ async def test_a_title_is_found_under_its_new_words_only(store: Store) -> None:
     assert await found(store, "weg") == [("c1", None)]
 
 
-async def test_the_text_of_every_role_is_searched_and_nothing_but_text(store: Store) -> None:
+async def test_only_the_text_of_messages_is_searched_for_every_role(store: Store) -> None:
     parts: tuple[Part, ...] = (
         Text("needle one"),
         Text("two"),
@@ -107,7 +107,7 @@ async def test_the_text_of_every_role_is_searched_and_nothing_but_text(store: St
     assert await found(store, "haystack") == []
 
 
-async def test_better_hits_come_first_and_of_equal_ones_the_newer(store: Store) -> None:
+async def test_better_hits_come_first_then_newer_ones(store: Store) -> None:
     padding = " ".join(["word"] * 50)
     texts = [f"rust {padding}", "rust", "rust", f"rust rust rust rust {padding}"]
     await keep(store, *texts, *["nothing"] * 10)
@@ -116,7 +116,7 @@ async def test_better_hits_come_first_and_of_equal_ones_the_newer(store: Store) 
     assert scores == sorted(scores, reverse=True)
 
 
-async def test_archived_chats_are_found_and_those_of_others_are_not(store: Store) -> None:
+async def test_archived_chats_are_found_but_no_chats_of_other_owners(store: Store) -> None:
     await store.commit(
         PutChat(a_chat("mine", archived=True, title="secret plan")),
         AddMessage(a_message(1, "secret", chat_id="mine")),
@@ -139,7 +139,7 @@ async def test_a_deleted_chat_is_not_found_any_more(store: Store) -> None:
     assert await found(store, "whale") == [("c1", 1)]
 
 
-async def test_what_a_failed_commit_held_is_not_found(store: Store) -> None:
+async def test_the_content_of_a_failed_commit_is_not_found(store: Store) -> None:
     await keep(store, "one")
     with pytest.raises(Exception, match="store"):
         await store.commit(
@@ -150,7 +150,7 @@ async def test_what_a_failed_commit_held_is_not_found(store: Store) -> None:
     assert await found(store, "lost") == [("c1", 2)]
 
 
-async def test_pages_hold_every_hit_once_while_chats_come_change_and_go(store: Store) -> None:
+async def test_pages_hold_every_hit_once_while_chats_are_added_changed_and_deleted(store: Store) -> None:
     chats = [f"c{number}" for number in range(10)]
     for number, id in enumerate(chats):
         text = " ".join(["whale"] * (number % 3 + 1) + ["sea"] * number)
@@ -180,7 +180,7 @@ async def test_the_last_page_has_no_cursor(store: Store, count: int) -> None:
     assert (page.next_cursor is None) == (count <= 2)
 
 
-async def test_a_later_page_goes_on_after_reopening(make: Callable[[], Store], store: Store) -> None:
+async def test_the_next_page_can_be_read_after_reopening(make: Callable[[], Store], store: Store) -> None:
     await keep(store, "whale", "whale whale")
     first = await store.search("local", "whale", limit=1)
     await store.aclose()

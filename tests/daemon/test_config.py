@@ -23,7 +23,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("table", "name", "number"), BAD, ids=str)
-def test_a_number_out_of_bounds_is_named_by_file_and_line(
+def test_a_number_out_of_bounds_is_reported_with_file_and_line(
     tmp_path: Path, table: str, name: str, number: int
 ) -> None:
     path = tmp_path / "config.toml"
@@ -34,7 +34,7 @@ def test_a_number_out_of_bounds_is_named_by_file_and_line(
     assert (config.max_running_turns, config.timeouts) == (200, Config().timeouts)
 
 
-def test_the_smallest_numbers_are_taken(tmp_path: Path) -> None:
+def test_the_smallest_numbers_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("[limits]\nmax_running_turns = 1\nidle_ms = 1\n[retries]\nfirst_ms = 0\n", "utf-8")
     config = load_config(path)
@@ -42,7 +42,7 @@ def test_the_smallest_numbers_are_taken(tmp_path: Path) -> None:
     assert (config.max_running_turns, config.timeouts.idle_ms, config.retries.first) == (1, 1, 0)
 
 
-def test_what_is_local_can_be_said_of_a_provider_and_of_all(tmp_path: Path) -> None:
+def test_local_can_be_configured_for_a_provider_and_for_all(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('local_only = true\n[providers.p]\ntype = "openai"\nlocal = true\n', "utf-8")
     config = load_config(path)
@@ -52,7 +52,7 @@ def test_what_is_local_can_be_said_of_a_provider_and_of_all(tmp_path: Path) -> N
     assert (config.local_only, config.providers[0].local) == (False, None)
 
 
-def test_fallbacks_and_when_they_are_asked_can_be_configured(tmp_path: Path) -> None:
+def test_fallbacks_and_their_retries_can_be_configured(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     retries = "[retries]\nfallback_attempts = 3\nfallback_wait_ms = 700\n"
     path.write_text(f'fallback_models = ["a:b", "c:d"]\n{retries}', "utf-8")
@@ -65,7 +65,7 @@ def test_fallbacks_and_when_they_are_asked_can_be_configured(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["my:prov", "my prov", "", "_x", "a/b", "ü", "a" * 65])
-def test_a_provider_that_could_never_be_asked_is_named_by_file_and_line(tmp_path: Path, name: str) -> None:
+def test_an_invalid_provider_name_is_reported_with_file_and_line(tmp_path: Path, name: str) -> None:
     path = tmp_path / "config.toml"
     sections = f'# mine\n[providers.ok]\ntype = "openai"\n[providers."{name}"]\ntype = "openai"\n'
     path.write_text(sections, "utf-8")
@@ -78,7 +78,7 @@ def test_a_provider_that_could_never_be_asked_is_named_by_file_and_line(tmp_path
 
 
 @pytest.mark.parametrize("name", ["a", "9", "My.own_server-2", "a" * 64])
-def test_a_provider_may_have_any_name_that_the_protocol_knows(tmp_path: Path, name: str) -> None:
+def test_a_provider_may_have_any_name_that_the_protocol_allows(tmp_path: Path, name: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(f'[providers."{name}"]\ntype = "openai"\n', "utf-8")
     config = load_config(path)

@@ -55,7 +55,7 @@ WAYS: list[Callable[[Path], None]] = [write, rename, back_up_and_write, from_els
 
 
 @pytest.mark.parametrize("save", WAYS, ids=lambda way: way.__name__)
-async def test_however_the_file_is_saved_it_is_noticed_once_and_again(
+async def test_a_change_is_reported_however_the_file_is_saved(
     tmp_path: Path, save: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "parleyd"
@@ -71,7 +71,7 @@ async def test_however_the_file_is_saved_it_is_noticed_once_and_again(
             await anext(told)
 
 
-async def test_a_file_whose_folders_are_not_there_yet_is_noticed_when_it_comes(tmp_path: Path) -> None:
+async def test_a_file_in_missing_folders_is_reported_when_it_is_created(tmp_path: Path) -> None:
     path = tmp_path / "config" / "parleyd" / "config.toml"
     async with watching(path) as told:
         path.parent.parent.mkdir()
@@ -91,7 +91,7 @@ async def test_a_file_whose_folders_are_not_there_yet_is_noticed_when_it_comes(t
         await anext(told)
 
 
-async def test_a_folder_that_is_made_anew_is_watched_anew(tmp_path: Path) -> None:
+async def test_a_folder_that_is_created_again_is_watched_again(tmp_path: Path) -> None:
     path = tmp_path / "parleyd" / "config.toml"
     path.parent.mkdir()
     write(path)
@@ -105,7 +105,7 @@ async def test_a_folder_that_is_made_anew_is_watched_anew(tmp_path: Path) -> Non
             await anext(told)
 
 
-async def test_a_symlink_is_followed_and_its_turning_elsewhere_is_noticed(tmp_path: Path) -> None:
+async def test_a_symlink_is_followed_and_a_change_of_its_target_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "parleyd" / "config.toml"
     for name in ("parleyd", "dotfiles", "other"):
         (tmp_path / name).mkdir()
@@ -127,7 +127,7 @@ def _link(path: Path, target: Path) -> Path:
     return path
 
 
-async def test_links_in_a_circle_lead_nowhere_and_end(tmp_path: Path) -> None:
+async def test_a_circle_of_symlinks_ends(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     async with watching(tmp_path / "a") as told:
@@ -136,7 +136,7 @@ async def test_links_in_a_circle_lead_nowhere_and_end(tmp_path: Path) -> None:
         await anext(told)
 
 
-async def test_what_happens_beside_the_file_is_not_noticed(tmp_path: Path) -> None:
+async def test_changes_of_other_files_are_not_reported(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     async with watching(path) as told:
         for number in range(20):
@@ -161,14 +161,16 @@ async def test_reading_the_file_is_no_change(tmp_path: Path) -> None:
         assert waiting.cancelled_caught
 
 
-async def test_a_watch_that_ends_leaves_no_thread(tmp_path: Path) -> None:
+async def test_the_end_of_a_watch_ends_its_thread(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     async with watching(tmp_path / "config.toml"):
         assert set(threading.enumerate()) - before
     assert {one.name for one in set(threading.enumerate()) - before if "AnyIO" not in one.name} == set()
 
 
-async def test_a_system_that_gives_no_notice_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_system_that_cannot_watch_files_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path) -> None:
         raise OSError(28, "inotify watch limit reached")
 

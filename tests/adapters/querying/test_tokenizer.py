@@ -58,12 +58,12 @@ def shown(terms: tuple[Term, ...]) -> list[str]:
         ("x\x00yabc", ["x", "yabc*"], []),
     ],
 )
-def test_a_query_is_read_as_people_mean_it(text: str, wanted: list[str], excluded: list[str]) -> None:
+def test_a_query_is_parsed(text: str, wanted: list[str], excluded: list[str]) -> None:
     query = parse_query(text)
     assert (shown(query.wanted), shown(query.excluded)) == (wanted, excluded)
 
 
-def test_a_very_long_query_counts_up_to_a_bound() -> None:
+def test_terms_beyond_the_limit_are_ignored() -> None:
     query = parse_query(" ".join([f"word{number}" for number in range(200)]))
     assert shown(query.wanted) == [f"word{number}" for number in range(MOST_TERMS)]
 
@@ -94,9 +94,7 @@ def test_a_very_long_query_counts_up_to_a_bound() -> None:
         ("模型gpt4", "新模型gpt4", 1),
     ],
 )
-def test_words_are_found_where_the_index_finds_them(
-    index: sqlite3.Connection, query: str, text: str, count: int
-) -> None:
+def test_matches_are_those_of_the_index(index: sqlite3.Connection, query: str, text: str, count: int) -> None:
     assert parse_query(query).count(text) == count
     assert _indexed(index, query, text) == (count > 0)
 
@@ -106,7 +104,7 @@ _TYPED = st.lists(st.sampled_from(_CHARACTERS), max_size=12).map("".join)
 
 
 @given(_TYPED, _TYPED)
-def test_nothing_that_is_typed_is_an_error_and_the_index_agrees(query: str, text: str) -> None:
+def test_no_query_is_an_error_and_the_index_agrees(query: str, text: str) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.execute(
@@ -130,15 +128,15 @@ def _indexed(connection: sqlite3.Connection, typed: str, text: str) -> bool:
 
 
 @pytest.mark.parametrize("typed", ["x " * 500, "日" * 1000, "-x " * 300 + "y", '"' * 1000, "'\";DROP TABLE"])
-def test_the_longest_and_strangest_queries_are_taken(index: sqlite3.Connection, typed: str) -> None:
+def test_the_index_accepts_long_and_strange_queries(index: sqlite3.Connection, typed: str) -> None:
     assert not _indexed(index, typed, "something else")
 
 
-def test_a_short_text_is_its_own_snippet_in_one_line() -> None:
+def test_the_snippet_of_a_short_text_is_the_text_in_one_line() -> None:
     assert parse_query("two").snippet("one\n\n  two\tthree ") == "one two three"
 
 
-def test_a_snippet_lies_around_the_first_match_and_says_where_it_is_cut() -> None:
+def test_a_snippet_surrounds_the_first_match_and_marks_cuts() -> None:
     text = f"{'before ' * 100}the Café is here {'after ' * 100}and a cafe"
     snippet = parse_query("here cafe").snippet(text)
     assert "the Café is here after" in snippet
@@ -148,7 +146,7 @@ def test_a_snippet_lies_around_the_first_match_and_says_where_it_is_cut() -> Non
 
 
 @pytest.mark.parametrize("place", [0, 60, 1000])
-def test_a_snippet_of_text_without_spaces_holds_the_match(place: int) -> None:
+def test_a_snippet_of_text_without_spaces_contains_the_match(place: int) -> None:
     text = "字" * place + "日本" + "字" * (1000 - place)
     snippet = parse_query("日本").snippet(text)
     assert "日本" in snippet
@@ -157,5 +155,5 @@ def test_a_snippet_of_text_without_spaces_holds_the_match(place: int) -> None:
 
 
 @given(st.text(max_size=600), st.text(max_size=5))
-def test_a_snippet_is_never_longer_than_it_says(text: str, query: str) -> None:
+def test_a_snippet_is_not_longer_than_its_limit(text: str, query: str) -> None:
     assert len(parse_query(query).snippet(text)) <= SNIPPET_LENGTH + 2

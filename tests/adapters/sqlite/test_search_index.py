@@ -54,7 +54,7 @@ def make_version_1(path: Path, chats: Iterable[Chat], messages: Iterable[Message
     old.close()
 
 
-async def test_what_a_store_of_the_version_before_search_holds_is_found_after_a_backup(
+async def test_the_content_of_a_store_from_before_search_is_found_after_a_backup(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "parley.db"
@@ -88,7 +88,7 @@ def tables(path: Path) -> set[tuple[str, str]]:
     return found
 
 
-async def test_a_store_of_the_version_before_search_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+async def test_a_store_from_before_search_gets_the_schema_of_a_new_one(tmp_path: Path) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     make_version_1(old, [a_chat()], [])
     await after(old)
@@ -96,7 +96,7 @@ async def test_a_store_of_the_version_before_search_becomes_what_a_new_one_is(tm
     assert tables(old) == tables(new)
 
 
-async def test_what_cannot_be_read_hides_nothing_else(tmp_path: Path) -> None:
+async def test_an_unreadable_message_does_not_hide_others(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     make_version_1(
         path,
@@ -159,7 +159,7 @@ def contents(path: Path) -> list[tuple[str, int | None, str, str, int]]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(_STEPS, max_size=12), st.booleans())
-def test_the_index_is_always_what_it_would_be_if_it_were_made_anew(
+def test_the_updated_index_equals_one_that_is_built_again(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, str]], at_once: bool
 ) -> None:
     path = tmp_path_factory.mktemp("index") / "parley.db"
@@ -181,14 +181,14 @@ def test_the_index_is_always_what_it_would_be_if_it_were_made_anew(
     assert contents(path) == kept
 
 
-async def test_of_a_huge_message_the_beginning_is_indexed(tmp_path: Path) -> None:
+async def test_only_the_beginning_of_a_huge_message_is_indexed(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     text = f"begin {'x' * LONGEST_TEXT} end"
     assert await after(path, PutChat(a_chat()), AddMessage(a_message(1, text)), query="begin") == [("c1", 1)]
     assert await after(path, query='"end"') == []
 
 
-async def test_what_many_commits_wrote_is_merged(tmp_path: Path) -> None:
+async def test_the_segments_of_many_commits_are_merged(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     store = SqliteStore(path)
     await store.open()
@@ -203,7 +203,7 @@ async def test_what_many_commits_wrote_is_merged(tmp_path: Path) -> None:
     assert segments < 20
 
 
-async def test_more_than_the_index_takes_at_once_is_found_at_once(tmp_path: Path) -> None:
+async def test_more_changes_than_one_flush_takes_are_found_at_once(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "parley.db")
     await store.open()
     await store.commit(PutChat(a_chat()), *[AddMessage(a_message(id, "whale")) for id in range(1, 901)])
@@ -214,7 +214,7 @@ async def test_more_than_the_index_takes_at_once_is_found_at_once(tmp_path: Path
     assert (len(page.hits), len(empty.hits)) == (900, 0)
 
 
-async def test_what_was_committed_before_a_crash_is_found_after_it(tmp_path: Path) -> None:
+async def test_commits_before_a_crash_are_found_after_it(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "parley.db")
     await store.open()
     await store.commit(PutChat(a_chat(title="whale")), AddMessage(a_message(1, "whale")))
@@ -226,9 +226,7 @@ async def test_what_was_committed_before_a_crash_is_found_after_it(tmp_path: Pat
     assert await after(image / "parley.db") == [("c1", 1), ("c1", None)]
 
 
-async def test_the_index_catches_up_with_commits_although_nobody_searches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_index_is_updated_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caught_up = anyio.Event()
     loop = asyncio.get_running_loop()
     flush = SearchIndex.flush
@@ -262,7 +260,7 @@ def _without(connection: sqlite3.Connection) -> bool:
     return False
 
 
-async def test_without_fts5_all_but_search_works_and_later_everything_is_found(
+async def test_without_fts5_everything_but_search_works_and_later_all_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "parley.db"
@@ -284,7 +282,7 @@ async def test_without_fts5_all_but_search_works_and_later_everything_is_found(
     assert await after(path) == [("c1", 1), ("c1", 2), ("c3", None)]
 
 
-async def test_a_store_that_was_never_touched_without_fts5_is_not_indexed_again(
+async def test_a_store_that_did_not_change_without_fts5_is_not_indexed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "parley.db"
@@ -312,7 +310,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-async def test_a_damaged_index_fails_no_commit_and_is_made_anew_at_the_next_start(
+async def test_a_damaged_index_fails_no_commit_and_is_built_again_at_the_next_start(
     tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "parley.db"
@@ -325,7 +323,7 @@ async def test_a_damaged_index_fails_no_commit_and_is_made_anew_at_the_next_star
     assert await after(path) == [("c1", 1), ("c1", 2), ("c1", None)]
 
 
-async def test_damage_that_a_search_meets_is_repaired_at_the_next_start(tmp_path: Path) -> None:
+async def test_damage_found_by_a_search_is_repaired_at_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     await after(path, PutChat(a_chat(title="whale")))
     _spoil(path, "DELETE FROM search_data WHERE id > 10")
@@ -334,7 +332,7 @@ async def test_damage_that_a_search_meets_is_repaired_at_the_next_start(tmp_path
     assert await after(path) == [("c1", None)]
 
 
-async def test_an_index_that_cannot_be_made_leaves_the_store_usable(
+async def test_a_store_works_when_its_index_cannot_be_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "parley.db"

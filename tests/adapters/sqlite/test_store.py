@@ -77,7 +77,7 @@ def test_messages_and_queued_messages_survive_their_encoding() -> None:
     assert codec.read_queued(("q", "c1", None, codec.encode_queued(queued))) == queued
 
 
-async def test_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+async def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "data" / "parley.db")
     await store.open()
     await store.commit(PutChat(a_chat()))
@@ -87,7 +87,7 @@ async def test_files_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
-async def test_an_older_store_is_backed_up_and_brought_up_to_date(tmp_path: Path) -> None:
+async def test_an_older_store_is_backed_up_and_migrated(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     store = SqliteStore(path)
     await store.open()
@@ -144,7 +144,7 @@ def no_folder(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [no_database, no_folder])
-async def test_a_store_that_cannot_be_opened_says_which_and_may_be_opened_later(
+async def test_the_error_names_a_store_that_cannot_be_opened_and_it_can_be_opened_later(
     tmp_path: Path, spoil: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "data" / "parley.db"
@@ -177,7 +177,7 @@ async def test_a_full_disk_fails_the_commit_and_loses_nothing_before_or_after(tm
     assert [message.id for message in page.messages] == [1, 2]
 
 
-async def test_a_store_that_may_not_be_written_for_a_while_goes_on_afterwards(tmp_path: Path) -> None:
+async def test_a_store_that_is_not_writable_for_a_while_works_afterwards(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "parley.db")
     await store.open()
     await store.commit(PutChat(a_chat()), AddMessage(a_message(1)))
@@ -191,7 +191,7 @@ async def test_a_store_that_may_not_be_written_for_a_while_goes_on_afterwards(tm
     await store.aclose()
 
 
-async def test_streamed_text_that_found_the_disk_full_is_written_later(tmp_path: Path) -> None:
+async def test_streamed_text_that_met_a_full_disk_is_written_later(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "parley.db")
     await store.open()
     await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
@@ -211,7 +211,7 @@ async def test_streamed_text_that_found_the_disk_full_is_written_later(tmp_path:
     assert "".join(p.text for p in lost.pieces if isinstance(p, Text)) == "x" * 1_000_000 + "y"
 
 
-async def test_a_piece_that_cannot_be_written_takes_no_other_with_it(
+async def test_a_piece_that_cannot_be_written_does_not_affect_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = SqliteStore(tmp_path / "parley.db")
@@ -308,7 +308,7 @@ async def test_a_lost_turn_that_cannot_be_read_is_skipped_and_logged(
     assert "t2" in caplog.text
 
 
-async def test_a_record_that_cannot_be_read_says_so_where_it_is_asked_for(tmp_path: Path) -> None:
+async def test_reading_an_unreadable_record_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
     await _damaged(path, "UPDATE chats SET body = 'no json' WHERE id = 'c2'")
     store = SqliteStore(path)
