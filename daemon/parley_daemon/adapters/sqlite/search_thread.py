@@ -19,7 +19,7 @@ from parley_daemon.adapters.sqlite.threads import (
     WriterThread,
     connect,
     start_reader,
-    unavailable,
+    to_store_error,
 )
 from parley_daemon.ports.store import SearchPage, SearchUnavailableError, StoreUnavailableError
 
@@ -104,7 +104,7 @@ class Searcher:
             connection = connect(self._path)
             connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
-            raise unavailable(self._path, error) from error
+            raise to_store_error(self._path, error) from error
         return connection
 
     async def close(self) -> None:

@@ -21,7 +21,7 @@ from parley_daemon.adapters.sqlite.threads import (
     connect,
     start_reader,
     start_writer,
-    unavailable,
+    to_store_error,
 )
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.records import Message, QueuedMessage, Turn
@@ -107,7 +107,7 @@ class SqliteStore:
         except (sqlite3.Error, OSError, StoreUnavailableError, *codec.UNREADABLE) as error:
             for connection in opened:
                 connection.close()
-            raise unavailable(self._path, error) from error
+            raise to_store_error(self._path, error) from error
 
     async def aclose(self) -> None:
         """Write what is buffered and close."""

@@ -54,7 +54,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
-def unavailable(path: Path, error: Exception) -> StoreUnavailableError:
+def to_store_error(path: Path, error: Exception) -> StoreUnavailableError:
     """Return the error that the engine gets for an error of SQLite, the OS or the codec."""
     if isinstance(error, StoreUnavailableError):
         return error
@@ -160,9 +160,9 @@ def _read(path: Path, connection: sqlite3.Connection, work: Work, future: "async
         return future, work(connection), None
     except UNREADABLE as error:
         log.exception("a row of the store cannot be read")
-        return future, None, unavailable(path, error)
+        return future, None, to_store_error(path, error)
     except (sqlite3.Error, OSError) as error:
-        return future, None, unavailable(path, error)
+        return future, None, to_store_error(path, error)
     except Exception as error:  # noqa: BLE001 - the caller of `submit` gets it; the thread goes on
         return future, None, error
 
@@ -197,7 +197,7 @@ class _GroupCommit:
             if len(jobs) > 1:
                 return None
             is_known = isinstance(error, sqlite3.Error | OSError)
-            reported = unavailable(self._path, error) if is_known else error
+            reported = to_store_error(self._path, error) if is_known else error
             return [(future, None, reported) for _, future in jobs]
 
     def _set_synchronous(self, mode: str) -> None:
