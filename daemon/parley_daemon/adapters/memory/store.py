@@ -1,6 +1,6 @@
-"""Chats in memory, with the store port's whole meaning: for trying out, and for tests that need no disk.
+"""The store port in memory, for `--in-memory` and for tests. It passes the same tests as the SQLite store.
 
-Several stores may share one MemoryState, one after the other, as processes share a file.
+Stores may share one MemoryState, one after the other, like processes that open the same file.
 """
 
 from copy import copy
@@ -45,7 +45,7 @@ from parley_daemon.ports.store import (
 
 
 class MemoryState(msgspec.Struct, gc=False):
-    """What outlives a MemoryStore."""
+    """The content of a MemoryStore, which outlives it."""
 
     chats: dict[str, Chat] = {}
     messages: dict[tuple[str, int], Message] = {}
@@ -57,13 +57,13 @@ class MemoryState(msgspec.Struct, gc=False):
     models: dict[tuple[str, str], ModelRecord] = {}
 
     def replaced_by(self, other: "MemoryState") -> None:
-        """Become the same as the other."""
+        """Take over the content of another state."""
         self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
         self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
         self.providers, self.models = other.providers, other.models
 
     def draft(self) -> "MemoryState":
-        """Return a state that may be changed without this one noticing."""
+        """Return a copy to change. The records are shared, since they are immutable."""
         return MemoryState(
             copy(self.chats),
             copy(self.messages),
@@ -76,7 +76,11 @@ class MemoryState(msgspec.Struct, gc=False):
         )
 
     def apply(self, write: Write) -> None:
-        """Make one change, under the rules that a database would keep."""
+        """Make one change, with the constraints of the database.
+
+        Raises:
+            StoreUnavailableError: the change breaks a constraint.
+        """
         match write:
             case PutChat(chat):
                 self.chats[chat.id] = chat
@@ -150,11 +154,11 @@ class MemoryStore:
 
     @property
     def status(self) -> StoreStatus:
-        """What the store is."""
+        """The kind of the store."""
         return StoreStatus("memory")
 
     async def open(self) -> tuple[LostTurn, ...]:
-        """Return the turns that the store before this one left under way."""
+        """Return the turns that were running when the previous store ended."""
         lost: list[LostTurn] = []
         for turn in self._state.turns.values():
             if turn.outcome is None:
@@ -172,12 +176,12 @@ class MemoryStore:
         self._state.replaced_by(draft)
 
     def journal(self, entry: JournalEntry) -> None:
-        """Take a piece for the journal."""
+        """Add a piece to the journal."""
         if entry.chat_id in self._state.chats:
             self._state.journal.append(entry)
 
     def void_journal(self, chat_id: str, message_id: int) -> None:
-        """Forget what was journaled of a message so far."""
+        """Delete the pieces of a message from the journal."""
         self._state.forget(chat_id, message_id)
 
     async def chat(self, chat_id: str) -> StoredChat | None:
@@ -188,7 +192,7 @@ class MemoryStore:
         return StoredChat(chat, tuple([one for one in self._state.queued.values() if one.chat_id == chat_id]))
 
     async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
-        """Return the chat with all that belongs to it. Bytes are counted as JSON."""
+        """Return the chat with everything that belongs to it. Its size is that of the messages as JSON."""
         stored = await self.chat(chat_id)
         if stored is None:
             return None
@@ -310,7 +314,7 @@ class MemoryStore:
     async def find_client_message(
         self, chat_id: str, client_message_id: str
     ) -> Message | QueuedMessage | None:
-        """Return what became of the message that a client sent under its own id."""
+        """Return the message with this client message id, stored or queued."""
         for one in (*self._state.messages.values(), *self._state.queued.values()):
             if one.chat_id == chat_id and one.client_message_id == client_message_id:
                 return self._with_siblings(one) if isinstance(one, Message) else one
@@ -371,5 +375,5 @@ def _is_behind(chat: Chat, query: ChatQuery, after: ListCursor) -> bool:
 
 
 def _is_due(chat: Chat, query: ChatQuery, after: ListCursor) -> bool:
-    """Whether it is behind the cursor, or has moved to before it."""
+    """Return whether the chat is after the cursor's position, or has moved to before it."""
     return _is_behind(chat, query, after) or chat.updated_at >= after.began >= chat.created_at

@@ -1,4 +1,7 @@
-"""Lists of chats, page by page: the questions to the tables behind chat/list. Knows no thread."""
+"""Reads lists of chats in pages, for `chat/list`. The theory is in `querying.list_cursor`.
+
+The cursor's record of the shown chats is a bit set: bit n stands for the owner's chat number n.
+"""
 
 import logging
 import sqlite3
@@ -20,7 +23,7 @@ _ORDERS = {
     "title": ("title_key", "ASC", ">"),
 }
 
-# A chat's number among its owner's, from 1 and never used again: what search numbers its rows by.
+# The number of a chat among those of its owner, from 1, never used again. It is a part of its `search_id`.
 _NUMBER = f"search_id % {OWNER_STEP} / {CHAT_STEP}"
 
 Row = tuple[bytes, str, str, int]
@@ -28,12 +31,12 @@ Values = list[Any]
 
 
 def title_key(title: str | None) -> str:
-    """Return what chats are sorted by: case folded, those without a title last."""
+    """Return the sort key for a title: without case; chats without a title come last."""
     return "1" if title is None else f"0{title.casefold()}"
 
 
 class _Shown:
-    """The chats that were on the pages so far, a bit each."""
+    """The chats that were on the pages so far, one bit for each."""
 
     def __init__(self, bits: bytes) -> None:
         self.bits = bytearray(bits)
@@ -49,18 +52,22 @@ class _Shown:
 
 
 def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:
-    """Return one page of chats, read in one transaction: no chat changes its place in between."""
+    """Return one page of chats, read in one transaction, so that no chat moves meanwhile.
+
+    Raises:
+        InvalidCursorError: the cursor is not valid, or belongs to a list in another order.
+    """
     after = None if query.cursor is None else read_cursor(query.cursor, query.order)
     connection.execute("BEGIN")
     try:
         where, values = _filters(query)
         (total,) = connection.execute(f"SELECT count(*) FROM chats WHERE {where}", values).fetchone()
-        return _page(connection, query, after or _beginning(connection, query), total)
+        return _page(connection, query, after or _first_cursor(connection, query), total)
     finally:
         connection.execute("COMMIT")
 
 
-def _beginning(connection: sqlite3.Connection, query: ChatQuery) -> ListCursor:
+def _first_cursor(connection: sqlite3.Connection, query: ChatQuery) -> ListCursor:
     (newest,) = connection.execute(
         "SELECT max(updated_at) FROM chats WHERE owner = ?", (query.owner,)
     ).fetchone()
@@ -84,14 +91,14 @@ def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, t
                 shown.add(number)
                 if rows is rest:
                     last = key, id
-                chat = _readable(body, id)
+                chat = _read_chat(body, id)
                 if chat is not None:
                     page.append(chat)
     return ChatPage(tuple(page), None, total)
 
 
 def _rest(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -> Generator[Row, None, None]:
-    """Yield the chats behind the cursor, in order."""
+    """Yield the chats after the cursor's position, in order."""
     column, direction, behind = _ORDERS[query.order]
     where, values = _filters(query)
     if after.id:
@@ -104,9 +111,9 @@ def _rest(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -
 
 
 def _moved(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, shown: _Shown) -> list[Row]:
-    """Return chats before the cursor that were not shown, in order, no more than a page needs.
+    """Return the chats before the cursor's position that were not shown, in order, at most a page of them.
 
-    They have changed since the first page was made; those made since then are none of them.
+    They have changed since the first page was built. Chats that were created since then are not included.
     """
     column, direction, behind = _ORDERS[query.order]
     where, values = _filters(query)
@@ -123,8 +130,8 @@ def _moved(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, 
     ]
 
 
-def _readable(body: bytes, chat_id: str) -> Chat | None:
-    """One chat that cannot be read must not hide the others."""
+def _read_chat(body: bytes, chat_id: str) -> Chat | None:
+    """Return the chat, None when it cannot be read: one unreadable chat must not hide the others."""
     try:
         chat: Chat = codec.decode_chat(body)
     except codec.UNREADABLE:

@@ -1,4 +1,4 @@
-"""What is read of the tables: one function a question, each run on the reading thread. Knows no thread."""
+"""The queries of the store, except lists and searches. They run in the reader's thread."""
 
 import logging
 import sqlite3
@@ -33,7 +33,11 @@ def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
 
 
 def whole(connection: sqlite3.Connection, chat_id: str, most_bytes: int | None) -> WholeChat | None:
-    """Return a chat with all that belongs to it, read in one transaction: nothing changes in between."""
+    """Return a chat with everything that belongs to it, read in one transaction.
+
+    Raises:
+        ChatTooLargeError: its messages take more than `most_bytes`.
+    """
     connection.execute("BEGIN")
     try:
         stored = chat(connection, chat_id)
@@ -60,7 +64,7 @@ def whole(connection: sqlite3.Connection, chat_id: str, most_bytes: int | None) 
 
 
 def descendants(connection: sqlite3.Connection, chat_id: str) -> tuple[str, ...]:
-    """Return the ids of all chats below this one: along parents, and by their root where a parent is gone."""
+    """Return the ids of all chats below this one, by parent, or by root if a parent was deleted."""
     rows = connection.execute(
         """
         WITH RECURSIVE family (id) AS (
@@ -86,7 +90,7 @@ def chat_ids(connection: sqlite3.Connection, owner: str) -> tuple[str, ...]:
 
 
 def count_chats(connection: sqlite3.Connection) -> int:
-    """Return how many chats there are."""
+    """Return the number of stored chats."""
     (count,) = connection.execute("SELECT count(*) FROM chats").fetchone()
     return count
 
@@ -99,7 +103,10 @@ def path(
     before: int | None,
     limit: int | None,
 ) -> MessagePage:
-    """Walk from the leaf to the root, no further than the page needs: parents have smaller ids."""
+    """Return a page of the branch that ends at `leaf_id`.
+
+    Walks from the leaf towards the root, only as far as the page needs: parents have smaller ids.
+    """
     wanted = -1 if limit is None or after is not None else limit + 1
     rows = connection.execute(
         f"""
@@ -131,7 +138,7 @@ def children(connection: sqlite3.Connection, chat_id: str, parent_id: int | None
 
 
 def newest_leaf(connection: sqlite3.Connection, chat_id: str, message_id: int) -> int | None:
-    """Return the newest message below this one: children have greater ids than their parents."""
+    """Return the newest message below this one, or itself: children have greater ids than their parents."""
     (leaf,) = connection.execute(
         """
         WITH RECURSIVE below (message_id) AS (
@@ -165,7 +172,7 @@ def message(connection: sqlite3.Connection, chat_id: str, message_id: int) -> Me
 def client_message(
     connection: sqlite3.Connection, chat_id: str, client_message_id: str
 ) -> Message | QueuedMessage | None:
-    """Return the message that has this client's id, durable or queued."""
+    """Return the message with this client message id, stored or queued."""
     wanted = chat_id, client_message_id
     row = connection.execute(
         f"{codec.SELECT_MESSAGE} FROM messages m WHERE chat_id = ? AND client_message_id = ?", wanted
@@ -196,14 +203,17 @@ def turn_messages(connection: sqlite3.Connection, chat_id: str, turn_id: str) ->
 
 
 def lost_turns(connection: sqlite3.Connection) -> tuple[LostTurn, ...]:
-    """Return the turns that were under way, each with its journal; what of it cannot be read is left out."""
+    """Return the turns that were running when the previous process ended, with their journals.
+
+    Turns and pieces that cannot be read are logged and left out.
+    """
     lost: list[LostTurn] = []
     for id, body in connection.execute("SELECT id, body FROM turns WHERE ended = 0 ORDER BY id").fetchall():
         try:
             turn: Turn = codec.decode_turn(body)
-            chat(connection, turn.chat_id)  # it will be written with the end of the turn
+            chat(connection, turn.chat_id)  # the recovery of the turn needs it
         except codec.UNREADABLE:
-            log.exception("turn %s was under way and cannot be read", id)
+            log.exception("turn %s was running and cannot be read", id)
             continue
         rows = connection.execute(
             "SELECT message_id, piece FROM journal WHERE turn_id = ? ORDER BY position", (turn.id,)
@@ -221,5 +231,5 @@ def _pieces(turn: Turn, bodies: list[str]) -> tuple[Piece, ...]:
         try:
             pieces.append(codec.decode_piece(body))
         except codec.UNREADABLE:
-            log.exception("some of what was streamed in turn %s cannot be read", turn.id)
+            log.exception("a streamed piece of turn %s cannot be read", turn.id)
     return tuple(pieces)

@@ -1,6 +1,8 @@
-"""The tables, as migrations that only ever grow at the end, and how a store is brought up to date.
+"""The tables of the store as a list of migrations, and the migration of a store.
 
-The version of a store is SQLite's `user_version`: how many migrations it has seen.
+`PRAGMA user_version` is the number of migrations that a store has had. A new migration is added at the end of
+the list; an existing one is never changed. Before a store is migrated, a backup is written next to it
+(`parley.db.backup-VERSION`). All missing migrations run in one transaction.
 """
 
 import sqlite3
@@ -70,10 +72,10 @@ CREATE INDEX journal_by_message ON journal (chat_id, message_id);
 CREATE INDEX journal_by_turn ON journal (turn_id);
 """
 
-# A store of the first version may have been made with or without messages_by_parent.
+# A store of the first version may or may not have the index messages_by_parent.
 #
-# The queue of the full-text index; the index itself is made by sqlite_search_index: it needs more than SQL.
-# A chat's `search_id` is its title's row there, its messages come behind it: see CHAT_STEP and OWNER_STEP.
+# The queue of the full-text index. The index itself is built by `search_index`, which needs more than SQL.
+# A chat's `search_id` is the row number of its title in the index; those of its messages follow. See there.
 M002_SEARCH = """
 CREATE INDEX IF NOT EXISTS messages_by_parent ON messages (chat_id, parent_id);
 
@@ -151,16 +153,16 @@ MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFI
 
 
 def refuse_newer(path: Path, migrations: Sequence[str]) -> None:
-    """See that no newer version wrote the store, without touching it: a log left behind stays, too.
+    """Check the version of the store without changing any file, not even a write-ahead log.
 
     Raises:
-        StoreTooNewError: one did.
+        StoreTooNewError: a newer version of parleyd has written the store.
         sqlite3.Error: it cannot be read.
     """
     if not path.exists() or not path.stat().st_size:
         return
     log = path.with_name(f"{path.name}-wal")
-    # Whoever may write empties the log as it closes. Without a log, even a reader would leave an empty one.
+    # A connection that can write empties the log when it closes. Without a log, even a reader creates one.
     mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
     try:
@@ -169,16 +171,16 @@ def refuse_newer(path: Path, migrations: Sequence[str]) -> None:
         connection.close()
     if version > len(migrations):
         raise StoreTooNewError(
-            f"{path} was written by a newer parleyd (store version {version}, this one knows "
-            f"{len(migrations)}). It was left untouched: update parleyd, or use another data directory."
+            f"{path} was written by a newer parleyd (store version {version}, supported: up to "
+            f"{len(migrations)}). It was not changed. Update parleyd, or use another data directory."
         )
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
-    """Bring the store up to date, in one transaction, after a backup of what was there.
+    """Run the missing migrations in one transaction, after a backup.
 
     Raises:
-        sqlite3.Error: it cannot be read or written; it is as it was.
+        sqlite3.Error: the store cannot be read or written. It is unchanged.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == len(migrations):
