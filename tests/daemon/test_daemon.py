@@ -11,7 +11,7 @@ import anyio
 
 from parley_daemon.server.transport.listeners import unix_socket
 from tests.support.processes.daemon import DaemonProcess
-from tests.support.processes.raw_client import unix_peer
+from tests.support.processes.raw_client import stdio_peer, unix_peer
 
 PARLEYD = [sys.executable, "-m", "parley_daemon"]
 
@@ -66,3 +66,20 @@ async def test_a_second_signal_ends_the_process_at_once(daemon: DaemonProcess) -
         os.kill(daemon.pid, signal.SIGINT)
         os.kill(daemon.pid, signal.SIGCONT)
         assert await daemon.stop() in (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+
+
+async def test_a_loaded_daemon_collects_garbage_but_not_its_modules(places: dict[str, str]) -> None:
+    code = (
+        "import gc, sys, parley_daemon.server.handlers.status as d\n"
+        "old = d.get_status\n"
+        "async def patched(call, params):\n"
+        "    collector = f'{gc.isenabled()}, modules frozen: {gc.get_freeze_count() > 10_000}'\n"
+        "    return {**await old(call, params), 'version': collector}\n"
+        "d.get_status = patched\n"
+        "sys.argv = ['parleyd', 'stdio']\n"
+        "from parley_daemon.__main__ import main\n"
+        "main()\n"
+    )
+    async with stdio_peer(places, command=[sys.executable, "-c", code]) as peer:
+        await peer.initialize()
+        assert (await peer.result("server/status"))["version"] == "True, modules frozen: True"
