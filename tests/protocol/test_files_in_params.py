@@ -15,7 +15,7 @@ from parley_protocol.models.turns import ChatSendParams
 
 MEDIA_TYPE = "must be a media type, such as image/png"
 DATA = "must be base64, padded and without line breaks, of one byte or more"
-URL = "must be an http, https or data URL; a file of this machine goes as data or reference"
+URL = "must be an http, https or data URL; send a local file as data or as a reference"
 DATA_URL = "must have a media type and base64 in a data URL: data:image/png;base64,iVBORw0K"
 
 BAD: list[tuple[str, str, str]] = [

@@ -14,15 +14,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from pydantic.alias_generators import to_camel
 
 MOST_PROBLEMS = 20
+"""At most so many invalid fields are reported for one request."""
+
 LONGEST_PATH = 200
+"""Characters after which the path of an invalid field is cut."""
+
 BIGGEST_INT = 2**53 - 1
-"""The biggest integer that every JSON parser reads exactly."""
+"""The largest integer that every JSON parser reads exactly (RFC 8259, section 6)."""
 
 METADATA_LIMIT = 16 * 1024
-"""Bytes of JSON that a chat's `metadata` may take."""
+"""The largest `metadata` of a chat, in bytes of JSON."""
 
-BY_A_CLIENT: Final = "by a client"
-"""The validator's context for params. What is read back, from a store or a file, is held against less."""
+CLIENT_CONTEXT: Final = "from a client"
+"""The context of the validator for params. Objects from a store or a file are validated less strictly."""
 
 
 class Wire(BaseModel):
@@ -33,7 +37,7 @@ class Wire(BaseModel):
     )
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the object as JSON values: all its fields, null where empty; parts without empty ones."""
+        """Return the object as JSON values. Empty fields are null; in parts they are absent."""
         return self.model_dump(mode="json", by_alias=True)
 
 
@@ -43,21 +47,21 @@ class Params(Wire):
     model_config = ConfigDict(extra="forbid")
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the params as JSON values: the fields that were given, null where None was given."""
+        """Return the params as JSON values: only the fields that were set, null for None."""
         return self.model_dump(mode="json", by_alias=True, include=self.model_fields_set)
 
     @classmethod
     def from_wire(cls, value: Mapping[str, Any] | None) -> Self:
-        """Read params as they came; None (params left out) counts as an empty object.
+        """Return the params of a request. None (no params) counts as an empty object.
 
-        Only the wire's own names and JSON types are accepted: no snake_case, no number in a string.
+        Only camelCase names and exact JSON types are accepted, such as no number in a string.
 
         Raises:
-            pydantic.ValidationError: `field_problems` says what the peer may be told of it.
+            pydantic.ValidationError: see `field_problems` for the description that the client gets.
         """
         given: Mapping[str, Any] = {} if value is None else value
         return cls.model_validate(
-            given, strict=True, extra="forbid", by_alias=True, by_name=False, context=BY_A_CLIENT
+            given, strict=True, extra="forbid", by_alias=True, by_name=False, context=CLIENT_CONTEXT
         )
 
 
@@ -97,11 +101,11 @@ def _in_utc(value: str) -> str:
 
 def _a_uri(value: str) -> str:
     if _SCHEME.match(value) is None:
-        raise ValueError("must be a URI, such as file:///home/ada/project, and no path")
+        raise ValueError("must be a URI, such as file:///home/ada/project, not a path")
     return value
 
 
-# Two letters at least: one is the drive of a path on Windows.
+# At least two letters: a single one is the drive of a Windows path.
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.ASCII | re.IGNORECASE)
 
 OptionalStr = Annotated[str | None, Field(exclude_if=absent_when_none)]
@@ -123,7 +127,7 @@ def _tag_of_token(value: object) -> str | None:
     return "<str>" if isinstance(value, str) else "<int>" if type(value) is int else None
 
 
-# The tags of unions are in angle brackets, so that they can be told from the fields in an error's path.
+# The tags of unions are in angle brackets, so that they differ from fields in the path of an error.
 Token = Annotated[
     Annotated[int, Tag("<int>")] | Annotated[str, Tag("<str>")],
     Discriminator(
@@ -132,7 +136,7 @@ Token = Annotated[
         custom_error_message="must be an integer or a string",
     ),
 ]
-"""A token or an id that one side chooses: LSP's `integer | string`."""
+"""A token or request id, chosen by one side: `integer | string` as in LSP 3.17."""
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -150,7 +154,7 @@ class InvalidParamsData(Wire):
     fields: list[FieldProblem]
 
 
-# The validator's own text never reaches the wire: it names classes, and changes with its version.
+# The texts of pydantic are not sent to clients: they name classes and change between versions.
 _WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not a field of these params",
@@ -186,14 +190,14 @@ def path_of(location: tuple[int | str, ...]) -> str:
     for step in location:
         if isinstance(step, int):
             path += f"[{step}]"
-        elif not step.startswith(("<", "[key]")):  # the tag of a union, the mark of a bad key
+        elif not step.startswith(("<", "[key]")):  # the tag of a union, or pydantic's mark of an invalid key
             path += f".{step}" if path else step
     return path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH - 1]}…"
 
 
 def _problem(item: dict[str, Any]) -> str:
     kind, context = item["type"], item.get("ctx", {})
-    if kind == "value_error":  # raised by a validator of this package, in its own words
+    if kind == "value_error":  # raised by a validator of this package, with a text for clients
         return str(context["error"])
     if kind.startswith("parley_"):
         return item["msg"]

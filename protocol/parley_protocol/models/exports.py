@@ -26,7 +26,7 @@ FILE_FORMAT: Final = "parley-chat"
 FILE_VERSION: Final = 1
 
 CONTENT_LIMIT: Final = 30 * 1024 * 1024
-"""Bytes that an exported chat may take: escaped as a JSON string, they still fit into one frame."""
+"""The largest exported chat in bytes. As an escaped JSON string it still fits into one frame."""
 
 RestingStatus = Literal["waiting", "completed", "error"]
 MessageId = Annotated[int, Field(ge=1, le=BIGGEST_INT)]

@@ -42,9 +42,7 @@ def check_url(value: str) -> None:
     if value[:5].lower() == "data:":
         _check_data_url(value)
     elif _WEB.fullmatch(value) is None:
-        raise ValueError(
-            "must be an http, https or data URL; a file of this machine goes as data or reference"
-        )
+        raise ValueError("must be an http, https or data URL; send a local file as data or as a reference")
 
 
 def _check_data_url(value: str) -> None:

@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator,
 
 from parley_protocol.models import files
 from parley_protocol.models.base import (
-    BY_A_CLIENT,
+    CLIENT_CONTEXT,
     Line,
     OptionalFloat,
     OptionalInt,
@@ -96,7 +96,7 @@ class FilePart(Wire):
     @field_validator("media_type", "data", "url")
     @classmethod
     def _usable(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.context == BY_A_CLIENT:
+        if value is not None and info.context == CLIENT_CONTEXT:
             _CHECKS[info.field_name or ""](value)
         return value
 

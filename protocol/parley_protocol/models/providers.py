@@ -20,7 +20,7 @@ def _as_key(value: str) -> str:
     """Return a key without white space around it, which is easily copied along."""
     key = value.strip()
     if _NO_KEY.search(key):
-        raise ValueError("holds characters that no key has")
+        raise ValueError("contains characters that an API key cannot have")
     return key
 
 
