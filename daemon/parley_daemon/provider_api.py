@@ -4,33 +4,34 @@ Promise of stability: what this module exports keeps its name and its meaning wi
 parleyd (0.2.x), and CHANGELOG.md announces every incompatible change. Everything else in `parley_daemon` may
 change at any time. A package imports from here only; docs/providers.md has a complete example.
 
-- The row: `ProviderType`, `Access`, `over_http`; for lists of models `Listed`, `Fetch` and `NotThereError`.
-- The dialect: `Dialect`, `Question`, `endpoint`, `sampling`, `mapped`, `Json`, `encode_mended`; the errors
-  `EmptyPromptError` and `UnfitRequestError`.
-- The answer: `Fold`, `Call`, `PieceBuffer`, `OpenCall`; `Framing`, `Received`, `SseParser`,
-  `MAX_EVENT_BYTES`, `EventTooLargeError` and `BrokenFramingError` for framings other than server-sent events.
+- The row: `ProviderType`, `Access`, `over_http`; for a list of models `ListedModel`, `Fetch` and
+  `NotFoundError`.
+- The dialect: `Dialect`, `PreparedRequest`, `endpoint_url`, `map_settings`, `map_options`, `Json`,
+  `encode_json`; the errors `EmptyPromptError` and `InvalidRequestError`.
+- The answer: `Parser`, `Call`, `PieceBuffer`, `OpenCall`; `Framing`, `Payloads`, `SseParser`,
+  `MAX_EVENT_BYTES`, `EventTooLargeError` and `FramingError` for framings other than server-sent events.
 - The port: `Model`, `ModelRequest`, `PromptMessage`, `Batch`, `Chunk`, `UsageReport`, `Finish`, `ModelError`.
 - The records: `Usage`, `Failure`, `ModelSettings`, the parts of a message (`Part`, `Text`, `Reasoning`,
   `File`, `Source`, `ToolCall`, `ToolResult`) and `plain_text`.
 """
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.json_request import NotThereError
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
-from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Received, SseParser
+from parley_daemon.adapters.providers.http.json_client import NotFoundError
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
+from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Payloads, SseParser
 from parley_daemon.adapters.providers.provider_type import Access, ProviderType, over_http
 from parley_daemon.adapters.providers.shared.dialect import (
-    BrokenFramingError,
     Dialect,
     EmptyPromptError,
-    Fold,
     Framing,
-    Question,
-    UnfitRequestError,
+    FramingError,
+    InvalidRequestError,
+    Parser,
+    PreparedRequest,
 )
-from parley_daemon.adapters.providers.shared.model_list import Fetch, Listed
-from parley_daemon.adapters.providers.shared.options import Json, mapped, sampling
+from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
+from parley_daemon.adapters.providers.shared.options import Json, map_options, map_settings
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall, PieceBuffer
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult, plain_text
 from parley_daemon.core.records import Failure, ModelSettings, Usage
@@ -49,7 +50,6 @@ __all__ = [
     "MAX_EVENT_BYTES",
     "Access",
     "Batch",
-    "BrokenFramingError",
     "Call",
     "Chunk",
     "Dialect",
@@ -59,35 +59,36 @@ __all__ = [
     "Fetch",
     "File",
     "Finish",
-    "Fold",
     "Framing",
+    "FramingError",
+    "InvalidRequestError",
     "Json",
-    "Listed",
+    "ListedModel",
     "Model",
     "ModelError",
     "ModelRequest",
     "ModelSettings",
-    "NotThereError",
+    "NotFoundError",
     "OpenCall",
+    "Parser",
     "Part",
+    "Payloads",
     "PieceBuffer",
+    "PreparedRequest",
     "PromptMessage",
     "ProviderType",
-    "Question",
     "Reasoning",
-    "Received",
     "Source",
     "SseParser",
     "Text",
     "ToolCall",
     "ToolResult",
-    "UnfitRequestError",
     "Usage",
     "UsageReport",
-    "encode_mended",
-    "endpoint",
-    "mapped",
+    "encode_json",
+    "endpoint_url",
+    "map_options",
+    "map_settings",
     "over_http",
     "plain_text",
-    "sampling",
 ]

@@ -11,7 +11,7 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.provider_type import Access
 from parley_daemon.adapters.providers.registry import TYPES
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.ports.models import ModelRequest, PromptMessage
 from tests.bench.flow import median
@@ -131,12 +131,12 @@ def _one_by_one(kind: str, url: str, stream: bytes, rounds: int) -> float:
     taken: list[float] = []
     for _ in range(rounds):
         call = Call("bench", "m", url)
-        answer = AnswerReader(call, model.dialect.fold(call))
+        answer = ResponseReader(call, model.dialect.parser(call))
         start = time.process_time()
         for data in reads:
             answer.feed(data)
         taken.append((time.process_time() - start) / DELTAS * 1e6)
-        if not answer.finished:
+        if not answer.is_complete:
             raise RuntimeError(f"the {kind} answer is not whole")
     return median(taken)
 

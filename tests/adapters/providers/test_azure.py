@@ -33,7 +33,7 @@ DATED_CHAT = "/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-
 async def asked_at(base_url: str, **options: Any) -> str:
     """Return the address of a question to the deployment "my gpt"."""
     dialect = Azure("azure", base_url, **options)
-    return (await dialect.question(ModelRequest("my gpt", (PromptMessage("user", (Text("Hi"),)),)))).url
+    return (await dialect.build_request(ModelRequest("my gpt", (PromptMessage("user", (Text("Hi"),)),)))).url
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from parley_daemon.adapters.providers.catalogue import (
     ProviderConfig,
 )
 from parley_daemon.adapters.providers.demo import DemoModel
-from parley_daemon.adapters.providers.draining import ReplaceableModel
+from parley_daemon.adapters.providers.draining import DrainingModel
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Timeouts
@@ -60,7 +60,7 @@ def test_without_any_configuration_there_is_the_demo() -> None:
     assert listed.providers() == (DEMO,)
     assert listed.default_model == "demo:demo"
     resolved = listed.resolve("demo:demo")
-    assert isinstance(resolved.model, ReplaceableModel)
+    assert isinstance(resolved.model, DrainingModel)
     assert isinstance(resolved.model.model, DemoModel)
     assert (resolved.id, resolved.name, resolved.context_limit) == ("demo:demo", "demo", None)
 

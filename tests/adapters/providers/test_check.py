@@ -9,7 +9,7 @@ import pytest
 from parley_daemon.adapters.providers import check, provider
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
 from parley_daemon.adapters.providers.provider_type import ProviderType
-from parley_daemon.adapters.providers.shared.model_list import Listed
+from parley_daemon.adapters.providers.shared.model_list import ListedModel
 from parley_daemon.ports.catalogue import ProviderCheck, ProviderUnavailableError
 from parley_daemon.ports.models import Model
 from tests.support.providers.script import Action, done, drop, finish, raw, silence, status, text
@@ -202,7 +202,7 @@ def _broken(*_: object) -> Model:
     raise KeyError("region")
 
 
-async def _broken_later(*_: object) -> Sequence[Listed]:
+async def _broken_later(*_: object) -> Sequence[ListedModel]:
     raise KeyError("region")
 
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
-from parley_daemon.adapters.providers.draining import ReplaceableModel
+from parley_daemon.adapters.providers.draining import DrainingModel
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Timeouts
 from parley_daemon.ports.catalogue import Overlay, ResolvedModel, UnknownModelError
@@ -51,7 +51,7 @@ async def said(model: ResolvedModel) -> str:
 
 async def test_a_retired_model_is_closed_when_the_last_of_its_calls_has_ended() -> None:
     model = Recorded()
-    replaceable = ReplaceableModel(model)
+    replaceable = DrainingModel(model)
     request = ModelRequest("m", QUESTION)
     async with aclosing(replaceable.stream(request)) as first, aclosing(replaceable.stream(request)) as other:
         assert await anext(first) == (Text("one"),)
@@ -67,7 +67,7 @@ async def test_a_retired_model_is_closed_when_the_last_of_its_calls_has_ended() 
 
 async def test_a_model_that_nobody_asks_is_closed_at_once_and_again_behind_a_late_call() -> None:
     model = Recorded()
-    replaceable = ReplaceableModel(model)
+    replaceable = DrainingModel(model)
     await replaceable.retire()
     assert model.closed == 1
     async with aclosing(replaceable.stream(ModelRequest("m", QUESTION))) as late:
@@ -77,7 +77,7 @@ async def test_a_model_that_nobody_asks_is_closed_at_once_and_again_behind_a_lat
 
 async def test_a_cancelled_call_closes_a_retired_model_too() -> None:
     model = Recorded()
-    replaceable = ReplaceableModel(model)
+    replaceable = DrainingModel(model)
     with anyio.CancelScope() as scope:
         async with aclosing(replaceable.stream(ModelRequest("m", QUESTION))) as call:
             await anext(call)
@@ -89,7 +89,7 @@ async def test_a_cancelled_call_closes_a_retired_model_too() -> None:
 
 async def test_a_model_that_was_warmed_for_nothing_is_closed_too() -> None:
     model = Recorded()
-    replaceable = ReplaceableModel(model)
+    replaceable = DrainingModel(model)
     async with anyio.create_task_group() as tasks:
         model.ready = anyio.Event()
         tasks.start_soon(replaceable.warm)
@@ -102,7 +102,7 @@ async def test_a_model_that_was_warmed_for_nothing_is_closed_too() -> None:
 
 async def test_a_model_that_is_in_use_is_not_closed_by_its_calls() -> None:
     model = Recorded()
-    replaceable = ReplaceableModel(model)
+    replaceable = DrainingModel(model)
     async with aclosing(replaceable.stream(ModelRequest("m", QUESTION))) as call:
         assert len([batch async for batch in call]) == 2
     assert model.closed == 0

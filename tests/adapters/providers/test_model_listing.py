@@ -8,7 +8,7 @@ import pytest
 from parley_daemon.adapters.providers.anthropic.model_list import anthropic_models
 from parley_daemon.adapters.providers.google.model_list import google_models
 from parley_daemon.adapters.providers.openai_chat.model_list import compatible_models, openai_models
-from parley_daemon.adapters.providers.shared.model_list import MOST_PAGES, Listed
+from parley_daemon.adapters.providers.shared.model_list import MOST_PAGES, ListedModel
 
 HEADERS = {"Authorization": "Bearer sk-x"}
 
@@ -58,7 +58,7 @@ async def test_openais_list_is_read_without_what_does_not_talk() -> None:
         "gpt-5.2",
         "o3-mini",
     ]
-    assert found[2] == Listed("gpt-4o")
+    assert found[2] == ListedModel("gpt-4o")
 
 
 async def test_openrouters_list_says_limits_and_capabilities() -> None:
@@ -81,7 +81,7 @@ async def test_openrouters_list_says_limits_and_capabilities() -> None:
     )
     (found,) = await compatible_models("https://openrouter.ai/api/v1", HEADERS, server)
     assert server.asked == ["https://openrouter.ai/api/v1/models"]
-    assert found == Listed(
+    assert found == ListedModel(
         "anthropic/claude-sonnet-4.5",
         "Anthropic: Claude Sonnet 4.5",
         1000000,
@@ -106,16 +106,16 @@ async def test_the_vercel_gateways_list_holds_other_types_of_models() -> None:
         }
     )
     (found,) = await compatible_models("https://ai-gateway.vercel.sh/v1", HEADERS, server)
-    assert found == Listed("openai/gpt-5.2", "GPT-5.2", 400000, ("reasoning", "tools", "images"))
+    assert found == ListedModel("openai/gpt-5.2", "GPT-5.2", 400000, ("reasoning", "tools", "images"))
 
 
 @pytest.mark.parametrize(
     ("page", "expected"),
     [
         # vLLM, llama.cpp (which tells only what it was trained with), LM Studio, Mistral, Groq
-        ({"data": [{"id": "m", "max_model_len": 4096}]}, [Listed("m", None, 4096)]),
-        ({"data": [{"id": "m", "meta": {"n_ctx_train": 131072}}]}, [Listed("m")]),
-        ({"data": [{"id": "m"}, {"id": "nomic", "type": "embeddings"}]}, [Listed("m")]),
+        ({"data": [{"id": "m", "max_model_len": 4096}]}, [ListedModel("m", None, 4096)]),
+        ({"data": [{"id": "m", "meta": {"n_ctx_train": 131072}}]}, [ListedModel("m")]),
+        ({"data": [{"id": "m"}, {"id": "nomic", "type": "embeddings"}]}, [ListedModel("m")]),
         (
             {
                 "data": [
@@ -126,18 +126,18 @@ async def test_the_vercel_gateways_list_holds_other_types_of_models() -> None:
                     }
                 ]
             },
-            [Listed("m", None, 8, ("images",))],
+            [ListedModel("m", None, 8, ("images",))],
         ),
         ({"data": [{"id": "m", "capabilities": {"completion_chat": False}}]}, []),
-        ({"data": [{"id": "m", "context_window": 8192, "active": True}]}, [Listed("m", None, 8192)]),
+        ({"data": [{"id": "m", "context_window": 8192, "active": True}]}, [ListedModel("m", None, 8192)]),
         # A list without a frame around it (Together), and one under another name
-        ([{"id": "m", "context_length": 7, "type": "chat"}], [Listed("m", None, 7)]),
-        ({"models": [{"name": "m:8b", "model": "m:8b"}]}, [Listed("m:8b", "m:8b")]),
+        ([{"id": "m", "context_length": 7, "type": "chat"}], [ListedModel("m", None, 7)]),
+        ({"models": [{"name": "m:8b", "model": "m:8b"}]}, [ListedModel("m:8b", "m:8b")]),
         # Odd ones
-        ({"data": [{"id": "B"}, {"id": "a"}, {"id": "b"}]}, [Listed("a"), Listed("b")]),
+        ({"data": [{"id": "B"}, {"id": "a"}, {"id": "b"}]}, [ListedModel("a"), ListedModel("b")]),
         ({"data": [{"id": ""}, {"id": 3}, {}, None, "m", {"id": "x" * 600}]}, []),
-        ({"data": [{"id": "m", "context_length": -1, "max_model_len": 9}]}, [Listed("m", None, 9)]),
-        ({"data": [{"id": "m", "context_length": "big", "tags": [3, None]}]}, [Listed("m")]),
+        ({"data": [{"id": "m", "context_length": -1, "max_model_len": 9}]}, [ListedModel("m", None, 9)]),
+        ({"data": [{"id": "m", "context_length": "big", "tags": [3, None]}]}, [ListedModel("m")]),
         ({"data": None}, []),
         ({"error": "no"}, []),
         ("models", []),
@@ -145,7 +145,7 @@ async def test_the_vercel_gateways_list_holds_other_types_of_models() -> None:
     ],
     ids=lambda one: str(one)[:30],
 )
-async def test_a_servers_list_is_read_whatever_its_shape(page: object, expected: list[Listed]) -> None:
+async def test_a_servers_list_is_read_whatever_its_shape(page: object, expected: list[ListedModel]) -> None:
     assert await compatible_models("http://127.0.0.1:8080", HEADERS, Server(page)) == expected
 
 
@@ -192,8 +192,8 @@ async def test_anthropics_list_is_read_page_by_page() -> None:
         },
     )
     assert await anthropic_models("https://api.anthropic.com", HEADERS, server) == [
-        Listed("claude-haiku-4-5", "Claude Haiku 4.5"),
-        Listed(
+        ListedModel("claude-haiku-4-5", "Claude Haiku 4.5"),
+        ListedModel(
             "claude-sonnet-4-5", "Claude Sonnet 4.5", 200000, ("reasoning", "images", "structured-output")
         ),
     ]
@@ -226,8 +226,8 @@ async def test_googles_list_is_read_page_by_page_without_what_generates_no_conte
         {"models": [entry("models/gemma-3", "generateContent", inputTokenLimit=32768)]},
     )
     assert await google_models("https://generativelanguage.googleapis.com", HEADERS, server) == [
-        Listed("gemini-2.5-flash", "Gemini 2.5 Flash", 1048576, ("reasoning",)),
-        Listed("gemma-3", None, 32768),
+        ListedModel("gemini-2.5-flash", "Gemini 2.5 Flash", 1048576, ("reasoning",)),
+        ListedModel("gemma-3", None, 32768),
     ]
     base = "https://generativelanguage.googleapis.com/v1beta/models?pageSize=1000"
     assert server.asked == [base, f"{base}&pageToken=more+please"]

@@ -8,7 +8,7 @@ import pytest
 
 from parley_daemon.adapters.providers import model_lists
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
-from parley_daemon.adapters.providers.model_lists import FAILED_SECONDS, KEPT_SECONDS, Discovery
+from parley_daemon.adapters.providers.model_lists import FAILED_SECONDS, KEPT_SECONDS, ModelLists
 from parley_daemon.core.records import Timeouts
 from parley_daemon.ports.catalogue import ModelInfo, Overlay, PendingRefresh, ProviderInfo
 from tests.support.engine.records import a_model, a_provider
@@ -32,7 +32,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of every catalogue's discovery."""
     clock = Clock()
-    monkeypatch.setattr("parley_daemon.adapters.providers.catalogue.Discovery", lambda: Discovery(clock))
+    monkeypatch.setattr("parley_daemon.adapters.providers.catalogue.ModelLists", lambda: ModelLists(clock))
     return clock
 
 
@@ -242,9 +242,9 @@ async def test_a_type_that_fails_in_its_own_way_harms_nobody(
     from parley_daemon.adapters.providers import provider
     from parley_daemon.adapters.providers.demo import DemoModel
     from parley_daemon.adapters.providers.provider_type import Access, ProviderType
-    from parley_daemon.adapters.providers.shared.model_list import Fetch, Listed
+    from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 
-    async def list_models(access: Access, fetch: Fetch) -> list[Listed]:
+    async def list_models(access: Access, fetch: Fetch) -> list[ListedModel]:
         raise ZeroDivisionError(CANARY)
 
     row = ProviderType(

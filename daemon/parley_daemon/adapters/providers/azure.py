@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.adapters.providers.openai_chat.request import OPENAI
 from parley_daemon.adapters.providers.openai_responses.dialect import Responses
 from parley_daemon.adapters.providers.provider_type import Access, over_http
-from parley_daemon.adapters.providers.shared.dialect import Dialect, Fold, Question
+from parley_daemon.adapters.providers.shared.dialect import Dialect, Parser, PreparedRequest
 from parley_daemon.adapters.providers.shared.model_list import Fetch
 from parley_daemon.ports.models import Model, ModelRequest
 
@@ -43,7 +43,7 @@ class Azure:
         default_version: str | None = None,
         api: str | None = None,
     ) -> None:
-        endpoint(base_url, "")
+        endpoint_url(base_url, "")
         parts = urlsplit(base_url.strip())
         path = parts.path.rstrip("/")
         query = dict(parse_qsl(parts.query))
@@ -69,13 +69,13 @@ class Azure:
         path = "/openai/models" if self._dated else "/openai/v1/models"
         return f"{self._root}{path}?{self._query}" if self._query else self._root + path
 
-    async def question(self, request: ModelRequest) -> Question:
+    async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Put a request into the words of its dialect, for Azure's address."""
-        return replace(await self._dialect.question(request), url=self._url(request.model))
+        return replace(await self._dialect.build_request(request), url=self._url(request.model))
 
-    def fold(self, call: Call) -> Fold:
+    def parser(self, call: Call) -> Parser:
         """Return a reader for one answer."""
-        return self._dialect.fold(call)
+        return self._dialect.parser(call)
 
     def framing(self) -> None:
         """Server-sent events."""

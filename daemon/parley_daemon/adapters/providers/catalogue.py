@@ -8,18 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from parley_daemon.adapters.providers.check import check
-from parley_daemon.adapters.providers.model_lists import Discovery
+from parley_daemon.adapters.providers.check import check_provider
+from parley_daemon.adapters.providers.model_lists import ModelLists
 from parley_daemon.adapters.providers.provider import (
     Provider,
     ProviderConfig,
+    build_provider,
+    describe_setup,
     is_preset,
-    provider_of,
-    setup_of,
-    vet,
+    validate_config,
 )
 from parley_daemon.adapters.providers.registry import TYPES, all_types
-from parley_daemon.adapters.providers.shared.model_list import Listed
+from parley_daemon.adapters.providers.shared.model_list import ListedModel
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord, elected
 from parley_daemon.core.records import ModelSettings, Timeouts
@@ -87,7 +87,7 @@ class ConfiguredCatalogue:
         self._providers: dict[str, Provider] = {}
         self._fallback_models = tuple(fallback_models)
         self._local_only = local_only
-        self._discovery = Discovery()
+        self._model_lists = ModelLists()
         self._set(providers, models, default_model, timeouts, complaint)
 
     async def configure(
@@ -137,9 +137,9 @@ class ConfiguredCatalogue:
         """Put everything together; return the providers whose adapters nobody is given any more."""
         before, self._providers = self._providers, {}
         for config, source in self._configs():
-            made = provider_of(config, source, self._environment, self._pace, self._overlay.key_problems)
+            made = build_provider(config, source, self._environment, self._pace, self._overlay.key_problems)
             old = before.get(config.name)
-            if old is not None and old.is_as(made):
+            if old is not None and old.shares_model_with(made):
                 made.model, old.model = old.model, None
             self._providers[config.name] = made
         demo = self._providers.get("demo")
@@ -223,13 +223,13 @@ class ConfiguredCatalogue:
 
     def pending_refreshes(self) -> Sequence[PendingRefresh]:
         """Return the providers that should be asked for their models."""
-        return self._discovery.due(self._providers.values())
+        return self._model_lists.pending(self._providers.values())
 
     async def refresh_models(self, provider: str) -> None:
         """Ask a provider for its models; one that is not there any more is not asked."""
         found = self._providers.get(provider)
         if found is not None:
-            await self._discovery.look(found)
+            await self._model_lists.refresh(found)
 
     async def check(self, provider: str) -> ProviderCheck | None:
         """Try a provider; where it lists no models, one of them that is configured, or the default one."""
@@ -238,7 +238,7 @@ class ConfiguredCatalogue:
             return None
         known = [self._default, *[one.id for one in self._models.values() if one.enabled]]
         models = [one.partition(":")[2] for one in known if one and one.startswith(f"{provider}:")]
-        return await check(found, models[0] if models else None, self._discovery)
+        return await check_provider(found, models[0] if models else None, self._model_lists)
 
     def resolve(self, reference: str) -> ResolvedModel:
         """Return the model behind "provider:model".
@@ -262,11 +262,11 @@ class ConfiguredCatalogue:
         known = self._models.get(reference) or ModelConfig(reference)
         if not known.enabled:
             raise ProviderUnavailableError(f'The model "{reference}" is switched off.', "disabled")
-        listed = self._discovery.models(provider).get(model.casefold())
+        listed = self._model_lists.models(provider).get(model.casefold())
         return ResolvedModel(
             reference,
             model,
-            provider.opened(),
+            provider.open_model(),
             self._timeouts,
             known.context_limit or (None if listed is None else listed.context_limit),
             known.pricing,
@@ -279,7 +279,7 @@ class ConfiguredCatalogue:
 
     def setups(self) -> tuple[ProviderSetup, ...]:
         """Return how every provider is configured, then those that are supported and not configured."""
-        shown = [setup_of(one) for one in self._providers.values()]
+        shown = [describe_setup(one) for one in self._providers.values()]
         rest = [kind for kind in all_types().values() if kind.name not in self._providers]
         shown += [
             ProviderSetup(kind.name, kind.name, kind.display_name, None, False, False, "supported")
@@ -315,7 +315,7 @@ class ConfiguredCatalogue:
 
     def validate(self, record: ProviderRecord) -> None:
         """Return when there could be such a provider (see the port)."""
-        vet(_provider_config(record, None), self._environment)
+        validate_config(_provider_config(record, None), self._environment)
 
     async def aclose(self) -> None:
         """Close what the providers hold open."""
@@ -325,7 +325,7 @@ class ConfiguredCatalogue:
                 await model.aclose()
 
     def _info(self, name: str, provider: Provider) -> ProviderInfo:
-        listed, named = self._discovery.models(provider), set[str]()
+        listed, named = self._model_lists.models(provider), set[str]()
         models: list[ModelInfo] = []
         for config in self._models.values():
             owner, _, model = config.id.partition(":")
@@ -335,7 +335,7 @@ class ConfiguredCatalogue:
                     models.append(_model_info(name, config, listed.get(model.casefold())))
         rest = [one for key, one in listed.items() if key not in named]
         models += [_model_info(name, ModelConfig(f"{name}:{one.model}"), one) for one in rest]
-        problem, failure = provider.problem, self._discovery.failure(provider)
+        problem, failure = provider.problem, self._model_lists.failure(provider)
         reason, message = None, None
         if problem is not None:
             reason, message = problem.reason, problem.message
@@ -352,10 +352,10 @@ class ConfiguredCatalogue:
         )
 
 
-def _model_info(provider: str, config: ModelConfig, listed: Listed | None) -> ModelInfo:
+def _model_info(provider: str, config: ModelConfig, listed: ListedModel | None) -> ModelInfo:
     """Return a model as configured, and where that says nothing as its provider lists it."""
     model = config.id.partition(":")[2]
-    listed = listed or Listed(model)
+    listed = listed or ListedModel(model)
     return ModelInfo(
         config.id,
         provider,

@@ -6,10 +6,10 @@ from contextlib import aclosing
 
 import anyio
 
-from parley_daemon.adapters.providers.http.json_request import HttpGet, NotThereError
+from parley_daemon.adapters.providers.http.json_client import JsonClient, NotFoundError
 from parley_daemon.adapters.providers.http.redaction import excerpt
 from parley_daemon.adapters.providers.http_model import HttpModel
-from parley_daemon.adapters.providers.model_lists import Discovery, getter
+from parley_daemon.adapters.providers.model_lists import ModelLists, open_client
 from parley_daemon.adapters.providers.provider import Provider
 from parley_daemon.adapters.providers.provider_type import Access, ProviderType
 from parley_daemon.core.parts import Text
@@ -26,7 +26,7 @@ CHAT_SECONDS = 30.0
 _TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=30_000, idle_ms=30_000)
 
 
-async def check(provider: Provider, model: str | None, discovery: Discovery) -> ProviderCheck:
+async def check_provider(provider: Provider, model: str | None, model_lists: ModelLists) -> ProviderCheck:
     """Try a provider: what proves its key, its list of models, or an answer of one token of `model`."""
     kind, access = provider.kind, provider.access
     if provider.problem is not None or kind is None or access is None:
@@ -34,7 +34,7 @@ async def check(provider: Provider, model: str | None, discovery: Discovery) -> 
     if kind.local:
         return ProviderCheck(ok=True, answer="It is built in and needs neither key nor network.")
     try:
-        return await _tried(kind, access, model, discovery)
+        return await _tried(kind, access, model, model_lists)
     except Exception:  # the boundary to a package that brings a provider
         log.exception("%s cannot be checked", access.name)
         why = f"{access.name} cannot be checked: {kind.failure_text}."
@@ -42,11 +42,11 @@ async def check(provider: Provider, model: str | None, discovery: Discovery) -> 
 
 
 async def _tried(
-    kind: ProviderType, access: Access, model: str | None, discovery: Discovery
+    kind: ProviderType, access: Access, model: str | None, model_lists: ModelLists
 ) -> ProviderCheck:
-    get = getter(access, GET_SECONDS)
+    get = open_client(access, GET_SECONDS)
     try:
-        told = await _ask(kind, access, get, discovery)
+        told = await _ask(kind, access, get, model_lists)
     finally:
         with anyio.CancelScope(shield=True):
             await get.aclose()
@@ -67,7 +67,7 @@ def _not_tried(provider: Provider) -> ProviderCheck:
 
 
 async def _ask(
-    kind: ProviderType, access: Access, get: HttpGet, discovery: Discovery
+    kind: ProviderType, access: Access, get: JsonClient, model_lists: ModelLists
 ) -> ProviderCheck | None:
     """Make the requests that cost nothing; None: there are none that tell anything."""
     proved = False
@@ -76,20 +76,20 @@ async def _ask(
             try:
                 await kind.verify_key(access, get)
                 proved = True
-            except NotThereError:
+            except NotFoundError:
                 pass  # a proxy of it, perhaps
         if kind.list_models is not None:
             try:
-                discovery.take(access, await kind.list_models(access, get))
+                model_lists.store(access, await kind.list_models(access, get))
                 proved = True
-            except NotThereError:
+            except NotFoundError:
                 pass
     except ModelError as error:
         return _exchanged(get, access, error.failure)
     return _exchanged(get, access, None) if proved else None
 
 
-def _exchanged(get: HttpGet, access: Access, error: Failure | None) -> ProviderCheck:
+def _exchanged(get: JsonClient, access: Access, error: Failure | None) -> ProviderCheck:
     last = get.last
     if last is None:
         return ProviderCheck(error is None, error=error)

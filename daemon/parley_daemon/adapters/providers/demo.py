@@ -21,7 +21,7 @@ from typing import Any, get_args
 import anyio
 import msgspec
 
-from parley_daemon.adapters.providers.demo_values import sample
+from parley_daemon.adapters.providers.demo_values import sample_value
 from parley_daemon.core.parts import Piece, Reasoning, Source, Text, plain_text
 from parley_daemon.core.records import Failure, FailureKind, Usage
 from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest, UsageReport
@@ -142,7 +142,7 @@ def _usual(question: _Question) -> Iterator[_Step]:
 
 def _json(schema: Mapping[str, Any], _question: _Question) -> Iterator[_Step]:
     yield from _paced(Reasoning, "I am a demo and make up what the schema asks for.")
-    yield from _paced(Text, msgspec.json.format(msgspec.json.encode(sample(schema))).decode())
+    yield from _paced(Text, msgspec.json.format(msgspec.json.encode(sample_value(schema))).decode())
 
 
 def _help(_question: _Question) -> Iterator[_Step]:

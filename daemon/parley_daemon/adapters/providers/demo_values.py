@@ -9,7 +9,7 @@ _SHALLOW = 3
 Json = dict[str, Any]
 
 
-def sample(schema: Mapping[str, Any]) -> Any:
+def sample_value(schema: Mapping[str, Any]) -> Any:
     """Return a small value for a schema."""
     root = {**schema}
     return _value(root, root, 0)

@@ -9,7 +9,7 @@ import anyio
 from parley_daemon.ports.models import Batch, Model, ModelRequest
 
 
-class ReplaceableModel:
+class DrainingModel:
     """Another model, with a count of the calls under way: once retired, it is closed after the last of them.
 
     A turn that resolved it before may still ask it again; it is closed behind that call, too.

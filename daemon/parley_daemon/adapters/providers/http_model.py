@@ -12,8 +12,8 @@ import anyio
 
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.pool import HttpPool
-from parley_daemon.adapters.providers.shared.dialect import Dialect, Question, UnfitRequestError
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.shared.dialect import Dialect, InvalidRequestError, PreparedRequest
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.ports.models import Batch, Chunk, ModelError, ModelRequest
 
 if TYPE_CHECKING:
@@ -64,18 +64,18 @@ class HttpModel:
         connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
         headers = {**self._headers, **question.headers}
         response = await self._pool.post(call, question.body, headers, connect_ms / 1000)
-        answer = AnswerReader(call, self.dialect.fold(call), self.dialect.framing())
+        answer = ResponseReader(call, self.dialect.parser(call), self.dialect.framing())
         rest: list[Chunk] = []  # what came together with the end mark
         deadline: float | None = None  # of the wait for usage
         try:
             if not 200 <= response.status < 300:
                 raise await self._pool.refusal(call, response)
-            while not answer.done and (data := await self._read(call, response, deadline)):
+            while not answer.is_done and (data := await self._read(call, response, deadline)):
                 batch = answer.feed(data)
-                if answer.done:
+                if answer.is_done:
                     rest = batch
                     break
-                if answer.finished and answer.error is None:
+                if answer.is_complete and answer.error is None:
                     batch += answer.finish()
                     deadline = deadline or anyio.current_time() + self._usage_grace
                 yield batch
@@ -83,7 +83,7 @@ class HttpModel:
                     raise answer.error
             yield rest + answer.end()
         finally:
-            if answer.done:
+            if answer.is_done:
                 self._pool.release(response)
             else:
                 response.close()
@@ -104,7 +104,7 @@ class HttpModel:
         """Close pooled connections."""
         await self._pool.aclose()
 
-    async def _prepared(self, request: ModelRequest) -> tuple[Call, Question]:
+    async def _prepared(self, request: ModelRequest) -> tuple[Call, PreparedRequest]:
         """Return the call and its question.
 
         Raises:
@@ -112,12 +112,12 @@ class HttpModel:
         """
         call = Call(self._provider, request.model, self._url, self._secrets, has_key=self._has_key)
         try:
-            question = await self.dialect.question(request)
-        except UnfitRequestError as error:
-            raise call.invalid(str(error)) from error
+            question = await self.dialect.build_request(request)
+        except InvalidRequestError as error:
+            raise call.invalid_request(str(error)) from error
         given = question.headers
         if any(not name or re.search(r"[^\x20-\x7e]", name + value) for name, value in given.items()):
-            raise call.invalid("The extra headers hold characters that no header can carry.")
+            raise call.invalid_request("The extra headers hold characters that no header can carry.")
         secrets = (*self._secrets, *given.values())
         call = Call(self._provider, request.model, question.url, secrets, has_key=self._has_key)
         return call, question
@@ -141,5 +141,5 @@ class HttpModel:
         except (aiohttp.ClientError, OSError) as error:
             if deadline is None:
                 message = f"The connection to {call.provider} broke in the middle of the answer."
-                raise call.broke(message, str(error)) from error
+                raise call.bad_stream(message, str(error)) from error
         return b""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from parley_daemon.adapters.providers.http.json_request import HttpGet, NotThereError
+from parley_daemon.adapters.providers.http.json_client import JsonClient, NotFoundError
 from parley_daemon.adapters.providers.provider import Provider
 from parley_daemon.adapters.providers.provider_type import Access, ProviderType
-from parley_daemon.adapters.providers.shared.model_list import Listed
+from parley_daemon.adapters.providers.shared.model_list import ListedModel
 from parley_daemon.core.records import Failure
 from parley_daemon.ports.catalogue import PendingRefresh
 from parley_daemon.ports.models import ModelError
@@ -32,7 +32,7 @@ class _List:
     """What is known of one provider, as long as it is reached in this way."""
 
     access: Access
-    models: Mapping[str, Listed] | None = None
+    models: Mapping[str, ListedModel] | None = None
     failure: Failure | None = None
     asked_at: float | None = None
     under_way: anyio.Event | None = field(default=None)
@@ -42,14 +42,14 @@ class _List:
         return self.models is not None or self.failure is not None
 
 
-class Discovery:
+class ModelLists:
     """The lists of a catalogue's providers. `now` is a monotonic time in seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lists: dict[str, _List] = {}
 
-    def due(self, providers: Iterable[Provider]) -> Sequence[PendingRefresh]:
+    def pending(self, providers: Iterable[Provider]) -> Sequence[PendingRefresh]:
         """Return those of the providers that should be asked, or are being asked for the first time."""
         found: list[PendingRefresh] = []
         for provider in providers:
@@ -65,7 +65,7 @@ class Discovery:
                 found.append(PendingRefresh(provider.config.name, is_known=known.is_known))
         return found
 
-    async def look(self, provider: Provider) -> None:
+    async def refresh(self, provider: Provider) -> None:
         """Ask a provider for its models, or wait for the one who is asking it."""
         listing = _listing(provider)
         if listing is None:
@@ -83,11 +83,11 @@ class Discovery:
 
     async def _ask(self, known: _List, kind: ProviderType, access: Access) -> None:
         assert kind.list_models is not None
-        get = getter(access, LIST_SECONDS)
+        get = open_client(access, LIST_SECONDS)
         try:
-            self.take(access, await kind.list_models(access, get), known)
-        except NotThereError:
-            self.take(access, (), known)  # it has no list; that is all
+            self.store(access, await kind.list_models(access, get), known)
+        except NotFoundError:
+            self.store(access, (), known)  # it has no list; that is all
         except ModelError as error:
             log.debug("no list of models from %s: %s", access.name, error)
             known.failure, known.asked_at = error.failure, self._now()
@@ -99,14 +99,14 @@ class Discovery:
             with anyio.CancelScope(shield=True):
                 await get.aclose()
 
-    def take(self, access: Access, models: Iterable[Listed], known: _List | None = None) -> None:
+    def store(self, access: Access, models: Iterable[ListedModel], known: _List | None = None) -> None:
         """Keep a list that a provider has just given."""
         known = known or self._lists.setdefault(access.name, _List(access))
         if known.access == access:
             known.models = {one.model.casefold(): one for one in models}
             known.failure, known.asked_at = None, self._now()
 
-    def models(self, provider: Provider) -> Mapping[str, Listed]:
+    def models(self, provider: Provider) -> Mapping[str, ListedModel]:
         """Return what is known of a provider's models, by their names in lower case."""
         known = self._known(provider)
         return {} if known is None or known.models is None else known.models
@@ -128,10 +128,12 @@ class Discovery:
         return known
 
 
-def getter(access: Access, seconds: float) -> HttpGet:
+def open_client(access: Access, seconds: float) -> JsonClient:
     """Return what gets JSON from a provider."""
     secrets = (access.api_key or "", *access.headers.values())
-    return HttpGet(access.name, access.base_url, secrets, has_key=access.api_key is not None, seconds=seconds)
+    return JsonClient(
+        access.name, access.base_url, secrets, has_key=access.api_key is not None, seconds=seconds
+    )
 
 
 def _listing(provider: Provider) -> tuple[ProviderType, Access] | None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from parley_daemon.adapters.providers.draining import ReplaceableModel
-from parley_daemon.adapters.providers.http.endpoints import endpoint, is_local
+from parley_daemon.adapters.providers.draining import DrainingModel
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url, is_local
 from parley_daemon.adapters.providers.http.redaction import redact
 from parley_daemon.adapters.providers.provider_type import Access, ProviderType
 from parley_daemon.adapters.providers.registry import all_types, find_type
@@ -71,9 +71,9 @@ class Provider:
     kind: ProviderType | None = None
     access: Access | None = None
     local: bool = False
-    model: ReplaceableModel | None = None
+    model: DrainingModel | None = None
 
-    def opened(self) -> Model:
+    def open_model(self) -> Model:
         """Return its adapter, which is made when it is first asked for.
 
         Raises:
@@ -82,7 +82,7 @@ class Provider:
         assert self.kind is not None and self.access is not None, "one with a problem is not opened"
         if self.model is None:
             try:
-                self.model = ReplaceableModel(self.kind.make_model(self.access))
+                self.model = DrainingModel(self.kind.make_model(self.access))
             except ValueError as error:
                 message = f'Provider "{self.config.name}" cannot be used: {str(error).removesuffix(".")}.'
                 raise ProviderUnavailableError(message, "disabled") from None
@@ -92,12 +92,12 @@ class Provider:
                 raise ProviderUnavailableError(message, "disabled") from error
         return self.model
 
-    def is_as(self, other: "Provider") -> bool:
+    def shares_model_with(self, other: "Provider") -> bool:
         """Whether the other one's adapter would be like this one's."""
         return (self.kind, self.access, self.problem) == (other.kind, other.access, other.problem)
 
 
-def setup_of(provider: Provider) -> ProviderSetup:
+def describe_setup(provider: Provider) -> ProviderSetup:
     config, access = provider.config, provider.access
     return ProviderSetup(
         config.name,
@@ -110,7 +110,7 @@ def setup_of(provider: Provider) -> ProviderSetup:
     )
 
 
-def provider_of(
+def build_provider(
     config: ProviderConfig,
     source: ProviderSource,
     environment: Mapping[str, str],
@@ -224,14 +224,14 @@ def _address(
     try:
         if not url:
             raise ValueError("base_url is missing")
-        endpoint(url, "")
+        endpoint_url(url, "")
     except ValueError as error:
         message = f'Provider "{config.name}" has no usable address: {error}.'
         return url, Problem("disabled", message, fault=True)
     return url, None
 
 
-def vet(config: ProviderConfig, environment: Mapping[str, str]) -> None:
+def validate_config(config: ProviderConfig, environment: Mapping[str, str]) -> None:
     """Return when there could be such a provider; its key is not looked at.
 
     Raises:

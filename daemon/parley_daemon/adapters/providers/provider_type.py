@@ -7,7 +7,7 @@ import msgspec
 
 from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.shared.dialect import Dialect
-from parley_daemon.adapters.providers.shared.model_list import Fetch, Listed
+from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 from parley_daemon.ports.models import Model
 
 
@@ -54,7 +54,7 @@ class ProviderType(msgspec.Struct, frozen=True, gc=False):
     needs_url: bool = True
     options: Mapping[str, tuple[str, ...]] = {}
     local: bool = False
-    list_models: Callable[[Access, Fetch], Awaitable[Sequence[Listed]]] | None = None
+    list_models: Callable[[Access, Fetch], Awaitable[Sequence[ListedModel]]] | None = None
     verify_key: Callable[[Access, Fetch], Awaitable[object]] | None = None
     package: str = "parleyd"
 

@@ -25,7 +25,7 @@ from parley_daemon.adapters.providers.bedrock import access as bedrock
 from parley_daemon.adapters.providers.demo import DemoModel
 from parley_daemon.adapters.providers.google.dialect import GoogleGenerate
 from parley_daemon.adapters.providers.google.model_list import google_models
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.adapters.providers.openai_chat.model_list import compatible_models, openai_models
 from parley_daemon.adapters.providers.openai_chat.request import (
@@ -37,7 +37,7 @@ from parley_daemon.adapters.providers.openai_chat.request import (
 )
 from parley_daemon.adapters.providers.openai_responses.dialect import Responses
 from parley_daemon.adapters.providers.provider_type import Access, ProviderType, bearer_headers, over_http
-from parley_daemon.adapters.providers.shared.model_list import Fetch, Listed
+from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 from parley_daemon.ports.models import Model
 
 log = logging.getLogger(__name__)
@@ -46,14 +46,14 @@ ENTRY_POINT_GROUP = "parleyd.provider_types"
 
 
 def _list_models(
-    lister: Callable[[str, Mapping[str, str], Fetch], Awaitable[Sequence[Listed]]],
+    lister: Callable[[str, Mapping[str, str], Fetch], Awaitable[Sequence[ListedModel]]],
     headers: Callable[[Access], Mapping[str, str]] = bearer_headers,
-) -> Callable[[Access, Fetch], Awaitable[Sequence[Listed]]]:
+) -> Callable[[Access, Fetch], Awaitable[Sequence[ListedModel]]]:
     return lambda access, fetch: lister(access.base_url, headers(access), fetch)
 
 
 def _get(path: str) -> Callable[[Access, Fetch], Awaitable[object]]:
-    return lambda access, fetch: fetch(endpoint(access.base_url, path), bearer_headers(access))
+    return lambda access, fetch: fetch(endpoint_url(access.base_url, path), bearer_headers(access))
 
 
 def _make_chat(flavour: Flavour) -> Callable[[Access], Model]:

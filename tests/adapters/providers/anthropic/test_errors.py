@@ -63,7 +63,7 @@ ON_DEMAND = "Invocation of model ID claude-opus-5-5 with on-demand throughput is
     ],
 )  # fmt: skip
 def test_a_refusal_means_a_kind(status: int, body: dict[str, Any], kind: str, retryable: bool) -> None:
-    failure = CALL.refused(status, {}, json.dumps(body).encode()).failure
+    failure = CALL.error_from_status(status, {}, json.dumps(body).encode()).failure
     assert (failure.kind, failure.retryable, failure.status_code) == (kind, retryable, status)
     assert failure.detail == (body.get("error") or body)["message"]
 
@@ -93,12 +93,15 @@ def test_a_refusal_means_a_kind(status: int, body: dict[str, Any], kind: str, re
     ],
 )
 def test_an_error_in_the_stream_means_a_kind(type: str, message: str, kind: str, retryable: bool) -> None:
-    failure = CALL.failed_in_stream(anthropic(type, message)).failure
+    failure = CALL.error_from_object(anthropic(type, message)).failure
     assert (failure.kind, failure.retryable, failure.detail) == (kind, retryable, message)
 
 
 def test_a_request_that_is_too_large_is_called_so() -> None:
     body = json.dumps(anthropic("request_too_large", "Request exceeds the maximum size")).encode()
-    assert CALL.refused(413, {}, body).failure.message == "The request is larger than anthropic accepts."
-    in_stream = CALL.failed_in_stream(anthropic("request_too_large", "No.")).failure
+    assert (
+        CALL.error_from_status(413, {}, body).failure.message
+        == "The request is larger than anthropic accepts."
+    )
+    in_stream = CALL.error_from_object(anthropic("request_too_large", "No.")).failure
     assert in_stream.message == "The request is larger than anthropic accepts."

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.providers.anthropic.parser import AnthropicFold
+from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import Part, Piece, Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.core.pricing import Pricing, cost
 from parley_daemon.core.records import Failure, Usage
@@ -35,13 +35,13 @@ STOP = Finish("stop")
 
 def read(*reads: bytes) -> list[Chunk]:
     """Return the chunks of a response that came in these reads."""
-    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    reader = ResponseReader(CALL, AnthropicParser(CALL))
     chunks: list[Chunk] = []
     for data in reads:
         chunks += reader.feed(data)
         if reader.error:
             raise reader.error
-        if reader.done:
+        if reader.is_done:
             break
     return chunks + reader.end()
 
@@ -75,18 +75,18 @@ def test_text_of_one_read_is_one_piece() -> None:
 
 
 def test_each_read_is_a_batch_of_its_own() -> None:
-    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    reader = ResponseReader(CALL, AnthropicParser(CALL))
     assert reader.feed(named(begin())) == [UsageReport(Usage(10, 1, 11))]
     assert reader.feed(named(*text("a", "b")[:-1])) == [Text("ab")]
     assert reader.feed(named(delta(0, "text_delta", text="c"))) == [Text("c")]
 
 
 def test_a_ping_is_a_sign_of_life_and_nothing_else() -> None:
-    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    reader = ResponseReader(CALL, AnthropicParser(CALL))
     for sign in (named({"type": "ping"}), b": keep-alive\n\n", b"data: [DONE]\n\n", b"data:\n\n"):
         assert reader.feed(sign) == []
         assert reader.error is None
-        assert not reader.done
+        assert not reader.is_done
 
 
 RICH = answer(
@@ -160,7 +160,7 @@ def test_tool_calls_stream_their_arguments_each_in_its_own_part() -> None:
 
 
 def test_a_call_is_whole_as_soon_as_its_block_ends() -> None:
-    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    reader = ResponseReader(CALL, AnthropicParser(CALL))
     assert reader.feed(named(*tool("a", "f", "{}"))) == [
         ToolCallPiece("a", "f", "{}"),
         ToolCall("a", "f", {}),
@@ -392,14 +392,14 @@ def test_a_stream_cut_after_it_says_why_it_stopped_is_whole() -> None:
 
 
 def test_a_finished_answer_is_told_once_and_only_what_is_new_after_it() -> None:
-    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    reader = ResponseReader(CALL, AnthropicParser(CALL))
     refused = end("refusal", stop_details={"explanation": "No."})
     assert reader.feed(named(begin(), refused[0])) == [UsageReport(Usage(10, 5, 15))]
-    assert (reader.finished, reader.done) == (True, False)
+    assert (reader.is_complete, reader.is_done) == (True, False)
     assert reader.finish() == [Text("No."), Finish("content_filter")]
     more = {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 6}}
     assert reader.feed(named(more, refused[1])) == [UsageReport(Usage(10, 6, 16))]
-    assert reader.done
+    assert reader.is_done
     assert reader.end() == []
 
 
@@ -412,7 +412,7 @@ def test_malformed_json_is_bad_stream_with_the_event_quoted_and_cut() -> None:
 
 
 def test_what_came_before_a_bad_event_in_the_same_read_is_kept() -> None:
-    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    reader = ResponseReader(CALL, AnthropicParser(CALL))
     assert reader.feed(named(*text("a")) + b"data: {\n\n") == [Text("a")]
     assert reader.error is not None
 
@@ -438,7 +438,7 @@ ERROR = {"type": "error", "error": {"type": "overloaded_error", "message": f"Ove
 
 @pytest.mark.parametrize("framed", [named(ERROR), b"data: " + json.dumps(ERROR).encode() + b"\n\n"])
 def test_an_error_inside_the_stream_is_an_error_that_shows_no_key(framed: bytes) -> None:
-    reader = AnswerReader(CALL, AnthropicFold(CALL))
+    reader = ResponseReader(CALL, AnthropicParser(CALL))
     assert reader.feed(named(*text("a")) + framed) == [Text("a")]
     assert reader.error is not None
     said = reader.error.failure

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.anthropic.dialect import AnthropicMessages
-from parley_daemon.adapters.providers.anthropic.request import build_body, most_tokens
-from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
+from parley_daemon.adapters.providers.anthropic.request import build_body, default_max_tokens
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.core.records import Message, ModelSettings, Role
@@ -57,7 +57,7 @@ def text(said: str) -> dict[str, Any]:
 async def test_a_plain_question_is_the_smallest_body() -> None:
     dialect = AnthropicMessages("anthropic", "https://api.anthropic.com")
     request = ModelRequest("claude", (HI,), "Be brief.", purpose="title")
-    question = await dialect.question(request)
+    question = await dialect.build_request(request)
     assert question.url == "https://api.anthropic.com/v1/messages"
     assert json.loads(question.body) == {
         "model": "claude",
@@ -86,7 +86,7 @@ def test_settings_become_the_dialects_fields() -> None:
 )
 def test_a_setting_that_the_api_does_not_know_is_an_error(setting: str, name: str) -> None:
     settings: dict[str, Any] = {setting: 1}
-    with pytest.raises(UnfitRequestError, match=f'anthropic does not know the option "{name}"'):
+    with pytest.raises(InvalidRequestError, match=f'anthropic does not know the option "{name}"'):
         body(**settings)
 
 
@@ -115,7 +115,7 @@ def test_each_option_reaches_its_field(options: dict[str, Any], fields: dict[str
 
 
 def test_an_option_that_the_api_does_not_know_is_an_error() -> None:
-    with pytest.raises(UnfitRequestError, match="reasoningEffort"):
+    with pytest.raises(InvalidRequestError, match="reasoningEffort"):
         body(provider_options={"anthropic": {"reasoningEffort": "high"}})
 
 
@@ -139,7 +139,7 @@ def test_an_option_that_the_api_does_not_know_is_an_error() -> None:
 def test_an_answer_without_a_bound_gets_one_that_the_model_takes(
     model: str, plain: int, thinking: int
 ) -> None:
-    assert (most_tokens(model, None), most_tokens(model, 10_000)) == (plain, thinking)
+    assert (default_max_tokens(model, None), default_max_tokens(model, 10_000)) == (plain, thinking)
     assert body(model=model)["max_tokens"] == plain
 
 
@@ -148,15 +148,15 @@ def test_an_answer_without_a_bound_gets_one_that_the_model_takes(
     [("claude-opus-5-5", 128_000), ("claude-haiku-4-5", 64_000), ("claude-sonnet-4-0", 64_000)],
 )
 def test_thinking_and_answer_together_stay_below_what_the_model_can_write(model: str, most: int) -> None:
-    assert most_tokens(model, most - 1000) == most
-    assert most_tokens(model, most) == most + 1  # what the API thinks of it, it says itself
+    assert default_max_tokens(model, most - 1000) == most
+    assert default_max_tokens(model, most) == most + 1  # what the API thinks of it, it says itself
 
 
 def test_a_budget_has_to_leave_room_for_an_answer() -> None:
     options = {"anthropic": {"thinking": {"budgetTokens": 2000}}}
     assert body(max_output_tokens=2001, provider_options=options)["max_tokens"] == 2001
     message = r"thinking.budgetTokens \(2,000\) is a part of maxOutputTokens \(2,000\) and has to be less"
-    with pytest.raises(UnfitRequestError, match=message):
+    with pytest.raises(InvalidRequestError, match=message):
         body(max_output_tokens=2000, provider_options=options)
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from parley_daemon.adapters.providers.anthropic.schema import constrained
-from parley_daemon.adapters.providers.shared.dialect import UnfitRequestError
+from parley_daemon.adapters.providers.anthropic.schema import restrict_schema
+from parley_daemon.adapters.providers.shared.dialect import InvalidRequestError
 
 CLOSED = {"additionalProperties": False}
 
@@ -32,7 +32,7 @@ def test_what_is_taken_stays_as_it_is() -> None:
         "$defs": {"person": {**obj(a={"type": "string"}), **CLOSED}},
         **CLOSED,
     }
-    assert constrained(schema, "anthropic") == schema
+    assert restrict_schema(schema, "anthropic") == schema
 
 
 def test_every_object_is_closed() -> None:
@@ -46,7 +46,7 @@ def test_every_object_is_closed() -> None:
         opened={**inner, "additionalProperties": True},
     )
     closed = {**inner, **CLOSED}
-    assert constrained(schema, "anthropic") == {
+    assert restrict_schema(schema, "anthropic") == {
         **obj(
             plain=closed,
             listed={"type": "array", "items": closed},
@@ -88,17 +88,17 @@ def test_every_object_is_closed() -> None:
     ],
 )
 def test_limits_that_are_not_taken_become_words(schema: dict[str, Any], taken: dict[str, Any]) -> None:
-    assert constrained(schema, "anthropic") == taken
+    assert restrict_schema(schema, "anthropic") == taken
 
 
 def test_one_of_several_is_any_of_them_and_names_of_schemas_are_dropped() -> None:
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "oneOf": [{"type": "null"}, True]}
-    assert constrained(schema, "anthropic") == {"anyOf": [{"type": "null"}, True]}
+    assert restrict_schema(schema, "anthropic") == {"anyOf": [{"type": "null"}, True]}
 
 
 def test_a_schema_that_only_refers_keeps_what_it_refers_to() -> None:
     schema = {"$ref": "#/definitions/a", "definitions": {"a": obj(b={"type": "null"})}, "title": "A"}
-    assert constrained(schema, "anthropic") == {
+    assert restrict_schema(schema, "anthropic") == {
         "$ref": "#/definitions/a",
         "definitions": {"a": {**obj(b={"type": "null"}), **CLOSED}},
     }
@@ -116,16 +116,16 @@ def test_a_schema_that_only_refers_keeps_what_it_refers_to() -> None:
     ],
 )
 def test_objects_with_names_of_the_models_choice_are_refused(schema: dict[str, Any]) -> None:
-    with pytest.raises(UnfitRequestError, match="anthropic answers only with objects whose names"):
-        constrained(schema, "anthropic")
+    with pytest.raises(InvalidRequestError, match="anthropic answers only with objects whose names"):
+        restrict_schema(schema, "anthropic")
 
 
 def test_an_object_that_is_to_be_empty_is_taken() -> None:
     schema = {"type": "object", **CLOSED}
-    assert constrained(schema, "anthropic") == {"type": "object", "properties": {}, **CLOSED}
+    assert restrict_schema(schema, "anthropic") == {"type": "object", "properties": {}, **CLOSED}
 
 
 def test_the_schema_that_was_given_is_not_touched() -> None:
     schema = {**obj(a={"type": "integer", "minimum": 1}), "additionalProperties": True}
-    constrained(schema, "anthropic")
+    restrict_schema(schema, "anthropic")
     assert schema == {**obj(a={"type": "integer", "minimum": 1}), "additionalProperties": True}

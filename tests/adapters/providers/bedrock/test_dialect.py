@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.anthropic.parser import AnthropicFold
+from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
 from parley_daemon.adapters.providers.bedrock.access import find_region
 from parley_daemon.adapters.providers.bedrock.event_stream import AwsEventStream
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
@@ -18,7 +18,7 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.provider_type import Access
 from parley_daemon.adapters.providers.registry import TYPES
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, fold
 from parley_daemon.core.records import Failure, ModelSettings, Usage
 from parley_daemon.ports.models import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
@@ -294,13 +294,13 @@ async def test_a_refusal_shows_no_credentials(monkeypatch: pytest.MonkeyPatch) -
 
 def parts(*reads: bytes) -> tuple[Any, ...]:
     """Return the message that the frames in these reads make."""
-    reader = AnswerReader(CALL, AnthropicFold(CALL), AwsEventStream())
+    reader = ResponseReader(CALL, AnthropicParser(CALL), AwsEventStream())
     said: list[Chunk] = []
     for data in reads:
         said += reader.feed(data)
         if reader.error:
             raise reader.error
-        if reader.done:
+        if reader.is_done:
             break
     return fold([part for part in said + reader.end() if not isinstance(part, UsageReport | Finish)])
 
@@ -342,7 +342,7 @@ def test_an_event_may_stand_in_the_frame_as_it_is() -> None:
 
 def test_frames_of_other_kinds_are_signs_of_life() -> None:
     other = frame({":message-type": "event", ":event-type": "initial-response"}, b"{}")
-    reader = AnswerReader(CALL, AnthropicFold(CALL), AwsEventStream())
+    reader = ResponseReader(CALL, AnthropicParser(CALL), AwsEventStream())
     assert reader.feed(other) == []
     assert parts(other + RICH) == RICH_PARTS
 
@@ -408,7 +408,7 @@ def test_what_is_no_frame_or_no_event_in_a_frame_is_bad_stream(data: bytes) -> N
 def test_an_exception_in_the_stream_is_an_error_after_what_was_said_before(
     error: bytes, kind: str, retryable: bool, status_code: int | None
 ) -> None:
-    reader = AnswerReader(CALL, AnthropicFold(CALL), AwsEventStream())
+    reader = ResponseReader(CALL, AnthropicParser(CALL), AwsEventStream())
     assert Text("Hel") in reader.feed(stream(begin(), delta(0, "text_delta", text="Hel")) + error)
     assert reader.error is not None
     said = reader.error.failure

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.providers.google.parser import GoogleFold
-from parley_daemon.adapters.providers.google.signatures import is_made_up
+from parley_daemon.adapters.providers.google.parser import GoogleParser
+from parley_daemon.adapters.providers.google.signatures import is_made_call_id
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, fold
 from parley_daemon.core.records import Failure, Usage
 from parley_daemon.ports.models import Chunk, Finish, ModelError, UsageReport
@@ -45,7 +45,7 @@ END = sse(event(reason="STOP"))
 
 def read(*reads: bytes) -> list[Chunk]:
     """Return the chunks of a response that came in these reads."""
-    answer = AnswerReader(CALL, GoogleFold(CALL))
+    answer = ResponseReader(CALL, GoogleParser(CALL))
     chunks: list[Chunk] = []
     for data in reads:
         chunks += answer.feed(data)
@@ -167,7 +167,7 @@ def test_calls_without_ids_get_one_each() -> None:
     ids = {part.tool_call_id for part in found if isinstance(part, ToolCall)}
     assert [part.args for part in found if isinstance(part, ToolCall)] == [{}, {}, {}]
     assert len(ids) == 3
-    assert all(map(is_made_up, ids))
+    assert all(map(is_made_call_id, ids))
 
 
 def test_text_and_calls_keep_their_order() -> None:
@@ -273,7 +273,7 @@ def test_usage_is_the_newest_one_and_not_told_with_every_word() -> None:
 
 
 def test_usage_is_told_before_a_failure() -> None:
-    answer = AnswerReader(CALL, GoogleFold(CALL))
+    answer = ResponseReader(CALL, GoogleParser(CALL))
     answer.feed(texts("a"))
     failed = event(reason="MALFORMED_FUNCTION_CALL")
     chunks = answer.feed(sse({**failed, "usageMetadata": {"promptTokenCount": 7}}))
@@ -347,7 +347,7 @@ def test_a_prompt_that_is_not_blocked_goes_on() -> None:
 
 def test_an_error_in_the_stream_is_a_failure() -> None:
     error = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
-    answer = AnswerReader(CALL, GoogleFold(CALL))
+    answer = ResponseReader(CALL, GoogleParser(CALL))
     assert answer.feed(texts("a")) == [Text("a")]
     assert answer.feed(texts("b") + sse(error)) == [Text("b")]
     assert answer.error is not None

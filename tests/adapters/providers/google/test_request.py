@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from parley_daemon.adapters.providers.google.dialect import GoogleGenerate
-from parley_daemon.adapters.providers.google.parser import GoogleFold
+from parley_daemon.adapters.providers.google.parser import GoogleParser
 from parley_daemon.adapters.providers.google.request import (
     CATEGORIES,
     OPTIONS,
@@ -16,7 +16,7 @@ from parley_daemon.adapters.providers.google.request import (
     build_body,
 )
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult, fold
 from parley_daemon.core.records import ModelSettings, Role
 from parley_daemon.ports.models import Finish, ModelRequest, PromptMessage, UsageReport
@@ -135,7 +135,7 @@ def test_settings_and_options_share_one_configuration() -> None:
 
 
 def test_an_unknown_option_is_an_error() -> None:
-    with pytest.raises(UnfitRequestError, match='google does not know the option "store"'):
+    with pytest.raises(InvalidRequestError, match='google does not know the option "store"'):
         options(store=True)
 
 
@@ -217,8 +217,8 @@ def test_a_signature_whose_part_is_gone_goes_nowhere() -> None:
 
 
 def test_calls_without_ids_of_their_own_go_back_without() -> None:
-    fold_ = GoogleFold(Call("google", "m", "https://g.test"))
-    fold_.document(b'{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}')
+    fold_ = GoogleParser(Call("google", "m", "https://g.test"))
+    fold_.feed_document(b'{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}')
     [made] = [part for part in fold_.take() if isinstance(part, ToolCall)]
     result = ToolResult(made.tool_call_id, "f", {"ok": 1}, False, "ok")
     assert body(PromptMessage("assistant", (made,)), PromptMessage("tool", (result,)))["contents"] == [
@@ -283,9 +283,9 @@ def test_images_of_an_answer_go_back_signed_and_its_sources_do_not() -> None:
     ],
 )
 def test_what_a_model_said_goes_back_as_it_came(parts: list[Json]) -> None:
-    reader = GoogleFold(Call("google", "m", "https://g.test"))
+    reader = GoogleParser(Call("google", "m", "https://g.test"))
     answer = {"candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}]}
-    assert reader.document(json.dumps(answer).encode())
+    assert reader.feed_document(json.dumps(answer).encode())
     said = fold([one for one in reader.finish() if not isinstance(one, Finish | UsageReport)])
     assert answered(*said) == parts
 
@@ -324,6 +324,6 @@ def test_half_characters_do_not_make_the_chat_unusable() -> None:
     ],
 )
 async def test_the_models_name_is_part_of_the_address(base_url: str, model: str, expected: str) -> None:
-    question = await GoogleGenerate("google", base_url).question(ModelRequest(model, (HI,)))
+    question = await GoogleGenerate("google", base_url).build_request(ModelRequest(model, (HI,)))
     assert question.url == expected
     assert question.headers == {}

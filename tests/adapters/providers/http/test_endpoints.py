@@ -2,7 +2,7 @@
 
 import pytest
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint, unversioned
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url, without_version
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ from parley_daemon.adapters.providers.http.endpoints import endpoint, unversione
     ],
 )  # fmt: skip
 def test_a_base_may_have_its_version_or_be_a_whole_endpoint(base_url: str, chat: str, models: str) -> None:
-    assert endpoint(base_url, "/chat/completions") == chat
-    assert endpoint(base_url, "/models") == models
-    assert endpoint(base_url, "") == base_url.strip().replace("/?", "?").rstrip("/")
+    assert endpoint_url(base_url, "/chat/completions") == chat
+    assert endpoint_url(base_url, "/models") == models
+    assert endpoint_url(base_url, "") == base_url.strip().replace("/?", "?").rstrip("/")
 
 
 @pytest.mark.parametrize("base_url", ["h:80", "ftp://h", "https://", "https://h:port", ""])
 def test_what_is_no_address_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError, match=r"base_url|Port|port"):
-        endpoint(base_url, "/models")
+        endpoint_url(base_url, "/models")
 
 
 def test_an_endpoint_is_named_without_its_version() -> None:
-    assert unversioned("https://h/a/v1/chat/completions") == "https://h/a/chat/completions"
-    assert unversioned("https://h/v1/messages") == "https://h/messages"
+    assert without_version("https://h/a/v1/chat/completions") == "https://h/a/chat/completions"
+    assert without_version("https://h/v1/messages") == "https://h/messages"
     for url in ("https://h/a/chat/completions", "https://h/v1/models", "https://h/v1/chat"):
-        assert unversioned(url) is None
+        assert without_version(url) is None

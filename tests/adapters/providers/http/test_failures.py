@@ -23,7 +23,7 @@ def refused(
     status: int, body: Any = None, headers: dict[str, str] | None = None, call: Call = CALL
 ) -> Failure:
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    return call.refused(status, headers or {}, data).failure
+    return call.error_from_status(status, headers or {}, data).failure
 
 
 def openai(message: str, type: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_statuses_and_words_mean_kinds(status: int, body: Any, kind: str, retrya
     ],
 )
 def test_in_a_stream_the_code_goes_before_words(error: Any, kind: str, retryable: bool) -> None:
-    failure = CALL.failed_in_stream(error).failure
+    failure = CALL.error_from_object(error).failure
     assert (failure.kind, failure.retryable) == (kind, retryable)
 
 

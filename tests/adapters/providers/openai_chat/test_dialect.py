@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.adapters.providers.provider_type import Access
@@ -130,13 +130,13 @@ async def failure(model: HttpModel, request: ModelRequest | None = None) -> Fail
     ],
 )
 def test_a_base_url_may_be_given_with_or_without_its_version(base_url: str, expected: str) -> None:
-    assert endpoint(base_url, "/chat/completions") == expected
+    assert endpoint_url(base_url, "/chat/completions") == expected
 
 
 @pytest.mark.parametrize("base_url", ["", "localhost:8080", "ftp://h", "http://", "/v1", "http://h:port"])
 def test_a_base_url_that_is_no_web_address_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError):
-        endpoint(base_url, "/chat/completions")
+        endpoint_url(base_url, "/chat/completions")
 
 
 async def test_an_answer_streams_from_a_socket(open_model: Open) -> None:

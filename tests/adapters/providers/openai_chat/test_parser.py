@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.openai_chat.parser import ChatFold
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.openai_chat.parser import ChatParser
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import (
     File,
     Part,
@@ -46,13 +46,13 @@ END = sse(chunk(reason="stop")) + DONE
 
 def read(*reads: bytes) -> list[Chunk]:
     """Return the chunks of a response that came in these reads."""
-    answer = AnswerReader(CALL, ChatFold(CALL))
+    answer = ResponseReader(CALL, ChatParser(CALL))
     chunks: list[Chunk] = []
     for data in reads:
         chunks += answer.feed(data)
         if answer.error:
             raise answer.error
-        if answer.done:
+        if answer.is_done:
             break
     return chunks + answer.end()
 
@@ -76,13 +76,13 @@ def test_text_of_one_read_is_one_piece() -> None:
 
 
 def test_each_read_is_a_batch_of_its_own() -> None:
-    answer = AnswerReader(CALL, ChatFold(CALL))
+    answer = ResponseReader(CALL, ChatParser(CALL))
     assert answer.feed(deltas({"content": "a"})) == [Text("a")]
     assert answer.feed(deltas({"content": "b"}, {"content": "c"})) == [Text("bc")]
 
 
 def test_a_comment_is_a_sign_of_life_and_nothing_else() -> None:
-    answer = AnswerReader(CALL, ChatFold(CALL))
+    answer = ResponseReader(CALL, ChatParser(CALL))
     for sign in (b": keep-alive\n\n", b"\n\n", b"\r\n", b"data: \n\n", b"data:\n\n"):
         assert answer.feed(sign) == []
         assert answer.error is None
@@ -571,7 +571,7 @@ def test_an_event_of_another_shape_is_bad_stream() -> None:
 
 
 def test_what_came_before_a_bad_event_in_the_same_read_is_kept() -> None:
-    answer = AnswerReader(CALL, ChatFold(CALL))
+    answer = ResponseReader(CALL, ChatParser(CALL))
     assert answer.feed(deltas({"content": "a"}) + b"data: {bad\n\n") == [Text("a")]
     assert answer.error is not None
 
@@ -769,7 +769,7 @@ def test_a_web_page_is_bad_stream_and_names_the_address() -> None:
 
 def test_an_event_or_answer_that_is_too_large_is_bad_stream() -> None:
     for data in (b"data: " + b"x" * 2000, batch({"content": "x" * 2000})):
-        answer = AnswerReader(CALL, ChatFold(CALL), max_bytes=1000)
+        answer = ResponseReader(CALL, ChatParser(CALL), max_bytes=1000)
         answer.feed(data)
         assert answer.error is not None
         assert "too large" in answer.error.failure.message

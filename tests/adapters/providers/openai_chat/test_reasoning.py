@@ -7,8 +7,8 @@ import pytest
 
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-from parley_daemon.adapters.providers.openai_chat.parser import ChatFold
-from parley_daemon.adapters.providers.openai_chat.reasoning import details_of
+from parley_daemon.adapters.providers.openai_chat.parser import ChatParser
+from parley_daemon.adapters.providers.openai_chat.reasoning import read_details
 from parley_daemon.adapters.providers.openai_chat.request import (
     COMPATIBLE,
     OPENAI,
@@ -17,7 +17,7 @@ from parley_daemon.adapters.providers.openai_chat.request import (
     Flavour,
     build_body,
 )
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import Part, Reasoning, Text, ToolCall, ToolResult, fold
 from parley_daemon.ports.models import Finish, ModelRequest, PromptMessage, UsageReport
 from tests.support.providers.script import chunk
@@ -30,14 +30,14 @@ Json = dict[str, Any]
 
 def streamed(*deltas: Json) -> tuple[Part, ...]:
     """Return the message that these deltas make."""
-    answer = AnswerReader(CALL, ChatFold(CALL, keeps_details=True))
+    answer = ResponseReader(CALL, ChatParser(CALL, keeps_details=True))
     data = [json.dumps(event) for event in (*map(chunk, deltas), chunk(reason="stop"))]
     chunks = [one for each in data for one in answer.feed(f"data: {each}\n\n".encode())]
     return fold([one for one in chunks + answer.end() if not isinstance(one, Finish | UsageReport)])
 
 
 def batch(message: Json) -> tuple[Part, ...]:
-    answer = AnswerReader(CALL, ChatFold(CALL, keeps_details=True))
+    answer = ResponseReader(CALL, ChatParser(CALL, keeps_details=True))
     body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
     answer.feed(json.dumps(body).encode())
     return fold([one for one in answer.end() if not isinstance(one, Finish | UsageReport)])
@@ -125,9 +125,9 @@ def test_details_come_back_beside_tool_calls() -> None:
 
 @pytest.mark.parametrize(("flavour", "keeps"), [(OPENROUTER, True), (VERCEL, True), (COMPATIBLE, False)])
 def test_the_details_of_routers_are_kept_and_of_no_other_server(flavour: Flavour, keeps: bool) -> None:
-    fold = ChatCompletions("x", "https://x.test", flavour).fold(CALL)
-    fold.events([json.dumps(chunk({"reasoning": "hm", "reasoning_details": REDACTED})).encode()])
-    kept = [each for one in fold.take() if isinstance(one, Reasoning) for each in details_of(one)]
+    fold = ChatCompletions("x", "https://x.test", flavour).parser(CALL)
+    fold.feed([json.dumps(chunk({"reasoning": "hm", "reasoning_details": REDACTED})).encode()])
+    kept = [each for one in fold.take() if isinstance(one, Reasoning) for each in read_details(one)]
     assert kept == (REDACTED if keeps else [])
 
 

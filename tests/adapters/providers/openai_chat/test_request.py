@@ -14,7 +14,7 @@ from parley_daemon.adapters.providers.openai_chat.request import (
     Flavour,
     build_body,
 )
-from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings, Role
 from parley_daemon.ports.models import ModelRequest, PromptMessage
@@ -90,13 +90,13 @@ def test_settings_become_the_dialects_fields() -> None:
 
 
 def test_a_setting_that_a_provider_does_not_know_is_an_error() -> None:
-    with pytest.raises(UnfitRequestError, match='local does not know the option "topK"'):
+    with pytest.raises(InvalidRequestError, match='local does not know the option "topK"'):
         body(flavour=OPENAI, top_k=40)
 
 
 @pytest.mark.parametrize("option", ["instructions", "maxToolCalls", "reasoningSummary", "include"])
 def test_an_option_of_the_other_dialect_is_an_error(option: str) -> None:
-    with pytest.raises(UnfitRequestError, match=option):
+    with pytest.raises(InvalidRequestError, match=option):
         body(flavour=OPENAI, provider_options={"openai": {option: "x"}})
 
 
@@ -274,7 +274,7 @@ def test_an_answer_has_one_bound() -> None:
         "max_output_tokens": 5,
         "provider_options": {"openai": {"maxCompletionTokens": 7}},
     }
-    with pytest.raises(UnfitRequestError, match='To local "maxOutputTokens" and "maxCompletionTokens" are'):
+    with pytest.raises(InvalidRequestError, match='To local "maxOutputTokens" and "maxCompletionTokens" are'):
         body(flavour=OPENAI, **both)
     assert body(**both)["max_tokens"] == 5  # the group of others says nothing here
 

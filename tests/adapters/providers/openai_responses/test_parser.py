@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.openai_responses.parser import ResponsesFold
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.openai_responses.parser import ResponsesParser
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import (
     File,
     Part,
@@ -35,13 +35,13 @@ USED = UsageReport(Usage(3, 5, 8, reasoning_tokens=2, cache_creation_tokens=0, c
 
 def read(*reads: bytes) -> list[Chunk]:
     """Return the chunks of a response that came in these reads."""
-    answer = AnswerReader(CALL, ResponsesFold(CALL))
+    answer = ResponseReader(CALL, ResponsesParser(CALL))
     chunks: list[Chunk] = []
     for data in reads:
         chunks += answer.feed(data)
         if answer.error:
             raise answer.error
-        if answer.done:
+        if answer.is_done:
             break
     return chunks + answer.end()
 
@@ -92,7 +92,7 @@ def test_text_of_one_read_is_one_piece() -> None:
 
 
 def test_each_read_is_a_batch_of_its_own() -> None:
-    answer = AnswerReader(CALL, ResponsesFold(CALL))
+    answer = ResponseReader(CALL, ResponsesParser(CALL))
     assert answer.feed(plain("a")) == [Text("a")]
     assert answer.feed(plain("b", "c")) == [Text("bc")]
 
@@ -256,11 +256,11 @@ def test_events_of_progress_and_unknown_ones_say_nothing() -> None:
 
 
 def test_the_chat_dialects_end_mark_and_signs_of_life_are_ignored() -> None:
-    answer = AnswerReader(CALL, ResponsesFold(CALL))
+    answer = ResponseReader(CALL, ResponsesParser(CALL))
     for sign in (b": keep-alive\n\n", b"\n\n", b"data: \n\n", b"data: [DONE]\n\n"):
         assert answer.feed(sign) == []
     assert answer.error is None
-    assert not answer.done
+    assert not answer.is_done
     assert parts(plain("a"), END + b"data: [DONE]\n\n") == (Text("a"),)
 
 
@@ -534,7 +534,7 @@ def test_a_failed_response_is_a_failure(error: object, kind: str, retryable: boo
 
 
 def test_what_came_before_a_failure_is_kept_with_its_usage() -> None:
-    answer = AnswerReader(CALL, ResponsesFold(CALL))
+    answer = ResponseReader(CALL, ResponsesParser(CALL))
     assert answer.feed(Answer().message("a").ended("failed").stream) == [Text("a"), USED]
     assert answer.error is not None
 
@@ -558,7 +558,7 @@ QUOTA = {"type": "insufficient_quota", "code": "credit_balance_exhausted", "mess
     ids=["nested", "flat", "without a type"],
 )
 def test_an_error_event_is_a_failure_in_each_of_its_shapes(event: Mapping[str, Any], name: bytes) -> None:
-    answer = AnswerReader(CALL, ResponsesFold(CALL))
+    answer = ResponseReader(CALL, ResponsesParser(CALL))
     stream = plain("a") + name + b"data: " + json.dumps(event).encode() + b"\n\n"
     assert answer.feed(stream) == [Text("a")]
     assert answer.error is not None

@@ -9,10 +9,10 @@ import pytest
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.request import OPENAI
 from parley_daemon.adapters.providers.openai_chat.request import build_body as build_chat_body
-from parley_daemon.adapters.providers.openai_responses.parser import ResponsesFold
+from parley_daemon.adapters.providers.openai_responses.parser import ResponsesParser
 from parley_daemon.adapters.providers.openai_responses.request import build_body
-from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
-from parley_daemon.adapters.providers.shared.response_reader import AnswerReader
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import File, Part, Piece, Reasoning, Source, Text, ToolCall, ToolResult, fold
 from parley_daemon.core.records import ModelSettings, Role
 from parley_daemon.ports.models import ModelRequest, PromptMessage
@@ -77,7 +77,7 @@ def test_settings_become_the_apis_fields() -> None:
 )
 def test_a_setting_that_the_api_does_not_know_is_an_error(setting: dict[str, Any], name: str) -> None:
     with pytest.raises(
-        UnfitRequestError, match=rf'openai \(responses API\) does not know the option "{name}"'
+        InvalidRequestError, match=rf'openai \(responses API\) does not know the option "{name}"'
     ):
         body(**setting)
 
@@ -125,7 +125,7 @@ def test_the_table_has_every_option_of_the_protocol() -> None:
 def test_an_option_reaches_its_field_in_the_responses_api_or_is_an_error(name: str) -> None:
     value, sent, _ = OPTIONS[name]
     if sent is None:
-        with pytest.raises(UnfitRequestError, match=name):
+        with pytest.raises(InvalidRequestError, match=name):
             with_options(**{name: value})
     else:
         assert with_options(**{name: value}) == sent
@@ -140,7 +140,7 @@ def test_an_option_reaches_its_field_in_chat_completions_or_is_an_error(name: st
         return json.loads(build_chat_body(ModelRequest("gpt-4o", (HI,), None, settings), OPENAI, "openai"))
 
     if sent is None:
-        with pytest.raises(UnfitRequestError, match=name):
+        with pytest.raises(InvalidRequestError, match=name):
             chat(**{name: value})
     else:
         assert chat(**{name: value}) == {**chat(), **sent}
@@ -156,7 +156,7 @@ def test_all_options_fit_together() -> None:
 
 def test_an_answer_has_one_bound() -> None:
     options = {"openai": {"maxCompletionTokens": 7}}
-    with pytest.raises(UnfitRequestError, match='"maxOutputTokens" and "maxCompletionTokens" are the same'):
+    with pytest.raises(InvalidRequestError, match='"maxOutputTokens" and "maxCompletionTokens" are the same'):
         body(max_output_tokens=5, provider_options=options)
 
 
@@ -300,7 +300,7 @@ def test_an_answer_goes_back_in_its_order_without_its_sources() -> None:
 )
 def test_reasoning_goes_back_as_the_item_that_it_came_as(answer: Answer) -> None:
     call = Call("openai", "gpt-5", "https://api.openai.test/v1/responses")
-    reader = AnswerReader(call, ResponsesFold(call))
+    reader = ResponseReader(call, ResponsesParser(call))
     chunks = [*reader.feed(answer.stream), *reader.end()]
     parts = fold([chunk for chunk in chunks if isinstance(chunk, Piece)])
     [came] = [item for item in answer.output if item["type"] == "reasoning"]

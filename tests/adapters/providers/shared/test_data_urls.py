@@ -9,10 +9,10 @@ import pytest
 from parley_daemon.adapters.providers.anthropic import request as anthropic_request
 from parley_daemon.adapters.providers.bedrock.dialect import BedrockMessages
 from parley_daemon.adapters.providers.google import request as google_request
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.openai_chat import request as chat_request
 from parley_daemon.adapters.providers.openai_responses import request as responses_request
-from parley_daemon.adapters.providers.shared.content import mention
+from parley_daemon.adapters.providers.shared.content import describe_file
 from parley_daemon.core.parts import File, Text
 from parley_daemon.ports.models import ModelRequest, PromptMessage
 
@@ -27,7 +27,7 @@ DIALECTS: dict[str, Callable[[ModelRequest], bytes]] = {
         )
     },
     "responses": partial(responses_request.build_body, who="x"),
-    "anthropic": lambda request: encode_mended(anthropic_request.build_body(request, "x")),
+    "anthropic": lambda request: encode_json(anthropic_request.build_body(request, "x")),
     "google": partial(google_request.build_body, who="x"),
 }
 HI = Text("What is it?")
@@ -57,7 +57,7 @@ def test_a_data_url_is_sent_as_data_is(dialect: str, media_type: str) -> None:
 
 async def test_bedrock_gets_data_for_a_data_url() -> None:
     bedrock = BedrockMessages("bedrock", "https://bedrock.test", None)
-    question = await bedrock.question(request(File("image/png", None, "data:image/png;base64,aGk=")))
+    question = await bedrock.build_request(request(File("image/png", None, "data:image/png;base64,aGk=")))
     assert b'{"type":"base64","media_type":"image/png","data":"aGk="}' in question.body
     assert b"data:" not in question.body
 
@@ -93,6 +93,7 @@ def test_a_data_url_without_data_is_only_mentioned(dialect: str, url: str) -> No
 
 def test_a_mention_shows_no_data() -> None:
     assert (
-        mention(File("audio/wav", None, "data:audio/wav;base64,aGk=")) == "[File without a name, audio/wav]"
+        describe_file(File("audio/wav", None, "data:audio/wav;base64,aGk="))
+        == "[File without a name, audio/wav]"
     )
-    assert mention(File("audio/wav", None, "Data:,a", "a.wav")) == "[File a.wav, audio/wav]"
+    assert describe_file(File("audio/wav", None, "Data:,a", "a.wav")) == "[File a.wav, audio/wav]"

@@ -1,11 +1,11 @@
 """Anthropic's messages dialect: api.anthropic.com, and servers that imitate it."""
 
-from parley_daemon.adapters.providers.anthropic.parser import AnthropicFold
+from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
 from parley_daemon.adapters.providers.anthropic.request import build_body
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
-from parley_daemon.adapters.providers.shared.dialect import Question
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
+from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.ports.models import ModelRequest
 
 VERSION = "2023-06-01"
@@ -21,16 +21,16 @@ class AnthropicMessages:
 
     def __init__(self, provider: str, base_url: str) -> None:
         self._provider = provider
-        self._url = endpoint(base_url, "/messages")
+        self._url = endpoint_url(base_url, "/messages")
 
-    async def question(self, request: ModelRequest) -> Question:
+    async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Put a request into the provider's words."""
         body = {"model": request.model, **build_body(request, self._provider), "stream": True}
-        return Question(self._url, encode_mended(body))
+        return PreparedRequest(self._url, encode_json(body))
 
-    def fold(self, call: Call) -> AnthropicFold:
+    def parser(self, call: Call) -> AnthropicParser:
         """Return a reader for one answer."""
-        return AnthropicFold(call)
+        return AnthropicParser(call)
 
     def framing(self) -> None:
         """Server-sent events."""

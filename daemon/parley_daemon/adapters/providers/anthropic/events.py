@@ -1,13 +1,20 @@
 """The events of Anthropic's messages stream: the few fields that matter, decoded straight into structs.
 
-What comes once an answer, or is not ours to rely on, is `Any` here and read by `lenient` where it is used.
+A field that comes once per answer, or whose shape varies, is `Any` here. It is read by `convert_or_none`
+where it is used, so that an unexpected shape does not spoil the answer.
+Source: https://platform.claude.com/docs/en/build-with-claude/streaming
 """
 
 from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import lenient, mend_surrogates, part_of, whole
+from parley_daemon.adapters.providers.http.lenient_json import (
+    convert_or_default,
+    convert_or_none,
+    read_count,
+    replace_surrogates,
+)
 from parley_daemon.core.parts import Source
 from parley_daemon.core.records import Usage
 
@@ -103,12 +110,12 @@ class Citation(msgspec.Struct):
 decode_event = msgspec.json.Decoder(Event).decode
 
 
-def source_of(value: object) -> Source | None:
+def read_source(value: object) -> Source | None:
     """Return what a citation or a web search's result names; None when it names nothing.
 
     A place in a document that was sent along has an address of its own: `document:0#page=3`, `#char=10,20`.
     """
-    cited = lenient(value, Citation)
+    cited = convert_or_none(value, Citation)
     if cited is None:
         return None
     url, title = cited.url or cited.source, cited.title
@@ -119,8 +126,8 @@ def source_of(value: object) -> Source | None:
         title = cited.document_title or f"Document {cited.document_index + 1}"
         if cited.start_page_number is not None:
             title = f"{title}, page {cited.start_page_number}"
-    text = None if cited.cited_text is None else mend_surrogates(cited.cited_text)
-    return Source("", mend_surrogates(url), mend_surrogates(title or url), text)
+    text = None if cited.cited_text is None else replace_surrogates(cited.cited_text)
+    return Source("", replace_surrogates(url), replace_surrogates(title or url), text)
 
 
 def _fragment(cited: Citation) -> str:
@@ -131,12 +138,12 @@ def _fragment(cited: Citation) -> str:
     return "" if cited.start_block_index is None else f"#block={cited.start_block_index}"
 
 
-def usage_of(value: object, before: Usage | None) -> Usage | None:
+def update_usage(value: object, before: Usage | None) -> Usage | None:
     """Return the usage in this shape, counts added to those known before; they only ever grow.
 
     Anthropic counts cached input apart; in a Usage it is a part of the input.
     """
-    body = lenient(value, UsageBody)
+    body = convert_or_none(value, UsageBody)
     if body is None:
         return before
     known = before or Usage()
@@ -148,7 +155,7 @@ def usage_of(value: object, before: Usage | None) -> Usage | None:
     fresh = _larger(fresh, body.input_tokens)
     taken = None if fresh is None else fresh + (created or 0) + (read or 0)
     given = _larger(known.output_tokens, body.output_tokens)
-    details = part_of(body.output_tokens_details, OutputDetails)
+    details = convert_or_default(body.output_tokens_details, OutputDetails)
     usage = Usage(
         input_tokens=taken,
         output_tokens=given,
@@ -161,5 +168,5 @@ def usage_of(value: object, before: Usage | None) -> Usage | None:
 
 
 def _larger(known: int | None, said: object) -> int | None:
-    now = whole(said)
+    now = read_count(said)
     return known if now is None else max(now, known or 0)

@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.shared.model_list import (
     MOST_PAGES,
     Fetch,
-    Listed,
+    ListedModel,
     add_query,
     as_count,
     as_list,
     as_object,
+    build_entry,
     known_words,
-    make_listed,
     read_entries,
     sort_distinct,
 )
@@ -26,10 +26,10 @@ _ANTHROPIC = {
 }
 
 
-async def anthropic_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[Listed]:
+async def anthropic_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[ListedModel]:
     """Return Anthropic's models. `headers` hold the key and the API's version."""
-    url, after = endpoint(base_url, "/models"), ""
-    found: list[Listed] = []
+    url, after = endpoint_url(base_url, "/models"), ""
+    found: list[ListedModel] = []
     for _ in range(MOST_PAGES):
         page = as_object(await fetch(add_query(url, limit="1000", after_id=after), headers))
         found += read_entries(as_list(page.get("data")), _anthropic)
@@ -39,8 +39,8 @@ async def anthropic_models(base_url: str, headers: Mapping[str, str], fetch: Fet
     return sort_distinct(found)
 
 
-def _anthropic(entry: dict[str, Any]) -> Listed | None:
+def _anthropic(entry: dict[str, Any]) -> ListedModel | None:
     abilities = as_object(entry.get("capabilities"))
     said = [name for name, value in abilities.items() if as_object(value).get("supported") is True]
     limit = as_count(entry.get("max_input_tokens"))
-    return make_listed(entry.get("id"), entry.get("display_name"), limit, known_words(said, _ANTHROPIC))
+    return build_entry(entry.get("id"), entry.get("display_name"), limit, known_words(said, _ANTHROPIC))

@@ -14,12 +14,16 @@ from parley_daemon.adapters.providers.anthropic.events import (
     Start,
     StopDetails,
     decode_event,
-    source_of,
-    usage_of,
+    read_source,
+    update_usage,
 )
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended, lenient, mend_surrogates
-from parley_daemon.adapters.providers.shared.answer_state import Gathered
+from parley_daemon.adapters.providers.http.lenient_json import (
+    convert_or_none,
+    encode_json,
+    replace_surrogates,
+)
+from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
@@ -37,14 +41,14 @@ _STOP_REASONS: dict[str, StopReason] = {
 }
 
 
-class AnthropicFold:
+class AnthropicParser:
     """One answer in the making. `message_stop` ends it; it is whole as soon as it says why it stopped."""
 
     def __init__(self, call: Call) -> None:
-        self.done = False
+        self.is_done = False
         self._call = call
-        self._gathered = Gathered(call)
-        self._pieces = self._gathered.pieces
+        self._answer = AnswerState(call)
+        self._pieces = self._answer.pieces
         self._calls: list[OpenCall] = []
         self._open: dict[int, tuple[OpenCall, object]] = {}  # each with the arguments that it began with
         self._reason: str | None = None
@@ -52,13 +56,13 @@ class AnthropicFold:
         self._has_text = False
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is whole: all that can follow is usage."""
-        return self.done or self._reason is not None
+        return self.is_done or self._reason is not None
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
-        chunks = self._gathered.take()
+        chunks = self._answer.take()
         self._has_text = self._has_text or Text in map(type, chunks)
         return chunks
 
@@ -68,12 +72,12 @@ class AnthropicFold:
             self._end(index)
         chunks = self.take()
         if not self._has_text:
-            self._pieces.say(Text, self._explanation)
+            self._pieces.append(Text, self._explanation)
             self._explanation = ""
         reason = _STOP_REASONS.get(self._reason or "end_turn", "other")
-        return [*chunks, *self._gathered.finish(reason, has_calls=bool(self._calls))]
+        return [*chunks, *self._answer.finish(reason, has_calls=bool(self._calls))]
 
-    def events(self, payloads: Sequence[bytes]) -> None:
+    def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more text, is dealt with in line.
 
         Raises:
@@ -81,7 +85,7 @@ class AnthropicFold:
         """
         pieces, texts = self._pieces, self._pieces.texts
         for payload in payloads:
-            if self.done:
+            if self.is_done:
                 return
             try:
                 event = decode_event(payload)
@@ -102,7 +106,7 @@ class AnthropicFold:
                 continue
             self._event(event, payload)
 
-    def document(self, body: bytes) -> bool:
+    def feed_document(self, body: bytes) -> bool:
         """Take a whole message; False when it is none (see Fold)."""
         message = None if body.startswith(b"[") else self._decode(body)
         if message is None or message.content is None:
@@ -110,9 +114,9 @@ class AnthropicFold:
         for index, block in enumerate(message.content):
             self._begin(index, block)
             self._end(index)
-        self._gathered.usage = usage_of(message.usage, self._gathered.usage)
+        self._answer.usage = update_usage(message.usage, self._answer.usage)
         self._stop(message.stop_reason, message.stop_details)
-        self.done = True
+        self.is_done = True
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
@@ -123,7 +127,7 @@ class AnthropicFold:
         """
         if payload.strip() == b"[DONE]":  # a habit of the other dialect's that some servers keep
             return None
-        return self._gathered.decode(payload, Event)
+        return self._answer.decode(payload, Event)
 
     def _event(self, event: Event, payload: bytes) -> None:
         """Take any event.
@@ -139,30 +143,30 @@ class AnthropicFold:
             case "content_block_stop":
                 self._end(event.index)
             case "message_start":
-                start = lenient(event.message, Start) or Start()
-                self._gathered.usage = usage_of(start.usage, self._gathered.usage)
+                start = convert_or_none(event.message, Start) or Start()
+                self._answer.usage = update_usage(start.usage, self._answer.usage)
             case "message_delta":
-                self._gathered.usage = usage_of(event.usage, self._gathered.usage)
+                self._answer.usage = update_usage(event.usage, self._answer.usage)
                 if event.delta is not None:
                     self._stop(event.delta.stop_reason, event.delta.stop_details)
             case "message_stop":
-                self.done = True
+                self.is_done = True
             case _ if event.error or event.type == "error":
-                raise self._call.error_in(payload, certainly=True)
+                raise self._call.error_in_payload(payload, certainly=True)
             case _:  # a ping, or something newer than this
                 pass
 
     def _begin(self, index: int | None, value: object) -> None:
-        block = lenient(value, Block)
+        block = convert_or_none(value, Block)
         if block is None:
             return
         match block.type:
             case "text":
-                self._pieces.say(Text, block.text or "")
+                self._pieces.append(Text, block.text or "")
                 for cited in block.citations or ():
-                    self._gathered.cite(source_of(cited))
+                    self._answer.add_source(read_source(cited))
             case "thinking":
-                self._pieces.say(Reasoning, block.thinking or "")
+                self._pieces.append(Reasoning, block.thinking or "")
                 self._sign(block.signature)
             case "redacted_thinking":
                 self._sign(block.data and REDACTED + block.data)
@@ -170,23 +174,23 @@ class AnthropicFold:
                 self._call_begins(index, block)
             case "web_search_tool_result" if isinstance(block.content, list):
                 for found in cast("list[object]", block.content):
-                    self._gathered.cite(source_of(found))
+                    self._answer.add_source(read_source(found))
             case _:  # what a server tool did in between
                 pass
 
     def _delta(self, index: int | None, delta: Delta) -> None:
         match delta.type:
             case "text_delta":
-                self._pieces.say(Text, delta.text or "")
+                self._pieces.append(Text, delta.text or "")
             case "thinking_delta":
-                self._pieces.say(Reasoning, delta.thinking or "")
+                self._pieces.append(Reasoning, delta.thinking or "")
             case "signature_delta":
                 self._sign(delta.signature)
             case "input_json_delta":
                 if index in self._open and delta.partial_json:
-                    self._pieces.say(self._open[index][0], delta.partial_json)
+                    self._pieces.append(self._open[index][0], delta.partial_json)
             case "citations_delta":
-                self._gathered.cite(source_of(delta.citation))
+                self._answer.add_source(read_source(delta.citation))
             case _:
                 pass
 
@@ -194,7 +198,7 @@ class AnthropicFold:
         """A block has ended; of a call's arguments those that came in pieces go before."""
         if index in self._open:
             call, given = self._open.pop(index)
-            self._pieces.finish(call, encode_mended(given).decode() if given else "")
+            self._pieces.finish_call(call, encode_json(given).decode() if given else "")
 
     def _sign(self, signature: str | None) -> None:
         if signature:
@@ -202,17 +206,17 @@ class AnthropicFold:
 
     def _call_begins(self, index: int | None, block: Block) -> None:
         taken = {known.id for known in self._calls}
-        id = mend_surrogates(block.id or "")
+        id = replace_surrogates(block.id or "")
         own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
-        call = OpenCall(own, mend_surrogates(block.name or ""))
+        call = OpenCall(own, replace_surrogates(block.name or ""))
         at = len(self._calls) if index is None else index
         self._end(at)  # one that was never said to have ended
         self._calls.append(call)
         self._open[at] = (call, block.input)
-        self._pieces.say(call, "")
+        self._pieces.append(call, "")
 
     def _stop(self, reason: str | None, details: object) -> None:
         self._reason = reason or self._reason
-        said = lenient(details, StopDetails)
+        said = convert_or_none(details, StopDetails)
         if said is not None and said.explanation:
             self._explanation = said.explanation

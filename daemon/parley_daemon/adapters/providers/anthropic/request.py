@@ -9,10 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 from parley_daemon.adapters.providers.anthropic.parser import REDACTED
-from parley_daemon.adapters.providers.anthropic.schema import constrained
-from parley_daemon.adapters.providers.shared.content import file_text, inlined, mention, quoted, result_text
-from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, UnfitRequestError
-from parley_daemon.adapters.providers.shared.options import Json, mapped, sampling, snaked
+from parley_daemon.adapters.providers.anthropic.schema import restrict_schema
+from parley_daemon.adapters.providers.shared.content import (
+    describe_file,
+    file_text,
+    inline_data_urls,
+    quote_source,
+    result_text,
+)
+from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
+from parley_daemon.adapters.providers.shared.options import Json, map_options, map_settings, to_snake_case
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage
@@ -38,7 +44,7 @@ _MARKED_MESSAGES = 2
 _BEGINNING = "(The assistant begins.)"
 _THOUGHTS = ("thinking", "redacted_thinking")
 
-USUAL = 32_000
+DEFAULT_TOKENS = 32_000
 """The bound of an answer when nobody sets one, thinking not counted."""
 
 _MOST = 128_000
@@ -60,7 +66,7 @@ def build_body(request: ModelRequest, who: str) -> Json:
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: a setting is not known or does not fit the others.
+        InvalidRequestError: a setting is not known or does not fit the others.
     """
     options = {
         name: value
@@ -71,7 +77,7 @@ def build_body(request: ModelRequest, who: str) -> Json:
     if request.system_prompt and request.system_prompt.strip():
         prompt.system.append(_text(request.system_prompt))
     has_content = False
-    for message in inlined(request.messages):
+    for message in inline_data_urls(request.messages):
         has_content = prompt.add(message)
     if not has_content or not prompt.messages:
         raise EmptyPromptError
@@ -87,15 +93,15 @@ def build_body(request: ModelRequest, who: str) -> Json:
 
 def _settings(request: ModelRequest, options: Mapping[str, object], who: str) -> Json:
     settings = request.settings
-    fields = sampling(settings, _SETTINGS, who)
+    fields = map_settings(settings, _SETTINGS, who)
     budget = None
     chosen = dict(options)
     if isinstance(thinking := options.get("thinking"), Mapping):
-        chosen["thinking"] = {"type": "enabled", **cast("Json", snaked(cast("Json", thinking)))}
+        chosen["thinking"] = {"type": "enabled", **cast("Json", to_snake_case(cast("Json", thinking)))}
         budget = cast("int | None", cast("Json", thinking).get("budgetTokens"))
-    fields |= mapped(chosen, _OPTIONS, who, but=_APART)
+    fields |= map_options(chosen, _OPTIONS, who, but=_APART)
     if settings.output_schema is not None:
-        shape = {"type": "json_schema", "schema": constrained(settings.output_schema, who)}
+        shape = {"type": "json_schema", "schema": restrict_schema(settings.output_schema, who)}
         fields["output_config"] = {**cast("Json", fields.get("output_config", {})), "format": shape}
     fields["max_tokens"] = _max_tokens(settings, request.model, budget)
     return fields
@@ -112,23 +118,23 @@ def _tools(names: Iterable[str], model: str) -> Json:
 def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
     given = settings.max_output_tokens
     if given is None:
-        return most_tokens(model, budget)
+        return default_max_tokens(model, budget)
     if budget is not None and budget >= given:
-        raise UnfitRequestError(
+        raise InvalidRequestError(
             f"thinking.budgetTokens ({budget:,}) is a part of maxOutputTokens ({given:,}) and has to be less."
         )
     return given
 
 
-def most_tokens(model: str, budget: int | None) -> int:
+def default_max_tokens(model: str, budget: int | None) -> int:
     """Return the bound for a model whose answer nobody bounds. `budget` is for thinking, a part of it.
 
     It is never above what the model can write, nor is it within the budget.
     """
     limit = next((limit for pattern, limit in _LIMITS if pattern.search(model)), _MOST)
     if budget is None:
-        return min(USUAL, limit)
-    return max(min(budget + USUAL, limit), budget + 1)
+        return min(DEFAULT_TOKENS, limit)
+    return max(min(budget + DEFAULT_TOKENS, limit), budget + 1)
 
 
 class _Prompt:
@@ -195,7 +201,7 @@ class _Prompt:
                         "input": cast("Json", part.args) if isinstance(part.args, dict) else {},
                     }
                 case File():
-                    yield _text(mention(part))
+                    yield _text(describe_file(part))
                 case _:
                     pass
 
@@ -223,7 +229,7 @@ def _shown(parts: Iterable[Part]) -> Iterator[Json]:
             case Text() if part.text.strip():
                 yield _text(part.text)
             case Source():
-                yield _text(quoted(part))
+                yield _text(quote_source(part))
             case File():
                 yield _file(part)
             case _:
@@ -237,14 +243,14 @@ def _file(file: File) -> Json:
     if text is not None:
         return _text(text)
     if kind == "document" and file.media_type != "application/pdf":
-        return _text(mention(file))
+        return _text(describe_file(file))
     if file.data is not None:
         media_type = "image/jpeg" if file.media_type == "image/jpg" else file.media_type
         source: Json = {"type": "base64", "media_type": media_type, "data": file.data}
     elif file.url and file.url.startswith(("https://", "http://")):
         source = {"type": "url", "url": file.url}
     else:
-        return _text(mention(file))
+        return _text(describe_file(file))
     titled = {"title": file.title} if file.title and kind == "document" else {}
     return {"type": kind, "source": source, **titled}
 

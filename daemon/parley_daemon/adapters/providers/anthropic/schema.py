@@ -8,7 +8,7 @@ from typing import cast
 
 import msgspec
 
-from parley_daemon.adapters.providers.shared.dialect import UnfitRequestError
+from parley_daemon.adapters.providers.shared.dialect import InvalidRequestError
 from parley_daemon.adapters.providers.shared.options import Json
 
 _KEPT = frozenset(
@@ -20,13 +20,13 @@ _FORMATS = frozenset(
 )
 
 
-def constrained(schema: Mapping[str, object], who: str) -> Json:
+def restrict_schema(schema: Mapping[str, object], who: str) -> Json:
     """Return the schema with all that is asked of it and nothing that is refused.
 
     Objects are closed, as is demanded; limits of numbers, lengths and the like become words.
 
     Raises:
-        UnfitRequestError: objects are to have names of their own choice, which closed ones cannot.
+        InvalidRequestError: objects are to have names of their own choice, which closed ones cannot.
     """
     inner = _inner(who)
     given = dict(schema)
@@ -58,7 +58,7 @@ def constrained(schema: Mapping[str, object], who: str) -> Json:
 
 def _inner(who: str) -> Callable[[object], object]:
     def inner(schema: object) -> object:
-        return constrained(cast("Json", schema), who) if isinstance(schema, Mapping) else schema
+        return restrict_schema(cast("Json", schema), who) if isinstance(schema, Mapping) else schema
 
     return inner
 
@@ -77,7 +77,7 @@ def _closed(given: Json, who: str) -> Json:
     properties = given.pop("properties", None)
     extra = given.pop("additionalProperties", None)
     if isinstance(extra, Mapping) or (not properties and extra is not False):
-        raise UnfitRequestError(
+        raise InvalidRequestError(
             f"{who} answers only with objects whose names are all in outputSchema: give each object its"
             " properties and no schema for additional ones."
         )

@@ -15,9 +15,9 @@ from pathlib import Path
 from parley_daemon.adapters.providers.bedrock.dialect import BedrockMessages
 from parley_daemon.adapters.providers.bedrock.model_list import bedrock_models
 from parley_daemon.adapters.providers.bedrock.signing import AwsSigner
-from parley_daemon.adapters.providers.http.json_request import NotThereError
+from parley_daemon.adapters.providers.http.json_client import NotFoundError
 from parley_daemon.adapters.providers.provider_type import Access, bearer_headers, over_http
-from parley_daemon.adapters.providers.shared.model_list import Fetch, Listed
+from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 from parley_daemon.core.records import Failure
 from parley_daemon.ports.models import Model, ModelError
 
@@ -39,12 +39,12 @@ def make_model(access: Access) -> Model:
     )
 
 
-async def list_models(access: Access, fetch: Fetch) -> Sequence[Listed]:
+async def list_models(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
     """Return the models that the control plane of the region lists.
 
     Raises:
         ModelError: the list cannot be fetched.
-        NotThereError: the control plane's address is not known, or the account may not list models. (An
+        NotFoundError: the control plane's address is not known, or the account may not list models. (An
             account may call models without the permission to list them.)
     """
     try:
@@ -54,7 +54,7 @@ async def list_models(access: Access, fetch: Fetch) -> Sequence[Listed]:
         raise ModelError(Failure("invalid_request", str(error), provider=access.name)) from None
     url = access.environment.get("AWS_ENDPOINT_URL_BEDROCK", "").strip().rstrip("/")
     if not url and (access.base_url or region is None):
-        raise NotThereError("with a base_url, the address of the control plane is not known")
+        raise NotFoundError("with a base_url, the address of the control plane is not known")
     signer = _signer(access, region)
 
     async def headers(url: str) -> Mapping[str, str]:
@@ -66,7 +66,7 @@ async def list_models(access: Access, fetch: Fetch) -> Sequence[Listed]:
         return await bedrock_models(url or f"https://bedrock.{region}.amazonaws.com", headers, fetch)
     except ModelError as error:
         if error.failure.status_code == 403:
-            raise NotThereError(str(error)) from error
+            raise NotFoundError(str(error)) from error
         raise
 
 

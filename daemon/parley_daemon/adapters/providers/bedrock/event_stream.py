@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.sse import Received
-from parley_daemon.adapters.providers.shared.dialect import BrokenFramingError
+from parley_daemon.adapters.providers.http.sse import Payloads
+from parley_daemon.adapters.providers.shared.dialect import FramingError
 
 _MODULE = "botocore.eventstream"
 _STEP = 4096  # botocore copies what follows with each frame it cuts off
@@ -49,28 +49,28 @@ class AwsEventStream:
         """Load what reads the frames; takes too long for the loop the first time."""
         importlib.import_module(_MODULE)
 
-    def feed(self, chunk: bytes) -> Received:
+    def feed(self, chunk: bytes) -> Payloads:
         """Take one read and return what it completed.
 
         Raises:
-            BrokenFramingError: these are no frames, or not such as the model's answer comes in.
+            FramingError: these are no frames, or not such as the model's answer comes in.
         """
-        received = Received([])
+        received = Payloads([])
         try:
             for at in range(0, len(chunk), _STEP):
                 self._buffer.add_data(chunk[at : at + _STEP])
                 for message in self._buffer:
                     _take(message.headers, message.payload, received)
         except self._faults as error:
-            raise BrokenFramingError(str(error)) from error
+            raise FramingError(str(error)) from error
         return received
 
-    def close(self) -> Received:
+    def close(self) -> Payloads:
         """The stream has ended; what is left is no whole frame."""
-        return Received([])
+        return Payloads([])
 
 
-def _take(headers: dict[str, Any], payload: bytes, received: Received) -> None:
+def _take(headers: dict[str, Any], payload: bytes, received: Payloads) -> None:
     kind = headers.get(":message-type")
     if kind == "event":
         if headers.get(":event-type") == "chunk":

@@ -6,11 +6,11 @@ from typing import Any
 from parley_daemon.adapters.providers.shared.model_list import (
     MOST_PAGES,
     Fetch,
-    Listed,
+    ListedModel,
     add_query,
     as_list,
     as_object,
-    make_listed,
+    build_entry,
     read_entries,
     sort_distinct,
 )
@@ -18,12 +18,12 @@ from parley_daemon.adapters.providers.shared.model_list import (
 
 async def bedrock_models(
     base_url: str, headers: Callable[[str], Awaitable[Mapping[str, str]]], fetch: Fetch
-) -> Sequence[Listed]:
+) -> Sequence[ListedModel]:
     """Return Anthropic's models on Bedrock: the profiles of the region, and what is there without one.
 
     `base_url` is the control plane's; `headers` identify for a URL.
     """
-    found: list[Listed] = []
+    found: list[ListedModel] = []
     token = ""
     for _ in range(MOST_PAGES):
         url = add_query(f"{base_url}/inference-profiles", maxResults="1000", nextToken=token)
@@ -38,16 +38,16 @@ async def bedrock_models(
     return sort_distinct(found)
 
 
-def _profile(entry: dict[str, Any]) -> Listed | None:
+def _profile(entry: dict[str, Any]) -> ListedModel | None:
     name = entry.get("inferenceProfileId")
     if not isinstance(name, str) or ".anthropic." not in name or entry.get("status") != "ACTIVE":
         return None
-    return make_listed(name, entry.get("inferenceProfileName"), None, ())
+    return build_entry(name, entry.get("inferenceProfileName"), None, ())
 
 
-def _foundation_model(entry: dict[str, Any]) -> Listed | None:
+def _foundation_model(entry: dict[str, Any]) -> ListedModel | None:
     name, age = entry.get("modelId"), as_object(entry.get("modelLifecycle")).get("status")
     if not isinstance(name, str) or not name.startswith("anthropic.") or age not in (None, "ACTIVE"):
         return None
     images = ("images",) if "IMAGE" in as_list(entry.get("inputModalities")) else ()
-    return make_listed(name, entry.get("modelName"), None, images)
+    return build_entry(name, entry.get("modelName"), None, images)

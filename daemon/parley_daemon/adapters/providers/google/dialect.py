@@ -2,11 +2,11 @@
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from parley_daemon.adapters.providers.google.parser import GoogleFold
+from parley_daemon.adapters.providers.google.parser import GoogleParser
 from parley_daemon.adapters.providers.google.request import build_body
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.shared.dialect import Question
+from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.ports.models import ModelRequest
 
 _MODELS = "/models"
@@ -20,15 +20,15 @@ class GoogleGenerate:
 
     def __init__(self, provider: str, base_url: str) -> None:
         self._provider = provider
-        self._base = urlsplit(endpoint(base_url, _MODELS, version="v1beta"))
+        self._base = urlsplit(endpoint_url(base_url, _MODELS, version="v1beta"))
 
-    async def question(self, request: ModelRequest) -> Question:
+    async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Put a request into the provider's words."""
-        return Question(self._url(request.model), build_body(request, self._provider))
+        return PreparedRequest(self._url(request.model), build_body(request, self._provider))
 
-    def fold(self, call: Call) -> GoogleFold:
+    def parser(self, call: Call) -> GoogleParser:
         """Return a reader for one answer."""
-        return GoogleFold(call)
+        return GoogleParser(call)
 
     def framing(self) -> None:
         """Server-sent events; without `alt=sse`, or where that is not known, one JSON document."""

@@ -1,13 +1,15 @@
 """The events of a generateContent stream: the few fields that matter, decoded straight into structs.
 
-Fields that are rare and come in several shapes are `Any` here, and read by `lenient` where they are used.
+A field that is rare and comes in several shapes is `Any` here. It is read by `convert_or_none` where it is
+used, so that an unexpected shape does not spoil the answer.
+Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
 """
 
 from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import lenient, mend_surrogates, whole
+from parley_daemon.adapters.providers.http.lenient_json import convert_or_none, read_count, replace_surrogates
 from parley_daemon.core.parts import Source
 from parley_daemon.core.records import Usage
 
@@ -97,8 +99,8 @@ class Cited(msgspec.Struct, rename="camel"):
         url = self.uri or self.source_uri
         if not url:
             return None
-        title, text = self.title or url, self.text and mend_surrogates(self.text)
-        return Source("", mend_surrogates(url), mend_surrogates(title), text or None)
+        title, text = self.title or url, self.text and replace_surrogates(self.text)
+        return Source("", replace_surrogates(url), replace_surrogates(title), text or None)
 
 
 class GroundingChunk(msgspec.Struct, rename="camel"):
@@ -126,10 +128,10 @@ class Citations(msgspec.Struct, rename="camel"):
 decode_event = msgspec.json.Decoder(Event).decode
 
 
-def cited_in(candidate: Candidate) -> list[Cited]:
+def read_citations(candidate: Candidate) -> list[Cited]:
     """Return all that a candidate names as its sources, in order."""
-    grounding = lenient(candidate.grounding_metadata or {}, Grounding) or Grounding()
-    quoted = lenient(candidate.citation_metadata or {}, Citations) or Citations()
+    grounding = convert_or_none(candidate.grounding_metadata or {}, Grounding) or Grounding()
+    quoted = convert_or_none(candidate.citation_metadata or {}, Citations) or Citations()
     chunks = [
         chunk.web or chunk.retrieved_context or chunk.maps or chunk.image or Cited()
         for chunk in grounding.grounding_chunks or ()
@@ -137,7 +139,7 @@ def cited_in(candidate: Candidate) -> list[Cited]:
     return [*chunks, *(quoted.citations or ()), *(quoted.citation_sources or ())]
 
 
-def usage_of(body: UsageBody) -> Usage | None:
+def read_usage(body: UsageBody) -> Usage | None:
     """Return the usage in this shape; None when it counts nothing.
 
     Google counts thoughts, and what its own tools put into the prompt, apart from the rest.
@@ -156,7 +158,7 @@ def usage_of(body: UsageBody) -> Usage | None:
 def _count(value: object) -> int | None:
     if type(value) is int:  # nearly always
         return value if value >= 0 else None
-    return whole(value) if isinstance(value, float) else None
+    return read_count(value) if isinstance(value, float) else None
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

@@ -3,25 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.shared.model_list import (
     MOST_PAGES,
     Fetch,
-    Listed,
+    ListedModel,
     add_query,
     as_count,
     as_list,
     as_object,
-    make_listed,
+    build_entry,
     read_entries,
     sort_distinct,
 )
 
 
-async def google_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[Listed]:
+async def google_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[ListedModel]:
     """Return Google's models that generate content. `headers` hold the key."""
-    url, token = endpoint(base_url, "/models", version="v1beta"), ""
-    found: list[Listed] = []
+    url, token = endpoint_url(base_url, "/models", version="v1beta"), ""
+    found: list[ListedModel] = []
     for _ in range(MOST_PAGES):
         page = as_object(await fetch(add_query(url, pageSize="1000", pageToken=token), headers))
         found += read_entries(as_list(page.get("models")), _google)
@@ -31,10 +31,10 @@ async def google_models(base_url: str, headers: Mapping[str, str], fetch: Fetch)
     return sort_distinct(found)
 
 
-def _google(entry: dict[str, Any]) -> Listed | None:
+def _google(entry: dict[str, Any]) -> ListedModel | None:
     name = entry.get("name")
     if "generateContent" not in as_list(entry.get("supportedGenerationMethods")) or not isinstance(name, str):
         return None
     limit = as_count(entry.get("inputTokenLimit"))
     reasons = ("reasoning",) if entry.get("thinking") is True else ()
-    return make_listed(name.removeprefix("models/"), entry.get("displayName"), limit, reasons)
+    return build_entry(name.removeprefix("models/"), entry.get("displayName"), limit, reasons)

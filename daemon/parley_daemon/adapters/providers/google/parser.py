@@ -16,14 +16,18 @@ from parley_daemon.adapters.providers.google.events import (
     FunctionCall,
     Part,
     UsageBody,
-    cited_in,
     decode_event,
-    usage_of,
+    read_citations,
+    read_usage,
 )
-from parley_daemon.adapters.providers.google.signatures import SignedField, made_up_id, mark
+from parley_daemon.adapters.providers.google.signatures import SignedField, add_field, make_call_id
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended, lenient, mend_surrogates
-from parley_daemon.adapters.providers.shared.answer_state import Gathered
+from parley_daemon.adapters.providers.http.lenient_json import (
+    convert_or_none,
+    encode_json,
+    replace_surrogates,
+)
+from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
 from parley_daemon.core.records import FailureKind
 from parley_daemon.ports.models import Chunk, ModelError, StopReason
@@ -69,22 +73,22 @@ _FAILURES: dict[str, tuple[FailureKind, str, bool]] = {
 }
 
 
-class GoogleFold:
+class GoogleParser:
     """One answer in the making."""
 
-    done = False
+    is_done = False
 
     def __init__(self, call: Call) -> None:
         self.reason: str | None = None  # why the model stopped; after it only usage and sources can follow
         self._call = call
-        self._gathered = Gathered(call)
-        self._pieces = self._gathered.pieces
+        self._answer = AnswerState(call)
+        self._pieces = self._answer.pieces
         self._has_calls = False
         self._used: UsageBody | None = None  # of the newest event
         self._reads = 0
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is whole: all that can follow is usage."""
         return self.reason is not None
 
@@ -93,15 +97,15 @@ class GoogleFold:
         self._reads += 1
         if self._reads % _USAGE_EVERY == 1:
             self._count()
-        return self._gathered.take()
+        return self._answer.take()
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what has come since."""
         self._count()
         reason = _STOP_REASONS.get(self.reason or "STOP", "other")
-        return self._gathered.finish(reason, has_calls=self._has_calls)
+        return self._answer.finish(reason, has_calls=self._has_calls)
 
-    def events(self, payloads: Sequence[bytes]) -> None:
+    def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more of a text and nothing else, is dealt with in line.
 
         Raises:
@@ -112,7 +116,7 @@ class GoogleFold:
             try:
                 event = decode_event(payload)
             except (ValueError, RecursionError):
-                event = self._gathered.decode(payload, Event)
+                event = self._answer.decode(payload, Event)
                 if event is None:
                     continue
             self._used = event.usage_metadata or self._used
@@ -141,24 +145,24 @@ class GoogleFold:
             self._count()
             self._event(event, payload)
 
-    def document(self, body: bytes) -> bool:
+    def feed_document(self, body: bytes) -> bool:
         """Take a whole answer, or the array of a stream's events; False when it is none (see Fold)."""
         if not body.startswith(b"["):
-            event = self._gathered.decode(body, Event)
+            event = self._answer.decode(body, Event)
             if event is None or not (event.candidates or event.prompt_feedback or event.error):
                 return False
-            self.events([body])
+            self.feed([body])
             return True
         try:
             payloads = msgspec.json.decode(body, type=list[msgspec.Raw])
         except (ValueError, RecursionError):
             return False
-        self.events([bytes(payload) for payload in payloads])
+        self.feed([bytes(payload) for payload in payloads])
         return len(payloads) > 0
 
     def _count(self) -> None:
         if self._used is not None:
-            self._gathered.usage = usage_of(self._used) or self._gathered.usage
+            self._answer.usage = read_usage(self._used) or self._answer.usage
             self._used = None
 
     def _event(self, event: Event, payload: bytes) -> None:
@@ -168,9 +172,9 @@ class GoogleFold:
             ModelError: it is an error, or says why there is no answer.
         """
         if event.error:
-            raise self._call.failed_in_stream(event.error)
+            raise self._call.error_from_object(event.error)
         if not event.candidates:
-            error = self._call.error_in(payload)
+            error = self._call.error_in_payload(payload)
             if error is not None:
                 raise error
             feedback = event.prompt_feedback
@@ -196,38 +200,38 @@ class GoogleFold:
             raise self._failed(kind, message, quoted, retryable=retryable)
 
     def _failed(self, kind: FailureKind, message: str, quoted: str, *, retryable: bool = False) -> ModelError:
-        return self._call.failed(kind, message.format(self._call.provider), quoted, retryable=retryable)
+        return self._call.error(kind, message.format(self._call.provider), quoted, retryable=retryable)
 
     def _part(self, part: Part) -> None:
         if part.function_call is not None:
             self._signed("functionCall", part.thought_signature)
             self._tool(part.function_call)
         elif part.thought:  # of what was thought in pictures, nothing is shown
-            self._pieces.say(Reasoning, part.text or "")
+            self._pieces.append(Reasoning, part.text or "")
             if part.thought_signature:
                 self._pieces.sign(part.thought_signature)
         elif part.inline_data is not None or part.file_data is not None:
             self._signed("fileData" if part.inline_data is None else "inlineData", part.thought_signature)
             self._file(part)
         elif part.text is not None:
-            self._pieces.say(Text, part.text)
+            self._pieces.append(Text, part.text)
             self._signed("text", part.thought_signature)
 
     def _signed(self, field: SignedField, signature: str | None) -> None:
         if signature:
-            self._pieces.sign(mark(field, signature))
+            self._pieces.sign(add_field(field, signature))
 
     def _tool(self, call: FunctionCall) -> None:
         self._has_calls = True
         args: object = {} if call.args is None else call.args
         if self._pieces.has_surrogates:
-            args = msgspec.json.decode(encode_mended(args))
-        id = mend_surrogates(call.id or "") or made_up_id(uuid.uuid4().hex)
-        self._pieces.add(ToolCall(id, mend_surrogates(call.name or ""), args))
+            args = msgspec.json.decode(encode_json(args))
+        id = replace_surrogates(call.id or "") or make_call_id(uuid.uuid4().hex)
+        self._pieces.add(ToolCall(id, replace_surrogates(call.name or ""), args))
 
     def _file(self, part: Part) -> None:
         given = part.file_data if part.inline_data is None else part.inline_data
-        blob = lenient(given, Blob)
+        blob = convert_or_none(given, Blob)
         if blob is not None and (blob.data or blob.file_uri):
             url = None if blob.data else blob.file_uri
             self._pieces.add(File(blob.mime_type, blob.data or None, url, blob.display_name))
@@ -235,5 +239,5 @@ class GoogleFold:
     def _cite(self, candidate: Candidate) -> None:
         if candidate.grounding_metadata is None and candidate.citation_metadata is None:
             return
-        for cited in cited_in(candidate):
-            self._gathered.cite(cited.source())
+        for cited in read_citations(candidate):
+            self._answer.add_source(cited.source())

@@ -6,11 +6,16 @@ What the model thought goes back to it, each signature on the part that it came 
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from parley_daemon.adapters.providers.google.signatures import SignedField, is_made_up, unmark
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
-from parley_daemon.adapters.providers.shared.content import file_text, inlined, joined, quoted
+from parley_daemon.adapters.providers.google.signatures import SignedField, is_made_call_id, split_field
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
+from parley_daemon.adapters.providers.shared.content import (
+    file_text,
+    inline_data_urls,
+    join_texts,
+    quote_source,
+)
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
-from parley_daemon.adapters.providers.shared.options import Json, mapped, sampling
+from parley_daemon.adapters.providers.shared.options import Json, map_options, map_settings
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage
@@ -53,9 +58,9 @@ def build_body(request: ModelRequest, who: str) -> bytes:
     system = [request.system_prompt or ""]
     contents: list[Json] = []
     last: list[Json] = []
-    for message in inlined(request.messages):
+    for message in inline_data_urls(request.messages):
         if message.role == "system":  # there is one place for instructions, wherever they came
-            system.append(joined(part.text for part in message.parts if isinstance(part, Text)))
+            system.append(join_texts(part.text for part in message.parts if isinstance(part, Text)))
             continue
         last = _parts(message)
         role = "model" if message.role == "assistant" else "user"
@@ -66,15 +71,15 @@ def build_body(request: ModelRequest, who: str) -> bytes:
     if not last:
         raise EmptyPromptError
     body: Json = {"contents": contents, **_settings(request.settings, who)}
-    if instructions := joined(system):
+    if instructions := join_texts(system):
         body["systemInstruction"] = {"parts": [{"text": instructions}]}
-    return encode_mended(body)
+    return encode_json(body)
 
 
 def _settings(settings: ModelSettings, who: str) -> Json:
     given = settings.provider_options.get(GROUP, {})
-    config = sampling(settings, SETTINGS, who)
-    fields = mapped(given, OPTIONS, who, but=("threshold",))
+    config = map_settings(settings, SETTINGS, who)
+    fields = map_options(given, OPTIONS, who, but=("threshold",))
     config |= cast("Json", fields.pop("generationConfig", {}))
     if settings.output_schema is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": settings.output_schema}
@@ -112,7 +117,7 @@ def _asked(parts: Iterable[Part]) -> list[Json]:
     texts: list[str] = []
 
     def put_texts() -> None:
-        text = joined(texts)
+        text = join_texts(texts)
         texts.clear()
         if text.strip():
             sent.append({"text": text})
@@ -122,7 +127,7 @@ def _asked(parts: Iterable[Part]) -> list[Json]:
             case Text():
                 texts.append(part.text)
             case Source():
-                texts.append(quoted(part))
+                texts.append(quote_source(part))
             case File():
                 text = file_text(part)
                 if text is not None:
@@ -166,7 +171,7 @@ def _said(parts: Iterable[Part]) -> list[Json]:
 
 def _thought(part: Reasoning, sent: list[Json]) -> tuple[SignedField | None, str] | None:
     """Add what was thought, and a signature that belongs to what is there; return one of what follows."""
-    field, signature = unmark(part.signature or "")
+    field, signature = split_field(part.signature or "")
     if part.text or (signature and field is None):
         sent.append({"text": part.text, "thought": True})
     if not signature:
@@ -206,7 +211,7 @@ def _result(result: ToolResult) -> Json:
 
 
 def _id(id: str) -> Json:
-    return {} if is_made_up(id) else {"id": id}
+    return {} if is_made_call_id(id) else {"id": id}
 
 
 def _file(file: File) -> Json:

@@ -12,7 +12,7 @@ _FIELDS: tuple[SignedField, ...] = ("text", "functionCall", "inlineData", "fileD
 _MADE_UP = "call-without-id-"
 
 
-def mark(field: SignedField, signature: str) -> str:
+def add_field(field: SignedField, signature: str) -> str:
     """Return the signature of such a part as it is kept: behind Google's name of the field, and a colon.
 
     Base64 has no colon: what has no mark is a thought's own.
@@ -20,7 +20,7 @@ def mark(field: SignedField, signature: str) -> str:
     return f"{field}:{signature}"
 
 
-def unmark(kept: str) -> tuple[SignedField | None, str]:
+def split_field(kept: str) -> tuple[SignedField | None, str]:
     """Return whose signature it is (None: a thought's own), and the signature."""
     for field in _FIELDS:
         if kept.startswith(f"{field}:"):
@@ -28,11 +28,11 @@ def unmark(kept: str) -> tuple[SignedField | None, str]:
     return None, kept
 
 
-def made_up_id(unique: str) -> str:
+def make_call_id(unique: str) -> str:
     """Return an id for a call that came without."""
     return _MADE_UP + unique
 
 
-def is_made_up(id: str) -> bool:
+def is_made_call_id(id: str) -> bool:
     """Return whether the model has never heard of this call's id."""
     return id.startswith(_MADE_UP)

@@ -9,7 +9,7 @@ _VERSION = re.compile(r"v\d+[a-z0-9]*")
 _ASKED = re.compile(r"/(chat/completions|responses|messages)$")
 
 
-def endpoint(base_url: str, path: str, *, version: str = "v1") -> str:
+def endpoint_url(base_url: str, path: str, *, version: str = "v1") -> str:
     """Return the address of an endpoint, such as "/chat/completions", under a base URL.
 
     The version is put in unless the URL's path names one already (`/v1`, `/api/v3`, `/v1beta/openai`) or is
@@ -33,7 +33,7 @@ def endpoint(base_url: str, path: str, *, version: str = "v1") -> str:
     return urlunsplit((parts.scheme, parts.netloc, base, parts.query, ""))
 
 
-def unversioned(url: str) -> str | None:
+def without_version(url: str) -> str | None:
     """Return the address of an endpoint without the version before it; None: there is none."""
     shorter = re.sub(r"/v1(?=/(chat/completions|messages)$)", "", url)
     return None if shorter == url else shorter

@@ -16,7 +16,7 @@ _TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
 _DROPPED = re.compile(r"(?is)<(script|style)\b.*?(?:</\1>|\Z)|<head\b.*?(?:</head>|(?=<body)|\Z)|<[^<>]*>")
 
 
-class Said(msgspec.Struct, frozen=True, gc=False):
+class ErrorText(msgspec.Struct, frozen=True, gc=False):
     """An error in the provider's words; `label` is its code, type, status and details in one."""
 
     message: str
@@ -29,33 +29,33 @@ class Said(msgspec.Struct, frozen=True, gc=False):
         return f"{self.message} {self.label}"
 
 
-def read_body(body: bytes) -> Said:
+def read_body(body: bytes) -> ErrorText:
     """Return what the body of an HTTP error says."""
     if is_page(body):
-        return Said(page_text(body))
+        return ErrorText(page_text(body))
     text = body[:_LONGEST].decode("utf-8", "replace").strip()
     try:
         error = cast("object", msgspec.json.decode(body))
     except (ValueError, RecursionError):
-        return Said(text)
+        return ErrorText(text)
     said = read_error(error)
-    return said if said.message or not error else Said(text, said.label, said.number)
+    return said if said.message or not error else ErrorText(text, said.label, said.number)
 
 
-def read_error(error: object) -> Said:
+def read_error(error: object) -> ErrorText:
     """Return what an error says that is given as JSON: the body, or what stands in its `error`."""
     if isinstance(error, str):
-        return Said(error)
+        return ErrorText(error)
     for first in _items(error)[:1]:
         return read_error(first)
     fields = _fields(error)
     if fields.get("error"):
         said = read_error(fields["error"])
         label = f"{said.label} {_label(fields)}".strip()
-        return Said(said.message or _message(fields), label, said.number or _number(fields))
+        return ErrorText(said.message or _message(fields), label, said.number or _number(fields))
     for first in _items(fields.get("errors"))[:1]:
         return read_error(first)
-    return Said(_message(fields), _label(fields), _number(fields))
+    return ErrorText(_message(fields), _label(fields), _number(fields))
 
 
 def is_page(body: bytes) -> bool:

@@ -30,7 +30,7 @@ def _at(*statuses: int) -> frozenset[int]:
     return frozenset(statuses)
 
 
-def says(pattern: str) -> re.Pattern[str]:
+def regex(pattern: str) -> re.Pattern[str]:
     """Return a pattern for words in either case."""
     return re.compile(pattern, re.IGNORECASE)
 
@@ -41,7 +41,7 @@ _PLAIN = _at(401, 402, 408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 52
 
 # The first row that applies decides. Words come first: providers dress an empty account as a rate limit.
 RULES: tuple[Rule, ...] = (
-    Rule("usage_limit", words=says(
+    Rule("usage_limit", words=regex(
         r"insufficient[ _](quota|balance|credits?|funds)|billing_(hard_limit|not_active)|payment required"
         r"|credit balance is too low|out of credits|requires more credits|have any credits|valid credit card"
         r"|api usage limits?|(extra usage|usage credits) (is|are) required|billing_error|spend_limit_reached"
@@ -49,38 +49,38 @@ RULES: tuple[Rule, ...] = (
     )),
     Rule("usage_limit", _at(402)),
     # Without a hint when to come back the quota is used up; with one it is a rate limit in other words.
-    Rule("usage_limit", _at(429), says(r"current quota|billing|per[ -]day"), only_without_hint=True),
+    Rule("usage_limit", _at(429), regex(r"current quota|billing|per[ -]day"), only_without_hint=True),
     # Google asks to come back within a minute also when the day's requests are used up, or none are granted.
-    Rule("usage_limit", _at(429), says(r"requestsperday|tokens\w*perday|limit: 0\b")),
-    Rule("usage_limit", _at(400, 403), says(r"\bquota\b|\bbilling\b")),
+    Rule("usage_limit", _at(429), regex(r"requestsperday|tokens\w*perday|limit: 0\b")),
+    Rule("usage_limit", _at(400, 403), regex(r"\bquota\b|\bbilling\b")),
     # One request that is larger than a minute's tokens is so the next time, too.
-    Rule("rate_limit", _at(413, 429), says(r"request too large"), only_without_hint=True),
+    Rule("rate_limit", _at(413, 429), regex(r"request too large"), only_without_hint=True),
     # A router quotes this code of whom it asked behind a 502, too.
-    Rule("context_length", never_at=_at(401, 402, 429), words=says(r"context_length_exceeded")),
-    Rule("context_length", never_at=_PLAIN, words=says(
+    Rule("context_length", never_at=_at(401, 402, 429), words=regex(r"context_length_exceeded")),
+    Rule("context_length", never_at=_PLAIN, words=regex(
         r"context[ _]length|context[ _](window|size|limit)|maximum context|prompt is too long"
         r"|input is too long|too many (input )?tokens|reduce the length"
         r"|exceeds? the (maximum|model'?s?) (number of )?tokens?"
     )),
-    Rule("content_filter", never_at=_PLAIN, words=says(
+    Rule("content_filter", never_at=_PLAIN, words=regex(
         r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
         r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"
         r"|inappropriate content"
     )),
-    Rule("auth", _at(400), says(r"api[ _]key not valid|(invalid|incorrect)[ _]api[ _]key|api_key_invalid")),
-    Rule("model_not_found", words=says(
+    Rule("auth", _at(400), regex(r"api[ _]key not valid|(invalid|incorrect)[ _]api[ _]key|api_key_invalid")),
+    Rule("model_not_found", words=regex(
         r"model_not_found|model_decommissioned|no models loaded|no (allowed providers|endpoints found)"
     )),
-    Rule("model_not_found", _at(404), says(r"\bmodels?\b|deployment")),
-    Rule("model_not_found", _at(400, 422), says(
+    Rule("model_not_found", _at(404), regex(r"\bmodels?\b|deployment")),
+    Rule("model_not_found", _at(400, 422), regex(
         r"(unknown|invalid|no such) model|not a valid model|model identifier is invalid"
         r"|\bmodel\b.{0,80}(does not exist|not found|not exist)"
     )),
     Rule("auth", _at(401, 403, 407)),
     Rule("timeout", _at(408, 504, 524), retryable=True),
     Rule("rate_limit", _at(409, 425, 429), retryable=True),
-    Rule("overloaded", _at(500), says(r"requires more system memory")),
-    Rule("invalid_request", _at(501), says(r"not support")),
+    Rule("overloaded", _at(500), regex(r"requires more system memory")),
+    Rule("invalid_request", _at(501), regex(r"not support")),
     # 500 is most often a model server out of memory or slots; a gateway's 502 has no model server behind it.
     Rule("overloaded", _at(500, 503, 529), retryable=True),
     Rule("overloaded", _at(424)),  # the model behind Bedrock failed
@@ -92,46 +92,46 @@ RULES: tuple[Rule, ...] = (
 # An error inside a 200 stream names its status or a type; a type stands for the status it would have been.
 STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (
-        says(
+        regex(
             r"invalid_(prompt|image|base64)|(unsupported|empty|download)_image|image_(too|parse|file)"
             r"|data_residency|content_(filter|policy)|context_length"
         ),
         400,
     ),
-    (says(r"rate[ _]?limit|too_?many_?requests|resource_?exhausted|throttl"), 429),
-    (says(r"overload|unavailable|capacity"), 503),
-    (says(r"authentication|unauthori[sz]ed|invalid_api_key"), 401),
-    (says(r"permission|forbidden"), 403),
-    (says(r"time[ _d-]?out|deadline"), 504),
-    (says(r"not_?found|unexpected endpoint"), 404),
-    (says(r"too_?large"), 413),
-    (says(r"invalid_?request|bad_?request|invalid_?argument|unprocessable|validation"), 400),
-    (says(r"server_?error|internal|api_?error"), 500),
+    (regex(r"rate[ _]?limit|too_?many_?requests|resource_?exhausted|throttl"), 429),
+    (regex(r"overload|unavailable|capacity"), 503),
+    (regex(r"authentication|unauthori[sz]ed|invalid_api_key"), 401),
+    (regex(r"permission|forbidden"), 403),
+    (regex(r"time[ _d-]?out|deadline"), 504),
+    (regex(r"not_?found|unexpected endpoint"), 404),
+    (regex(r"too_?large"), 413),
+    (regex(r"invalid_?request|bad_?request|invalid_?argument|unprocessable|validation"), 400),
+    (regex(r"server_?error|internal|api_?error"), 500),
 )
 
 # What a denial asks for, where it says so; the first that is found. All of these are AWS' words, whose
 # requests are signed and may go without any API key.
 DENIALS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        says(r"security token included in the request is expired"),
+        regex(r"security token included in the request is expired"),
         "The AWS credentials of {provider} have expired; renew them.",
     ),
     (
-        says(r"signature (expired|not yet current)"),
+        regex(r"signature (expired|not yet current)"),
         "{provider} does not accept the time of the request's signature; check the clock of this machine.",
     ),
     (
-        says(r"security token included in the request is invalid|request signature we calculated"),
+        regex(r"security token included in the request is invalid|request signature we calculated"),
         "{provider} does not accept the AWS credentials that it was asked with; check profile in its"
         " configuration, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the daemon.",
     ),
     (
-        says(r"have access to the model with the specified model id"),
+        regex(r"have access to the model with the specified model id"),
         "This account has no access to {model} at {provider}; ask for it in the console of Amazon Bedrock,"
         " under model access.",
     ),
     (
-        says(r"is not authorized to perform:? (?P<action>[\w-]{1,40}:\w{1,60})"),
+        regex(r"is not authorized to perform:? (?P<action>[\w-]{1,40}:\w{1,60})"),
         "The credentials of {provider} do not allow this; they need the permission {action}.",
     ),
 )

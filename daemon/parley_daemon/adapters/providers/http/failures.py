@@ -14,18 +14,24 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.endpoints import unversioned
-from parley_daemon.adapters.providers.http.error_bodies import Said, read_body, read_error
-from parley_daemon.adapters.providers.http.failure_rules import DENIALS, RULES, STATUS_OF_TYPE, Rule, says
-from parley_daemon.adapters.providers.http.redaction import opening, quote
+from parley_daemon.adapters.providers.http.endpoints import without_version
+from parley_daemon.adapters.providers.http.error_bodies import ErrorText, read_body, read_error
+from parley_daemon.adapters.providers.http.failure_rules import (
+    DENIALS,
+    RULES,
+    STATUS_OF_TYPE,
+    Rule,
+    regex,
+)
+from parley_daemon.adapters.providers.http.redaction import first_sentences, quote
 from parley_daemon.core.records import Failure, FailureKind
 from parley_daemon.ports.models import ModelError
 
-_WAIT = says(
+_WAIT = regex(
     r"\b(?:again|retry) (?:in|after):? "
     r"((?:\d{1,9}(?:\.\d+)? ?(?:milliseconds?|ms|hours?|minutes?|seconds?|[hms])[ ,]*)+)"
 )
-_SPAN = says(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
+_SPAN = regex(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
 _MILLISECONDS = {"milli": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _LONGEST_TEXT = 4000
 
@@ -51,7 +57,7 @@ class Call:
         """Return the URL without credentials and without its query."""
         return self.origin + urlsplit(self.url).path
 
-    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
+    def error_from_status(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
         """Return the error that an HTTP status other than success stands for."""
         said = read_body(body)
         hint = retry_hint(headers, said.text)
@@ -60,7 +66,7 @@ class Call:
         sentence = self._sentence(kind, status, said, hint, retryable)
         return self._error(kind, retryable, status, said, hint, sentence)
 
-    def failed_in_stream(self, error: object) -> ModelError:
+    def error_from_object(self, error: object) -> ModelError:
         """Return the error that an error object inside a successful response stands for."""
         said = read_error(error)
         hint = retry_hint({}, said.text)
@@ -72,12 +78,12 @@ class Call:
         return self._error(kind, retryable, said.number, said, hint, sentence)
 
     @overload
-    def error_in(self, payload: bytes, *, certainly: Literal[True]) -> ModelError: ...
+    def error_in_payload(self, payload: bytes, *, certainly: Literal[True]) -> ModelError: ...
 
     @overload
-    def error_in(self, payload: bytes) -> ModelError | None: ...
+    def error_in_payload(self, payload: bytes) -> ModelError | None: ...
 
-    def error_in(self, payload: bytes, *, certainly: bool = False) -> ModelError | None:
+    def error_in_payload(self, payload: bytes, *, certainly: bool = False) -> ModelError | None:
         """Return the error that a payload is, if it is one; `certainly`: the server has called it one."""
         try:
             said = cast("object", msgspec.json.decode(payload))
@@ -87,30 +93,30 @@ class Call:
         if isinstance(said, dict):
             fields = cast("dict[str, object]", said)
             kinds = (fields.get("object"), fields.get("type"))
-        return self.failed_in_stream(cast("object", said)) if certainly or "error" in kinds else None
+        return self.error_from_object(cast("object", said)) if certainly or "error" in kinds else None
 
-    def explained(self, body: bytes) -> ModelError | None:
+    def error_in_document(self, body: bytes) -> ModelError | None:
         """Return the error that a JSON document in place of an answer is, if it says what went wrong."""
         try:
             said = cast("object", msgspec.json.decode(body))
         except (ValueError, RecursionError):
             return None
-        return self.failed_in_stream(said) if read_error(said).message else None
+        return self.error_from_object(said) if read_error(said).message else None
 
-    def broke(self, message: str, quoted: str | None = None) -> ModelError:
+    def bad_stream(self, message: str, quoted: str | None = None) -> ModelError:
         """Return a stream's failure: what came is not an answer, or not a whole one."""
-        return self.failed("bad_stream", message, quoted or "", retryable=True)
+        return self.error("bad_stream", message, quoted or "", retryable=True)
 
-    def invalid(self, message: str) -> ModelError:
+    def invalid_request(self, message: str) -> ModelError:
         """Return the failure of a request that is not worth sending."""
-        return self.failed("invalid_request", message, "", retryable=False)
+        return self.error("invalid_request", message, "", retryable=False)
 
-    def failed(self, kind: FailureKind, message: str, quoted: str, *, retryable: bool) -> ModelError:
+    def error(self, kind: FailureKind, message: str, quoted: str, *, retryable: bool) -> ModelError:
         """Return a failure in these words, with what is quoted made fit to be shown."""
         detail = quote(quoted, self.secrets) or None
         return ModelError(Failure(kind, message, detail, self.provider, retryable=retryable))
 
-    def _rule(self, status: int | None, said: Said, hint: int | None) -> Rule | None:
+    def _rule(self, status: int | None, said: ErrorText, hint: int | None) -> Rule | None:
         # A model's name is only a name: "quota-7b" is no quota.
         name = rf"(?<![\w-]){re.escape(self.model)}(?![\w-])"
         text = re.sub(name, "model", said.text[:_LONGEST_TEXT])
@@ -121,7 +127,7 @@ class Call:
         kind: FailureKind,
         retryable: bool,
         status: int | None,
-        said: Said,
+        said: ErrorText,
         hint: int | None,
         sentence: str,
     ) -> ModelError:
@@ -130,7 +136,7 @@ class Call:
         return ModelError(Failure(kind, sentence, detail, self.provider, status, retryable, wait))
 
     def _sentence(
-        self, kind: FailureKind, status: int | None, said: Said, hint: int | None, retryable: bool
+        self, kind: FailureKind, status: int | None, said: ErrorText, hint: int | None, retryable: bool
     ) -> str:
         name, model = self.provider, self.model
         match kind, status:
@@ -181,15 +187,15 @@ class Call:
             case _, 413:
                 return f"The request is larger than {name} accepts."
             case _:
-                why = opening(said.message, self.secrets)
+                why = first_sentences(said.message, self.secrets)
                 return f"{name} refused the request: {why}" if why else f"{name} refused the request."
 
     @property
     def _way_out(self) -> str:
-        whole = unversioned(self.shown_url)
+        whole = without_version(self.shown_url)
         return f" If the server's addresses have no /v1, give the whole one there: {whole}" if whole else ""
 
-    def _denied(self, said: Said) -> str | None:
+    def _denied(self, said: ErrorText) -> str | None:
         """Return what to do about a denial that says more than that there is one."""
         for pattern, sentence in DENIALS:
             if found := pattern.search(said.text[:_LONGEST_TEXT]):
@@ -220,7 +226,7 @@ def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) 
     return round(sum(float(number) * _MILLISECONDS[unit.lower()] for number, unit in spans))
 
 
-def _status_of(said: Said) -> int | None:
+def _status_of(said: ErrorText) -> int | None:
     for words in (said.label, said.message[:_LONGEST_TEXT]):
         for pattern, status in STATUS_OF_TYPE:
             if pattern.search(words):

@@ -12,20 +12,20 @@ _MOST = 2**53 - 1  # the largest integer that every JSON parser takes
 _T = TypeVar("_T")
 
 
-def mend_surrogates(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """Return the text with surrogate pairs joined, and lone surrogates replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def encode_mended(value: object) -> bytes:
+def encode_json(value: object) -> bytes:
     """Return a value as JSON, half characters in it replaced."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return mend_surrogates(json.dumps(value, ensure_ascii=False)).encode()
+        return replace_surrogates(json.dumps(value, ensure_ascii=False)).encode()
 
 
-def lenient(value: object, kind: type[_T]) -> _T | None:
+def convert_or_none(value: object, kind: type[_T]) -> _T | None:
     """Return the value as this type, or None when it is not of that shape."""
     try:
         return msgspec.convert(value, kind)
@@ -33,12 +33,12 @@ def lenient(value: object, kind: type[_T]) -> _T | None:
         return None
 
 
-def part_of(value: object, kind: type[_T]) -> _T:
+def convert_or_default(value: object, kind: type[_T]) -> _T:
     """Return a part of a larger value as this type; an empty one when it is missing or not of that shape."""
-    return (None if value is None else lenient(value, kind)) or kind()
+    return (None if value is None else convert_or_none(value, kind)) or kind()
 
 
-def decode_odd(payload: bytes, kind: type[_T]) -> _T:
+def decode_lenient(payload: bytes, kind: type[_T]) -> _T:
     """Decode what the strict decoder refuses and most servers' clients take.
 
     That is: bytes that are no UTF-8, NaN, and lone surrogates, which stay in the texts: the other half may
@@ -54,12 +54,12 @@ def decode_odd(payload: bytes, kind: type[_T]) -> _T:
         raise ValueError("nested too deeply") from error
 
 
-def whole(*numbers: object) -> int | None:
+def read_count(*numbers: object) -> int | None:
     """Return the first of the values that counts something: words, NaN, infinity and the like do not."""
-    return next((int(number) for value in numbers if (number := amount(value)) is not None), None)
+    return next((int(number) for value in numbers if (number := read_amount(value)) is not None), None)
 
 
-def amount(value: object) -> float | None:
+def read_amount(value: object) -> float | None:
     """Return the value when it is a number that can be an amount of something: finite, not below zero."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -67,4 +67,4 @@ def amount(value: object) -> float | None:
 
 
 def _with_whole_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {mend_surrogates(name): value for name, value in fields}
+    return {replace_surrogates(name): value for name, value in fields}

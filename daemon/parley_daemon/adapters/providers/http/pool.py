@@ -105,7 +105,7 @@ class HttpPool:
                     body += data
         except (aiohttp.ClientError, OSError):
             pass  # the status says enough
-        return call.refused(response.status, response.headers, bytes(body))
+        return call.error_from_status(response.status, response.headers, bytes(body))
 
     async def body(self, call: Call, response: "aiohttp.ClientResponse", most: int) -> bytes:
         """Return the body of a response, cut after the read that goes past `most` bytes.
@@ -121,7 +121,7 @@ class HttpPool:
                 body += data
         except (aiohttp.ClientError, OSError) as error:
             message = f"The connection to {call.provider} broke in the middle of the answer."
-            raise call.broke(message, str(error)) from error
+            raise call.bad_stream(message, str(error)) from error
         return bytes(body)
 
     def release(self, response: "aiohttp.ClientResponse") -> None:
@@ -190,34 +190,32 @@ def _unreachable(call: Call, error: Exception, connect_seconds: float) -> ModelE
     match error:
         case aiohttp.ClientConnectorDNSError():
             message = f"The host name in {place} is not known; check base_url and the network."
-            return call.failed("network", message, said, retryable=True)
+            return call.error("network", message, said, retryable=True)
         case aiohttp.ClientConnectorCertificateError():
             message = f"The certificate of {place} is not trusted by this machine."
-            return call.failed("network", message, said, retryable=False)
+            return call.error("network", message, said, retryable=False)
         case aiohttp.ClientSSLError():
             message = (
                 f"No secure connection to {place} is possible; check whether base_url should be http://."
             )
-            return call.failed("network", message, said, retryable=False)
+            return call.error("network", message, said, retryable=False)
         case aiohttp.ClientProxyConnectionError():
             message = f"The proxy on the way to {place} does not answer; check HTTP_PROXY and HTTPS_PROXY."
-            return call.failed("network", message, said, retryable=True)
+            return call.error("network", message, said, retryable=True)
         case aiohttp.ClientHttpProxyError():
             message = f"The proxy on the way to {place} refuses the connection (HTTP {error.status})."
-            return call.failed("network", message, said, retryable=False)
+            return call.error("network", message, said, retryable=False)
         case TimeoutError():
             message = f"{place} did not accept a connection within {connect_seconds:g} s."
-            return call.failed("timeout", message, said, retryable=True)
+            return call.error("timeout", message, said, retryable=True)
         case aiohttp.ClientConnectorError():
             advice = "Is the server running?" if is_local(call.url) else "Check base_url and the network."
-            return call.failed("network", f"Nothing answers at {place}. {advice}", said, retryable=True)
+            return call.error("network", f"Nothing answers at {place}. {advice}", said, retryable=True)
         case aiohttp.ClientResponseError():
             message = f"What answers at {place} is no web server; check base_url."
-            return call.failed("bad_stream", message, said, retryable=False)
+            return call.error("bad_stream", message, said, retryable=False)
         case aiohttp.ClientConnectionError() | OSError():
             message = f"{place} closed the connection without an answer."
-            return call.failed("network", message, said, retryable=True)
+            return call.error("network", message, said, retryable=True)
         case _:
-            return call.failed(
-                "invalid_request", f"No request to {place} can be made.", said, retryable=False
-            )
+            return call.error("invalid_request", f"No request to {place} can be made.", said, retryable=False)

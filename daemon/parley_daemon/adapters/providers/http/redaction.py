@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from parley_daemon.adapters.providers.http.lenient_json import mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import replace_surrogates
 
 REMOVED = "[removed]"
 DETAIL_LIMIT = 500
@@ -58,7 +58,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 def excerpt(text: str, secrets: Iterable[str] = (), *, lines: int = 12, limit: int = 1000) -> str:
     """Return the first lines of a text without secrets, and where they are cut "…"."""
-    shown = redact(mend_surrogates(text[: 16 * limit]), secrets).strip()
+    shown = redact(replace_surrogates(text[: 16 * limit]), secrets).strip()
     cut = "\n".join(shown.splitlines()[:lines])[:limit]
     return cut if cut == shown and len(text) <= 16 * limit else f"{cut.rstrip()} …"
 
@@ -66,11 +66,11 @@ def excerpt(text: str, secrets: Iterable[str] = (), *, lines: int = 12, limit: i
 def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> str:
     """Return the text without secrets, on one line, cut to `limit` characters."""
     # Redacted before it is cut, else half a key would stay; the rest of a huge text is not looked at.
-    shown = " ".join(redact(mend_surrogates(text[: 16 * limit]), secrets).split())
+    shown = " ".join(redact(replace_surrogates(text[: 16 * limit]), secrets).split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def opening(text: str, secrets: Iterable[str] = (), limit: int = 240) -> str:
+def first_sentences(text: str, secrets: Iterable[str] = (), limit: int = 240) -> str:
     """Return a text's first sentences without secrets, on one line; nothing when it is data and not words."""
     shown = quote(text, secrets, limit=4 * limit)
     if not shown or (shown[0] in "[{" and not shown.startswith(REMOVED)):

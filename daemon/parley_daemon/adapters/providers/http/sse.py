@@ -19,7 +19,7 @@ class EventTooLargeError(ValueError):
         self.limit = limit
 
 
-class Received(msgspec.Struct, gc=False):
+class Payloads(msgspec.Struct, gc=False):
     """What one read completed: payloads in order, the names of those that have one, comments counted."""
 
     data: list[bytes]
@@ -46,13 +46,13 @@ class SseParser:
         self._data_size = 0
         self._name = ""
 
-    def feed(self, chunk: bytes) -> Received:
+    def feed(self, chunk: bytes) -> Payloads:
         """Take one read and return what it completed.
 
         Raises:
             EventTooLargeError: an event is larger than the limit.
         """
-        received = Received([])
+        received = Payloads([])
         if self._bom is not None:
             chunk = self._without_bom(chunk)
         blank = _CRLF_END if b"\r" in chunk else _END
@@ -73,9 +73,9 @@ class SseParser:
             self._lines(chunk[start:], received)
         return received
 
-    def close(self) -> Received:
+    def close(self) -> Payloads:
         """The stream has ended: return the last event, when its blank line or its line end is missing."""
-        received = Received([])
+        received = Payloads([])
         if self._partial:
             self._line(self._completed(b""), received)
         self._line(b"", received)
@@ -89,7 +89,7 @@ class SseParser:
         self._bom = None
         return head.removeprefix(_BOM)
 
-    def _lines(self, chunk: bytes, received: Received) -> None:
+    def _lines(self, chunk: bytes, received: Payloads) -> None:
         if self._skip_lf and chunk:
             self._skip_lf = False
             chunk = chunk.removeprefix(b"\n")
@@ -116,7 +116,7 @@ class SseParser:
         self._partial_size = 0
         return line
 
-    def _line(self, line: bytes, received: Received) -> None:
+    def _line(self, line: bytes, received: Payloads) -> None:
         if not line:
             if self._data:
                 if self._name:
@@ -142,7 +142,7 @@ class SseParser:
             raise EventTooLargeError(self._max)
 
 
-def _uniform(events: bytes, received: Received) -> bool:
+def _uniform(events: bytes, received: Payloads) -> bool:
     """Cut whole events that are one data line each, named or not; False, and nothing, when there is more."""
     if events.startswith(b"event: "):
         return _uniformly_named(events, received)
@@ -162,7 +162,7 @@ def _uniform(events: bytes, received: Received) -> bool:
     return True
 
 
-def _uniformly_named(events: bytes, received: Received) -> bool:
+def _uniformly_named(events: bytes, received: Payloads) -> bool:
     pieces = events[len(b"event: ") : -len(_END)].split(b"\n\nevent: ")
     # Three line ends for each: one behind the name, then the data's and the blank line's.
     if events.count(b"\n") != 3 * len(pieces) or b"\r" in events:

@@ -1,19 +1,20 @@
 """The events of a chat-completions stream: the few fields that matter, decoded straight into structs.
 
-Fields that servers fill in many ways, and rarely, are `Any` here and read by `lenient` where they are used:
-an odd one must not spoil the answer.
+A field that servers fill in many ways, and rarely, is `Any` here. It is read by `convert_or_none` where it is
+used, so that an unexpected shape does not spoil the answer.
+Source: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
 from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import lenient, part_of, whole
+from parley_daemon.adapters.providers.http.lenient_json import convert_or_default, convert_or_none, read_count
 from parley_daemon.adapters.providers.shared.openai_answers import (
+    CostFields,
     InputDetails,
     OutputDetails,
-    Priced,
-    dollars,
+    read_cost,
 )
 from parley_daemon.core.records import Usage
 
@@ -69,7 +70,7 @@ class Event(msgspec.Struct, gc=False):
     citations: Any = None
 
 
-class UsageBody(Priced):
+class UsageBody(CostFields):
     """Tokens of the call; the three at the end are other makers' names for what the details hold."""
 
     prompt_tokens: Any = None
@@ -106,18 +107,18 @@ class ContentItem(msgspec.Struct):
 decode_event = msgspec.json.Decoder(Event).decode
 
 
-def usage_of(value: object) -> Usage | None:
+def read_usage(value: object) -> Usage | None:
     """Return the usage in this shape; None when it says nothing. Reasoning is a part of the output.
 
     xAI counts it apart, which shows in a total that only holds with it.
     """
-    body = lenient(value, UsageBody)
+    body = convert_or_none(value, UsageBody)
     if body is None:
         return None
-    read = part_of(body.prompt_tokens_details, InputDetails)
-    written = part_of(body.completion_tokens_details, OutputDetails)
-    given, answered, total = map(whole, (body.prompt_tokens, body.completion_tokens, body.total_tokens))
-    thought = whole(written.reasoning_tokens, body.reasoning_tokens)
+    read = convert_or_default(body.prompt_tokens_details, InputDetails)
+    written = convert_or_default(body.completion_tokens_details, OutputDetails)
+    given, answered, total = map(read_count, (body.prompt_tokens, body.completion_tokens, body.total_tokens))
+    thought = read_count(written.reasoning_tokens, body.reasoning_tokens)
     if given is not None and answered is not None:
         if thought and total == given + answered + thought:
             answered += thought
@@ -127,8 +128,8 @@ def usage_of(value: object) -> Usage | None:
         output_tokens=answered,
         total_tokens=total,
         reasoning_tokens=thought,
-        cache_creation_tokens=whole(read.cache_write_tokens, body.cache_creation_input_tokens),
-        cache_read_tokens=whole(read.cached_tokens, body.prompt_cache_hit_tokens),
-        cost_usd=dollars(body),
+        cache_creation_tokens=read_count(read.cache_write_tokens, body.cache_creation_input_tokens),
+        cache_read_tokens=read_count(read.cached_tokens, body.prompt_cache_hit_tokens),
+        cost_usd=read_cost(body),
     )
     return None if usage == Usage() else usage

@@ -7,8 +7,8 @@ import re
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import lenient, mend_surrogates
-from parley_daemon.adapters.providers.shared.content import data_of, is_data_url
+from parley_daemon.adapters.providers.http.lenient_json import convert_or_none, replace_surrogates
+from parley_daemon.adapters.providers.shared.content import is_data_url, read_data_url
 from parley_daemon.core.parts import File
 
 _ENDING = re.compile(r"(?i)\.(png|jpe?g|webp|gif|avif|bmp|svg)(?:[?#]|$)")
@@ -25,15 +25,15 @@ class _Image(msgspec.Struct):
     image_url: _Address | str
 
 
-def image_of(value: object) -> File | None:
+def read_image(value: object) -> File | None:
     """Return the image that an item of `images`, or of a content list, holds; None when it holds none."""
-    image = lenient(value, _Image)
+    image = convert_or_none(value, _Image)
     if image is None:
         return None
     url = image.image_url if isinstance(image.image_url, str) else image.image_url.url
-    url = url if url.isascii() else mend_surrogates(url)  # a megabyte, maybe
+    url = url if url.isascii() else replace_surrogates(url)  # a megabyte, maybe
     if is_data_url(url):
-        data = data_of(url)
+        data = read_data_url(url)
         return File(_media_type_in(url), data=data) if data else None
     return File(_media_type_of(url), url=url) if "://" in url else None
 

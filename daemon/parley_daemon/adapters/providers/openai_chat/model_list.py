@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.shared.model_list import (
     MOST_PAGES,
     Fetch,
-    Listed,
+    ListedModel,
     as_count,
     as_list,
     as_object,
+    build_entry,
     known_words,
-    make_listed,
     read_entries,
     sort_distinct,
 )
@@ -43,16 +43,16 @@ _CAPABILITIES = {
 }
 
 
-async def openai_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[Listed]:
+async def openai_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[ListedModel]:
     """Return OpenAI's own models, those that talk."""
     found = await compatible_models(base_url, headers, fetch)
     return [one for one in found if not _NO_TALKERS.search(one.model)]
 
 
-async def compatible_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[Listed]:
+async def compatible_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[ListedModel]:
     """Return the models of a server with OpenAI's `/models`, whatever more it says of them."""
-    url: str | None = endpoint(base_url, "/models")
-    found: list[Listed] = []
+    url: str | None = endpoint_url(base_url, "/models")
+    found: list[ListedModel] = []
     for _ in range(MOST_PAGES):
         page = await fetch(url, headers)
         entries = (
@@ -68,7 +68,7 @@ async def compatible_models(base_url: str, headers: Mapping[str, str], fetch: Fe
     return sort_distinct(found)
 
 
-def _compatible(entry: dict[str, Any]) -> Listed | None:
+def _compatible(entry: dict[str, Any]) -> ListedModel | None:
     type, architecture = entry.get("type"), as_object(entry.get("architecture"))
     outputs, abilities = as_list(architecture.get("output_modalities")), as_object(entry.get("capabilities"))
     if isinstance(type, str) and _OTHER_TYPES.search(type):
@@ -82,6 +82,6 @@ def _compatible(entry: dict[str, Any]) -> Listed | None:
         *[name for name, has in abilities.items() if has is True],
     ]
     limit = next((one for name in _LIMITS if (one := as_count(entry.get(name)))), None)
-    return make_listed(
+    return build_entry(
         entry.get("id") or entry.get("name"), entry.get("name"), limit, known_words(said, _CAPABILITIES)
     )

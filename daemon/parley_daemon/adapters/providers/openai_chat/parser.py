@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import lenient
+from parley_daemon.adapters.providers.http.lenient_json import convert_or_none
 from parley_daemon.adapters.providers.openai_chat.events import (
     Choice,
     ContentItem,
@@ -16,13 +16,13 @@ from parley_daemon.adapters.providers.openai_chat.events import (
     Event,
     Function,
     decode_event,
-    usage_of,
+    read_usage,
 )
-from parley_daemon.adapters.providers.openai_chat.images import image_of
-from parley_daemon.adapters.providers.openai_chat.reasoning import DetailsKeeper
-from parley_daemon.adapters.providers.openai_chat.tool_calls import CallKeeper
-from parley_daemon.adapters.providers.shared.answer_state import Gathered
-from parley_daemon.adapters.providers.shared.openai_answers import source_of
+from parley_daemon.adapters.providers.openai_chat.images import read_image
+from parley_daemon.adapters.providers.openai_chat.reasoning import ReasoningDetails
+from parley_daemon.adapters.providers.openai_chat.tool_calls import ToolCallTracker
+from parley_daemon.adapters.providers.shared.answer_state import AnswerState
+from parley_daemon.adapters.providers.shared.openai_answers import read_source
 from parley_daemon.adapters.providers.shared.piece_buffer import ThinkTag
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
@@ -42,41 +42,41 @@ _STOP_REASONS: dict[str, StopReason] = {
 _OLDER = -1  # stands for the index of the one call in the older form, which has none
 
 
-class ChatFold:
+class ChatParser:
     """One answer in the making. With `keeps_details`, reasoning is signed with all that has to go back."""
 
     def __init__(self, call: Call, *, keeps_details: bool = False) -> None:
-        self.done = False  # the end mark has come
+        self.is_done = False  # the end mark has come
         self.reason: str | None = None  # why the model stopped; after it only usage can follow
         self._call = call
-        self._gathered = Gathered(call)
-        self._pieces = self._gathered.pieces
+        self._answer = AnswerState(call)
+        self._pieces = self._answer.pieces
         self._tag = ThinkTag()
-        self._details = DetailsKeeper() if keeps_details else None
-        self._calls = CallKeeper(self._pieces)
+        self._details = ReasoningDetails() if keeps_details else None
+        self._calls = ToolCallTracker(self._pieces)
         self._begun = False  # something of the answer has come
         self._refused = False
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is whole: all that can follow is usage."""
-        return self.done or self.reason is not None
+        return self.is_done or self.reason is not None
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
-        return self._gathered.take()
+        return self._answer.take()
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what has come since."""
         thoughts, text = self._tag.end()
-        self._pieces.say(Reasoning, thoughts)
-        self._pieces.say(Text, text)
+        self._pieces.append(Reasoning, thoughts)
+        self._pieces.append(Text, text)
         reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
         if reason == "stop" and self._refused:
             reason = "content_filter"
-        return self._gathered.finish(reason, self._calls.rest(), has_calls=len(self._calls) > 0)
+        return self._answer.finish(reason, self._calls.rest(), has_calls=len(self._calls) > 0)
 
-    def events(self, payloads: Sequence[bytes]) -> None:
+    def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more text and nothing else, is dealt with in line.
 
         Raises:
@@ -88,7 +88,7 @@ class ChatFold:
                 event = decode_event(payload)
             except (ValueError, RecursionError):
                 event = self._decode(payload)
-                if self.done:
+                if self.is_done:
                     return
                 if event is None:
                     continue
@@ -120,13 +120,13 @@ class ChatFold:
         """Whether a text that comes next goes to the same part as it is."""
         return self._tag.passed and self._pieces.run is Text
 
-    def document(self, body: bytes) -> bool:
+    def feed_document(self, body: bytes) -> bool:
         """Take a whole answer; False when it is none (see Fold)."""
         event = None if body.startswith(b"[") else self._decode(body)
         if event is None or not event.choices:
             return False
         self._event(event, body, batch=True)
-        self.done = True
+        self.is_done = True
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
@@ -136,9 +136,9 @@ class ChatFold:
             ModelError: it is no event.
         """
         if payload.strip() == b"[DONE]":
-            self.done = True
+            self.is_done = True
             return None
-        return self._gathered.decode(payload, Event)
+        return self._answer.decode(payload, Event)
 
     def _event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
         """Take any event, or the body of a batch answer.
@@ -147,16 +147,16 @@ class ChatFold:
             ModelError: it is an error.
         """
         if event.error:
-            raise self._call.failed_in_stream(event.error)
+            raise self._call.error_from_object(event.error)
         if event.choices is None and event.usage is None:
-            error = self._call.error_in(payload)
+            error = self._call.error_in_payload(payload)
             if error is not None:
                 raise error
         if event.usage:
-            self._gathered.usage = usage_of(event.usage) or self._gathered.usage
+            self._answer.usage = read_usage(event.usage) or self._answer.usage
         if isinstance(event.citations, list):
             for cited in cast("list[object]", event.citations):
-                self._gathered.cite(source_of(cited))
+                self._answer.add_source(read_source(cited))
         for choice in event.choices or ():
             if choice.index:
                 continue
@@ -175,12 +175,12 @@ class ChatFold:
         """
         self.reason = choice.finish_reason or self.reason
         if choice.error:
-            raise self._call.failed_in_stream(choice.error)
+            raise self._call.error_from_object(choice.error)
         if choice.finish_reason == "error":
-            raise self._call.failed_in_stream("The stream ended with finish_reason error.")
+            raise self._call.error_from_object("The stream ended with finish_reason error.")
         if choice.finish_reason == "insufficient_system_resource":  # DeepSeek's
             message = f"{self._call.provider} is overloaded at the moment."
-            raise self._call.failed("overloaded", message, choice.finish_reason, retryable=True)
+            raise self._call.error("overloaded", message, choice.finish_reason, retryable=True)
 
     def _delta(self, delta: Delta) -> None:
         if self._details is not None and self._pieces.run is not Reasoning:
@@ -191,7 +191,7 @@ class ChatFold:
         details = _items(delta.reasoning_details)
         # Routers send the same text in both fields; which detail it is of, and the signature, is only here.
         if thought and not any(item.thought for item, _ in details):
-            self._pieces.say(Reasoning, thought)
+            self._pieces.append(Reasoning, thought)
         for item, value in details:
             self._item(item, value)
         if isinstance(delta.content, list):
@@ -204,29 +204,29 @@ class ChatFold:
             self._text(delta.content)
         if delta.refusal:
             self._refused = True
-            self._pieces.say(Text, delta.refusal)
+            self._pieces.append(Text, delta.refusal)
         if isinstance(delta.images, list):
             for image in cast("list[object]", delta.images):
                 self._image(image)
         for tool in delta.tool_calls or ():
             self._calls.add(tool.index, tool.id, tool.function)
         if delta.function_call is not None and not delta.tool_calls:
-            function = lenient(delta.function_call, Function)
+            function = convert_or_none(delta.function_call, Function)
             if function is not None and (function.name or function.arguments):
                 self._calls.add(_OLDER, None, function)
         if isinstance(delta.annotations, list):
             for cited in cast("list[object]", delta.annotations):
-                self._gathered.cite(source_of(cited))
+                self._answer.add_source(read_source(cited))
 
     def _text(self, text: str) -> None:
         if self._tag.passed:
-            self._pieces.say(Text, text)
+            self._pieces.append(Text, text)
             return
         thoughts, answer = self._tag.split(text)
         if thoughts:
-            self._pieces.say(Reasoning, thoughts)
+            self._pieces.append(Reasoning, thoughts)
         if answer:
-            self._pieces.say(Text, answer)
+            self._pieces.append(Text, answer)
 
     def _item(self, item: ContentItem, value: object) -> None:
         thought = item.thought
@@ -234,7 +234,7 @@ class ChatFold:
             self._refused = self._refused or bool(item.refusal)
             self._text(item.text or item.refusal or "")
         elif thought:
-            self._pieces.say(Reasoning, thought)
+            self._pieces.append(Reasoning, thought)
         signature = item.signature
         if self._details is not None and thought is not None:
             signature = self._details.add(cast("dict[str, object]", value))
@@ -242,7 +242,7 @@ class ChatFold:
             self._pieces.sign(signature)
 
     def _image(self, value: object) -> None:
-        image = image_of(value)
+        image = read_image(value)
         if image is not None:
             self._pieces.add(image)
 
@@ -256,4 +256,4 @@ def _says_something(delta: Delta) -> bool:
 def _items(values: object) -> list[tuple[ContentItem, object]]:
     """Return the items of a list that can be read, each with all that it holds."""
     many = cast("list[object]", values) if isinstance(values, list) else ()
-    return [(item, value) for value in many if (item := lenient(value, ContentItem)) is not None]
+    return [(item, value) for value in many if (item := convert_or_none(value, ContentItem)) is not None]

@@ -9,14 +9,14 @@ from typing import cast
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.options import Json
 from parley_daemon.core.parts import Reasoning
 
 _TEXTS = {"reasoning.text": "text", "reasoning.summary": "summary"}
 
 
-class DetailsKeeper:
+class ReasoningDetails:
     """The details of one reasoning part in the making."""
 
     def __init__(self) -> None:
@@ -37,12 +37,12 @@ class DetailsKeeper:
             self._kept.append(known)
         if not (known.get("signature") or known.get("data")):
             return None
-        signature = encode_mended(self._kept).decode()
+        signature = encode_json(self._kept).decode()
         self._kept.clear()
         return signature
 
 
-def details_of(part: Reasoning) -> list[Json]:
+def read_details(part: Reasoning) -> list[Json]:
     """Return the details that a reasoning part was made of; none when it was not signed."""
     try:
         kept = msgspec.json.decode(part.signature or "[]", type=list[dict[str, object]])

@@ -9,27 +9,27 @@ from typing import cast
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
-from parley_daemon.adapters.providers.openai_chat.reasoning import details_of
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
+from parley_daemon.adapters.providers.openai_chat.reasoning import read_details
 from parley_daemon.adapters.providers.shared.content import (
+    answer_text,
+    describe_file,
     file_text,
-    inlined,
-    joined,
-    mention,
-    quoted,
+    inline_data_urls,
+    join_texts,
+    quote_source,
     result_text,
-    said,
 )
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
 from parley_daemon.adapters.providers.shared.openai_schema import OPTIONS as SCHEMA_OPTIONS
-from parley_daemon.adapters.providers.shared.openai_schema import schema_format, told
+from parley_daemon.adapters.providers.shared.openai_schema import add_schema_to_prompt, schema_format
 from parley_daemon.adapters.providers.shared.options import (
     Json,
     Table,
-    mapped,
-    only_one_bound,
-    sampling,
-    snaked,
+    check_token_limit,
+    map_options,
+    map_settings,
+    to_snake_case,
 )
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings
@@ -132,13 +132,13 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
     """
     messages: list[Json] = []
     settings = request.settings
-    system = told(
+    system = add_schema_to_prompt(
         request.system_prompt, settings.output_schema, settings.provider_options.get(flavour.group, {})
     )
     if system:
         messages.append({"role": "system", "content": system})
     last: list[Json] = []
-    for message in inlined(request.messages):
+    for message in inline_data_urls(request.messages):
         last = list(_messages(message, flavour))
         for sent in last:
             _append(messages, sent)
@@ -156,7 +156,7 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
     }
     if body["stream"] is not True:
         del body["stream_options"]
-    return encode_mended({name: value for name, value in body.items() if value is not None})
+    return encode_json({name: value for name, value in body.items() if value is not None})
 
 
 def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:
@@ -169,13 +169,15 @@ def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:
 
 def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
     given = settings.provider_options.get(flavour.group, {})
-    chosen = {name: snaked(value) if name in flavour.objects else value for name, value in given.items()}
-    fields = sampling(settings, flavour.settings, who)
-    only_one_bound(settings, chosen, who)
+    chosen = {
+        name: to_snake_case(value) if name in flavour.objects else value for name, value in given.items()
+    }
+    fields = map_settings(settings, flavour.settings, who)
+    check_token_limit(settings, chosen, who)
     if settings.output_schema is not None:
         fields["response_format"] = _response_format(settings.output_schema, chosen)
     apart = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
-    fields |= mapped(chosen, flavour.options, who, but=apart)
+    fields |= map_options(chosen, flavour.options, who, but=apart)
     extra = chosen.get("extraBody")
     extra = cast("Json", extra) if isinstance(extra, Mapping) else {}
     if not extra.get("tools"):  # refused without
@@ -209,7 +211,7 @@ def _append(messages: list[Json], message: Json) -> None:
         return
     contents = (before["content"], message["content"])
     if all(isinstance(content, str) for content in contents):
-        before["content"] = joined(map(str, contents))
+        before["content"] = join_texts(map(str, contents))
     else:
         before["content"] = [block for content in contents for block in _blocks(content)]
 
@@ -226,7 +228,7 @@ def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
                 if isinstance(part, ToolResult):
                     yield {"role": "tool", "tool_call_id": part.tool_call_id, "content": result_text(part)}
         case "assistant":
-            text = joined(said(part) for part in message.parts)
+            text = join_texts(answer_text(part) for part in message.parts)
             calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
             thoughts = _thoughts(message.parts) if flavour.returns_reasoning else {}
             if calls:
@@ -237,7 +239,7 @@ def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
             blocks = [block for block in map(_block, message.parts) if block is not None]
             if all(block["type"] == "text" for block in blocks):
                 # One string, which every server of the dialect takes.
-                text = joined(str(block["text"]) for block in blocks)
+                text = join_texts(str(block["text"]) for block in blocks)
                 if text.strip():
                     yield {"role": message.role, "content": text}
             else:
@@ -245,12 +247,12 @@ def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
 
 
 def _thoughts(parts: Iterable[Part]) -> Json:
-    details = [detail for part in parts if isinstance(part, Reasoning) for detail in details_of(part)]
+    details = [detail for part in parts if isinstance(part, Reasoning) for detail in read_details(part)]
     return {"reasoning_details": details} if details else {}
 
 
 def _call(call: ToolCall) -> Json:
-    arguments = encode_mended(call.args).decode()
+    arguments = encode_json(call.args).decode()
     return {
         "id": call.tool_call_id,
         "type": "function",
@@ -263,7 +265,7 @@ def _block(part: Part) -> Json | None:
         case Text():
             return _text(part.text) if part.text else None
         case Source():
-            return _text(quoted(part))
+            return _text(quote_source(part))
         case File():
             return _file(part)
         case _:
@@ -279,7 +281,7 @@ def _file(file: File) -> Json:
     if file.media_type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": url}}
     if file.data is None:
-        return _text(mention(file))
+        return _text(describe_file(file))
     if file.media_type in _AUDIO:
         sound = {"data": file.data, "format": _AUDIO[file.media_type]}
         return {"type": "input_audio", "input_audio": sound}

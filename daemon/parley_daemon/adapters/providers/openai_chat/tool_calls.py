@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended, mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import encode_json, replace_surrogates
 from parley_daemon.adapters.providers.openai_chat.events import Function
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall, PieceBuffer
 from parley_daemon.core.parts import ToolCall
 
 
-class CallKeeper:
+class ToolCallTracker:
     """The calls of one answer in the making; their arguments stream into `pieces`."""
 
     def __init__(self, pieces: PieceBuffer) -> None:
@@ -30,11 +30,11 @@ class CallKeeper:
     def add(self, index: object, id: str | None, function: Function | None) -> None:
         """Take a call, or more of one. Its index is a number, as some servers have it in a string."""
         at = _number(index)
-        id = mend_surrogates(id or "")
-        name = mend_surrogates((function and function.name) or "")
+        id = replace_surrogates(id or "")
+        name = replace_surrogates((function and function.name) or "")
         arguments = (function and function.arguments) or ""
         if not isinstance(arguments, str):
-            arguments = encode_mended(arguments).decode()
+            arguments = encode_json(arguments).decode()
         call = self._continued(at, id, name, arguments)
         if call is None:
             taken = {known.id for known in self._calls}
@@ -46,7 +46,7 @@ class CallKeeper:
         elif not arguments and (call.name or not name):
             return
         call.name = call.name or name
-        self._pieces.say(call, arguments)
+        self._pieces.append(call, arguments)
 
     def rest(self) -> Sequence[ToolCall]:
         """Return the calls that were not returned before, now that all their arguments have come."""

@@ -1,10 +1,10 @@
 """OpenAI's responses dialect: api.openai.com, Azure, and servers that imitate it."""
 
-from parley_daemon.adapters.providers.http.endpoints import endpoint
+from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.openai_responses.parser import ResponsesFold
+from parley_daemon.adapters.providers.openai_responses.parser import ResponsesParser
 from parley_daemon.adapters.providers.openai_responses.request import build_body
-from parley_daemon.adapters.providers.shared.dialect import Question
+from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.ports.models import ModelRequest
 
 
@@ -17,15 +17,15 @@ class Responses:
 
     def __init__(self, provider: str, base_url: str) -> None:
         self._provider = provider
-        self._url = endpoint(base_url, "/responses")
+        self._url = endpoint_url(base_url, "/responses")
 
-    async def question(self, request: ModelRequest) -> Question:
+    async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Put a request into the provider's words."""
-        return Question(self._url, build_body(request, self._provider))
+        return PreparedRequest(self._url, build_body(request, self._provider))
 
-    def fold(self, call: Call) -> ResponsesFold:
+    def parser(self, call: Call) -> ResponsesParser:
         """Return a reader for one answer."""
-        return ResponsesFold(call)
+        return ResponsesParser(call)
 
     def framing(self) -> None:
         """Server-sent events."""

@@ -1,19 +1,20 @@
 """The events of a responses stream: the few fields that matter, decoded straight into one struct.
 
-What comes rarely or in several shapes is `Any` here and read by `lenient` where it is used: an odd field must
-not spoil the answer.
+A field that is rare or comes in several shapes is `Any` here. It is read by `convert_or_none` where it is
+used, so that an unexpected shape does not spoil the answer.
+Source: https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import lenient, part_of, whole
+from parley_daemon.adapters.providers.http.lenient_json import convert_or_default, convert_or_none, read_count
 from parley_daemon.adapters.providers.shared.openai_answers import (
+    CostFields,
     InputDetails,
     OutputDetails,
-    Priced,
-    dollars,
+    read_cost,
 )
 from parley_daemon.core.records import Usage
 
@@ -77,7 +78,7 @@ class Response(msgspec.Struct):
     error: Any = None
 
 
-class UsageBody(Priced):
+class UsageBody(CostFields):
     """Tokens of the call."""
 
     input_tokens: Any = None
@@ -90,20 +91,20 @@ class UsageBody(Priced):
 decode_event = msgspec.json.Decoder(Event).decode
 
 
-def usage_of(value: object) -> Usage | None:
+def read_usage(value: object) -> Usage | None:
     """Return the usage in this shape; None when it says nothing."""
-    body = lenient(value, UsageBody)
+    body = convert_or_none(value, UsageBody)
     if body is None:
         return None
-    read = part_of(body.input_tokens_details, InputDetails)
-    written = part_of(body.output_tokens_details, OutputDetails)
+    read = convert_or_default(body.input_tokens_details, InputDetails)
+    written = convert_or_default(body.output_tokens_details, OutputDetails)
     usage = Usage(
-        input_tokens=whole(body.input_tokens),
-        output_tokens=whole(body.output_tokens),
-        total_tokens=whole(body.total_tokens),
-        reasoning_tokens=whole(written.reasoning_tokens),
-        cache_creation_tokens=whole(read.cache_write_tokens),
-        cache_read_tokens=whole(read.cached_tokens),
-        cost_usd=dollars(body),
+        input_tokens=read_count(body.input_tokens),
+        output_tokens=read_count(body.output_tokens),
+        total_tokens=read_count(body.total_tokens),
+        reasoning_tokens=read_count(written.reasoning_tokens),
+        cache_creation_tokens=read_count(read.cache_write_tokens),
+        cache_read_tokens=read_count(read.cached_tokens),
+        cost_usd=read_cost(body),
     )
     return None if usage == Usage() else usage

@@ -10,11 +10,11 @@ from typing import cast
 
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import (
-    decode_odd,
-    encode_mended,
-    lenient,
-    mend_surrogates,
-    part_of,
+    convert_or_default,
+    convert_or_none,
+    decode_lenient,
+    encode_json,
+    replace_surrogates,
 )
 from parley_daemon.adapters.providers.openai_responses.events import (
     Event,
@@ -22,12 +22,12 @@ from parley_daemon.adapters.providers.openai_responses.events import (
     Item,
     Response,
     decode_event,
-    usage_of,
+    read_usage,
 )
 from parley_daemon.adapters.providers.openai_responses.items import StreamedTexts
-from parley_daemon.adapters.providers.openai_responses.reasoning import BETWEEN, signature_of
-from parley_daemon.adapters.providers.shared.answer_state import Gathered
-from parley_daemon.adapters.providers.shared.openai_answers import source_of
+from parley_daemon.adapters.providers.openai_responses.reasoning import BETWEEN, build_signature
+from parley_daemon.adapters.providers.shared.answer_state import AnswerState
+from parley_daemon.adapters.providers.shared.openai_answers import read_source
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
 from parley_daemon.core.parts import File, Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
@@ -44,14 +44,14 @@ Place = tuple[str, int | str | None, int | None]
 _TextRun = type[Text] | type[Reasoning]
 
 
-class ResponsesFold:
+class ResponsesParser:
     """One answer in the making."""
 
     def __init__(self, call: Call) -> None:
-        self.done = False  # the last event has come
+        self.is_done = False  # the last event has come
         self._call = call
-        self._gathered = Gathered(call)
-        self._pieces = self._gathered.pieces
+        self._answer = AnswerState(call)
+        self._pieces = self._answer.pieces
         self._at_item: int | None = -1  # whose text is under way, and which of its texts
         self._at_text: int | None = -1
         self._places: set[Place] = set()
@@ -65,22 +65,22 @@ class ResponsesFold:
         self._refused = False
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is whole. Usage comes with the last event, not after it."""
-        return self.done
+        return self.is_done
 
     def take(self) -> list[Chunk]:
         """Return what has come since the last call, neighbours of one part joined."""
-        return self._gathered.take()
+        return self._answer.take()
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what has come since."""
         for call in self._calls:
             self._complete(call, None)
         reason = "content_filter" if self._reason == "stop" and self._refused else self._reason
-        return self._gathered.finish(reason, has_calls=bool(self._calls))
+        return self._answer.finish(reason, has_calls=bool(self._calls))
 
-    def events(self, payloads: Sequence[bytes]) -> None:
+    def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more of the same text, is dealt with in line.
 
         Raises:
@@ -104,13 +104,13 @@ class ResponsesFold:
                 texts.append(event.delta)
                 continue
             self._event(event, payload)
-            if self.done:
+            if self.is_done:
                 return
 
-    def document(self, body: bytes) -> bool:
+    def feed_document(self, body: bytes) -> bool:
         """Take a whole answer; False when it is none (see Fold)."""
         try:
-            response = decode_odd(body, Response)
+            response = decode_lenient(body, Response)
         except ValueError:
             return False
         if response.output is None or response.status in ("queued", "in_progress"):
@@ -127,7 +127,7 @@ class ResponsesFold:
         """
         if payload.strip() == b"[DONE]":  # another API's end mark
             return None
-        return self._gathered.decode(payload, Event)
+        return self._answer.decode(payload, Event)
 
     def _event(self, event: Event, payload: bytes) -> None:
         """Take any event; those of tools that run at the provider, and of progress, say nothing here.
@@ -148,25 +148,27 @@ class ResponsesFold:
             case "response.function_call_arguments.delta" if isinstance(delta, str):
                 call = self._under_way(event.item_id, event.output_index)
                 if call is not None:
-                    self._pieces.say(call, delta)
+                    self._pieces.append(call, delta)
             case "response.output_item.added":
-                item = lenient(event.item, Item)
+                item = convert_or_none(event.item, Item)
                 if item is not None and item.type == "function_call":
                     self._open(item, event.output_index)
             case "response.output_item.done":
-                item = lenient(event.item, Item)
+                item = convert_or_none(event.item, Item)
                 if item is not None:
                     self._has_items = True
                     self._take(item, event.output_index)
             case "response.output_text.annotation.added":
-                self._gathered.cite(source_of(event.annotation))
+                self._answer.add_source(read_source(event.annotation))
             case "error":
-                raise self._call.error_in(payload, certainly=True)
+                raise self._call.error_in_payload(payload, certainly=True)
             case kind if kind in _ENDS:
-                self._end(lenient(event.response, Response) or Response(), kind.removeprefix("response."))
+                self._end(
+                    convert_or_none(event.response, Response) or Response(), kind.removeprefix("response.")
+                )
             case "":
-                error = self._call.failed_in_stream(event.error) if event.error else None
-                error = error or self._call.error_in(payload)
+                error = self._call.error_from_object(event.error) if event.error else None
+                error = error or self._call.error_in_payload(payload)
                 if error is not None:
                     raise error
             case _:
@@ -178,19 +180,19 @@ class ResponsesFold:
         Raises:
             ModelError: it failed.
         """
-        self._gathered.usage = usage_of(response.usage) or self._gathered.usage
+        self._answer.usage = read_usage(response.usage) or self._answer.usage
         if not self._has_items:
             for index, value in enumerate(response.output or ()):
-                item = lenient(value, Item)
+                item = convert_or_none(value, Item)
                 if item is not None:
                     self._take(item, index, listed=True)
         status = response.status or status
         if status in _BROKEN:
-            raise self._call.failed_in_stream(response.error or f"The response was {status}.")
+            raise self._call.error_from_object(response.error or f"The response was {status}.")
         if status == "incomplete":
-            reason = part_of(response.incomplete_details, Incomplete).reason
+            reason = convert_or_default(response.incomplete_details, Incomplete).reason
             self._reason = _REASONS.get(reason or "", "other")
-        self.done = True
+        self.is_done = True
 
     def _take(self, item: Item, index: int | None, *, listed: bool = False) -> None:
         """Take a whole item, as far as its texts and arguments have not come piece by piece.
@@ -210,18 +212,18 @@ class ResponsesFold:
                         self._say(Text, ("text", of, at), content.text or content.refusal or "")
                     if isinstance(content.annotations, list):
                         for cited in cast("list[object]", content.annotations):
-                            self._gathered.cite(source_of(cited))
+                            self._answer.add_source(read_source(cited))
             case "reasoning":
                 for kind, contents in (("summary", item.summary), ("thought", item.content)):
                     if not has_come(kind):
                         for at, content in enumerate(contents or ()):
                             self._say(Reasoning, (kind, of, at), content.text or "")
-                signature = signature_of(item)
+                signature = build_signature(item)
                 if signature is not None:
                     self._pieces.sign(signature)
                     self._last = None
             case "function_call":
-                id = mend_surrogates(item.call_id or "")
+                id = replace_surrogates(item.call_id or "")
                 if not id or id not in self._called:
                     self._complete(self._under_way(item.id, index) or self._open(item, index), item)
             case "image_generation_call" if isinstance(item.result, str) and item.result:
@@ -244,9 +246,9 @@ class ResponsesFold:
         if place not in self._places:
             self._places.add(place)
             if self._last is run:  # another text of the part that is under way
-                self._pieces.say(run, BETWEEN)
+                self._pieces.append(run, BETWEEN)
         self._last = run
-        self._pieces.say(run, text)
+        self._pieces.append(run, text)
 
     def _under_way(self, id: str | None, index: int | None) -> OpenCall | None:
         """Return the call of an item by its id, else by its index; None when it is unknown or whole.
@@ -258,14 +260,14 @@ class ResponsesFold:
 
     def _open(self, item: Item, index: int | None) -> OpenCall:
         """Begin a call. An id that is missing or that another call has is replaced."""
-        id = mend_surrogates(item.call_id or item.id or "")
+        id = replace_surrogates(item.call_id or item.id or "")
         if not id or any(call.id == id for call in self._calls):
             id = f"call_{uuid.uuid4().hex}"
-        call = OpenCall(id, mend_surrogates(item.name or ""))
+        call = OpenCall(id, replace_surrogates(item.name or ""))
         self._calls.append(call)
         self._known.update(dict.fromkeys(_keys(item, index), call))
         self._last = None
-        self._pieces.say(call, "")
+        self._pieces.append(call, "")
         return call
 
     def _complete(self, call: OpenCall, item: Item | None) -> None:
@@ -275,8 +277,8 @@ class ResponsesFold:
         self._called.add(call.id)
         arguments = (item and item.arguments) or ""
         if not isinstance(arguments, str):
-            arguments = encode_mended(arguments).decode()
-        self._pieces.finish(call, arguments)
+            arguments = encode_json(arguments).decode()
+        self._pieces.finish_call(call, arguments)
 
 
 def _keys(item: Item, index: int | None) -> Iterator[int | str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import replace_surrogates
 from parley_daemon.adapters.providers.openai_responses.events import Content, Item
 from parley_daemon.adapters.providers.shared.options import Json
 from parley_daemon.core.parts import Reasoning
@@ -27,7 +27,7 @@ class _Signature(msgspec.Struct, omit_defaults=True):
 _decode = msgspec.json.Decoder(_Signature).decode
 
 
-def signature_of(item: Item) -> str | None:
+def build_signature(item: Item) -> str | None:
     """Return the signature of a finished reasoning item; None when there is nothing to send back.
 
     That is so without an id, and without encrypted content when it was only a summary: the API would look
@@ -36,12 +36,12 @@ def signature_of(item: Item) -> str | None:
     thoughts = _lengths(item.content)
     if not item.id or not (item.encrypted_content or thoughts):
         return None
-    encrypted = item.encrypted_content and mend_surrogates(item.encrypted_content)
-    signature = _Signature(mend_surrogates(item.id), encrypted or None, _lengths(item.summary), thoughts)
+    encrypted = item.encrypted_content and replace_surrogates(item.encrypted_content)
+    signature = _Signature(replace_surrogates(item.id), encrypted or None, _lengths(item.summary), thoughts)
     return msgspec.json.encode(signature).decode()
 
 
-def reasoning_item(part: Reasoning, *, named: bool) -> Json | None:
+def build_item(part: Reasoning, *, named: bool) -> Json | None:
     """Return the item to send back for a part; None when its signature is missing or of another API.
 
     `named`: with its id, as it must be when the API has not stored the item.
@@ -69,7 +69,7 @@ def reasoning_item(part: Reasoning, *, named: bool) -> Json | None:
 
 
 def _lengths(contents: Sequence[Content] | None) -> list[int]:
-    return [len(mend_surrogates(content.text)) for content in contents or () if content.text]
+    return [len(replace_surrogates(content.text)) for content in contents or () if content.text]
 
 
 def _cut(text: str, lengths: Sequence[int]) -> list[str] | None:

@@ -8,21 +8,27 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
-from parley_daemon.adapters.providers.openai_responses.reasoning import reasoning_item
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
+from parley_daemon.adapters.providers.openai_responses.reasoning import build_item
 from parley_daemon.adapters.providers.shared.content import (
+    answer_text,
+    describe_file,
     file_text,
-    inlined,
-    joined,
-    mention,
-    quoted,
+    inline_data_urls,
+    join_texts,
+    quote_source,
     result_text,
-    said,
 )
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
 from parley_daemon.adapters.providers.shared.openai_schema import OPTIONS as SCHEMA_OPTIONS
-from parley_daemon.adapters.providers.shared.openai_schema import schema_format, told
-from parley_daemon.adapters.providers.shared.options import Json, Table, mapped, only_one_bound, sampling
+from parley_daemon.adapters.providers.shared.openai_schema import add_schema_to_prompt, schema_format
+from parley_daemon.adapters.providers.shared.options import (
+    Json,
+    Table,
+    check_token_limit,
+    map_options,
+    map_settings,
+)
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage
@@ -64,22 +70,28 @@ def build_body(request: ModelRequest, who: str) -> bytes:
     settings = request.settings
     fields = _fields(settings, f"{who} (responses API)", thinks=bool(_THINKER.search(request.model)))
     items: list[Json] = []
-    system = told(request.system_prompt, settings.output_schema, settings.provider_options.get(GROUP, {}))
+    system = add_schema_to_prompt(
+        request.system_prompt, settings.output_schema, settings.provider_options.get(GROUP, {})
+    )
     if system:
         items.append({"role": "system", "content": system})
     last: list[Json] = []
-    for message in inlined(request.messages):
+    for message in inline_data_urls(request.messages):
         last = _items(message, named=fields["store"] is not True)
         items += last
     if not last:
         raise EmptyPromptError
-    return encode_mended({"model": request.model, "input": items, "stream": True, **fields})
+    return encode_json({"model": request.model, "input": items, "stream": True, **fields})
 
 
 def _fields(settings: ModelSettings, who: str, *, thinks: bool) -> Json:
     given = settings.provider_options.get(GROUP, {})
-    only_one_bound(settings, given, who)
-    fields = {"store": False, **sampling(settings, SETTINGS, who), **mapped(given, OPTIONS, who, but=_APART)}
+    check_token_limit(settings, given, who)
+    fields = {
+        "store": False,
+        **map_settings(settings, SETTINGS, who),
+        **map_options(given, OPTIONS, who, but=_APART),
+    }
     if settings.output_schema is not None:
         text = cast("Json", fields.setdefault("text", {}))
         text["format"] = schema_format(settings.output_schema, given)
@@ -111,7 +123,7 @@ def _items(message: PromptMessage, *, named: bool) -> list[Json]:
         case "system" | "user":
             blocks = [block for block in map(_block, message.parts) if block is not None]
             if all(block["type"] == "input_text" for block in blocks):
-                text = joined(str(block["text"]) for block in blocks)
+                text = join_texts(str(block["text"]) for block in blocks)
                 return [{"role": message.role, "content": text}] if text.strip() else []
             return [{"role": message.role, "content": blocks}]
 
@@ -123,16 +135,16 @@ def _answer(parts: Iterable[Part], *, named: bool) -> Iterator[Json]:
     for part in parts:
         match part:
             case Reasoning():
-                item = reasoning_item(part, named=named)
+                item = build_item(part, named=named)
             case ToolCall():
                 item = {
                     "type": "function_call",
                     "call_id": part.tool_call_id,
                     "name": part.tool_name,
-                    "arguments": encode_mended(part.args).decode(),
+                    "arguments": encode_json(part.args).decode(),
                 }
             case _:
-                texts.append(said(part))
+                texts.append(answer_text(part))
                 continue
         if item is not None:
             yield from _message(texts)
@@ -142,7 +154,7 @@ def _answer(parts: Iterable[Part], *, named: bool) -> Iterator[Json]:
 
 
 def _message(texts: Iterable[str]) -> Iterator[Json]:
-    text = joined(texts)
+    text = join_texts(texts)
     if text.strip():
         yield {"role": "assistant", "content": text}
 
@@ -152,7 +164,7 @@ def _block(part: Part) -> Json | None:
         case Text():
             return _text(part.text) if part.text else None
         case Source():
-            return _text(quoted(part))
+            return _text(quote_source(part))
         case File():
             return _file(part)
         case _:
@@ -168,7 +180,7 @@ def _file(file: File) -> Json:
     if file.media_type.startswith("image/"):
         return {"type": "input_image", "image_url": url, "detail": "auto"}
     if file.media_type.startswith(_MEDIA):
-        return _text(mention(file))
+        return _text(describe_file(file))
     if file.data is None:
         return {"type": "input_file", "file_url": url}
     text = file_text(file)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import decode_odd
+from parley_daemon.adapters.providers.http.lenient_json import decode_lenient
 from parley_daemon.adapters.providers.shared.piece_buffer import PieceBuffer
 from parley_daemon.core.parts import Source
 from parley_daemon.core.records import Usage
@@ -18,7 +18,7 @@ from parley_daemon.ports.models import Chunk, Finish, StopReason, UsageReport
 _T = TypeVar("_T")
 
 
-class Gathered:
+class AnswerState:
     """One answer in the making. `usage` is the newest that is known of it."""
 
     __slots__ = ("_call", "_cited", "_finish", "_reported", "_sources", "pieces", "usage")
@@ -42,14 +42,14 @@ class Gathered:
         if not text:
             return None
         try:
-            event = decode_odd(text, kind)
+            event = decode_lenient(text, kind)
         except ValueError as error:
             message = f"{self._call.provider} sent an event that is not valid."
-            raise self._call.broke(message, text[:8000].decode("utf-8", "replace")) from error
+            raise self._call.bad_stream(message, text[:8000].decode("utf-8", "replace")) from error
         self.pieces.has_surrogates = True
         return event
 
-    def cite(self, source: Source | None) -> None:
+    def add_source(self, source: Source | None) -> None:
         """Add a source, unless it is there already; its number is given when it is told."""
         if source is not None:
             known = self._sources.get(source.url)
@@ -75,7 +75,7 @@ class Gathered:
         sources = list(self._sources.values())
         named = [replace(source, source_id=str(n + 1)) for n, source in enumerate(sources)][self._cited :]
         self._cited = len(sources)
-        chunks = [*self.pieces.end(), *self.take(), *named, *calls]
+        chunks = [*self.pieces.flush(), *self.take(), *named, *calls]
         finish = Finish("tool_calls" if has_calls and reason == "stop" else reason)
         if finish != self._finish:
             self._finish = finish

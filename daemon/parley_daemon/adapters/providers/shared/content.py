@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from msgspec.structs import replace
 
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended, mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import encode_json, replace_surrogates
 from parley_daemon.core.parts import File, Part, Source, Text, ToolResult
 from parley_daemon.ports.models import PromptMessage
 
@@ -16,7 +16,7 @@ _SCHEME = "data:"
 _TEXTUAL = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|toml|javascript|x-sh)\b")
 
 
-def inlined(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
+def inline_data_urls(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
     """Yield messages with each file of a data URL as data: no dialect takes such a URL for every file."""
     for message in messages:
         yield replace(message, parts=tuple(map(_inlined, message.parts)))
@@ -25,16 +25,16 @@ def inlined(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
 def _inlined(part: Part) -> Part:
     if not (isinstance(part, File) and part.url and is_data_url(part.url)):
         return part
-    data = data_of(part.url)
-    return Text(mention(part)) if data is None else replace(part, data=data, url=None)
+    data = read_data_url(part.url)
+    return Text(describe_file(part)) if data is None else replace(part, data=data, url=None)
 
 
-def joined(texts: Iterable[str]) -> str:
+def join_texts(texts: Iterable[str]) -> str:
     """Return texts as one, blank lines between them; empty ones are left out."""
     return "\n\n".join([text for text in texts if text])
 
 
-def quoted(source: Source) -> str:
+def quote_source(source: Source) -> str:
     """Return a quoted piece of a file: where it is from, then the text in a fence."""
     lines = ""
     if source.start_line is not None:
@@ -43,7 +43,7 @@ def quoted(source: Source) -> str:
     return f"{source.url}{lines}" if source.text is None else f"{source.url}{lines}:\n{_fenced(source.text)}"
 
 
-def mention(file: File) -> str:
+def describe_file(file: File) -> str:
     """Return the name of a file that cannot be shown."""
     place = None if file.url and is_data_url(file.url) else file.url
     shown = " ".join([word for word in (file.title, place) if word])
@@ -63,16 +63,16 @@ def file_text(file: File) -> str | None:
 
 def result_text(result: ToolResult) -> str:
     """Return what a tool answered as text."""
-    return result.result if isinstance(result.result, str) else encode_mended(result.result).decode()
+    return result.result if isinstance(result.result, str) else encode_json(result.result).decode()
 
 
-def said(part: Part) -> str:
+def answer_text(part: Part) -> str:
     """Return what a part of an answer looks like as text; empty when it is not text."""
     match part:
         case Text():
             return part.text
         case File():
-            return mention(part)
+            return describe_file(part)
         case _:
             return ""
 
@@ -88,10 +88,10 @@ def is_data_url(url: str) -> bool:
     return url[: len(_SCHEME)].lower() == _SCHEME
 
 
-def data_of(url: str) -> str | None:
+def read_data_url(url: str) -> str | None:
     """Return the file in a data URL as base64, however it is written there; None when there is none."""
     kind, _, data = url[len(_SCHEME) :].partition(",")
     if not kind.rstrip().lower().endswith(";base64"):
-        return base64.b64encode(unquote_to_bytes(mend_surrogates(data))).decode() or None
+        return base64.b64encode(unquote_to_bytes(replace_surrogates(data))).decode() or None
     text = "".join(unquote(data).split())
     return text + "=" * (-len(text) % 4) or None

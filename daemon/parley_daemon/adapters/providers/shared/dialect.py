@@ -1,6 +1,6 @@
 """What a wire dialect is to the code that speaks it: how a question is put, how an answer is read.
 
-A dialect is a module or two in this package: a `Dialect` that builds requests, a `Fold` that turns the
+A dialect is a module or two in this package: a `Dialect` that builds requests, a `Parser` that turns the
 payloads of events into chunks. Connections, framing, limits and failures are not its business.
 """
 
@@ -9,27 +9,27 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.sse import Received
+from parley_daemon.adapters.providers.http.sse import Payloads
 from parley_daemon.ports.models import Chunk, ModelRequest
 
 
-class UnfitRequestError(ValueError):
+class InvalidRequestError(ValueError):
     """A request that the dialect cannot put; the message says why in a sentence for the person who asks."""
 
 
-class EmptyPromptError(UnfitRequestError):
+class EmptyPromptError(InvalidRequestError):
     """The message to answer holds nothing that can be sent."""
 
     def __init__(self) -> None:
         super().__init__("There is nothing to send: the message holds no text and no file.")
 
 
-class BrokenFramingError(ValueError):
+class FramingError(ValueError):
     """What came does not keep to the framing, says the message. It must not be fed again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PreparedRequest:
     """A request ready to be posted. Its headers go over the provider's and are as secret as a key."""
 
     url: str
@@ -40,29 +40,29 @@ class Question:
 class Framing(Protocol):
     """Cuts what the network brings into payloads; SseParser is the usual one."""
 
-    def feed(self, chunk: bytes) -> Received:
-        """Take one read and return what it completed. Raises EventTooLargeError and BrokenFramingError."""
+    def feed(self, chunk: bytes) -> Payloads:
+        """Take one read and return what it completed. Raises EventTooLargeError and FramingError."""
         ...
 
-    def close(self) -> Received:
+    def close(self) -> Payloads:
         """The stream has ended: return what was left."""
         ...
 
 
-class Fold(Protocol):
+class Parser(Protocol):
     """One answer in the making."""
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Whether the end mark has come: nothing follows."""
         ...
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is whole: all that can follow is usage."""
         ...
 
-    def events(self, payloads: Sequence[bytes]) -> None:
+    def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the payloads of one read.
 
         Raises:
@@ -70,7 +70,7 @@ class Fold(Protocol):
         """
         ...
 
-    def document(self, body: bytes) -> bool:
+    def feed_document(self, body: bytes) -> bool:
         """Take the whole answer as one JSON document; False when it is none.
 
         Raises:
@@ -90,15 +90,15 @@ class Fold(Protocol):
 class Dialect(Protocol):
     """How one provider is spoken to."""
 
-    async def question(self, request: ModelRequest) -> Question:
+    async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Put a request into the provider's words.
 
         Raises:
-            UnfitRequestError: that cannot be done.
+            InvalidRequestError: that cannot be done.
         """
         ...
 
-    def fold(self, call: Call) -> Fold:
+    def parser(self, call: Call) -> Parser:
         """Return a reader for one answer."""
         ...
 

@@ -18,7 +18,7 @@ Fetch = Callable[[str, Mapping[str, str]], Awaitable[object]]
 """Gets the JSON behind a URL with these headers; raises ModelError."""
 
 
-class Listed(msgspec.Struct, frozen=True, gc=False):
+class ListedModel(msgspec.Struct, frozen=True, gc=False):
     """A model of a list. `capabilities` are words of ours, as far as the list says them."""
 
     model: str
@@ -28,22 +28,22 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_entries(
-    entries: Iterable[object], read: Callable[[dict[str, Any]], Listed | None]
-) -> Sequence[Listed]:
+    entries: Iterable[object], read: Callable[[dict[str, Any]], ListedModel | None]
+) -> Sequence[ListedModel]:
     return [one for entry in entries if (one := read(as_object(entry))) is not None]
 
 
-def sort_distinct(models: Iterable[Listed]) -> Sequence[Listed]:
+def sort_distinct(models: Iterable[ListedModel]) -> Sequence[ListedModel]:
     """Return each model once, upper and lower case being the same, by name."""
     found = {one.model.casefold(): one for one in models}
     return sorted(found.values(), key=lambda one: one.model)[:MOST_MODELS]
 
 
-def make_listed(name: object, shown: object, limit: int | None, words: tuple[str, ...]) -> Listed | None:
+def build_entry(name: object, shown: object, limit: int | None, words: tuple[str, ...]) -> ListedModel | None:
     if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME:
         return None
     display = shown.strip() if isinstance(shown, str) else ""
-    return Listed(name, display[:_LONGEST_NAME] or None, limit, words)
+    return ListedModel(name, display[:_LONGEST_NAME] or None, limit, words)
 
 
 def known_words(said: Iterable[object], known: Mapping[str, str]) -> tuple[str, ...]:

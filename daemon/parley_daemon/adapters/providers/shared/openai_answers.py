@@ -4,7 +4,12 @@ from typing import Any
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import amount, lenient, mend_surrogates, part_of
+from parley_daemon.adapters.providers.http.lenient_json import (
+    convert_or_default,
+    convert_or_none,
+    read_amount,
+    replace_surrogates,
+)
 from parley_daemon.core.parts import Source
 
 
@@ -14,7 +19,7 @@ class CostDetails(msgspec.Struct):
     upstream_inference_cost: Any = None
 
 
-class Priced(msgspec.Struct):
+class CostFields(msgspec.Struct):
     """The fields of a usage object that OpenRouter, and gateways after its example, put the cost into."""
 
     cost: Any = None
@@ -22,17 +27,21 @@ class Priced(msgspec.Struct):
     cost_details: Any = None
 
 
-def dollars(said: Priced) -> float | None:
-    """Return what the call has cost in US dollars; None when that is not said.
+def read_cost(said: CostFields) -> float | None:
+    """Return what the call has cost in US read_cost; None when that is not said.
 
     Only a number counts: other servers have objects and words of their own under that name. With a key of
     one's own at the maker (`is_byok`), `cost` is the router's fee alone, and the maker's bill comes on top.
     """
-    cost = amount(said.cost)
+    cost = read_amount(said.cost)
     if cost is None:
         return None
-    bill = part_of(said.cost_details, CostDetails).upstream_inference_cost if said.is_byok is True else None
-    return float(cost + (amount(bill) or 0))
+    bill = (
+        convert_or_default(said.cost_details, CostDetails).upstream_inference_cost
+        if said.is_byok is True
+        else None
+    )
+    return float(cost + (read_amount(bill) or 0))
 
 
 class InputDetails(msgspec.Struct):
@@ -57,14 +66,14 @@ class Citation(msgspec.Struct):
     url_citation: "Citation | None" = None
 
     def __post_init__(self) -> None:
-        self.url = self.url and mend_surrogates(self.url)
-        self.title = self.title and mend_surrogates(self.title)
-        self.content = self.content and mend_surrogates(self.content)
+        self.url = self.url and replace_surrogates(self.url)
+        self.title = self.title and replace_surrogates(self.title)
+        self.content = self.content and replace_surrogates(self.content)
 
 
-def source_of(value: object) -> Source | None:
+def read_source(value: object) -> Source | None:
     """Return what a citation names, in any of its shapes; None when that is no page."""
-    cited = Citation(url=value) if isinstance(value, str) else lenient(value, Citation)
+    cited = Citation(url=value) if isinstance(value, str) else convert_or_none(value, Citation)
     cited = (cited and cited.url_citation) or cited
     if not cited or not cited.url or "://" not in cited.url:
         return None

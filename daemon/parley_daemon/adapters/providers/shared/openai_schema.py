@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from parley_daemon.adapters.providers.http.lenient_json import encode_mended
+from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.options import Json
 
 OPTIONS = ("structuredOutputs", "strictJsonSchema")
@@ -36,7 +36,7 @@ def schema_format(schema: Mapping[str, object], options: Mapping[str, object]) -
     }
 
 
-def told(
+def add_schema_to_prompt(
     system_prompt: str | None, schema: Mapping[str, object] | None, options: Mapping[str, object]
 ) -> str | None:
     """Return the system prompt, with the schema in it where the model would not learn of it otherwise.
@@ -47,7 +47,7 @@ def told(
     if schema is None or not _only_told(options):
         return system_prompt
     wish = "Answer with one JSON value that fits this JSON Schema, and with nothing else:"
-    return "\n\n".join(filter(None, (system_prompt, f"{wish}\n{encode_mended(schema).decode()}")))
+    return "\n\n".join(filter(None, (system_prompt, f"{wish}\n{encode_json(schema).decode()}")))
 
 
 def is_strict(schema: Mapping[str, object]) -> bool:

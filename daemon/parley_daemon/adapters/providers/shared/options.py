@@ -6,7 +6,7 @@ A table maps our name to the provider's field; a dot leads into an object: "thin
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from parley_daemon.adapters.providers.shared.dialect import UnfitRequestError
+from parley_daemon.adapters.providers.shared.dialect import InvalidRequestError
 from parley_daemon.core.records import ModelSettings
 
 Json = dict[str, object]
@@ -24,21 +24,21 @@ _WIRE_NAMES = {
 }
 
 
-def sampling(settings: ModelSettings, table: Table, who: str) -> Json:
+def map_settings(settings: ModelSettings, table: Table, who: str) -> Json:
     """Return the fields that the common settings become; `table` goes from a setting's wire name.
 
     Raises:
-        UnfitRequestError: one is set that `who` does not know.
+        InvalidRequestError: one is set that `who` does not know.
     """
     given = {wire: getattr(settings, name) for name, wire in _WIRE_NAMES.items()}
-    return mapped({name: value for name, value in given.items() if value is not None}, table, who)
+    return map_options({name: value for name, value in given.items() if value is not None}, table, who)
 
 
-def mapped(given: Mapping[str, object], table: Table, who: str, *, but: Iterable[str] = ()) -> Json:
+def map_options(given: Mapping[str, object], table: Table, who: str, *, but: Iterable[str] = ()) -> Json:
     """Return options under the provider's names, nested where the table says so; `but` these.
 
     Raises:
-        UnfitRequestError: there is one that the table lacks.
+        InvalidRequestError: there is one that the table lacks.
     """
     apart = frozenset(but)
     body: Json = {}
@@ -46,7 +46,9 @@ def mapped(given: Mapping[str, object], table: Table, who: str, *, but: Iterable
         if name in apart:
             continue
         if name not in table:
-            raise UnfitRequestError(f'{who} does not know the option "{name}". Take it out of the settings.')
+            raise InvalidRequestError(
+                f'{who} does not know the option "{name}". Take it out of the settings.'
+            )
         *way, last = table[name].split(".")
         place = body
         for step in way:
@@ -55,20 +57,20 @@ def mapped(given: Mapping[str, object], table: Table, who: str, *, but: Iterable
     return body
 
 
-def only_one_bound(settings: ModelSettings, given: Mapping[str, object], who: str) -> None:
+def check_token_limit(settings: ModelSettings, given: Mapping[str, object], who: str) -> None:
     """Let an answer have one bound: the option `maxCompletionTokens` is the setting by another name.
 
     Raises:
-        UnfitRequestError: both are set.
+        InvalidRequestError: both are set.
     """
     if settings.max_output_tokens is not None and given.get("maxCompletionTokens") is not None:
-        raise UnfitRequestError(
+        raise InvalidRequestError(
             f'To {who} "maxOutputTokens" and "maxCompletionTokens" are the same. Take one of them out of the'
             " settings."
         )
 
 
-def snaked(value: object) -> object:
+def to_snake_case(value: object) -> object:
     """Return an object with its keys as most providers write them: `allowFallbacks` is `allow_fallbacks`."""
     if not isinstance(value, Mapping):
         return value

@@ -5,7 +5,7 @@ Knows parts and pieces, no dialect. Also tells a model's thoughts from its answe
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.lenient_json import mend_surrogates
+from parley_daemon.adapters.providers.http.lenient_json import replace_surrogates
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCall, ToolCallPiece
 
 
@@ -42,7 +42,7 @@ class PieceBuffer:
         self._split: dict[Run, str] = {}
         self._pieces: list[Piece] = []
 
-    def say(self, run: Run, text: str) -> None:
+    def append(self, run: Run, text: str) -> None:
         """Add a text to a run."""
         if run is not self.run:
             self._close()
@@ -51,8 +51,8 @@ class PieceBuffer:
 
     def sign(self, signature: str) -> None:
         """Give the reasoning its signature; what is thought after it is another part."""
-        self.say(Reasoning, "")
-        self._signature = mend_surrogates(signature)
+        self.append(Reasoning, "")
+        self._signature = replace_surrogates(signature)
         self._close()
 
     def add(self, piece: Piece) -> None:
@@ -60,11 +60,11 @@ class PieceBuffer:
         self._close()
         self._pieces.append(piece)
 
-    def finish(self, call: OpenCall, arguments: str = "") -> None:
+    def finish_call(self, call: OpenCall, arguments: str = "") -> None:
         """Say that a call is whole. `arguments` are all of them, for a call whose own have not come."""
         self._close()
         if not any(call.arguments):
-            self.say(call, arguments)
+            self.append(call, arguments)
             self._close()
         self._split.pop(call, None)  # half a character at the end of JSON: it is none
         self._pieces.append(ToolCall(call.id, call.name, call.args))
@@ -79,12 +79,12 @@ class PieceBuffer:
         pieces, self._pieces = self._pieces, []
         return pieces
 
-    def end(self) -> list[Piece]:
+    def flush(self) -> list[Piece]:
         """Return the last pieces: half a character whose other half never came is replaced."""
         for run, half in list(self._split.items()):
-            self.say(run, "")
+            self.append(run, "")
             self._split[run] = ""
-            self.texts.append(mend_surrogates(half))
+            self.texts.append(replace_surrogates(half))
         return self.take()
 
     def _close(self) -> None:
@@ -112,7 +112,7 @@ class PieceBuffer:
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._split[run] = text[-1]
             text = text[:-1]
-        return mend_surrogates(text)
+        return replace_surrogates(text)
 
 
 class ThinkTag:

@@ -8,27 +8,27 @@ from contextlib import suppress
 
 from parley_daemon.adapters.providers.http.error_bodies import page_text
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Received, SseParser
-from parley_daemon.adapters.providers.shared.dialect import BrokenFramingError, Fold, Framing
+from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Payloads, SseParser
+from parley_daemon.adapters.providers.shared.dialect import Framing, FramingError, Parser
 from parley_daemon.ports.models import Chunk, ModelError
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _LONGEST_BLANK = 64
 
 
-class AnswerReader:
+class ResponseReader:
     """One response under way. Once `error` is set or `done` is true it must not be fed again.
 
     Without a framing it is told by its first byte what the response is.
     """
 
     def __init__(
-        self, call: Call, fold: Fold, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
+        self, call: Call, fold: Parser, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
     ) -> None:
         self.error: ModelError | None = None
         self._call = call
         self._max = max_bytes
-        self._fold = fold
+        self._parser = fold
         self._framing: Framing = framing or SseParser(max_bytes)
         self._head = b""  # what came before the first byte that tells what this is
         self._recognised = framing is not None
@@ -37,14 +37,14 @@ class AnswerReader:
         self._has_events = False
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Whether the end mark has come."""
-        return self._fold.done
+        return self._parser.is_done
 
     @property
-    def finished(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the answer is whole: all that can follow is usage."""
-        return self._fold.finished
+        return self._parser.is_complete
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Take one network read and return what it holds; nothing, when it is a mere sign of life.
@@ -61,20 +61,20 @@ class AnswerReader:
         except ModelError as error:
             self.error = error
         except EventTooLargeError as error:
-            self.error = self._call.broke(
+            self.error = self._call.bad_stream(
                 f"{self._call.provider} sent an event that is too large.", str(error)
             )
-        except BrokenFramingError as error:
+        except FramingError as error:
             message = f"{self._call.provider} sent a stream that cannot be read; check base_url."
-            self.error = self._call.broke(message, str(error))
-        return self._fold.take()
+            self.error = self._call.bad_stream(message, str(error))
+        return self._parser.take()
 
     def finish(self) -> list[Chunk]:
         """The answer is `finished`, and its response goes on: return its last chunks, a Finish at their end.
 
         It may be fed again, for usage; from the second call on there is nothing here, as a rule.
         """
-        return self._fold.finish()
+        return self._parser.finish()
 
     def end(self) -> list[Chunk]:
         """The response has ended, or `done` is true: return the last chunks, with a Finish if none was told.
@@ -84,16 +84,16 @@ class AnswerReader:
         """
         if self._document is not None:
             self._read_document(b"".join(self._document).strip(_BLANK))
-        elif self.finished:
+        elif self.is_complete:
             with suppress(ModelError):  # of usage, maybe, half an event: it cannot spoil the answer any more
                 self._events(self._framing.close())
         else:
             self._events(self._framing.close())
-        if not self.finished:
+        if not self.is_complete:
             message = f"{self._call.provider} closed the stream before the answer was complete."
             said = "" if self._has_events else self._head.decode("utf-8", "replace")
-            raise self._call.broke(message, said)
-        return self._fold.finish()
+            raise self._call.bad_stream(message, said)
+        return self._parser.finish()
 
     def _recognise(self, head: bytes) -> bytes:
         """Tell by the first byte what this is: content types do not say it reliably."""
@@ -103,7 +103,7 @@ class AnswerReader:
             self._document = []
         elif start.startswith(b"<"):
             message = f"{self._call.shown_url} answers with a web page; check base_url."
-            raise self._call.broke(message, page_text(head))
+            raise self._call.bad_stream(message, page_text(head))
         elif not start and len(head) < _LONGEST_BLANK:
             return b""
         self._recognised = True
@@ -112,22 +112,22 @@ class AnswerReader:
     def _keep(self, document: list[bytes], data: bytes) -> None:
         self._document_size += len(data)
         if self._document_size > self._max:
-            raise self._call.broke(f"{self._call.provider} sent an answer that is too large.")
+            raise self._call.bad_stream(f"{self._call.provider} sent an answer that is too large.")
         document.append(data)
 
     def _read_document(self, body: bytes) -> None:
-        if not self._fold.document(body):
-            error = self._call.error_in(body) or self._call.explained(body)
+        if not self._parser.feed_document(body):
+            error = self._call.error_in_payload(body) or self._call.error_in_document(body)
             message = f"{self._call.provider} answered with something that is no answer of a chat model."
-            raise error or self._call.broke(message, body[:8000].decode("utf-8", "replace"))
+            raise error or self._call.bad_stream(message, body[:8000].decode("utf-8", "replace"))
 
-    def _events(self, received: Received) -> None:
+    def _events(self, received: Payloads) -> None:
         data = received.data
         self._has_events = self._has_events or bool(data)
         if "error" in received.names.values():
             at = next(at for at, name in received.names.items() if name == "error")
-            self._fold.events(data[:at])
-            if not self.done:
-                raise self._call.error_in(data[at], certainly=True)
+            self._parser.feed(data[:at])
+            if not self.is_done:
+                raise self._call.error_in_payload(data[at], certainly=True)
             return
-        self._fold.events(data)
+        self._parser.feed(data)

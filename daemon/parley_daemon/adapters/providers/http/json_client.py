@@ -9,7 +9,7 @@ import msgspec
 
 from parley_daemon.adapters.providers.http.error_bodies import is_page
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import decode_odd
+from parley_daemon.adapters.providers.http.lenient_json import decode_lenient
 from parley_daemon.adapters.providers.http.pool import HttpPool
 
 MOST_BYTES = 16 * 2**20
@@ -17,7 +17,7 @@ _HEADERS = {"Accept": "application/json", "User-Agent": "parleyd"}
 _NOT_THERE = (404, 405, 501)
 
 
-class NotThereError(Exception):
+class NotFoundError(Exception):
     """The server has nothing behind this address, or nothing for whoever asks."""
 
 
@@ -30,7 +30,7 @@ class Exchange(msgspec.Struct, gc=False):
     seconds: float = 0.0
 
 
-class HttpGet:
+class JsonClient:
     """Requests to one server of a provider, used as a function (`Fetch`). `aclose` it.
 
     `headers` may be secrets, as `secrets` are. `seconds` is the time for all requests together; `last` is
@@ -53,7 +53,7 @@ class HttpGet:
         """Return the JSON behind a URL.
 
         Raises:
-            NotThereError: the server says that there is nothing.
+            NotFoundError: the server says that there is nothing.
             ModelError: it cannot be had.
         """
         secrets = tuple(filter(None, [*self._secrets, *headers.values()]))
@@ -62,13 +62,13 @@ class HttpGet:
         began = time.monotonic()
         try:
             with anyio.CancelScope(deadline=self._deadline):
-                return await self._ask(call, {**_HEADERS, **headers}, exchange)
+                return await self._get(call, {**_HEADERS, **headers}, exchange)
         finally:
             exchange.seconds = time.monotonic() - began
         message = f"{self._provider} did not answer within {self._seconds:g} s."
-        raise call.failed("timeout", message, "", retryable=True)
+        raise call.error("timeout", message, "", retryable=True)
 
-    async def _ask(self, call: Call, headers: Mapping[str, str], exchange: Exchange) -> object:
+    async def _get(self, call: Call, headers: Mapping[str, str], exchange: Exchange) -> object:
         pool = self._pool = self._pool or HttpPool(call.url)
         response = await pool.get(call, headers, self._seconds)
         exchange.status = response.status
@@ -79,19 +79,19 @@ class HttpGet:
         if 300 <= response.status < 400:
             body = response.headers.get("Location", "").encode("utf-8", "surrogateescape")
         if not 200 <= response.status < 300:
-            error = call.refused(response.status, response.headers, body)
-            raise NotThereError(call.shown_url) if response.status in _NOT_THERE else error
+            error = call.error_from_status(response.status, response.headers, body)
+            raise NotFoundError(call.shown_url) if response.status in _NOT_THERE else error
         try:
             return msgspec.json.decode(body)
         except (ValueError, RecursionError):
             pass
         try:
-            return decode_odd(body, object)
+            return decode_lenient(body, object)
         except ValueError:
             what = "a web page" if is_page(body) else "no JSON"
             message = f"{call.shown_url} answers with {what}; check base_url."
             quoted = body[:2000].decode("utf-8", "replace")
-            raise call.failed("bad_stream", message, quoted, retryable=False) from None
+            raise call.error("bad_stream", message, quoted, retryable=False) from None
 
     async def aclose(self) -> None:
         """Close the connections."""
