@@ -58,3 +58,9 @@ def test_every_module_that_the_architecture_page_names_exists() -> None:
             )
     for path in re.findall(r"`(\w+/[\w./]+)`", page.replace(code_map, "")):
         assert any((ROOT / package / path).exists() for package in ("", *PACKAGES)), path
+
+
+def test_every_folder_of_the_source_has_a_row_in_the_code_map() -> None:
+    rows = re.findall(r"^\| `([\w./-]+)/` \|", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE)
+    folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert {str(folder.relative_to(ROOT)) for folder in folders} <= set(rows)
