@@ -155,7 +155,7 @@ def _serve(paths: DaemonPaths, arguments: argparse.Namespace) -> int:
 
 def _open_tcp(address: str) -> socket.socket | str:
     """Return the listening socket, or a sentence that says why there is none."""
-    from parley_daemon.server.transport.listeners import tcp_socket
+    from parley_daemon.server.transport.listeners import open_tcp_listener
 
     host, colon, port = address.rpartition(":")
     host = host.strip("[]")
@@ -164,7 +164,7 @@ def _open_tcp(address: str) -> socket.socket | str:
     if host not in ("127.0.0.1", "::1", "localhost"):
         return f"{host} is not a loopback address. Connections are not encrypted: use 127.0.0.1 and a tunnel."
     try:
-        return tcp_socket("127.0.0.1" if host == "localhost" else host, int(port))
+        return open_tcp_listener("127.0.0.1" if host == "localhost" else host, int(port))
     except OSError as error:
         return f"Cannot listen on {address}: {error.strerror}."
 

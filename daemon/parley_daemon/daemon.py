@@ -40,7 +40,7 @@ from parley_daemon.engine.engine import Engine
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store
 from parley_daemon.server.app import App, ClientLogs
-from parley_daemon.server.transport.listeners import remover
+from parley_daemon.server.transport.listeners import socket_remover
 from parley_daemon.server.transport.server import Server
 from parley_protocol.runtime import RuntimeInfo, write_runtime_file
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
@@ -144,7 +144,7 @@ async def _serve(options: DaemonOptions) -> int:
             if options.parent is not None:
                 code = await _serve_parent(options.parent, server, app)
             elif options.idle_exit is not None:
-                await server.idle(options.idle_exit)
+                await server.wait_until_idle(options.idle_exit)
             else:
                 await anyio.sleep_forever()
         tasks.cancel_scope.cancel()
@@ -161,7 +161,7 @@ def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
 
 async def _serve_parent(parent: ParentStreams, server: Server, app: App) -> int:
     """Serve the parent until it leaves, then the other clients until the last one has left."""
-    code = await server.serve_streams(
+    code = await server.serve_parent(
         parent.input_fd,
         parent.output_fd,
         read_already=parent.read_ahead,
@@ -194,7 +194,7 @@ async def _listening(options: DaemonOptions, app: App, server: Server) -> AsyncG
                 started_at=app.started_at,
             )
             if options.unix_path is not None:
-                stack.callback(remover(options.unix_path))
+                stack.callback(socket_remover(options.unix_path))
             write_runtime_file(options.runtime_file, info)
             stack.callback(options.runtime_file.unlink, missing_ok=True)
         where = " and ".join(name for name in (options.unix_path, tcp) if name)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from parley_daemon.server.transport.proxy import dial, forward
+from parley_daemon.server.transport.proxy import connect_to_daemon, copy_streams
 from parley_daemon.server.wire.initialize import initialize_result, option_problems
 from parley_protocol import runtime
 
@@ -69,7 +69,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
     if peer is None and shared and not _is_served_elsewhere(paths):
         peer = _start_shared_daemon(paths)
     if peer is not None:
-        return forward(peer, input_fd, output_fd)
+        return copy_streams(peer, input_fd, output_fd)
     from parley_daemon.adapters.os.directory_lock import lock_directory
 
     try:
@@ -82,7 +82,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
         if peer is None:
             sys.stderr.write(describe_owner(paths))
             return 1
-        return forward(peer, input_fd, output_fd)
+        return copy_streams(peer, input_fd, output_fd)
     with lock:
         return _run_daemon(paths, input_fd, output_fd, locked=True)
 
@@ -95,7 +95,7 @@ def connect(paths: DaemonPaths, *, seconds: float = 0.0) -> socket.socket | None
     deadline = time.monotonic() + seconds
     while True:
         info = runtime.read_runtime_file(paths.runtime_file)
-        peer = dial(info.socket) if info is not None and info.socket else None
+        peer = connect_to_daemon(info.socket) if info is not None and info.socket else None
         if peer is not None or time.monotonic() >= deadline or _is_served_elsewhere(paths):
             return peer
         time.sleep(_POLL_SECONDS)
@@ -177,13 +177,13 @@ def open_unix_socket(paths: DaemonPaths, path: str | None = None) -> tuple[socke
     Returns None and a description of the problem when the socket cannot be created: a daemon on standard
     streams runs without it.
     """
-    from parley_daemon.server.transport.listeners import unix_socket
+    from parley_daemon.server.transport.listeners import open_unix_listener
 
     where = Path(path).expanduser().absolute() if path else runtime.socket_path(paths.data_dir)
     try:
         if path is None:
             runtime.make_private_dir(where.parent)
-        return unix_socket(str(where)), str(where)
+        return open_unix_listener(str(where)), str(where)
     except OSError as error:
         return None, f"{where}: {error.strerror or error}"
 

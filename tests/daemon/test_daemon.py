@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from parley_daemon.server.transport.listeners import unix_socket
+from parley_daemon.server.transport.listeners import open_unix_listener
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import stdio_peer, unix_peer
 
@@ -47,7 +47,7 @@ async def test_a_daemon_that_stops_removes_its_own_socket_and_no_other(daemon: D
     await daemon.restart()
     assert path.is_socket()
     path.unlink()
-    with unix_socket(str(path)):
+    with open_unix_listener(str(path)):
         await daemon.stop()
         assert path.is_socket()
         assert not list(daemon.runtime_dir.glob("*.json"))

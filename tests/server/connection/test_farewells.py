@@ -8,23 +8,23 @@ import anyio
 from parley_clients import connect
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_protocol.framing import encode_frame
-from tests.server.streaming.test_streams import RecordingChannel
+from tests.server.streaming.test_streams import RecordingTransport
 from tests.support.processes.daemon import DaemonProcess
 
 FRAME = encode_frame(json.dumps({"params": {"token": "t", "value": 1}}).encode())
 
 
 async def test_everybody_who_waits_for_an_outbox_to_be_empty_is_told() -> None:
-    channel = RecordingChannel()
+    channel = RecordingTransport()
     outbox = Outbox(channel, lambda: None)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outbox.run)
             await anyio.wait_all_tasks_blocked()
             outbox.put(FRAME)
-            await outbox.flushed()  # before the writer has got to what was put
+            await outbox.wait_until_empty()  # before the writer has got to what was put
             assert channel.values == [1]
-            await outbox.flushed()
+            await outbox.wait_until_empty()
             tasks.cancel_scope.cancel()
 
 

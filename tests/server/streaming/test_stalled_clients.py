@@ -91,17 +91,17 @@ class Watcher:
 class Stuck:
     """The transport of a client that reads nothing."""
 
-    writable = False
+    is_writable = False
 
     def write(self, data: bytes) -> None:
-        """See Channel."""
+        """See Transport."""
 
-    async def drained(self) -> None:
-        """See Channel."""
+    async def wait_until_writable(self) -> None:
+        """See Transport."""
         await anyio.sleep_forever()
 
     def pause_reading(self) -> None:
-        """See Channel."""
+        """See Transport."""
 
     resume_reading = close = abort = pause_reading
 
@@ -109,13 +109,13 @@ class Stuck:
 async def test_one_long_chunk_says_nothing_of_a_client_and_the_next_ones_do() -> None:
     outbox = Outbox(Stuck(), lambda: None)
     for _ in range(5):
-        outbox.put(b"x" * 4 * MIB, answer=True)  # these are bounded elsewhere
+        outbox.put(b"x" * 4 * MIB, is_response=True)  # these are bounded elsewhere
     outbox.put(b"x" * 5 * MIB)
-    assert (outbox.pressed, outbox.overfull) == (False, False)
+    assert (outbox.is_congested, outbox.is_overfull) == (False, False)
     outbox.put(b"x" * 3 * MIB)
-    assert (outbox.pressed, outbox.overfull) == (True, False)
+    assert (outbox.is_congested, outbox.is_overfull) == (True, False)
     outbox.put(b"x" * 2 * MIB)
-    assert (outbox.pressed, outbox.overfull) == (True, True)
+    assert (outbox.is_congested, outbox.is_overfull) == (True, True)
 
 
 @pytest.mark.slow

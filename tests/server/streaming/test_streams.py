@@ -25,7 +25,7 @@ from tests.support.engine.records import a_chat
 LONG_INTERVAL = 3600.0
 
 
-class RecordingChannel:
+class RecordingTransport:
     """A client's transport that keeps what was written, and reads as fast as anything can."""
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ class RecordingChannel:
             self.tokens.append(params["token"])
 
     @property
-    def writable(self) -> bool:
+    def is_writable(self) -> bool:
         return True
 
-    async def drained(self) -> None:
+    async def wait_until_writable(self) -> None:
         return
 
     def pause_reading(self) -> None:
@@ -63,7 +63,7 @@ class Client:
     """One client: its outbox, whose writer runs only while `read` waits for it, and what came out of it."""
 
     def __init__(self) -> None:
-        self._channel = RecordingChannel()
+        self._channel = RecordingTransport()
         self.outbox = Outbox(self._channel, lambda: None)
         self.lags: list[ChatStream] = []
 
@@ -72,7 +72,7 @@ class Client:
     ) -> ChatStream:
         """Open a stream of chat c1."""
         stream = ChatStream(
-            self.outbox, "t", "c1", interval=interval, on_lag=self.lags.append, turn_ids=turn_ids
+            self.outbox, "t", "c1", interval=interval, on_suspend=self.lags.append, turn_ids=turn_ids
         )
         if not held:
             stream.release()
@@ -86,7 +86,7 @@ class Client:
     async def read(self) -> list[dict[str, Any]]:
         """Read everything; return all values that ever came."""
         async with self.reading():
-            await self.outbox.flushed()
+            await self.outbox.wait_until_empty()
         return self.seen
 
     @asynccontextmanager
@@ -213,12 +213,12 @@ async def test_closing_a_stream_sends_what_was_held_back_and_dropping_it_forgets
         stream = client.stream(interval=LONG_INTERVAL)
         for published in numbered(part("now"), part(" later")):
             stream.publish(published)
-        assert client.outbox.held == len(" later")
+        assert client.outbox.kept_back == len(" later")
         if client is closed:
             stream.close()
         else:
             stream.drop()
-        assert client.outbox.held == 0
+        assert client.outbox.kept_back == 0
         stream.publish(numbered(part("too late"))[0])
     assert texts(await closed.read()) == ["now", " later"]
     assert texts(await dropped.read()) == ["now"]
@@ -230,10 +230,10 @@ async def test_pieces_merge_while_the_client_does_not_read_and_go_when_it_does()
     events = numbered(part("x" * 1000), *[part("y" * 1000) for _ in range(2000)])
     for published in events:
         stream.publish(published)
-    assert client.outbox.pressed
-    assert client.outbox.held > 0
+    assert client.outbox.is_congested
+    assert client.outbox.kept_back > 0
     values = await client.read()
-    assert client.outbox.held == 0
+    assert client.outbox.kept_back == 0
     assert len(values) < len(events)
     assert values[-1]["seq"] == len(events)
     assert sum([value.get("span", 1) for value in values]) == len(events)
@@ -246,7 +246,7 @@ async def test_a_stream_that_falls_too_far_behind_is_given_up_and_keeps_nothing(
     for published in numbered(*[part("z" * 1000) for _ in range(6000)]):
         stream.publish(published)
     assert client.lags == [stream]
-    assert client.outbox.held == 0
+    assert client.outbox.kept_back == 0
     assert len(folded(await client.read())[0]["text"]) <= MERGE_ABOVE + 2000
 
 
@@ -257,7 +257,7 @@ async def test_a_slow_watcher_gets_the_newest_state_of_each_chat_and_still_hears
     watch.chat_changed(first, "created")
     client.stream().publish(numbered(part("x" * 900_000))[0])
     client.stream().publish(numbered(part("x" * 900_000))[0])
-    assert client.outbox.pressed
+    assert client.outbox.is_congested
     for number in range(1, 50):
         watch.chat_changed(ChatView(a_chat("c1", title=f"title {number}"), Status.WAITING, number), "created")
         watch.chat_changed(ChatView(a_chat("c1", title=f"title {number}"), Status.RUNNING, number), "changed")

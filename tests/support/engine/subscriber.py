@@ -17,20 +17,20 @@ class Pipe(Outbox):
     """An outbox whose frames arrive at once, and which is pressed when the test says so."""
 
     def __init__(self) -> None:
-        self.held = 0
-        self.waiting = set()
+        self.kept_back = 0
+        self.deferred = set()
         self.squeezed = False
         self.arrived: list[dict[str, Any]] = []
 
     @property
-    def pressed(self) -> bool:
+    def is_congested(self) -> bool:
         return self.squeezed
 
     @property
-    def overfull(self) -> bool:
+    def is_overfull(self) -> bool:
         return False
 
-    def put(self, chunk: bytes, *, answer: bool = False) -> None:
+    def put(self, chunk: bytes, *, is_response: bool = False) -> None:
         self.arrived.append(json.loads(chunk.partition(b"\r\n\r\n")[2])["params"]["value"])
 
     def put_piece(self, chunk: bytes) -> None:
@@ -70,7 +70,7 @@ class Client:
         self.leave()
         after = self.view.seq if self.view is not None and resume else None
         self._pipe = Pipe()
-        self._stream = stream = ChatStream(self._pipe, 1, self.chat_id, interval=0, on_lag=_never)
+        self._stream = stream = ChatStream(self._pipe, 1, self.chat_id, interval=0, on_suspend=_never)
         attachment = await self.rig.attach_sink(self.chat_id, stream, after_seq=after)
         if attachment.snapshot is not None:
             assert after is None or self.may_be_reset, "everything is kept here"
@@ -88,9 +88,9 @@ class Client:
         """Read slowly, or quickly again."""
         self._pipe.squeezed = squeezed
         if not squeezed:
-            waiting, self._pipe.waiting = self._pipe.waiting, set()
-            for one in waiting:
-                one.room()
+            deferred, self._pipe.deferred = self._pipe.deferred, set()
+            for stream in deferred:
+                stream.on_room()
 
     def read(self, *, twice: bool = False) -> None:
         """Fold what arrived; what comes twice changes nothing."""

@@ -31,7 +31,7 @@ from parley_daemon.server.call import Call
 from parley_daemon.server.connection.client import ClientRequests, ClientSettings
 from parley_daemon.server.connection.requests import Requests
 from parley_daemon.server.lsp.documents import Documents
-from parley_daemon.server.streaming.outbox import RESET_ABOVE, Channel, Outbox
+from parley_daemon.server.streaming.outbox import RESET_ABOVE, Outbox, Transport
 from parley_daemon.server.streaming.streams import Token
 from parley_daemon.server.streaming.subscriptions import Subscriptions
 from parley_daemon.server.wire import jsonrpc
@@ -54,14 +54,14 @@ _DOCUMENT_NOTIFICATIONS = ("textDocument/", "notebookDocument/", "workspace/")
 class Connection:
     """A client on a transport. `trusted` clients (stdio, a private socket) need no token."""
 
-    def __init__(self, app: App, channel: Channel, *, trusted: bool) -> None:
+    def __init__(self, app: App, transport: Transport, *, trusted: bool) -> None:
         self.app = app
-        self.outbox = Outbox(channel, self._on_room)
+        self.outbox = Outbox(transport, self._on_room)
         self.chats = app.engine.for_owner(OWNER)
         self.streams = Subscriptions(self.chats, app.engine.watchers, self.outbox, self.start)
         self.work_done_calls: dict[Token, Call] = {}
         self.exit_code: int | None = None
-        self._channel = channel
+        self._transport = transport
         self._trusted = trusted
         self._decoder = FrameDecoder() if trusted else FrameDecoder(max_body=MAX_BODY_UNTRUSTED)
         self._requests = Requests(self.outbox, self.start)
@@ -97,12 +97,12 @@ class Connection:
                 await self._ended.wait()
                 with anyio.move_on_after(_CLOSE_SECONDS):
                     await self._requests.finish()
-                    await self.outbox.flushed()
+                    await self.outbox.wait_until_empty()
                 tasks.cancel_scope.cancel()
         finally:
             self.app.remove(self)
-            self.streams.drop()
-            self._channel.close()
+            self.streams.close()
+            self._transport.close()
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run something in the background until the connection ends."""
@@ -242,24 +242,24 @@ class Connection:
     def send_log(self, level: int, line: str) -> None:
         """Send a log line as `window/logMessage` if the client asked for such and reads what it is sent."""
         kind = self._client.log_type(level)
-        if kind is not None and not self.outbox.pressed:
+        if kind is not None and not self.outbox.is_congested:
             params = {"type": kind, "message": line}
             self.outbox.put(jsonrpc.call_frame(None, "window/logMessage", params))
 
     def _put_response(self, frame: bytes) -> None:
         """Send a response. Nothing more is read from a client that does not read its responses."""
-        self.outbox.put(frame, answer=True)
+        self.outbox.put(frame, is_response=True)
         if self.outbox.size > RESET_ABOVE and not self._is_reading_paused:
             self._is_reading_paused = True
-            self._channel.pause_reading()
+            self._transport.pause_reading()
 
     def _on_room(self) -> None:
         """Continue what has waited for the client to read."""
         self._requests.on_room()
-        if self._is_reading_paused and not self.outbox.pressed:
+        if self._is_reading_paused and not self.outbox.is_congested:
             self._is_reading_paused = False
-            self._channel.resume_reading()
-        self.streams.room()
+            self._transport.resume_reading()
+        self.streams.on_room()
 
 
 def _has_token(initialize_params: dict[str, Any], expected: str) -> bool:

@@ -50,6 +50,6 @@ async def unwatch(call: Call, params: ChatUnwatchParams) -> None:
 
 def _refuse_used(call: Call, token: int | str) -> None:
     """Refuse a token that a stream of another method has; one of the same method is replaced."""
-    user = call.connection.streams.user_of(token)
+    user = call.connection.streams.method_using(token)
     if user not in (None, call.method):
         raise invalid_params([{"path": "partialResultToken", "problem": f"is in use by {user}"}])

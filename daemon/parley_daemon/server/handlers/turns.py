@@ -13,7 +13,7 @@ from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModel
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server.call import Call
 from parley_daemon.server.files.references import input_parts
-from parley_daemon.server.streaming.work_done import WorkDone
+from parley_daemon.server.streaming.work_done import WorkDoneProgress
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.errors import WireError, invalid_params
 from parley_daemon.server.wire.settings import checked_settings
@@ -111,7 +111,7 @@ class _Ask:
         self._call = call
         self._params = params
         self._chat: ChatActor | None = None
-        self._work_done: WorkDone | None = None
+        self._work_done: WorkDoneProgress | None = None
         self._turn_id = ""
         self._own_turn_id: str | None = None  # of a message that steers another turn
         self._outcome = "removed from the queue"
@@ -163,9 +163,10 @@ class _Ask:
         if self._call.cancelled:  # while the message was being committed
             self._cancel()
         if params.partial_result_token is not None:
-            connection.streams.listen(params.partial_result_token, params.chat_id, accepted.turn_id, turn_ids)
+            token, chat_id = params.partial_result_token, params.chat_id
+            connection.streams.stream_turns(token, chat_id, accepted.turn_id, turn_ids)
         if params.work_done_token is not None:
-            self._work_done = WorkDone(connection.outbox, params.work_done_token, turn_ids)
+            self._work_done = WorkDoneProgress(connection.outbox, params.work_done_token, turn_ids)
             self._chat.listeners.add(self._work_done)
 
     def close(self) -> None:

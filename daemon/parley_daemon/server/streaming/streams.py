@@ -1,8 +1,21 @@
-"""Streams of events under a client's tokens: pacing, merging, and starting over when a client falls behind.
+"""Streams: a chat's events, or changes of any chat, on their way to one client under its token.
 
-A stream takes events as the engine publishes them and puts `$/progress` notifications into the connection's
-outbox. Pieces of one part merge while the client asked for a slower pace or reads too slowly; any other event
-flushes them first, so order never changes. Knows no request.
+Theory of operation. A stream is a listener of the engine. It gets each event as it is published, encodes it
+and puts it into the client's outbox as a `$/progress` notification. An event is encoded once, however many
+streams send it. A `ChatStream` is in one of these states:
+
+* holding: events are kept in a list. So a stream begins, before the response to `chat/subscribe` is sent; the
+  response comes first, then `release` sends what was missed and what was held.
+* open: events are sent as they come.
+* suspended: the client was too slow. Nothing is kept; only the deletion of the chat is remembered. The
+  subscriptions bring it back with `hold`, a new snapshot, and `reset`.
+* closed.
+
+Pacing and merging. Streamed pieces of text make up nearly all events. A piece is kept back instead of sent
+if the client asked for an interval between pieces that is not over yet, if the outbox is congested, or if
+pieces are kept back already. Pieces of the same part are merged into one event; its `seq` is that of the last
+one and its `span` their number. They are sent when the interval is over or the outbox has room. Any other
+event first sends what is kept back, so the order never changes. The first piece of a message is never paced.
 """
 
 import asyncio
@@ -21,8 +34,8 @@ from parley_daemon.server.wire import events, records
 Token = int | str
 
 
-class Progress:
-    """The frames of one token: what stands before and after each value is encoded once."""
+class ProgressWriter:
+    """Writes `$/progress` notifications of one token; the bytes around the values are encoded only once."""
 
     def __init__(self, outbox: Outbox, token: Token) -> None:
         self._outbox = outbox
@@ -35,7 +48,7 @@ class Progress:
         self._outbox.put(self._frame(value))
 
     def put_piece(self, value: bytes) -> None:
-        """Send one streamed piece, which should be seen soon."""
+        """Send one streamed piece, at once if possible."""
         self._outbox.put_piece(self._frame(value))
 
     def _frame(self, value: bytes) -> bytes:
@@ -43,28 +56,28 @@ class Progress:
         return b"Content-Length: %d\r\n\r\n%b%b}}" % (len(head) + len(value) + 2, head, value)
 
 
-class _Merged(msgspec.Struct, gc=False):
-    """Pieces of one part that go out as one event."""
+class _MergedPieces(msgspec.Struct, gc=False):
+    """Pieces of one part that are sent as one event. `seq` is the number of the last one."""
 
     event: MessagePart
     pieces: list[Piece]
     seq: int
     span: int
 
-    def takes(self, event: MessagePart) -> bool:
-        """Whether this piece may join the ones before it."""
-        mine, piece = self.event, event.piece
-        if mine.message_id != event.message_id or mine.index != event.index:
+    def can_add(self, event: MessagePart) -> bool:
+        """Whether this piece continues the part of the ones before it."""
+        first, piece = self.event, event.piece
+        if first.message_id != event.message_id or first.index != event.index:
             return False
-        return type(piece) is type(mine.piece) and isinstance(piece, Text | Reasoning | ToolCallPiece)
+        return type(piece) is type(first.piece) and isinstance(piece, Text | Reasoning | ToolCallPiece)
 
 
 class ChatStream:
-    """One chat's events under one token: of the whole chat, or of these turns only.
+    """One chat's events under one token: all of them, or those of `turn_ids` only.
 
-    It begins holding: events wait until `release`, so that what the request answers goes first. `interval`
-    is in seconds; `on_lag` is called once when the client has fallen too far behind, the stream then holds
-    nothing and takes nothing until `restart` and `reset`.
+    It begins in the holding state. `interval` is the time in seconds between paced pieces, 0 for no pacing.
+    `tail` is how many messages a snapshot for it holds. `on_suspend` is called when the client has become too
+    slow and the stream is suspended.
     """
 
     def __init__(
@@ -74,114 +87,134 @@ class ChatStream:
         chat_id: str,
         *,
         interval: float,
-        on_lag: Callable[["ChatStream"], None],
+        on_suspend: Callable[["ChatStream"], None],
         tail: int = 100,
         turn_ids: frozenset[str] | None = None,
     ) -> None:
         self.token = token
         self.chat_id = chat_id
         self.tail = tail
-        self._progress = Progress(outbox, token)
+        self._writer = ProgressWriter(outbox, token)
         self._outbox = outbox
         self._interval = interval
-        self._on_lag = on_lag
+        self._on_suspend = on_suspend
         self._turn_ids = turn_ids
-        self._waiting: list[Published] | None = []
-        self._taking = True
-        self._merged: list[_Merged] = []
-        self._held = 0
+        self._is_active = True
+        self._held: list[Published] | None = []  # None unless the stream is holding
+        self._merged: list[_MergedPieces] = []
+        self._merged_size = 0
         self._message_id = 0
         self._sent_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
-        self._last: Published | None = None
+        self._deletion: Published | None = None
 
     @property
-    def lagging(self) -> bool:
-        """Whether it was given up and has not begun again yet."""
-        return self._waiting is None and not self._taking
+    def is_suspended(self) -> bool:
+        """Whether the client was too slow and the stream has not been reset yet."""
+        return not self._is_active and self._held is None
 
-    # ---------------------------------------------------------------------- Sink
+    # ------------------------------------------------- called by the engine
 
     def publish(self, published: Published) -> None:
         """Take the chat's next event."""
-        if not self._taking:
+        if not self._is_active:
             if isinstance(published.event, ChatChanged) and published.event.deleted:
-                self._last = published  # there will be no snapshot to begin again from
+                self._deletion = published  # there will be no snapshot for a reset
             return
-        if self._waiting is not None:
-            self._waiting.append(published)
+        if self._held is not None:
+            self._held.append(published)
             return
         event = published.event
         if self._turn_ids is not None and turn_of(event) not in self._turn_ids:
             return
         if isinstance(event, MessagePart):
-            if self._merged or (self._interval and self._too_soon(event)) or self._outbox.pressed:
+            if self._merged or (self._interval and self._is_too_soon(event)) or self._outbox.is_congested:
                 self._merge(published.seq, event)
                 return
             if self._interval:
                 self._sent_at = asyncio.get_running_loop().time()
-            self._progress.put_piece(events.event_bytes(published, self.chat_id))
+            self._writer.put_piece(events.event_bytes(published, self.chat_id))
         else:
             if self._merged:
-                self.flush()
-            self._progress.put(events.event_bytes(published, self.chat_id))
-        if self._outbox.overfull:
-            self._lag()
+                self.send_merged()
+            self._writer.put(events.event_bytes(published, self.chat_id))
+        if self._outbox.is_overfull:
+            self._suspend_and_report()
 
-    # ------------------------------------------------------------------- life
+    # --------------------------------------------------------------- states
 
     def release(self, missed: Sequence[Published] = ()) -> None:
-        """Let go what was missed, then the events that came since the stream began, and all later ones."""
-        waiting, self._waiting = self._waiting, None
-        for published in (*missed, *(waiting or ())):
+        """Send the missed events, then those that were held; from now on the stream is open."""
+        held, self._held = self._held, None
+        for published in (*missed, *(held or ())):
             self.publish(published)
 
-    def restart(self) -> None:
-        """Begin again after a lag, holding; `reset` then tells from where."""
-        self._waiting, self._taking = [], True
+    def suspend(self) -> None:
+        """Drop what is kept back, and take no events until `hold`."""
+        self._drop_merged()
+        self._deactivate()
 
-    def give_up(self) -> None:
-        """Take nothing and keep nothing until `restart`."""
-        self._forget()
-        self._stop()
+    def hold(self) -> None:
+        """Hold events again, after a suspension: a snapshot is about to be read."""
+        self._held, self._is_active = [], True
 
     def reset(self, snapshot: Snapshot, reason: str) -> None:
-        """Tell the client to start over from this snapshot, and go on from it."""
-        self._progress.put(events.reset_bytes(snapshot, self.chat_id, reason))
+        """Send a `reset` event with the snapshot, then the events that were held since `hold`."""
+        self._writer.put(events.reset_bytes(snapshot, self.chat_id, reason))
         self.release()
 
-    def tell_last(self, missed: Sequence[Published]) -> None:
-        """Tell only how a turn ended, of what was missed while it lagged."""
+    def send_last_of(self, missed: Sequence[Published]) -> None:
+        """Send only the last of the events that were missed in a suspension: the end of the turn."""
         if missed:
-            self._progress.put(events.event_bytes(missed[-1], self.chat_id))
+            self._writer.put(events.event_bytes(missed[-1], self.chat_id))
 
-    def tell_gone(self) -> None:
-        """Tell that the chat was deleted while this stream lagged: there is nothing to begin again from."""
-        last = self._last
+    def send_deletion(self) -> None:
+        """Send the chat's last event if the chat was deleted during the suspension."""
+        last = self._deletion
         if last is not None and isinstance(last.event, ChatChanged):
             view = ChatView(last.event.chat, last.event.status, last.seq - 1)
             empty = Snapshot(last.seq - 1, view, (), has_more=False, queue=(), preview=None)
-            self._progress.put(events.reset_bytes(empty, self.chat_id, "slow_client"))
-            self._progress.put(events.event_bytes(last, self.chat_id))
+            self._writer.put(events.reset_bytes(empty, self.chat_id, "slow_client"))
+            self._writer.put(events.event_bytes(last, self.chat_id))
 
     def close(self) -> None:
-        """Send what is held back, and take no more."""
-        self.flush()
-        self._stop()
+        """Send what is kept back and take no more events."""
+        self.send_merged()
+        self._deactivate()
 
     def drop(self) -> None:
-        """Take no more and forget what is held back: the connection is gone."""
-        self.give_up()
+        """Take no more events and drop what is kept back: the connection is gone."""
+        self.suspend()
 
-    def room(self) -> None:
-        """The outbox has room again: what was merged for want of it can go."""
+    def _suspend_and_report(self) -> None:
+        self.suspend()
+        self._on_suspend(self)
+
+    def _deactivate(self) -> None:
+        self._is_active = False
+        self._held = None
+
+    # -------------------------------------------------- pacing and merging
+
+    def on_room(self) -> None:
+        """Send what was kept back because the outbox was congested. What is paced waits for its timer."""
         if self._merged and self._timer is None:
-            self.flush()
+            self.send_merged()
 
-    # ------------------------------------------------------------------- merging
+    def send_merged(self) -> None:
+        """Send what is kept back."""
+        self._cancel_timer()
+        merged, self._merged = self._merged, []
+        self._outbox.kept_back -= self._merged_size
+        self._merged_size = 0
+        for pieces in merged:
+            event = replace(pieces.event, piece=join(pieces.pieces))
+            self._writer.put(events.part_bytes(event, self.chat_id, pieces.seq, pieces.span))
+        if merged and self._interval:
+            self._sent_at = asyncio.get_running_loop().time()
 
-    def _too_soon(self, event: MessagePart) -> bool:
-        """Whether this piece has to wait; a message's first piece never does."""
+    def _is_too_soon(self, event: MessagePart) -> bool:
+        """Whether the interval is not over yet. The first piece of a message never waits."""
         if event.message_id != self._message_id:
             self._message_id = event.message_id
             return False
@@ -189,88 +222,69 @@ class ChatStream:
 
     def _merge(self, seq: int, event: MessagePart) -> None:
         size = len(event.piece.text) if isinstance(event.piece, Text | Reasoning) else 64
-        self._held += size
-        self._outbox.held += size
-        if self._merged and self._merged[-1].takes(event):
+        self._merged_size += size
+        self._outbox.kept_back += size
+        if self._merged and self._merged[-1].can_add(event):
             last = self._merged[-1]
             last.pieces.append(event.piece)
             last.span += seq - last.seq
             last.seq = seq
         else:
-            self._merged.append(_Merged(event, [event.piece], seq, 1))
-        if self._outbox.overfull:
-            self._lag()
+            self._merged.append(_MergedPieces(event, [event.piece], seq, 1))
+        if self._outbox.is_overfull:
+            self._suspend_and_report()
         elif not self._interval:
-            self._outbox.waiting.add(self)
+            self._outbox.deferred.add(self)
         elif self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(self._sent_at + self._interval, self._due)
+            self._timer = loop.call_at(self._sent_at + self._interval, self._on_timer)
 
-    def _due(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        if self._outbox.pressed:
-            self._outbox.waiting.add(self)
+        if self._outbox.is_congested:
+            self._outbox.deferred.add(self)
         else:
-            self.flush()
+            self.send_merged()
 
-    def flush(self) -> None:
-        """Send what is held back."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        merged, self._merged = self._merged, []
-        self._outbox.held -= self._held
-        self._held = 0
-        for one in merged:
-            event = replace(one.event, piece=join(one.pieces))
-            self._progress.put(events.part_bytes(event, self.chat_id, one.seq, one.span))
-        if merged and self._interval:
-            self._sent_at = asyncio.get_running_loop().time()
-
-    def _lag(self) -> None:
-        self.give_up()
-        self._on_lag(self)
-
-    def _forget(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _drop_merged(self) -> None:
+        self._cancel_timer()
         self._merged = []
-        self._outbox.held -= self._held
-        self._held = 0
+        self._outbox.kept_back -= self._merged_size
+        self._merged_size = 0
 
-    def _stop(self) -> None:
-        self._taking = False
-        self._waiting = None
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class WatchStream:
-    """What happens to any chat, under one token. A slow client gets the newest state of each only."""
+    """Changes of any chat under one token. A slow client gets only the latest state of each chat."""
 
     def __init__(self, outbox: Outbox, token: Token) -> None:
         self.token = token
         self._outbox = outbox
-        self._progress = Progress(outbox, token)
-        self._late: dict[str, tuple[ChatView, Change]] = {}
+        self._writer = ProgressWriter(outbox, token)
+        self._kept_back: dict[str, tuple[ChatView, Change]] = {}
 
     def chat_changed(self, view: ChatView, change: Change) -> None:
-        """Take what happened to a chat."""
-        if self._late or self._outbox.pressed:
-            before = self._late.get(view.chat.id)
+        """Take a change of a chat."""
+        if self._kept_back or self._outbox.is_congested:
+            before = self._kept_back.get(view.chat.id)
             if before is not None and before[1] == "created" and change == "changed":
                 change = "created"
-            self._late[view.chat.id] = (view, change)
-            self._outbox.waiting.add(self)
+            self._kept_back[view.chat.id] = (view, change)
+            self._outbox.deferred.add(self)
             return
-        self._progress.put(events.watch_bytes(view, change))
+        self._writer.put(events.watch_bytes(view, change))
 
     def drop(self) -> None:
-        """Take no more and forget what is held back."""
-        self._late = {}
-        self._outbox.waiting.discard(self)
+        """Take no more changes and drop what is kept back."""
+        self._kept_back = {}
+        self._outbox.deferred.discard(self)
 
-    def room(self) -> None:
-        """The outbox has room again."""
-        late, self._late = self._late, {}
-        for view, change in late.values():
-            self._progress.put(events.watch_bytes(view, change))
+    def on_room(self) -> None:
+        """Send the latest state of the chats that changed while the outbox was congested."""
+        kept_back, self._kept_back = self._kept_back, {}
+        for view, change in kept_back.values():
+            self._writer.put(events.watch_bytes(view, change))

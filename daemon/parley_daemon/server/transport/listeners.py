@@ -1,6 +1,6 @@
-"""Sockets to listen on, and the file that a Unix socket leaves: only what is left over is ever replaced.
+"""Listening sockets, and the files of Unix sockets. A socket file that is in use is never replaced.
 
-Imports the standard library only: an editor waits for this.
+Imports the standard library only, since an editor waits for it.
 """
 
 import errno
@@ -12,15 +12,17 @@ from collections.abc import Callable
 _PROBE_SECONDS = 1.0
 
 
-def unix_socket(path: str) -> socket.socket:
-    """Return a listening Unix socket that only its owner may connect to; one left behind is replaced.
+def open_unix_listener(path: str) -> socket.socket:
+    """Return a listening Unix socket that only its owner may connect to.
+
+    A socket file that no process listens on any more is replaced.
 
     Raises:
-        OSError: it cannot be made, another process listens there, or a file is there that is no socket.
+        OSError: the socket cannot be made, another process listens there, or the file is no socket.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _clear(path)
+        _remove_unused(path)
         before = os.umask(0o177)
         try:
             listener.bind(path)
@@ -34,25 +36,25 @@ def unix_socket(path: str) -> socket.socket:
     return listener
 
 
-def _clear(path: str) -> None:
-    """Remove a socket that nobody listens on.
+def _remove_unused(path: str) -> None:
+    """Remove a socket file that no process listens on.
 
     Raises:
-        OSError: somebody does, or it is no socket.
+        OSError: a process listens on it, or it is no socket.
     """
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise FileExistsError(errno.EEXIST, "a file is there that is no socket", path)
+        raise FileExistsError(errno.EEXIST, "a file that is no socket is in the way", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
             pass
-        except TimeoutError:  # its queue is full: somebody listens, if slowly
+        except TimeoutError:  # its queue is full: a process listens, but slowly
             raise _in_use(path) from None
         else:
             raise _in_use(path)
@@ -66,8 +68,8 @@ def _in_use(path: str) -> OSError:
     return OSError(errno.EADDRINUSE, "another process listens there", path)
 
 
-def remover(path: str) -> Callable[[], None]:
-    """Return what removes the socket file that is there now, and leaves alone what may replace it."""
+def socket_remover(path: str) -> Callable[[], None]:
+    """Return a function that removes the socket file that is there now, but not one that has replaced it."""
     own = _identity(path)
 
     def remove() -> None:
@@ -85,7 +87,7 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def tcp_socket(host: str, port: int) -> socket.socket:
+def open_tcp_listener(host: str, port: int) -> socket.socket:
     """Return a listening TCP socket."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -1,6 +1,6 @@
-"""A parent process joined to a running daemon: bytes from here to there and back, nothing looked at.
+"""Connects a parent process to a running daemon by copying bytes both ways.
 
-Imports the standard library only: an editor waits for this.
+Imports the standard library only, since an editor waits for it.
 """
 
 import os
@@ -10,8 +10,8 @@ import threading
 _CHUNK = 65536
 
 
-def dial(path: str) -> socket.socket | None:
-    """Return a connection to the daemon's socket, None when nobody answers there."""
+def connect_to_daemon(path: str) -> socket.socket | None:
+    """Return a connection to the daemon's socket, None if no daemon listens there."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         peer.connect(path)
@@ -21,12 +21,12 @@ def dial(path: str) -> socket.socket | None:
     return peer
 
 
-def forward(peer: socket.socket, input_fd: int, output_fd: int) -> int:
-    """Pump both ways until the daemon closes the connection; return the exit code.
+def copy_streams(peer: socket.socket, input_fd: int, output_fd: int) -> int:
+    """Copy both ways until the daemon closes the connection; return the exit code.
 
-    The end of our input is told to the daemon, which then answers what is under way and closes.
+    The end of the input shuts down the sending side: the daemon then finishes what it can and closes.
     """
-    threading.Thread(target=_send, args=(peer, input_fd), name="stdin", daemon=True).start()
+    threading.Thread(target=_copy_input, args=(peer, input_fd), name="stdin", daemon=True).start()
     try:
         while data := peer.recv(_CHUNK):
             view = memoryview(data)
@@ -37,7 +37,7 @@ def forward(peer: socket.socket, input_fd: int, output_fd: int) -> int:
     return 0
 
 
-def _send(peer: socket.socket, input_fd: int) -> None:
+def _copy_input(peer: socket.socket, input_fd: int) -> None:
     try:
         while data := os.read(input_fd, _CHUNK):
             peer.sendall(data)

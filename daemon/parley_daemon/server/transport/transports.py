@@ -1,4 +1,11 @@
-"""Sockets, pipes and threads as channels: bytes in and out of a connection. Knows no message."""
+"""The byte streams to and from clients: accepted sockets, and the standard streams of a parent process.
+
+Theory of operation. A transport pushes the bytes that come into its `Receiver` (a connection) on the event
+loop, and writes what it is given without blocking. Flow control goes both ways: asyncio calls `pause_writing`
+when more than WRITE_BUFFER bytes are buffered, and the writer then waits in `wait_until_writable`; a
+connection whose client does not read calls `pause_reading`. A transport whose peer is gone ignores writes and
+is always writable, so that nobody waits for it for ever.
+"""
 
 import asyncio
 import os
@@ -9,37 +16,37 @@ from typing import Any, Protocol
 
 import anyio
 
-WRITE_AHEAD = 256 * 1024
-"""Bytes that a transport buffers before its writer waits."""
+WRITE_BUFFER = 256 * 1024
+"""Bytes that a transport buffers before its writer has to wait."""
 
 _CLOSE_SECONDS = 2.0
 
 
-class Reader(Protocol):
-    """Who takes the bytes of a channel: a connection."""
+class Receiver(Protocol):
+    """Takes the bytes that come from a client."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes."""
         ...
 
     def eof(self) -> None:
-        """There will be no more."""
+        """Take the end of the input."""
         ...
 
 
-class _Writable(asyncio.Protocol):
-    """Flow control of the writing side, as asyncio tells it."""
+class _WritingProtocol(asyncio.Protocol):
+    """The writing side of a transport, with asyncio's flow control."""
 
     def __init__(self) -> None:
-        self._room = anyio.Event()
-        self._room.set()
+        self._writable = anyio.Event()
+        self._writable.set()
         self._writer: Any = None
 
     def pause_writing(self) -> None:
-        self._room = anyio.Event()
+        self._writable = anyio.Event()
 
     def resume_writing(self) -> None:
-        self._room.set()
+        self._writable.set()
 
     def write(self, data: bytes) -> None:
         """Send or buffer the bytes."""
@@ -47,52 +54,52 @@ class _Writable(asyncio.Protocol):
             self._writer.write(data)
 
     @property
-    def writable(self) -> bool:
-        """Whether the buffer is below its mark."""
-        return self._room.is_set()
+    def is_writable(self) -> bool:
+        """Whether the buffer has room now."""
+        return self._writable.is_set()
 
-    async def drained(self) -> None:
-        """Wait until the buffer is below its mark."""
-        await self._room.wait()
+    async def wait_until_writable(self) -> None:
+        """Wait until the buffer has room."""
+        await self._writable.wait()
 
     def close(self) -> None:
-        """Send what is buffered, for a while, and close."""
+        """Send what is buffered, for at most two seconds, and close."""
         if self._writer is not None:
             self._writer.close()
             asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._writer.abort)
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once and drop the buffer."""
         if self._writer is not None:
             self._writer.abort()
 
 
-class SocketChannel(_Writable):
-    """One accepted socket. `made` is called with it once it is open and returns who reads it."""
+class SocketTransport(_WritingProtocol):
+    """One accepted socket. `on_open` is called with it once it is open and returns its receiver."""
 
-    def __init__(self, made: Callable[["SocketChannel"], Reader]) -> None:
+    def __init__(self, on_open: Callable[["SocketTransport"], Receiver]) -> None:
         super().__init__()
-        self._made = made
-        self._reader: Reader | None = None
+        self._on_open = on_open
+        self._receiver: Receiver | None = None
 
     def connection_made(self, transport: Any) -> None:
-        transport.set_write_buffer_limits(high=WRITE_AHEAD)
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self._writer = transport
-        self._reader = self._made(self)
+        self._receiver = self._on_open(self)
 
     def data_received(self, data: bytes) -> None:
-        assert self._reader is not None
-        self._reader.feed(data)
+        assert self._receiver is not None
+        self._receiver.feed(data)
 
     def eof_received(self) -> bool:
-        assert self._reader is not None
-        self._reader.eof()
-        return True  # the other direction stays open until the answers are out
+        assert self._receiver is not None
+        self._receiver.eof()
+        return True  # keep the writing side open until the responses are written
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._room.set()
-        if self._reader is not None:
-            self._reader.eof()
+        self._writable.set()
+        if self._receiver is not None:
+            self._receiver.eof()
 
     def pause_reading(self) -> None:
         """Stop reading."""
@@ -105,22 +112,22 @@ class SocketChannel(_Writable):
             self._writer.resume_reading()
 
 
-class _PipeReader(asyncio.Protocol):
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+class _ReadingProtocol(asyncio.Protocol):
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
 
     def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
+        self._receiver.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._reader.eof()
+        self._receiver.eof()
 
 
-class PipeChannel(_Writable):
-    """A pair of file descriptors: what a parent process gave as standard input and output.
+class PipeTransport(_WritingProtocol):
+    """A pair of file descriptors: the standard input and output that a parent process provides.
 
-    Pipes and sockets are polled by the loop; anything else (a file, a terminal) cannot be, and is read and
-    written by a thread of its own each, never by a shared pool.
+    The loop polls pipes and sockets. It cannot poll anything else (a file, a terminal), so each of those is
+    read or written by a thread of its own. A shared pool could be blocked by reads that never return.
     """
 
     def __init__(self, input_fd: int, output_fd: int) -> None:
@@ -129,23 +136,23 @@ class PipeChannel(_Writable):
         self._output_fd = output_fd
         self._source: Any = None
 
-    async def open(self, reader: Reader) -> None:
+    async def open(self, receiver: Receiver) -> None:
         """Begin to read and write."""
         loop = asyncio.get_running_loop()
-        if _pollable(self._output_fd):
+        if _is_pollable(self._output_fd):
             output = os.fdopen(self._output_fd, "wb", buffering=0)
             self._writer, _ = await loop.connect_write_pipe(lambda: self, output)
-            self._writer.set_write_buffer_limits(high=WRITE_AHEAD)
+            self._writer.set_write_buffer_limits(high=WRITE_BUFFER)
         else:
             self._writer = _ThreadWriter(self._output_fd, self)
-        if _pollable(self._input_fd):
+        if _is_pollable(self._input_fd):
             source = os.fdopen(self._input_fd, "rb", buffering=0)
-            self._source, _ = await loop.connect_read_pipe(lambda: _PipeReader(reader), source)
+            self._source, _ = await loop.connect_read_pipe(lambda: _ReadingProtocol(receiver), source)
         else:
-            self._source = _ThreadReader(self._input_fd, reader)
+            self._source = _ThreadReader(self._input_fd, receiver)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._room.set()
+        self._writable.set()
 
     def pause_reading(self) -> None:
         """Stop reading."""
@@ -158,62 +165,62 @@ class PipeChannel(_Writable):
             self._source.resume_reading()
 
     def close(self) -> None:
-        """Stop reading, send what is buffered, close."""
+        """Stop reading, send what is buffered, and close."""
         if self._source is not None:
             self._source.close()
         super().close()
 
 
-def _pollable(fd: int) -> bool:
+def _is_pollable(fd: int) -> bool:
     mode = os.fstat(fd).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 class _ThreadReader:
-    """Reads a file or terminal in a daemon thread: one that hangs in a read does not keep the process."""
+    """Reads a file or terminal in a daemon thread: a read that hangs does not keep the process alive."""
 
-    def __init__(self, fd: int, reader: Reader) -> None:
-        self._go = threading.Event()
-        self._go.set()
+    def __init__(self, fd: int, receiver: Receiver) -> None:
+        self._may_read = threading.Event()
+        self._may_read.set()
         self._closing = False
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._run, args=(fd, reader, loop), name="stdin", daemon=True).start()
+        threading.Thread(target=self._run, args=(fd, receiver, loop), name="stdin", daemon=True).start()
 
-    def _run(self, fd: int, reader: Reader, loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, fd: int, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
         data = b" "
         while data and not self._closing:
-            self._go.wait()
+            self._may_read.wait()
             try:
                 data = os.read(fd, 65536)
             except OSError:
                 data = b""
             try:
                 if data:
-                    loop.call_soon_threadsafe(reader.feed, data)
+                    loop.call_soon_threadsafe(receiver.feed, data)
                 else:
-                    loop.call_soon_threadsafe(reader.eof)
-            except RuntimeError:  # the loop is gone, and the process will be
+                    loop.call_soon_threadsafe(receiver.eof)
+            except RuntimeError:  # the loop has ended, and the process is about to
                 return
 
     def is_closing(self) -> bool:
         return self._closing
 
     def pause_reading(self) -> None:
-        self._go.clear()
+        self._may_read.clear()
 
     def resume_reading(self) -> None:
-        self._go.set()
+        self._may_read.set()
 
     def close(self) -> None:
         self._closing = True
 
 
 class _ThreadWriter:
-    """Writes a file or terminal in a thread; the writer waits while WRITE_AHEAD bytes are on their way."""
+    """Writes a file or terminal in a thread. Its buffer is limited as that of an asyncio transport is."""
 
-    def __init__(self, fd: int, flow: _Writable) -> None:
+    def __init__(self, fd: int, protocol: _WritingProtocol) -> None:
         self._fd = fd
-        self._flow = flow
+        self._protocol = protocol
         self._loop = asyncio.get_running_loop()
         self._buffer: list[bytes] = []
         self._size = 0
@@ -226,8 +233,8 @@ class _ThreadWriter:
         with self._changed:
             self._buffer.append(data)
             self._size += len(data)
-            if self._size > WRITE_AHEAD:
-                self._flow.pause_writing()
+            if self._size > WRITE_BUFFER:
+                self._protocol.pause_writing()
             self._changed.notify()
 
     def _run(self) -> None:
@@ -248,7 +255,7 @@ class _ThreadWriter:
             with self._changed:
                 self._size -= len(data)
             try:
-                self._loop.call_soon_threadsafe(self._flow.resume_writing)
+                self._loop.call_soon_threadsafe(self._protocol.resume_writing)
             except RuntimeError:
                 return
 
