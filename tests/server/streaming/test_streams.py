@@ -63,8 +63,8 @@ class Client:
     """One client: its outbox, whose writer runs only while `read` waits for it, and what came out of it."""
 
     def __init__(self) -> None:
-        self._channel = RecordingTransport()
-        self.outbox = Outbox(self._channel, lambda: None)
+        self._transport = RecordingTransport()
+        self.outbox = Outbox(self._transport, lambda: None)
         self.lags: list[ChatStream] = []
 
     def stream(
@@ -81,7 +81,7 @@ class Client:
     @property
     def seen(self) -> list[dict[str, Any]]:
         """All values that came so far."""
-        return self._channel.values
+        return self._transport.values
 
     async def read(self) -> list[dict[str, Any]]:
         """Read everything; return all values that ever came."""

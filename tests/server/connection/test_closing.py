@@ -1,4 +1,4 @@
-"""Leaving: what was put for a client goes out first, and nobody waits for longer than that takes."""
+"""Closing a connection: what was put for the client is sent first, and then the end comes at once."""
 
 import json
 import time
@@ -14,21 +14,21 @@ from tests.support.processes.daemon import DaemonProcess
 FRAME = encode_frame(json.dumps({"params": {"token": "t", "value": 1}}).encode())
 
 
-async def test_everybody_who_waits_for_an_outbox_to_be_empty_is_told() -> None:
-    channel = RecordingTransport()
-    outbox = Outbox(channel, lambda: None)
+async def test_all_who_wait_for_an_empty_outbox_are_woken() -> None:
+    transport = RecordingTransport()
+    outbox = Outbox(transport, lambda: None)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outbox.run)
             await anyio.wait_all_tasks_blocked()
             outbox.put(FRAME)
             await outbox.wait_until_empty()  # before the writer has got to what was put
-            assert channel.values == [1]
+            assert transport.values == [1]
             await outbox.wait_until_empty()
             tasks.cancel_scope.cancel()
 
 
-async def test_a_client_that_leaves_with_its_last_request_gets_the_answer_and_the_end_at_once(
+async def test_a_client_that_closes_after_its_last_request_gets_the_response_and_the_end_at_once(
     shared_daemon: DaemonProcess,
 ) -> None:
     async with connect(f"unix:{shared_daemon.socket}") as client:
