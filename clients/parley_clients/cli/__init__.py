@@ -1,1 +1,1 @@
-"""The command `parley`. Built on the synchronous client; rich is loaded when something is shown with it."""
+"""The command line `parley`, built on the blocking client. rich is loaded only to draw on a terminal."""

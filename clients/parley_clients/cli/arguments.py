@@ -1,11 +1,13 @@
-"""The commands that change a chat, its queue or the library of chats: what they are called and take."""
+"""The arguments and options of `parley` and of each of its commands."""
 
 import argparse
 from collections.abc import Callable
 
+from parley_protocol.version import VERSION
+
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that can be asked what it takes: the completion of shells needs that."""
+    """An argument parser whose actions are public, for the completion of shells."""
 
     @property
     def actions(self) -> list[argparse.Action]:
@@ -13,152 +15,252 @@ class Parser(argparse.ArgumentParser):
         return self._actions
 
 
-def count(text: str) -> int:
+AddCommand = Callable[[str, str, str], Parser]
+"""Adds a command: its name, its function ("module:function" in `commands`), and a line of help."""
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command line. `run` of its result is the function of the command."""
+    shared = _shared_options()
+    parser = Parser(
+        prog="parley",
+        description="Talk to AI models through the parleyd daemon.",
+        parents=[_shared_options(with_defaults=True)],
+    )
+    parser.add_argument("--version", action="version", version=f"parley {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add_command(name: str, run: str, help: str) -> Parser:
+        description = f"{help[0].upper()}{help[1:]}."
+        command = commands.add_parser(name, parents=[shared], help=help, description=description)
+        command.set_defaults(run=run)
+        return command
+
+    _add_conversations(add_command)
+    _add_listings(add_command)
+    _add_turns(add_command)
+    _add_branches(add_command)
+    _add_collection(add_command)
+    _add_providers(add_command)
+    completion = add_command(
+        "completion", "completion:print_script", "print the completion script of a shell"
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    return parser
+
+
+def _shared_options(*, with_defaults: bool = False) -> Parser:
+    """Return the options that are accepted before and after the command."""
+    none = None if with_defaults else argparse.SUPPRESS
+    off = False if with_defaults else argparse.SUPPRESS
+    shared = Parser(add_help=False)
+    group = shared.add_argument_group("daemon and display")
+    address = group.add_mutually_exclusive_group()
+    address.add_argument("--socket", metavar="PATH", help="use the daemon on this Unix socket", default=none)
+    address.add_argument("--tcp", metavar="HOST:PORT", help="use the daemon at this address", default=none)
+    group.add_argument("--token", help="the token for --tcp (PARLEY_TOKEN)", default=none)
+    group.add_argument(
+        "--data-dir", metavar="DIR", help="use the daemon of this data directory", default=none
+    )
+    group.add_argument("--plain", action="store_true", help="print plain text, draw nothing", default=off)
+    group.add_argument("--no-color", action="store_true", help="use no colours (NO_COLOR)", default=off)
+    return shared
+
+
+def _number(text: str) -> int:
     """Return the number that a word is, for `type=`."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"not a number: {text!r}")
     return int(text)
 
 
-def add_commands(add: Callable[[str, str, str], Parser]) -> None:
-    """Add the commands; `add` takes a name, where the function is, and a line of help."""
-    _add_turns(add)
-    _add_branches(add)
-    _add_library(add)
-    _add_providers(add)
-    completion = add("completion", "completion:completion", "print the completion script of a shell")
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+def _add_json(command: Parser, output: str) -> None:
+    command.add_argument("--json", action="store_true", help=f"print {output}")
 
 
-def _add_turns(add: Callable[[str, str, str], Parser]) -> None:
-    edit = add(
-        "edit", "edit_retry:edit", "ask a question differently and show the answer; what waits is dropped"
+def _add_conversations(add: AddCommand) -> None:
+    ask = add("ask", "ask:ask", "ask one question and show the answer while it is written")
+    ask.add_argument("text", nargs="*", metavar="TEXT", help="the question; - reads standard input")
+    where = ask.add_mutually_exclusive_group()
+    where.add_argument("--chat", metavar="ID", help="ask in this chat")
+    where.add_argument("--last", action="store_true", help="ask in the chat that was used last")
+    where.add_argument("--new", action="store_true", help="ask in a new chat (the default)")
+    ask.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to use")
+    ask.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
+    _add_json(ask, "each event as a line of JSON")
+
+    chat = add("chat", "repl:chat", "start a conversation, in a new or an existing chat")
+    chat.add_argument("id", nargs="?", metavar="ID", help="the chat to continue")
+    chat.add_argument("--last", action="store_true", help="continue the chat that was used last")
+    chat.add_argument("--model", metavar="PROVIDER:MODEL", help="set the model of the chat")
+    chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
+
+
+def _add_listings(add: AddCommand) -> None:
+    listing = add("list", "listing:list_chats", "list chats, last used first")
+    listing.add_argument("--query", metavar="TEXT", help="only chats with this text in the title")
+    listing.add_argument("--archived", action="store_true", help="only archived chats")
+    listing.add_argument("--limit", type=_number, default=50, metavar="N", help="the number of chats (50)")
+    _add_json(listing, "each chat as a line of JSON")
+
+    show = add("show", "show:show", "print the messages of a chat")
+    show.add_argument("id", metavar="ID")
+    show.add_argument(
+        "--ids", action="store_true", help="print the number of each message, for edit, rewind and so on"
     )
+    _add_json(show, "the chat as JSON")
+
+    attach = add("attach", "attach:attach", "follow a chat live; Ctrl-C stops following, not the chat")
+    attach.add_argument("id", nargs="?", metavar="ID", help="the chat (default: the one that was used last)")
+    attach.add_argument(
+        "--tail", type=_number, default=10, metavar="N", help="the number of earlier messages to show (10)"
+    )
+    _add_json(attach, "the snapshot and each event as a line of JSON")
+
+    search = add("search", "search:search", "find messages by their text, and chats by their titles")
+    search.add_argument(
+        "words", nargs="+", metavar="WORD", help='words, "a phrase"; after --, also -words to exclude'
+    )
+    search.add_argument("--limit", type=_number, default=20, metavar="N", help="the number of hits (20)")
+    _add_json(search, "each hit as a line of JSON")
+
+    models = add("models", "listing:list_models", "list the available models")
+    models.add_argument("words", nargs="*", metavar="WORD", help="only models with all of these in the name")
+    _add_json(models, "the models as JSON")
+
+    _add_json(add("status", "listing:show_status", "print the status of the running daemon"), "it as JSON")
+
+
+def _add_turns(add: AddCommand) -> None:
+    edit = add("edit", "edit_retry:edit", "replace a question and show the new answer; this clears the queue")
     edit.add_argument("id", metavar="ID")
     edit.add_argument("text", nargs="+", metavar="TEXT", help="the new question; - reads standard input")
-    edit.add_argument(
-        "--message", type=count, metavar="N", help="the message to say differently (the last question)"
-    )
-    edit.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to ask")
-    edit.add_argument("--json", action="store_true", help="print every event as a line of JSON")
+    edit.add_argument("--message", type=_number, metavar="N", help="the question (default: the last one)")
+    edit.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to use")
+    _add_json(edit, "each event as a line of JSON")
 
     retry = add("retry", "edit_retry:retry", "get another answer to a question")
     retry.add_argument("id", metavar="ID")
     retry.add_argument(
-        "message", type=count, nargs="?", metavar="MESSAGE", help="the question (the last one)"
+        "message", type=_number, nargs="?", metavar="MESSAGE", help="the question (default: the last one)"
     )
-    retry.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to ask")
-    retry.add_argument("--json", action="store_true", help="print every event as a line of JSON")
+    retry.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to use")
+    _add_json(retry, "each event as a line of JSON")
 
-    queue = add("queue", "queue:queue", "show or change what waits in a chat")
+    queue = add("queue", "queue:queue", "list or change the queue of a chat")
     queue.add_argument("id", metavar="ID")
     queue.add_argument(
         "action",
         nargs="?",
         choices=("list", "rm", "promote", "edit"),
         default="list",
-        help="rm: take a message out; promote: run it now; edit: change what it says",
+        help="rm: remove a message; promote: run it now; edit: change its text",
     )
     queue.add_argument(
-        "message", nargs="?", metavar="N", help="the message: its place in the queue, or its id"
+        "message",
+        nargs="?",
+        metavar="N",
+        help="the position of the message in the queue, or the end of its id (at least 4 characters)",
     )
-    queue.add_argument("text", nargs="*", metavar="TEXT", help="what it says from now on, for edit")
-    queue.add_argument("--json", action="store_true", help="print every waiting message as a line of JSON")
+    queue.add_argument("text", nargs="*", metavar="TEXT", help="the new text, for edit")
+    _add_json(queue, "each queued message as a line of JSON")
 
-    compact = add("compact", "collection:compact", "let the model summarise a chat for its later requests")
+    compact = add("compact", "collection:compact", "let the model summarise a chat for its later model calls")
     compact.add_argument("id", metavar="ID")
-    compact.add_argument("--json", action="store_true", help="print the summary's message as JSON")
+    _add_json(compact, "the message with the summary as JSON")
 
 
-def _add_branches(add: Callable[[str, str, str], Parser]) -> None:
-    branch = add("branch", "branches:branch", "list where a chat has alternatives, or go to one")
+def _add_branches(add: AddCommand) -> None:
+    branch = add("branch", "branches:branch", "list the branches of a chat, or switch to one")
     branch.add_argument("id", metavar="ID")
-    branch.add_argument("message", type=count, nargs="?", metavar="MESSAGE", help="the message to go to")
-    branch.add_argument("--json", action="store_true", help="print lines of JSON")
+    branch.add_argument(
+        "message", type=_number, nargs="?", metavar="MESSAGE", help="a message of the branch to switch to"
+    )
+    _add_json(branch, "each position with alternatives as a line of JSON")
 
-    rewind = add("rewind", "branches:rewind", "let a chat end at a message; what came after is kept aside")
+    rewind = add("rewind", "branches:rewind", "end a chat at a message; later messages stay on a branch")
     rewind.add_argument("id", metavar="ID")
     rewind.add_argument(
-        "message", type=count, nargs="?", metavar="MESSAGE", help="the end (before the last question)"
+        "message",
+        type=_number,
+        nargs="?",
+        metavar="MESSAGE",
+        help="the last message (default: the one before the last question)",
     )
-    rewind.add_argument("--json", action="store_true", help="print the chat as JSON")
+    _add_json(rewind, "the chat as JSON")
 
     fork = add("fork", "collection:fork", "copy a chat, up to a message, into a new one and print its id")
     fork.add_argument("id", metavar="ID")
-    fork.add_argument("message", type=count, nargs="?", metavar="MESSAGE", help="the last one to copy")
-    fork.add_argument("--json", action="store_true", help="print the new chat as JSON")
+    fork.add_argument("message", type=_number, nargs="?", metavar="MESSAGE", help="the last message to copy")
+    _add_json(fork, "the new chat as JSON")
 
 
-def _add_library(add: Callable[[str, str, str], Parser]) -> None:
+def _add_collection(add: AddCommand) -> None:
     for name, help in (
-        ("archive", "put chats away: they can be read, and take no messages"),
-        ("unarchive", "bring chats back that were put away"),
+        ("archive", "archive chats: they can be read, and accept no messages"),
+        ("unarchive", "unarchive chats"),
     ):
         command = add(name, f"collection:{name}", help)
         command.add_argument("ids", nargs="+", metavar="ID")
-        command.add_argument("--json", action="store_true", help="print every chat as a line of JSON")
+        _add_json(command, "each chat as a line of JSON")
 
-    search = add("search", "search:search", "find messages by their text, and chats by their titles")
-    search.add_argument(
-        "words",
-        nargs="+",
-        metavar="WORD",
-        help='words, "a phrase"; after --, also -words that must not be there',
-    )
-    search.add_argument("--limit", type=count, default=20, metavar="N", help="how many (20)")
-    search.add_argument("--json", action="store_true", help="print every hit as a line of JSON")
+    delete = add("delete", "collection:delete", "delete chats permanently")
+    delete.add_argument("ids", nargs="+", metavar="ID")
+    delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
-    export = add(
-        "export", "collection:export", "write a chat as a file: Markdown to read, JSON to import again"
-    )
+    export = add("export", "collection:export", "write a chat as Markdown, or as JSON to import again")
     export.add_argument("id", metavar="ID")
     export.add_argument(
-        "--format", choices=("md", "json"), help="md, or json (the default for a FILE that ends with .json)"
+        "--format", choices=("md", "json"), help="the format (default: json for a FILE named *.json, else md)"
     )
-    export.add_argument("-o", "--output", metavar="FILE", help="the file; default: standard output")
+    export.add_argument("-o", "--output", metavar="FILE", help="the file (default: standard output)")
 
-    bring_in = add(
-        "import", "collection:import_chat", "make a chat of an exported JSON file and print its id"
+    import_ = add(
+        "import", "collection:import_chat", "create a chat from an exported JSON file and print its id"
     )
-    bring_in.add_argument("file", metavar="FILE", help="the file; - reads standard input")
-    bring_in.add_argument(
-        "--merge", action="store_true", help="add what it lacks to the chat that was exported, if it is there"
+    import_.add_argument("file", metavar="FILE", help="the file; - reads standard input")
+    import_.add_argument(
+        "--merge", action="store_true", help="add missing messages to the exported chat, if it still exists"
     )
-    bring_in.add_argument("--json", action="store_true", help="print the chat as JSON")
+    _add_json(import_, "the chat as JSON")
 
 
-def _add_providers(add: Callable[[str, str, str], Parser]) -> None:
-    providers = add("providers", "providers:providers", "list how providers are configured")
-    providers.add_argument("--all", action="store_true", help="also those that could be configured")
-    providers.add_argument("--json", action="store_true", help="print them as JSON")
+def _add_providers(add: AddCommand) -> None:
+    providers = add("providers", "providers:list_providers", "list the providers and their configuration")
+    providers.add_argument("--all", action="store_true", help="also providers that are not configured")
+    _add_json(providers, "the providers as JSON")
 
-    provider = add("provider", "providers:provider", "configure a provider, or try one")
+    provider = add("provider", "providers:configure_provider", "configure or check a provider")
     provider.add_argument(
         "action",
         choices=("add", "set", "rm", "check"),
-        help="add, change or forget it; check: ask it, and show what comes back",
+        help="add, change or remove its configuration; check: send a request and show the response",
     )
-    provider.add_argument("name", metavar="PROVIDER", help="its name, the first half of its models' names")
-    provider.add_argument("--type", metavar="TYPE", help="such as openai-compat; default: its name")
-    provider.add_argument("--url", metavar="URL", help="its address; '' for the usual one")
-    provider.add_argument("--title", metavar="TEXT", help="what to call it")
+    provider.add_argument("name", metavar="PROVIDER", help="its name, the first part of its models' names")
+    provider.add_argument("--type", metavar="TYPE", help="such as openai-compat (default: its name)")
+    provider.add_argument("--url", metavar="URL", help="its address; '' for the default address")
+    provider.add_argument("--title", metavar="TEXT", help="its display name")
     key = provider.add_mutually_exclusive_group()
-    key.add_argument("--key", action="store_true", help="read its key, from the terminal or standard input")
-    key.add_argument("--no-key", action="store_true", help="forget its key")
-    provider.add_argument("--switch", choices=("on", "off"), help="switch it on or off")
-    provider.add_argument("--json", action="store_true", help="print the result as JSON")
+    key.add_argument(
+        "--key", action="store_true", help="read its API key from the terminal or standard input"
+    )
+    key.add_argument("--no-key", action="store_true", help="remove its API key")
+    provider.add_argument("--switch", choices=("on", "off"), help="enable or disable it")
+    _add_json(provider, "the result as JSON")
 
-    model = add("model", "providers:model", "show or change how models are configured")
+    model = add("model", "providers:configure_model", "list or change the configuration of models")
     model.add_argument(
         "action",
         nargs="?",
         choices=("list", "set", "rm"),
         default="list",
-        help="list them; configure or change one; forget one",
+        help="list the configured models; configure or change one; remove one",
     )
-    model.add_argument("id", nargs="?", metavar="PROVIDER:MODEL", help="the model; with list, a provider")
-    model.add_argument("--title", metavar="TEXT", help="what to call it")
-    model.add_argument("--context-limit", type=count, metavar="N", help="how many tokens it takes in")
-    model.add_argument("--switch", choices=("on", "off"), help="switch it on or off")
-    model.add_argument("--default", action="store_true", help="make it the model of new chats")
-    model.add_argument("--json", action="store_true", help="print lines of JSON")
+    model.add_argument("id", nargs="?", metavar="PROVIDER:MODEL", help="the model; for list, a provider")
+    model.add_argument("--title", metavar="TEXT", help="its display name")
+    model.add_argument(
+        "--context-limit", type=_number, metavar="N", help="the size of its context window, in tokens"
+    )
+    model.add_argument("--switch", choices=("on", "off"), help="enable or disable it")
+    model.add_argument("--default", action="store_true", help="make it the default model of new chats")
+    _add_json(model, "each model as a line of JSON")

@@ -1,56 +1,81 @@
-"""What is said of a turn and of messages, in words that are safe to be shown. Knows no terminal."""
+"""The texts that `parley` prints about turns and messages. Control characters in them are replaced."""
 
-from parley_clients.cli.display.sanitize import clean, one_line
 from parley_clients.results import Json
 
+_SYMBOLS = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)}
+_SYMBOLS[0x7F] = 0x2421
+# A carriage return is removed: it would let the rest of the line overwrite what is before it.
+_ESCAPES: dict[int, int | str | None] = {
+    **_SYMBOLS,
+    0x0D: None,
+    **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)},
+}
 
-def summary(ended: Json, model: str | None) -> str:
-    """Say in one line how a turn went: its outcome if it is not a success, model, tokens, time."""
+
+def escape_controls(text: str) -> str:
+    """Replace control characters by symbols (ESC by ␛), so that a text cannot control the terminal.
+
+    Line feeds and tabs are kept.
+    """
+    return text.translate(_ESCAPES)
+
+
+def one_line(text: str) -> str:
+    """Return the text on one line, with control characters replaced."""
+    return escape_controls(" ".join(text.split(None)))
+
+
+# -------------------------------------------------------------------------------- turns
+
+
+def turn_summary(ended: Json, model: str | None) -> str:
+    """Return one line about a turn that has ended: an interruption, the model, tokens, cost, time."""
     usage: Json = ended.get("usage") or {}
-    said: list[str] = []
+    fields: list[str] = []
     if ended["outcome"] == "interrupted":
-        said.append("interrupted, what there is of the answer is kept")
+        fields.append("interrupted, the partial answer is kept")
     if model:
-        said.append(one_line(model))
+        fields.append(one_line(model))
     if usage.get("inputTokens") is not None and usage.get("outputTokens") is not None:
-        said.append(f"{usage['inputTokens']} + {usage['outputTokens']} tokens")
+        fields.append(f"{usage['inputTokens']} + {usage['outputTokens']} tokens")
     elif usage.get("totalTokens") is not None:
-        said.append(f"{usage['totalTokens']} tokens")
+        fields.append(f"{usage['totalTokens']} tokens")
     if usage.get("costUsd") is not None:
-        said.append(f"${usage['costUsd']:.4f}")
+        fields.append(f"${usage['costUsd']:.4f}")
     milliseconds = ended["timings"]["totalMs"]
     if milliseconds:
-        said.append(f"{milliseconds / 1000:.1f} s")
-    return " · ".join(said)
+        fields.append(f"{milliseconds / 1000:.1f} s")
+    return " · ".join(fields)
 
 
-def fallen_back(retry: Json, model: str | None) -> str | None:
-    """Say which model is asked in place of `model`, as a `retry` event tells it; None: it is no other one.
+def fallback_message(retry: Json, model: str | None) -> str | None:
+    """Return the message of a `retry` event that switches from `model` to another model, else None.
 
-    Of a turn that was under way already (`model` None), a wait tells that the same model is meant.
+    `model` is None if the turn began before the first event. The event has a delay if the same model is
+    called again, and none if the model is switched.
     """
     other = retry.get("model")
     if other is None or other == model or (model is None and retry["delayMs"]):
         return None
-    return one_line(f"{retry['error']['message']} {other} is asked instead.")
+    return one_line(f"{retry['error']['message']} Now calling {other} instead.")
 
 
 _ADVICE = {
-    "auth": "Check the provider's key in the configuration.",
-    "missing_key": "Set the provider's key in the environment or the configuration.",
-    "rate_limit": "Wait a little and ask again.",
-    "usage_limit": "The provider's account has no quota left; choose another model with --model.",
-    "overloaded": "Ask again in a moment, or choose another model with --model.",
-    "timeout": "Ask again; [limits] in the configuration says how long to wait (first_part_ms).",
-    "stream_idle": "Ask again; [limits] in the configuration says how long to wait (idle_ms).",
-    "context_length": "Start a new chat, or ask with less.",
+    "auth": "Check the API key of the provider in the configuration.",
+    "missing_key": "Set the API key of the provider in the environment or the configuration.",
+    "rate_limit": "Wait a little and try again.",
+    "usage_limit": "The account has no quota left at this provider. Choose another model with --model.",
+    "overloaded": "Try again in a moment, or choose another model with --model.",
+    "timeout": "Try again. The limit is first_part_ms, in [limits] of the configuration.",
+    "stream_idle": "Try again. The limit is idle_ms, in [limits] of the configuration.",
+    "context_length": "Start a new chat, or send less text.",
     "model_not_found": "See parley models.",
-    "network": "Check the network and the provider's base_url.",
+    "network": "Check the network and the base_url of the provider.",
 }
 
 
-def failure(error: Json | None) -> str:
-    """Say why a turn failed and what to do."""
+def describe_turn_error(error: Json | None) -> str:
+    """Return why a turn failed, and advice."""
     if error is None:
         return "The turn failed."
     advice = _ADVICE.get(error["kind"], "")
@@ -58,22 +83,25 @@ def failure(error: Json | None) -> str:
     return f"{one_line(error['message'] + detail)} {advice}".rstrip()
 
 
-def failed(ended: Json, chat_id: str) -> str | None:
-    """Say why a turn came to no good end, if it did: it failed, or the daemon was stopped in the middle."""
+def describe_failed_turn(ended: Json, chat_id: str) -> str | None:
+    """Return why a turn failed or was cut off when the daemon stopped; None for any other outcome."""
     error: Json | None = ended["error"]
     if error is not None and error["kind"] == "daemon_lost":
-        said = f"parley show {chat_id[-8:]}"
-        return f"The daemon was stopped in the middle of the answer. What there is of it is kept: {said}."
-    return failure(error) if ended["outcome"] == "failed" else None
+        command = f"parley show {chat_id[-8:]}"
+        return f"The daemon was stopped during the answer. The partial answer is kept: {command}."
+    return describe_turn_error(error) if ended["outcome"] == "failed" else None
 
 
-def question(message: Json) -> str:
-    """Return what a person asked, as text."""
-    return clean("".join([part["text"] for part in message["content"] if part["type"] == "text"]))
+# ----------------------------------------------------------------------------- messages
 
 
-def speaker(message: Json) -> str:
-    """Say who said a message, and whether it was cut short."""
+def message_text(message: Json) -> str:
+    """Return the text parts of a message, joined."""
+    return escape_controls("".join([part["text"] for part in message["content"] if part["type"] == "text"]))
+
+
+def message_author(message: Json) -> str:
+    """Return the author of a message, and whether it was cut short."""
     role: str = message["role"]
     name = "You" if role == "user" else role.capitalize()
     if role == "assistant" and message["model"]:
@@ -81,36 +109,39 @@ def speaker(message: Json) -> str:
     return name if message["complete"] else f"{name} (cut short)"
 
 
-def readable(parts: list[Json]) -> str:
-    """Return what a person would read of a message's parts, as Markdown."""
-    said: list[str] = []
+def parts_as_markdown(parts: list[Json]) -> str:
+    """Return the parts of a message as Markdown, without reasoning."""
+    blocks: list[str] = []
     for part in parts:
         match part["type"]:
             case "text":
-                said.append(part["text"].strip("\n"))
+                blocks.append(part["text"].strip("\n"))
             case "source":
-                said.append(source(part))
+                blocks.append(source_line(part))
             case "tool-call" | "tool-result":
-                said.append(f"[{part['type']} {part['toolName']}]")
+                blocks.append(f"[{part['type']} {part['toolName']}]")
             case "file":
-                said.append(f"[file {part.get('title') or part['mediaType']}]")
+                blocks.append(f"[file {part.get('title') or part['mediaType']}]")
             case _:
                 pass
-    return clean("\n\n".join(text for text in said if text))
+    return escape_controls("\n\n".join(block for block in blocks if block))
 
 
-def source(part: Json) -> str:
-    """Name a source."""
+def source_line(part: Json) -> str:
+    """Return one line with the title and the address of a source."""
     return f"source: {one_line(part['title'])}  {one_line(part['url'])}".rstrip()
 
 
-def conversation(whole: Json, *, ids: bool = False) -> list[tuple[str, list[Json]]]:
-    """Return who said what in the result of `chat/get`, the message in progress and the queue included."""
-    found = [
-        (f"{speaker(message)} · {message['id']}" if ids else speaker(message), message["content"])
-        for message in whole["messages"]
+def transcript(snapshot: Json, *, ids: bool = False) -> list[tuple[str, list[Json]]]:
+    """Return the author and the parts of each message in the result of `chat/get`.
+
+    The answer that is being streamed and the queued messages are included.
+    """
+    entries = [
+        (f"{message_author(m)} · {m['id']}" if ids else message_author(m), m["content"])
+        for m in snapshot["messages"]
     ]
-    if whole["preview"]:
-        found.append(("Being written now", whole["preview"]["parts"]))
-    found += [("You (waiting in the queue)", message["content"]) for message in whole["queuedMessages"]]
-    return found
+    if snapshot["preview"]:
+        entries.append(("In progress", snapshot["preview"]["parts"]))
+    entries += [("You (waiting in the queue)", message["content"]) for message in snapshot["queuedMessages"]]
+    return entries

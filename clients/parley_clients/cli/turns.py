@@ -1,4 +1,4 @@
-"""Runs one turn in front of a person or a script: events to an output, Ctrl-C to the daemon."""
+"""Runs one turn of a command: shows its events on an output, and interrupts it on Ctrl-C."""
 
 import signal
 import threading
@@ -15,71 +15,71 @@ TICK_SECONDS = 0.1
 
 
 class Output(Protocol):
-    """Shows a turn. Between `begin` and `end` it may own the terminal."""
+    """Shows a turn. Between `begin` and `end` it may control the terminal."""
 
     def begin(self) -> None:
-        """The question is on its way."""
+        """Begin: the question was sent."""
         ...
 
-    def take(self, events: list[Event]) -> None:
+    def show(self, events: list[Event]) -> None:
         """Show these events."""
         ...
 
     def tick(self) -> None:
-        """Time went by without an event."""
+        """Update the display: TICK_SECONDS have passed without an event."""
         ...
 
-    def stopping(self) -> None:
-        """The person wants the turn to stop."""
+    def show_interrupting(self) -> None:
+        """Show that the turn is being interrupted."""
         ...
 
     def end(self, ended: Json | None) -> None:
-        """Nothing more comes. `ended` is the `turn_ended` event; None: it was not seen."""
+        """End. `ended` is the `turn_ended` event, or None if it did not arrive."""
         ...
 
 
-class Interrupts:
-    """How often Ctrl-C was pressed, in place of KeyboardInterrupt."""
+class InterruptCounter:
+    """Counts how often Ctrl-C was pressed. The third time raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         self.count += 1
-        if self.count > 2:  # whoever presses it three times wants out
+        if self.count > 2:
             raise KeyboardInterrupt
 
 
 @contextmanager
-def counted_interrupts() -> Generator[Interrupts]:
-    """Count Ctrl-C instead of raising KeyboardInterrupt, so that nothing is cut in the middle of a line."""
-    interrupts = Interrupts()
+def count_interrupts() -> Generator[InterruptCounter]:
+    """Count Ctrl-C instead of raising KeyboardInterrupt, which could end the output within a line."""
+    interrupts = InterruptCounter()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    before = signal.signal(signal.SIGINT, interrupts)
+    saved_handler = signal.signal(signal.SIGINT, interrupts)
     try:
         yield interrupts
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, saved_handler)
 
 
 def run_turn(stream: TurnStream, make_output: Callable[[], Output]) -> Json | None:
-    """Send the question, show its turn, and return its `turn_ended` event as JSON (None: it had none).
+    """Send the question, show its turn, and return its `turn_ended` event as JSON, or None if there was none.
 
-    The first Ctrl-C interrupts the turn and goes on until it has ended, a second one leaves at once. The
-    output is made after the question was sent: loading what it needs takes longer than sending.
+    The first Ctrl-C interrupts the turn and waits for its end, the second one returns at once. The output is
+    created after sending the question, because loading rich takes longer than sending.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed a second time.
-        ParleyError: the question was refused, or the connection was lost.
+        KeyboardInterrupt: Ctrl-C was pressed twice.
+        ParleyError: the request failed, or the connection was lost.
     """
     ended: Json | None = None
-    with counted_interrupts() as interrupts, stream:
+    with count_interrupts() as interrupts, stream:
         output = make_output()
         try:
             output.begin()
-            stopped = False
+            is_interrupting = False
             while True:
                 try:
                     events = stream.batch(TICK_SECONDS)
@@ -87,16 +87,16 @@ def run_turn(stream: TurnStream, make_output: Callable[[], Output]) -> Json | No
                     events = None
                 if interrupts.count > 1:
                     raise KeyboardInterrupt
-                if interrupts.count and not stopped:
-                    stopped = True
+                if interrupts.count and not is_interrupting:
+                    is_interrupting = True
                     stream.interrupt()
-                    output.stopping()
+                    output.show_interrupting()
                 if events is None:
                     output.tick()
                     continue
                 if not events:
                     break
-                output.take(events)
+                output.show(events)
                 ended = next((e.raw for e in events if e.type == "turn_ended"), ended)
             if ended is None and stream.answer is not None:
                 ended = stream.answer.raw

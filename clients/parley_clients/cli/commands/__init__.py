@@ -1,1 +1,1 @@
-"""The commands of `parley`, one module a command or a group of them."""
+"""The commands of `parley`."""

@@ -1,26 +1,28 @@
-"""`parley attach`: a chat as it goes on, whoever asks there. Leaving it stops nothing."""
+"""`parley attach`: follows a chat live, regardless of who asks there."""
 
 import argparse
 
-from parley_clients.cli.display.plain import write_json
-from parley_clients.cli.options import chat_output, client, find_chat, last_chat, warn
-from parley_clients.cli.turns import TICK_SECONDS, counted_interrupts
+from parley_clients.cli.display.output import make_output
+from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.errors import EXIT_FAILURE, print_error
+from parley_clients.cli.options import connect_daemon, find_chat, find_last_chat
+from parley_clients.cli.turns import TICK_SECONDS, count_interrupts
 from parley_clients.events import Event
 from parley_clients.results import Json
 
 
 def attach(options: argparse.Namespace) -> int:
-    """Show the end of a chat, then what happens in it, until Ctrl-C or until the chat is deleted."""
-    with client(options) as daemon:
-        chat_id = find_chat(daemon, options.id) if options.id else last_chat(daemon)
-        with counted_interrupts() as interrupts, daemon.chat(chat_id).attach(tail=options.tail) as view:
-            output, replay = chat_output(options), _Replay()
+    """Show the end of a chat and then its events, until Ctrl-C or until the chat is deleted."""
+    with connect_daemon(options) as client:
+        chat_id = find_chat(client, options.id) if options.id else find_last_chat(client)
+        with count_interrupts() as interrupts, client.chat(chat_id).attach(tail=options.tail) as view:
+            output, replay = make_output(options, whole_chat=True), _SnapshotReplay()
             if options.json:
-                write_json(view.subscribed)
+                print_json(view.subscribed)
             try:
                 output.begin()
                 if not options.json:
-                    output.take(replay.of(view.subscribed["snapshot"]))
+                    output.show(replay.snapshot_events(view.subscribed["snapshot"]))
                 while not interrupts.count:
                     try:
                         events = view.batch(TICK_SECONDS)
@@ -29,50 +31,50 @@ def attach(options: argparse.Namespace) -> int:
                         continue
                     if not events:
                         break
-                    output.take(events if options.json else replay.among(events))
+                    output.show(events if options.json else replay.expand_resets(events))
             finally:
                 output.end(None)
             if not interrupts.count:
-                warn("The chat was deleted.")
-                return 1
+                print_error("The chat was deleted.")
+                return EXIT_FAILURE
     return 0
 
 
 _BUSY = ("pending", "running", "interrupting", "paused")
 
 
-class _Replay:
-    """Turns snapshots into the events that show them; a message is shown once."""
+class _SnapshotReplay:
+    """Turns snapshots into the events that show them. Each message is shown once."""
 
     def __init__(self) -> None:
-        self._last_id = 0
-        self._busy = False
+        self._last_message_id = 0
+        self._is_busy = False
 
-    def among(self, events: list[Event]) -> list[Event]:
-        """Return the events, each reset followed by what it brings."""
-        shown: list[Event] = []
+    def expand_resets(self, events: list[Event]) -> list[Event]:
+        """Return the events, with the events of its snapshot after each reset."""
+        expanded: list[Event] = []
         for event in events:
-            shown.append(event)
+            expanded.append(event)
             if event.type == "reset":
-                was_busy, snapshot = self._busy, event.raw["snapshot"]
-                shown += self.of(snapshot)
-                if was_busy and not self._busy:
-                    shown += _lost(snapshot["chat"])
+                was_busy, snapshot = self._is_busy, event.raw["snapshot"]
+                expanded += self.snapshot_events(snapshot)
+                if was_busy and not self._is_busy:
+                    expanded += _lost_turn_events(snapshot["chat"])
             elif event.type == "status":
-                self._busy = event.raw["status"] in _BUSY
+                self._is_busy = event.raw["status"] in _BUSY
             elif event.type == "message":
-                self._last_id = max(self._last_id, event.raw["message"]["id"])
-        return shown
+                self._last_message_id = max(self._last_message_id, event.raw["message"]["id"])
+        return expanded
 
-    def of(self, snapshot: Json) -> list[Event]:
-        """Return events that show what the snapshot has and was not shown yet."""
+    def snapshot_events(self, snapshot: Json) -> list[Event]:
+        """Return events for the messages that were not shown yet, the status, and the partial answer."""
         events: list[Event] = []
         for message in snapshot["messages"]:
-            if message["id"] > self._last_id:
-                self._last_id = message["id"]
+            if message["id"] > self._last_message_id:
+                self._last_message_id = message["id"]
                 events.append(Event({"type": "message", "message": message}))
         status = snapshot["chat"]["status"]
-        self._busy = status in _BUSY
+        self._is_busy = status in _BUSY
         events.append(Event({"type": "status", "status": status}))
         preview = snapshot["preview"]
         for index, part in enumerate(preview["parts"] if preview else ()):
@@ -81,8 +83,8 @@ class _Replay:
         return events
 
 
-def _lost(chat: Json) -> list[Event]:
-    """Return the end that a turn would have told, had the daemon not been killed in the middle of it."""
+def _lost_turn_events(chat: Json) -> list[Event]:
+    """Return the `turn_ended` event of a turn during which the daemon was killed; no such event was sent."""
     error = chat["lastError"]
     if error is None or error["kind"] != "daemon_lost":
         return []

@@ -1,87 +1,90 @@
-"""`parley branch` and `rewind`: what else was said in a chat, and the ways to it and back."""
+"""`parley branch` and `rewind`: the branches of a chat."""
 
 import argparse
 import sys
 
-from parley_clients.cli.commands.edit_retry import last_question
-from parley_clients.cli.display.plain import write_json
-from parley_clients.cli.display.sanitize import one_line
-from parley_clients.cli.messages import readable, speaker
-from parley_clients.cli.options import CommandError, client, console, fancy, find_chat
+from parley_clients.cli.commands.edit_retry import find_last_question
+from parley_clients.cli.display.output import can_draw, make_console
+from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.errors import CommandError
+from parley_clients.cli.messages import message_author, one_line, parts_as_markdown
+from parley_clients.cli.options import connect_daemon, find_chat
 from parley_clients.results import BranchPoint, ChatRecord
 from parley_clients.sync import Chat
 
+_EXCERPT_LENGTH = 200
+
 
 def branch(options: argparse.Namespace) -> int:
-    """List the places with alternatives, or go to a message."""
-    with client(options) as daemon:
-        chat = daemon.chat(find_chat(daemon, options.id))
+    """List the positions with alternatives, or switch to the branch of a message."""
+    with connect_daemon(options) as client:
+        chat = client.chat(find_chat(client, options.id))
         if options.message is not None:
             record = chat.select_branch(options.message)
-            report(options, record, f"The chat runs through message {options.message} now.")
+            print_change(options, record, f"The chat now continues from message {options.message}.")
             return 0
-        print_places(options, chat.branches())
+        print_branch_points(options, chat.branches())
     return 0
 
 
 def rewind(options: argparse.Namespace) -> int:
-    """Let the chat end at a message."""
-    with client(options) as daemon:
-        chat = daemon.chat(find_chat(daemon, options.id))
-        message_id = before_last_question(chat) if options.message is None else options.message
-        report(options, chat.rewind(message_id), f"The chat ends at message {message_id} now.")
+    """End the chat at a message."""
+    with connect_daemon(options) as client:
+        chat = client.chat(find_chat(client, options.id))
+        message_id = find_message_before_question(chat) if options.message is None else options.message
+        print_change(options, chat.rewind(message_id), f"The chat now ends at message {message_id}.")
     return 0
 
 
-def before_last_question(chat: Chat) -> int:
-    """Return the message that the last question follows.
+def find_message_before_question(chat: Chat) -> int:
+    """Return the id of the message before the last question.
 
     Raises:
-        CommandError: it follows none, or there is no question.
+        CommandError: there is no question, or no message before it.
     """
-    parent = last_question(chat)["parentId"]
+    parent = find_last_question(chat)["parentId"]
     if parent is None:
-        raise CommandError("The chat begins with its last question: there is nothing to go back to.")
+        raise CommandError("The chat begins with its last question. There is nothing to go back to.")
     return parent
 
 
-def report(options: argparse.Namespace, record: ChatRecord, said: str) -> None:
-    """Say what was done where a person is looking; the chat's record for --json."""
+def print_change(options: argparse.Namespace, record: ChatRecord, message: str) -> None:
+    """Print the changed chat for --json, else the message if standard output is a terminal."""
     if options.json:
-        write_json(record.raw)
+        print_json(record.raw)
     elif sys.stdout.isatty():
-        sys.stdout.write(f"{said}\n")
+        sys.stdout.write(f"{message}\n")
 
 
-def print_places(options: argparse.Namespace, places: list[BranchPoint]) -> None:
-    """Print one place a line: the messages that there are, the shown one marked, and how that begins."""
+def print_branch_points(options: argparse.Namespace, points: list[BranchPoint]) -> None:
+    """Print one position per line: the ids of the alternatives, the active one marked, and its text."""
     if getattr(options, "json", False):
-        for place in places:
-            write_json({"messageId": place.message_id, "siblings": place.siblings, "message": place.message})
+        for point in points:
+            print_json({"messageId": point.message_id, "siblings": point.siblings, "message": point.message})
         return
-    rows = [(_marked(place), speaker(place.message), one_line(_beginning(place))) for place in places]
-    if not fancy(options):
+    rows = [(_format_ids(point), message_author(point.message), _excerpt(point)) for point in points]
+    if not can_draw(options):
         sys.stdout.write("".join(["\t".join(row) + "\n" for row in rows]))
         return
     from rich.table import Table
     from rich.text import Text
 
-    screen = console(options)
+    console = make_console(options)
     if not rows:
-        screen.print(Text("There are no alternatives. Edit or retry makes some.", style="dim"))
+        console.print(Text("This chat has one branch only. Edit and retry create others.", style="dim"))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("messages", style="cyan", no_wrap=True)
-    table.add_column("who", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("shown", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("author", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("active message", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         table.add_row(*[Text(cell) for cell in row])
-    screen.print(table)
+    console.print(table)
 
 
-def _marked(place: BranchPoint) -> str:
-    return " ".join([f"{id}*" if id == place.message_id else str(id) for id in place.siblings])
+def _format_ids(point: BranchPoint) -> str:
+    return " ".join([f"{id}*" if id == point.message_id else str(id) for id in point.siblings])
 
 
-def _beginning(place: BranchPoint) -> str:
-    return readable(place.message["content"])[:200]
+def _excerpt(point: BranchPoint) -> str:
+    return one_line(parts_as_markdown(point.message["content"])[:_EXCERPT_LENGTH])

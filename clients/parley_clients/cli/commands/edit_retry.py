@@ -1,47 +1,49 @@
-"""`parley edit` and `retry`: another question, or another answer, in the place of the one before."""
+"""`parley edit` and `retry`: replaces a question, or gets another answer to one."""
 
 import argparse
 
-from parley_clients.cli.commands.ask import exit_code, question_text
-from parley_clients.cli.options import CommandError, client, find_chat, turn_output
+from parley_clients.cli.commands.ask import read_question, turn_exit_code
+from parley_clients.cli.display.output import make_output
+from parley_clients.cli.errors import CommandError
+from parley_clients.cli.options import connect_daemon, find_chat
 from parley_clients.cli.turns import run_turn
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
-_PAGE = 200
+_PAGE_SIZE = 200
 
 
 def edit(options: argparse.Namespace) -> int:
-    """Ask differently, show the answer; the exit code is that of `parley ask`."""
-    text = question_text(options.text)
-    with client(options) as daemon:
-        chat = daemon.chat(find_chat(daemon, options.id))
-        message_id = last_question(chat)["id"] if options.message is None else options.message
+    """Replace a question and show the answer; return the exit code of `parley ask`."""
+    text = read_question(options.text)
+    with connect_daemon(options) as client:
+        chat = client.chat(find_chat(client, options.id))
+        message_id = find_last_question(chat)["id"] if options.message is None else options.message
         stream = chat.stream_edit(message_id, text, model=options.model)
-        ended = run_turn(stream, lambda: turn_output(options))
-    return exit_code(ended, chat.id)
+        ended = run_turn(stream, lambda: make_output(options))
+    return turn_exit_code(ended, chat.id)
 
 
 def retry(options: argparse.Namespace) -> int:
-    """Show another answer; the exit code is that of `parley ask`."""
-    with client(options) as daemon:
-        chat = daemon.chat(find_chat(daemon, options.id))
+    """Show another answer to a question; return the exit code of `parley ask`."""
+    with connect_daemon(options) as client:
+        chat = client.chat(find_chat(client, options.id))
         stream = chat.stream_retry(options.message, model=options.model)
-        ended = run_turn(stream, lambda: turn_output(options))
-    return exit_code(ended, chat.id)
+        ended = run_turn(stream, lambda: make_output(options))
+    return turn_exit_code(ended, chat.id)
 
 
-def last_question(chat: Chat) -> Json:
-    """Return the last message that a person said in the chat as it is shown.
+def find_last_question(chat: Chat) -> Json:
+    """Return the last user message of the active branch.
 
     Raises:
-        CommandError: there is none.
+        CommandError: there is no user message.
     """
-    page = chat.get(limit=_PAGE)
+    page = chat.get(limit=_PAGE_SIZE)
     while True:
         for message in reversed(page.messages):
             if message["role"] == "user":
                 return message
         if not page.has_more:
-            raise CommandError("Nothing was asked in this chat yet.")
-        page = chat.get(limit=_PAGE, before_message_id=page.messages[0]["id"])
+            raise CommandError("There is no question in this chat yet.")
+        page = chat.get(limit=_PAGE_SIZE, before_message_id=page.messages[0]["id"])

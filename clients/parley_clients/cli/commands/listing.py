@@ -1,36 +1,39 @@
-"""`parley list`, `models`, `status` and `delete`: what the daemon has, printed once."""
+"""`parley list`, `models` and `status`."""
 
 import argparse
 import sys
 from datetime import UTC, datetime
 from itertools import islice
 
-from parley_clients.cli.display.plain import write_json
-from parley_clients.cli.display.sanitize import clean, one_line
-from parley_clients.cli.options import SHORT_ID, client, console, fancy, find_chat, short_id, warn
+from parley_clients.cli.display.output import can_draw, make_console
+from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.errors import print_error
+from parley_clients.cli.messages import escape_controls, one_line
+from parley_clients.cli.options import SHORT_ID_LENGTH, connect_daemon, short_id
 from parley_clients.results import Json
 
-_NARROW = 70
+_MODEL_COLUMN_WIDTH = 70
+"""The width of the terminal from which on the table of chats has a column for the model."""
 
 
 def list_chats(options: argparse.Namespace) -> int:
-    """Print chats, the last used first."""
+    """Print chats, last used first."""
     archived = True if options.archived else None
-    with client(options) as daemon:
-        found = daemon.all_chats(query=options.query, archived=archived)
+    with connect_daemon(options) as client:
+        found = client.all_chats(query=options.query, archived=archived)
         chats = [record.raw for record in islice(found, options.limit)]
-        total = daemon.list_chats(query=options.query, archived=archived, limit=1).total
+        total = client.list_chats(query=options.query, archived=archived, limit=1).total
     if options.json:
         for chat in chats:
-            write_json(chat)
-    elif fancy(options):
+            print_json(chat)
+    elif can_draw(options):
         print_chats(options, chats)
     else:
         for chat in chats:
             fields = (short_id(chat["id"]), chat["updatedAt"], chat["status"], one_line_title(chat))
             sys.stdout.write("\t".join(fields) + "\n")
     if total > len(chats) and not options.json:
-        sys.stderr.write(f"… and {total - len(chats)} more; see --limit.\n")
+        sys.stderr.write(f"{total - len(chats)} more chats: use --limit.\n")
     return 0
 
 
@@ -39,29 +42,29 @@ def print_chats(options: argparse.Namespace, chats: list[Json]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    screen = console(options)
+    console = make_console(options)
     if not chats:
-        screen.print(Text("No chats.", style="dim"))
+        console.print(Text("There are no chats.", style="dim"))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    states = [_state(chat) for chat in chats]
-    table.add_column("id", style="cyan", no_wrap=True, min_width=SHORT_ID)
+    states = [_format_status(chat) for chat in chats]
+    table.add_column("id", style="cyan", no_wrap=True, min_width=SHORT_ID_LENGTH)
     table.add_column("used", style="dim", no_wrap=True, min_width=6)
     table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=1)
-    if screen.width >= _NARROW:
+    if console.width >= _MODEL_COLUMN_WIDTH:
         table.add_column("model", style="dim", no_wrap=True, overflow="ellipsis", max_width=30)
     if any(states):
         table.add_column("", no_wrap=True)
     now = datetime.now(UTC)
     for chat, state in zip(chats, states, strict=True):
-        row = [short_id(chat["id"]), ago(chat["updatedAt"], now), Text(one_line_title(chat))]
-        if screen.width >= _NARROW:
+        row = [short_id(chat["id"]), format_age(chat["updatedAt"], now), Text(one_line_title(chat))]
+        if console.width >= _MODEL_COLUMN_WIDTH:
             row.append(Text(one_line(chat["model"] or "")))
         table.add_row(*row, *([state] if any(states) else []))
-    screen.print(table)
+    console.print(table)
 
 
-def _state(chat: Json) -> str:
+def _format_status(chat: Json) -> str:
     if chat["archived"]:
         return "[dim]archived[/]"
     match chat["status"]:
@@ -78,85 +81,68 @@ def one_line_title(chat: Json) -> str:
     return one_line(chat["title"] or "(untitled)")
 
 
-def ago(then: str, now: datetime) -> str:
-    """Say how long ago a time was, roughly; its date when that is longer than a month."""
-    seconds = max(0.0, (now - datetime.fromisoformat(then)).total_seconds())
-    for size, unit, most in ((60, "min", 60), (3600, "h", 24), (86400, "d", 31)):
+def format_age(time: str, now: datetime) -> str:
+    """Return how long ago a time was, in one unit; after a month, its date."""
+    seconds = max(0.0, (now - datetime.fromisoformat(time)).total_seconds())
+    for size, unit, limit in ((60, "min", 60), (3600, "h", 24), (86400, "d", 31)):
         if seconds < 60:
             return "now"
-        if seconds < size * most:
+        if seconds < size * limit:
             return f"{int(seconds // size)} {unit}"
-    return then[:10]
+    return time[:10]
 
 
-def models(options: argparse.Namespace) -> int:
-    """Print the providers and their models, or those models that have certain words in their names."""
-    with client(options) as daemon:
-        raw = daemon.models().raw
+def list_models(options: argparse.Namespace) -> int:
+    """Print the models of all providers, or those with certain words in their names."""
+    with connect_daemon(options) as client:
+        raw = client.models().raw
     words = [word.casefold() for word in options.words]
     for provider in raw["providers"]:
-        provider["models"] = [one for one in provider["models"] if _has(one, words)]
+        provider["models"] = [model for model in provider["models"] if _matches(model, words)]
     if options.json:
-        write_json(raw)
+        print_json(raw)
         return 0
     for provider in raw["providers"]:
         for model in provider["models"]:
-            note = "" if provider["available"] else f"\t({_why(provider)})"
+            note = "" if provider["available"] else f"\t({_unavailable_reason(provider)})"
             sys.stdout.write(f"{one_line(model['id'])}\t{one_line(model['displayName'])}{note}\n")
         if not provider["models"] and not words:
-            note = "any model of it" if provider["available"] else _why(provider)
+            note = "any of its models" if provider["available"] else _unavailable_reason(provider)
             name, shown = one_line(provider["provider"]), one_line(provider["displayName"])
             sys.stdout.write(f"{name}:…\t{shown}\t({note})\n")
     if raw.get("complaint"):
-        warn(f"The configuration is broken: {raw['complaint']}")
+        print_error(f"The configuration is invalid: {raw['complaint']}")
     return 0
 
 
-def _has(model: Json, words: list[str]) -> bool:
+def _matches(model: Json, words: list[str]) -> bool:
     name = f"{model['id']} {model['displayName']}".casefold()
     return all(word in name for word in words)
 
 
-def _why(provider: Json) -> str:
+def _unavailable_reason(provider: Json) -> str:
     reason = str(provider["unavailableReason"] or "unavailable").replace("_", " ")
     return one_line(provider.get("unavailableMessage") or reason)
 
 
-def status(options: argparse.Namespace) -> int:
-    """Print what the running daemon says of itself. Starts none."""
-    with client(options, start=False) as daemon:
-        raw = daemon.status().raw
+def show_status(options: argparse.Namespace) -> int:
+    """Print the status of the running daemon. Does not start it."""
+    with connect_daemon(options, start=False) as client:
+        raw = client.status().raw
     if options.json:
-        write_json(raw)
+        print_json(raw)
         return 0
-    since, store = ago(raw["startedAt"], datetime.now(UTC)), raw["store"]
+    uptime, store = format_age(raw["startedAt"], datetime.now(UTC)), raw["store"]
     numbers = ((raw["clients"], "client"), (raw["chats"], "chat"), (raw["runningTurns"], "running turn"))
     counts = ", ".join([f"{number} {name}{'' if number == 1 else 's'}" for number, name in numbers])
-    lines = [f"parleyd {raw['version']}, pid {raw['pid']}, up {since}", counts]
+    lines = [f"parleyd {raw['version']}, pid {raw['pid']}, up {uptime}", counts]
     if raw["memoryBytes"] is not None:
         lines.append(f"{raw['memoryBytes'] / 1e6:.0f} MB of memory")
     lines.append(f"{store['kind']} store {store['path'] or ''}".rstrip())
     if store["error"]:
-        lines.append(f"the store has a problem: {store['error']}")
-    configuration: Json = raw.get("configuration") or {}  # an older daemon does not say
+        lines.append(f"the store has an error: {store['error']}")
+    configuration: Json = raw.get("configuration") or {}  # missing in older daemons
     if configuration.get("error"):
-        lines.append(f"the configuration is broken: {configuration['error']}")
-    sys.stdout.write(clean("\n".join(lines)) + "\n")
+        lines.append(f"the configuration is invalid: {configuration['error']}")
+    sys.stdout.write(escape_controls("\n".join(lines)) + "\n")
     return 0
-
-
-def delete(options: argparse.Namespace) -> int:
-    """Delete chats, after asking when somebody is there to be asked."""
-    with client(options) as daemon:
-        chats = [daemon.chat(find_chat(daemon, words)) for words in options.ids]
-        if not options.yes and sys.stdin.isatty():
-            for chat in chats:
-                warn(f"{short_id(chat.id)}  {one_line_title(chat.get(limit=1).raw['chat'])}")
-            sys.stderr.write(f"Delete {'it' if len(chats) == 1 else 'them'} for good? [y/N] ")
-            sys.stderr.flush()
-            if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-                return 1
-        result = daemon.delete_chats([chat.id for chat in chats]).raw
-    for error in result["errors"]:
-        warn(f"{short_id(error['chatId'])}: {error['message']}")
-    return 1 if result["errors"] else 0

@@ -1,6 +1,7 @@
-"""`parley providers`, `provider` and `model`: how providers and models are configured, shown and changed.
+"""`parley providers`, `provider` and `model`: the configuration of providers and models.
 
-A key is read from the terminal or from standard input, and never from the command line: others can see that.
+An API key is read from the terminal or from standard input, not from the command line, which other users of
+the machine can see.
 """
 
 import argparse
@@ -8,51 +9,62 @@ import getpass
 import sys
 from typing import Any
 
-from parley_clients.cli.display.plain import write_json
-from parley_clients.cli.display.sanitize import clean, one_line
-from parley_clients.cli.messages import failure
-from parley_clients.cli.options import CommandError, UsageError, check_text, client
+from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.errors import EXIT_FAILURE, CommandError, UsageError, check_text
+from parley_clients.cli.messages import describe_turn_error, escape_controls, one_line
+from parley_clients.cli.options import connect_daemon
 from parley_clients.results import Json
 from parley_clients.sync import Client
 
 
-def providers(options: argparse.Namespace) -> int:
-    """Print how providers are configured, and with --all which could be."""
-    with client(options) as daemon:
-        raw = daemon.providers.list().raw
-    shown = [one for one in raw["providers"] if options.all or one["source"] != "supported" or one["enabled"]]
+def list_providers(options: argparse.Namespace) -> int:
+    """Print the configured providers, and with --all also those that could be configured."""
+    with connect_daemon(options) as client:
+        raw = client.providers.list().raw
+    shown = [
+        provider
+        for provider in raw["providers"]
+        if options.all or provider["source"] != "supported" or provider["enabled"]
+    ]
     if options.json:
-        write_json({"providers": shown})
+        print_json({"providers": shown})
         return 0
-    for one in shown:
-        state = "" if one["enabled"] else "off" if one["source"] != "supported" else "not configured"
-        key = "has a key" if one["hasApiKey"] else "no key"
-        fields = (one["provider"], one["type"], one["source"], key, one["baseUrl"] or "", state)
+    for provider in shown:
+        key = "has a key" if provider["hasApiKey"] else "no key"
+        state = "off" if provider["source"] != "supported" else "not configured"
+        fields = (
+            provider["provider"],
+            provider["type"],
+            provider["source"],
+            key,
+            provider["baseUrl"] or "",
+            "" if provider["enabled"] else state,
+        )
         sys.stdout.write("\t".join([one_line(field) for field in fields]).rstrip() + "\n")
     return 0
 
 
-def provider(options: argparse.Namespace) -> int:
-    """Configure, change, forget or try a provider."""
+def configure_provider(options: argparse.Namespace) -> int:
+    """Configure, change, remove or check a provider."""
     name: str = options.name
     changes = _provider_changes(options)
     if options.action != "add" and options.type is not None:
-        raise UsageError("The type is given when a provider is added; it cannot be changed.")
+        raise UsageError("--type is for add only: the type of a provider cannot be changed.")
     if options.action in ("rm", "check") and changes:
-        raise UsageError(f"{options.action} takes the name alone.")
-    with client(options) as daemon:
+        raise UsageError(f"{options.action} takes only the name of the provider.")
+    with connect_daemon(options) as client:
         match options.action:
             case "add":
-                raw = daemon.providers.create(name, options.type or name, **changes).raw
+                raw = client.providers.create(name, options.type or name, **changes).raw
             case "set":
-                raw = daemon.providers.update(name, **changes).raw
+                raw = client.providers.update(name, **changes).raw
             case "rm":
-                daemon.providers.delete(name)
+                client.providers.delete(name)
                 return 0
             case _:
-                return _check(daemon, options)
+                return _check_provider(client, options)
     if options.json:
-        write_json(raw)
+        print_json(raw)
     return 0
 
 
@@ -72,59 +84,59 @@ def _provider_changes(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read_key(name: str) -> str:
-    """Return the key that somebody types without seeing it, or that is piped in."""
+    """Return the API key from the terminal, without echo, or from standard input."""
     if sys.stdin.isatty():
         try:
-            key = getpass.getpass(f"The key of {name}: ")
+            key = getpass.getpass(f"API key of {name}: ")
         except EOFError:
             key = ""
     else:
         key = sys.stdin.readline()
-    if not check_text(key, "The key").strip():
-        raise CommandError("There is no key.")
+    if not check_text(key, "The API key").strip():
+        raise CommandError("The API key is empty.")
     return key.strip()
 
 
-def _check(daemon: Client, options: argparse.Namespace) -> int:
-    raw = daemon.providers.check(options.name).raw
+def _check_provider(client: Client, options: argparse.Namespace) -> int:
+    raw = client.providers.check(options.name).raw
     if options.json:
-        write_json(raw)
-        return 0 if raw["ok"] else 1
-    sys.stdout.write(clean("\n".join(_checked(options.name, raw))) + "\n")
-    return 0 if raw["ok"] else 1
+        print_json(raw)
+        return 0 if raw["ok"] else EXIT_FAILURE
+    sys.stdout.write(escape_controls("\n".join(_check_lines(options.name, raw))) + "\n")
+    return 0 if raw["ok"] else EXIT_FAILURE
 
 
-def _checked(name: str, raw: Json) -> list[str]:
-    lines = [f"{name}: {'it works.' if raw['ok'] else failure({**raw['error'], 'detail': None})}"]
+def _check_lines(name: str, raw: Json) -> list[str]:
+    lines = [f"{name}: {'it works.' if raw['ok'] else describe_turn_error({**raw['error'], 'detail': None})}"]
     if raw["method"] is not None:
-        status = "no answer" if raw["statusCode"] is None else str(raw["statusCode"])
+        status = "no response" if raw["statusCode"] is None else str(raw["statusCode"])
         lines.append(f"{raw['method']} {raw['url']}  {status}  {raw['durationMs']} ms")
     if raw["answer"]:
         lines += [f"  {line}" for line in raw["answer"].splitlines()]
     return lines
 
 
-def model(options: argparse.Namespace) -> int:
-    """Show, change or forget how models are configured."""
+def configure_model(options: argparse.Namespace) -> int:
+    """List, change or remove the configuration of models."""
     if options.action == "list":
-        return _models(options)
+        return _list_models(options)
     id: str = options.id or ""
     if not id.partition(":")[2]:
-        raise UsageError("Name the model as PROVIDER:MODEL.")
+        raise UsageError("Give the model as PROVIDER:MODEL.")
     changes = _model_changes(options)
-    with client(options) as daemon:
+    with connect_daemon(options) as client:
         if options.action == "rm":
             if changes:
-                raise UsageError("rm takes the model alone.")
-            daemon.model_configs.delete(id)
+                raise UsageError("rm takes only the model.")
+            client.model_configs.delete(id)
             return 0
-        listed = daemon.model_configs.list(id.partition(":")[0]).raw["modelConfigs"]
-        if any(one["model"] == id.partition(":")[2] for one in listed):
-            raw = daemon.model_configs.update(id, **changes).raw
+        listed = client.model_configs.list(id.partition(":")[0]).raw["modelConfigs"]
+        if any(config["model"] == id.partition(":")[2] for config in listed):
+            raw = client.model_configs.update(id, **changes).raw
         else:
-            raw = daemon.model_configs.create(id, **changes).raw
+            raw = client.model_configs.create(id, **changes).raw
     if options.json:
-        write_json(raw)
+        print_json(raw)
     return 0
 
 
@@ -141,17 +153,17 @@ def _model_changes(options: argparse.Namespace) -> dict[str, Any]:
     return changes
 
 
-def _models(options: argparse.Namespace) -> int:
-    with client(options) as daemon:
-        found = daemon.model_configs.list(options.id and options.id.partition(":")[0]).raw["modelConfigs"]
-    for one in found:
+def _list_models(options: argparse.Namespace) -> int:
+    with connect_daemon(options) as client:
+        configs = client.model_configs.list(options.id and options.id.partition(":")[0]).raw["modelConfigs"]
+    for config in configs:
         if options.json:
-            write_json(one)
+            print_json(config)
             continue
-        notes = ["default"] if one["isDefault"] else []
-        notes += [] if one["enabled"] else ["off"]
-        limit = "" if one["contextLimit"] is None else str(one["contextLimit"])
-        id = f"{one['provider']}:{one['model']}"
-        fields = (id, one["displayName"] or "", limit, one["source"], ", ".join(notes))
+        notes = ["default"] if config["isDefault"] else []
+        notes += [] if config["enabled"] else ["off"]
+        limit = "" if config["contextLimit"] is None else str(config["contextLimit"])
+        id = f"{config['provider']}:{config['model']}"
+        fields = (id, config["displayName"] or "", limit, config["source"], ", ".join(notes))
         sys.stdout.write("\t".join([one_line(field) for field in fields]).rstrip() + "\n")
     return 0

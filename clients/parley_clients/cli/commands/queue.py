@@ -1,20 +1,13 @@
-"""`parley queue`: the messages of a chat that wait for their turn, shown and changed."""
+"""`parley queue`: the messages of a chat that wait for their turn."""
 
 import argparse
 import sys
 
-from parley_clients.cli.display.plain import write_json
-from parley_clients.cli.display.sanitize import one_line
-from parley_clients.cli.messages import readable
-from parley_clients.cli.options import (
-    CommandError,
-    UsageError,
-    check_text,
-    client,
-    fancy,
-    find_chat,
-    short_id,
-)
+from parley_clients.cli.display.output import can_draw
+from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.errors import CommandError, UsageError, check_text
+from parley_clients.cli.messages import one_line, parts_as_markdown
+from parley_clients.cli.options import connect_daemon, find_chat, short_id
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
@@ -23,40 +16,39 @@ _SHORTEST_ID = 4
 
 
 def queue(options: argparse.Namespace) -> int:
-    """Show what waits, after a change if one was asked for."""
+    """Change the queue if requested, and print it."""
     text = check_text(" ".join(options.text), "The text")
     _check_usage(options.action, options.message, text)
-    with client(options) as daemon:
-        waiting = change_queue(
-            daemon.chat(find_chat(daemon, options.id)), options.action, options.message or "", text
-        )
+    with connect_daemon(options) as client:
+        chat = client.chat(find_chat(client, options.id))
+        messages = change_queue(chat, options.action, options.message or "", text)
     if options.json:
-        for message in waiting:
-            write_json(message)
+        for message in messages:
+            print_json(message)
     else:
-        print_queue(options, waiting)
+        print_queue(options, messages)
     return 0
 
 
 def _check_usage(action: str, message: str | None, text: str) -> None:
     if action == "list" and message is not None:
-        raise UsageError("Say what to do with the message: rm, promote or edit.")
+        raise UsageError("list takes no message.")
     if action != "list" and message is None:
-        raise UsageError(f"Say which message to {action}: its place in the queue, or its id.")
+        raise UsageError(f"{action} needs a message: its position in the queue, or the end of its id.")
     if (action == "edit") != bool(text.strip()):
-        raise UsageError("Give the new text." if action == "edit" else "Only edit takes a text.")
+        raise UsageError("edit needs the new text." if action == "edit" else "Only edit takes a text.")
 
 
 def change_queue(chat: Chat, action: str, message: str, text: str) -> list[Json]:
-    """Carry out an action on the queue and return what waits then.
+    """Carry out an action ("list", "rm", "promote" or "edit") and return the queue after it.
 
     Raises:
-        CommandError: no such message waits.
+        CommandError: there is no such message.
     """
-    waiting = chat.queue.list().messages
+    messages = chat.queue.list().messages
     if action == "list":
-        return waiting
-    id = find_queued_message(waiting, message)
+        return messages
+    id = find_queued_message(messages, message)
     match action:
         case "rm":
             return chat.queue.remove(id).messages
@@ -98,10 +90,10 @@ def find_queued_message(messages: list[Json], word: str) -> str:
     return found[0]
 
 
-def print_queue(options: argparse.Namespace, waiting: list[Json]) -> None:
-    """Print what waits, one message a line: its place, the end of its id, what it says."""
-    if not waiting and fancy(options):
-        sys.stdout.write("Nothing waits.\n")
-    for place, message in enumerate(waiting, 1):
-        said = one_line(readable(message["content"]))
-        sys.stdout.write(f"{place}\t{short_id(message['id'])}\t{said}\n")
+def print_queue(options: argparse.Namespace, messages: list[Json]) -> None:
+    """Print one queued message per line: its position, the end of its id, its text."""
+    if not messages and can_draw(options):
+        sys.stdout.write("The queue is empty.\n")
+    for position, message in enumerate(messages, 1):
+        text = one_line(parts_as_markdown(message["content"]))
+        sys.stdout.write(f"{position}\t{short_id(message['id'])}\t{text}\n")

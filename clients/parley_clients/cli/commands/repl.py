@@ -1,54 +1,44 @@
-"""`parley chat`: a conversation at a prompt. Ctrl-C interrupts an answer and keeps it, Ctrl-D leaves."""
+"""`parley chat`: a conversation at a prompt. Ctrl-C interrupts an answer, Ctrl-D quits."""
 
 import argparse
 import sys
 from importlib import import_module
 
 from parley_clients.cli.commands import slash
-from parley_clients.cli.display.sanitize import one_line
-from parley_clients.cli.messages import failed
-from parley_clients.cli.options import (
-    CommandError,
-    UsageError,
-    check_text,
-    client,
-    console,
-    fancy,
-    find_chat,
-    last_chat,
-    short_id,
-    turn_output,
-    warn,
-)
+from parley_clients.cli.commands.show import print_snapshot
+from parley_clients.cli.display.output import can_draw, make_console, make_output
+from parley_clients.cli.errors import CommandError, UsageError, check_text, print_error
+from parley_clients.cli.messages import describe_failed_turn, one_line
+from parley_clients.cli.options import connect_daemon, find_chat, find_last_chat, short_id
 from parley_clients.cli.turns import run_turn
 from parley_clients.errors import ChatNotFoundError, ConnectionLostError, ParleyError
 from parley_clients.sync import Chat, TurnStream
 
 HELP = f"""\
-/model [PROVIDER:MODEL]  show or choose the model
-/title TEXT              give the chat a title
-{slash.HELP}/quit                    leave (Ctrl-D)
-/help                    this
-Ctrl-C stops an answer and keeps what there is of it. Everything else goes to the model.
+/model [PROVIDER:MODEL]  show or set the model
+/title TEXT              set the title of the chat
+{slash.HELP}/quit                    quit (Ctrl-D)
+/help                    show this help
+Ctrl-C interrupts an answer and keeps the partial answer. Any other line is sent to the model.
 """
 
 _PROMPT = "> "
-_SHOWN = 6
+_SHOWN_MESSAGES = 6
 
 
 def chat(options: argparse.Namespace) -> int:
-    """Talk until the person leaves."""
+    """Read questions and show answers until the end of input."""
     if options.system is not None and (options.id or options.last):
-        raise UsageError("--system is for a new chat: leave out the chat's id and --last.")
-    with client(options) as daemon:
+        raise UsageError("--system is for a new chat. It cannot be combined with an id or --last.")
+    with connect_daemon(options) as client:
         if options.id or options.last:
-            one = daemon.chat(find_chat(daemon, options.id) if options.id else last_chat(daemon))
+            chat = client.chat(find_chat(client, options.id) if options.id else find_last_chat(client))
             if options.model is not None:
-                one.set_model(options.model)
-            _show_end(one, options)
+                chat.set_model(options.model)
+            print_snapshot(chat.get(limit=_SHOWN_MESSAGES).raw, options)
         else:
-            one = daemon.create_chat(model=options.model, system_prompt=options.system)
-        _Repl(one, options).run()
+            chat = client.create_chat(model=options.model, system_prompt=options.system)
+        _Repl(chat, options).run()
     return 0
 
 
@@ -62,26 +52,26 @@ class _Repl:
         if self._prompts:
             _load_line_editing()
             model = self._chat.record.raw["model"] if self._chat.record is not None else None
-            self._remark(f"{model or 'no model'} · chat {short_id(self._chat.id)} · /help, Ctrl-D leaves")
-        while (text := self._read()) is not None:
+            self._print_note(f"{model or 'no model'} · chat {short_id(self._chat.id)} · /help, Ctrl-D quits")
+        while (text := self._read_line()) is not None:
             try:
-                if not self._command(text.strip()):
+                if not self._run_line(text.strip()):
                     return
             except ChatNotFoundError:
                 raise
             except (CommandError, ParleyError, TimeoutError) as error:
-                warn(str(error))
+                print_error(str(error))
                 if isinstance(error, ConnectionLostError):
-                    self._remark("Trying to reach the daemon again; what was under way may go on there.")
+                    self._print_note("Reconnecting. A turn that was running may continue in the daemon.")
             except KeyboardInterrupt:
-                self._remark("")
+                self._print_note("")
 
-    def _read(self) -> str | None:
-        """Return what the person types, None at the end."""
+    def _read_line(self) -> str | None:
+        """Return the next line, or None at the end of input."""
         while True:
             try:
                 return check_text(input(self._prompt() if self._prompts else ""), "Standard input")
-            except KeyboardInterrupt:  # throws away the line, like a shell
+            except KeyboardInterrupt:  # discard the line, like a shell
                 sys.stdout.write("\n")
             except EOFError:
                 if self._prompts:
@@ -89,14 +79,16 @@ class _Repl:
                 return None
 
     def _prompt(self) -> str:
-        if not fancy(self._options) or self._options.no_color:
+        if not can_draw(self._options) or self._options.no_color:
             return _PROMPT
-        return f"\n\001\033[1;36m\002{_PROMPT}\001\033[0m\002"  # \001 and \002: these take no room
+        return (
+            f"\n\001\033[1;36m\002{_PROMPT}\001\033[0m\002"  # \001 and \002 enclose characters without width
+        )
 
-    def _command(self, text: str) -> bool:
-        """Do what the line says; False: leave."""
-        word, _, rest = text.partition(" ")
-        rest = rest.strip()
+    def _run_line(self, text: str) -> bool:
+        """Run a command, or send the line as a question; return whether to continue."""
+        word, _, argument = text.partition(" ")
+        argument = argument.strip()
         match word:
             case "":
                 pass
@@ -104,16 +96,16 @@ class _Repl:
                 return False
             case "/help":
                 sys.stdout.write(HELP)
-            case "/title" if rest:
-                self._chat.update(title=rest)
+            case "/title" if argument:
+                self._chat.update(title=argument)
             case "/title":
-                warn("/title needs a text.")
+                print_error("/title needs a text.")
             case "/model":
-                record = self._chat.set_model(rest) if rest else None
+                record = self._chat.set_model(argument) if argument else None
                 model = record.raw["model"] if record else self._chat.get(limit=1).raw["chat"]["model"]
-                self._remark(str(model or "no model"))
+                self._print_note(str(model or "no model"))
             case _ if word in slash.COMMANDS:
-                stream = slash.slash(word, rest, self._chat, self._options)
+                stream = slash.run_slash_command(word, argument, self._chat, self._options)
                 if stream is not None:
                     self._show(stream)
             case _:
@@ -121,30 +113,23 @@ class _Repl:
         return True
 
     def _show(self, stream: TurnStream) -> None:
-        ended = run_turn(stream, lambda: turn_output(self._options))
-        problem = None if ended is None else failed(ended, self._chat.id)
-        if problem is not None:
-            warn(problem)
+        ended = run_turn(stream, lambda: make_output(self._options))
+        reason = None if ended is None else describe_failed_turn(ended, self._chat.id)
+        if reason is not None:
+            print_error(reason)
 
-    def _remark(self, text: str) -> None:
+    def _print_note(self, text: str) -> None:
         text = one_line(text)
-        if fancy(self._options):
+        if can_draw(self._options):
             from rich.text import Text
 
-            console(self._options).print(Text(text, style="dim"))
+            make_console(self._options).print(Text(text, style="dim"))
         elif self._prompts:
             sys.stderr.write(text + "\n")
 
 
-def _show_end(chat: Chat, options: argparse.Namespace) -> None:
-    """Show the last messages of a chat that is gone on with."""
-    from parley_clients.cli.commands.show import print_conversation
-
-    print_conversation(chat.get(limit=_SHOWN).raw, options)
-
-
 def _load_line_editing() -> None:
     try:
-        import_module("readline")  # gives input() its line editing and history
+        import_module("readline")  # adds line editing and history to input()
     except ImportError:
-        pass  # not on every platform
+        pass  # not available on every platform

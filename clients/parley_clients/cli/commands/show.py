@@ -1,29 +1,29 @@
-"""`parley show`: all that was said in a chat."""
+"""`parley show`: prints the messages of a chat."""
 
 import argparse
 import sys
 
 from parley_clients.cli.commands.listing import one_line_title
-from parley_clients.cli.display.plain import write_json
-from parley_clients.cli.display.sanitize import clean
-from parley_clients.cli.messages import conversation, readable
-from parley_clients.cli.options import client, console, fancy, find_chat
+from parley_clients.cli.display.output import can_draw, make_console
+from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.messages import escape_controls, parts_as_markdown, transcript
+from parley_clients.cli.options import connect_daemon, find_chat
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print all that was said in a chat."""
-    with client(options) as daemon:
-        whole = _whole(daemon.chat(find_chat(daemon, options.id)))
+    """Print all messages of the active branch."""
+    with connect_daemon(options) as client:
+        snapshot = _read_all_messages(client.chat(find_chat(client, options.id)))
     if options.json:
-        write_json(whole)
+        print_json(snapshot)
     else:
-        print_conversation(whole, options)
+        print_snapshot(snapshot, options)
     return 0
 
 
-def _whole(chat: Chat) -> Json:
+def _read_all_messages(chat: Chat) -> Json:
     newest = page = chat.get(limit=200)
     messages = newest.messages
     while page.has_more:
@@ -32,36 +32,38 @@ def _whole(chat: Chat) -> Json:
     return {**newest.raw, "messages": messages, "hasMore": False}
 
 
-def print_conversation(whole: Json, options: argparse.Namespace) -> None:
-    """Print the result of `chat/get`: drawn on a terminal, else as Markdown."""
-    if fancy(options):
-        _draw(whole, options)
+def print_snapshot(snapshot: Json, options: argparse.Namespace) -> None:
+    """Print a result of `chat/get`: drawn on a terminal, else as Markdown."""
+    if can_draw(options):
+        _draw(snapshot, options)
         return
-    sys.stdout.write(f"# {one_line_title(whole['chat'])}\n")
-    for who, parts in conversation(whole, ids=getattr(options, "ids", False)):
-        sys.stdout.write(f"\n## {who}\n\n{readable(parts)}\n")
+    sys.stdout.write(f"# {one_line_title(snapshot['chat'])}\n")
+    for author, parts in transcript(snapshot, ids=getattr(options, "ids", False)):
+        sys.stdout.write(f"\n## {author}\n\n{parts_as_markdown(parts)}\n")
 
 
-def _draw(whole: Json, options: argparse.Namespace) -> None:
+def _draw(snapshot: Json, options: argparse.Namespace) -> None:
     from rich.text import Text
 
     from parley_clients.cli.display.blocks import BlockCutter
     from parley_clients.cli.display.markdown import RenderedBlock
 
-    screen, chat = console(options), whole["chat"]
-    screen.print(Text(one_line_title(chat), style="bold"))
-    screen.print(Text(f"{chat['id']} · {chat['createdAt'][:16].replace('T', ' ')} UTC", style="dim"))
-    if whole["hasMore"]:
-        screen.print(Text(f"earlier messages: parley show {chat['id'][-8:]}", style="dim"))
-    for who, parts in conversation(whole, ids=getattr(options, "ids", False)):
-        screen.print()
-        screen.print(Text(who, style="bold cyan" if who.startswith("You") else "bold green"))
-        thoughts = clean("".join(part["text"] for part in parts if part["type"] == "reasoning")).strip()
-        if thoughts:
-            screen.print(Text(thoughts, style="dim italic"))
-            screen.print()
+    console, chat = make_console(options), snapshot["chat"]
+    console.print(Text(one_line_title(chat), style="bold"))
+    console.print(Text(f"{chat['id']} · {chat['createdAt'][:16].replace('T', ' ')} UTC", style="dim"))
+    if snapshot["hasMore"]:
+        console.print(Text(f"earlier messages: parley show {chat['id'][-8:]}", style="dim"))
+    for author, parts in transcript(snapshot, ids=getattr(options, "ids", False)):
+        console.print()
+        console.print(Text(author, style="bold cyan" if author.startswith("You") else "bold green"))
+        reasoning = escape_controls(
+            "".join(part["text"] for part in parts if part["type"] == "reasoning")
+        ).strip()
+        if reasoning:
+            console.print(Text(reasoning, style="dim italic"))
+            console.print()
         cutter = BlockCutter()
-        for number, block in enumerate([*cutter.feed(readable(parts)), *cutter.finish()]):
-            if number and not block.goes_on:
-                screen.print()
-            screen.print(RenderedBlock(block))
+        for number, block in enumerate([*cutter.feed(parts_as_markdown(parts)), *cutter.finish()]):
+            if number and not block.continues:
+                console.print()
+            console.print(RenderedBlock(block))

@@ -1,62 +1,62 @@
-"""The commands of `parley chat` that go back in the chat or change what waits. Knows no prompt."""
+"""The commands of `parley chat` that change the branch or the queue, such as /edit."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from parley_clients.cli.commands.branches import before_last_question, print_places
-from parley_clients.cli.commands.edit_retry import last_question
+from parley_clients.cli.commands.branches import find_message_before_question, print_branch_points
+from parley_clients.cli.commands.edit_retry import find_last_question
 from parley_clients.cli.commands.queue import change_queue, print_queue
-from parley_clients.cli.options import CommandError
+from parley_clients.cli.errors import CommandError
 from parley_clients.sync import Chat, TurnStream
 
 HELP = """\
-/edit TEXT               ask the last question differently
+/edit TEXT               replace the last question
 /retry [PROVIDER:MODEL]  get another answer to the last question
 /rewind                  go back to before the last question
-/branch [MESSAGE]        list where there are alternatives, or go to one
-/queue [rm|promote N]    show or change what waits (other clients' questions)
+/branch [MESSAGE]        list the branches, or switch to the one of a message
+/queue [rm|promote N]    list or change the queue (questions from other clients)
 """
 
 
-def slash(word: str, rest: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
-    """Carry out one of COMMANDS; return the turn that it starts, if it starts one.
+def run_slash_command(word: str, argument: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
+    """Run one of COMMANDS; return the stream of the turn that it starts, if any.
 
     Raises:
-        CommandError: it cannot be carried out, or lacks something.
+        CommandError: the command failed, or an argument is missing.
     """
-    return COMMANDS[word](rest, chat, options)
+    return COMMANDS[word](argument, chat, options)
 
 
-def _edit(rest: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
-    if not rest:
+def _edit(argument: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
+    if not argument:
         raise CommandError("/edit needs a text.")
-    return chat.stream_edit(last_question(chat)["id"], rest)
+    return chat.stream_edit(find_last_question(chat)["id"], argument)
 
 
-def _retry(rest: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
-    return chat.stream_retry(model=rest or None)
+def _retry(argument: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
+    return chat.stream_retry(model=argument or None)
 
 
-def _rewind(rest: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
-    chat.rewind(before_last_question(chat))
-    sys.stdout.write("The last question and its answer are kept aside: the chat goes on before them.\n")
+def _rewind(argument: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
+    chat.rewind(find_message_before_question(chat))
+    sys.stdout.write("The chat now ends before the last question, which is kept on its own branch.\n")
     return None
 
 
-def _branch(rest: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
-    if not rest:
-        print_places(options, chat.branches())
+def _branch(argument: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
+    if not argument:
+        print_branch_points(options, chat.branches())
         return None
-    if not rest.isdecimal():
+    if not argument.isdecimal():
         raise CommandError("/branch needs the number of a message.")
-    chat.select_branch(int(rest))
-    sys.stdout.write(f"The chat runs through message {rest} now.\n")
+    chat.select_branch(int(argument))
+    sys.stdout.write(f"The chat now continues from message {argument}.\n")
     return None
 
 
-def _queue(rest: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
-    action, _, message = (rest or "list").partition(" ")
+def _queue(argument: str, chat: Chat, options: argparse.Namespace) -> TurnStream | None:
+    action, _, message = (argument or "list").partition(" ")
     if action not in ("list", "rm", "promote") or (action == "list") == bool(message.strip()):
         raise CommandError("Use /queue, /queue rm N or /queue promote N.")
     print_queue(options, change_queue(chat, action, message.strip(), ""))

@@ -1,1 +1,1 @@
-"""How turns, Markdown and messages are shown."""
+"""Output of turns and chats: drawn on a terminal, as plain text, or as JSON."""

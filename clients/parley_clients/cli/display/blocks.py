@@ -1,14 +1,22 @@
-"""Cuts Markdown that is still being written into blocks that are finished, in time linear in its length.
+"""Splits streamed Markdown into blocks, in time linear in the length of the text.
 
-Knows just enough Markdown to cut it where it is safe. Renders nothing.
+Theory of operation. Markdown on a terminal has to be rendered while it is still incomplete, and rendering the
+whole answer again for each piece would take quadratic time. So the text is cut into blocks that no later text
+can change: a block is finished by a blank line, a heading, or the end of a code fence. Finished blocks are
+rendered and printed once; only the `tail`, the block that is not finished yet, is rendered again and again.
+
+The tail must therefore stay short. A long list or a long code block is cut after LONGEST_BLOCK lines, and the
+rest becomes a block with `continues` set, which is printed without a gap. A code block that is cut is closed
+with its fence and opened again with its first line, so that each half is valid Markdown.
+
+A blank line does not end a list: an indented line or another item may follow, which belongs to it.
 """
 
 import re
 from dataclasses import dataclass
 
 LONGEST_BLOCK = 40
-"""Lines after which a block of code or a list is cut though it goes on: what is unfinished is rendered over
-and over, so it must stay short."""
+"""Lines after which an unfinished code block or list is cut."""
 
 _FENCE = re.compile(r"( *)(`{3,}|~{3,})(.*)")
 _ITEM = re.compile(r" {0,3}([-*+]|\d{1,9}[.)])( |$)")
@@ -17,94 +25,94 @@ _HEADING = re.compile(r" {0,3}#{1,6}( |$)")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Markdown to render as a whole. `goes_on`: it continues the block before it, without a gap."""
+    """Markdown to render as a whole. `continues` means that no gap separates it from the block before."""
 
     source: str
-    goes_on: bool = False
+    continues: bool = False
 
 
 class BlockCutter:
-    """Takes text as it comes, gives blocks as they are finished; `tail` is what is not finished yet."""
+    """Returns the blocks of a streamed text as they are finished."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._unfinished: list[str] = []
+        self._unfinished_line: list[str] = []
         self._fence: str | None = None
-        self._indented = False
-        self._opening = ""
-        self._blank = False
-        self._goes_on = False
+        self._fence_in_list = False
+        self._fence_line = ""
+        self._after_blank = False
+        self._continues = False
 
     @property
     def tail(self) -> Block:
-        """What has come of the block that is not finished."""
-        return Block("\n".join([*self._lines, "".join(self._unfinished)]), self._goes_on)
+        """The block that is not finished yet."""
+        return Block("\n".join([*self._lines, "".join(self._unfinished_line)]), self._continues)
 
     def feed(self, text: str) -> list[Block]:
-        """Take more text and return the blocks that it finishes."""
+        """Add text and return the blocks that it finishes."""
         *lines, rest = text.split("\n")
         blocks: list[Block] = []
         for line in lines:
-            self._take("".join([*self._unfinished, line]), blocks)
-            self._unfinished = []
+            self._add_line("".join([*self._unfinished_line, line]), blocks)
+            self._unfinished_line = []
         if rest:
-            self._unfinished.append(rest)
+            self._unfinished_line.append(rest)
         return blocks
 
     def finish(self) -> list[Block]:
-        """Return what is left: no more text comes."""
+        """Return the remaining blocks: the text is complete."""
         blocks: list[Block] = []
-        if self._unfinished:
-            self._take("".join(self._unfinished), blocks)
-            self._unfinished = []
+        if self._unfinished_line:
+            self._add_line("".join(self._unfinished_line), blocks)
+            self._unfinished_line = []
         self._cut(blocks)
-        self._fence, self._goes_on = None, False
+        self._fence, self._continues = None, False
         return blocks
 
-    def _take(self, line: str, blocks: list[Block]) -> None:
+    def _add_line(self, line: str, blocks: list[Block]) -> None:
         if self._fence is not None:
-            self._take_code(line, blocks)
+            self._add_code_line(line, blocks)
             return
         if not line.strip():
-            self._blank = bool(self._lines)
-            self._add(line)
+            self._after_blank = bool(self._lines)
+            self._append(line)
             return
         fence = _FENCE.fullmatch(line)
         in_list = bool(self._lines) and _ITEM.match(self._lines[0]) is not None
         belongs = in_list and (line.startswith((" ", "\t")) or _ITEM.match(line) is not None)
         if in_list and _ITEM.match(line) is not None and len(self._lines) >= LONGEST_BLOCK:
-            gap = self._blank
+            gap = self._after_blank
             self._cut(blocks)
-            self._goes_on = not gap
-        elif not belongs and (self._blank or fence is not None or _HEADING.match(line)):
+            self._continues = not gap
+        elif not belongs and (self._after_blank or fence is not None or _HEADING.match(line)):
             self._cut(blocks)
-        self._blank = False
-        self._add(line)
+        self._after_blank = False
+        self._append(line)
         if fence is not None and not (fence.group(2)[0] == "`" and "`" in fence.group(3)):
-            self._fence, self._opening, self._indented = fence.group(2), line, belongs
+            self._fence, self._fence_line, self._fence_in_list = fence.group(2), line, belongs
         elif _HEADING.match(line) and not belongs:
             self._cut(blocks)
 
-    def _take_code(self, line: str, blocks: list[Block]) -> None:
+    def _add_code_line(self, line: str, blocks: list[Block]) -> None:
         assert self._fence is not None
         self._lines.append(line)
         closing = line.strip()
         if closing.startswith(self._fence) and not closing.strip(self._fence[0]):
             self._fence = None
-            if not self._indented:
+            if not self._fence_in_list:
                 self._cut(blocks)
-        elif not self._indented and len(self._lines) > LONGEST_BLOCK:
+        elif not self._fence_in_list and len(self._lines) > LONGEST_BLOCK:
             self._lines.append(self._fence)
             self._cut(blocks)
-            self._lines, self._goes_on = [self._opening], True
+            self._lines, self._continues = [self._fence_line], True
 
-    def _add(self, line: str) -> None:
+    def _append(self, line: str) -> None:
         if line.strip() or self._lines:
             self._lines.append(line)
 
     def _cut(self, blocks: list[Block]) -> None:
         source = "\n".join(self._lines).rstrip("\n ")
         if source:
-            blocks.append(Block(source, self._goes_on))
-            self._goes_on = False
-        self._lines, self._blank = [], False
+            blocks.append(Block(source, self._continues))
+            self._continues = False
+        self._lines, self._after_blank = [], False

@@ -1,6 +1,6 @@
-"""Markdown on a terminal, in the terminal's own colours: plain headings, code without a box. Needs rich.
+"""Renders Markdown on a terminal, in the colours of its theme. Requires rich.
 
-Nothing that was written is left out: HTML is shown as it is, links and images with their addresses.
+Unlike rich's own Markdown, nothing is left out: HTML is shown as text, links and images with their addresses.
 """
 
 import re
@@ -23,7 +23,7 @@ CODE_THEME = "ansi_dark"
 
 THEME = Theme({"markdown.code": "cyan", "markdown.block_quote": "dim", "markdown.item.bullet": "cyan"})
 
-# A link's definition mostly comes in a later block than the link: it is text, as the link is then.
+# The definition of a link is usually in a later block than the link, so both are shown as text.
 _PARSER = MarkdownIt().enable(["strikethrough", "table"]).disable("reference")
 
 _DEFINITION = re.compile(r"\[[^\]]+\]:\s*\S")
@@ -47,7 +47,7 @@ class _Code(CodeBlock):
 
 
 class _Html(TextElement):
-    """A block of HTML, line for line."""
+    """A block of HTML, shown line by line."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         text: Text = self.text
@@ -70,16 +70,18 @@ class _Markdown(Markdown):
         self.parsed = _PARSER.parse(source)
         for token in self.parsed:
             if token.type == "inline" and token.children:
-                token.children = list(_shown(token.children, all(map(_defines, token.content.split("\n")))))
+                token.children = list(
+                    _show_everything(token.children, all(map(_is_definition, token.content.split("\n"))))
+                )
 
 
-def _defines(line: str) -> bool:
-    """Return whether a line says where a link leads to."""
+def _is_definition(line: str) -> bool:
+    """Return whether a line is the definition of a link, such as `[1]: http://a.example`."""
     return _DEFINITION.match(line.strip()) is not None
 
 
-def _shown(tokens: Iterable[Token], definitions: bool) -> Iterator[Token]:
-    """Return tokens that rich draws in full, in place of those of which it drops something."""
+def _show_everything(tokens: Iterable[Token], definitions: bool) -> Iterator[Token]:
+    """Replace tokens of which rich would leave something out."""
     label, address = "", ""
     for token in tokens:
         label += token.content
@@ -108,7 +110,7 @@ def _text(content: str) -> Token:
 
 
 class RenderedBlock:
-    """One block of Markdown, without the blank lines that rich puts around some kinds of blocks."""
+    """A block of Markdown for rich, without the blank lines that rich puts around some blocks."""
 
     def __init__(self, block: Block) -> None:
         self._markdown = _Markdown(block.source)
@@ -117,12 +119,12 @@ class RenderedBlock:
         lines = console.render_lines(self._markdown, options, pad=False)
         full = [number for number, line in enumerate(lines) if any(part.text.strip() for part in line)]
         for line in lines[full[0] : full[-1] + 1] if full else ():
-            yield from trimmed(line)
+            yield from strip_trailing_blanks(line)
             yield Segment.line()
 
 
-def trimmed(line: list[Segment]) -> list[Segment]:
-    """Return the line without blanks at its end: a narrower terminal would wrap them into lines."""
+def strip_trailing_blanks(line: list[Segment]) -> list[Segment]:
+    """Return the line without trailing blanks: a terminal that becomes narrower would wrap them."""
     kept = list(line)
     while kept and not kept[-1].text.rstrip(" "):
         kept.pop()

@@ -1,4 +1,13 @@
-"""Shows turns without a terminal: the answer's text to standard output, or every event as a line of JSON."""
+"""Output without a terminal: the text of the answer, or each event as a line of JSON.
+
+Theory of operation of PlainOutput. Text cannot be taken back once it is written, but the text of an attempt
+that fails is no longer valid. What is best depends on the reader of standard output:
+
+- A pipe is read piece by piece: the text is written at once. If it becomes invalid, a message on standard
+  error says so, and the text of the next attempt begins on a new line.
+- A file is read later: text is held back (`_held`) until the message is complete, and dropped if it becomes
+  invalid.
+"""
 
 import json
 import math
@@ -6,135 +15,141 @@ import os
 import stat
 import sys
 
-from parley_clients.cli.display.sanitize import clean, one_line
-from parley_clients.cli.messages import failed, fallen_back, question, summary
-from parley_clients.cli.options import warn
+from parley_clients.cli.errors import print_error
+from parley_clients.cli.messages import (
+    describe_failed_turn,
+    escape_controls,
+    fallback_message,
+    message_text,
+    one_line,
+    turn_summary,
+)
 from parley_clients.events import Event
 from parley_clients.results import Json
 
 
 class PlainOutput:
-    """The text of the answer as it comes, and nothing else, on standard output.
+    """Writes the text of the answer, and nothing else, to standard output.
 
-    Into a file it goes only once nothing can make it void any more. Thoughts and the summary go to standard
-    error when a person may be looking at that. `whole_chat`: what is asked is written, too.
+    Reasoning and the summary of the turn go to standard error if that is a terminal. With `whole_chat`,
+    questions are written as well.
     """
 
     def __init__(self, *, whole_chat: bool) -> None:
         self._whole_chat = whole_chat
-        self._aside = sys.stderr.isatty()
+        self._stderr_is_terminal = sys.stderr.isatty()
         self._at_line_start = True
-        self._place: tuple[int, int] | None = None
+        self._current_part: tuple[int, int] | None = None
         self._streamed: set[int] = set()
         self._model: str | None = None
-        self._thinking = False
-        self._holds = _is_file(sys.stdout.fileno())
+        self._in_reasoning = False
+        self._holds_back = _is_file(sys.stdout.fileno())
         self._held: list[str] = []
-        self._written_of: int | None = None
+        self._written_message_id: int | None = None
 
     def begin(self) -> None:
-        """Nothing is shown before there is text."""
+        """Do nothing: there is no text yet."""
 
-    def take(self, events: list[Event]) -> None:
-        """Write the new text."""
+    def show(self, events: list[Event]) -> None:
+        """Write the text that the events add."""
         for event in events:
             match event.type:
                 case "turn_started":
                     self._model = event.raw.get("model")
                 case "message_part":
                     self._streamed.add(event.raw["messageId"])
-                    self._part(event.raw["messageId"], event.raw["index"], event.raw["part"])
+                    self._show_part(event.raw["messageId"], event.raw["index"], event.raw["part"])
                 case "message":
-                    self._let_go()
+                    self._write_held()
                     if self._whole_chat:
-                        self._message(event.raw["message"])
-                        self._let_go()
-                    self._written_of = None
+                        self._show_message(event.raw["message"])
+                        self._write_held()
+                    self._written_message_id = None
                 case "retry":
-                    self._retry(event.raw)
+                    self._show_retry(event.raw)
                 case "preview_reset":
-                    self._void(event.raw["messageId"])
+                    self._discard(event.raw["messageId"])
                 case "reset":
-                    self._void(self._written_of)
+                    self._discard(self._written_message_id)
                     self._streamed.clear()
                 case "turn_ended" if self._whole_chat:
-                    self._turn_ended(event.raw)
+                    self._show_turn_end(event.raw)
                 case _:
                     pass
         sys.stdout.flush()
 
-    def _message(self, message: Json) -> None:
+    def _show_message(self, message: Json) -> None:
         if message["role"] == "user":
             self._end_line()
-            self._write(f"> {question(message)}\n")
+            self._write(f"> {message_text(message)}\n")
         elif message["id"] not in self._streamed:
             for index, part in enumerate(message["content"]):
-                self._part(message["id"], index, part)
+                self._show_part(message["id"], index, part)
         self._end_line()
 
-    def _part(self, message_id: int, index: int, part: Json) -> None:
-        if part["type"] == "reasoning" and self._aside:
-            self._thinking = True
-            sys.stderr.write(clean(part["text"]))
+    def _show_part(self, message_id: int, index: int, part: Json) -> None:
+        if part["type"] == "reasoning" and self._stderr_is_terminal:
+            self._in_reasoning = True
+            sys.stderr.write(escape_controls(part["text"]))
             sys.stderr.flush()
         elif part["type"] == "text":
-            self._end_thinking()
-            if self._place not in (None, (message_id, index)):
-                self._end_line()  # another part: not glued to the one before
-            self._place = (message_id, index)
-            self._write(clean(part["text"]))
-            if not self._holds:
-                self._written_of = message_id
+            self._end_reasoning()
+            if self._current_part not in (None, (message_id, index)):
+                self._end_line()  # a new part begins on a new line
+            self._current_part = (message_id, index)
+            self._write(escape_controls(part["text"]))
+            if not self._holds_back:
+                self._written_message_id = message_id
 
     def _write(self, text: str) -> None:
         if text:
             self._held.append(text)
             self._at_line_start = text.endswith("\n")
-        if not self._holds:
-            self._let_go()
+        if not self._holds_back:
+            self._write_held()
 
-    def _let_go(self) -> None:
+    def _write_held(self) -> None:
         held, self._held = self._held, []
         sys.stdout.write("".join(held))
 
-    def _retry(self, event: Json) -> None:
-        instead = fallen_back(event, self._model)
-        if instead is not None:
+    def _show_retry(self, event: Json) -> None:
+        message = fallback_message(event, self._model)
+        if message is not None:
             self._model = event["model"]
-            self._end_thinking()
+            self._end_reasoning()
             self._end_line()
             sys.stdout.flush()
-            warn(instead)
-        elif self._aside:
-            self._end_thinking()
+            print_error(message)
+        elif self._stderr_is_terminal:
+            self._end_reasoning()
             seconds = math.ceil(event["delayMs"] / 1000)
-            sys.stderr.write(f"trying again in {seconds} s: {one_line(event['error']['message'])}\n")
+            sys.stderr.write(f"retrying in {seconds} s: {one_line(event['error']['message'])}\n")
 
-    def _void(self, message_id: int | None) -> None:
-        """Forget the answer so far; say so where it was written already."""
-        self._held, self._place = [], None
-        if self._written_of is not None and self._written_of == message_id:
+    def _discard(self, message_id: int | None) -> None:
+        """Drop the text of a failed attempt, or say that it is no longer valid if it was written already."""
+        self._held, self._current_part = [], None
+        if self._written_message_id is not None and self._written_message_id == message_id:
             self._end_line()
             sys.stdout.flush()
-            warn("What came of the answer so far is void; it begins again.")
-            self._written_of = None
+            print_error("The text so far is from a failed attempt. The answer starts again.")
+            self._written_message_id = None
         self._at_line_start = True
 
-    def _turn_ended(self, ended: Json) -> None:
+    def _show_turn_end(self, ended: Json) -> None:
         self._end_line()
-        problem = failed(ended, ended["chatId"])
+        problem = describe_failed_turn(ended, ended["chatId"])
         if problem is not None:
             sys.stdout.flush()
-            warn(problem)
-        self._sum_up(ended)
+            print_error(problem)
+        self._write_summary(ended)
 
-    def _sum_up(self, ended: Json) -> None:
-        if self._aside:
-            sys.stderr.write(summary(ended, self._model) + "\n")
+    def _write_summary(self, ended: Json) -> None:
+        if self._stderr_is_terminal:
+            sys.stderr.write(turn_summary(ended, self._model) + "\n")
 
-    def _end_thinking(self) -> None:
-        if self._thinking:
-            self._thinking = False
+    def _end_reasoning(self) -> None:
+        if self._in_reasoning:
+            self._in_reasoning = False
             sys.stderr.write("\n\n")
             sys.stderr.flush()
 
@@ -144,49 +159,49 @@ class PlainOutput:
             self._write("\n")
 
     def tick(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
-    def stopping(self) -> None:
-        """The end says it."""
+    def show_interrupting(self) -> None:
+        """Do nothing: the summary says it."""
 
     def end(self, ended: Json | None) -> None:
-        """End the line; say how it went where a person may be looking."""
-        self._end_thinking()
+        """End the last line and write the summary."""
+        self._end_reasoning()
         self._end_line()
-        self._let_go()
+        self._write_held()
         sys.stdout.flush()
         if ended is not None:
-            self._sum_up(ended)
+            self._write_summary(ended)
 
 
 def _is_file(descriptor: int) -> bool:
-    """Return whether it is a plain file that is written to: nobody reads it piece by piece."""
+    """Return whether the descriptor is a regular file, not a pipe or a device."""
     return stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 class JsonOutput:
-    """Every event as it came, one a line."""
+    """Writes each event as a line of JSON."""
 
     def begin(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def take(self, events: list[Event]) -> None:
+    def show(self, events: list[Event]) -> None:
         """Write the events."""
         for event in events:
-            write_json(event.raw)
+            print_json(event.raw)
 
     def tick(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def stopping(self) -> None:
-        """Nothing."""
+    def show_interrupting(self) -> None:
+        """Do nothing."""
 
     def end(self, ended: Json | None) -> None:
-        """Nothing: the last event says it."""
+        """Do nothing: the last event has the outcome."""
 
 
-def write_json(value: Json) -> None:
-    """Write one line of JSON to standard output."""
+def print_json(value: Json) -> None:
+    """Print one line of JSON."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

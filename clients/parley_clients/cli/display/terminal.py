@@ -1,6 +1,17 @@
-"""Shows a turn on a terminal: finished blocks are printed once, only the unfinished tail is drawn again.
+"""Output of a turn on a terminal, drawn with rich.
 
-Needs rich, which takes longer to load than a question takes to be sent: import it after sending.
+Theory of operation. The output has two parts. Finished blocks of Markdown (see `blocks`) are printed once and
+scroll away like any output. Below them is the live area (see `live_area`): the unfinished tail of the answer,
+and a spinner with the current phase. It is erased before each print and drawn again after each batch of
+events.
+
+- If a failed attempt is repeated, a tail that was not printed yet is simply erased. If blocks of the attempt
+  were printed already, a note says that they are from a failed attempt.
+- Drawing takes a fifth of the time at most: the next drawing waits for five times as long as the last one
+  took.
+- The spinner is shown while nothing arrives, with the time since. While text is arriving, there is none.
+
+Loading rich takes longer than sending a question: import this module after sending.
 """
 
 import math
@@ -14,28 +25,30 @@ from rich.text import Text
 
 from parley_clients.cli.display.blocks import Block, BlockCutter
 from parley_clients.cli.display.live_area import LiveArea
-from parley_clients.cli.display.markdown import THEME, RenderedBlock
-from parley_clients.cli.display.sanitize import clean, one_line
-from parley_clients.cli.messages import failed, fallen_back, question, source, summary
+from parley_clients.cli.display.markdown import RenderedBlock
+from parley_clients.cli.messages import (
+    describe_failed_turn,
+    escape_controls,
+    fallback_message,
+    message_text,
+    one_line,
+    source_line,
+    turn_summary,
+)
 from parley_clients.events import Event
 from parley_clients.results import Json
 
 QUIET_SECONDS = 1.0
-"""How long an answer may pause before the spinner comes back."""
+"""Seconds without text after which the spinner is shown again."""
 
-_HINT_SECONDS = 3
-_DRAW_SECONDS = 0.06
-_SHARE = 5
-_STEP_KINDS = {"tool-call": "calls", "tool-result": "got"}
-
-
-def make_console(*, color: bool) -> Console:
-    """Return the console on standard output."""
-    return Console(highlight=False, no_color=not color, theme=THEME)
+_HINT_AFTER_SECONDS = 3
+_DRAW_INTERVAL_SECONDS = 0.06
+_DRAW_COST_FACTOR = 5
+_TOOL_VERBS = {"tool-call": "calling", "tool-result": "result of"}
 
 
 class TerminalOutput:
-    """A turn, drawn with rich. `whole_chat`: what people ask and how turns end is shown as well."""
+    """Draws a turn. With `whole_chat`, questions and the ends of turns are shown as well."""
 
     def __init__(
         self, console: Console, *, whole_chat: bool = False, clock: Callable[[], float] = time.monotonic
@@ -47,104 +60,104 @@ class TerminalOutput:
         self._spinner = Spinner("dots", style="cyan")
         self._phase: str | None = "sending"
         self._retry_at: float | None = None
-        self._since = self._moved_at = clock()
-        self._drawn_at = self._cost = 0.0
+        self._phase_began_at = self._last_event_at = clock()
+        self._drawn_at = self._draw_seconds = 0.0
         self._cutter = BlockCutter()
-        self._place: tuple[int, int] | None = None
-        self._kind = "text"
-        self._printed = False
-        self._printed_of: int | None = None
+        self._current_part: tuple[int, int] | None = None
+        self._part_kind = "text"
+        self._has_printed = False
+        self._printed_message_id: int | None = None
         self._model: str | None = None
-        self._streamed: set[int] = set()
+        self._streamed_ids: set[int] = set()
 
     # ------------------------------------------------------------------------- Output
 
     def begin(self) -> None:
-        """Draw the spinner."""
+        """Show the spinner."""
         self._area.start()
         self._draw(force=True)
 
-    def take(self, events: list[Event]) -> None:
-        """Show what they bring."""
-        self._moved_at = self._clock()
-        with self._console:  # all of it is written in one go
+    def show(self, events: list[Event]) -> None:
+        """Show the events."""
+        self._last_event_at = self._clock()
+        with self._console:  # writes everything at once
             for event in events:
-                self._take(event)
+                self._show_event(event)
             self._draw()
 
     def tick(self) -> None:
-        """Let the spinner turn."""
+        """Turn the spinner."""
         self._draw()
 
-    def stopping(self) -> None:
-        """Say that the wish to stop was heard."""
-        self._set_phase("stopping")
+    def show_interrupting(self) -> None:
+        """Show that the turn is being interrupted."""
+        self._set_phase("interrupting")
         self._draw(force=True)
 
     def end(self, ended: Json | None) -> None:
-        """Print what is left, and the summary."""
+        """Print the rest of the answer, and the summary."""
         try:
             with self._console:
                 self._close_part()
                 self._area.erase()
                 if ended is not None:
-                    self._say(summary(ended, self._model))
+                    self._print_note(turn_summary(ended, self._model))
         finally:
             self._area.stop()
 
     # ------------------------------------------------------------------------- events
 
-    def _take(self, event: Event) -> None:
+    def _show_event(self, event: Event) -> None:
         raw = event.raw
         match event.type:
             case "status":
-                self._took_status(raw["status"])
+                self._show_status(raw["status"])
             case "turn_started":
                 self._model = raw.get("model")
-                self._since = self._clock()
+                self._phase_began_at = self._clock()
                 self._set_phase("waiting for the model")
             case "message_part":
-                self._streamed.add(raw["messageId"])
-                self._part(raw["messageId"], raw["index"], raw["part"])
+                self._streamed_ids.add(raw["messageId"])
+                self._show_part(raw["messageId"], raw["index"], raw["part"])
             case "message":
                 self._close_part()
-                self._took_message(raw["message"])
+                self._show_message(raw["message"])
             case "preview_reset":
-                self._cutter, self._place = BlockCutter(), None
-                if self._printed_of == raw["messageId"]:
-                    self._say("What came of this answer so far is void; it begins again.")
+                self._cutter, self._current_part = BlockCutter(), None
+                if self._printed_message_id == raw["messageId"]:
+                    self._print_note("The text so far is from a failed attempt. The answer starts again.")
             case "retry":
-                self._retry(raw)
+                self._show_retry(raw)
             case "reset":
                 self._close_part()
-                self._place = None
-                self._streamed.clear()
-                self._say("Some events were missed; here it goes on.")
+                self._current_part = None
+                self._streamed_ids.clear()
+                self._print_note("Some events were missed.")
             case "turn_ended" if self._whole_chat:
                 self._close_part()
-                self._say(failed(raw, raw["chatId"]) or summary(raw, self._model))
+                self._print_note(describe_failed_turn(raw, raw["chatId"]) or turn_summary(raw, self._model))
             case "queue_update" if self._whole_chat and raw["queuedMessages"]:
-                self._say(f"{len(raw['queuedMessages'])} waiting in the queue")
+                self._print_note(f"{len(raw['queuedMessages'])} queued")
             case _:
                 pass
 
-    def _retry(self, event: Json) -> None:
-        instead = fallen_back(event, self._model)
-        if instead is not None:
+    def _show_retry(self, event: Json) -> None:
+        message = fallback_message(event, self._model)
+        if message is not None:
             self._model = event["model"]
-            self._say(instead)
+            self._print_note(message)
             self._set_phase("waiting for the model")
         else:
             self._set_phase(one_line(event["error"]["message"]))
             self._retry_at = self._clock() + event["delayMs"] / 1000
 
-    def _took_status(self, status: str) -> None:
+    def _show_status(self, status: str) -> None:
         match status:
             case "pending":
-                self._since = self._clock()
-                self._set_phase("waiting for a slot")
+                self._phase_began_at = self._clock()
+                self._set_phase("waiting for a free slot")
             case "interrupting":
-                self._set_phase("stopping")
+                self._set_phase("interrupting")
             case "paused":
                 self._set_phase("waiting for permission")
             case _ if self._whole_chat and status != "running":
@@ -152,32 +165,32 @@ class TerminalOutput:
             case _:
                 pass
 
-    def _took_message(self, message: Json) -> None:
+    def _show_message(self, message: Json) -> None:
         if message["role"] == "user":
             if self._whole_chat:
-                self._gap()
-                self._print(Text.assemble(("> ", "bold cyan"), (question(message), "bold")))
-        elif message["id"] not in self._streamed:
+                self._print_gap()
+                self._print(Text.assemble(("> ", "bold cyan"), (message_text(message), "bold")))
+        elif message["id"] not in self._streamed_ids:
             for index, part in enumerate(message["content"]):
-                self._part(message["id"], index, part)
+                self._show_part(message["id"], index, part)
             self._close_part()
 
-    def _part(self, message_id: int, index: int, part: Json) -> None:
-        """Show a part, or a piece of one."""
+    def _show_part(self, message_id: int, index: int, part: Json) -> None:
+        """Show a part, or a piece of a part."""
         kind = part["type"]
-        if self._place != (message_id, index):
+        if self._current_part != (message_id, index):
             self._close_part()
-            self._place, self._kind = (message_id, index), kind
+            self._current_part, self._part_kind = (message_id, index), kind
         if kind in ("text", "reasoning"):
             self._set_phase("thinking" if kind == "reasoning" else "answering")
-            for block in self._cutter.feed(clean(part["text"])):
+            for block in self._cutter.feed(escape_controls(part["text"])):
                 self._print_block(block)
         elif kind == "source":
-            self._say(source(part))
-        elif kind in _STEP_KINDS and ("args" in part or "result" in part):
+            self._print_note(source_line(part))
+        elif kind in _TOOL_VERBS and ("args" in part or "result" in part):
             name = one_line(part["toolName"])
             self._set_phase(f"running {name}")
-            self._say(f"{_STEP_KINDS[kind]} {name}")
+            self._print_note(f"{_TOOL_VERBS[kind]} {name}")
 
     # ------------------------------------------------------------------------ drawing
 
@@ -186,82 +199,82 @@ class TerminalOutput:
             self._print_block(block)
 
     def _print_block(self, block: Block) -> None:
-        if not block.goes_on:
-            self._gap()
-        self._print(self._look(block))
-        self._printed_of = self._place[0] if self._place else None
+        if not block.continues:
+            self._print_gap()
+        self._print(self._render(block))
+        self._printed_message_id = self._current_part[0] if self._current_part else None
 
-    def _look(self, block: Block) -> RenderableType:
-        if self._kind == "reasoning":
+    def _render(self, block: Block) -> RenderableType:
+        if self._part_kind == "reasoning":
             return Text(block.source, style="dim italic")
         return RenderedBlock(block)
 
-    def _gap(self) -> None:
-        if self._printed:
+    def _print_gap(self) -> None:
+        if self._has_printed:
             self._area.erase()
             self._console.print()
 
-    def _say(self, text: str) -> None:
-        """Print a remark of our own."""
+    def _print_note(self, text: str) -> None:
+        """Print a note that is not part of the chat."""
         if text:
-            self._gap()
+            self._print_gap()
             self._print(Text(text, style="dim"))
 
-    def _print(self, what: RenderableType) -> None:
+    def _print(self, content: RenderableType) -> None:
         self._area.erase()
-        self._console.print(what)
-        self._printed = True
+        self._console.print(content)
+        self._has_printed = True
 
     def _set_phase(self, phase: str | None) -> None:
         self._phase, self._retry_at = phase, None
 
     def _draw(self, *, force: bool = False) -> None:
-        """Draw the tail and the spinner; not so often that drawing takes more than a fifth of the time."""
+        """Draw the live area, unless it was drawn a moment ago."""
         now = self._clock()
-        soon = now - self._drawn_at < max(_DRAW_SECONDS, _SHARE * self._cost)
-        if not self._area.started or (soon and self._area.drawn and not force):
+        too_soon = now - self._drawn_at < max(_DRAW_INTERVAL_SECONDS, _DRAW_COST_FACTOR * self._draw_seconds)
+        if not self._area.is_started or (too_soon and self._area.is_drawn and not force):
             return
-        self._area.draw(self._tail(now))
+        self._area.draw(self._render_live_area(now))
         self._drawn_at = self._clock()
-        self._cost = self._drawn_at - now
+        self._draw_seconds = self._drawn_at - now
 
-    def _tail(self, now: float) -> RenderableType:
+    def _render_live_area(self, now: float) -> RenderableType:
         rows: list[RenderableType] = []
         block = self._cutter.tail
         if block.source.strip():
-            if self._printed and not block.goes_on:
+            if self._has_printed and not block.continues:
                 rows.append(Text(""))
-            rows.append(self._last_lines(self._look(block)))
-        status = self._status(now)
+            rows.append(self._last_lines(self._render(block)))
+        status = self._phase_text(now)
         if status is not None:
-            if rows or self._printed:
+            if rows or self._has_printed:
                 rows.append(Text(""))
             self._spinner.update(text=Text(status, style="dim"))
             rows.append(self._spinner)
         return Group(*rows)
 
-    def _status(self, now: float) -> str | None:
-        """Say what is waited for and for how long; nothing while text flows."""
-        phase, since = self._phase, self._since
+    def _phase_text(self, now: float) -> str | None:
+        """Return the current phase and its duration, or None while text is arriving."""
+        phase, since = self._phase, self._phase_began_at
         if self._retry_at is not None:
             left = math.ceil(self._retry_at - now)
-            again = f"trying again in {left} s" if left > 0 else "trying again"
-            return f"{again}: {phase}{'' if self._whole_chat else ' · Ctrl-C stops it'}"
+            retrying = f"retrying in {left} s" if left > 0 else "retrying"
+            return f"{retrying}: {phase}{'' if self._whole_chat else ' · Ctrl-C interrupts'}"
         if phase in ("answering", "thinking"):
-            since = self._moved_at
+            since = self._last_event_at
             if now - since < QUIET_SECONDS:
                 return None
-            phase = "waiting for more"
+            phase = "waiting for more text"
         if phase is None:
             return None
         seconds = max(0, int(now - since))
-        hint = " · Ctrl-C stops it" if seconds >= _HINT_SECONDS and not self._whole_chat else ""
+        hint = " · Ctrl-C interrupts" if seconds >= _HINT_AFTER_SECONDS and not self._whole_chat else ""
         return f"{phase} · {seconds} s{hint}"
 
-    def _last_lines(self, what: RenderableType) -> RenderableType:
-        """Cut it to what fits above the spinner: a terminal cannot draw again what has scrolled away."""
+    def _last_lines(self, content: RenderableType) -> RenderableType:
+        """Return as many last lines as fit above the spinner: what has scrolled away cannot be erased."""
         room = max(1, self._console.height - 4)
-        lines = self._console.render_lines(what, pad=False)
+        lines = self._console.render_lines(content, pad=False)
         segments: list[Segment] = []
         for line in lines[-room:]:
             segments += [*line, Segment.line()]

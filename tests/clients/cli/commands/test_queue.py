@@ -3,7 +3,7 @@
 import pytest
 
 from parley_clients.cli.commands.queue import find_queued_message
-from parley_clients.cli.options import CommandError
+from parley_clients.cli.errors import CommandError
 
 QUEUE = [
     {"id": "0192f0c1-0000-7000-8000-00000000aaa7"},

@@ -1,4 +1,4 @@
-"""The completion scripts of bash, zsh and fish. All they do is to ask `parley` and to show what it says."""
+"""The completion scripts of bash, zsh and fish, which call `parley __complete` and show its output."""
 
 _BASH = r"""# Completion of parley for bash. In ~/.bashrc: eval "$(parley completion bash)"
 _parley() {

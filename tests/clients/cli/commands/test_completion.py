@@ -43,7 +43,7 @@ def first(lines: list[str]) -> list[str]:
 def test_commands_and_options_are_named_with_what_they_mean(places: dict[str, str]) -> None:
     assert asked(places, "re") == [
         "retry\tGet another answer to a question.",
-        "rewind\tLet a chat end at a message; what came after is kept aside.",
+        "rewind\tEnd a chat at a message; later messages stay on a branch.",
     ]
     assert first(asked(places, "--data-dir", "/x", "unarch")) == ["unarchive"]
     assert first(asked(places, "ask", "--l")) == ["--last"]
@@ -150,7 +150,7 @@ def test_completion_in_fish(shared_daemon: DaemonProcess, chat: sync.Chat) -> No
     if fish is None:
         pytest.skip("fish is not installed")
     for line, word in (
-        ("parley arch", "archive\tPut chats away"),
+        ("parley arch", "archive\tArchive chats"),
         ("parley show ", f"{chat.id[-8:]}\tTab: key"),
     ):
         script = f"parley completion fish | source; complete -C '{line}'"

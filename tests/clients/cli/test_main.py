@@ -229,8 +229,8 @@ async def test_what_a_killed_daemon_left_of_an_answer_is_told_to_who_watches_and
         assert f"parley ask --chat {chat[-8:]}" in said
         await daemon.start()
         told = [await anyio.to_thread.run_sync(watching.stderr.readline) for _ in range(2)]
-        assert "void" in told[0]
-        assert "The daemon was stopped in the middle of the answer." in told[1]
+        assert "from a failed attempt" in told[0]
+        assert "The daemon was stopped during the answer." in told[1]
         assert f"parley show {chat[-8:]}" in told[1]
         assert run(daemon, "ask", "--chat", chat[-8:], "/fast /tokens 2").stdout == "1 2 \n"
         while await anyio.to_thread.run_sync(watching.stdout.readline) != "1 2 \n":
@@ -259,7 +259,7 @@ def test_in_a_file_an_answer_that_a_snapshot_brings_again_stands_once(
         monkeypatch.setattr(sys, "stdout", file)
         output = PlainOutput(whole_chat=True)
         for event in events:
-            output.take([Event(event)])
+            output.show([Event(event)])
         output.end(None)
     assert (tmp_path / "shown").read_text() == "> Well?\nIt is so.\n"
     assert "parley show 12345678" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from parley_clients.cli.display.blocks import BlockCutter
 from parley_clients.cli.display.markdown import THEME, RenderedBlock
-from parley_clients.cli.display.sanitize import clean, one_line
+from parley_clients.cli.messages import escape_controls, one_line
 
 
 def drawn(source: str, width: int = 80) -> str:
@@ -89,8 +89,8 @@ def test_no_line_is_filled_up_with_blanks() -> None:
 
 
 def test_control_characters_are_made_visible_or_removed() -> None:
-    assert clean("a\x1b[31mb\x07\x7f\tc\n\x00") == "a␛[31mb␇␡\tc\n␀"
-    assert clean("one\r\ntwo\rthree") == "one\ntwothree"
-    assert clean("\x9b31m\x85") == "\\x9b31m\\x85"
+    assert escape_controls("a\x1b[31mb\x07\x7f\tc\n\x00") == "a␛[31mb␇␡\tc\n␀"
+    assert escape_controls("one\r\ntwo\rthree") == "one\ntwothree"
+    assert escape_controls("\x9b31m\x85") == "\\x9b31m\\x85"
     assert one_line("a\nb\t c \x1b]0;x\x07") == "a b c ␛]0;x␇"
-    assert clean("Ünïcode ✓ 👍🏽 ‍") == "Ünïcode ✓ 👍🏽 ‍"
+    assert escape_controls("Ünïcode ✓ 👍🏽 ‍") == "Ünïcode ✓ 👍🏽 ‍"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from parley_clients.cli.messages import fallen_back
+from parley_clients.cli.messages import fallback_message
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.raw_client import unix_peer
 from tests.support.processes.terminal import PARLEY, Terminal
@@ -70,7 +70,7 @@ def test_a_process_that_is_killed_restores_the_terminal(
 
 def test_what_is_typed_ahead_in_a_conversation_is_asked_next(shared_daemon: DaemonProcess) -> None:
     terminal = Terminal(shared_daemon.env, "chat")
-    terminal.wait_for("Ctrl-D leaves")
+    terminal.wait_for("Ctrl-D quits")
     terminal.type("/stall\n")
     terminal.wait_for("nothing more will come")
     terminal.type("/fast ahead\n")
@@ -113,8 +113,8 @@ def test_a_call_that_is_tried_again_says_when_and_why_and_its_void_text_goes(
 ) -> None:
     terminal = Terminal(shared_daemon.env, "ask", "/error rate_limit")
     terminal.wait_for("will fail")
-    terminal.wait_for("trying again in 3 s: The demo fails on request: rate limit.")
-    terminal.wait_for("trying again in 1 s")
+    terminal.wait_for("retrying in 3 s: The demo fails on request: rate limit.")
+    terminal.wait_for("retrying in 1 s")
     terminal.type("\x03")
     assert terminal.end() == 130
 
@@ -123,30 +123,30 @@ async def test_when_another_model_answers_that_is_said_on_a_terminal_and_in_a_pi
     async with running_daemon(config=FALLS_BACK) as daemon:
         piped = run(daemon, "ask", "/fast /tokens 3")
         assert piped.stdout.strip() == "1 2 3"
-        assert "demo:demo is asked instead." in piped.stderr
+        assert "Now calling demo:demo instead." in piped.stderr
         assert "Nothing answers at http://127.0.0.1:1." in piped.stderr
-        terminal = Terminal(daemon.env, "ask", "/fast /tokens 3")
+        terminal = Terminal(daemon.env, "ask", "/fast /tokens 3", size=(160, 40))
         assert terminal.end() == 0
-        assert "demo:demo is asked instead." in " ".join(terminal.shown.split())
+        assert "Now calling demo:demo instead." in " ".join(terminal.shown.split())
         assert "demo:demo · " in terminal.shown
-        assert "void" not in terminal.shown + piped.stderr
+        assert "from a failed attempt" not in terminal.shown + piped.stderr
 
 
 def test_a_wait_says_that_it_is_no_other_model_that_is_asked() -> None:
     error = {"message": "It is overloaded."}
     again = {"model": "a:b", "delayMs": 1000, "error": error}
     instead = {"model": "c:d", "delayMs": 0, "error": error}
-    assert fallen_back(again, "a:b") is None
-    assert fallen_back(again, None) is None
-    assert fallen_back({**again, "model": None}, "a:b") is None
-    assert fallen_back(instead, "a:b") == fallen_back(instead, None)
-    assert fallen_back(instead, "a:b") == "It is overloaded. c:d is asked instead."
+    assert fallback_message(again, "a:b") is None
+    assert fallback_message(again, None) is None
+    assert fallback_message({**again, "model": None}, "a:b") is None
+    assert fallback_message(instead, "a:b") == fallback_message(instead, None)
+    assert fallback_message(instead, "a:b") == "It is overloaded. Now calling c:d instead."
 
 
 async def test_what_a_failed_attempt_said_is_void(tmp_path: Path) -> None:
     async with running_daemon(config=TRY_TWICE) as daemon:
         piped = run(daemon, "ask", "/fast /error overloaded")
-        assert "void" in piped.stderr
+        assert "from a failed attempt" in piped.stderr
         assert [line[:11] for line in piped.stdout.splitlines()] == ["This is the"] * 2
         file = tmp_path / "answer"
         run_into(file, daemon, "ask", "/fast /error overloaded")
@@ -154,7 +154,7 @@ async def test_what_a_failed_attempt_said_is_void(tmp_path: Path) -> None:
         terminal = Terminal(daemon.env, "ask", "/fast /error overloaded")
         assert terminal.end() == 1
         # Nothing of it had been printed for good, so that it could be taken away without a word.
-        assert "void" not in terminal.shown
+        assert "from a failed attempt" not in terminal.shown
 
 
 def run_into(file: Path, daemon: DaemonProcess, *words: str) -> None:

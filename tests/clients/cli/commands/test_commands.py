@@ -92,7 +92,7 @@ def test_branches_are_listed_and_changed(parley: Parley) -> None:
 
 
 def test_a_chat_is_rewound(parley: Parley) -> None:
-    assert "nothing to go back to" in parley.refused("rewind", parley.id)
+    assert "There is nothing to go back to." in parley.refused("rewind", parley.id)
     parley.chat.ask("/fast /tokens 3")
     parley.said("rewind", parley.id)
     assert parley.messages == [1, 2]
@@ -177,10 +177,10 @@ def test_in_a_terminal_what_was_done_is_said(parley: Parley) -> None:
         (["search", "bilby"], "Bilby␛"),
         (["retry", parley.id], "demo:demo"),
         (["branch", parley.id], "2 3*"),
-        (["rewind", parley.id, "1"], "ends at message 1"),
-        (["queue", parley.id], "Nothing waits"),
+        (["rewind", parley.id, "1"], "The chat now ends at message 1."),
+        (["queue", parley.id], "The queue is empty."),
         (["export", parley.id], "Bilby␛"),
-        (["archive", parley.id], f"{parley.id} was put away"),
+        (["archive", parley.id], f"{parley.id} was archived."),
     ):
         terminal = Terminal(parley.daemon.env, *words)
         assert terminal.end() == 0
@@ -201,7 +201,7 @@ def test_the_prompt_knows_what_goes_back(parley: Parley) -> None:
     done = parley.run("chat", parley.id, stdin="\n".join(typed))
     assert done.returncode == 0
     assert "1 2 3 \n1 2 3 \n1 3*\tYou" in done.stdout
-    assert "runs through message 1" in done.stdout
+    assert "The chat now continues from message 1." in done.stdout
     complaints = done.stderr.splitlines()
     assert [one.partition(": ")[2][:18] for one in complaints] == [
         "/edit needs a text",

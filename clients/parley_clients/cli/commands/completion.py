@@ -1,8 +1,8 @@
-"""`parley completion`, and what its scripts call: which words may stand where the cursor is.
+"""`parley completion`, and the candidates for the word at the cursor, which its scripts request.
 
-The scripts ask the command itself each time, so that they are always right; ids of chats and names of
-providers come from the daemon if one runs, within a second. None is started, and nothing that goes wrong is
-shown.
+The scripts contain no candidates: they call `parley __complete` each time. Ids of chats and names of
+providers come from the running daemon, if it answers within MAX_SECONDS. It is not started, and errors are
+ignored.
 """
 
 import argparse
@@ -15,46 +15,46 @@ from typing import Any, cast
 import anyio
 
 from parley_clients.cli.arguments import Parser
-from parley_clients.cli.display.sanitize import one_line
+from parley_clients.cli.commands.completion_scripts import SCRIPTS
+from parley_clients.cli.messages import one_line
 from parley_clients.cli.options import short_id
-from parley_clients.cli.shells import SCRIPTS
 from parley_clients.client import Client, connect
 from parley_clients.errors import ParleyError
 from parley_clients.results import Json, Result
 
-MOST_SECONDS = 1.0
-"""How long a daemon may take to name its chats."""
+MAX_SECONDS = 1.0
+"""How long the daemon may take to answer."""
 
-_MOST_CHATS = 200
+_MAX_CHATS = 200
 _FILES, _DIRECTORIES = ":files", ":directories"
 
 Candidate = tuple[str, str]
-"""A word, and what it means."""
+"""A word and its description."""
 
 
-def completion(options: argparse.Namespace) -> int:
-    """Print a shell's script."""
+def print_script(options: argparse.Namespace) -> int:
+    """Print the completion script of a shell."""
     sys.stdout.write(SCRIPTS[options.shell])
     return 0
 
 
 def complete(parser: Parser, words: Sequence[str]) -> int:
-    """Print the words that may replace the last of these, each with a tab and what it means.
+    """Print the candidates for the last word, one per line, each with a tab and its description.
 
-    A line ":files" or ":directories" stands for those that the shell finds.
+    The line ":files" or ":directories" lets the shell complete the name of a file or directory.
     """
     *before, current = words or [""]
-    place = _Place(parser)
+    cursor = _Cursor(parser)
     for word in before:
-        place.take(word)
-    for word, meaning in _fitting(place, current):
-        sys.stdout.write(f"{word}\t{one_line(meaning)}\n" if meaning else f"{word}\n")
+        cursor.advance(word)
+    for word, description in _candidates(cursor, current):
+        sys.stdout.write(f"{word}\t{one_line(description)}\n" if description else f"{word}\n")
     return 0
 
 
 @dataclass
-class _Place:
-    """Where the cursor is: in which command, behind which option, at which argument."""
+class _Cursor:
+    """The position of the cursor: its command, the option before it, the number of arguments before it."""
 
     parser: Parser
     command: str = ""
@@ -63,10 +63,10 @@ class _Place:
     only_arguments: bool = False
     values: dict[str, str] = field(default_factory=dict[str, str])
 
-    def take(self, word: str) -> None:
-        """Go past a word."""
+    def advance(self, word: str) -> None:
+        """Move past a word."""
         if self.option is not None:
-            if word != "=":  # some shells make a word of it
+            if word != "=":  # a word of its own in some shells
                 self.values[self.option.dest] = word
                 self.option = None
         elif word == "--" and not self.only_arguments:
@@ -79,9 +79,9 @@ class _Place:
             elif found is not None and found.nargs != 0:
                 self.option = found
         else:
-            self._take_argument(word)
+            self._advance_argument(word)
 
-    def _take_argument(self, word: str) -> None:
+    def _advance_argument(self, word: str) -> None:
         argument = self.argument
         commands = _commands(argument)
         if word in commands:
@@ -91,7 +91,7 @@ class _Place:
 
     @property
     def argument(self) -> argparse.Action | None:
-        """The argument that stands here, if any may."""
+        """The argument at the cursor, or None if the command takes no more."""
         arguments = [action for action in self.parser.actions if not action.option_strings]
         if self.arguments < len(arguments):
             return arguments[self.arguments]
@@ -104,20 +104,20 @@ def _commands(action: argparse.Action | None) -> dict[str, Parser]:
     return cast("dict[str, Parser]", choices) if isinstance(choices, dict) else {}
 
 
-def _fitting(place: _Place, current: str) -> Iterable[Candidate]:
-    if place.option is not None:
-        return _values(place, place.option, "" if current == "=" else current)
-    if current.startswith("-") and not place.only_arguments:
-        return _options(place.parser, current)
-    argument = place.argument
+def _candidates(cursor: _Cursor, current: str) -> Iterable[Candidate]:
+    if cursor.option is not None:
+        return _value_candidates(cursor, cursor.option, "" if current == "=" else current)
+    if current.startswith("-") and not cursor.only_arguments:
+        return _option_candidates(cursor.parser, current)
+    argument = cursor.argument
     commands = _commands(argument)
     if commands:
-        named = [(name, parser.description or "") for name, parser in commands.items()]
-        return [(name, meaning) for name, meaning in named if name.startswith(current)]
-    return [] if argument is None else _values(place, argument, current)
+        described = [(name, parser.description or "") for name, parser in commands.items()]
+        return [(name, description) for name, description in described if name.startswith(current)]
+    return [] if argument is None else _value_candidates(cursor, argument, current)
 
 
-def _options(parser: Parser, current: str) -> list[Candidate]:
+def _option_candidates(parser: Parser, current: str) -> list[Candidate]:
     return [
         (name, action.help or "")
         for action in parser.actions
@@ -126,14 +126,16 @@ def _options(parser: Parser, current: str) -> list[Candidate]:
     ]
 
 
-def _values(place: _Place, action: argparse.Action, current: str) -> list[Candidate]:
+def _value_candidates(cursor: _Cursor, action: argparse.Action, current: str) -> list[Candidate]:
     if action.choices is not None:
         return [(str(choice), "") for choice in action.choices if str(choice).startswith(current)]
     match action.metavar:
         case "ID":
-            return _chats(place, current.lower())
+            return _chat_candidates(cursor, current.lower())
         case "PROVIDER":
-            return [one for one in _providers(place) if one[0].startswith(current)]
+            return [
+                candidate for candidate in _provider_candidates(cursor) if candidate[0].startswith(current)
+            ]
         case "FILE" | "PATH":
             return [(_FILES, "")]
         case "DIR":
@@ -142,47 +144,47 @@ def _values(place: _Place, action: argparse.Action, current: str) -> list[Candid
             return []
 
 
-def _providers(place: _Place) -> list[Candidate]:
-    """Return the names of the providers that are there."""
-    raw = _read(place.values, lambda client: client.providers.list())
-    found: list[Json] = [] if raw is None else raw["providers"]
-    there = [one for one in found if one["source"] != "supported" or one["enabled"]]
-    return [(one["provider"], one["displayName"]) for one in there]
+def _provider_candidates(cursor: _Cursor) -> list[Candidate]:
+    """Return the configured providers."""
+    raw = _call_daemon(cursor.values, lambda client: client.providers.list())
+    providers: list[Json] = [] if raw is None else raw["providers"]
+    configured = [p for p in providers if p["source"] != "supported" or p["enabled"]]
+    return [(provider["provider"], provider["displayName"]) for provider in configured]
 
 
-def _chats(place: _Place, current: str) -> list[Candidate]:
-    """Return the chats whose id begins like this, under the part of the id that does."""
-    archived = {"archive": False, "unarchive": True}.get(place.command)
-    raw = _read(place.values, lambda client: client.list_chats(archived=archived, limit=_MOST_CHATS))
+def _chat_candidates(cursor: _Cursor, current: str) -> list[Candidate]:
+    """Return the chats whose id, or the end of it, begins with the current word."""
+    archived = {"archive": False, "unarchive": True}.get(cursor.command)
+    raw = _call_daemon(cursor.values, lambda client: client.list_chats(archived=archived, limit=_MAX_CHATS))
     records: list[Json] = [] if raw is None else raw["chats"]
     found: list[Candidate] = []
     for record in records:
-        meaning = record["title"] or "(untitled)"
+        description = record["title"] or "(untitled)"
         for id in (short_id(record["id"]), record["id"]):
             if id.startswith(current):
-                found.append((id, meaning))
+                found.append((id, description))
                 break
     return found
 
 
-def _read(values: dict[str, str], ask: Callable[[Client], Awaitable[Result[Any]]]) -> Json | None:
-    """Return what the daemon answers, None when it does not in time."""
+def _call_daemon(values: dict[str, str], call: Callable[[Client], Awaitable[Result[Any]]]) -> Json | None:
+    """Return the result of a call as JSON; None if the daemon does not answer in time."""
 
-    async def read() -> Json | None:
+    async def call_daemon() -> Json | None:
         address = None
         if "socket" in values:
             address = f"unix:{values['socket']}"
         elif "tcp" in values:
             address = f"tcp:{values['tcp']}"
         token = values.get("token") or os.environ.get("PARLEY_TOKEN") or None
-        with anyio.move_on_after(MOST_SECONDS):
+        with anyio.move_on_after(MAX_SECONDS):
             async with connect(
                 address, token=token, data_dir=values.get("data_dir"), start=False, reconnect=False
             ) as client:
-                return (await ask(client)).raw
+                return (await call(client)).raw
         return None
 
     try:
-        return anyio.run(read)
+        return anyio.run(call_daemon)
     except (ParleyError, OSError):
         return None
