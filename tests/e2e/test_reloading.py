@@ -70,7 +70,7 @@ async def test_what_is_saved_is_taken_over_and_what_breaks_is_told_until_it_is_m
         listed = await until(peer, "provider/list", lambda one: one["providers"][0]["provider"] != "x")
         assert (await peer.error("chat/create", {"model": "x:m"}))["code"] == 1006
         log = (daemon.data_dir / "log" / "parleyd.log").read_text("utf-8")
-        assert log.count("the configuration is broken, the last good one stays in force") == 1
+        assert log.count("the configuration is broken, the last valid one stays in force") == 1
 
 
 async def test_a_daemon_that_began_with_a_broken_file_recovers_when_it_is_mended() -> None:
