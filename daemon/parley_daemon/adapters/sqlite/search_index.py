@@ -1,7 +1,7 @@
 """The full-text index (SQLite FTS5) and its update.
 
-The index is contentless: it stores which words are in which row, but not the text. That makes it about half
-as large. Snippets are cut from the stored messages. To delete a row from a contentless index, FTS5 needs the
+The index is contentless: it stores which words are in which row, but not the text, which is in the messages
+already. Snippets are cut from the stored messages. To delete a row from a contentless index, FTS5 needs the
 text that was indexed, so deletions are queued with the text.
 
 Row numbers encode where a text belongs: owner * OWNER_STEP + chat * CHAT_STEP + message, with message 0 for
