@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 
-from parley_daemon.adapters.querying.search_cursor import MOST_HITS, read_cursor, write_cursor
+from parley_daemon.adapters.querying.search_cursor import (
+    MOST_HITS,
+    decode_search_cursor,
+    encode_search_cursor,
+)
 from parley_daemon.adapters.querying.tokenizer import parse_query
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Message
@@ -32,7 +36,7 @@ class MemorySearch:
             InvalidCursorError: the cursor is not valid, or belongs to another query.
         """
         query = parse_query(text)
-        ranked = self._rank(text) if cursor is None else read_cursor(text, cursor, Ranked)
+        ranked = self._rank(text) if cursor is None else decode_search_cursor(text, cursor, Ranked)
         existing = [entry for entry in ranked if entry[:2] in self._texts]
         hits = [
             SearchHit(
@@ -44,7 +48,7 @@ class MemorySearch:
             )
             for chat_id, message_id, score in existing[:limit]
         ]
-        return SearchPage(tuple(hits), write_cursor(text, existing[limit:]))
+        return SearchPage(tuple(hits), encode_search_cursor(text, existing[limit:]))
 
     def _rank(self, text: str) -> list[Ranked]:
         query = parse_query(text)

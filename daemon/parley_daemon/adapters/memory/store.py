@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.adapters.memory.search import MemorySearch
-from parley_daemon.adapters.querying.list_cursor import ListCursor, read_cursor, write_cursor
+from parley_daemon.adapters.querying.list_cursor import ListCursor, decode_list_cursor, encode_list_cursor
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
@@ -226,7 +226,7 @@ class MemoryStore:
         mine = [chat.updated_at for chat in self._state.chats.values() if chat.owner == query.owner]
         after = ListCursor(query.order, max(mine, default=""))
         if query.cursor is not None:
-            after = read_cursor(query.cursor, query.order)
+            after = decode_list_cursor(query.cursor, query.order)
         shown = {*after.shown.decode().split("\n")}
         rest = [chat for chat in found if chat.id not in shown and _is_due(chat, query, after)]
         page = rest[: query.limit]
@@ -237,7 +237,7 @@ class MemoryStore:
                 (after.key, after.id),
             )
             seen = "\n".join([*shown, *[chat.id for chat in page]]).encode()
-            cursor = write_cursor(ListCursor(query.order, after.began, key, id, seen))
+            cursor = encode_list_cursor(ListCursor(query.order, after.began, key, id, seen))
         return ChatPage(tuple(page), cursor, len(found))
 
     async def chat_ids(self, owner: str) -> tuple[str, ...]:

@@ -38,12 +38,12 @@ class ListCursor(msgspec.Struct, array_like=True, frozen=True):
 _decode = msgspec.msgpack.Decoder(ListCursor).decode
 
 
-def write_cursor(cursor: ListCursor) -> str:
+def encode_list_cursor(cursor: ListCursor) -> str:
     """Return the cursor as text."""
     return base64.urlsafe_b64encode(zlib.compress(msgspec.msgpack.encode(cursor))).decode()
 
 
-def read_cursor(text: str, order: str) -> ListCursor:
+def decode_list_cursor(text: str, order: str) -> ListCursor:
     """Return the cursor that a client sent.
 
     Raises:

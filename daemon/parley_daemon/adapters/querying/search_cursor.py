@@ -25,7 +25,7 @@ _LARGEST = 1024 * 1024  # bytes of a cursor after decompression: no client can e
 T = TypeVar("T")
 
 
-def write_cursor(query: str, rest: Sequence[object]) -> str | None:
+def encode_search_cursor(query: str, rest: Sequence[object]) -> str | None:
     """Return the cursor of the page that starts with the first entry of `rest`; None when it is empty."""
     if not rest:
         return None
@@ -33,7 +33,7 @@ def write_cursor(query: str, rest: Sequence[object]) -> str | None:
     return base64.urlsafe_b64encode(zlib.compress(body)).decode()
 
 
-def read_cursor(query: str, cursor: str, kind: type[T]) -> list[T]:
+def decode_search_cursor(query: str, cursor: str, kind: type[T]) -> list[T]:
     """Return the rest of the ranking; `kind` is the type of its entries.
 
     Raises:

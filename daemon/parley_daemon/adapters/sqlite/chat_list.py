@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any
 
-from parley_daemon.adapters.querying.list_cursor import ListCursor, read_cursor, write_cursor
+from parley_daemon.adapters.querying.list_cursor import ListCursor, decode_list_cursor, encode_list_cursor
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP
 from parley_daemon.core.records import Chat
@@ -57,7 +57,7 @@ def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:
     Raises:
         InvalidCursorError: the cursor is not valid, or belongs to a list in another order.
     """
-    after = None if query.cursor is None else read_cursor(query.cursor, query.order)
+    after = None if query.cursor is None else decode_list_cursor(query.cursor, query.order)
     connection.execute("BEGIN")
     try:
         where, values = _filters(query)
@@ -86,7 +86,7 @@ def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, t
                     continue
                 if not room:
                     cursor = ListCursor(query.order, after.began, *last, bytes(shown.bits))
-                    return ChatPage(tuple(page), write_cursor(cursor), total)
+                    return ChatPage(tuple(page), encode_list_cursor(cursor), total)
                 room -= 1
                 shown.add(number)
                 if rows is rest:

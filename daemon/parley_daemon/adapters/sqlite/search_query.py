@@ -9,7 +9,11 @@ deleted meanwhile is skipped.
 import logging
 import sqlite3
 
-from parley_daemon.adapters.querying.search_cursor import MOST_HITS, read_cursor, write_cursor
+from parley_daemon.adapters.querying.search_cursor import (
+    MOST_HITS,
+    decode_search_cursor,
+    encode_search_cursor,
+)
 from parley_daemon.adapters.querying.tokenizer import Query, Term, parse_query, separate_characters
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP, is_corrupt
@@ -53,11 +57,11 @@ def search(
         InvalidCursorError: the cursor is not valid, or belongs to another query.
     """
     query = parse_query(text)
-    ranked = _rank(connection, owner, query) if cursor is None else read_cursor(text, cursor, Ranked)
+    ranked = _rank(connection, owner, query) if cursor is None else decode_search_cursor(text, cursor, Ranked)
     hits: list[SearchHit] = []
     for position, (number, score) in enumerate(ranked):
         if len(hits) == limit:
-            return SearchPage(tuple(hits), write_cursor(text, ranked[position:]))
+            return SearchPage(tuple(hits), encode_search_cursor(text, ranked[position:]))
         try:
             hit = _load_hit(connection, owner, query, number, score)
         except codec.UNREADABLE:
