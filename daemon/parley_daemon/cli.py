@@ -42,7 +42,7 @@ def run_command(words: Sequence[str]) -> int:
         case "doctor":
             from parley_daemon import doctor
 
-            return doctor.run(paths, check=arguments.check)
+            return doctor.run_checks(paths, check=arguments.check)
         case _:
             return _schema()
 
@@ -139,7 +139,7 @@ def _serve(paths: DaemonPaths, arguments: argparse.Namespace) -> int:
         def ready(where: str) -> None:
             sys.stderr.write(f"parleyd {VERSION} (pid {os.getpid()}) serves on {where}\n")
 
-        return daemon.run(
+        return daemon.run_daemon(
             daemon.DaemonOptions(
                 data_dir=paths.data_dir,
                 config=paths.config,

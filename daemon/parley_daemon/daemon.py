@@ -91,7 +91,7 @@ class DaemonOptions:
     ready: Callable[[str], None] | None = None
 
 
-def run(options: DaemonOptions) -> int:
+def run_daemon(options: DaemonOptions) -> int:
     """Run a daemon until it is stopped; return the exit code of the process."""
     _log_to_file(options)
     try:

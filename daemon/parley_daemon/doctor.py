@@ -23,7 +23,7 @@ class Finding:
     text: str
 
 
-def run(paths: DaemonPaths, *, check: bool) -> int:
+def run_checks(paths: DaemonPaths, *, check: bool) -> int:
     """Print all findings; return 1 when one of them is bad, else 0.
 
     `check`: also send a request to every provider of the running daemon.

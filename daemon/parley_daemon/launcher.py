@@ -64,7 +64,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
     """Serve the parent process over standard input and output; return the exit code."""
     input_fd, output_fd = _take_standard_streams()
     if in_memory:
-        return _run_daemon(paths, input_fd, output_fd, locked=False, in_memory=True)
+        return _become_daemon(paths, input_fd, output_fd, locked=False, in_memory=True)
     peer = connect(paths)
     if peer is None and shared and not _is_served_elsewhere(paths):
         peer = _start_shared_daemon(paths)
@@ -76,7 +76,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
         lock = lock_directory(paths.data_dir, paths.runtime_file)
     except OSError:
         # The daemon runs without a store: each request that needs it is answered with what is wrong.
-        return _run_daemon(paths, input_fd, output_fd, locked=False)
+        return _become_daemon(paths, input_fd, output_fd, locked=False)
     if lock is None:
         peer = connect(paths, seconds=CONNECT_SECONDS)
         if peer is None:
@@ -84,7 +84,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
             return 1
         return copy_streams(peer, input_fd, output_fd)
     with lock:
-        return _run_daemon(paths, input_fd, output_fd, locked=True)
+        return _become_daemon(paths, input_fd, output_fd, locked=True)
 
 
 def connect(paths: DaemonPaths, *, seconds: float = 0.0) -> socket.socket | None:
@@ -148,7 +148,7 @@ def _take_standard_streams() -> tuple[int, int]:
     return input_fd, output_fd
 
 
-def _run_daemon(
+def _become_daemon(
     paths: DaemonPaths, input_fd: int, output_fd: int, *, locked: bool, in_memory: bool = False
 ) -> int:
     """Answer `initialize`, then load the daemon and run it. Other clients can connect only when `locked`."""
@@ -158,7 +158,7 @@ def _run_daemon(
     unix = unix_path = None
     if locked:
         unix, unix_path = open_unix_socket(paths)
-    return daemon.run(
+    return daemon.run_daemon(
         daemon.DaemonOptions(
             data_dir=paths.data_dir,
             config=paths.config,

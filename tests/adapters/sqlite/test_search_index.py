@@ -237,7 +237,7 @@ async def test_the_index_is_updated_without_a_search(tmp_path: Path, monkeypatch
         return more
 
     monkeypatch.setattr(SearchIndex, "flush", noticed)
-    monkeypatch.setattr("parley_daemon.adapters.sqlite.search_thread.FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr("parley_daemon.adapters.sqlite.search_thread.INDEX_DELAY_SECONDS", 0.01)
     store = SqliteStore(tmp_path / "parley.db")
     await store.open()
     await store.commit(PutChat(a_chat(title="whale")))

@@ -1,9 +1,9 @@
 """Runs searches in a thread of their own, and keeps the index up to date between commits.
 
-A commit only queues its changes for the index. FLUSH_SECONDS after a commit, or when somebody searches, the
-writer's thread works the queue off in small steps (`SearchIndex.flush`), so that no commit waits long behind
-one. A search waits until the commits before it are in the index: `_touched` counts commits, `_caught_up` is
-the count up to which the index is known to be complete.
+A commit only queues its changes for the index. INDEX_DELAY_SECONDS after a commit, or when somebody searches,
+the writer's thread works the queue off in small steps (`SearchIndex.flush`), so that no commit waits long
+behind one. A search waits until the commits before it are in the index: `_touched` counts commits,
+`_caught_up` is the count up to which the index is known to be complete.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from parley_daemon.ports.store import SearchPage, SearchUnavailableError, StoreU
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 1.0
+INDEX_DELAY_SECONDS = 1.0
 """Time between a commit and the update of the index, unless somebody searches before."""
 
 _NOT_YET = "the search index could not be brought up to date yet: %s"
@@ -49,7 +49,7 @@ class Searcher:
         """Note that a commit has been submitted to the writer."""
         self._touched += 1
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(INDEX_DELAY_SECONDS, self._flush)
 
     def _flush(self) -> None:
         self._timer, commits = None, self._touched
