@@ -50,10 +50,12 @@ def run_command(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     locations = argparse.ArgumentParser(add_help=False)
     locations.add_argument(
-        "--data-dir", metavar="DIR", help="the directory that chats are stored in (default: $PARLEY_DATA_DIR)"
+        "--data-dir",
+        metavar="DIR",
+        help="where chats are stored (default: $PARLEY_DATA_DIR or the usual place)",
     )
     locations.add_argument(
-        "--config", metavar="FILE", help="the configuration file (default: $PARLEY_CONFIG)"
+        "--config", metavar="FILE", help="the configuration file (default: $PARLEY_CONFIG or the usual place)"
     )
     parser = argparse.ArgumentParser(
         prog="parleyd", description="A daemon that holds AI chats for editors, tools and scripts."
@@ -70,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--tcp",
         metavar="HOST:PORT",
-        help="also listen on this loopback address; clients need the token in the runtime file",
+        help="also listen on this loopback address; clients need the token in the runtime file; "
+        "with port 0 a free port is chosen",
     )
     serve.add_argument(
         "--idle-exit",
