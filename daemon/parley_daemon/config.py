@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
+from parley_daemon.adapters.providers.merge import ModelConfig
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery

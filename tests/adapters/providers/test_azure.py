@@ -6,7 +6,8 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers.azure import Azure
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.adapters.providers.provider_type import Access
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Text

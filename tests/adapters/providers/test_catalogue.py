@@ -5,14 +5,11 @@ from typing import Any
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.catalogue import (
-    DEFAULT_TIMEOUTS,
-    ConfiguredCatalogue,
-    ModelConfig,
-    ProviderConfig,
-)
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.providers.demo import DemoModel
 from parley_daemon.adapters.providers.draining import DrainingModel
+from parley_daemon.adapters.providers.merge import DEFAULT_TIMEOUTS, ModelConfig
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Timeouts

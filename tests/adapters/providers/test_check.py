@@ -7,7 +7,9 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers import check, provider
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.providers.merge import ModelConfig
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.adapters.providers.provider_type import ProviderType
 from parley_daemon.adapters.providers.shared.model_list import ListedModel
 from parley_daemon.ports.catalogue import ProviderCheck, ProviderUnavailableError

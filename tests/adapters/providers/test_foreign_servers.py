@@ -20,7 +20,8 @@ import anyio
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Part, Reasoning, Text, ToolCall, ToolResult, fold, plain_text
 from parley_daemon.core.records import Failure, ModelSettings, Usage

@@ -6,8 +6,10 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.providers.draining import DrainingModel
+from parley_daemon.adapters.providers.merge import ModelConfig
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Timeouts
 from parley_daemon.ports.catalogue import Overlay, ResolvedModel, UnknownModelError

@@ -7,8 +7,10 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers import model_lists
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ModelConfig, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.providers.merge import ModelConfig
 from parley_daemon.adapters.providers.model_lists import FAILED_SECONDS, KEPT_SECONDS, ModelLists
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.core.records import Timeouts
 from parley_daemon.ports.catalogue import ModelInfo, Overlay, PendingRefresh, ProviderInfo
 from tests.support.engine.records import a_model, a_provider

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
+from parley_daemon.adapters.providers.merge import ModelConfig
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.provider_records import ModelRecord
 from parley_daemon.core.records import ModelSettings, Timeouts

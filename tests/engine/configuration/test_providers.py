@@ -6,7 +6,8 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
+from parley_daemon.adapters.providers.merge import ModelConfig
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.adapters.secrets.key_store import MemoryKeyStore
 from parley_daemon.core.provider_records import ProviderRecord
 from parley_daemon.engine.collection.new_chat import NewChat

@@ -7,7 +7,8 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from parley_daemon.adapters.providers.catalogue import ModelConfig, ProviderConfig
+from parley_daemon.adapters.providers.merge import ModelConfig
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.core.events import TurnStarted
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import ModelSettings, Timeouts

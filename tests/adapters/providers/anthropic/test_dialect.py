@@ -7,8 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.providers.http_model import HttpModel
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.adapters.providers.provider_type import Access
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece

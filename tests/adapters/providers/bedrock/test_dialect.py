@@ -13,9 +13,10 @@ import pytest
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
 from parley_daemon.adapters.providers.bedrock.access import find_region
 from parley_daemon.adapters.providers.bedrock.event_stream import AwsEventStream
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http_model import HttpModel
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.adapters.providers.provider_type import Access
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.adapters.providers.shared.response_reader import ResponseReader

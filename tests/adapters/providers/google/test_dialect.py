@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue, ProviderConfig
+from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.core.records import ModelSettings, Usage
 from parley_daemon.ports.models import Chunk, Finish, ModelError, ModelRequest, PromptMessage, UsageReport

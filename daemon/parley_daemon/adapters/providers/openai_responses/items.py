@@ -1,35 +1,94 @@
-"""Of which items of a responses stream texts have come piece by piece, and do not count again when whole.
+"""Tracks the items of a responses stream: which texts have streamed, and which tool calls are open.
 
-Knows no events.
+An item comes three times: in pieces, whole when it is done, and in the list of the finished response. It must
+count once. Servers that imitate the API name an item by its id, its index or both, make up new ids, or give
+one index to all items; so one matching name out of two is enough here.
 """
+
+import uuid
+
+from parley_daemon.adapters.providers.http.lenient_json import encode_json, replace_surrogates
+from parley_daemon.adapters.providers.openai_responses.events import Item
+from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall, PieceBuffer
 
 _Keys = tuple[set[str | None], set[int | None]]
 
 
 class StreamedTexts:
-    """The items with such texts, by the kind of text. Servers name an item by its id, its index, or both."""
+    """The items whose texts came in pieces, by the kind of text."""
 
     def __init__(self) -> None:
         self._items: dict[str, _Keys] = {}
 
     def add(self, kind: str, id: str | None, index: int | None) -> None:
-        """Say that a piece of a text has come."""
+        """Note that a piece of a text has come."""
         ids, indexes = self._items.setdefault(kind, (set(), set()))
         ids.add(id or None)
         indexes.add(index)
 
     def has(self, kind: str) -> bool:
-        """Whether any text of this kind has come so."""
+        """Return whether any text of this kind came in pieces."""
         return kind in self._items
 
     def covers(self, kind: str, id: str | None, index: int | None) -> bool:
-        """Whether an item's texts of this kind have come so, or may have, as its name does not tell.
-
-        One of two names is enough to be the same: some servers make up new ids, some give all one index.
-        """
+        """Return whether an item's texts of this kind came in pieces, or may have (an item may have no name)."""
         if kind not in self._items:
             return False
         ids, indexes = self._items[kind]
         if (id and id in ids) or (index is not None and index in indexes):
             return True
         return (not id or None in ids) and (index is None or None in indexes)
+
+
+class ToolCalls:
+    """The tool calls of one answer. Their arguments stream into `pieces`."""
+
+    def __init__(self, pieces: PieceBuffer) -> None:
+        self._pieces = pieces
+        self._calls: list[OpenCall] = []
+        self._finished: set[str] = set()  # by id of the call
+        self._by_name: dict[int | str, OpenCall] = {}  # by index and by id of the item
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def is_finished(self, id: str) -> bool:
+        """Return whether the call of this id is complete."""
+        return id in self._finished
+
+    def find_open(self, id: str | None, index: int | None) -> OpenCall | None:
+        """Return the open call of an item by its id, else by its index; None: unknown or complete.
+
+        The id takes precedence: some servers give one index to several items.
+        """
+        call = self._by_name.get(id or "") or (None if index is None else self._by_name.get(index))
+        return None if call is None or call.id in self._finished else call
+
+    def open(self, item: Item, index: int | None) -> OpenCall:
+        """Begin a call. An id that is missing, or that another call has, is replaced."""
+        id = replace_surrogates(item.call_id or item.id or "")
+        if not id or any(call.id == id for call in self._calls):
+            id = f"call_{uuid.uuid4().hex}"
+        call = OpenCall(id, replace_surrogates(item.name or ""))
+        self._calls.append(call)
+        if item.id:
+            self._by_name[item.id] = call
+        if index is not None:
+            self._by_name[index] = call
+        self._pieces.append(call, "")
+        return call
+
+    def finish(self, call: OpenCall, item: Item | None) -> None:
+        """Complete a call, once. `item` has the arguments, in case they did not stream."""
+        if call.id in self._finished:
+            return
+        self._finished.add(call.id)
+        arguments = (item and item.arguments) or ""
+        if not isinstance(arguments, str):
+            arguments = encode_json(arguments).decode()
+        self._pieces.finish_call(call, arguments)
+
+    def finish_all(self) -> None:
+        """Complete the calls that are still open."""
+        for call in self._calls:
+            self.finish(call, None)

@@ -4,8 +4,7 @@ Knows the events of the API, and where servers that imitate it leave some out. K
 nor event framing.
 """
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from parley_daemon.adapters.providers.http.failures import Call
@@ -13,7 +12,6 @@ from parley_daemon.adapters.providers.http.lenient_json import (
     convert_or_default,
     convert_or_none,
     decode_lenient,
-    encode_json,
     replace_surrogates,
 )
 from parley_daemon.adapters.providers.openai_responses.events import (
@@ -24,7 +22,7 @@ from parley_daemon.adapters.providers.openai_responses.events import (
     decode_event,
     read_usage,
 )
-from parley_daemon.adapters.providers.openai_responses.items import StreamedTexts
+from parley_daemon.adapters.providers.openai_responses.items import StreamedTexts, ToolCalls
 from parley_daemon.adapters.providers.openai_responses.reasoning import BETWEEN, build_signature
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.openai_answers import read_source
@@ -58,9 +56,7 @@ class ResponsesParser:
         self._last: _TextRun | None = None  # what the last part is, while it can go on
         self._streamed = StreamedTexts()
         self._has_items = False  # whether finished items have come
-        self._calls: list[OpenCall] = []
-        self._called: set[str] = set()  # ids of the calls that are whole
-        self._known: dict[int | str, OpenCall] = {}  # by index and by id of the item
+        self._calls = ToolCalls(self._pieces)
         self._reason: StopReason = "stop"
         self._refused = False
 
@@ -75,10 +71,9 @@ class ResponsesParser:
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what has come since."""
-        for call in self._calls:
-            self._complete(call, None)
+        self._calls.finish_all()
         reason = "content_filter" if self._reason == "stop" and self._refused else self._reason
-        return self._answer.finish(reason, has_calls=bool(self._calls))
+        return self._answer.finish(reason, has_calls=len(self._calls) > 0)
 
     def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the events of one read. The usual one, more of the same text, is dealt with in line.
@@ -146,13 +141,13 @@ class ResponsesParser:
             case "response.reasoning_text.delta" if isinstance(delta, str):
                 self._more(Reasoning, "thought", event, event.content_index, delta)
             case "response.function_call_arguments.delta" if isinstance(delta, str):
-                call = self._under_way(event.item_id, event.output_index)
+                call = self._calls.find_open(event.item_id, event.output_index)
                 if call is not None:
                     self._pieces.append(call, delta)
             case "response.output_item.added":
                 item = convert_or_none(event.item, Item)
                 if item is not None and item.type == "function_call":
-                    self._open(item, event.output_index)
+                    self._open_call(item, event.output_index)
             case "response.output_item.done":
                 item = convert_or_none(event.item, Item)
                 if item is not None:
@@ -224,8 +219,9 @@ class ResponsesParser:
                     self._last = None
             case "function_call":
                 id = replace_surrogates(item.call_id or "")
-                if not id or id not in self._called:
-                    self._complete(self._under_way(item.id, index) or self._open(item, index), item)
+                if not id or not self._calls.is_finished(id):
+                    call = self._calls.find_open(item.id, index) or self._open_call(item, index)
+                    self._calls.finish(call, item)
             case "image_generation_call" if isinstance(item.result, str) and item.result:
                 kind = {"svg": "svg+xml"}.get(item.output_format or "", item.output_format or "png")
                 self._pieces.add(File(f"image/{kind}", data=item.result))
@@ -250,39 +246,6 @@ class ResponsesParser:
         self._last = run
         self._pieces.append(run, text)
 
-    def _under_way(self, id: str | None, index: int | None) -> OpenCall | None:
-        """Return the call of an item by its id, else by its index; None when it is unknown or whole.
-
-        Ids go first: some servers give one index to several items.
-        """
-        call = self._known.get(id or "") or (None if index is None else self._known.get(index))
-        return None if call is None or call.id in self._called else call
-
-    def _open(self, item: Item, index: int | None) -> OpenCall:
-        """Begin a call. An id that is missing or that another call has is replaced."""
-        id = replace_surrogates(item.call_id or item.id or "")
-        if not id or any(call.id == id for call in self._calls):
-            id = f"call_{uuid.uuid4().hex}"
-        call = OpenCall(id, replace_surrogates(item.name or ""))
-        self._calls.append(call)
-        self._known.update(dict.fromkeys(_keys(item, index), call))
+    def _open_call(self, item: Item, index: int | None) -> OpenCall:
         self._last = None
-        self._pieces.append(call, "")
-        return call
-
-    def _complete(self, call: OpenCall, item: Item | None) -> None:
-        """Say that a call is whole, once; `item` has its arguments, in case that they did not stream."""
-        if call.id in self._called:
-            return
-        self._called.add(call.id)
-        arguments = (item and item.arguments) or ""
-        if not isinstance(arguments, str):
-            arguments = encode_json(arguments).decode()
-        self._pieces.finish_call(call, arguments)
-
-
-def _keys(item: Item, index: int | None) -> Iterator[int | str]:
-    if item.id:
-        yield item.id
-    if index is not None:
-        yield index
+        return self._calls.open(item, index)
