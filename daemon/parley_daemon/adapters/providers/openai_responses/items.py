@@ -31,7 +31,7 @@ class StreamedTexts:
         return kind in self._items
 
     def covers(self, kind: str, id: str | None, index: int | None) -> bool:
-        """Return whether an item's texts of this kind came in pieces, or may have (an item may have no name)."""
+        """Return whether an item's texts of this kind came in pieces, or may have (names may be missing)."""
         if kind not in self._items:
             return False
         ids, indexes = self._items[kind]
