@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+import msgspec
+import pytest
+
+from parley_daemon import config
 from parley_daemon.config import Config, load_config
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.terminal import Terminal
@@ -10,6 +14,14 @@ from tests.support.processes.terminal import Terminal
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text("utf-8")
 CONFIGURATION = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+PROVIDERS = (PROJECT / "docs" / "providers.md").read_text("utf-8")
+SECTIONS = [
+    kind
+    for kind in vars(config).values()
+    if isinstance(kind, type)
+    and issubclass(kind, msgspec.Struct)
+    and kind.__struct_config__.forbid_unknown_fields
+]
 
 
 def samples(page: str) -> list[str]:
@@ -54,3 +66,13 @@ def test_the_samples_of_the_configuration_are_valid_and_name_the_defaults(tmp_pa
     path.write_text(defaults.replace("# total_ms", "total_ms").replace("# model", "model"), "utf-8")
     read = load_config(path)
     assert (read.timeouts.total_ms, read.scribe.title_model) == (600_000, "local:small")
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_every_setting_of_the_configuration_file_is_described(section: type[msgspec.Struct]) -> None:
+    names = {field.encode_name for field in msgspec.structs.fields(section)}
+    assert {name for name in names if not re.search(rf"\b{name}\b", CONFIGURATION + PROVIDERS)} == set()
+
+
+def test_the_configuration_file_has_sections_to_describe() -> None:
+    assert len(SECTIONS) >= 8
