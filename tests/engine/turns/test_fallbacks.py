@@ -202,9 +202,9 @@ async def test_a_provider_that_asks_for_a_long_wait_is_left_at_once_and_for_a_sh
     assert relay.told == [(1, "rate_limit", SECOND)]
     retries = Retries()
     short, long = failing("rate_limit", after=5.0).failure, failing("rate_limit", after=5.1).failure
-    assert not retries.runs_out(short, 1, 0.0)
-    assert retries.runs_out(long, 1, 0.0)
-    assert retries.runs_out(short, 2, 0.0)
+    assert not retries.is_fallback_due(short, 1, 0.0)
+    assert retries.is_fallback_due(long, 1, 0.0)
+    assert retries.is_fallback_due(short, 2, 0.0)
 
 
 def test_a_long_line_of_chats_that_wait_for_a_provider_counts_as_a_long_wait() -> None:
@@ -212,7 +212,7 @@ def test_a_long_line_of_chats_that_wait_for_a_provider_counts_as_a_long_wait() -
     limited = failing("rate_limit", after=1.0).failure
     for _ in range(30):
         retries.delay(limited, 1, 0.0)
-    assert retries.runs_out(limited, 1, 0.0)
+    assert retries.is_fallback_due(limited, 1, 0.0)
 
 
 async def test_each_model_is_asked_with_its_own_time_limits() -> None:
@@ -307,15 +307,15 @@ async def test_when_all_asked_to_be_left_alone_the_chosen_model_is_asked() -> No
 def test_an_answer_ends_a_pause_and_what_is_over_is_forgotten() -> None:
     retries = Retries()
     limited = failing("rate_limit", after=60.0).failure
-    retries.failed("a:b", limited, 0.0)
-    retries.failed("a:c", failing("network").failure, 0.0)
-    assert retries.pause("a:b", 0.0) is not None
-    assert retries.pause("a:c", 0.0) is None
-    retries.answered("a:b")
-    assert retries.pause("a:b", 0.0) is None
-    retries.failed("a:b", failing("rate_limit", after=10_000.0).failure, 0.0)
-    assert retries.pause("a:b", 294.0) is not None
-    assert retries.pause("a:b", 296.0) is None  # no pause is longer than a wait may be
+    retries.record_failure("a:b", limited, 0.0)
+    retries.record_failure("a:c", failing("network").failure, 0.0)
+    assert retries.pause_reason("a:b", 0.0) is not None
+    assert retries.pause_reason("a:c", 0.0) is None
+    retries.record_answer("a:b")
+    assert retries.pause_reason("a:b", 0.0) is None
+    retries.record_failure("a:b", failing("rate_limit", after=10_000.0).failure, 0.0)
+    assert retries.pause_reason("a:b", 294.0) is not None
+    assert retries.pause_reason("a:b", 296.0) is None  # no pause is longer than a wait may be
 
 
 # ------------------------------------------------------------------ who is passed over

@@ -86,7 +86,7 @@ class CurrentTurn:
     async def _continue(self, result: TurnResult) -> NextCall | None:
         """Let messages that steer the turn join it. None: there are none, or the turn ends in any case."""
         live, run = self._live, self._live.run
-        if run is None or run.cause is not None or run.given_up or result.outcome != "completed":
+        if run is None or run.cause is not None or run.is_abandoned or result.outcome != "completed":
             return None
         decision = self.executor.decide(Join(result.turn.id))
         if not decision.effects:

@@ -128,16 +128,7 @@ class CommandExecutor:
         return changeset
 
     def _new_run(self, brief: TurnBrief) -> TurnRun:
-        services = self._live.services
-        return TurnRun(
-            brief,
-            self._turn_host,
-            services.catalogue,
-            services.turn_slots,
-            services.clock,
-            services.retries,
-            services.schemas,
-        )
+        return TurnRun(brief, self._turn_host, self._live.services)
 
     # ----------------------------------------------------------- commit, adopt, publish
 

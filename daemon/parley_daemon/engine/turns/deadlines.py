@@ -1,21 +1,35 @@
-"""The time limits of one model call: a deadline that moves on with every sign of life. Knows no model."""
+"""The time limits of one model call.
+
+Theory of operation: a call has a deadline that moves with every sign of life. Until the first part arrives,
+the limit for the first part applies; from then on the limit for silence, counted from the last batch; after
+the provider has said why it finished, a short rest for its usage report. The limit for the whole call
+bounds them all.
+
+Batches come thousands of times a second, so `extend` only stores the new deadline. A single timer of the
+event loop is armed; when it fires early, it re-arms itself for the deadline as it is then. When the
+deadline has passed, the timer cancels the call's scope and gives it CLEANUP_SECONDS to end: then the scope
+of the waiting turn (`patience`) ends, and the turn goes on without the call.
+"""
+
+from asyncio import TimerHandle, get_running_loop
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import anyio
 
 from parley_daemon.core.records import Failure, Timeouts
 
 CLEANUP_SECONDS = 2.0
-"""How long a call that was stopped may take to go away; past it the turn ends without it."""
+"""How long a cancelled call may take to end. After that the turn ends without it."""
 
-_FINEST_CHECK = 0.25
-# How long a provider that said why it finished may keep its stream open (for usage) in seconds.
+# How long a provider that said why it finished may keep its stream open (for usage), in seconds.
 _LINGER = 2.0
 
 
-class Limits:
-    """The limits as one scope to run the call in. `patience` is the scope of whoever waits for its end.
+class CallDeadlines:
+    """The deadlines of one call. Run the call in `scope`, inside `armed()`.
 
-    That scope's deadline is kept behind the call's: a call that is cancelled and does not end is given up.
+    `patience` is the scope of whoever waits for the call's end.
     """
 
     def __init__(self, timeouts: Timeouts, provider: str, patience: anyio.CancelScope) -> None:
@@ -23,40 +37,77 @@ class Limits:
         self._patience = patience
         self._idle = _seconds(timeouts.idle_ms)
         self._first = _seconds(timeouts.first_part_ms)
-        self._streaming = False
-        self._done = False
-        self._start = self._moved = anyio.current_time()
+        self._is_streaming = False
+        self._is_done = False
+        self._loop = get_running_loop()
+        self._now = self._loop.time  # bound once: looking the loop up costs more than asking it
+        self._start = self._now()
         self._end = self._start + _seconds(timeouts.total_ms)
-        self._grain = min(_FINEST_CHECK, self._idle / 8)
+        # Silence before the first part has a limit of its own, which is the longer one: models are loaded.
+        self.deadline = min(self._start + self._first, self._end)
         self.scope = anyio.CancelScope()
-        # Silence before the first part is bounded by its own limit, which is the longer one: models load.
-        self._move(self._start + self._first)
+        self._timer: TimerHandle | None = None
+        self._is_armed = False
 
-    def _move(self, deadline: float) -> None:
-        self.scope.deadline = min(deadline, self._end)
-        self._patience.deadline = self.scope.deadline + CLEANUP_SECONDS
+    @contextmanager
+    def armed(self) -> Generator[None]:
+        """Keep the timer armed while the block runs, also while the call's stream is being closed."""
+        self._is_armed = True
+        self._arm()
+        try:
+            yield
+        finally:
+            self._is_armed = False
+            self._disarm()
 
-    def alive(self, *, streaming: bool, done: bool) -> None:
-        """Something came. Before the first part that moves nothing; after the last one little is left."""
-        now = anyio.current_time()
-        if done:
-            if not self._done:  # once: keep-alives behind the end do not draw it out
-                self._done = True
-                self._move(now + _LINGER)
+    def extend(self, *, is_streaming: bool, is_done: bool) -> None:
+        """Move the deadline: the provider sent something.
+
+        Until the first part (`is_streaming`) that changes nothing. At the finish (`is_done`) the deadline is
+        set once: keep-alives after it change nothing.
+        """
+        if is_done:
+            if not self._is_done:
+                self._is_done = True
+                self._shorten(self._now() + _LINGER)
+        elif self._is_streaming:
+            self.deadline = min(self._now() + self._idle, self._end)
+        elif is_streaming:
+            self._is_streaming = True
+            self._shorten(self._now() + self._idle)
+
+    def _shorten(self, deadline: float) -> None:
+        """Set a deadline that may be earlier than the one that the timer is armed for."""
+        self.deadline = min(deadline, self._end)
+        if self._is_armed:
+            self._arm()
+
+    def _arm(self) -> None:
+        self._disarm()
+        if self.deadline < float("inf"):
+            self._timer = self._loop.call_at(self.deadline, self._expire)
+
+    def _disarm(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        now = self._now()
+        if now < self.deadline:
+            self._arm()
             return
-        if not streaming or (self._streaming and now - self._moved < self._grain):
-            return
-        self._streaming = True
-        self._moved = now
-        self._move(now + self._idle)
+        self._timer = None
+        self.scope.cancel()
+        self._patience.deadline = min(self._patience.deadline, now + CLEANUP_SECONDS)
 
-    def passed(self) -> Failure:
-        """Say which limit was passed; call it only when one was."""
-        if anyio.current_time() >= self._end:
+    def failure(self) -> Failure:
+        """Return which limit was exceeded. Call it only when one was."""
+        if self._now() >= self._end:
             total = f"{self._end - self._start:g}"
             limit = f"The answer took longer than the limit of {total} s for the whole call."
             return Failure("timeout", limit, provider=self._provider)
-        if self._streaming:
+        if self._is_streaming:
             limit = f"{self._provider} sent nothing more for {self._idle:g} s."
             return Failure("stream_idle", limit, provider=self._provider, retryable=True)
         limit = f"{self._provider} did not begin to answer within {self._first:g} s."

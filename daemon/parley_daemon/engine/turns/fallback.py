@@ -29,7 +29,7 @@ MISFITS: frozenset[FailureKind] = frozenset(
 _LONGEST_DETAIL = 500
 
 
-class Chain:
+class FallbackChain:
     """The models of one model call: `first`, then those to fall back on.
 
     - overloaded, rate_limit, timeout, stream_idle, network, bad_stream, where trying again helps: after the
@@ -56,29 +56,29 @@ class Chain:
             (first.id, *(catalogue.fallback_models if fallbacks is None else fallbacks))
         )
         # Why models were not asked, or are not asked any more; and those that may be asked later.
-        self._out: dict[str, str] = {}
+        self._excluded: dict[str, str] = {}
         self._paused: dict[str, str] = {}
 
-    def instead(self, history: Sequence[Message], now: float) -> tuple[Failure, ResolvedModel] | None:
+    def substitute(self, history: Sequence[Message], now: float) -> tuple[Failure, ResolvedModel] | None:
         """Return why the first model is better not asked now, and who is in its place."""
-        pause = self._retries.pause(self.first.id, now)
+        pause = self._retries.pause_reason(self.first.id, now)
         other = None if pause is None else self._next(self.first, pause, history, now)
         return None if pause is None or other is None else (pause, other)
 
-    def after(
+    def next_model(
         self, model: ResolvedModel, failure: Failure, attempt: int, history: Sequence[Message], now: float
     ) -> ResolvedModel | None:
         """Return who is asked in place of a model whose attempt number `attempt` failed; None: nobody."""
-        if not self._leads_on(model, failure, attempt, now):
+        if not self._may_fall_back(model, failure, attempt, now):
             return None
         other = self._next(model, failure, history, now)
         if other is not None:
-            self._out[model.id] = failure.message
+            self._excluded[model.id] = failure.message
         return other
 
-    def summed_up(self, model: ResolvedModel, failure: Failure) -> Failure:
+    def final_failure(self, model: ResolvedModel, failure: Failure) -> Failure:
         """Return the failure that ends the turn: the last model's, with what became of the others."""
-        others = {**self._paused, **self._out}
+        others = {**self._paused, **self._excluded}
         told = [f"{name}: {others[name]}" for name in self._members if name in others and name != model.id]
         if not told:
             return failure
@@ -86,9 +86,9 @@ class Chain:
         detail = " ".join([*([failure.detail] if failure.detail else []), *told])
         return replace(failure, message=message, detail=detail[:_LONGEST_DETAIL])
 
-    def _leads_on(self, model: ResolvedModel, failure: Failure, attempt: int, now: float) -> bool:
+    def _may_fall_back(self, model: ResolvedModel, failure: Failure, attempt: int, now: float) -> bool:
         if failure.kind in OUTAGES and failure.retryable:
-            return self._retries.runs_out(failure, attempt, now)
+            return self._retries.is_fallback_due(failure, attempt, now)
         if failure.kind == "context_length":
             return True
         return failure.kind in MISFITS and model.id != self.first.id
@@ -97,9 +97,9 @@ class Chain:
         self, model: ResolvedModel, failure: Failure, history: Sequence[Message], now: float
     ) -> ResolvedModel | None:
         for name in self._members:
-            if name == model.id or name in self._out:
+            if name == model.id or name in self._excluded:
                 continue
-            pause = self._retries.pause(name, now)
+            pause = self._retries.pause_reason(name, now)
             if pause is not None:
                 self._paused[name] = pause.message
                 continue
@@ -113,12 +113,12 @@ class Chain:
         try:
             model = find_model(self._catalogue, name, self._settings)
         except (UnknownModelError, ProviderUnavailableError, NotLocalError) as error:
-            self._out[name] = str(error)
+            self._excluded[name] = str(error)
             return None
         limit = model.context_limit
         if limit is not None and tokens(history) > limit:
             # A summary would be all that later requests hold, too, after an outage that is soon over.
-            self._out[name] = f"This chat is longer than its {limit} tokens."
+            self._excluded[name] = f"This chat is longer than its {limit} tokens."
             return None
         return model
 

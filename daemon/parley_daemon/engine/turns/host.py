@@ -1,23 +1,27 @@
-"""Between a turn's run and its host, the chat's actor: what the run is given, tells, and comes to."""
+"""Between the run of a turn and its chat: what the run gets, reports and results in."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import anyio
 import msgspec
 
 from parley_daemon.core.events import Event, Timings
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Turn, Usage
-from parley_daemon.ports.catalogue import ResolvedModel
+from parley_daemon.engine.turns.retry import Retries
+from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
+from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.schemas import Schemas
 
 DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
 
 
 class TurnResult(msgspec.Struct, frozen=True, gc=False):
-    """What a model call came to; `parts` is empty when nothing had come.
+    """The result of a model call. `parts` is empty when nothing was answered.
 
-    `usage` is the call's, `turn_usage` that of all calls of the turn so far. `output` is the value of an
-    answer that had to fit a schema.
+    `usage` is that of the call, `turn_usage` that of all calls of the turn so far. `output` is the JSON value
+    of an answer that had to fit a schema.
     """
 
     turn: Turn
@@ -39,9 +43,10 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
 
 
 class TurnBrief(msgspec.Struct, frozen=True, gc=False):
-    """All that a run is given: the turn, the id for its answer, and what to send to which model.
+    """What a run needs to start: the turn, the id of its answer, and what to send to which model.
 
-    `references` are the models to try to resolve, the wished one first. `history` ends with the question.
+    `references` are model ids in the order of precedence; the first one that exists is asked. `history` ends
+    with the question.
     """
 
     turn: Turn
@@ -53,7 +58,7 @@ class TurnBrief(msgspec.Struct, frozen=True, gc=False):
 
 
 class NextCall(msgspec.Struct, frozen=True, gc=False):
-    """One more model call of the same turn: the id for its answer, and what to send."""
+    """A further model call of the same turn: the id of its answer, and what to send."""
 
     message_id: int
     history: tuple[Message, ...]
@@ -67,17 +72,33 @@ class TurnHost(Protocol):
         ...
 
     async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
-        """Publish and journal pieces, each with its part's index."""
+        """Publish and journal pieces of the answer, each with the index of its part."""
         ...
 
     async def report(self, message_id: int, events: Sequence[Event], *, void: bool) -> None:
-        """Tell what happens between two attempts; `void`: forget what was streamed of the message."""
+        """Publish events between two attempts. `void`: drop the journal of the message."""
         ...
 
     async def compact(self, model: ResolvedModel, history: tuple[Message, ...]) -> tuple[Message, ...] | None:
-        """Return the history with a summary of all before its last question, None when there is none."""
+        """Return the history with a summary in place of all before its last question.
+
+        None: there is nothing before it, or only a summary.
+
+        Raises:
+            ModelError: the summary could not be made.
+        """
         ...
 
     async def finish(self, result: TurnResult) -> NextCall | None:
-        """Commit the result; return the turn's next call, or None: the chat is free then and all are told."""
+        """Commit the result of a call; return the turn's next call, or None when the turn has ended."""
         ...
+
+
+class TurnServices(Protocol):
+    """What all turns of an engine share."""
+
+    catalogue: Catalogue
+    clock: Clock
+    schemas: Schemas
+    turn_slots: anyio.CapacityLimiter
+    retries: Retries

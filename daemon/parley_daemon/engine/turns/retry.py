@@ -63,7 +63,7 @@ class Retries(msgspec.Struct, gc=False):
         self._next[failure.provider] = at + policy.spacing
         return at - now
 
-    def runs_out(self, failure: Failure, attempt: int, now: float) -> bool:
+    def is_fallback_due(self, failure: Failure, attempt: int, now: float) -> bool:
         """Return whether another model is asked, if there is one, after attempt number `attempt` failed."""
         wait = (failure.retry_after_ms or 0) / 1000
         if failure.kind in _CROWDED and failure.provider is not None:
@@ -71,18 +71,18 @@ class Retries(msgspec.Struct, gc=False):
         policy = self.policy
         return wait > policy.fallback_wait or attempt >= min(policy.fallback_attempts, policy.attempts)
 
-    def failed(self, model: str, failure: Failure, now: float) -> None:
+    def record_failure(self, model: str, failure: Failure, now: float) -> None:
         """Remember when a model is not to be asked before."""
         self._pauses = {name: pause for name, pause in self._pauses.items() if pause[0] > now}
         if failure.retryable and failure.retry_after_ms is not None:
             until = now + min(failure.retry_after_ms / 1000, self.policy.longest_asked)
             self._pauses[model] = (until, failure)
 
-    def answered(self, model: str) -> None:
+    def record_answer(self, model: str) -> None:
         """A model has answered: it may be asked again."""
         self._pauses.pop(model, None)
 
-    def pause(self, model: str, now: float) -> Failure | None:
+    def pause_reason(self, model: str, now: float) -> Failure | None:
         """Return why a model is better not asked now; None when it may be, or soon."""
         until, failure = self._pauses.get(model, (now, None))
         left = until - now

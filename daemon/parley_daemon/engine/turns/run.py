@@ -1,146 +1,153 @@
-"""The run of one turn: wait for a slot, ask the model (again, where that helps), stream its answer, end.
+"""The run of one turn, from its acceptance to its committed end.
 
-Every wait here ends at once when the turn is stopped, and the cause of the stop decides the outcome. Knows
-neither the store nor who listens: it tells its host.
+Theory of operation:
+
+- Start. The run starts before the turn is committed, so that the request and the commit overlap. It waits
+  for `accepted` before it tells anything. `withdraw` ends a run whose turn could not be committed; it
+  leaves no trace.
+- Slot. At most as many turns ask models at once as there are slots; the others wait. A stopped turn leaves
+  the line.
+- Calls. A turn has one model call, or several: when messages steer it, they join after a call, and the host
+  returns the next one. Each call runs in a task of its own (`_work`) inside a scope that `stop` cancels.
+- Retries and fallback models belong to a call (`model_call`).
+- Stop. `stop` stores the cause and cancels the call. The cause decides the outcome; no exception is
+  interpreted. A stronger cause (delete, shutdown) replaces a weaker one.
+- Give up. A cancelled call gets CLEANUP_SECONDS. A call that does not end by then is abandoned: the turn
+  ends, the slot is free, and nothing that the call still yields counts.
+- End. The result goes to the host, which commits it. The run never raises: whatever goes wrong is the
+  turn's failure.
 """
 
 import logging
-from typing import Any
 
 import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.commands import StopCause
-from parley_daemon.core.compaction import tokens
-from parley_daemon.core.events import PreviewReset, Retrying, Timings
-from parley_daemon.core.parts import Assembler, Piece
+from parley_daemon.core.events import Timings
+from parley_daemon.core.parts import Assembler
 from parley_daemon.core.pricing import cost
-from parley_daemon.core.prompts import prompt_entries
-from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
-from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, Limits
-from parley_daemon.engine.turns.fallback import Chain
-from parley_daemon.engine.turns.host import DAEMON_LOST, NextCall, TurnBrief, TurnHost, TurnResult
-from parley_daemon.engine.turns.model_call import open_stream
-from parley_daemon.engine.turns.model_selection import first_model
-from parley_daemon.engine.turns.retry import Retries
-from parley_daemon.engine.turns.structured_output import output_of
-from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
-from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
-from parley_daemon.ports.schemas import Schemas
+from parley_daemon.core.records import Failure, Message, Turn, Usage
+from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS
+from parley_daemon.engine.turns.host import (
+    DAEMON_LOST,
+    NextCall,
+    TurnBrief,
+    TurnHost,
+    TurnResult,
+    TurnServices,
+)
+from parley_daemon.engine.turns.model_call import ModelCall, TurnProgress
+from parley_daemon.ports.catalogue import ResolvedModel
+from parley_daemon.ports.models import ModelError
 from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
-COMPACTIONS = 3
-"""How often the history may be summarised in one turn."""
-
-_UNEXPECTED = Failure("internal", "The daemon met an unexpected fault; its log has the details.")
+_UNEXPECTED = Failure("internal", "An unexpected error occurred in the daemon. Its log has the details.")
 
 
 class TurnRun:
-    """One turn under way. Its task runs from acceptance to the committed end."""
+    """One turn under way.
 
-    def __init__(
-        self,
-        brief: TurnBrief,
-        host: TurnHost,
-        catalogue: Catalogue,
-        slots: anyio.CapacityLimiter,
-        clock: Clock,
-        retries: Retries,
-        schemas: Schemas,
-    ) -> None:
-        self.turn = brief.turn
+    Attributes:
+        answers: the answers of the calls that are committed already.
+        accepted: set when the turn is committed.
+        done: set when its end is committed.
+    """
+
+    def __init__(self, brief: TurnBrief, host: TurnHost, services: TurnServices) -> None:
         self.answers: tuple[Message, ...] = ()
         self.accepted = anyio.Event()
         self.done = anyio.Event()
         self._brief = brief
         self._host = host
-        self._catalogue = catalogue
-        self._slots = slots
-        self._clock = clock
-        self._retries = retries
-        self._schemas = schemas
-        self._announced = anyio.Event()
-        self._has_slot = False
-        self._cause: StopCause | None = None
-        self._withdrawn = False
-        self._first: ResolvedModel | None = None
-        self._model: ResolvedModel | None = None
-        self._attempts = 0
-        self._compactions = 0
+        self._services = services
+        self._progress = TurnProgress(brief.turn, anyio.Event())
         self._turn_usage: Usage | None = None
-        self._begin_call(NextCall(brief.message_id, brief.history))
-        self._accepted_at = clock.monotonic()
+        self._cause: StopCause | None = None
+        self._is_withdrawn = False
+        self._has_slot = False
+        self._accepted_at = services.clock.monotonic()
         self._slot_at: float | None = None
-        self._first_part_at: float | None = None
+        self._begin_call(NextCall(brief.message_id, brief.history))
 
     def _begin_call(self, call: NextCall) -> None:
-        self.message_id = call.message_id
-        self.assembler = Assembler()
-        self._history = call.history
         self._scope = anyio.CancelScope()
         self._patience = anyio.CancelScope()
-        self._over = anyio.Event()
-        self._given_up = False
-        self._limits: Limits | None = None
+        self._call_ended = anyio.Event()
         self._failure: Failure | None = None
-        self._retried = 0
-        self._usage: Usage | None = None
-        self._stop_reason: str | None = None
-        self._output: Any = None
+        self._call = ModelCall(self._brief, call, self._host, self._services, self._progress, self._patience)
         if self._cause is not None:
             self._cancel()
 
+    # ------------------------------------------------------------------ for the chat
+
+    @property
+    def turn(self) -> Turn:
+        """The turn; its model is the one that is asked now."""
+        return self._progress.turn
+
+    @property
+    def message_id(self) -> int:
+        """The id of the answer in progress."""
+        return self._call.message_id
+
+    @property
+    def assembler(self) -> Assembler:
+        """The parts of the answer in progress."""
+        return self._call.assembler
+
     @property
     def cause(self) -> StopCause | None:
-        """Why the run was told to end, None when it was not."""
+        """Why the run was stopped, None when it was not."""
         return self._cause
 
     @property
-    def given_up(self) -> bool:
-        """Whether the run goes on without a call that does not end: no other call can follow that one."""
-        return self._given_up
+    def is_abandoned(self) -> bool:
+        """Whether the present call was abandoned because it does not end. No other call can follow it."""
+        return self._call.is_abandoned
 
     def clear_preview(self) -> None:
         """The answer so far is a message of the history now, and no longer in progress."""
-        self.assembler = Assembler()
+        self._call.assembler = Assembler()
 
     def stop(self, cause: StopCause) -> None:
-        """End the run; it finishes with what it has."""
+        """End the run. It finishes with what it has."""
         self._cause = cause
         self._cancel()
 
+    def withdraw(self) -> None:
+        """End the run without a trace: its turn could not be committed."""
+        self._is_withdrawn = True
+        self.accepted.set()
+        self._cancel()
+
     def as_stopped(self, result: TurnResult) -> TurnResult:
-        """Return the result as it counts by now: a run that was told to end has not failed by itself."""
+        """Return a result as it counts by now: a failure after a stop counts as the stop."""
         if self._cause is None or result.outcome != "failed" or result.error is _UNEXPECTED:
             return result
         return replace(result, outcome="interrupted", error=_error_of(self._cause))
-
-    def withdraw(self) -> None:
-        """End the run without a trace: its turn could not be committed, so it never was."""
-        self._withdrawn = True
-        self.accepted.set()
-        self._cancel()
 
     def _cancel(self) -> None:
         self._scope.cancel()
         self._patience.deadline = anyio.current_time() + CLEANUP_SECONDS
 
+    # ----------------------------------------------------------------------- the run
+
     async def run(self) -> None:
-        """Run the turn to its end. Never raises: whatever goes wrong is the turn's own failure."""
+        """Run the turn to its end. Never raises."""
         call: NextCall | None = None
         while True:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._work)
                 with self._patience:
-                    await self._over.wait()
-                if not self._over.is_set():
+                    await self._call_ended.wait()
+                if not self._call_ended.is_set():
                     self._give_up()
                 with anyio.CancelScope(shield=True):
                     await self.accepted.wait()
-                    call = None if self._withdrawn else await self._finish(self._result())
+                    call = None if self._is_withdrawn else await self._finish(self._result())
                 if call is None:
                     self.done.set()
             if call is None:
@@ -150,26 +157,47 @@ class TurnRun:
     async def _work(self) -> None:
         try:
             with self._scope:
-                await self._slots.acquire_on_behalf_of(self)
+                await self._services.turn_slots.acquire_on_behalf_of(self)
                 self._has_slot = True
-                self._slot_at = self._clock.monotonic()
+                self._slot_at = self._services.clock.monotonic()
                 await self._answer()
         finally:
             self._free_slot()
-            self._over.set()
+            self._call_ended.set()
 
     def _free_slot(self) -> None:
         if self._has_slot:
             self._has_slot = False
-            self._slots.release_on_behalf_of(self)
+            self._services.turn_slots.release_on_behalf_of(self)
+
+    async def _answer(self) -> None:
+        """Announce the turn and run its call, both at once."""
+        async with anyio.create_task_group() as helpers:
+            helpers.start_soon(self._announce)
+            try:
+                await self._call.answer()
+            except ModelError as error:
+                self._failure = error.failure
+            except StoreUnavailableError as error:
+                self._failure = Failure("internal", str(error))
+            except Exception:  # the boundary of a turn: a fault in it must not end the daemon
+                log.exception("turn %s failed unexpectedly", self.turn.id)
+                self._failure = _UNEXPECTED
+
+    async def _announce(self) -> None:
+        await self.accepted.wait()
+        if not self._progress.announced.is_set():
+            await self._host.begin(self.turn)
+            self._progress.announced.set()
 
     def _give_up(self) -> None:
-        """The call was cancelled and does not go away: end without it."""
+        """Continue without a call that was cancelled and does not end."""
         log.warning("a call of %s does not end; turn %s ends without it", self.turn.model, self.turn.id)
-        self._given_up = True
+        call = self._call
+        call.is_abandoned = True
         self._free_slot()
-        if self._cause is None and self._stop_reason is None and self._limits is not None:
-            self._failure = self._limits.passed()
+        if self._cause is None and call.stop_reason is None and call.deadlines is not None:
+            self._failure = call.deadlines.failure()
         self._scope.cancel()  # when the call ends after all, no other one follows
 
     async def _finish(self, result: TurnResult) -> NextCall | None:
@@ -182,231 +210,51 @@ class TurnRun:
             )
             return await self._host.finish(lost)
 
-    async def _answer(self) -> None:
-        """Ask the model and stream what it says, telling first that the turn runs."""
-        async with anyio.create_task_group() as helpers:
-            helpers.start_soon(self._announce)
-            try:
-                await self._ask()
-                await self._check()
-            except ModelError as error:
-                self._failure = error.failure
-            except StoreUnavailableError as error:
-                self._failure = Failure("internal", str(error))
-            except Exception:  # the boundary of a turn: a fault in it must not end the daemon
-                log.exception("turn %s failed unexpectedly", self.turn.id)
-                self._failure = _UNEXPECTED
-
-    async def _announce(self) -> None:
-        await self.accepted.wait()
-        if not self._announced.is_set():
-            await self._host.begin(self.turn)
-            self._announced.set()
-
-    async def _ask(self) -> None:
-        brief = self._brief
-        # Once a turn: what is configured while it runs does not change whom it asks.
-        self._first = self._first or first_model(self._catalogue, brief.references, brief.settings)
-        model = self._first
-        self._use(model)
-        chain = Chain(self._catalogue, self._retries, brief.settings, model)
-        instead = chain.instead(self._history, self._clock.monotonic())
-        if instead is not None:
-            pause, model = instead
-            await self._fall_back(pause, model)
-        attempt = 1
-        while True:
-            try:
-                if attempt == 1 and model.context_limit and tokens(self._history) > model.context_limit:
-                    await self._compact(model)
-                await self._call(model)
-                self._retries.answered(model.id)
-                return
-            except ModelError as error:
-                other = await self._after(chain, model, error.failure, attempt)
-            attempt = attempt + 1 if other is model else 1
-            model = other
-
-    async def _check(self) -> None:
-        """See whether the answer fits its schema, if it has one. One that asks for tools is not the last."""
-        model = self._model
-        schema = None if model is None else self._settings(model).output_schema
-        if schema is not None and model is not None and self._stop_reason != "tool_calls":
-            parts = self.assembler.parts()
-            self._output = await output_of(self._schemas, schema, parts, self._stop_reason, model)
-
-    def _use(self, model: ResolvedModel) -> None:
-        self._model = model
-        self.turn = replace(self.turn, model=model.id)
-
-    async def _call(self, model: ResolvedModel) -> None:
-        """Ask a model once; where it finds the history too long, again with a shorter one."""
-        while True:
-            request = self._request(model)
-            self._attempts += 1
-            try:
-                await self._stream(model, request)
-                return
-            except ModelError as error:
-                self._patience.deadline = float("inf")
-                if error.failure.kind != "context_length":
-                    raise
-                if not await self._compact(model):
-                    raise ModelError(_too_long(error.failure)) from error
-            finally:
-                self._patience.deadline = float("inf")
-
-    async def _after(
-        self, chain: Chain, model: ResolvedModel, failure: Failure, attempt: int
-    ) -> ResolvedModel:
-        """Return whom to ask next, once it is time; what came of the failed attempt stays until then.
-
-        Raises:
-            ModelError: nobody.
-        """
-        now = self._clock.monotonic()
-        self._retries.failed(model.id, failure, now)
-        other = chain.after(model, failure, attempt, self._history, now)
-        if other is None:
-            wait = self._retries.delay(failure, attempt, now)
-            if wait is None:
-                raise ModelError(chain.summed_up(model, failure))
-            await self._tell_retry(failure, wait, model)
-            await anyio.sleep(wait)
-            await self._void(failure.kind)
-            return model
-        await self._fall_back(failure, other)
-        return other
-
-    async def _fall_back(self, failure: Failure, model: ResolvedModel) -> None:
-        await self._tell_retry(failure, 0.0, model)
-        await self._void(failure.kind)
-        self._use(model)
-
-    async def _tell_retry(self, failure: Failure, wait: float, model: ResolvedModel) -> None:
-        await self._announced.wait()
-        self._retried += 1
-        at = self._clock.now(wait)
-        told = Retrying(self._retried, round(wait * 1000), failure, at, model.id, self.turn.id)
-        await self._host.report(self.message_id, (told,), void=False)
-
-    async def _compact(self, model: ResolvedModel) -> bool:
-        """Let a summary stand for what came before the question; False when that cannot be."""
-        if self._compactions >= COMPACTIONS:
-            return False
-        self._compactions += 1
-        await self._announced.wait()
-        shorter = await self._host.compact(model, self._history)
-        if shorter is None:
-            return False
-        self._history = shorter
-        await self._void("context_length")
-        return True
-
-    async def _void(self, reason: str) -> None:
-        """What was streamed under this message id does not count."""
-        if len(self.assembler):
-            self.assembler = Assembler()
-            void = PreviewReset(self.message_id, reason, self.turn.id)
-            await self._host.report(self.message_id, (void,), void=True)
-        self._usage = None
-        self._stop_reason = None
-
-    def _settings(self, model: ResolvedModel) -> ModelSettings:
-        """Return what a model is asked with: the chat's and the turn's settings over its own."""
-        return self._brief.settings.over(model.settings).over(ModelSettings(timeouts=model.timeouts))
-
-    def _request(self, model: ResolvedModel) -> ModelRequest:
-        entries = prompt_entries(self._history, model.id)
-        if not entries or entries[-1][0] == "assistant":  # a provider would take that for a beginning
-            raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
-        messages = tuple([PromptMessage(role, parts) for role, parts in entries])
-        return ModelRequest(model.name, messages, self._brief.system_prompt, self._settings(model))
-
-    async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
-        provider = model.provider
-        self._limits = limits = Limits(request.settings.timeouts, provider, self._patience)
-        async with open_stream(model, request) as batches:
-            with limits.scope:
-                async for batch in batches:
-                    if batch:
-                        await self._take(batch)
-                    limits.alive(streaming=len(self.assembler) > 0, done=self._stop_reason is not None)
-        if self._stop_reason is not None:
-            return
-        if limits.scope.cancelled_caught:
-            raise ModelError(limits.passed())
-        message = f"{provider} closed the stream before the answer was complete."
-        raise ModelError(Failure("bad_stream", message, provider=provider, retryable=True))
-
-    async def _take(self, batch: Batch) -> None:
-        """Handle what came together. What is not told does not count: nothing is kept of it either."""
-        if not self._announced.is_set():
-            await self._announced.wait()
-        if self._given_up:
-            return
-        pieces: list[tuple[int, Piece]] = []
-        for chunk in batch:
-            if isinstance(chunk, UsageReport):
-                self._usage = chunk.usage
-            elif isinstance(chunk, Finish):
-                self._stop_reason = chunk.reason
-            else:
-                pieces.append((self.assembler.add(chunk), chunk))
-        if pieces:
-            if self._first_part_at is None:
-                self._first_part_at = self._clock.monotonic()
-            await self._host.stream(self.turn, self.message_id, pieces)
+    # -------------------------------------------------------------------- the result
 
     def _result(self) -> TurnResult:
-        error, outcome = self._failure, "completed"
+        call, model, error, outcome = self._call, self._progress.model, self._failure, "completed"
         if self._cause is not None:
             outcome, error = "interrupted", _error_of(self._cause)
         elif error is not None:
             outcome = "failed"
-        usage = self._usage
-        if usage is not None and self._model is not None:
-            usage = _completed(usage, self._model)
+        usage = call.usage
+        if usage is not None and model is not None:
+            usage = _add_limit_and_cost(usage, model)
         if usage is not None:
             self._turn_usage = usage if self._turn_usage is None else self._turn_usage.plus(usage)
         return TurnResult(
             turn=self.turn,
             outcome=outcome,
-            message_id=self.message_id,
-            parts=self.assembler.parts(),
-            model=self._model.id if self._model else None,
-            stop_reason=self._stop_reason,
+            message_id=call.message_id,
+            parts=call.assembler.parts(),
+            model=model.id if model else None,
+            stop_reason=call.stop_reason,
             usage=usage,
             turn_usage=self._turn_usage,
             error=error,
             timings=self._timings(),
-            output=self._output if outcome == "completed" else None,
+            output=call.output if outcome == "completed" else None,
         )
 
     def _timings(self) -> Timings:
-        now = self._clock.monotonic()
+        now = self._services.clock.monotonic()
         slot_at = now if self._slot_at is None else self._slot_at
-        first = None if self._first_part_at is None else round((self._first_part_at - slot_at) * 1000)
+        first_at = self._progress.first_part_at
         return Timings(
             queued_ms=round((slot_at - self._accepted_at) * 1000),
-            first_part_ms=first,
+            first_part_ms=None if first_at is None else round((first_at - slot_at) * 1000),
             total_ms=round((now - self._accepted_at) * 1000),
-            attempts=self._attempts,
+            attempts=self._progress.attempts,
         )
-
-
-def _too_long(failure: Failure) -> Failure:
-    """Say what can be done about a request that is too long and that no summary makes shorter."""
-    advice = "Shorten the message, choose a model with a larger context, or begin a new chat."
-    return replace(failure, message=f"{failure.message} {advice}", retryable=False)
 
 
 def _error_of(cause: StopCause) -> Failure | None:
     return DAEMON_LOST if cause is StopCause.SHUTDOWN else None
 
 
-def _completed(usage: Usage, model: ResolvedModel) -> Usage:
-    """Return what was used with the model's limit and price, where the provider did not say."""
+def _add_limit_and_cost(usage: Usage, model: ResolvedModel) -> Usage:
+    """Return a usage with the model's context limit and price, where the provider did not report them."""
     if usage.context_limit is None:
         usage = replace(usage, context_limit=model.context_limit)
     if usage.cost_usd is None and model.pricing is not None:

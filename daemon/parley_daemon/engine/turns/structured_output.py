@@ -1,7 +1,4 @@
-"""The value of an answer that has to fit a JSON Schema: found in what was said, and checked.
-
-Knows no turn and no library of schemas.
-"""
+"""Reads the JSON value of an answer that has to fit a JSON Schema, and checks it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,31 +14,31 @@ from parley_daemon.ports.schemas import SchemaCheckError, Schemas
 _FENCE = "```"
 
 
-async def output_of(
+async def read_output(
     schemas: Schemas,
     schema: Mapping[str, Any],
     parts: Iterable[Part],
     stop_reason: str | None,
     model: ResolvedModel,
 ) -> Any:
-    """Return the JSON value of a whole answer.
+    """Return the JSON value of an answer, given its parts.
 
     Raises:
-        ModelError: it is none, or does not fit the schema.
+        ModelError: the answer is not JSON, or does not fit the schema.
     """
     text = plain_text(parts)
     try:
         value = _value(text)
     except ValueError:
-        problem = "it is no JSON"
+        problem = "it is not JSON"
     else:
         try:
-            misfit = await schemas.check_value(schema, value)
+            violation = await schemas.check_value(schema, value)
         except SchemaCheckError as error:
             raise ModelError(Failure("invalid_request", str(error))) from error
-        if misfit is None:
+        if violation is None:
             return value
-        problem = f"{misfit.path or 'it'} {misfit.problem}"
+        problem = f"{violation.path or 'it'} {violation.problem}"
     raise ModelError(_failure(problem, stop_reason, model.provider))
 
 
