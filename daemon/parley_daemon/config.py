@@ -15,12 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from parley_daemon.adapters.providers.merge import ModelConfig
 from parley_daemon.adapters.providers.provider import ProviderConfig
+from parley_daemon.core import codec
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.engine.turns.summarize import SummaryPolicy
-from parley_daemon.server.wire.records import core_settings
 from parley_protocol.models.base import field_problems
 from parley_protocol.models.providers import ProviderName
 from parley_protocol.models.settings import ModelSettings as WireSettings
@@ -228,7 +228,8 @@ def _config(file: _File) -> Config:
 
 def _settings(table: dict[str, Any]) -> ModelSettings:
     """Read a model's settings, which are those of the protocol, with names_like_this or likeThis."""
-    return core_settings(WireSettings.model_validate(table, strict=True, extra="forbid", by_name=True))
+    checked = WireSettings.model_validate(table, strict=True, extra="forbid", by_name=True)
+    return codec.from_attributes(ModelSettings, checked)
 
 
 def _own_options(provider: _Provider) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,6 @@ from parley_daemon.core.parts import (
     merge,
     plain_text,
 )
-from parley_daemon.server.wire.records import piece as wire_piece
 from parley_protocol.fold import PartsFold, whole_parts
 from tests.support.engine.strategies import pieces
 
@@ -110,14 +110,14 @@ def test_joining_is_merging_one_after_the_other(streamed: list[Piece]) -> None:
 
 
 def shown(parts: Sequence[Part | Piece]) -> list[Any]:
-    return [wire_piece(part) for part in parts]
+    return [msgspec.to_builtins(part) for part in parts]
 
 
 @given(st.lists(pieces, max_size=30))
 def test_a_client_that_folds_what_was_streamed_has_the_message(streamed: list[Piece]) -> None:
     assembler, client = Assembler(), PartsFold()
     for piece in streamed:
-        client.add(assembler.add(piece), wire_piece(piece))
+        client.add(assembler.add(piece), msgspec.to_builtins(piece))
     assert whole_parts(client.parts) == shown(assembler.parts()) == shown(fold(streamed))
 
 
@@ -133,7 +133,7 @@ def test_a_preview_at_any_moment_and_the_rest_make_the_message(
     assert [index for index, _ in preview] == list(range(len(assembler)))
     client = PartsFold(shown([piece for _, piece in preview]))
     for piece in streamed[cut:]:
-        client.add(assembler.add(piece), wire_piece(piece))
+        client.add(assembler.add(piece), msgspec.to_builtins(piece))
     assert whole_parts(client.parts) == shown(assembler.parts()) == shown(fold(streamed))
 
 

@@ -15,14 +15,18 @@ from parley_daemon.core.records import (
 )
 
 
-class StatusChanged(msgspec.Struct, frozen=True, gc=False):
+class _EventBase(msgspec.Struct, frozen=True, gc=False, rename="camel", tag_field="type", omit_defaults=True):
+    """As JSON, an event has its `type`; a field is left out when it is at its default."""
+
+
+class StatusChanged(_EventBase, frozen=True, gc=False, tag="status"):
     """The chat does something else now."""
 
     status: Status
     turn_id: str | None = None
 
 
-class TurnStarted(msgspec.Struct, frozen=True, gc=False):
+class TurnStarted(_EventBase, frozen=True, gc=False, tag="turn_started"):
     """A turn got its slot and runs."""
 
     turn_id: str
@@ -30,7 +34,7 @@ class TurnStarted(msgspec.Struct, frozen=True, gc=False):
     model: str | None
 
 
-class MessagePart(msgspec.Struct, frozen=True, gc=False):
+class MessagePart(_EventBase, frozen=True, gc=False, tag="message_part"):
     """A streamed piece of part number `index` of a message in progress."""
 
     turn_id: str
@@ -40,20 +44,20 @@ class MessagePart(msgspec.Struct, frozen=True, gc=False):
     piece: Piece
 
 
-class MessageAdded(msgspec.Struct, frozen=True, gc=False):
+class MessageAdded(_EventBase, frozen=True, gc=False, tag="message"):
     """A message is durable; it replaces what was streamed under its id."""
 
     message: Message
-    turn_id: str | None
+    turn_id: str | None = None
 
 
-class QueueUpdated(msgspec.Struct, frozen=True, gc=False):
+class QueueUpdated(_EventBase, frozen=True, gc=False, tag="queue_update"):
     """The whole queue as it is now."""
 
     queue: tuple[QueuedMessage, ...]
 
 
-class PreviewReset(msgspec.Struct, frozen=True, gc=False):
+class PreviewReset(_EventBase, frozen=True, gc=False, tag="preview_reset"):
     """What was streamed under this id is void: another attempt begins at part 0."""
 
     message_id: int
@@ -61,7 +65,7 @@ class PreviewReset(msgspec.Struct, frozen=True, gc=False):
     turn_id: str
 
 
-class Retrying(msgspec.Struct, frozen=True, gc=False):
+class Retrying(_EventBase, frozen=True, gc=False, tag="retry"):
     """For the `attempt`th time (from 1) a model call got no answer; `model` is asked after the wait.
 
     It is another model than before where a turn falls back.
@@ -75,20 +79,20 @@ class Retrying(msgspec.Struct, frozen=True, gc=False):
     turn_id: str
 
 
-class HistoryReset(msgspec.Struct, frozen=True, gc=False):
+class HistoryReset(_EventBase, frozen=True, gc=False, tag="history_reset"):
     """The active branch is another one after this message (None: from the beginning)."""
 
     after_message_id: int | None
 
 
-class ErrorRaised(msgspec.Struct, frozen=True, gc=False):
+class ErrorRaised(_EventBase, frozen=True, gc=False, tag="error"):
     """The turn fails for this reason."""
 
     error: Failure
     turn_id: str
 
 
-class ChatChanged(msgspec.Struct, frozen=True, gc=False):
+class ChatChanged(_EventBase, frozen=True, gc=False, tag="chat"):
     """The chat's own record changed, or the chat is gone."""
 
     chat: Chat
@@ -96,7 +100,7 @@ class ChatChanged(msgspec.Struct, frozen=True, gc=False):
     deleted: bool = False
 
 
-class Timings(msgspec.Struct, frozen=True, gc=False):
+class Timings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Milliseconds of a turn: waiting for a slot, until the first part, in all; and how many attempts."""
 
     queued_ms: int
@@ -105,7 +109,7 @@ class Timings(msgspec.Struct, frozen=True, gc=False):
     attempts: int
 
 
-class TurnEnded(msgspec.Struct, frozen=True, gc=False):
+class TurnEnded(_EventBase, frozen=True, gc=False, tag="turn_ended"):
     """The turn is over, its history is durable and the chat is free. Exactly one per turn."""
 
     turn_id: str

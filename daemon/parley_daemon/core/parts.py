@@ -1,6 +1,6 @@
 """The parts of a message, whole and in pieces, and the rule that folds pieces into parts.
 
-Pieces are what a model streams; a message is the fold of its pieces. Knows no wire form.
+Pieces are what a model streams; a message is the fold of its pieces. The JSON of a part is its wire form.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,17 @@ from msgspec.structs import replace
 ToolOutcome = Literal["ok", "failed", "denied", "interrupted", "timed_out"]
 
 
-class Text(msgspec.Struct, frozen=True, gc=False):
+class _PartBase(msgspec.Struct, frozen=True, gc=False, rename="camel", tag_field="type", omit_defaults=True):
+    """As JSON, a part has its `type` and no optional field that is None."""
+
+
+class Text(_PartBase, frozen=True, gc=False, tag="text"):
     """Plain text (Markdown). As a piece: the new text only."""
 
     text: str
 
 
-class Reasoning(msgspec.Struct, frozen=True, gc=False):
+class Reasoning(_PartBase, frozen=True, gc=False, tag="reasoning"):
     """What the model thought. As a piece: the new text; title and signature once they are known."""
 
     text: str
@@ -26,7 +30,7 @@ class Reasoning(msgspec.Struct, frozen=True, gc=False):
     signature: str | None = None
 
 
-class ToolCall(msgspec.Struct, frozen=True, gc=False):
+class ToolCall(_PartBase, frozen=True, gc=False, tag="tool-call"):
     """A finished request of the model to call a tool; `args` is any JSON value."""
 
     tool_call_id: str
@@ -34,7 +38,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False):
     args: Any
 
 
-class ToolCallPiece(msgspec.Struct, frozen=True, gc=False):
+class ToolCallPiece(_PartBase, frozen=True, gc=False, tag="tool-call"):
     """More of a tool call's arguments as JSON text."""
 
     tool_call_id: str
@@ -42,7 +46,7 @@ class ToolCallPiece(msgspec.Struct, frozen=True, gc=False):
     args_delta: str
 
 
-class ToolResult(msgspec.Struct, frozen=True, gc=False):
+class ToolResult(_PartBase, frozen=True, gc=False, tag="tool-result"):
     """What a tool answered; `result` is any JSON value."""
 
     tool_call_id: str
@@ -52,7 +56,7 @@ class ToolResult(msgspec.Struct, frozen=True, gc=False):
     outcome: ToolOutcome
 
 
-class Source(msgspec.Struct, frozen=True, gc=False):
+class Source(_PartBase, frozen=True, gc=False, tag="source"):
     """Something the answer rests on."""
 
     source_id: str
@@ -64,7 +68,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     score: float | None = None
 
 
-class File(msgspec.Struct, frozen=True, gc=False):
+class File(_PartBase, frozen=True, gc=False, tag="file"):
     """A file in a message: `data` (base64) or `url`, never both."""
 
     media_type: str

@@ -7,7 +7,7 @@ from parley_daemon.core.records import Usage
 _MILLION = 1_000_000
 
 
-class Pricing(msgspec.Struct, frozen=True, gc=False):
+class Pricing(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """US dollars per million tokens. Without prices of their own, cached tokens cost what input costs."""
 
     input_per_million: float

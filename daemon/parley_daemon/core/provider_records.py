@@ -12,7 +12,7 @@ from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings
 
 
-class ProviderRecord(msgspec.Struct, frozen=True, gc=False):
+class ProviderRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A provider. `has_key`: a key was given for it and is kept elsewhere. Times as in Chat."""
 
     name: str
@@ -25,7 +25,7 @@ class ProviderRecord(msgspec.Struct, frozen=True, gc=False):
     has_key: bool = False
 
 
-class ModelRecord(msgspec.Struct, frozen=True, gc=False):
+class ModelRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A model of a provider, by the provider's name. `compression_threshold` is in percent. Times as in Chat.
 
     Of all records at most one is the default.

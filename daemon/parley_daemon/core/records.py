@@ -43,7 +43,7 @@ class Status(StrEnum):
     ERROR = "error"
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
+class Usage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Tokens and money of a model call, or sums of them. None: the provider did not say."""
 
     input_tokens: int | None = None
@@ -68,7 +68,7 @@ def _sum(one: float | None, other: float | None) -> Any:
     return one + other
 
 
-class Failure(msgspec.Struct, frozen=True, gc=False):
+class Failure(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Why a turn failed (TurnError on the wire).
 
     `message` is one plain sentence without secrets, `detail` at most 500 characters of what the peer said.
@@ -83,7 +83,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     retry_after_ms: int | None = None
 
 
-class Timeouts(msgspec.Struct, frozen=True, gc=False):
+class Timeouts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Limits of one model call in milliseconds. None: the default of the configuration."""
 
     connect_ms: int | None = None
@@ -96,7 +96,7 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False):
         return Timeouts(**_overlay(self, base))
 
 
-class ModelSettings(msgspec.Struct, frozen=True, gc=False):
+class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """How a model is asked. None: not sent to the provider. `provider_options`: by provider dialect.
 
     Two are for the daemon alone. `fallback_models` are asked in this order where a model cannot answer; None:
@@ -138,14 +138,14 @@ def _overlay(upper: "Timeouts | ModelSettings", lower: "Timeouts | ModelSettings
     return {name: getattr(lower, name) if value is None else value for name, value in chosen.items()}
 
 
-class ForkOrigin(msgspec.Struct, frozen=True, gc=False):
+class ForkOrigin(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The chat and message that a fork was taken at."""
 
     chat_id: str
     message_id: int
 
 
-class Context(msgspec.Struct, frozen=True, gc=False):
+class Context(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The files that a chat may look at; URIs and glob patterns."""
 
     repositories: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     files: tuple[str, ...] = ()
 
 
-class Chat(msgspec.Struct, frozen=True, gc=False):
+class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A chat's own record: everything but its messages. Times are RFC 3339 UTC with milliseconds.
 
     `status` is a resting one (waiting, completed, error): what a live chat is doing is known by its actor.
@@ -192,7 +192,7 @@ class Chat(msgspec.Struct, frozen=True, gc=False):
         return self.kind == "agent" and self.parent_chat_id is not None
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A durable message. `parent_id` is the message before it on its branch, None for the first one.
 
     `siblings` are the ids of all messages with the same parent, itself included, oldest first; empty stands
@@ -214,7 +214,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     siblings: tuple[int, ...] = ()
 
 
-class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
+class QueuedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A user message that waits for its turn. Its turn's id is given when it is queued.
 
     One that `steers` joins the turn under way instead, after the model call that runs; when that turn ends
@@ -233,7 +233,7 @@ class QueuedMessage(msgspec.Struct, frozen=True, gc=False):
     steers: bool = False
 
 
-class Turn(msgspec.Struct, frozen=True, gc=False):
+class Turn(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One question and its answer. `outcome` is None while it is under way. Times as in Chat.
 
     `output` is the JSON value of an answer that had to fit a schema.

@@ -16,7 +16,7 @@ ProviderSource = Literal["database", "env_preset", "config", "supported"]
 ModelSource = Literal["database", "config"]
 
 
-class ModelInfo(msgspec.Struct, frozen=True, gc=False):
+class ModelInfo(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A model as clients see it. `id` is "provider:model"."""
 
     id: str
@@ -27,7 +27,7 @@ class ModelInfo(msgspec.Struct, frozen=True, gc=False):
     capabilities: tuple[str, ...] = ()
 
 
-class ProviderInfo(msgspec.Struct, frozen=True, gc=False):
+class ProviderInfo(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A provider and its known models.
 
     `unavailable_reason` and `unavailable_message` say why it cannot be used; None: it can. `local`:
@@ -50,7 +50,7 @@ class PendingRefresh(msgspec.Struct, frozen=True, gc=False):
     is_known: bool
 
 
-class ProviderCheck(msgspec.Struct, frozen=True, gc=False):
+class ProviderCheck(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The outcome of a check: the last request, if one was made, and the first lines of its response.
 
     Holds no secrets. `duration_ms` is that of the request.
@@ -88,23 +88,23 @@ class ResolvedModel(msgspec.Struct, frozen=True, gc=False):
         return self.id.partition(":")[0]
 
 
-class ProviderSetup(msgspec.Struct, frozen=True, gc=False):
+class ProviderSetup(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """How a provider is configured, and by what. `supported`: it is not configured, but can be.
 
     `base_url` is the configured one, without credentials; None: the default of its type. `has_key`: there is
     an API key, from any source.
     """
 
-    name: str
+    name: str = msgspec.field(name="provider")
     type: str
     display_name: str
     base_url: str | None
-    has_key: bool
+    has_key: bool = msgspec.field(name="hasApiKey")
     enabled: bool
     source: ProviderSource
 
 
-class ModelSetup(msgspec.Struct, frozen=True, gc=False):
+class ModelSetup(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """How a model is configured, and by what. `is_default`: chats that name no model use it."""
 
     provider: str

@@ -211,7 +211,7 @@ class SearchUnavailableError(StoreUnavailableError):
     """The store works, but cannot be searched; the message says why."""
 
 
-class SearchHit(msgspec.Struct, frozen=True, gc=False):
+class SearchHit(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A message that was found; without `message_id`, a title. `snippet` is plain text, in one line.
 
     `title` is the chat's. A higher `score` fits better, within one search.

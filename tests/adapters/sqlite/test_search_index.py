@@ -44,7 +44,7 @@ def make_version_1(path: Path, chats: Iterable[Chat], messages: Iterable[Message
     for chat in chats:
         old.execute(
             "INSERT INTO chats VALUES (?, ?, 'chat', '1', ?, NULL, ?, ?, ?)",
-            (chat.id, chat.owner, chat.archived, chat.created_at, chat.updated_at, codec.encode(chat)),
+            (chat.id, chat.owner, chat.archived, chat.created_at, chat.updated_at, codec.encode_chat(chat)),
         )
     for one in messages:
         row = one.chat_id, one.id, one.parent_id, one.role, codec.encode_message(one)

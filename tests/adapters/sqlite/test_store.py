@@ -61,7 +61,7 @@ def test_every_chat_survives_its_encoding(chat: Chat) -> None:
             stop=("a",), timeouts=Timeouts(idle_ms=5), provider_options={"openaiCompat": {"user": "me"}}
         ),
     )
-    assert codec.decode_chat(codec.encode(full)) == full
+    assert codec.decode_chat(codec.encode_chat(full)) == full
 
 
 def test_an_older_row_without_newer_fields_takes_their_defaults() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece
@@ -42,7 +43,7 @@ def shown(view: ChatView) -> dict[str, Any]:
 
 def folded(snapshot: Snapshot, *heard: Sequence[Published]) -> ChatView:
     """Return what a client makes of a snapshot and the events behind it."""
-    view = ChatView(records.snapshot(snapshot), snapshot.seq)
+    view = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
     for events in heard:
         for published in events:
             view.apply(json.loads(event_bytes.event_bytes(published, snapshot.view.chat.id)))

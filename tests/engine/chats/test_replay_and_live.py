@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,7 +58,7 @@ async def test_every_client_shows_the_same_text(script: list[tuple[str, Any]]) -
                     case _:
                         await clients[int(value)].act(action)
             snapshot = await rig.snapshot(chat_id)
-            shown = ChatView(records.snapshot(snapshot), snapshot.seq)
+            shown = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
             for client in clients:
                 client.squeeze(False)
                 client.read()

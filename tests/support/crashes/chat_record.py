@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import msgspec
+
 from parley_daemon.core.commands import QUEUE_LIMIT
 from parley_daemon.core.events import (
     Event,
@@ -161,7 +163,7 @@ class WitnessedChat:
         assert busy or not (self.goes_on and self.queue), "what waits does not run"
         assert len(self.rig.model.open_calls) == (busy and not self._backing_off)
         assert self.rig.model.most_at_once <= 1
-        shown = ChatView(records.snapshot(snapshot), snapshot.seq)
+        shown = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
         for client in self.clients:
             client.squeeze(False)
             client.read()

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
+import msgspec
 from anyio.from_thread import BlockingPortal
 
 from parley_daemon.core.events import Retrying, TurnEnded, TurnStarted
@@ -161,7 +162,7 @@ class ComparedChat:
         await self._compare_tree()
         self._compare_snapshot(snapshot)
         self._compare_turns()
-        shown = ChatView(records.snapshot(snapshot), snapshot.seq)
+        shown = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
         for client in self.clients:
             if client.listens:
                 client.read()

@@ -30,11 +30,6 @@ Row = tuple[bytes, str, str, int]
 Values = list[Any]
 
 
-def title_key(title: str | None) -> str:
-    """Return the sort key for a title: without case; chats without a title come last."""
-    return "1" if title is None else f"0{title.casefold()}"
-
-
 class _Shown:
     """The chats that were on the pages so far, one bit for each."""
 

@@ -4,9 +4,8 @@ import logging
 import sqlite3
 from typing import assert_never
 
-import msgspec
-
 from parley_daemon.adapters.sqlite import codec
+from parley_daemon.core.codec import StoredForm
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.ports.store import (
     ConfigurationWrite,
@@ -19,8 +18,8 @@ from parley_daemon.ports.store import (
 
 log = logging.getLogger(__name__)
 
-_decode_provider = msgspec.json.Decoder(ProviderRecord).decode
-_decode_model = msgspec.json.Decoder(ModelRecord).decode
+_PROVIDER = StoredForm(ProviderRecord)
+_MODEL = StoredForm(ModelRecord)
 
 
 def write(connection: sqlite3.Connection, change: ConfigurationWrite) -> None:
@@ -28,12 +27,12 @@ def write(connection: sqlite3.Connection, change: ConfigurationWrite) -> None:
     execute = connection.execute
     match change:
         case PutProvider(record):
-            execute("INSERT OR REPLACE INTO providers VALUES (?, ?)", (record.name, codec.encode(record)))
+            execute("INSERT OR REPLACE INTO providers VALUES (?, ?)", (record.name, _PROVIDER.encode(record)))
         case DropProvider(name):
             execute("DELETE FROM providers WHERE name = ?", (name,))
         case PutModel(record):
             key = record.provider, record.model
-            execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (*key, codec.encode(record)))
+            execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (*key, _MODEL.encode(record)))
         case DropModel(provider, model):
             execute("DELETE FROM models WHERE provider = ? AND model = ?", (provider, model))
         case _:
@@ -45,7 +44,7 @@ def read(connection: sqlite3.Connection) -> Configured:
     providers: list[ProviderRecord] = []
     for name, body in connection.execute("SELECT name, body FROM providers ORDER BY name"):
         try:
-            providers.append(_decode_provider(body))
+            providers.append(_PROVIDER.decode(body))
         except codec.UNREADABLE:
             log.exception("provider %s cannot be read and is left out", name)
     models: list[ModelRecord] = []
@@ -53,7 +52,7 @@ def read(connection: sqlite3.Connection) -> Configured:
         "SELECT provider, model, body FROM models ORDER BY provider, model"
     ):
         try:
-            models.append(_decode_model(body))
+            models.append(_MODEL.decode(body))
         except codec.UNREADABLE:
             log.exception("the configuration of %s:%s cannot be read and is left out", provider, model)
     return Configured(tuple(providers), tuple(models))

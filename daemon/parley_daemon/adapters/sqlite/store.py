@@ -13,8 +13,9 @@ from parley_daemon.adapters.sqlite import chat_list as listing
 from parley_daemon.adapters.sqlite import codec, configuration, queries
 from parley_daemon.adapters.sqlite.journal import JournalBuffer
 from parley_daemon.adapters.sqlite.schema import MIGRATIONS, migrate, refuse_newer
-from parley_daemon.adapters.sqlite.search_index import SearchIndex, title_to_index
+from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.search_thread import Searcher
+from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS
 from parley_daemon.adapters.sqlite.threads import (
     ReaderThread,
     WriterThread,
@@ -263,42 +264,14 @@ def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
     execute = connection.execute
     match write:
         case PutChat(chat):
-            execute(
-                "INSERT INTO chats VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?) "
-                "ON CONFLICT (id) DO UPDATE SET title_key = excluded.title_key, "
-                "archived = excluded.archived, updated_at = excluded.updated_at, body = excluded.body, "
-                "search_title = excluded.search_title",
-                (
-                    chat.id,
-                    chat.owner,
-                    chat.kind,
-                    listing.title_key(chat.title),
-                    chat.archived,
-                    chat.parent_chat_id,
-                    chat.created_at,
-                    chat.updated_at,
-                    codec.encode(chat),
-                    title_to_index(chat.title),
-                ),
-            )
+            execute(CHATS.upsert, CHATS.row(chat))
         case DeleteChat(chat_id):
             index.delete_chat(connection, chat_id)
             execute("DELETE FROM chats WHERE id = ?", (chat_id,))
         case AddMessage(message):
-            body = codec.encode_message(message)
-            execute(
-                f"INSERT INTO messages ({codec.MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    message.chat_id,
-                    message.id,
-                    message.parent_id,
-                    message.turn_id,
-                    message.role,
-                    message.client_message_id,
-                    body,
-                ),
-            )
-            index.add_message(connection, message.chat_id, message.id, body)
+            row = MESSAGES.row(message)
+            execute(MESSAGES.insert, row)
+            index.add_message(connection, message.chat_id, message.id, row[-1])
             _drop_journal(connection, message.chat_id, message.id)
         case AddSummary(summary):
             message = summary.message
@@ -307,16 +280,9 @@ def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
                 (message.chat_id, summary.after_id, message.id, codec.encode_message(message)),
             )
         case PutTurn(turn):
-            execute(
-                "INSERT INTO turns VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, body = excluded.body",
-                (turn.id, turn.chat_id, turn.outcome is not None, codec.encode(turn)),
-            )
+            execute(TURNS.upsert, TURNS.row(turn))
         case PutQueued(queued):
-            execute(
-                f"INSERT INTO queued ({codec.QUEUED_COLUMNS}) VALUES (?, ?, ?, ?)",
-                (queued.id, queued.chat_id, queued.client_message_id, codec.encode_queued(queued)),
-            )
+            execute(QUEUED.insert, QUEUED.row(queued))
         case DropQueued(queued_id):
             execute("DELETE FROM queued WHERE id = ?", (queued_id,))
         case SetQueue(chat_id, queue):

@@ -5,10 +5,12 @@ Made for a worker thread: messages are encoded one by one, so that the loop gets
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Any, cast
 
-from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
-from parley_daemon.engine.chats.snapshot import ChatView
+from msgspec.structs import replace
+
+from parley_daemon.core import codec
+from parley_daemon.core.records import Chat, Message, ModelSettings, QueuedMessage, Turn
 from parley_daemon.ports.store import ChatTooLargeError, WholeChat
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.records import Json, encode
@@ -24,7 +26,7 @@ def write(whole: WholeChat) -> str:
     """
     head = {"format": FILE_FORMAT, "version": FILE_VERSION, "generator": f"parleyd {VERSION}"}
     lists: dict[str, Iterable[Json]] = {
-        "messages": map(_message, whole.messages),
+        "messages": map(_MESSAGE.of, whole.messages),
         "turns": [_turn(turn) for turn in whole.turns if turn.outcome is not None],
         "queuedMessages": map(_queued, whole.queue),
     }
@@ -42,47 +44,27 @@ def write(whole: WholeChat) -> str:
     return b"".join(text).decode()
 
 
-def _chat(one: Chat) -> Json:
-    shown = records.chat(ChatView(one, one.status, one.last_seq))
-    return {
-        **_without(shown, "owner", "lastSeq"),
-        "titleIsAutomatic": one.title_is_automatic,
-        "settings": _without_credentials(shown["settings"]),
-        "leafId": one.leaf_id,
-    }
+_CHAT = codec.ShownForm(Chat, codec.NOT_IN_A_FILE[Chat])
+_MESSAGE = codec.ShownForm(Message, codec.NOT_IN_A_FILE[Message])
+_TURN = codec.ShownForm(Turn, codec.NOT_IN_A_FILE[Turn])
+_QUEUED = codec.ShownForm(QueuedMessage, codec.NOT_IN_A_FILE[QueuedMessage])
 
 
-def _message(one: Message) -> Json:
-    return _without(records.message(one), "chatId", "siblings")
+def _chat(chat: Chat) -> Json:
+    return _with_safe_settings(_CHAT.of(chat))
 
 
-def _turn(one: Turn) -> Json:
-    return {
-        "id": one.id,
-        "userMessageId": one.user_message_id,
-        "model": one.model,
-        "settings": _without_credentials(records.settings(one.settings)),
-        "acceptedAt": one.accepted_at,
-        "endedAt": one.ended_at,
-        "outcome": one.outcome,
-        "stopReason": one.stop_reason,
-        "usage": records.usage(one.usage),
-        "error": records.failure(one.error),
-        "output": one.output,
-    }
+def _turn(turn: Turn) -> Json:
+    return _with_safe_settings(_TURN.of(turn))
 
 
-def _queued(one: QueuedMessage) -> Json:
-    return {
-        **_without(records.queued(one), "chatId"),
-        "turnId": one.turn_id,
-        "settings": _without_credentials(records.settings(one.settings)),
-        "origin": one.origin,
-    }
+def _queued(queued: QueuedMessage) -> Json:
+    return _with_safe_settings(_QUEUED.of(queued))
 
 
-def _without(shown: Json, *names: str) -> Json:
-    return {name: value for name, value in shown.items() if name not in names}
+def _with_safe_settings(shown: Json) -> Json:
+    shown.settings = _without_credentials(records.settings(shown.settings))
+    return shown
 
 
 _CREDENTIAL = re.compile(
@@ -91,10 +73,10 @@ _CREDENTIAL = re.compile(
 )
 
 
-def _without_credentials(settings: Json) -> Json:
+def _without_credentials(settings: ModelSettings) -> ModelSettings:
     """Leave out where keys are put: all extra headers, and what is named like a key in an extra body."""
-    options: dict[str, Json | None] = settings["providerOptions"]
-    safe = {
+    options: Mapping[str, Mapping[str, Any] | None] = settings.provider_options
+    safe: Any = {
         dialect: chosen
         and {
             name: _without_keys(value) if name == "extraBody" else value
@@ -103,7 +85,7 @@ def _without_credentials(settings: Json) -> Json:
         }
         for dialect, chosen in options.items()
     }
-    return {**settings, "providerOptions": safe}
+    return replace(settings, provider_options=safe)
 
 
 def _without_keys(value: object) -> object:

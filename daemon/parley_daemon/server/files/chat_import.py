@@ -3,26 +3,22 @@
 Made for a worker thread: messages are read one by one, so that the loop gets its turns meanwhile.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn, TypeVar, cast
+from collections.abc import Iterable
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 from pydantic import ValidationError
 
+from parley_daemon.core import codec
 from parley_daemon.core.commands import QUEUE_LIMIT
 from parley_daemon.core.records import (
     Chat,
-    Failure,
-    ForkOrigin,
     Message,
     QueuedMessage,
-    Status,
     Turn,
-    Usage,
 )
 from parley_daemon.ports.store import ChatTooLargeError, WholeChat
-from parley_daemon.server.wire import records
 from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.base import Wire, field_problems
 from parley_protocol.models.exports import (
@@ -49,7 +45,7 @@ class _Body(msgspec.Struct, rename="camel"):
 
 
 W = TypeVar("W", bound=Wire)
-R = TypeVar("R")
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 def read(text: str) -> WholeChat:
@@ -65,16 +61,16 @@ def read(text: str) -> WholeChat:
     _check_head(_json(data, _Head))
     body = _json(data, _Body)
     exported = _model(ExportedChat, body.chat, "chat")
-    chat = _core_chat(exported)
+    chat = codec.from_attributes(Chat, exported, lacking=codec.NOT_IN_A_FILE[Chat], owner="")
     messages = [
-        _core_message(_model(ExportedMessage, raw, path), chat.id)
+        _read(Message, _model(ExportedMessage, raw, path), chat.id)
         for path, raw in _items(body.messages, "messages")
     ]
     turns = [
-        _core_turn(_model(ExportedTurn, raw, path), chat.id) for path, raw in _items(body.turns, "turns")
+        _read(Turn, _model(ExportedTurn, raw, path), chat.id) for path, raw in _items(body.turns, "turns")
     ]
     queue = [
-        _core_queued(_model(ExportedQueuedMessage, raw, path), chat.id)
+        _read(QueuedMessage, _model(ExportedQueuedMessage, raw, path), chat.id)
         for path, raw in _items(body.queued_messages, "queuedMessages")
     ]
     last_id = max([chat.last_message_id, *[message.id for message in messages]])
@@ -82,6 +78,10 @@ def read(text: str) -> WholeChat:
     whole = WholeChat(chat, tuple(messages), tuple(turns), tuple(queue))
     _check_whole(whole)
     return whole
+
+
+def _read(record: type[R], exported: Wire, chat_id: str) -> R:
+    return codec.from_attributes(record, exported, lacking=codec.NOT_IN_A_FILE[record], chat_id=chat_id)
 
 
 def _refuse(problem: str) -> NoReturn:
@@ -155,84 +155,3 @@ def _check_unique(problem: str, values: list[str]) -> None:
         if value in seen:
             _refuse(f"is broken: {problem} {value}")
         seen.add(value)
-
-
-def _same(kind: Callable[..., R], one: Wire | None) -> R | None:
-    """Read an object whose fields have the same names and types in the core."""
-    if one is None:
-        return None
-    return kind(**{field.name: getattr(one, field.name) for field in fields(cast("Any", kind))})
-
-
-def _core_chat(one: ExportedChat) -> Chat:
-    return Chat(
-        id=one.id,
-        owner="",
-        created_at=one.created_at,
-        updated_at=one.updated_at,
-        kind=one.kind,
-        title=one.title,
-        title_is_automatic=one.title_is_automatic,
-        status=Status(one.status),
-        last_error=_same(Failure, one.last_error),
-        model=one.model,
-        system_prompt=one.system_prompt,
-        settings=records.core_settings(one.settings),
-        context=records.core_context(one.context),
-        parent_chat_id=one.parent_chat_id,
-        root_chat_id=one.root_chat_id,
-        forked_from=_same(ForkOrigin, one.forked_from),
-        archived=one.archived,
-        metadata=one.metadata,
-        usage=_same(Usage, one.usage) or Usage(),
-        last_message_id=one.last_message_id,
-        leaf_id=one.leaf_id,
-    )
-
-
-def _core_message(one: ExportedMessage, chat_id: str) -> Message:
-    return Message(
-        id=one.id,
-        chat_id=chat_id,
-        parent_id=one.parent_id,
-        turn_id=one.turn_id,
-        role=one.role,
-        content=tuple(map(records.core_part, one.content)),
-        created_at=one.created_at,
-        model=one.model,
-        usage=_same(Usage, one.usage),
-        complete=one.complete,
-        client_message_id=one.client_message_id,
-        origin=one.origin,
-    )
-
-
-def _core_turn(one: ExportedTurn, chat_id: str) -> Turn:
-    return Turn(
-        id=one.id,
-        chat_id=chat_id,
-        user_message_id=one.user_message_id,
-        accepted_at=one.accepted_at,
-        model=one.model,
-        settings=records.core_settings(one.settings),
-        ended_at=one.ended_at,
-        outcome=one.outcome,
-        stop_reason=one.stop_reason,
-        usage=_same(Usage, one.usage),
-        error=_same(Failure, one.error),
-        output=one.output,
-    )
-
-
-def _core_queued(one: ExportedQueuedMessage, chat_id: str) -> QueuedMessage:
-    return QueuedMessage(
-        id=one.id,
-        chat_id=chat_id,
-        turn_id=one.turn_id,
-        content=tuple(map(records.core_part, one.content)),
-        created_at=one.created_at,
-        model=one.model,
-        settings=records.core_settings(one.settings),
-        client_message_id=one.client_message_id,
-        origin=one.origin,
-    )

@@ -126,4 +126,4 @@ async def delete(call: Call, params: ChatDeleteParams) -> Any:
 async def search(call: Call, params: ChatSearchParams) -> Any:
     """Return one page of hits."""
     page = await call.connection.chats.search(params.query, cursor=params.cursor, limit=params.limit)
-    return {"hits": [records.hit(hit) for hit in page.hits], "nextCursor": page.next_cursor}
+    return {"hits": page.hits, "nextCursor": page.next_cursor}

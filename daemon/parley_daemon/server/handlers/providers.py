@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from parley_daemon.core.provider_records import ProviderRecord
 from parley_daemon.engine.configuration.providers import NewKey
 from parley_daemon.server.call import Call
-from parley_daemon.server.wire import providers
 from parley_protocol.models.providers import (
     ModelListParams,
     ProviderCheckParams,
@@ -21,15 +20,13 @@ from parley_protocol.models.providers import (
 async def list_models(call: Call, params: ModelListParams) -> Any:
     """Return the providers and their models, and what is wrong with the configuration."""
     engine = call.connection.app.engine
-    listed = [providers.listed_provider(one) for one in await engine.models()]
+    listed = await engine.models()
     return {"providers": listed, "complaint": engine.catalogue.complaint}
 
 
 async def list_providers(call: Call, params: ProviderListParams) -> Any:
     """Return how providers are configured."""
-    return {
-        "providers": [providers.provider(one) for one in await call.connection.app.engine.providers.list()]
-    }
+    return {"providers": await call.connection.app.engine.providers.list()}
 
 
 async def create(call: Call, params: ProviderCreateParams) -> Any:
@@ -44,7 +41,7 @@ async def create(call: Call, params: ProviderCreateParams) -> Any:
         enabled=params.enabled,
     )
     key = NewKey(params.api_key) if params.api_key else None
-    return providers.provider(await call.connection.app.engine.providers.create(wanted, key))
+    return await call.connection.app.engine.providers.create(wanted, key)
 
 
 async def update(call: Call, params: ProviderUpdateParams) -> Any:
@@ -61,12 +58,12 @@ async def update(call: Call, params: ProviderUpdateParams) -> Any:
         return record
 
     key = NewKey(params.api_key or None) if "api_key" in given else None
-    return providers.provider(await call.connection.app.engine.providers.update(params.provider, change, key))
+    return await call.connection.app.engine.providers.update(params.provider, change, key)
 
 
 async def check(call: Call, params: ProviderCheckParams) -> Any:
     """Try a provider."""
-    return providers.check(await call.connection.app.engine.providers.check(params.provider))
+    return await call.connection.app.engine.providers.check(params.provider)
 
 
 async def delete(call: Call, params: ProviderDeleteParams) -> Any:

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import msgspec
 from pydantic.alias_generators import to_camel
 
 from parley_daemon.engine import errors as engine
@@ -10,7 +11,6 @@ from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModel
 from parley_daemon.ports.models import ModelError
 from parley_daemon.ports.secrets import SecretsUnavailableError
 from parley_daemon.ports.store import ChatTooLargeError, InvalidCursorError, StoreUnavailableError
-from parley_daemon.server.wire import records
 from parley_protocol.errors import ErrorCode
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def wire_error(error: Exception) -> WireError:
         case engine.QueueFullError():
             return WireError(ErrorCode.QUEUE_FULL, str(error), {"limit": error.limit})
         case ModelError():
-            data = {"reason": "fetch_failed", "error": records.failure(error.failure)}
+            data = {"reason": "fetch_failed", "error": msgspec.to_builtins(error.failure)}
             return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), data)
         case ProviderUnavailableError():
             return WireError(ErrorCode.PROVIDER_UNAVAILABLE, str(error), {"reason": error.reason})

@@ -1,21 +1,6 @@
-"""Events as the bytes of their JSON: what goes to every listener, once encoded. Knows no stream."""
+"""Events as JSON bytes. Each event is encoded once, however many clients get it."""
 
-from typing import assert_never
-
-from parley_daemon.core.events import (
-    ChatChanged,
-    ErrorRaised,
-    Event,
-    HistoryReset,
-    MessageAdded,
-    MessagePart,
-    PreviewReset,
-    QueueUpdated,
-    Retrying,
-    StatusChanged,
-    TurnEnded,
-    TurnStarted,
-)
+from parley_daemon.core.events import ChatChanged, Event, MessageAdded, MessagePart, QueueUpdated
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
@@ -26,9 +11,9 @@ _KEPT = 64 * 1024
 
 
 def event_bytes(published: Published, chat_id: str) -> bytes:
-    """Return an event as JSON. The bytes are kept with it: however many listen, it is encoded once.
+    """Return an event as JSON. The bytes are kept with it: however many clients listen, it is encoded once.
 
-    Very large ones are not kept: a queue of long messages would be there once for each of its changes.
+    Events above 64 KiB are not kept: a queue of long messages would stay in memory once for each change.
     """
     if published.encoded is not None:
         return published.encoded
@@ -36,19 +21,17 @@ def event_bytes(published: Published, chat_id: str) -> bytes:
     if isinstance(event, MessagePart):
         encoded = part_bytes(event, chat_id, published.seq, 1)
     else:
-        encoded = encode(_event(event, chat_id, published.seq))
+        fields = encode(_shown(event, published.seq))
+        encoded = b'{"chatId":"%b","seq":%d,%b' % (chat_id.encode(), published.seq, fields[1:])
     if len(encoded) <= _KEPT:
         published.encoded = encoded
     return encoded
 
 
 def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
-    """Return a streamed piece as JSON; `span` events stand behind it. This is the hot path: no dict."""
+    """Return a streamed piece as JSON; it stands for `span` events. This is the hot path: no dictionary."""
     part = event.piece
-    if isinstance(part, Text):
-        shown = b'{"type":"text","text":%b}' % encode(part.text)
-    else:
-        shown = encode(records.piece(part))
+    shown = b'{"type":"text","text":%b}' % encode(part.text) if isinstance(part, Text) else encode(part)
     return (
         b'{"type":"message_part","chatId":"%b","seq":%d,%b"turnId":"%b","messageId":%d,"index":%d,'
         b'"role":"%b","part":%b}'
@@ -64,50 +47,18 @@ def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
     )
 
 
-def _event(event: Event, chat_id: str, seq: int) -> Json:
-    head: Json = {"type": "", "chatId": chat_id, "seq": seq}
+def _shown(event: Event, seq: int) -> Json:
+    """Return what to encode: the event itself, unless it holds a record that the wire shows differently."""
     match event:
-        case StatusChanged(status, turn_id):
-            return {**head, "type": "status", **records.present(turnId=turn_id), "status": str(status)}
-        case TurnStarted(turn_id, user_message_id, model):
-            started = {"turnId": turn_id, "userMessageId": user_message_id, "model": model}
-            return {**head, "type": "turn_started", **started}
-        case MessageAdded(added, turn_id):
-            return {
-                **head,
-                "type": "message",
-                **records.present(turnId=turn_id),
-                "message": records.message(added),
-            }
+        case MessageAdded(message, turn_id):
+            return MessageAdded(records.message(message), turn_id)
         case QueueUpdated(queue):
-            return {**head, "type": "queue_update", "queuedMessages": [records.queued(one) for one in queue]}
-        case PreviewReset(message_id, reason, turn_id):
-            void = {"turnId": turn_id, "messageId": message_id, "reason": reason}
-            return {**head, "type": "preview_reset", **void}
-        case Retrying():
-            return {
-                **head,
-                "type": "retry",
-                "turnId": event.turn_id,
-                "attempt": event.attempt,
-                "delayMs": event.delay_ms,
-                "error": records.failure(event.error),
-                "retryingAt": event.retrying_at,
-                "model": event.model,
-            }
-        case HistoryReset(after_message_id):
-            return {**head, "type": "history_reset", "afterMessageId": after_message_id}
-        case ErrorRaised(error, turn_id):
-            return {**head, "type": "error", "turnId": turn_id, "error": records.failure(error)}
-        case ChatChanged(changed, status, deleted):
-            gone = {"deleted": True} if deleted else {}
-            return {**head, "type": "chat", "chat": records.chat(ChatView(changed, status, seq)), **gone}
-        case TurnEnded():
-            return {**head, "type": "turn_ended", **records.turn_ended(event)}
-        case MessagePart():
-            raise TypeError("streamed pieces have an encoding of their own")
+            return {"type": "queue_update", "queuedMessages": [records.queued(one) for one in queue]}
+        case ChatChanged(chat, status, deleted):
+            shown = {"type": "chat", "chat": records.chat(ChatView(chat, status, seq))}
+            return {**shown, "deleted": True} if deleted else shown
         case _:
-            assert_never(event)
+            return event
 
 
 def reset_bytes(one: Snapshot, chat_id: str, reason: str) -> bytes:
