@@ -245,4 +245,4 @@ class AnyCommands(RuleBasedStateMachine):
 
 
 TestAnyCommands = AnyCommands.TestCase
-TestAnyCommands.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestAnyCommands.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)

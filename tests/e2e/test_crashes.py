@@ -12,9 +12,9 @@ from tests.support.providers.script import silence, stall, text
 from tests.support.providers.server import FakeProvider, fake_provider
 
 
-@pytest.fixture
-async def provided() -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
-    """A daemon on the fake provider, which answers as the marks in a prompt say."""
+@pytest.fixture(scope="module")
+async def killable(anyio_backend: str) -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
+    """A daemon that tests kill and restart. Its provider answers as the marks in a prompt say."""
     async with fake_provider() as provider:
         config = f"""
             default_model = "fake:any"
@@ -137,9 +137,10 @@ MOMENTS: list[Reach] = [
 
 @pytest.mark.parametrize("reach", MOMENTS)
 async def test_a_kill_at_this_moment_loses_nothing(
-    provided: tuple[DaemonProcess, FakeProvider], reach: Reach
+    killable: tuple[DaemonProcess, FakeProvider], reach: Reach
 ) -> None:
-    daemon, provider = provided
+    daemon, provider = killable
+    provider.requests.clear()
     async with unix_peer(daemon.socket) as peer:
         await peer.initialize()
         chat_id = await peer.new_chat()

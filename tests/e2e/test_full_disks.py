@@ -21,9 +21,9 @@ async def provider() -> AsyncGenerator[FakeProvider]:
         yield provider
 
 
-@pytest.fixture(params=[limited, small_disk])
+@pytest.fixture(params=[limited, pytest.param(small_disk, marks=pytest.mark.slow)])
 async def disk(request: pytest.FixtureRequest, provider: FakeProvider) -> AsyncGenerator[Disk]:
-    """A daemon on a disk that has room so far."""
+    """A daemon on a disk that has room so far. The fast tests take the disk that works everywhere."""
     kind: Kind = request.param
     async with kind(config_for(provider)) as disk:
         yield disk

@@ -52,8 +52,8 @@ end
 """
 
 
-@pytest.fixture
-async def neovim_daemon() -> AsyncGenerator[DaemonProcess]:
+@pytest.fixture(scope="module")
+async def neovim_daemon(anyio_backend: str) -> AsyncGenerator[DaemonProcess]:
     """A daemon that editors join."""
     async with running_daemon() as daemon:
         yield daemon

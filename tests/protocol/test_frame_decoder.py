@@ -20,11 +20,11 @@ def test_each_tolerated_form_of_a_header_is_read() -> None:
     assert FrameDecoder().feed(STREAM) == BODIES
 
 
-@pytest.mark.parametrize("cut", range(len(STREAM) + 1))
-def test_a_stream_cut_anywhere_gives_the_same_bodies(cut: int) -> None:
-    decoder = FrameDecoder()
-    assert decoder.feed(STREAM[:cut]) + decoder.feed(STREAM[cut:]) == BODIES
-    assert not decoder.mid_frame
+def test_a_stream_cut_anywhere_gives_the_same_bodies() -> None:
+    for cut in range(len(STREAM) + 1):
+        decoder = FrameDecoder()
+        assert decoder.feed(STREAM[:cut]) + decoder.feed(STREAM[cut:]) == BODIES, cut
+        assert not decoder.mid_frame, cut
 
 
 def test_a_stream_fed_byte_by_byte_gives_the_same_bodies() -> None:
@@ -155,7 +155,7 @@ def test_a_cut_frame_is_known_at_the_end_of_the_stream() -> None:
 
 def test_a_large_body_in_small_reads_takes_time_in_proportion_to_its_size() -> None:
     # A decoder that copies what it holds at each read needs minutes for this: the time limit ends it.
-    body = bytes(1024 * 1024)
+    body = bytes(512 * 1024)
     stream = memoryview(encode_frame(body))
     decoder = FrameDecoder()
     found = [whole for at in range(len(stream)) for whole in decoder.feed(bytes(stream[at : at + 1]))]

@@ -169,11 +169,11 @@ def run(machine: type[AnyConversation], examples: int) -> None:
 
 
 def test_a_chat_is_as_the_rules_say() -> None:
-    run(AnyConversation, 50)
+    run(AnyConversation, 25)
 
 
 def test_a_chat_on_disk_is_as_the_rules_say() -> None:
-    run(AnyConversationOnDisk, 8)
+    run(AnyConversationOnDisk, 5)
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(ACTIONS, max_size=30))
 async def test_every_client_shows_the_same_text(script: list[tuple[str, Any]]) -> None:
     with anyio.fail_after(20):

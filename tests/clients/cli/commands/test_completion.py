@@ -3,12 +3,14 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
 from parley_clients import sync
+from parley_clients.cli.completion import complete
+from parley_clients.cli.main import make_parser
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.terminal import PARLEY, Terminal
 
@@ -35,26 +37,39 @@ def asked(env: dict[str, str], *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.fixture
+def completed(
+    places: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., list[str]]:
+    """Completes words in this process, where no daemon runs: a process for each would take seconds."""
+    for name, value in places.items():
+        monkeypatch.setenv(name, value)
+
+    def lines(*words: str) -> list[str]:
+        assert complete(make_parser(), words) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
 def first(lines: list[str]) -> list[str]:
     """Return the words without what they mean."""
     return [line.partition("\t")[0] for line in lines]
 
 
-def test_commands_and_options_are_named_with_what_they_mean(places: dict[str, str]) -> None:
-    assert asked(places, "re") == [
+def test_commands_and_options_are_named_with_what_they_mean(completed: Callable[..., list[str]]) -> None:
+    assert completed("re") == [
         "retry\tGet another answer to a question.",
         "rewind\tEnd a chat at a message; later messages stay on a branch.",
     ]
-    assert first(asked(places, "--data-dir", "/x", "unarch")) == ["unarchive"]
-    assert first(asked(places, "ask", "--l")) == ["--last"]
-    assert {"--json", "--plain", "--limit"} <= set(first(asked(places, "list", "-")))
-    assert first(asked(places, "export", "--format", "")) == ["md", "json"]
-    assert first(asked(places, "queue", "someid", "p")) == ["promote"]
-    assert first(asked(places, "completion", "")) == ["bash", "zsh", "fish"]
-    assert asked(places, "import", "") == asked(places, "export", "-o", "") == [":files"]
-    assert (
-        asked(places, "--data-dir", "") == asked(places, "list", "--data-dir", "=", "x") == [":directories"]
-    )
+    assert first(completed("--data-dir", "/x", "unarch")) == ["unarchive"]
+    assert first(completed("ask", "--l")) == ["--last"]
+    assert {"--json", "--plain", "--limit"} <= set(first(completed("list", "-")))
+    assert first(completed("export", "--format", "")) == ["md", "json"]
+    assert first(completed("queue", "someid", "p")) == ["promote"]
+    assert first(completed("completion", "")) == ["bash", "zsh", "fish"]
+    assert completed("import", "") == completed("export", "-o", "") == [":files"]
+    assert completed("--data-dir", "") == completed("list", "--data-dir", "=", "x") == [":directories"]
     for words in (
         ["ask", "wh"],
         ["nonsense", "x"],
@@ -62,12 +77,12 @@ def test_commands_and_options_are_named_with_what_they_mean(places: dict[str, st
         ["ask", "--", "--l"],
         [""][:0],
     ):
-        assert set(first(asked(places, *words))) <= set(first(asked(places, "")))
+        assert set(first(completed(*words))) <= set(first(completed("")))
 
 
-def test_every_command_can_be_completed(places: dict[str, str]) -> None:
-    for command in first(asked(places, "")):
-        assert "--help" in first(asked(places, command, "--")), command
+def test_every_command_can_be_completed(completed: Callable[..., list[str]]) -> None:
+    for command in first(completed("")):
+        assert "--help" in first(completed(command, "--")), command
 
 
 def test_chats_are_named_by_both_forms_of_their_ids(shared_daemon: DaemonProcess, chat: sync.Chat) -> None:
