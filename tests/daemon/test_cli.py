@@ -18,12 +18,12 @@ from tests.support.processes.raw_client import unix_peer
 PARLEYD = [sys.executable, "-m", "parley_daemon"]
 
 
-async def test_a_second_daemon_on_the_same_data_names_the_first_one(daemon: DaemonProcess) -> None:
-    done = await anyio.run_process([*PARLEYD, "serve"], env=daemon.env, check=False)
+async def test_a_second_daemon_on_the_same_data_names_the_first_one(shared_daemon: DaemonProcess) -> None:
+    done = await anyio.run_process([*PARLEYD, "serve"], env=shared_daemon.env, check=False)
     assert done.returncode == 1
     text = done.stderr.decode()
-    assert f"pid {daemon.pid}" in text
-    assert daemon.socket in text
+    assert f"pid {shared_daemon.pid}" in text
+    assert shared_daemon.socket in text
     assert "Traceback" not in text
 
 
@@ -79,20 +79,20 @@ async def test_stop_ends_a_daemon_that_nobody_can_reach(daemon: DaemonProcess) -
 
 
 async def test_serve_replaces_neither_a_file_nor_a_socket_in_use(
-    daemon: DaemonProcess, places: dict[str, str], tmp_path: Path
+    shared_daemon: DaemonProcess, places: dict[str, str], tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("precious")
-    for path, problem in ((str(notes), "no socket"), (daemon.socket, "another process listens")):
+    for path, problem in ((str(notes), "no socket"), (shared_daemon.socket, "another process listens")):
         with anyio.fail_after(20):
             done = await anyio.run_process([*PARLEYD, "serve", "--socket", path], env=places, check=False)
         assert done.returncode == 1
         assert f"Cannot listen on {path}" in done.stderr.decode()
         assert problem in done.stderr.decode()
     assert notes.read_text() == "precious"
-    async with unix_peer(daemon.socket) as peer:
+    async with unix_peer(shared_daemon.socket) as peer:
         await peer.initialize()
-        assert (await peer.result("server/status"))["pid"] == daemon.pid
+        assert (await peer.result("server/status"))["pid"] == shared_daemon.pid
 
 
 async def test_schema_prints_the_json_schema(places: dict[str, str]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from parley_clients import sync
-from parley_clients.cli.completion import complete
-from parley_clients.cli.main import make_parser
+from parley_clients.cli.arguments import make_parser
+from parley_clients.cli.commands.completion import complete
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.terminal import PARLEY, Terminal
 
