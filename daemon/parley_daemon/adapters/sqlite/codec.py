@@ -15,7 +15,7 @@ from parley_daemon.ports.store import JournalEntry
 log = logging.getLogger(__name__)
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What reading a row raises whose body is damaged, or was written by something else."""
+"""The errors of reading a row whose body is damaged or was not written by parleyd."""
 
 _CHAT = StoredForm(Chat)
 _TURN = StoredForm(Turn)
@@ -31,19 +31,19 @@ decode_piece = _PIECES.decode
 
 
 class _Words(msgspec.Struct):
-    """Of a part, only its text."""
+    """The text of a part."""
 
     text: str | None = None
 
 
 class _Content(msgspec.Struct):
-    """Of a message's body, only what search needs: files and tool results are passed over undecoded."""
+    """The fields of a message that search needs. Files and tool results are not decoded."""
 
     content: list[tuple[str, _Words]]
 
 
 class _Titled(msgspec.Struct):
-    """Of a chat, only its title."""
+    """The title of a chat."""
 
     title: str | None = None
 
@@ -60,13 +60,13 @@ def encode_piece(piece: Piece) -> str:
 def encode_entries(entries: Sequence[JournalEntry]) -> str:
     """Return journal entries as a JSON array of arrays: chat, turn, message, part, the piece's own JSON.
 
-    An entry that cannot be encoded is left out: those of other chats must not be lost with it.
+    An entry that cannot be encoded is logged and left out, so that the entries of other chats are kept.
     """
     rows: list[tuple[str, str, int, int, str]] = []
     for one in entries:
         try:
             piece = encode_piece(one.piece)
-        except (ValueError, TypeError, RecursionError) as error:  # its words may quote the piece
+        except (ValueError, TypeError, RecursionError) as error:  # its text may quote the piece
             name = type(error).__name__
             log.error("a piece of chat %s, message %d cannot be saved: %s", one.chat_id, one.message_id, name)
         else:
@@ -75,7 +75,7 @@ def encode_entries(entries: Sequence[JournalEntry]) -> str:
 
 
 def decode_text(body: bytes) -> str:
-    """Return the text parts of a message's body, a line each."""
+    """Return the text parts of a message's body, joined by newlines."""
     return "\n".join([part.text or "" for tag, part in _decode_content(body).content if tag == "text"])
 
 
@@ -105,7 +105,7 @@ def read_message(row: tuple[Any, ...]) -> Message:
 
 
 def read_summary(chat_id: str, after_id: int, message_id: int, body: bytes) -> Summary:
-    """Return a summary; its message is a user's that no branch shows."""
+    """Return a summary. Its text is stored like a user message that is on no branch."""
     row = (chat_id, message_id, after_id, None, "user", None, body, "")
     return Summary(after_id, read_message(row))
 

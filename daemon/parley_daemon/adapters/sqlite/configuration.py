@@ -1,4 +1,4 @@
-"""The tables of what was configured over the protocol: how they are written and read."""
+"""Writes and reads the tables of the providers and models that clients have configured."""
 
 import logging
 import sqlite3
@@ -40,7 +40,7 @@ def write(connection: sqlite3.Connection, change: ConfigurationWrite) -> None:
 
 
 def read(connection: sqlite3.Connection) -> Configured:
-    """Return all of it; a row that cannot be read hides no other."""
+    """Return all configured providers and models. Rows that cannot be read are logged and left out."""
     providers: list[ProviderRecord] = []
     for name, body in connection.execute("SELECT name, body FROM providers ORDER BY name"):
         try:

@@ -1,4 +1,9 @@
-"""Chats in one SQLite file: a thread that writes in groups, a thread that reads, a journal written behind."""
+"""The store port over one SQLite file.
+
+The work is done by parts: `threads` own the connections and group commits, `writes` and `queries` have the
+statements, `journal` collects streamed pieces, `search_thread` runs searches. The database is in WAL mode, so
+that reads do not wait for writes.
+"""
 
 import asyncio
 import logging
@@ -7,15 +12,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
-from parley_daemon.adapters.sqlite import chat_list as listing
-from parley_daemon.adapters.sqlite import codec, configuration, queries
+from parley_daemon.adapters.sqlite import chat_list, codec, configuration, queries
 from parley_daemon.adapters.sqlite.journal import JournalBuffer
 from parley_daemon.adapters.sqlite.schema import MIGRATIONS, migrate, refuse_newer
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.search_thread import Searcher
-from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS
 from parley_daemon.adapters.sqlite.threads import (
     ReaderThread,
     WriterThread,
@@ -24,29 +27,19 @@ from parley_daemon.adapters.sqlite.threads import (
     start_writer,
     to_store_error,
 )
+from parley_daemon.adapters.sqlite.writes import apply_writes, drop_journal, write_journal
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.records import Message, QueuedMessage, Turn
 from parley_daemon.ports.store import (
     AddMessage,
-    AddSummary,
     ChatPage,
     ChatQuery,
     Configured,
-    DeleteChat,
     DropJournal,
-    DropModel,
-    DropProvider,
-    DropQueued,
     JournalEntry,
     LostTurn,
     MessagePage,
-    PutChat,
-    PutModel,
-    PutProvider,
-    PutQueued,
-    PutTurn,
     SearchPage,
-    SetQueue,
     StoredChat,
     StoreStatus,
     StoreUnavailableError,
@@ -60,7 +53,7 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """The store port over SQLite (WAL). `path` is the database file; its folder is made when missing."""
+    """The store port over SQLite. `path` is the database file; its folder is created when it is missing."""
 
     def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
         self._path = path
@@ -73,7 +66,7 @@ class SqliteStore:
 
     @property
     def status(self) -> StoreStatus:
-        """What and where the store is."""
+        """The kind of the store, its path and its size."""
         try:
             size = self._path.stat().st_size
         except OSError:
@@ -81,7 +74,11 @@ class SqliteStore:
         return StoreStatus("sqlite", str(self._path), size)
 
     async def open(self) -> tuple[LostTurn, ...]:
-        """Open or create the file and bring it up to date."""
+        """Open or create the file and run missing migrations; return the turns that were running.
+
+        Raises:
+            StoreUnavailableError: the file cannot be opened, read or written.
+        """
         loop = asyncio.get_running_loop()
         writing, reading, lost = await loop.run_in_executor(None, self._connect)
         self._writer = start_writer(self._path, writing, "store writer")
@@ -94,7 +91,7 @@ class SqliteStore:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_newer(self._path, self._migrations)
-            # SQLite gives its other files the mode of this one.
+            # SQLite gives the write-ahead log the mode of this file.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             opened.append(writing := connect(self._path))
             writing.execute("PRAGMA foreign_keys = ON")
@@ -111,13 +108,17 @@ class SqliteStore:
             raise to_store_error(self._path, error) from error
 
     async def aclose(self) -> None:
-        """Write what is buffered and close."""
+        """Write the collected journal entries, then end the threads."""
         while (under_way := self._journal.flush()) is not None:
             try:
                 await under_way
             except StoreUnavailableError:
                 break
-        threads = self._searcher, self._reader, self._writer  # the writer last: it tidies the log away
+        threads = (
+            self._searcher,
+            self._reader,
+            self._writer,
+        )  # the writer last: it removes the write-ahead log
         self._searcher, self._reader, self._writer = None, None, None
         for thread in threads:
             if thread is not None:
@@ -126,7 +127,11 @@ class SqliteStore:
     # ------------------------------------------------------------------------- writing
 
     async def commit(self, *writes: Write) -> None:
-        """Make all of these durable in one transaction."""
+        """Make these changes durable in one transaction.
+
+        Raises:
+            StoreUnavailableError: they could not be written; none of them is stored.
+        """
         if self._writer is None or self._searcher is None:
             raise self._closed()
         for write in writes:
@@ -137,21 +142,21 @@ class SqliteStore:
                     self._journal.discard((chat_id, message_id))
                 case _:
                     pass
-        committed = self._writer.submit((partial(_write_all, index=self._index, writes=writes), True))
+        committed = self._writer.submit((partial(apply_writes, index=self._index, writes=writes), True))
         self._searcher.touched()
         await committed
 
     def journal(self, entry: JournalEntry) -> None:
-        """Take a piece for the journal."""
+        """Add a piece to the journal. It is written in the background."""
         self._journal.add(entry)
 
     def void_journal(self, chat_id: str, message_id: int) -> None:
-        """Forget what was journaled of a message so far. Lost rows are dropped behind those under way."""
+        """Delete the pieces of a message from the journal, after the write that is under way."""
         self._journal.discard((chat_id, message_id))
         if self._writer is not None:
 
             def drop(connection: sqlite3.Connection) -> None:
-                _drop_journal(connection, chat_id, message_id)
+                drop_journal(connection, chat_id, message_id)
 
             self._writer.submit((drop, False)).add_done_callback(_note_failure)
 
@@ -160,7 +165,7 @@ class SqliteStore:
             failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             failed.set_exception(self._closed())
             return failed
-        return self._writer.submit((partial(_write_entries, entries=entries), False))
+        return self._writer.submit((partial(write_journal, entries=entries), False))
 
     def _closed(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"The store {self._path} is not open.")
@@ -181,7 +186,7 @@ class SqliteStore:
         return await self._ask(queries.chat, chat_id)
 
     async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
-        """Return the chat with all that belongs to it."""
+        """Return the chat with everything that belongs to it."""
         return await self._ask(queries.whole, chat_id, most_bytes)
 
     async def descendants(self, chat_id: str) -> tuple[str, ...]:
@@ -190,14 +195,14 @@ class SqliteStore:
 
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats."""
-        return await self._ask(listing.chats, query)
+        return await self._ask(chat_list.chats, query)
 
     async def chat_ids(self, owner: str) -> tuple[str, ...]:
         """Return the ids of all chats of this owner."""
         return await self._ask(queries.chat_ids, owner)
 
     async def count_chats(self) -> int:
-        """Return how many chats are stored."""
+        """Return the number of stored chats."""
         return await self._ask(queries.count_chats)
 
     async def path(
@@ -231,7 +236,7 @@ class SqliteStore:
     async def find_client_message(
         self, chat_id: str, client_message_id: str
     ) -> Message | QueuedMessage | None:
-        """Return what became of the message that a client sent under its own id."""
+        """Return the message with this client message id, stored or queued."""
         return await self._ask(queries.client_message, chat_id, client_message_id)
 
     async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
@@ -255,68 +260,6 @@ class SqliteStore:
         return await self._ask(configuration.read)
 
 
-def _write_all(connection: sqlite3.Connection, index: SearchIndex, writes: Sequence[Write]) -> None:
-    for write in writes:
-        _write(connection, index, write)
-
-
-def _write(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> None:
-    execute = connection.execute
-    match write:
-        case PutChat(chat):
-            execute(CHATS.upsert, CHATS.row(chat))
-        case DeleteChat(chat_id):
-            index.delete_chat(connection, chat_id)
-            execute("DELETE FROM chats WHERE id = ?", (chat_id,))
-        case AddMessage(message):
-            row = MESSAGES.row(message)
-            execute(MESSAGES.insert, row)
-            index.add_message(connection, message.chat_id, message.id, row[-1])
-            _drop_journal(connection, message.chat_id, message.id)
-        case AddSummary(summary):
-            message = summary.message
-            execute(
-                "INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)",
-                (message.chat_id, summary.after_id, message.id, codec.encode_message(message)),
-            )
-        case PutTurn(turn):
-            execute(TURNS.upsert, TURNS.row(turn))
-        case PutQueued(queued):
-            execute(QUEUED.insert, QUEUED.row(queued))
-        case DropQueued(queued_id):
-            execute("DELETE FROM queued WHERE id = ?", (queued_id,))
-        case SetQueue(chat_id, queue):
-            execute("DELETE FROM queued WHERE chat_id = ?", (chat_id,))
-            for queued in queue:
-                _write(connection, index, PutQueued(queued))
-        case DropJournal(chat_id, message_id):
-            _drop_journal(connection, chat_id, message_id)
-        case PutProvider() | DropProvider() | PutModel() | DropModel():
-            configuration.write(connection, write)
-        case _:
-            assert_never(write)
-
-
 def _note_failure(done: "asyncio.Future[None]") -> None:
     if not done.cancelled() and done.exception() is not None:
         log.warning("streamed text of a failed attempt could not be dropped: %s", done.exception())
-
-
-def _drop_journal(connection: sqlite3.Connection, chat_id: str, message_id: int) -> None:
-    connection.execute("DELETE FROM journal WHERE chat_id = ? AND message_id = ?", (chat_id, message_id))
-
-
-def _write_entries(connection: sqlite3.Connection, entries: Sequence[JournalEntry]) -> None:
-    """Write rows of the journal; those of a chat that was deleted meanwhile have nowhere to go.
-
-    All in one statement: between rows this thread would ask for the interpreter, which the loop needs.
-    """
-    connection.execute(
-        """
-        INSERT INTO journal (chat_id, turn_id, message_id, part, piece)
-        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-            json_extract(value, '$[3]'), json_extract(value, '$[4]')
-        FROM json_each(?) WHERE EXISTS (SELECT 1 FROM chats WHERE id = json_extract(value, '$[0]'))
-        """,
-        (codec.encode_entries(entries),),
-    )
