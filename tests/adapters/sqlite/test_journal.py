@@ -1,0 +1,105 @@
+"""Streamed pieces on their way to disk: pieces that cannot be written, killed processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parley_daemon.adapters.sqlite import codec
+from parley_daemon.adapters.sqlite.store import SqliteStore
+from parley_daemon.core.parts import Text, ToolCallPiece
+from parley_daemon.ports.store import (
+    JournalEntry,
+    PutChat,
+    PutTurn,
+)
+from tests.support.engine.records import a_chat, a_turn
+
+
+async def test_a_piece_that_cannot_be_written_does_not_affect_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqliteStore(tmp_path / "parley.db")
+    await store.open()
+    await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
+    await store.commit(PutChat(a_chat("c2")), PutTurn(a_turn("t2", chat_id="c2")))
+    store.journal(JournalEntry("c2", "t2", 2, 0, Text("kept")))
+    store.journal(JournalEntry("c1", "t1", 2, 0, Text("before")))
+    store.journal(JournalEntry("c1", "t1", 2, 1, ToolCallPiece("id", "na\ud83dme", "secret")))
+    store.journal(JournalEntry("c1", "t1", 2, 2, Text("after")))
+    await store.aclose()
+
+    again = SqliteStore(tmp_path / "parley.db")
+    first, second = await again.open()
+    await again.aclose()
+    assert first.pieces == (Text("before"), Text("after"))
+    assert second.pieces == (Text("kept"),)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "c1" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_write_of_streamed_text_that_fails_unexpectedly_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise AssertionError("a fault of this program")
+
+    store = SqliteStore(tmp_path / "parley.db")
+    await store.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(codec, "encode_entries", fail)
+        store.journal(JournalEntry("c1", "t1", 2, 0, Text("x")))
+        under_way = store._journal.flush()  # pyright: ignore[reportPrivateUsage]
+        assert under_way is not None
+        with pytest.raises(AssertionError):
+            await under_way
+    await store.aclose()
+    assert "streamed text is lost" in caplog.text
+    assert "a fault of this program" in caplog.text
+
+
+CHILD = """
+import sys, anyio
+from pathlib import Path
+from parley_daemon.adapters.sqlite.store import SqliteStore
+from parley_daemon.core.parts import Text
+from parley_daemon.ports.store import JournalEntry, PutChat, PutTurn
+from tests.support.engine.records import a_chat, a_turn
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.open()
+    await store.commit(PutChat(a_chat()), PutTurn(a_turn()))
+    for text in ("one ", "two ", "three "):
+        store.journal(JournalEntry("c1", "t1", 2, 0, Text(text)))
+    await store._journal.flush()
+    store.journal(JournalEntry("c1", "t1", 2, 0, Text("four")))
+    print("written", flush=True)
+    await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+def _write_and_die(path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, cwd=os.getcwd(), text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "written\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+
+
+async def test_a_killed_process_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    _write_and_die(path)
+    store = SqliteStore(path)
+    (lost,) = await store.open()
+    await store.aclose()
+    assert "".join(p.text for p in lost.pieces if isinstance(p, Text)).startswith("one two three ")
