@@ -197,7 +197,7 @@ def _stop(paths: DaemonPaths) -> int:
         return _fail(f"No daemon serves {paths.data_dir}.")
     os.kill(info.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while runtime.process_alive(info.pid):
+    while runtime.is_process_alive(info.pid):
         if time.monotonic() > deadline:
             return _fail(
                 f"The daemon (pid {info.pid}) is still running {STOP_SECONDS:g} s after it was asked to stop."

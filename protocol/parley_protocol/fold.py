@@ -1,7 +1,16 @@
-"""Folds streamed events into what a chat looks like now. Works on plain JSON values; knows no models.
+"""Folds streamed events into the current state of a chat. Works on plain JSON values.
 
-What a client needs so that no text is shown twice and none is lost: `fold_part` for one piece, `PartsFold`
-for the pieces of one message, `ChatView` for a whole chat from a snapshot on.
+Theory of operation. A client starts with a snapshot, which is the state as of some event number, and applies
+the events after it. `fold_part` applies one streamed piece to the parts of a message, `PartsFold` does so for
+all pieces of one message, and `ChatView` applies whole events to a chat:
+
+* A piece with the index of an existing part extends it (`text`, `argsDelta`, `resultDelta`) or, if it is
+  complete (`args`, `result`), replaces it. A piece with the next index begins a part.
+* Event numbers (`seq`) have no gaps in a subscription; an event covers `seq - span + 1` to `seq`. An event
+  that was applied before is skipped, so no text is shown twice. A gap raises `SequenceError`: the client has
+  to subscribe again. A `reset` event carries a new snapshot and may jump ahead.
+* The streamed parts of a message are a preview. The `message` event replaces them by the stored message,
+  which has the same content; `preview_reset` and `turn_ended` remove what will not be stored.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,26 +18,26 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# For each type of part that grows: the field by which it does. A piece without that field is whole.
+# The field by which each type of part grows. A piece without that field is complete.
 _GROWTH = {"text": "text", "reasoning": "text", "tool-call": "argsDelta", "tool-result": "resultDelta"}
 
 
 class FoldError(ValueError):
-    """The events do not fit what came before: some were lost, or the stream broke its rules."""
+    """An event does not fit what came before: events were lost, or the sender violates the protocol."""
 
 
 class SequenceError(FoldError):
-    """Events are missing between those seen and this one: subscribe again, from a snapshot."""
+    """Events are missing before this one. Subscribe again, without `afterSeq`, to get a snapshot."""
 
 
 def fold_part(parts: list[Json], index: int, part_delta: Mapping[str, Any]) -> None:
-    """Fold one streamed piece into the parts of its message; `parts` is changed, the piece is not.
+    """Fold one streamed piece into the parts of its message. Changes `parts`, but not the piece.
 
-    Until a tool call's `args` (a tool result's `result`) has come, its part has an `argsDelta`
-    (`resultDelta`) with all of it so far.
+    While a tool call (a tool result) is incomplete, its part has an `argsDelta` (`resultDelta`) with
+    everything that has come of it.
 
     Raises:
-        FoldError: a part before this one is missing, or the piece does not fit the part.
+        FoldError: a part before this one is missing, or the piece does not fit its part.
     """
     if index == len(parts):
         parts.append(dict(part_delta))
@@ -49,23 +58,23 @@ def fold_part(parts: list[Json], index: int, part_delta: Mapping[str, Any]) -> N
 
 
 def whole_parts(parts: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """Return the parts that are complete: what a message keeps when its turn is cut short."""
+    """Return the complete parts: those that a message keeps when its turn is interrupted."""
     return [dict(part) for part in parts if not {"argsDelta", "resultDelta"} & part.keys()]
 
 
 def plain_text(parts: Sequence[Mapping[str, Any]]) -> str:
-    """Return the text parts joined: what a person would copy."""
+    """Return the text of all text parts, joined."""
     return "".join([part["text"] for part in parts if part.get("type") == "text"])
 
 
 class PartsFold:
-    """The parts of one message in progress. Linear in the text, however small its pieces are."""
+    """The parts of one message in progress. Takes time linear in the text, however small its pieces are."""
 
     __slots__ = ("_index", "_parts", "_texts", "_type")
 
     def __init__(self, parts: Sequence[Mapping[str, Any]] = ()) -> None:
         self._parts: list[Json] = [dict(part) for part in parts]
-        # Text that belongs to the end of part number `_index`, of type `_type`, and is not joined to it yet.
+        # Text that has yet to be appended to part number `_index`, which is of type `_type`.
         self._texts: list[str] = []
         self._index = -1
         self._type: object = None
@@ -87,7 +96,7 @@ class PartsFold:
 
     @property
     def parts(self) -> list[Json]:
-        """The parts so far. The list is the fold's own: read it, do not change it."""
+        """The parts so far. The list belongs to the fold and must not be changed."""
         self._join()
         return self._parts
 
@@ -100,7 +109,7 @@ class PartsFold:
 
 
 def _growing_field(part: Mapping[str, Any]) -> str | None:
-    """Return the field by which this piece makes its part longer, None when it is whole."""
+    """Return the field by which this piece extends its part, None if the piece is complete."""
     growing = _GROWTH.get(part["type"])
     return growing if growing in part else None
 
@@ -112,20 +121,20 @@ def _take_extras(part: Json, part_delta: Mapping[str, Any]) -> None:
 
 
 class ChatView:
-    """What a client shows of one chat, kept current by `apply`.
+    """The state of one chat, kept current by `apply`.
 
-    `chat` is the Chat object (its totals and times are as of the last `chat` event); `queue` and
-    `action_requests` are lists of their objects; `turn_id` is the turn under way, as far as the events told;
-    `retry` is the last `retry` event while it waits; `last_turn` the last `turn_ended`; `seq` the number of
-    the last event that is in all this.
+    `chat` is the Chat object; its totals and times are as of the last `chat` event. `queue` is a list of
+    QueuedMessage, `action_requests` of ActionRequest. `turn_id` is the turn that runs, None if none is known.
+    `retry` is the last `retry` event while the turn waits for the attempt. `last_turn` is the last
+    `turn_ended` event. `seq` is the number of the last event that was applied.
     """
 
     def __init__(
         self, snapshot: Mapping[str, Any], seq: int | None = None, *, contiguous: bool = True
     ) -> None:
-        """Start from a snapshot that is as of `seq` (default: its chat's `lastSeq`).
+        """Start with a snapshot that is as of event `seq` (default: its chat's `lastSeq`).
 
-        `contiguous=False` is for events under the token of an ask, where gaps between numbers are normal.
+        `contiguous=False` is for events of a `chat/ask`: they belong to one turn, so their numbers have gaps.
         """
         self.contiguous = contiguous
         self.chat: Json
@@ -153,20 +162,20 @@ class ChatView:
 
     @property
     def preview(self) -> Json | None:
-        """The message in progress, as `Preview`; None when there is none."""
+        """The message in progress as a `Preview`, None if there is none."""
         if self._preview is None:
             return None
         return {**self._preview, "parts": self._fold.parts}
 
     def add_older(self, messages: Iterable[Mapping[str, Any]]) -> None:
-        """Take messages of the active branch that were read by `chat/get`."""
+        """Add messages of the active branch that were read with `chat/get`."""
         for message in messages:
             self._messages.setdefault(message["id"], dict(message))
 
     def apply(self, event: Mapping[str, Any]) -> bool:
-        """Fold one event; return False when it was there already.
+        """Apply one event. Return False if it was applied before.
 
-        An event of an unknown type counts, and changes nothing else.
+        An event of an unknown type only advances `seq`.
 
         Raises:
             SequenceError: events between `seq` and this one are missing.
@@ -182,7 +191,7 @@ class ChatView:
             return False
         first = seq - int(event.get("span", 1)) + 1
         if first <= self.seq or (self.contiguous and first > self.seq + 1):
-            raise SequenceError(f"Event {seq} covers {first} to {seq}; the last one seen was {self.seq}.")
+            raise SequenceError(f"Event {seq} covers {first} to {seq}; the last event applied is {self.seq}.")
         self._change(event)
         self.seq = seq
         self.chat["lastSeq"] = seq
@@ -237,7 +246,7 @@ class ChatView:
                 self.last_turn, self.turn_id, self.retry = dict(event), None, None
                 self._drop_preview_where("turnId", event["turnId"])
             case _:
-                pass  # a later version's event
+                pass  # an event of a later version
 
     def _take_piece(self, event: Mapping[str, Any]) -> None:
         message_id = event["messageId"]

@@ -1,17 +1,24 @@
-"""LSP's base-protocol framing: bytes in, bodies out. Does no I/O and knows no JSON.
+"""The framing of LSP's base protocol: cuts a byte stream into message bodies. Does no I/O.
 
-Tolerant of what peers really send (header names in any case, no space after the colon, bare LF, a
-`Content-Type`), strict about everything that could make the two sides lose each other's frames.
+Theory of operation. A frame is a header, a blank line, and a body of `Content-Length` bytes (LSP 3.17, "Base
+Protocol"). `FrameDecoder.feed` takes whatever bytes have come and returns the bodies that are complete; the
+rest waits for the next call. The time is linear in the number of bytes, however small the pieces are. Nearly
+all frames have the header `Content-Length: N` and come in one piece, so this case has a shortcut.
+
+The decoder accepts what real peers send: header names in any case, no space after the colon, a bare LF as the
+line end, and a `Content-Type`. It refuses everything that would make the place of the next frame uncertain: a
+line that is no header, a missing or repeated length, and sizes above the limits. After such an error the
+stream cannot be read any further.
 """
 
 import re
 from typing import Final
 
 MAX_HEADER: Final = 8 * 1024
-"""Bytes that the header of one frame may take, its blank line included."""
+"""The maximum size of one header in bytes, its blank line included."""
 
 MAX_BODY: Final = 64 * 1024 * 1024
-"""Bytes that the body of one frame may take."""
+"""The maximum size of one body in bytes."""
 
 _PLAIN = b"Content-Length: "
 _END = b"\r\n\r\n"
@@ -21,9 +28,9 @@ _SHORT = 48
 
 
 class FrameError(Exception):
-    """The bytes are no frame, or one past a limit. The stream cannot go on: answer once and close it.
+    """The stream has bytes that are no frame, or a frame above a limit; it cannot be read any further.
 
-    `bodies` are the complete ones that the same call had found before: they still want their answers.
+    `bodies` are those that the same call of `feed` had completed before. They have yet to be processed.
     """
 
     def __init__(self, message: str, bodies: list[bytes] | None = None) -> None:
@@ -32,12 +39,12 @@ class FrameError(Exception):
 
 
 def encode_frame(body: bytes) -> bytes:
-    """Return the body with its header in front."""
+    """Return the frame of a body."""
     return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 class FrameDecoder:
-    """Cuts a byte stream into bodies, in time linear in the bytes fed, however they are cut."""
+    """Cuts a byte stream into bodies. `max_header` and `max_body` are limits in bytes."""
 
     __slots__ = (
         "_body",
@@ -61,19 +68,19 @@ class FrameDecoder:
         self._error: str | None = None
 
     def allow(self, max_body: int) -> None:
-        """From the next frame on, take bodies of so many bytes."""
+        """Change the maximum size of a body, from the next frame on."""
         self._max_body = max_body
 
     @property
-    def mid_frame(self) -> bool:
-        """Whether a frame has begun and is not complete: the end of the stream would cut it."""
+    def is_mid_frame(self) -> bool:
+        """Whether a frame has begun and is not complete."""
         return self._header_size > 0 or self._missing > 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the stream and return the bodies that are complete now.
+        """Take the next bytes of the stream and return the bodies that they complete.
 
         Raises:
-            FrameError: the stream is broken, now and at every later call.
+            FrameError: the stream is broken. Every later call raises it too.
         """
         if self._error is not None:
             raise FrameError(self._error)
@@ -94,7 +101,7 @@ class FrameDecoder:
                 at = self._take_body(data, at, bodies)
                 continue
             if self._header_size == 0 and self._max_header >= _SHORT and data.startswith(_PLAIN, at):
-                # Nearly every frame has this one header in this spelling, whole in one read.
+                # The shortcut: the usual header, spelled as usual, complete in these bytes.
                 stop = data.find(b"\n", at + len(_PLAIN), at + _SHORT) - 1
                 if stop > 0 and data.startswith(_END, stop):
                     self._length = self._parse_length(data[at + len(_PLAIN) : stop])
@@ -104,7 +111,7 @@ class FrameDecoder:
             at = self._take_line(data, at, bodies)
 
     def _take_line(self, data: bytes, at: int, bodies: list[bytes]) -> int:
-        """Take header bytes up to the end of the line or of the data; return where they end."""
+        """Take header bytes up to the end of the line or of the data. Return the position after them."""
         room = self._max_header - self._header_size
         newline = data.find(b"\n", at, at + room + 1)
         stop = newline + 1 if newline >= 0 else len(data)
@@ -138,7 +145,7 @@ class FrameDecoder:
             shown = value[:_QUOTED].decode("ascii", "backslashreplace").strip()
             raise FrameError(f"Content-Length is not a number of bytes: {shown!r}.")
         digits = digits.lstrip(b"0")
-        # Compared by its length first: int() refuses thousands of digits in its own words.
+        # The number of digits is checked first: int() raises an error of its own for thousands of them.
         if len(digits) > len(str(self._max_body)) or int(digits or b"0") > self._max_body:
             raise FrameError(f"The body is longer than {self._max_body} bytes.")
         return int(digits or b"0")
@@ -153,7 +160,7 @@ class FrameDecoder:
             bodies.append(b"")
 
     def _take_body(self, data: bytes, at: int, bodies: list[bytes]) -> int:
-        """Take body bytes up to the end of the body or of the data; return where they end."""
+        """Take body bytes up to the end of the body or of the data. Return the position after them."""
         stop = min(at + self._missing, len(data))
         taken = stop - at
         if taken == self._missing and not self._body:

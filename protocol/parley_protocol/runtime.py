@@ -116,7 +116,7 @@ def read_runtime_file(path: Path) -> RuntimeInfo | None:
         info = _parse(json.loads(text))
     except (OSError, ValueError, RecursionError):
         return None
-    if info is None or not process_alive(info.pid):
+    if info is None or not is_process_alive(info.pid):
         return None
     # A file of another user would send this user's chats to a socket of that user.
     if sys.platform != "win32" and owner not in (os.geteuid(), 0):
@@ -156,12 +156,12 @@ def write_runtime_file(path: Path, info: RuntimeInfo) -> None:
         raise
 
 
-def process_alive(pid: int) -> bool:
+def is_process_alive(pid: int) -> bool:
     """Return whether a process with this id exists."""
     if pid <= 0:
         return False
     if sys.platform == "win32":
-        return _process_alive_on_windows(pid)
+        return _is_process_alive_on_windows(pid)
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -171,7 +171,7 @@ def process_alive(pid: int) -> bool:
     return True
 
 
-def _process_alive_on_windows(pid: int) -> bool:
+def _is_process_alive_on_windows(pid: int) -> bool:
     # On Windows, os.kill(pid, 0) would end the process.
     import ctypes
 

@@ -1,4 +1,4 @@
-"""Writes JSON Schema definitions as TypeScript declarations. Knows the keywords that our schemas use."""
+"""Writes JSON Schema definitions as TypeScript. Supports the keywords that the protocol's schemas use."""
 
 import re
 from collections.abc import Iterable, Mapping

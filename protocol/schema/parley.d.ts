@@ -106,7 +106,7 @@ export interface ActionRequest {
   expiresAt: string | null;
 }
 
-/** A person or a client must answer. */
+/** The turn waits until a person or a client answers this request. */
 export interface ActionRequiredEvent {
   chatId: string;
   seq: number;
@@ -116,7 +116,7 @@ export interface ActionRequiredEvent {
   request: ActionRequest;
 }
 
-/** A request was answered, or is void. `by` is the client that answered. */
+/** A request was answered or is no longer valid. `by` is the client that answered. */
 export interface ActionResolvedEvent {
   chatId: string;
   seq: number;
@@ -299,7 +299,7 @@ export interface ChatEditMessageParams {
   model?: string | null;
 }
 
-/** The chat's own record changed. `deleted: true` is the last event of a chat that is gone. */
+/** The chat's record changed. `deleted: true` marks the last event of a deleted chat. */
 export interface ChatEvent {
   chatId: string;
   seq: number;
@@ -642,7 +642,7 @@ export interface DiffStatus {
 
 export type Disposition = "started" | "queued" | "steered" | "interrupting";
 
-/** The turn fails for this reason. */
+/** The turn fails with this error. */
 export interface ErrorEvent {
   chatId: string;
   seq: number;
@@ -807,7 +807,7 @@ export interface HistoryMessage {
   createdAt?: string | null;
 }
 
-/** The active branch changed: drop what is shown after this message (null: everything). */
+/** The active branch changed. Remove the messages after this one (null: all messages). */
 export interface HistoryResetEvent {
   chatId: string;
   seq: number;
@@ -882,7 +882,7 @@ export interface Message {
   createdAt: string;
 }
 
-/** The durable message; it replaces what was streamed under its id. */
+/** The message is stored. It replaces what was streamed under its id. */
 export interface MessageEvent {
   chatId: string;
   seq: number;
@@ -892,7 +892,7 @@ export interface MessageEvent {
   message: Message;
 }
 
-/** One streamed piece of part number `index` of a message in progress. */
+/** A streamed piece of part number `index` of a message in progress. */
 export interface MessagePartEvent {
   chatId: string;
   seq: number;
@@ -1131,7 +1131,7 @@ export interface Preview {
   parts: PartDelta[];
 }
 
-/** Forget what was streamed under this id: its parts begin again at index 0. */
+/** What was streamed under this message id is no longer valid. Its parts begin again at index 0. */
 export interface PreviewResetEvent {
   chatId: string;
   seq: number;
@@ -1244,7 +1244,7 @@ export interface ProviderUpdateParams {
   enabled?: boolean | null;
 }
 
-/** The whole queue as it is now. */
+/** The queue changed; this is all of it. */
 export interface QueueUpdateEvent {
   chatId: string;
   seq: number;
@@ -1295,7 +1295,7 @@ export interface ReferencePart {
   endLine?: number;
 }
 
-/** The client fell behind: start from this snapshot, which is as of `seq`. */
+/** The client was too slow. Start again with this snapshot, which is as of `seq`. */
 export interface ResetEvent {
   chatId: string;
   seq: number;
@@ -1309,9 +1309,9 @@ export interface ResetEvent {
 export type RestingStatus = "waiting" | "completed" | "error";
 
 /**
- * A model call failed; `model` is asked after `delayMs`. `attempt` counts from 1.
+ * A model call failed. `model` is called after `delayMs`. `attempt` counts from 1.
  *
- * `model` is another one than before when the turn falls back on it.
+ * `model` is a different one if the turn continues with a fallback model.
  */
 export interface RetryEvent {
   chatId: string;
@@ -1492,7 +1492,7 @@ export interface ToolResultPart {
   outcome: ToolOutcome;
 }
 
-/** The turn is over, its history is durable and the chat is free. Exactly one per turn. */
+/** The turn has ended, its messages are stored, and the chat is free. Each turn has exactly one. */
 export interface TurnEndedEvent {
   chatId: string;
   seq: number;
@@ -1528,7 +1528,7 @@ export type TurnErrorKind = "auth" | "missing_key" | "rate_limit" | "usage_limit
 
 export type TurnOutcome = "completed" | "interrupted" | "failed";
 
-/** A turn got its slot and runs. */
+/** The turn has started to run. */
 export interface TurnStartedEvent {
   chatId: string;
   seq: number;

@@ -157,7 +157,7 @@ def test_a_missing_event_is_noticed_before_anything_is_shown_of_it() -> None:
     view = ChatView(snapshot())
     view.apply(TURN[0])
     before = shown(view)
-    with pytest.raises(SequenceError, match="Event 3 covers 3 to 3; the last one seen was 1"):
+    with pytest.raises(SequenceError, match="Event 3 covers 3 to 3; the last event applied is 1"):
         view.apply(TURN[2])
     with pytest.raises(SequenceError):
         view.apply(text(9, "x", span=7))

@@ -24,7 +24,7 @@ def test_a_stream_cut_anywhere_gives_the_same_bodies() -> None:
     for cut in range(len(STREAM) + 1):
         decoder = FrameDecoder()
         assert decoder.feed(STREAM[:cut]) + decoder.feed(STREAM[cut:]) == BODIES, cut
-        assert not decoder.mid_frame, cut
+        assert not decoder.is_mid_frame, cut
 
 
 def test_a_stream_fed_byte_by_byte_gives_the_same_bodies() -> None:
@@ -58,7 +58,7 @@ def test_any_frames_in_any_chunks_come_out_whole_and_in_order(
         found += decoder.feed(stream[at : at + size])
         at, turn = at + size, turn + 1
     assert found == [body for _, body in frames]
-    assert not decoder.mid_frame
+    assert not decoder.is_mid_frame
 
 
 @settings(deadline=None)
@@ -147,10 +147,16 @@ def test_bodies_before_garbage_in_the_same_read_are_not_lost() -> None:
 
 
 def test_a_cut_frame_is_known_at_the_end_of_the_stream() -> None:
-    for cut, mid_frame in ((0, False), (1, True), (18, True), (22, True), (len(encode_frame(b"{}")), False)):
+    for cut, is_mid_frame in (
+        (0, False),
+        (1, True),
+        (18, True),
+        (22, True),
+        (len(encode_frame(b"{}")), False),
+    ):
         decoder = FrameDecoder()
         decoder.feed(encode_frame(b"{}")[:cut])
-        assert decoder.mid_frame is mid_frame
+        assert decoder.is_mid_frame is is_mid_frame
 
 
 def test_a_large_body_in_small_reads_takes_time_in_proportion_to_its_size() -> None:

@@ -17,8 +17,8 @@ from parley_protocol import runtime
 from parley_protocol.runtime import (
     SOCKET_PATH_LIMIT,
     RuntimeInfo,
+    is_process_alive,
     make_private_dir,
-    process_alive,
     read_runtime_file,
     runtime_file,
     socket_path,
@@ -273,14 +273,14 @@ def test_a_file_with_fields_of_a_later_version_is_read(tmp_path: Path) -> None:
 def test_a_file_whose_process_is_gone_is_no_daemon(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-S", "-c", ""])
     gone.wait(30)
-    assert not process_alive(gone.pid)
+    assert not is_process_alive(gone.pid)
     write_runtime_file(tmp_path / "parleyd.json", info(pid=gone.pid))
     assert read_runtime_file(tmp_path / "parleyd.json") is None
 
 
 def test_a_process_of_another_user_is_alive_all_the_same() -> None:
-    assert process_alive(os.getpid())
-    assert process_alive(1)
+    assert is_process_alive(os.getpid())
+    assert is_process_alive(1)
 
 
 def test_a_file_of_another_user_is_not_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,14 @@
-"""The events that a chat streams, as `$/progress` carries them, and how one is read."""
+"""The events of a chat, as `$/progress` carries them.
+
+To add an event:
+
+1. Write its class here and add it to `KnownEvent`. The first line of its docstring is its meaning on the
+   protocol page.
+2. Write the event of the engine in `parley_daemon/core/events.py` and its encoding in
+   `parley_daemon/server/wire/events.py`.
+3. Apply it in `fold.ChatView`, if it changes what a client shows, and add it to the test of `ChatView`.
+4. Run `python -m parley_protocol.schema`.
+"""
 
 from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
@@ -24,7 +34,7 @@ from parley_protocol.models.turns import ActionOutcome
 
 
 class EventBase(Wire):
-    """What every event has. It covers `seq`-`span`+1 … `seq`; `span` is left out when it is 1."""
+    """The fields of every event. It covers `seq - span + 1` to `seq`; `span` is absent if it is 1."""
 
     chat_id: str
     seq: int
@@ -32,7 +42,7 @@ class EventBase(Wire):
 
 
 class OptionalTurnEvent(EventBase):
-    """An event that may belong to a turn."""
+    """An event that may belong to a turn. `turnId` is absent if it does not."""
 
     turn_id: OptionalStr = None
 
@@ -45,7 +55,7 @@ class StatusEvent(OptionalTurnEvent):
 
 
 class TurnStartedEvent(EventBase):
-    """A turn got its slot and runs."""
+    """The turn has started to run."""
 
     type: Literal["turn_started"] = "turn_started"
     turn_id: str
@@ -54,7 +64,7 @@ class TurnStartedEvent(EventBase):
 
 
 class MessagePartEvent(OptionalTurnEvent):
-    """One streamed piece of part number `index` of a message in progress."""
+    """A streamed piece of part number `index` of a message in progress."""
 
     type: Literal["message_part"] = "message_part"
     message_id: int
@@ -64,14 +74,14 @@ class MessagePartEvent(OptionalTurnEvent):
 
 
 class MessageEvent(OptionalTurnEvent):
-    """The durable message; it replaces what was streamed under its id."""
+    """The message is stored. It replaces what was streamed under its id."""
 
     type: Literal["message"] = "message"
     message: Message
 
 
 class PreviewResetEvent(OptionalTurnEvent):
-    """Forget what was streamed under this id: its parts begin again at index 0."""
+    """What was streamed under this message id is no longer valid. Its parts begin again at index 0."""
 
     type: Literal["preview_reset"] = "preview_reset"
     message_id: int
@@ -79,9 +89,9 @@ class PreviewResetEvent(OptionalTurnEvent):
 
 
 class RetryEvent(OptionalTurnEvent):
-    """A model call failed; `model` is asked after `delayMs`. `attempt` counts from 1.
+    """A model call failed. `model` is called after `delayMs`. `attempt` counts from 1.
 
-    `model` is another one than before when the turn falls back on it.
+    `model` is a different one if the turn continues with a fallback model.
     """
 
     type: Literal["retry"] = "retry"
@@ -93,21 +103,21 @@ class RetryEvent(OptionalTurnEvent):
 
 
 class QueueUpdateEvent(OptionalTurnEvent):
-    """The whole queue as it is now."""
+    """The queue changed; this is all of it."""
 
     type: Literal["queue_update"] = "queue_update"
     queued_messages: list[QueuedMessage]
 
 
 class ActionRequiredEvent(OptionalTurnEvent):
-    """A person or a client must answer."""
+    """The turn waits until a person or a client answers this request."""
 
     type: Literal["action_required"] = "action_required"
     request: ActionRequest
 
 
 class ActionResolvedEvent(OptionalTurnEvent):
-    """A request was answered, or is void. `by` is the client that answered."""
+    """A request was answered or is no longer valid. `by` is the client that answered."""
 
     type: Literal["action_resolved"] = "action_resolved"
     request_id: str
@@ -116,21 +126,21 @@ class ActionResolvedEvent(OptionalTurnEvent):
 
 
 class ErrorEvent(OptionalTurnEvent):
-    """The turn fails for this reason."""
+    """The turn fails with this error."""
 
     type: Literal["error"] = "error"
     error: TurnError
 
 
 class HistoryResetEvent(OptionalTurnEvent):
-    """The active branch changed: drop what is shown after this message (null: everything)."""
+    """The active branch changed. Remove the messages after this one (null: all messages)."""
 
     type: Literal["history_reset"] = "history_reset"
     after_message_id: int | None = None
 
 
 class ChatEvent(OptionalTurnEvent):
-    """The chat's own record changed. `deleted: true` is the last event of a chat that is gone."""
+    """The chat's record changed. `deleted: true` marks the last event of a deleted chat."""
 
     type: Literal["chat"] = "chat"
     chat: Chat
@@ -138,7 +148,7 @@ class ChatEvent(OptionalTurnEvent):
 
 
 class TurnEndedEvent(EventBase):
-    """The turn is over, its history is durable and the chat is free. Exactly one per turn."""
+    """The turn has ended, its messages are stored, and the chat is free. Each turn has exactly one."""
 
     type: Literal["turn_ended"] = "turn_ended"
     turn_id: str
@@ -150,7 +160,7 @@ class TurnEndedEvent(EventBase):
 
 
 class ResetEvent(OptionalTurnEvent):
-    """The client fell behind: start from this snapshot, which is as of `seq`."""
+    """The client was too slow. Start again with this snapshot, which is as of `seq`."""
 
     type: Literal["reset"] = "reset"
     reason: Literal["slow_client", "too_old"]
@@ -158,7 +168,7 @@ class ResetEvent(OptionalTurnEvent):
 
 
 class UnknownEvent(OptionalTurnEvent):
-    """An event of a type that this version does not know: its number counts, its content does not."""
+    """An event of a type that this version does not know. Count its number and ignore its content."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -182,10 +192,10 @@ KnownEvent = Annotated[
     | ResetEvent,
     Field(discriminator="type"),
 ]
-"""Every event of this version, told apart by `type`."""
+"""Every event of this version. `type` tells which one it is."""
 
 Event = KnownEvent | UnknownEvent
-"""What a subscription or an ask streams."""
+"""What a `chat/subscribe` or a `chat/ask` streams."""
 
 EVENT_TYPES: dict[str, type[EventBase]] = {
     kind.model_fields["type"].default: kind for kind in get_args(get_args(KnownEvent)[0])

@@ -140,7 +140,7 @@ def test_files_are_linked_or_named_and_never_inside() -> None:
     ],
 )
 def test_an_answer_that_was_cut_short_says_so_and_leaves_no_code_block_open(text: str, shown: str) -> None:
-    told = f"## Assistant\n\n{shown}\n\n*[The answer was cut short here.]*\n"
+    told = f"## Assistant\n\n{shown}\n\n*[The answer is incomplete.]*\n"
     assert said(Text(text), role="assistant", complete=False) == told
 
 
@@ -155,9 +155,9 @@ def test_what_waits_what_runs_and_what_failed_is_said() -> None:
     )
     assert text.removeprefix(HEAD) == (
         "## User\n\nWhy?\n\n"
-        "*An answer was under way when this was exported.*\n\n"
+        "*An answer was being streamed when this was exported.*\n\n"
         "*The last turn ended with an error: demo did not answer.*\n\n"
-        "## User · waiting in the queue\n\nAnd then?\n"
+        "## User · queued\n\nAnd then?\n"
     )
 
 

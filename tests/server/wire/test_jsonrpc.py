@@ -22,13 +22,13 @@ BAD_BODIES: list[tuple[str, bytes, int, int | str | None]] = [
     ("a null id", b'{"jsonrpc":"2.0","id":null,"method":"server/status"}', -32600, None),
     ("a method that is no string", b'{"jsonrpc":"2.0","id":92,"method":7}', -32600, 92),
     (
-        "half a surrogate pair",
+        "a lone surrogate",
         rb'{"jsonrpc":"2.0","id":93,"method":"chat/get","params":"\ud800"}',
         -32602,
         93,
     ),
     (
-        "half a surrogate pair in the id",
+        "a lone surrogate in the id",
         rb'{"jsonrpc":"2.0","id":"\ud800","method":"x"}',
         -32602,
         None,

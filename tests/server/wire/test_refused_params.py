@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from parley_daemon.server.wire.initialize import option_problems
-from parley_daemon.server.wire.surrogates import fields_with_half
+from parley_daemon.server.wire.surrogates import fields_with_lone_surrogates
 from parley_protocol.fold import plain_text
 from parley_protocol.models.base import field_problems
 from parley_protocol.models.server import InitializeParams
@@ -73,7 +73,7 @@ def test_half_a_pair_is_found_however_deep_it_stands() -> None:
     deep: list[Any] = [HALF]
     for _ in range(10_000):
         deep = [deep]
-    (field,) = fields_with_half(deep)
+    (field,) = fields_with_lone_surrogates(deep)
     assert len(field["path"]) == 200
 
 

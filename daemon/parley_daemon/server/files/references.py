@@ -1,4 +1,7 @@
-"""What a client sends in a message, its references to files read: unsaved buffers first, then the disk."""
+"""Turns the content of a client's message into parts to store, and reads the files that it refers to.
+
+A file that the client has open is read as the client has it, with unsaved changes; others are read from disk.
+"""
 
 import io
 import os
@@ -16,10 +19,10 @@ from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.parts import FilePart, InputPart, ReferencePart, TextPart
 
 REFERENCE_LIMIT = 256 * 1024
-"""Bytes of one reference that go into a message."""
+"""Characters that one reference may add to a message."""
 
 READ_LIMIT = 16 * REFERENCE_LIMIT
-"""Bytes of a file that a range of lines can be taken from."""
+"""Bytes at the beginning of a file in which a range of lines can lie."""
 
 _readers = anyio.CapacityLimiter(8)
 
@@ -33,10 +36,10 @@ class OpenDocuments(Protocol):
 
 
 async def input_parts(documents: OpenDocuments, content: str | list[InputPart]) -> tuple[Part, ...]:
-    """Return what a client sent as parts to store; a reference becomes a source with the text as it is now.
+    """Return the content of a message as parts. A reference becomes a `Source` with the current text.
 
     Raises:
-        WireError: -32602, a reference cannot be read, or is too long.
+        WireError: -32602, a reference cannot be read or is too long.
     """
     if isinstance(content, str):
         return (Text(content),)
@@ -55,8 +58,10 @@ async def _part(documents: OpenDocuments, part: InputPart, path: str) -> Part:
 
 async def _source(documents: OpenDocuments, part: ReferencePart, path: str) -> Source:
     unsaved = await documents.open_text(part.uri)
-    # In a thread of a small pool of its own: a file system that hangs is in the way of references alone.
-    chosen = await to_thread.run_sync(_chosen, part, unsaved, path, abandon_on_cancel=True, limiter=_readers)
+    # Read in a small thread pool of its own, so that a file system that hangs delays references only.
+    chosen = await to_thread.run_sync(
+        _read_lines, part, unsaved, path, abandon_on_cancel=True, limiter=_readers
+    )
     name = unquote(part.uri.rstrip("/").rpartition("/")[2])
     if part.start_line is None and part.end_line is None:
         return Source(part.uri, part.uri, name, "".join(chosen))
@@ -64,13 +69,13 @@ async def _source(documents: OpenDocuments, part: ReferencePart, path: str) -> S
     return Source(part.uri, part.uri, name, "".join(chosen), start, start + max(len(chosen), 1) - 1)
 
 
-def _chosen(part: ReferencePart, unsaved: str | None, path: str) -> list[str]:
-    """Return the lines that are referred to."""
+def _read_lines(part: ReferencePart, unsaved: str | None, path: str) -> list[str]:
+    """Return the lines that the reference names, with their line ends."""
     text, cut = _read(part.uri, path) if unsaved is None else (unsaved, False)
-    # Ends of lines are those of LSP, not all that Unicode knows.
+    # Lines end as in LSP: at \n, \r\n or \r, and not at all line ends of Unicode.
     lines = list(io.StringIO(text, newline=""))
     if cut:
-        lines.pop()  # half a line
+        lines.pop()  # it may be incomplete
     start = part.start_line or 1
     chosen = lines[start - 1 : part.end_line]
     if sum(map(len, chosen)) > REFERENCE_LIMIT:
@@ -82,20 +87,20 @@ def _chosen(part: ReferencePart, unsaved: str | None, path: str) -> list[str]:
             [{"path": f"{path}.{'endLine' if part.end_line else 'uri'}", "problem": problem}]
         )
     if start > max(min(part.end_line or len(lines), len(lines)), 1):
-        problem = f"{part.uri} has {len(lines)} lines; lines {start} to {part.end_line or 'the end'} are none"
+        problem = f"{part.uri} has {len(lines)} lines, not {start} to {part.end_line or 'the end'}"
         raise invalid_params([{"path": f"{path}.startLine", "problem": problem}])
     return chosen
 
 
 def _read(uri: str, path: str) -> tuple[str, bool]:
-    """Return a file's text, and whether it goes on behind that."""
+    """Return the text of a file, and whether it was truncated."""
 
     def refuse(problem: str) -> Exception:
         return invalid_params([{"path": f"{path}.uri", "problem": f"{uri} {problem}"}])
 
     file = _local_path(uri)
     if file is None:
-        raise refuse("is not a file:// URI of this machine")
+        raise refuse("is not a file:// URI of a file on this machine")
     try:
         data = _regular_file(file)
     except OSError as error:
@@ -119,13 +124,13 @@ def _local_path(uri: str) -> str | None:
 
 
 def _regular_file(file: str) -> bytes | None:
-    """Return the beginning of a file, one byte more than the limit when there is more.
+    """Return at most READ_LIMIT + 1 bytes of a file, None if it is no regular file.
 
-    None when it is no regular file: opening or reading one might take for ever, or do something by itself.
+    Others are not opened: that, or reading them, can block for ever or have side effects.
     """
     if not stat.S_ISREG(os.stat(file).st_mode):
         return None
     with open(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):  # it was replaced just now
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):  # it was replaced since the check above
             return None
         return stream.read(READ_LIMIT + 1)

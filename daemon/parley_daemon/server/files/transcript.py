@@ -1,4 +1,4 @@
-"""A chat's active branch as Markdown for people: who said what, without what only machines read."""
+"""Writes the active branch of a chat as a Markdown document for people."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def transcript(snapshot: Snapshot) -> str:
     """Return the chat as one Markdown document.
 
     Raises:
-        ChatTooLargeError: it would not fit into one answer.
+        ChatTooLargeError: the document would not fit into one response.
     """
     chat = snapshot.view.chat
     blocks = [f"# {_line(chat.title or 'Untitled chat')}", f"*{_meta(snapshot)}*"]
@@ -26,11 +26,11 @@ def transcript(snapshot: Snapshot) -> str:
         origin = chat.forked_from
         blocks.append(f"*Forked from chat {origin.chat_id} at message {origin.message_id}.*")
     if chat.system_prompt:
-        blocks.append(_folded("System prompt", chat.system_prompt))
+        blocks.append(_fold("System prompt", chat.system_prompt))
     for message in snapshot.messages:
         blocks += _message(message)
     if snapshot.preview is not None:
-        blocks.append("*An answer was under way when this was exported.*")
+        blocks.append("*An answer was being streamed when this was exported.*")
     if chat.last_error is not None:
         blocks.append(f"*The last turn ended with an error: {_line(chat.last_error.message)}*")
     for queued in snapshot.queue:
@@ -57,7 +57,7 @@ def _meta(snapshot: Snapshot) -> str:
 
 
 def _period(first: str, last: str) -> str:
-    """Return two minutes as a person writes a period; the day stands once when it is the same."""
+    """Return a period between two minutes. Its day is written once if it is the same."""
     begin, end = first.replace("T", " "), last.replace("T", " ")
     if begin == end:
         return f"{begin} UTC"
@@ -69,29 +69,33 @@ def _message(message: Message) -> Iterator[str]:
     yield f"## {_WHO[message.role]}{model}"
     yield from _content(message.content)
     if not message.complete:
-        yield "*[The answer was cut short here.]*"
+        yield "*[The answer is incomplete.]*"
 
 
 def _queued(queued: QueuedMessage) -> Iterator[str]:
-    yield "## User · waiting in the queue"
+    yield "## User · queued"
     yield from _content(queued.content)
 
 
 def _content(parts: Sequence[Part]) -> Iterator[str]:
-    """Yield the blocks of each part; sources come last, as one list."""
+    """Yield the blocks of each part. Sources come last, as one list."""
     for part in parts:
         match part:
             case Text(text):
                 if text.strip():
-                    yield _closed(text.strip("\n"))
+                    yield _close_fences(text.strip("\n"))
             case Reasoning(text, title):
-                yield _folded(f"Reasoning: {_line(title)}" if title else "Reasoning", text)
+                yield _fold(f"Reasoning: {_line(title)}" if title else "Reasoning", text)
             case ToolCall(_, name, args):
                 yield f"Calls the tool {_code(name)}:"
-                yield _fenced(_json(args), "json")
+                yield _code_block(_json(args), "json")
             case ToolResult(_, name, result, _, outcome):
                 yield f"Result of {_code(name)}" + (":" if outcome == "ok" else f" ({outcome}):")
-                yield _fenced(result, "text") if isinstance(result, str) else _fenced(_json(result), "json")
+                yield (
+                    _code_block(result, "text")
+                    if isinstance(result, str)
+                    else _code_block(_json(result), "json")
+                )
             case File():
                 yield _file(part)
             case Source():
@@ -112,7 +116,7 @@ def _source(one: Source) -> str:
 
 
 def _file(one: File) -> str:
-    """Show a file by its address; what is inside the message is named, not repeated."""
+    """Return a link to a file, or a note for a file whose data is in the message."""
     if one.url is not None and not one.url.startswith("data:"):
         return f"File: {_link(one.title or one.url, one.url)} ({_line(one.media_type)})"
     size = "" if one.data is None else f", {_size(len(one.data) * 3 // 4)}"
@@ -138,7 +142,7 @@ def _code(name: str) -> str:
 
 
 def _link(text: str, url: str) -> str:
-    """Return a link. An address that no click should run is shown as it is, one that is data not at all."""
+    """Return a link. A URL of another scheme is shown as text, and a `data:` URL is not shown at all."""
     if url.startswith("data:"):
         return _line(text) if text != url else "data"
     if not url.startswith(("http://", "https://", "file://")):
@@ -156,15 +160,15 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
-def _fenced(text: str, language: str) -> str:
-    """Return text as a code block, its fence longer than any in the text."""
+def _code_block(text: str, language: str) -> str:
+    """Return text as a code block whose fence is longer than any in the text."""
     longest = max([len(run) for run in re.findall(r"`+", text)], default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
-def _closed(text: str) -> str:
-    """Return Markdown with a code block that was left open closed: else it takes in all that follows."""
+def _close_fences(text: str) -> str:
+    """Return Markdown with an open code block closed, else everything that follows would belong to it."""
     open_fence = ""
     for line in text.splitlines():
         found = _FENCE.fullmatch(line)
@@ -178,8 +182,8 @@ def _closed(text: str) -> str:
     return f"{text}\n{open_fence}" if open_fence else text
 
 
-def _folded(title: str, text: str) -> str:
-    """Return text that a page shows folded, and plain text as a quote."""
+def _fold(title: str, text: str) -> str:
+    """Return text as a folded block, and as a quote where folding is not supported."""
     quoted = "\n".join([f"> {line}".rstrip() for line in text.strip().splitlines()])
     shown = title.replace("&", "&amp;").replace("<", "&lt;")
     return f"<details>\n<summary>{shown}</summary>\n\n{quoted}\n\n</details>"

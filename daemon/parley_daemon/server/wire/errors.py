@@ -1,4 +1,7 @@
-"""Exceptions to wire errors: the one place. What a validator, a provider or Python said stays inside."""
+"""Turns exceptions into error responses. This is the only place that does.
+
+The text of an unexpected exception, of a validator or of a provider's library is never sent to a client.
+"""
 
 import logging
 from typing import Any
@@ -17,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class WireError(Exception):
-    """An error for the peer: code, one plain sentence, and data a program can use."""
+    """An error response: a code, one plain sentence, and data for programs."""
 
     def __init__(self, code: ErrorCode, message: str, data: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -50,7 +53,7 @@ _CODES: dict[type[Exception], ErrorCode] = {
 
 
 def wire_error(error: Exception) -> WireError:
-    """Return what the peer is told of this exception."""
+    """Return the error response for an exception. An unexpected one is logged."""
     match error:
         case WireError():
             return error
@@ -72,19 +75,20 @@ def wire_error(error: Exception) -> WireError:
         case ChatTooLargeError():
             return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
         case InvalidCursorError():
-            problem = "is not a cursor of this listing; leave it out to begin at the first page"
+            problem = "is not a cursor of this list; omit it to begin at the first page"
             return invalid_params([{"path": "cursor", "problem": problem}])
         case _ if type(error) in _CODES:
             return WireError(_CODES[type(error)], str(error))
         case _:
-            log.error("unexpected fault in a request", exc_info=error)
+            log.error("a request failed because of an unexpected fault", exc_info=error)
             return WireError(
-                ErrorCode.INTERNAL_ERROR, "The daemon met an unexpected fault; its log says more."
+                ErrorCode.INTERNAL_ERROR,
+                "An unexpected fault occurred. The daemon's log has the details.",
             )
 
 
 def invalid_params(fields: list[dict[str, Any]]) -> WireError:
-    """Return the error for params of a wrong shape; each field has a path and says what is wrong."""
+    """Return error -32602. Each of `fields` is `{"path", "problem"}`; the message has the first one."""
     first = fields[0]
     where = f"{first['path']}: " if first["path"] else ""
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""

@@ -1,4 +1,14 @@
-"""JSON-RPC envelopes: what a body is, and what answers it. Knows no method and no transport."""
+"""JSON-RPC 2.0 messages: parses the body of a frame, and writes responses, requests and notifications.
+
+Theory of operation. msgspec decodes a body, and only the envelope is checked here; the params are checked
+before the handler is called. A broken body raises `InvalidMessageError`, which says under which id it has to
+be answered: that of the request if it can be read, else null, as JSON-RPC 2.0 (section 5) requires. The
+connection continues, since the next frame begins at a known place. Batches are refused: each message has its
+own frame.
+
+msgspec refuses a body that has a lone surrogate (`\\ud800`). Only such a body is decoded again, by the
+standard library, to find the id and the fields that have them.
+"""
 
 import json
 from typing import Any, cast
@@ -7,7 +17,7 @@ import msgspec
 
 from parley_daemon.server.wire.errors import WireError
 from parley_daemon.server.wire.records import encode
-from parley_daemon.server.wire.surrogates import fields_with_half, holds_half
+from parley_daemon.server.wire.surrogates import fields_with_lone_surrogates, has_lone_surrogate
 from parley_protocol.errors import ErrorCode
 from parley_protocol.framing import encode_frame
 
@@ -16,7 +26,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
-    """A request (`id` set) or a notification, its params not yet looked at."""
+    """A request, or a notification if `id` is None. Its params have not been checked."""
 
     id: RequestId | None
     method: str
@@ -24,7 +34,7 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """The peer's response to a request of ours."""
+    """The client's response to a request of the daemon."""
 
     id: RequestId
     result: Any
@@ -32,7 +42,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 
 
 class InvalidMessageError(Exception):
-    """A body that is no message; `id` is the one to answer under, None when it has none."""
+    """A body is no JSON-RPC message. `id` is that of the error response, None if the body has none."""
 
     def __init__(self, id: RequestId | None, error: WireError) -> None:
         super().__init__(error.message)
@@ -41,7 +51,7 @@ class InvalidMessageError(Exception):
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """Return a JSON object as it is, an empty one for anything else: some clients send null for empty."""
+    """Return a JSON object unchanged, an empty one for anything else: some clients send null for empty."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
@@ -49,17 +59,17 @@ def parse_message(body: bytes) -> Incoming | Response:
     """Return the message in a body.
 
     Raises:
-        InvalidMessageError: it is no JSON-RPC 2.0 message.
+        InvalidMessageError: the body is no JSON-RPC 2.0 message.
     """
-    message = _json(body)
+    message = _decode_json(body)
     if isinstance(message, list):
-        raise _invalid(None, "A batch is not supported: send each message in a frame of its own.")
+        raise _invalid(None, "Batches are not supported. Send each message in its own frame.")
     if not isinstance(message, dict):
-        raise _invalid(None, "A message is a JSON object.")
-    return _message(as_object(cast("object", message)))
+        raise _invalid(None, "A message must be a JSON object.")
+    return _parse_envelope(as_object(cast("object", message)))
 
 
-def _json(body: bytes) -> Any:
+def _decode_json(body: bytes) -> Any:
     try:
         return _decode(body)
     except RecursionError:
@@ -71,21 +81,21 @@ def _json(body: bytes) -> Any:
 
 
 def _describe_bad_json(body: bytes, error: Exception) -> InvalidMessageError:
-    """Tell what is wrong; text with half a surrogate pair is well-formed enough to be answered by its id."""
+    """Describe what is wrong. A body whose only fault is a lone surrogate is answered under its id."""
     message: object = None
     try:
         message = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
         json.dumps(message, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         id = as_object(message).get("id")
-        problem = "A text has half of a surrogate pair (\\ud800 to \\udfff), which no UTF-8 can carry."
-        fields = fields_with_half(as_object(message).get("params"))
+        problem = "A string has a lone surrogate (\\ud800 to \\udfff), which UTF-8 cannot encode."
+        fields = fields_with_lone_surrogates(as_object(message).get("params"))
         data = {"fields": fields} if fields else None
         return InvalidMessageError(
-            id if _is_sendable(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem, data)
+            id if _can_be_sent(id) else None, WireError(ErrorCode.INVALID_PARAMS, problem, data)
         )
     except (ValueError, RecursionError):
-        pass  # what the other decoder said is told
+        pass  # report the first decoder's error
     return InvalidMessageError(None, WireError(ErrorCode.PARSE_ERROR, f"The body is not JSON: {error}."))
 
 
@@ -93,21 +103,21 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _is_sendable(id: object) -> bool:
-    return _is_id(id) and not holds_half(str(id))
+def _can_be_sent(id: object) -> bool:
+    return _is_id(id) and not has_lone_surrogate(str(id))
 
 
-def _message(message: dict[str, Any]) -> Incoming | Response:
+def _parse_envelope(message: dict[str, Any]) -> Incoming | Response:
     id = message.get("id")
     if "id" in message and not _is_id(id) and not ("error" in message and id is None):
-        raise _invalid(None, "The id is neither a string nor an integer.")
+        raise _invalid(None, "The id must be a string or an integer.")
     if message.get("jsonrpc") != "2.0":
-        raise _invalid(id, 'The message does not say "jsonrpc": "2.0".')
+        raise _invalid(id, 'The message must have "jsonrpc": "2.0".')
     method = message.get("method")
     if method is None and ("result" in message or "error" in message):
         return Response("" if id is None else id, message.get("result"), message.get("error"))
     if not isinstance(method, str):
-        raise _invalid(id, "The message has neither a method nor a result.")
+        raise _invalid(id, "The message has neither a method nor a result nor an error.")
     return Incoming(id, method, message.get("params"))
 
 
@@ -120,16 +130,16 @@ def _invalid(id: Any, message: str) -> InvalidMessageError:
 
 
 def result_frame(id: RequestId | None, result: Any) -> bytes:
-    """Return a response as a frame."""
+    """Return the frame of a response with a result."""
     return encode_frame(encode({"jsonrpc": "2.0", "id": id, "result": result}))
 
 
 def error_frame(id: RequestId | None, error: WireError) -> bytes:
-    """Return an error response as a frame."""
+    """Return the frame of a response with an error."""
     return encode_frame(encode({"jsonrpc": "2.0", "id": id, "error": error.to_json()}))
 
 
 def call_frame(id: RequestId | None, method: str, params: Any) -> bytes:
-    """Return a request of ours, or a notification when `id` is None, as a frame."""
+    """Return the frame of a request to the client, or of a notification if `id` is None."""
     call = {"jsonrpc": "2.0", "method": method, "params": params}
     return encode_frame(encode(call if id is None else {**call, "id": id}))
