@@ -114,7 +114,7 @@ async def test_when_one_provider_is_away_the_other_one_answers_and_every_client_
         ):
             for peer in (one, two):
                 await peer.initialize()
-            impatient = {"timeouts": {"firstPartMs": 500}} if kind == "timeout" else {}
+            impatient = {"timeouts": {"firstPartMs": 1500}} if kind == "timeout" else {}
             chat_id = await one.new_chat(settings=impatient)
             for peer in (one, two):
                 await peer.subscribe(chat_id)

@@ -7,23 +7,18 @@ from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.core.records import Timeouts
 from parley_daemon.ports.models import Finish
-from tests.support.engine.rig import Rig, limits
+from tests.support.engine.rig import Recorder, Rig, limits
 from tests.support.engine.scripted_model import ScriptedCall
 
 SHORT, LONG = 60, 30_000
 
 
-async def ask(rig: Rig, **milliseconds: int) -> tuple[str, ScriptedCall]:
-    """Ask with these limits; the others are too long to matter."""
+async def ask(rig: Rig, **milliseconds: int) -> tuple[str, ScriptedCall, Recorder]:
+    """Ask with these limits; the others are too long to matter. The recorder hears the whole turn."""
     chat_id = await rig.chat()
+    heard = await rig.listen(chat_id)
     await rig.send(chat_id, settings=limits(**{"first_part_ms": LONG, "idle_ms": LONG, **milliseconds}))
-    return chat_id, await rig.model.asked()
-
-
-async def end_of(rig: Rig, chat_id: str) -> TurnEnded:
-    attachment, heard = await rig.attach(chat_id)
-    assert attachment.snapshot is not None
-    return await heard.ended()
+    return chat_id, await rig.model.asked(), heard
 
 
 def kind_of(ended: TurnEnded) -> tuple[str, str, bool]:
@@ -33,15 +28,15 @@ def kind_of(ended: TurnEnded) -> tuple[str, str, bool]:
 
 async def test_a_model_that_does_not_begin_is_a_timeout(rig: Rig) -> None:
     with anyio.fail_after(5):
-        chat_id, call = await ask(rig, first_part_ms=SHORT)
-        assert kind_of(await end_of(rig, chat_id)) == ("failed", "timeout", True)
+        chat_id, call, heard = await ask(rig, first_part_ms=SHORT)
+        assert kind_of(await heard.ended()) == ("failed", "timeout", True)
         await call.closed.wait()
     assert await rig.history(chat_id) == [("user", "Hi")]
 
 
 async def test_signs_of_life_do_not_lengthen_the_wait_for_the_first_part(rig: Rig) -> None:
     with anyio.fail_after(5):
-        chat_id, call = await ask(rig, first_part_ms=SHORT)
+        _, call, heard = await ask(rig, first_part_ms=SHORT)
         async with anyio.create_task_group() as tasks:
 
             async def keep_alive() -> None:
@@ -50,14 +45,14 @@ async def test_signs_of_life_do_not_lengthen_the_wait_for_the_first_part(rig: Ri
                     await anyio.sleep(0.01)
 
             tasks.start_soon(keep_alive)
-            assert kind_of(await end_of(rig, chat_id)) == ("failed", "timeout", True)
+            assert kind_of(await heard.ended()) == ("failed", "timeout", True)
 
 
 async def test_silence_between_parts_is_stream_idle_and_keeps_what_came(rig: Rig) -> None:
     with anyio.fail_after(5):
-        chat_id, call = await ask(rig, idle_ms=SHORT)
+        chat_id, call, heard = await ask(rig, idle_ms=SHORT)
         await call.say("Par")
-        assert kind_of(await end_of(rig, chat_id)) == ("failed", "stream_idle", True)
+        assert kind_of(await heard.ended()) == ("failed", "stream_idle", True)
         await call.closed.wait()
     assert await rig.history(chat_id) == [("user", "Hi"), ("assistant", "Par")]
 
@@ -65,10 +60,10 @@ async def test_silence_between_parts_is_stream_idle_and_keeps_what_came(rig: Rig
 @pytest.mark.parametrize("life", [[], [Reasoning("hm ")], [Text("x")]], ids=["keep-alive", "thought", "text"])
 async def test_whatever_comes_between_parts_counts_as_life(rig: Rig, life: list[Text | Reasoning]) -> None:
     with anyio.fail_after(10):
-        chat_id, call = await ask(rig, idle_ms=500)
+        chat_id, call, _ = await ask(rig, idle_ms=1_000)
         await call.say("Par")
-        for _ in range(14):  # in all longer than the limit
-            await anyio.sleep(0.05)
+        for _ in range(11):  # in all longer than the limit
+            await anyio.sleep(0.1)
             call.release(life)
         await call.finish("t")
         assert await outcome(rig, chat_id) == "completed"
@@ -82,7 +77,7 @@ async def outcome(rig: Rig, chat_id: str) -> str:
 
 async def test_the_whole_answer_can_be_limited_and_that_is_not_retryable(rig: Rig) -> None:
     with anyio.fail_after(5):
-        chat_id, call = await ask(rig, total_ms=SHORT)
+        _, call, heard = await ask(rig, total_ms=SHORT)
         async with anyio.create_task_group() as tasks:
 
             async def talk() -> None:
@@ -91,7 +86,7 @@ async def test_the_whole_answer_can_be_limited_and_that_is_not_retryable(rig: Ri
                     await anyio.sleep(0.005)
 
             tasks.start_soon(talk)
-            assert kind_of(await end_of(rig, chat_id)) == ("failed", "timeout", False)
+            assert kind_of(await heard.ended()) == ("failed", "timeout", False)
 
 
 async def test_a_stream_that_stays_open_after_its_finish_has_finished(
@@ -99,7 +94,7 @@ async def test_a_stream_that_stays_open_after_its_finish_has_finished(
 ) -> None:
     monkeypatch.setattr("parley_daemon.engine.turns.deadlines._LINGER", 0.02)
     with anyio.fail_after(5):
-        chat_id, call = await ask(rig)
+        chat_id, call, _ = await ask(rig)
         await call.say("Yes.", Finish("stop"))
         assert await outcome(rig, chat_id) == "completed"
         await call.closed.wait()

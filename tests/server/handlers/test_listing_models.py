@@ -33,7 +33,7 @@ async def test_the_first_list_waits_a_moment_and_no_longer() -> None:
             assert quick.requests == []  # nothing is asked before somebody wants to know
             began = time.monotonic()
             first, second, demo = (await peer.result("model/list"))["providers"]
-            assert 1.0 < time.monotonic() - began < 5.0
+            assert 1.0 < time.monotonic() - began < 20.0
             assert first["models"] == [
                 {
                     "id": "p0:m",
