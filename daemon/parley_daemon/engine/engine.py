@@ -18,7 +18,7 @@ from parley_daemon.engine.collection.registry import ChatRegistry
 from parley_daemon.engine.configuration.models import ModelConfigs
 from parley_daemon.engine.configuration.providers import Providers
 from parley_daemon.engine.configuration.state import ConfigurationState
-from parley_daemon.engine.recovery import OpenStore, Recovery
+from parley_daemon.engine.recovery import Recovery, StoreOpener
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.retry import Retries, RetryPolicy
@@ -71,7 +71,8 @@ class Engine:
         self._store = store
         self._tasks = BackgroundTasks()
         self._is_stopping = False
-        self._open_store = OpenStore(store, clock, self._restart_lost_turn if recovery == "retry" else None)
+        restart = self._restart_lost_turn if recovery == "retry" else None
+        self._open_store = StoreOpener(store, clock, restart).open
         self._registry = ChatRegistry(self._load)
         self._services = ChatServices(
             store=store,

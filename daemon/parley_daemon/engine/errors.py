@@ -1,4 +1,4 @@
-"""What the engine refuses, as typed errors. One place of the server turns them into wire errors."""
+"""The errors of calls that the engine refuses. `server/wire/errors.py` maps each to a wire error."""
 
 from typing import assert_never
 
@@ -6,35 +6,35 @@ from parley_daemon.core.commands import QUEUE_LIMIT, RefusalReason, Refused
 
 
 class EngineError(Exception):
-    """A call that the engine refused; the message is one plain sentence for people."""
+    """The engine refused a call. The message is a plain sentence for people."""
 
 
 class ChatNotFoundError(EngineError):
-    """No such chat, or it belongs to somebody else."""
+    """There is no such chat, or it belongs to another owner."""
 
 
 class MessageNotFoundError(EngineError):
-    """No such message in this chat."""
+    """The chat has no such message."""
 
 
 class NotAUserMessageError(EngineError):
-    """Only messages of a user can be edited or answered again."""
+    """Only user messages can be edited or answered again."""
 
 
 class NotQueuedError(EngineError):
-    """No such message in the queue: it has begun, or was removed."""
+    """The message is not in the queue: its turn has begun, or it was removed."""
 
 
 class ChatBusyError(EngineError):
-    """The chat has a turn under way and the caller did not want to wait."""
+    """A turn is under way in the chat, and the call does not wait for its end."""
 
 
 class ChatArchivedError(EngineError):
-    """The chat is archived and takes no messages."""
+    """The chat is archived and accepts no messages."""
 
 
 class QueueFullError(EngineError):
-    """The chat's queue is full."""
+    """The chat's queue holds `limit` messages already."""
 
     def __init__(self, message: str, limit: int) -> None:
         super().__init__(message)
@@ -42,31 +42,34 @@ class QueueFullError(EngineError):
 
 
 class ConflictError(EngineError):
-    """What the call is about has changed or is gone."""
+    """The present state does not allow the call: something has changed, exists already, or is gone."""
 
 
 class NoDefaultModelError(EngineError):
-    """Neither the call nor the chat names a model, and there is no default one."""
+    """Neither the call nor the chat names a model, and there is no default model."""
 
 
 class NotLocalError(EngineError):
-    """The model's provider is not local, and only local ones may be asked."""
+    """The provider of the model is not local, and only local providers are allowed."""
 
 
 class ShuttingDownError(EngineError):
-    """The daemon is about to stop and begins nothing new."""
+    """The daemon is stopping and starts nothing new."""
 
 
 class UnknownProviderError(EngineError):
-    """No provider has this name."""
+    """There is no provider of this name."""
 
 
-class FixedError(EngineError):
-    """What the call would change is not set here, but in the configuration's file or the environment."""
+class ReadOnlyConfigurationError(EngineError):
+    """The setting comes from the configuration file or the environment and cannot be changed by a call."""
 
 
-class UnfitConfigurationError(EngineError):
-    """What was to be configured cannot be so; `field` is the record's, the message goes on after its name."""
+class InvalidConfigurationError(EngineError):
+    """A configured value is invalid.
+
+    `field` is the name of the record's field; the message continues a sentence that begins with that name.
+    """
 
     def __init__(self, message: str, field: str) -> None:
         super().__init__(message)
@@ -74,7 +77,7 @@ class UnfitConfigurationError(EngineError):
 
 
 def error_for_refusal(refusal: Refused) -> EngineError:
-    """Return what a caller is told of a refusal by the rules."""
+    """Return the error that a caller gets when the state machine refuses a command."""
     match refusal.reason:
         case RefusalReason.BUSY:
             return ChatBusyError(str(refusal))

@@ -1,4 +1,15 @@
-"""Opening the store, and after a crash: end what was under way, keep what had come of it."""
+"""Opens the store, and recovers the turns that a crash cut off.
+
+Theory of operation. A turn that has no end in the store was under way when the daemon died. Its answer so
+far is in the journal and becomes an incomplete message. The turn ends with the outcome "interrupted" and
+the error "daemon_lost"; the queue stays and does not run by itself. The chat's event numbers continue one
+past the reserved block (see `changeset.SEQ_BLOCK`): no client has seen that number, so none resumes across
+the gap.
+
+With the setting recovery = "retry" the question of a lost turn is answered again. The new turn begins in
+the same commit that ends the lost one; until then the store still has it as lost, so that another crash
+does not forget it. All of this happens while the store is being opened, before any caller gets at a chat.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -27,37 +38,37 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 
 Recovery = Literal["interrupt", "retry"]
-"""What becomes of a turn that a crash cut off: it ends as interrupted, or is also answered again."""
+"""What happens to a turn that a crash cut off: it ends as interrupted; with "retry" another one begins."""
 
-AnswerAgain = Callable[[StoredChat, Turn], Awaitable[None]]
-"""Given a chat and a lost turn of it as it ended: ends it in the store as another one begins in its place."""
+RestartTurn = Callable[[StoredChat, Turn], Awaitable[None]]
+"""Begins a turn in place of a lost one, which is given as it ends. Both become durable in one commit."""
 
 
-class OpenStore:
-    """A store that is opened once, when it is first needed; a failed opening is tried again.
+class StoreOpener:
+    """Opens a store once, when it is first needed. After a failure it is tried again, at most once a second.
 
-    With `answer_again` the questions of lost turns are asked again before anybody else gets at their chats.
+    With `restart_turn`, the questions of lost turns are answered again.
     """
 
-    def __init__(self, store: Store, clock: Clock, answer_again: AnswerAgain | None = None) -> None:
+    def __init__(self, store: Store, clock: Clock, restart_turn: RestartTurn | None = None) -> None:
         self._store = store
         self._clock = clock
-        self._answer_again = answer_again
-        self._opened = False
+        self._restart_turn = restart_turn
+        self._is_open = False
         self._lock = anyio.Lock()
         self._failed_at = float("-inf")
         self._failure: StoreUnavailableError | None = None
 
-    async def __call__(self) -> None:
-        """Return once the store is open and what was lost is recovered.
+    async def open(self) -> None:
+        """Return once the store is open and lost turns are recovered.
 
         Raises:
             StoreUnavailableError: it cannot be opened now.
         """
-        if self._opened:
+        if self._is_open:
             return
         async with self._lock:
-            if self._opened:
+            if self._is_open:
                 return
             if self._failure is not None and self._clock.monotonic() - self._failed_at < RETRY_SECONDS:
                 raise self._failure
@@ -66,28 +77,27 @@ class OpenStore:
             except StoreUnavailableError as error:
                 self._failure, self._failed_at = error, self._clock.monotonic()
                 raise
-            self._opened = True
+            self._is_open = True
 
     async def _open(self) -> None:
         lost = await self._store.open()
-        again = self._answer_again
+        restart_turn = self._restart_turn
         try:
-            ended, chats = await recover(self._store, lost, self._clock, ends_turns=again is None)
+            ended, chats = await recover(self._store, lost, self._clock, ends_turns=restart_turn is None)
         except StoreUnavailableError:
             await self._store.aclose()  # it is opened again when it is tried again
             raise
-        if again is not None:
+        if restart_turn is not None:
             for turn in ended:
-                await again(chats[turn.chat_id], turn)
+                await restart_turn(chats[turn.chat_id], turn)
 
 
 async def recover(
     store: Store, lost: Sequence[LostTurn], clock: Clock, *, ends_turns: bool
 ) -> tuple[Sequence[Turn], Mapping[str, StoredChat]]:
-    """Keep the partial answers of lost turns; return the turns, ended as interrupted, and their chats.
+    """Store the partial answers of lost turns; return the turns, ended as interrupted, and their chats.
 
-    Unless `ends_turns`, the store still has them as lost, so that another crash does not forget them. The
-    queues stay.
+    Without `ends_turns`, the turns' ends are not stored: the caller does that.
     """
     turns: list[Turn] = []
     chats: dict[str, StoredChat] = {}
@@ -103,7 +113,7 @@ async def recover(
             writes.append(AddMessage(partial))
             last_id = max(chat.last_message_id, partial.id)
             chat = replace(chat, leaf_id=partial.id, last_message_id=last_id)
-        # One past the reserved block: no client has heard of that number, so none resumes across the gap.
+        # One past the reserved block: no client has seen that number, so none resumes across the gap.
         seq = chat.reserved_seq + 1
         chat = replace(
             chat,
@@ -121,7 +131,7 @@ async def recover(
 
 
 def _partial(lost: LostTurn, chat: Chat, now: str) -> Message | None:
-    """Return what had come of the answer as a message, None when nothing had."""
+    """Return the answer so far as a message, None when there is none."""
     parts = fold(lost.pieces)
     if lost.message_id is None or not parts:
         return None

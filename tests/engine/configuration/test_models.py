@@ -10,8 +10,8 @@ from parley_daemon.core.provider_records import ModelRecord
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.errors import (
     ConflictError,
-    FixedError,
-    UnfitConfigurationError,
+    InvalidConfigurationError,
+    ReadOnlyConfigurationError,
     UnknownProviderError,
 )
 from parley_daemon.ports.catalogue import ModelSetup, ProviderUnavailableError, UnknownModelError
@@ -106,14 +106,14 @@ async def test_a_model_of_a_provider_that_is_gone_is_no_default_until_it_is_back
 
 async def test_the_default_that_the_file_names_is_not_changed_over_the_protocol(disk: Disk) -> None:
     async with configured(disk, [LOCAL], default_model="local:x") as rig:
-        with pytest.raises(FixedError) as caught:
+        with pytest.raises(ReadOnlyConfigurationError) as caught:
             await rig.model("a", "local", default=True)
-        assert str(caught.value) == f'The default model, "local:x", is set in {FILE}; change it there.'
+        assert str(caught.value) == f'The default model, "local:x", is set in {FILE}. Change it there.'
         assert not (await rig.model("a", "local")).is_default
         assert (await rig.model("x", "local", default=True)).is_default
-        with pytest.raises(FixedError):
+        with pytest.raises(ReadOnlyConfigurationError):
             await prefer(rig, "local:a", True)
-        with pytest.raises(FixedError):
+        with pytest.raises(ReadOnlyConfigurationError):
             await prefer(rig, "local:x", False)
         assert rig.catalogue.default_model == "local:x"
 
@@ -136,10 +136,10 @@ async def test_a_model_that_is_switched_off_is_not_asked_not_listed_and_no_defau
             rig.catalogue.resolve("local:a")
         assert caught.value.reason == "disabled"
         assert rig.catalogue.resolve("local:b").id == "local:b"
-        with pytest.raises(UnfitConfigurationError) as unfit:
+        with pytest.raises(InvalidConfigurationError) as unfit:
             await rig.model("c", "local", default=True, enabled=False)
         assert unfit.value.field == "is_default"
-        with pytest.raises(UnfitConfigurationError):
+        with pytest.raises(InvalidConfigurationError):
             await prefer(rig, "local:a", True)
 
 
@@ -148,10 +148,10 @@ async def test_what_the_file_sets_of_a_model_is_not_changed_over_the_protocol(di
         with pytest.raises(ConflictError) as conflict:
             await rig.model("llama", "local")
         assert str(conflict.value) == f'The model "local:llama" is configured already in {FILE}.'
-        with pytest.raises(FixedError) as fixed:
+        with pytest.raises(ReadOnlyConfigurationError) as fixed:
             await prefer(rig, "local:llama", True)
-        assert str(fixed.value) == f'The model "local:llama" is set in {FILE}; change it there.'
-        with pytest.raises(FixedError):
+        assert str(fixed.value) == f'The model "local:llama" is set in {FILE}. Change it there.'
+        with pytest.raises(ReadOnlyConfigurationError):
             await rig.engine.model_configs.delete("local", "llama")
         (listed,) = await rig.engine.model_configs.list()
         assert (listed.id, listed.source, listed.context_limit) == ("local:llama", "config", 32768)

@@ -15,8 +15,8 @@ from parley_daemon.engine.configuration import state as state_of_configuration
 from parley_daemon.engine.configuration.providers import NewKey
 from parley_daemon.engine.errors import (
     ConflictError,
-    FixedError,
-    UnfitConfigurationError,
+    InvalidConfigurationError,
+    ReadOnlyConfigurationError,
     UnknownProviderError,
 )
 from parley_daemon.ports.catalogue import ProviderSetup, ProviderUnavailableError, UnknownModelError
@@ -141,10 +141,10 @@ async def test_what_the_file_sets_is_not_changed_over_the_protocol(disk: Disk) -
         with pytest.raises(ConflictError) as conflict:
             await rig.provider("local", "openai-compat", base_url="http://elsewhere")
         assert str(conflict.value) == f'There is a provider "local" already in {FILE}.'
-        with pytest.raises(FixedError) as fixed:
+        with pytest.raises(ReadOnlyConfigurationError) as fixed:
             await rig.engine.providers.update("local", lambda one: replace(one, enabled=False))
-        assert str(fixed.value) == f'"local" is set in {FILE}; change it there.'
-        with pytest.raises(FixedError, match="change it there"):
+        assert str(fixed.value) == f'"local" is set in {FILE}. Change it there.'
+        with pytest.raises(ReadOnlyConfigurationError, match="Change it there"):
             await rig.engine.providers.delete("local")
         assert rig.store.commits == []
 
@@ -179,7 +179,7 @@ async def test_a_provider_that_nobody_knows_is_named_with_those_that_are_known(d
 async def test_what_is_not_configured_here_cannot_be_deleted(disk: Disk) -> None:
     async with configured(disk, environment=ENVIRONMENT) as rig:
         for name, words in (("openai", "environment"), ("demo", "built in"), ("vercel", "not configured")):
-            with pytest.raises(FixedError, match=words):
+            with pytest.raises(ReadOnlyConfigurationError, match=words):
                 await rig.engine.providers.delete(name)
 
 
@@ -200,7 +200,7 @@ async def test_a_provider_that_cannot_be_is_refused_and_its_key_not_kept(
     disk: Disk, fields: dict[str, str], field: str, words: str
 ) -> None:
     async with configured(disk) as rig:
-        with pytest.raises(UnfitConfigurationError, match=words) as caught:
+        with pytest.raises(InvalidConfigurationError, match=words) as caught:
             await rig.provider(key="sk-mine", **fields)
         assert caught.value.field == field
         assert await rig.sources() == {"demo": "supported"}

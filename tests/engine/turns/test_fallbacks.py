@@ -179,7 +179,7 @@ async def test_the_last_model_that_is_left_gets_all_attempts() -> None:
         ended = await relay.heard.ended()
     assert ended.error is not None
     assert (ended.error.kind, ended.timings.attempts) == ("network", 6)
-    assert ended.error.message == f"No model answered, at last {SECOND}: It is network."
+    assert ended.error.message == f"No model answered. The last one was {SECOND}: It is network."
     assert ended.error.detail == f"{FIRST}: It is overloaded."
 
 
@@ -247,7 +247,7 @@ async def test_a_model_that_asked_to_be_left_alone_is_passed_over_in_the_next_tu
         assert (await heard.ended()).timings.attempts == 1
         (told,) = heard.of(Retrying)
         assert (told.model, told.error.kind, told.error.retry_after_ms) == (SECOND, "rate_limit", 40_000)
-        assert told.error.message == f"{FIRST} asked to be left alone for 40 s more."
+        assert told.error.message == f"{FIRST} asked for a pause, which lasts 40 s more."
         assert heard.outline.index("Retrying") > heard.outline.index("TurnStarted")
         rig.clock.seconds = 56.0  # almost over: it is asked as it would be without fallbacks
         await rig.send(other, "again")
@@ -330,10 +330,10 @@ async def test_fallbacks_that_cannot_be_used_are_passed_over_and_the_final_error
         await relay.fail(FIRST, failing("overloaded"), times=3)
         ended = await relay.heard.ended()
     assert ended.error is not None
-    assert ended.error.message == f"No model answered, at last {FIRST}: It is overloaded."
+    assert ended.error.message == f"No model answered. The last one was {FIRST}: It is overloaded."
     assert ended.error.detail == (
         "test:gone: There is no model test:gone. away:x: away is out of order. "
-        f"{SECOND}: This chat is longer than its 1 tokens."
+        f"{SECOND}: The chat is longer than its context of 1 tokens."
     )
     assert ended.timings.attempts == 3
     assert relay.model(SECOND).calls == []

@@ -1,4 +1,9 @@
-"""The newest events of one chat, numbered without gaps, for clients that come back. Knows no wire form."""
+"""The newest events of one chat, for clients that resume.
+
+Theory of operation: a ring buffer. Events are numbered without gaps, so the events after number `seq` are
+the last `last_seq - seq` ones of the buffer; if that is more than there are, some were dropped, and the
+client needs a snapshot. The buffer is bounded by the number of events and by their estimated size.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,12 +17,12 @@ from parley_daemon.core.parts import Reasoning, Text, weight
 EVENTS_KEPT = 10_000
 BYTES_KEPT = 4 * 1024 * 1024
 _RECORD_BYTES = 256
-# One event counts for no more than this: a very long message must not drive out all that led to it.
-_MOST = BYTES_KEPT // 8
+# One event counts for no more than this: a very long message must not displace all events before it.
+_MAX_EVENT_WEIGHT = BYTES_KEPT // 8
 
 
 class Published(msgspec.Struct, eq=False, gc=False):
-    """An event with its number. `encoded` holds its bytes once somebody needed them: encoded once for all."""
+    """An event with its number. `encoded` caches its wire form: it is encoded once, for all listeners."""
 
     seq: int
     event: Event
@@ -36,11 +41,11 @@ def _weight(event: Event) -> int:
             held = weight(event.piece)
         case _:
             held = 0
-    return min(4 * _RECORD_BYTES + held, _MOST)
+    return min(4 * _RECORD_BYTES + held, _MAX_EVENT_WEIGHT)
 
 
 class EventLog:
-    """A ring of events: past its bounds the oldest go, and who needs them gets a snapshot instead."""
+    """A ring buffer of events. Above its bounds the oldest events are dropped."""
 
     def __init__(self, last_seq: int, *, events: int = EVENTS_KEPT, size: int = BYTES_KEPT) -> None:
         self.last_seq = last_seq
@@ -65,7 +70,7 @@ class EventLog:
         return [one for one in self._kept if turn_of(one.event) == turn_id]
 
     def since(self, seq: int) -> Sequence[Published] | None:
-        """Return all events after `seq`, or None when some of them are no longer kept, or it never was."""
+        """Return all events after `seq`; None: some were dropped, or there was no event of that number."""
         missed = self.last_seq - seq
         if missed < 0 or missed > len(self._kept):
             return None

@@ -1,4 +1,4 @@
-"""What a chat looks like at one moment, and who wants to hear what comes after it."""
+"""The state of a chat at one moment, and the protocols of those who are told what happens after it."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from parley_daemon.ports.store import MessagePage
 
 
 class ChatView(msgspec.Struct, frozen=True, gc=False):
-    """A chat's record with what only a live chat knows: what it is doing now, and its newest event."""
+    """A chat's record with the state that is not stored: its present status and its newest event number."""
 
     chat: Chat
     status: Status
@@ -21,7 +21,7 @@ class ChatView(msgspec.Struct, frozen=True, gc=False):
 
 
 class Preview(msgspec.Struct, frozen=True, gc=False):
-    """A message in progress: one piece a part, each with its index."""
+    """A message in progress: one piece for each part, with the index of the part."""
 
     message_id: int
     turn_id: str
@@ -30,7 +30,7 @@ class Preview(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """A chat at event number `seq`: everything that the events up to it have led to."""
+    """A chat as it is after event number `seq`."""
 
     seq: int
     view: ChatView
@@ -41,7 +41,10 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):
-    """What a subscriber starts from: the events it missed, or a snapshot. Its sink hears what comes after."""
+    """What a new listener starts from: the events that it missed, or a snapshot.
+
+    Events after number `seq` and `missed` go to the listener's sink.
+    """
 
     seq: int
     missed: Sequence[Published]
@@ -49,7 +52,7 @@ class Attachment(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sink(Protocol):
-    """Somebody who hears a chat's events. Called on the loop's thread; must not block and must not raise."""
+    """A listener of one chat. Called on the loop's thread; must not block and must not raise."""
 
     def publish(self, published: Published) -> None:
         """Take the next event."""
@@ -60,17 +63,17 @@ Change = Literal["created", "changed", "deleted"]
 
 
 class Watcher(Protocol):
-    """Somebody who hears of every chat of an owner, without parts."""
+    """A listener of all chats of an owner. It is told of changes of the chats, not of their events."""
 
     def chat_changed(self, view: ChatView, change: Change) -> None:
-        """Take what happened to a chat."""
+        """Take a change of a chat."""
         ...
 
 
 def page_of(
     known: Sequence[Message], after: int | None, before: int | None, limit: int | None
 ) -> MessagePage:
-    """Return what Store.path returns, from a branch that is in memory."""
+    """Return what Store.path returns, for a branch in memory."""
     start = 0 if after is None else bisect_right(known, after, key=_id)
     end = len(known) if before is None else bisect_left(known, before, key=_id)
     chosen = known[start : max(start, end)]

@@ -1,4 +1,4 @@
-"""Configuring providers over the protocol: what may be configured, and what becomes of its key and models."""
+"""Providers that clients configure over the protocol, with their keys."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from parley_daemon.core.provider_records import ProviderRecord, settled
 from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.errors import (
     ConflictError,
-    FixedError,
-    UnfitConfigurationError,
+    InvalidConfigurationError,
+    ReadOnlyConfigurationError,
     UnknownProviderError,
 )
 from parley_daemon.engine.tasks import Work
@@ -29,7 +29,7 @@ MODEL_LIST_SECONDS = 1.5
 
 
 class NewKey(msgspec.Struct, frozen=True, gc=False):
-    """A key to keep in place of the one that there is; None: forget that one. No part of the repr."""
+    """A key to store in place of the present one; None: delete that one. The repr does not contain it."""
 
     value: str | None
 
@@ -38,7 +38,7 @@ class NewKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class Providers:
-    """The providers of a catalogue, as far as they can be configured here."""
+    """Lists, configures and checks providers."""
 
     def __init__(
         self, state: ConfigurationState, catalogue: Catalogue, secrets: Secrets, clock: Clock
@@ -49,69 +49,70 @@ class Providers:
         self._clock = clock
 
     async def list(self) -> Sequence[ProviderSetup]:
-        """Return how every provider is configured; without the store what is known without it."""
+        """Return the setups of all providers. Without the store: those of the file and the environment."""
         try:
             await self._state.load()
         except StoreUnavailableError as error:
-            log.warning("what was configured over the protocol is not known: %s", error)
+            log.warning("the providers that were configured over the protocol are not known: %s", error)
         return self._catalogue.setups()
 
-    async def create(self, wanted: ProviderRecord, key: NewKey | None = None) -> ProviderSetup:
-        """Configure a provider, also one that is there without. The record's times are filled in here.
+    async def create(self, record: ProviderRecord, key: NewKey | None = None) -> ProviderSetup:
+        """Configure a provider, which may be a preset one. The record's times are filled in.
 
         Raises:
-            ConflictError: it is configured already.
-            UnfitConfigurationError: there could be no such provider.
-            SecretsUnavailableError: its key cannot be kept.
+            ConflictError: the provider is configured already.
+            InvalidConfigurationError: a value is invalid.
+            SecretsUnavailableError: the key cannot be stored.
         """
         await self._state.load()
         async with self._state.lock:
-            there = self._find(wanted.name)
-            if there is not None and there.source in ("database", "config"):
-                where = f" in {self._catalogue.file_defaults.path}" if there.source == "config" else ""
-                raise ConflictError(f'There is a provider "{wanted.name}" already{where}.')
+            present = self._find(record.name)
+            if present is not None and present.source in ("database", "config"):
+                where = f" in {self._catalogue.file_defaults.path}" if present.source == "config" else ""
+                raise ConflictError(f'There is a provider "{record.name}" already{where}.')
             now = self._clock.now()
-            return await self._put(replace(wanted, created_at=now, updated_at=now), key)
+            return await self._put(replace(record, created_at=now, updated_at=now), key)
 
     async def update(
         self, name: str, change: Callable[[ProviderRecord], ProviderRecord], key: NewKey | None = None
     ) -> ProviderSetup:
-        """Change how a provider is configured; one that is there without is from then on.
+        """Change the configuration of a provider. A preset one becomes a configured one.
 
         Raises:
-            UnknownProviderError: there is none of this name.
-            FixedError: the configuration's file sets it.
-            UnfitConfigurationError, SecretsUnavailableError: as of `create`.
+            UnknownProviderError: there is no provider of this name.
+            ReadOnlyConfigurationError: it is configured in the configuration file.
+            InvalidConfigurationError, SecretsUnavailableError: see `create`.
         """
         await self._state.load()
         async with self._state.lock:
-            there = self._changeable(name)
+            present = self._find_changeable(name)
             now = self._clock.now()
-            before = self._state.providers.get(name) or ProviderRecord(name, there.type, now, now)
+            before = self._state.providers.get(name) or ProviderRecord(name, present.type, now, now)
             return await self._put(replace(change(before), updated_at=now), key)
 
     async def delete(self, name: str) -> None:
-        """Forget how a provider is configured, with its key; with its models, too, unless it is still there.
+        """Delete the configuration of a provider and its key; also its models, unless it is a preset one.
 
         Raises:
-            UnknownProviderError: there is none of this name.
-            FixedError: it is not configured here.
+            UnknownProviderError: there is no provider of this name.
+            ReadOnlyConfigurationError: it is not configured over the protocol.
         """
         await self._state.load()
         async with self._state.lock:
-            there = self._changeable(name)
-            if there.source == "env_preset":
-                advice = "Take the key away there, or switch the provider off."
-                raise FixedError(f'"{name}" is there by the environment of the daemon. {advice}')
-            if there.source == "supported":
-                what = "is built in; it can be switched off" if there.enabled else "is not configured"
-                raise FixedError(f'"{name}" {what}.')
+            present = self._find_changeable(name)
+            if present.source == "env_preset":
+                advice = "Remove the key there, or switch the provider off."
+                message = f'"{name}" comes from the environment of the daemon. {advice}'
+                raise ReadOnlyConfigurationError(message)
+            if present.source == "supported":
+                what = "is built in. It can be switched off" if present.enabled else "is not configured"
+                raise ReadOnlyConfigurationError(f'"{name}" {what}.')
             models = self._state.models.values()
-            stays = self._catalogue.is_preset(name)
-            gone = [] if stays else [one for one in models if one.provider == name]
+            is_preset = self._catalogue.is_preset(name)
+            gone = [] if is_preset else [one for one in models if one.provider == name]
             rest = [one for one in models if one not in gone]
             elect = not self._catalogue.file_defaults.has_models
-            changed = settled(rest, names_of(self._catalogue), elect=elect)
+            changed = settled(rest, usable_provider_names(self._catalogue), elect=elect)
             had_key = self._state.providers[name].has_key
             self._state.set_key(name, None)
             await self._state.commit(
@@ -120,19 +121,19 @@ class Providers:
                 *[PutModel(one) for one in changed],
             )
             if had_key:
-                await self._forget(name)
+                await self._delete_key(name)
 
     async def check(self, name: str) -> ProviderCheck:
-        """Try a provider with the cheapest request that tells something.
+        """Try a provider with the cheapest request that shows whether it works.
 
         Raises:
-            UnknownProviderError: there is none of this name.
+            UnknownProviderError: there is no provider of this name.
         """
         await self.list()
-        told = await self._catalogue.check(name)
-        if told is None:
-            raise unknown_provider(self._catalogue, name)
-        return told
+        result = await self._catalogue.check(name)
+        if result is None:
+            raise unknown_provider_error(self._catalogue, name)
+        return result
 
     async def refresh_models(self, start: Callable[[Work], None]) -> None:
         """Ask providers whose lists of models are unknown or old for them, in the background.
@@ -160,7 +161,7 @@ class Providers:
         try:
             self._catalogue.validate(record)
         except InvalidProviderError as error:
-            raise UnfitConfigurationError(str(error), error.field) from None
+            raise InvalidConfigurationError(str(error), error.field) from None
         name, before = record.name, self._state.providers.get(record.name)
         if key is not None:
             record = replace(record, has_key=key.value is not None)
@@ -171,35 +172,37 @@ class Providers:
             self._state.set_key(name, None)
         await self._state.commit(PutProvider(record))
         if key is not None and key.value is None and before is not None and before.has_key:
-            await self._forget(name)
+            await self._delete_key(name)
         found = self._find(name)
         assert found is not None, "it was just put there"
         return found
 
-    async def _forget(self, name: str) -> None:
+    async def _delete_key(self, name: str) -> None:
         try:
             await self._secrets.write(name, None)
         except SecretsUnavailableError as error:
-            log.warning("the key of %s is still kept: %s", name, error)
+            log.warning("the key of %s could not be deleted: %s", name, error)
 
     def _find(self, name: str) -> ProviderSetup | None:
         return next((one for one in self._catalogue.setups() if one.name == name), None)
 
-    def _changeable(self, name: str) -> ProviderSetup:
+    def _find_changeable(self, name: str) -> ProviderSetup:
         found = self._find(name)
         if found is None:
-            raise unknown_provider(self._catalogue, name)
+            raise unknown_provider_error(self._catalogue, name)
         if found.source == "config":
-            raise FixedError(f'"{name}" is set in {self._catalogue.file_defaults.path}; change it there.')
+            raise ReadOnlyConfigurationError(
+                f'"{name}" is set in {self._catalogue.file_defaults.path}. Change it there.'
+            )
         return found
 
 
-def unknown_provider(catalogue: Catalogue, name: str) -> UnknownProviderError:
-    """Return what is told of a name that no provider has."""
+def unknown_provider_error(catalogue: Catalogue, name: str) -> UnknownProviderError:
+    """Return the error for a name that no provider has."""
     known = ", ".join([one.name for one in catalogue.setups()])
     return UnknownProviderError(f'There is no provider "{name}"; there are: {known}.')
 
 
-def names_of(catalogue: Catalogue) -> frozenset[str]:
-    """Return the names of the providers that are there, and do not only could be."""
+def usable_provider_names(catalogue: Catalogue) -> frozenset[str]:
+    """Return the names of the providers that are configured or preset, not only supported."""
     return frozenset([one.name for one in catalogue.setups() if one.source != "supported" or one.enabled])

@@ -1,6 +1,11 @@
-"""What was configured over the protocol: read from the store once, told to the catalogue at every change.
+"""The configuration that clients made over the protocol: loaded once, and passed to the catalogue at every
+change.
 
-The keys are kept elsewhere and are read behind the start. Knows no rule of what may be configured.
+Theory of operation. The records are in the store and are read on the first call that needs them. API keys
+are kept elsewhere (`Secrets`), and reading them may take long, because a keyring may wait for a person. So
+they are read in the background; a call that needs a model waits for them for KEYS_PATIENCE at most, and
+then treats the providers as unavailable. A change is committed first, then adopted, then passed to the
+catalogue. The rules for what may be configured are in `providers` and `models`.
 """
 
 import logging
@@ -26,22 +31,22 @@ from parley_daemon.ports.store import (
 log = logging.getLogger(__name__)
 
 KEYS_PATIENCE = 2.0
-"""How long a call that needs a model waits for keys that are being read, in seconds."""
+"""How many seconds a call that needs a model waits for keys that are being read."""
 
 KEYS_AGAIN = 10.0
-"""After how many seconds keys that could not be read are read again, when somebody needs a model."""
+"""After how many seconds a call that needs a model reads keys again that could not be read."""
 
 
 class ConfigurationState:
-    """The records and their keys. `opened` opens the store, `start` runs work behind the calls.
+    """The records and their keys. `open_store` opens the store, `start` starts a background task.
 
-    Whoever changes something holds `lock` from looking until it is done.
+    A change holds `lock` from reading the present state until it is committed.
     """
 
     def __init__(
         self,
         store: Store,
-        opened: Callable[[], Awaitable[None]],
+        open_store: Callable[[], Awaitable[None]],
         catalogue: Catalogue,
         secrets: Secrets,
         clock: Clock,
@@ -51,9 +56,9 @@ class ConfigurationState:
         self.providers: dict[str, ProviderRecord] = {}
         self.models: dict[str, ModelRecord] = {}
         self._keys: dict[str, str] = {}
-        self._keyless: dict[str, str] = {}
+        self._missing_keys: dict[str, str] = {}
         self._store = store
-        self._opened = opened
+        self._open_store = open_store
         self._catalogue = catalogue
         self._secrets = secrets
         self._clock = clock
@@ -63,22 +68,26 @@ class ConfigurationState:
         self._read_at = float("-inf")
 
     async def load(self) -> None:
-        """Return once all of it is known to the catalogue; the keys only if they are there soon.
+        """Return once the catalogue knows the configuration; wait for the keys only for KEYS_PATIENCE.
 
         Raises:
             StoreUnavailableError: it cannot be read.
         """
         if not self._loaded:
-            await self._opened()
+            await self._open_store()
         await self.load_from_open_store()
 
     async def load_from_open_store(self) -> None:
-        """Do what `ready` does, with a store that is open or just being opened by the caller."""
+        """Do what `load` does, when the store is open or is being opened by the caller."""
         if not self._loaded:
             async with self.lock:
                 if not self._loaded:
                     await self._load_records()
-        if self._keyless and self._reading is None and self._clock.monotonic() - self._read_at >= KEYS_AGAIN:
+        if (
+            self._missing_keys
+            and self._reading is None
+            and self._clock.monotonic() - self._read_at >= KEYS_AGAIN
+        ):
             self._reading = anyio.Event()
             self._start(partial(self._read_keys, self._reading))
         if self._reading is not None:
@@ -89,39 +98,41 @@ class ConfigurationState:
         found = await self._store.configured()
         self.providers = {one.name: one for one in found.providers}
         self.models = {one.id: one for one in found.models}
-        self._keyless = {
+        self._missing_keys = {
             one.name: f'The key of provider "{one.name}" is still being read. Try again in a moment.'
             for one in found.providers
             if one.has_key
         }
         if self.providers or self.models:
-            await self._tell()
+            await self._apply()
         self._loaded = True
 
     async def _read_keys(self, done: anyio.Event) -> None:
         try:
-            names = list(self._keyless)
+            names = list(self._missing_keys)
             keys = await self._secrets.read(names)
             async with self.lock:
-                for name in set(names) & set(self._keyless):  # those that nobody has given again meanwhile
+                for name in set(names) & set(
+                    self._missing_keys
+                ):  # except those that were set again meanwhile
                     if name in keys.found:
                         self._keys[name] = keys.found[name]
-                        del self._keyless[name]
+                        del self._missing_keys[name]
                     else:
-                        why = keys.unreadable.get(name, "It is not there any more; give it again.")
-                        self._keyless[name] = f'Provider "{name}" has no API key. {why}'
-                        log.warning("%s", self._keyless[name])
-                await self._tell()
+                        why = keys.unreadable.get(name, "The stored key is gone. Set it again.")
+                        self._missing_keys[name] = f'Provider "{name}" has no API key. {why}'
+                        log.warning("%s", self._missing_keys[name])
+                await self._apply()
         finally:
             self._read_at = self._clock.monotonic()
             self._reading = None
             done.set()
 
     async def commit(self, *writes: ConfigurationWrite) -> None:
-        """Make changes durable, then take them over and tell the catalogue.
+        """Commit changes, then adopt them and pass them to the catalogue.
 
         Raises:
-            StoreUnavailableError: they could not be made durable; nothing has changed.
+            StoreUnavailableError: they could not be committed; nothing has changed.
         """
         with anyio.CancelScope(shield=True):
             await self._store.commit(*writes)
@@ -135,20 +146,20 @@ class ConfigurationState:
                         self.models[record.id] = record
                     case DropModel(provider, model):
                         self.models.pop(f"{provider}:{model}", None)
-            await self._tell()
+            await self._apply()
 
     def set_key(self, name: str, key: str | None) -> None:
-        """Have this key from the next `commit` on."""
-        self._keyless.pop(name, None)
+        """Set or remove a key. It takes effect with the next `commit`."""
+        self._missing_keys.pop(name, None)
         self._keys.pop(name, None)
         if key is not None:
             self._keys[name] = key
 
-    async def _tell(self) -> None:
+    async def _apply(self) -> None:
         overlay = Overlay(
             tuple(self.providers.values()),
             tuple(self.models.values()),
             dict(self._keys),
-            dict(self._keyless),
+            dict(self._missing_keys),
         )
         await self._catalogue.apply_overlay(overlay)

@@ -1,4 +1,20 @@
-"""The models that a turn may fall back on, and after which failures. Knows no request and no event."""
+"""The models that a turn may fall back on, and after which failures.
+
+Theory of operation. A model call has a first model, the one that was chosen, and fallback models. Which
+failure leads to the next model:
+
+- overloaded, rate_limit, timeout, stream_idle, network, bad_stream, if retryable: the next model is asked
+  when the present one has had its attempts (`RetryPolicy.fallback_attempts`), or would have to be waited
+  for too long.
+- context_length, when no summary helps: the next model whose context is known to be larger.
+- auth, missing_key, usage_limit, model_not_found, invalid_request, and network and bad_stream if not
+  retryable: after a fallback model, the next one is asked. After the first model, the turn ends: the person
+  who chose it should learn that it is set up wrongly.
+- everything else: the turn ends.
+
+Fallback models that are unknown, not allowed, too small for the chat, or paused (see `retry`) are skipped.
+The last model that is left gets as many attempts as a model without fallbacks.
+"""
 
 from collections.abc import Sequence
 
@@ -19,30 +35,18 @@ from parley_daemon.ports.catalogue import (
 OUTAGES: frozenset[FailureKind] = frozenset(
     {"overloaded", "rate_limit", "timeout", "stream_idle", "network", "bad_stream"}
 )
-"""What another model is asked for, where it is worth trying again at all."""
+"""Failures after which another model is asked if they are retryable."""
 
 MISFITS: frozenset[FailureKind] = frozenset(
     {"auth", "missing_key", "usage_limit", "model_not_found", "invalid_request", "network", "bad_stream"}
 )
-"""What shows that a fallback cannot be used: the next one is asked."""
+"""Failures that show that a fallback model cannot be used: the next one is asked."""
 
 _LONGEST_DETAIL = 500
 
 
 class FallbackChain:
-    """The models of one model call: `first`, then those to fall back on.
-
-    - overloaded, rate_limit, timeout, stream_idle, network, bad_stream, where trying again helps: after the
-      attempts that a model gets, the next one is asked.
-    - context_length, where no summary helps: the next one of which it is known that it takes more.
-    - auth, missing_key, usage_limit, model_not_found, invalid_request, and network and bad_stream where
-      trying again does not help: of a fallback, the next one is asked; of the first model, the turn ends.
-    - everything else: the turn ends.
-
-    The first model is the one that was chosen: who chose it is told when it is set up wrongly. A fallback
-    that is unknown, not allowed, too small for the chat or asked to be left alone is passed over. The last
-    one that is left is asked as often as a model without fallbacks.
-    """
+    """The models of one model call: `first`, then the fallback models."""
 
     def __init__(
         self, catalogue: Catalogue, retries: Retries, settings: ModelSettings, first: ResolvedModel
@@ -55,12 +59,15 @@ class FallbackChain:
         self._members = dict.fromkeys(
             (first.id, *(catalogue.fallback_models if fallbacks is None else fallbacks))
         )
-        # Why models were not asked, or are not asked any more; and those that may be asked later.
+        # Why models are not asked: for the rest of the call, or until their pause is over.
         self._excluded: dict[str, str] = {}
         self._paused: dict[str, str] = {}
 
     def substitute(self, history: Sequence[Message], now: float) -> tuple[Failure, ResolvedModel] | None:
-        """Return why the first model is better not asked now, and who is in its place."""
+        """Return why the first model should not be asked now, and the model to ask in its place.
+
+        None: it can be asked, or there is no other model. `now` is a monotonic time.
+        """
         pause = self._retries.pause_reason(self.first.id, now)
         other = None if pause is None else self._next(self.first, pause, history, now)
         return None if pause is None or other is None else (pause, other)
@@ -68,7 +75,7 @@ class FallbackChain:
     def next_model(
         self, model: ResolvedModel, failure: Failure, attempt: int, history: Sequence[Message], now: float
     ) -> ResolvedModel | None:
-        """Return who is asked in place of a model whose attempt number `attempt` failed; None: nobody."""
+        """Return the model to ask after attempt `attempt` (from 1) of `model` failed; None: no other."""
         if not self._may_fall_back(model, failure, attempt, now):
             return None
         other = self._next(model, failure, history, now)
@@ -77,13 +84,13 @@ class FallbackChain:
         return other
 
     def final_failure(self, model: ResolvedModel, failure: Failure) -> Failure:
-        """Return the failure that ends the turn: the last model's, with what became of the others."""
+        """Return the failure that ends the turn: that of the last model, with the reasons of the others."""
         others = {**self._paused, **self._excluded}
-        told = [f"{name}: {others[name]}" for name in self._members if name in others and name != model.id]
-        if not told:
+        reasons = [f"{name}: {others[name]}" for name in self._members if name in others and name != model.id]
+        if not reasons:
             return failure
-        message = f"No model answered, at last {model.id}: {failure.message}"
-        detail = " ".join([*([failure.detail] if failure.detail else []), *told])
+        message = f"No model answered. The last one was {model.id}: {failure.message}"
+        detail = " ".join([*([failure.detail] if failure.detail else []), *reasons])
         return replace(failure, message=message, detail=detail[:_LONGEST_DETAIL])
 
     def _may_fall_back(self, model: ResolvedModel, failure: Failure, attempt: int, now: float) -> bool:
@@ -117,8 +124,8 @@ class FallbackChain:
             return None
         limit = model.context_limit
         if limit is not None and tokens(history) > limit:
-            # A summary would be all that later requests hold, too, after an outage that is soon over.
-            self._excluded[name] = f"This chat is longer than its {limit} tokens."
+            # Not summarized for it: the summary would stay in later requests, after the outage is over.
+            self._excluded[name] = f"The chat is longer than its context of {limit} tokens."
             return None
         return model
 

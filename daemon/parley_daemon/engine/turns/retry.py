@@ -1,8 +1,12 @@
-"""Whether and when a failed model call is tried again, and which models are not to be asked for a while.
+"""Whether and when a failed model call is tried again, and which models should not be asked for a while.
 
-Of a failure it knows whether it is retryable, of a model only its name.
+Theory of operation. The wait doubles from attempt to attempt up to a longest one, with random jitter, so
+that calls that failed together do not come back together. A provider that asks for a longer wait
+(Retry-After) gets it, within a bound. One instance serves all chats: where a provider turned many calls
+away (rate_limit, overloaded), each of them waits a little longer than the one before (`spacing`). A model
+that asked for a wait is paused: other chats with fallback models skip it until the pause is nearly over.
 
-One instance serves all chats: those that a provider sent away together do not come back together.
+All times are monotonic seconds that the caller passes in.
 """
 
 import math
@@ -15,15 +19,22 @@ from msgspec.structs import replace
 from parley_daemon.core.records import Failure
 
 _CROWDED = ("rate_limit", "overloaded")
-# Behind these any first wait is past any longest one; without an end to them, it would be past every number.
+# After so many doublings any first wait exceeds any longest one. The bound keeps the power a finite number.
 _DOUBLINGS = 64
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, gc=False):
-    """How often and how long. Times are in seconds; `attempts` counts the first one.
+    """How often a model is asked, and how long the waits are. Times are in seconds.
 
-    Where another model can answer, one is left for it after `fallback_attempts`, or at once when it would
-    have to be waited for longer than `fallback_wait`.
+    Attributes:
+        attempts: how often a model is asked, the first time included.
+        first: the wait after the first attempt.
+        longest: the longest wait by doubling.
+        longest_asked: the longest wait that a provider may ask for.
+        jitter: the share of a wait by which it varies at random.
+        spacing: what each call that a provider turned away waits longer than the one before.
+        fallback_attempts: attempts of a model before its fallback is asked.
+        fallback_wait: a fallback is asked at once when the wait would be longer than this.
     """
 
     attempts: int = 8
@@ -37,7 +48,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, gc=False):
 
 
 class Retries(msgspec.Struct, gc=False):
-    """The policy with what is known of each provider. `spread` returns a number from -1 to 1."""
+    """The policy, and what is known of each provider. `spread` returns a random number from -1 to 1."""
 
     policy: RetryPolicy = RetryPolicy()
     spread: Callable[[], float] = lambda: random.uniform(-1, 1)
@@ -45,11 +56,7 @@ class Retries(msgspec.Struct, gc=False):
     _pauses: dict[str, tuple[float, Failure]] = {}
 
     def delay(self, failure: Failure, attempt: int, now: float) -> float | None:
-        """Return the seconds to wait after attempt number `attempt` failed, None when it was the last one.
-
-        `now` is a monotonic time. The wait doubles from attempt to attempt; a provider that asks for a longer
-        one gets it, within a bound. Where many were sent away, each comes back a little after the one before.
-        """
+        """Return the seconds to wait after attempt `attempt` (from 1) failed, None if it was the last."""
         policy = self.policy
         if not failure.retryable or attempt >= policy.attempts:
             return None
@@ -64,7 +71,7 @@ class Retries(msgspec.Struct, gc=False):
         return at - now
 
     def is_fallback_due(self, failure: Failure, attempt: int, now: float) -> bool:
-        """Return whether another model is asked, if there is one, after attempt number `attempt` failed."""
+        """Return whether a fallback model is asked, if there is one, after attempt `attempt` failed."""
         wait = (failure.retry_after_ms or 0) / 1000
         if failure.kind in _CROWDED and failure.provider is not None:
             wait = max(wait, self._next.get(failure.provider, 0.0) - now)
@@ -72,21 +79,21 @@ class Retries(msgspec.Struct, gc=False):
         return wait > policy.fallback_wait or attempt >= min(policy.fallback_attempts, policy.attempts)
 
     def record_failure(self, model: str, failure: Failure, now: float) -> None:
-        """Remember when a model is not to be asked before."""
+        """Pause a model if its failure asks for a wait."""
         self._pauses = {name: pause for name, pause in self._pauses.items() if pause[0] > now}
         if failure.retryable and failure.retry_after_ms is not None:
             until = now + min(failure.retry_after_ms / 1000, self.policy.longest_asked)
             self._pauses[model] = (until, failure)
 
     def record_answer(self, model: str) -> None:
-        """A model has answered: it may be asked again."""
+        """End the pause of a model: it has answered."""
         self._pauses.pop(model, None)
 
     def pause_reason(self, model: str, now: float) -> Failure | None:
-        """Return why a model is better not asked now; None when it may be, or soon."""
+        """Return why a model is paused; None when it is not, or for no longer than `fallback_wait`."""
         until, failure = self._pauses.get(model, (now, None))
         left = until - now
         if failure is None or left <= self.policy.fallback_wait:
             return None
-        message = f"{model} asked to be left alone for {math.ceil(left)} s more."
+        message = f"{model} asked for a pause, which lasts {math.ceil(left)} s more."
         return replace(failure, message=message, retry_after_ms=round(left * 1000))

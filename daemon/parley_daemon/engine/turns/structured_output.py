@@ -28,7 +28,7 @@ async def read_output(
     """
     text = plain_text(parts)
     try:
-        value = _value(text)
+        value = _parse_value(text)
     except ValueError:
         problem = "it is not JSON"
     else:
@@ -43,11 +43,11 @@ async def read_output(
 
 
 def _failure(problem: str, stop_reason: str | None, provider: str) -> Failure:
-    """Say why there is no value: that the answer was cut or refused says more than that it does not fit."""
+    """Return why there is no value. A cut or refused answer is a better reason than one that does not fit."""
     match stop_reason:
         case "length":
             message = (
-                "The answer reached its limit of tokens before its JSON was whole; raise maxOutputTokens."
+                "The answer reached its token limit before its JSON was complete. Increase maxOutputTokens."
             )
             return Failure("bad_stream", message, provider=provider)
         case "content_filter":
@@ -58,30 +58,30 @@ def _failure(problem: str, stop_reason: str | None, provider: str) -> Failure:
             return Failure("bad_stream", message, provider=provider, retryable=True)
 
 
-def _value(text: str) -> Any:
-    """Return the JSON value that a text is, or that stands in its one fenced block.
+def _parse_value(text: str) -> Any:
+    """Return the JSON value of a text, which is JSON or contains JSON in its only fenced block.
 
     Raises:
-        ValueError: there is none.
+        ValueError: it does not.
     """
     for candidate in _candidates(text.strip()):
         try:
             return msgspec.json.decode(candidate)
         except (ValueError, RecursionError):
             continue
-    raise ValueError("no JSON")
+    raise ValueError("not JSON")
 
 
 def _candidates(text: str) -> Iterator[str]:
     yield text
-    if text.startswith(_FENCE) and text.endswith(_FENCE):  # what is in it may hold fences itself
-        yield _unlabelled(text.removeprefix(_FENCE).removesuffix(_FENCE))
+    if text.startswith(_FENCE) and text.endswith(_FENCE):  # the JSON may contain fences itself
+        yield _without_language(text.removeprefix(_FENCE).removesuffix(_FENCE))
     blocks = text.split(_FENCE)[1::2]
     if len(blocks) == 1:
-        yield _unlabelled(blocks[0])
+        yield _without_language(blocks[0])
 
 
-def _unlabelled(block: str) -> str:
-    """Leave out the language that a fence names."""
+def _without_language(block: str) -> str:
+    """Return the text of a fenced block without the language in its first line."""
     first, newline, rest = block.partition("\n")
     return rest if newline and first.strip().lower() in ("", "json") else block

@@ -1,4 +1,4 @@
-"""What models are asked for beside answers: a chat's title, and a summary of its history. Changes no chat."""
+"""Requests a title or a summary of a chat from a model. Changes no chat."""
 
 from collections.abc import Sequence
 
@@ -27,15 +27,20 @@ _SUMMARY = (
 )
 _EXCERPT = 2_000
 _SHORTEST_PIECE = 2_000
-# What a piece may take of a model's context: the notes so far and the new ones need room, too.
+# The share of a model's context for one piece: the notes so far and the new notes need room, too.
 _SHARE = 0.5
 _PIECE_WITHOUT_LIMIT = 200_000
 
 
 class SummaryPolicy(msgspec.Struct, frozen=True, gc=False):
-    """Whether titles are asked for and of which model; when histories are compacted. Times in seconds.
+    """Settings of automatic titles and summaries. Times are in seconds.
 
-    `threshold` is in percent of the model's context limit: 0 compacts after every call, 100 never.
+    Attributes:
+        titles: whether titles are requested.
+        title_model: the model for titles; None: the model that answered.
+        title_seconds: time limit of a title.
+        threshold: percent of a model's context limit above which the history is summarized; 100: never.
+        summary_seconds: time limit of a summary.
     """
 
     titles: bool = False
@@ -46,7 +51,7 @@ class SummaryPolicy(msgspec.Struct, frozen=True, gc=False):
 
 
 async def make_title(model: ResolvedModel, question: Sequence[Part], answer: Sequence[Part]) -> str | None:
-    """Return a title for a conversation that began like this, None when the model has none.
+    """Return a title for a conversation with this first exchange, None when the model gives none.
 
     Raises:
         ModelError: the model did not answer.
@@ -59,11 +64,13 @@ async def make_title(model: ResolvedModel, question: Sequence[Part], answer: Seq
 async def summarize(
     model: ResolvedModel, messages: Sequence[Message], seconds: float
 ) -> tuple[str, Usage | None]:
-    """Return notes that stand for these messages, and what they cost; in pieces where the model's context
-    does not hold the history.
+    """Return a summary of these messages, and its usage.
+
+    A history that is longer than the model's context is summarized piece by piece: each request contains the
+    notes so far and the next piece. When a piece is still too long, all is tried again with half the size.
 
     Raises:
-        ModelError: the model did not answer in time, or cannot read even short pieces.
+        ModelError: the model did not answer in time, or even short pieces are too long.
     """
     text = transcript(messages)
     limit = model.context_limit
@@ -96,7 +103,7 @@ async def _in_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, U
 async def _ask(
     model: ResolvedModel, system: str, text: str, purpose: Purpose, *, most: int | None = None
 ) -> tuple[str, Usage | None]:
-    # Of the model's own settings those without which its server may not be reached at all.
+    # Of the model's own settings only those without which its server may not be reachable.
     own = ModelSettings(timeouts=model.settings.timeouts, provider_options=model.settings.provider_options)
     settings = own.over(ModelSettings(timeouts=model.timeouts))
     prompt = (PromptMessage("user", (Text(text),)),)
@@ -120,7 +127,7 @@ async def _ask(
                 break
     if not complete:
         provider = model.provider
-        message = f"{provider} closed the stream before it was done."
+        message = f"{provider} closed the stream before the answer was complete."
         raise ModelError(Failure("bad_stream", message, provider=provider, retryable=True))
     return "".join(said), _priced(usage, model)
 

@@ -17,7 +17,7 @@ from parley_protocol.models.providers import (
 
 
 async def list_configs(call: Call, params: ModelConfigListParams) -> Any:
-    """Return how models are configured."""
+    """Return the setups of models."""
     found = await call.connection.app.engine.model_configs.list(params.provider)
     return {"modelConfigs": [providers.model_config(one) for one in found]}
 
@@ -41,7 +41,7 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
 
 
 async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
-    """Change what was given; null clears, what was left out stays. `settings` and `pricing` are replaced."""
+    """Change the fields that are given. null resets a field; `settings` and `pricing` are replaced."""
     given = params.model_fields_set
     settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
     pricing = providers.core_pricing(params.pricing)
@@ -68,5 +68,5 @@ async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
 
 
 async def delete(call: Call, params: ModelConfigDeleteParams) -> Any:
-    """Forget how a model is configured."""
+    """Delete the configuration of a model."""
     await call.connection.app.engine.model_configs.delete(params.provider, params.model)

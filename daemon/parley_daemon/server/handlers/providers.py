@@ -18,14 +18,14 @@ from parley_protocol.models.providers import (
 
 
 async def list_models(call: Call, params: ModelListParams) -> Any:
-    """Return the providers and their models, and what is wrong with the configuration."""
+    """Return the providers and their models, and the error in the configuration file, if any."""
     engine = call.connection.app.engine
     listed = await engine.models()
     return {"providers": listed, "complaint": engine.catalogue.complaint}
 
 
 async def list_providers(call: Call, params: ProviderListParams) -> Any:
-    """Return how providers are configured."""
+    """Return the setups of all providers."""
     return {"providers": await call.connection.app.engine.providers.list()}
 
 
@@ -37,7 +37,7 @@ async def create(call: Call, params: ProviderCreateParams) -> Any:
         created_at="",
         updated_at="",
         display_name=params.display_name or None,
-        base_url=_given(params.base_url),
+        base_url=_stripped(params.base_url),
         enabled=params.enabled,
     )
     key = NewKey(params.api_key) if params.api_key else None
@@ -45,14 +45,14 @@ async def create(call: Call, params: ProviderCreateParams) -> Any:
 
 
 async def update(call: Call, params: ProviderUpdateParams) -> Any:
-    """Change what was given; null clears, what was left out stays."""
+    """Change the fields that are given. null resets a field; a field that is left out stays as it is."""
     given = params.model_fields_set
 
     def change(record: ProviderRecord) -> ProviderRecord:
         if "display_name" in given:
             record = replace(record, display_name=params.display_name or None)
         if "base_url" in given:
-            record = replace(record, base_url=_given(params.base_url))
+            record = replace(record, base_url=_stripped(params.base_url))
         if "enabled" in given:
             record = replace(record, enabled=params.enabled is not False)
         return record
@@ -67,9 +67,9 @@ async def check(call: Call, params: ProviderCheckParams) -> Any:
 
 
 async def delete(call: Call, params: ProviderDeleteParams) -> Any:
-    """Forget how a provider is configured."""
+    """Delete the configuration of a provider."""
     await call.connection.app.engine.providers.delete(params.provider)
 
 
-def _given(url: str | None) -> str | None:
+def _stripped(url: str | None) -> str | None:
     return (url or "").strip() or None

@@ -13,7 +13,7 @@ from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 
 async def get_status(call: Call, params: ServerStatusParams) -> Any:
-    """Say what the daemon is and does. A broken store is part of the answer."""
+    """Return the state of the daemon. A store that cannot be read is part of the result, not an error."""
     app = call.connection.app
     known = app.engine.store_status
     store: dict[str, Any] = {

@@ -14,7 +14,7 @@ from parley_protocol.models.chats import (
 
 
 async def subscribe(call: Call, params: ChatSubscribeParams) -> Any:
-    """Answer with the snapshot or the resumption, then let the events go."""
+    """Respond with a snapshot, or that the stream resumes; then send the events."""
     token, streams = params.partial_result_token, call.connection.streams
     _refuse_used(call, token)
     stream, attachment = await streams.subscribe(
@@ -32,24 +32,24 @@ async def subscribe(call: Call, params: ChatSubscribeParams) -> Any:
 
 
 async def unsubscribe(call: Call, params: ChatUnsubscribeParams) -> None:
-    """End the subscription; ending one that is not there is fine."""
+    """End the subscription, if there is one."""
     call.connection.streams.unsubscribe(params.partial_result_token)
 
 
 async def watch(call: Call, params: ChatWatchParams) -> None:
-    """Answer, then tell of every chat."""
+    """Respond, then send changes of every chat."""
     _refuse_used(call, params.partial_result_token)
     call.reply(None)
     call.connection.streams.watch(params.partial_result_token)
 
 
 async def unwatch(call: Call, params: ChatUnwatchParams) -> None:
-    """End the watch; ending one that is not there is fine."""
+    """End the watch, if there is one."""
     call.connection.streams.unwatch(params.partial_result_token)
 
 
 def _refuse_used(call: Call, token: int | str) -> None:
-    """Refuse a token that a stream of another method has; one of the same method is replaced."""
+    """Refuse a token of a stream of another method. A stream of the same method is replaced."""
     user = call.connection.streams.method_using(token)
     if user not in (None, call.method):
         raise invalid_params([{"path": "partialResultToken", "problem": f"is in use by {user}"}])

@@ -46,7 +46,7 @@ _CODES: dict[type[Exception], ErrorCode] = {
     engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,
     engine.NotLocalError: ErrorCode.NOT_ALLOWED,
     engine.ShuttingDownError: ErrorCode.NOT_ALLOWED,
-    engine.FixedError: ErrorCode.NOT_ALLOWED,
+    engine.ReadOnlyConfigurationError: ErrorCode.NOT_ALLOWED,
     SecretsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
     UnknownModelError: ErrorCode.MODEL_NOT_FOUND,
 }
@@ -70,7 +70,7 @@ def wire_error(error: Exception) -> WireError:
             return invalid_params([{"path": "messageId", "problem": str(error)}])
         case engine.UnknownProviderError():
             return invalid_params([{"path": "provider", "problem": str(error)}])
-        case engine.UnfitConfigurationError():
+        case engine.InvalidConfigurationError():
             return invalid_params([{"path": to_camel(error.field), "problem": str(error)}])
         case ChatTooLargeError():
             return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
