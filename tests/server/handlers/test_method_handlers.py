@@ -2,6 +2,8 @@
 
 import inspect
 import pkgutil
+import subprocess
+import sys
 from importlib import import_module
 from typing import get_type_hints
 
@@ -51,5 +53,13 @@ def test_a_method_without_handler_is_refused_by_its_name(method: str, message: s
     assert (refused.value.code, refused.value.message) == (ErrorCode.METHOD_NOT_FOUND, message)
 
 
-def test_a_handler_is_imported_when_its_method_is_first_called() -> None:
-    assert find_handler("chat/create") is find_handler("chat/create")
+def test_the_modules_of_handlers_and_params_are_imported_at_the_first_call() -> None:
+    code = (
+        "import sys\nfrom parley_daemon.server.handlers import find_handler\n"
+        "names = ('parley_daemon.server.handlers.status', 'parley_protocol.models.server')\n"
+        "before = [name in sys.modules for name in names]\n"
+        "find_handler('server/status')\n"
+        "print(before, [name in sys.modules for name in names])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[False, False] [True, True]"
