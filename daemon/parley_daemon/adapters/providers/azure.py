@@ -1,4 +1,7 @@
-"""OpenAI's two dialects at Azure's addresses, dated or v1. Knows where they are, not what they say."""
+"""OpenAI's two dialects at the URLs of Azure OpenAI and Foundry, with a dated API version or v1.
+
+Source: https://learn.microsoft.com/en-us/azure/ai-foundry/openai/api-version-lifecycle
+"""
 
 import re
 from collections.abc import Mapping
@@ -23,15 +26,15 @@ _TAIL = re.compile(r"/openai(/.*)?$")
 
 
 class Azure:
-    """A resource of Azure OpenAI or Foundry; see Dialect. A model's name there is its deployment's.
+    """The Dialect for a resource of Azure OpenAI or Foundry. The name of a model is that of its deployment.
 
-    `base_url` is the resource's address, its `/openai/v1`, or a whole address as the portal shows it, version
-    and all. A version is a date, "preview" or "v1"; `version` goes before the address's own, and that before
-    `usual`. `api` is "responses" or "chat"; without one it is what the address says, else responses wherever
-    the version has it.
+    `base_url` is the URL of the resource, its `/openai/v1`, or a whole URL from the portal, with its
+    version. A version is a date, "preview" or "v1"; `version` takes precedence over that of the URL, and the
+    URL over `default_version`. `api` is "responses" or "chat"; the default follows from the URL, else it is
+    responses if the version has them.
 
     Raises:
-        ValueError: an address or a version that is none.
+        ValueError: the URL or the version is not valid.
     """
 
     def __init__(
@@ -65,20 +68,20 @@ class Azure:
 
     @property
     def models_url(self) -> str:
-        """Where the models are listed that can be deployed."""
+        """The URL of the list of models that can be deployed."""
         path = "/openai/models" if self._dated else "/openai/v1/models"
         return f"{self._root}{path}?{self._query}" if self._query else self._root + path
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
-        """Put a request into the words of its dialect, for Azure's address."""
+        """Return a request of the inner dialect, for Azure's URL."""
         return replace(await self._dialect.build_request(request), url=self._url(request.model))
 
     def parser(self, call: Call) -> Parser:
-        """Return a reader for one answer."""
+        """Return the parser of one answer."""
         return self._dialect.parser(call)
 
     def framing(self) -> None:
-        """Server-sent events."""
+        """Return None: server-sent events, or one JSON document."""
         return
 
     def _url(self, deployment: str) -> str:

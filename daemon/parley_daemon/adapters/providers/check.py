@@ -1,4 +1,9 @@
-"""Trying one provider for somebody whose set-up does not work: the cheapest request that tells something."""
+"""Checks one provider for a user whose setup does not work, with the cheapest request that proves something.
+
+In this order: the request that proves the key, if the type has one; the list of models, which also proves the
+key with most types; else an answer of one token. A result is the last request and the first lines of its
+response, without secrets.
+"""
 
 import logging
 import time
@@ -21,44 +26,44 @@ log = logging.getLogger(__name__)
 
 GET_SECONDS = 15.0
 CHAT_SECONDS = 30.0
-"""How long a provider may take: a local server may have to load the model first."""
+"""The time limit of the model call: a local server may have to load the model first."""
 
 _TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=30_000, idle_ms=30_000)
 
 
 async def check_provider(provider: Provider, model: str | None, model_lists: ModelLists) -> ProviderCheck:
-    """Try a provider: what proves its key, its list of models, or an answer of one token of `model`."""
+    """Check a provider. `model` is called when no other request proves anything; None: there is none."""
     kind, access = provider.kind, provider.access
     if provider.problem is not None or kind is None or access is None:
-        return _not_tried(provider)
+        return _describe_problem(provider)
     if kind.local:
         return ProviderCheck(ok=True, answer="It is built in and needs neither key nor network.")
     try:
-        return await _tried(kind, access, model, model_lists)
+        return await _run(kind, access, model, model_lists)
     except Exception:  # the boundary to a package that brings a provider
         log.exception("%s cannot be checked", access.name)
         why = f"{access.name} cannot be checked: {kind.failure_text}."
         return ProviderCheck(ok=False, error=Failure("internal", why, provider=access.name))
 
 
-async def _tried(
+async def _run(
     kind: ProviderType, access: Access, model: str | None, model_lists: ModelLists
 ) -> ProviderCheck:
     get = open_client(access, GET_SECONDS)
     try:
-        told = await _ask(kind, access, get, model_lists)
+        told = await _check_free(kind, access, get, model_lists)
     finally:
         with anyio.CancelScope(shield=True):
             await get.aclose()
     if told is not None:
         return told
     if model is not None:
-        return await _chat(kind, access, model)
+        return await _check_chat(kind, access, model)
     why = f"{access.name} gives no list of models and none is configured: configure one, then check again."
-    return _exchanged(get, access, Failure("invalid_request", why, provider=access.name))
+    return _describe_exchange(get, access, Failure("invalid_request", why, provider=access.name))
 
 
-def _not_tried(provider: Provider) -> ProviderCheck:
+def _describe_problem(provider: Provider) -> ProviderCheck:
     problem = provider.problem
     if problem is None:
         return ProviderCheck(ok=False)
@@ -66,10 +71,10 @@ def _not_tried(provider: Provider) -> ProviderCheck:
     return ProviderCheck(ok=False, error=Failure(kind, problem.message, provider=provider.config.name))
 
 
-async def _ask(
+async def _check_free(
     kind: ProviderType, access: Access, get: JsonClient, model_lists: ModelLists
 ) -> ProviderCheck | None:
-    """Make the requests that cost nothing; None: there are none that tell anything."""
+    """Make the requests that are free of charge; None: there are none that prove anything."""
     proved = False
     try:
         if kind.verify_key is not None:
@@ -77,7 +82,7 @@ async def _ask(
                 await kind.verify_key(access, get)
                 proved = True
             except NotFoundError:
-                pass  # a proxy of it, perhaps
+                pass  # the address may be that of a proxy
         if kind.list_models is not None:
             try:
                 model_lists.store(access, await kind.list_models(access, get))
@@ -85,11 +90,11 @@ async def _ask(
             except NotFoundError:
                 pass
     except ModelError as error:
-        return _exchanged(get, access, error.failure)
-    return _exchanged(get, access, None) if proved else None
+        return _describe_exchange(get, access, error.failure)
+    return _describe_exchange(get, access, None) if proved else None
 
 
-def _exchanged(get: JsonClient, access: Access, error: Failure | None) -> ProviderCheck:
+def _describe_exchange(get: JsonClient, access: Access, error: Failure | None) -> ProviderCheck:
     last = get.last
     if last is None:
         return ProviderCheck(error is None, error=error)
@@ -98,8 +103,8 @@ def _exchanged(get: JsonClient, access: Access, error: Failure | None) -> Provid
     return ProviderCheck(error is None, "GET", last.url, last.status, answer, spent, error)
 
 
-async def _chat(kind: ProviderType, access: Access, name: str) -> ProviderCheck:
-    """Let a model say one token."""
+async def _check_chat(kind: ProviderType, access: Access, name: str) -> ProviderCheck:
+    """Call a model for one token."""
     try:
         model = kind.make_model(access)
     except ValueError as error:
@@ -113,13 +118,13 @@ async def _chat(kind: ProviderType, access: Access, name: str) -> ProviderCheck:
     request = ModelRequest(name, (PromptMessage("user", (Text("Hi"),)),), settings=settings)
     url = await model.address(request) if isinstance(model, HttpModel) else excerpt(access.base_url)
     began = time.monotonic()
-    said: list[str] = []
+    texts: list[str] = []
     failure = None
     try:
         with anyio.fail_after(CHAT_SECONDS):
             async with aclosing(model.stream(request)) as batches:
                 async for batch in batches:
-                    said += [one.text for one in batch if isinstance(one, Text)]
+                    texts += [one.text for one in batch if isinstance(one, Text)]
     except ModelError as error:
         failure = error.failure
     except TimeoutError:
@@ -129,10 +134,10 @@ async def _chat(kind: ProviderType, access: Access, name: str) -> ProviderCheck:
         with anyio.CancelScope(shield=True):
             await model.aclose()
     status = 200 if failure is None else failure.status_code
-    answer = "".join(said) if failure is None else failure.detail or ""
+    answer = "".join(texts) if failure is None else failure.detail or ""
     spent = round((time.monotonic() - began) * 1000)
-    told = excerpt(answer, _secrets(access)) or None
-    return ProviderCheck(failure is None, "POST", url, status, told, spent, failure)
+    shown = excerpt(answer, _secrets(access)) or None
+    return ProviderCheck(failure is None, "POST", url, status, shown, spent, failure)
 
 
 def _secrets(access: Access) -> tuple[str, ...]:

@@ -1,4 +1,11 @@
-"""A provider's model that may be replaced while it is being asked. Knows no provider."""
+"""A model that can be replaced while calls use it.
+
+Theory of operation. A catalogue gives this model to turns, and replaces it when the configuration changes.
+It counts the calls in progress. `retire` marks it as replaced: it closes its connections as soon as no call
+is in progress. A turn that resolved it before may call it again even then; it opens new connections and
+closes them after that call. The count costs nothing per batch: a stream hands on the coroutines of the inner
+stream, and only its `aclose` does more.
+"""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from types import TracebackType
@@ -10,10 +17,7 @@ from parley_daemon.ports.models import Batch, Model, ModelRequest
 
 
 class DrainingModel:
-    """Another model, with a count of the calls under way: once retired, it is closed after the last of them.
-
-    A turn that resolved it before may still ask it again; it is closed behind that call, too.
-    """
+    """Wraps a model and counts its calls in progress. Once retired, it is closed after the last of them."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -21,9 +25,9 @@ class DrainingModel:
         self._retired = False
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
-        """Ask the model; see the port."""
+        """Call the model; see the port."""
         self._calls += 1
-        return _Call(self.model.stream(request), self._ended)
+        return _CountedStream(self.model.stream(request), self._ended)
 
     async def warm(self) -> None:
         """Load what the first call needs."""
@@ -34,7 +38,7 @@ class DrainingModel:
             await self._ended()
 
     async def retire(self) -> None:
-        """Another one has its place: close it as soon as nobody asks it."""
+        """Close it as soon as no call is in progress: another model has replaced it."""
         self._retired = True
         await self._settle()
 
@@ -52,8 +56,8 @@ class DrainingModel:
                 await self.model.aclose()
 
 
-class _Call(AsyncGenerator[Batch, None]):
-    """A stream that tells when it is closed. A batch costs next to nothing: it hands on coroutines."""
+class _CountedStream(AsyncGenerator[Batch, None]):
+    """A stream that reports when it is closed. It hands on the coroutines of the inner stream."""
 
     __slots__ = ("_ended", "_open", "_stream")
 

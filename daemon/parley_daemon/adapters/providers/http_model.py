@@ -1,6 +1,8 @@
-"""A model behind HTTP: asks in the words of a dialect and streams what the answer's fold makes of it.
+"""A model over HTTP: posts a dialect's request and streams the chunks of its answer.
 
-Knows no dialect. Connections are the pool's business, the failures' words are in `failures`.
+It joins a `Dialect`, the pool of connections and a `ResponseReader`. One batch is yielded for each network
+read. After the stop reason, the response is read on for a few seconds, since usage may follow. When a call is
+closed or cancelled before the end mark, its connection is closed, which tells the server to stop.
 """
 
 import re
@@ -30,11 +32,11 @@ _HEADERS = {
 
 
 class HttpModel:
-    """One provider. Holds pooled connections: `aclose` it.
+    """The Model of one provider. Holds pooled connections: `aclose` it.
 
-    `url` is the provider's base address. `headers` go with every request, credentials among them, and are
-    secrets; so are `secrets`. `has_key` words the failures. `usage_grace` is how many seconds a server may
-    keep an answer open that it has called finished.
+    `url` is the provider's base URL. `headers` are sent with every request; they hold credentials and are
+    secrets, as `secrets` are. `has_key` selects the words of authentication errors. `usage_grace` is how many
+    seconds a server may keep a response open after the answer is complete.
     """
 
     def __init__(
@@ -59,11 +61,11 @@ class HttpModel:
         self._secrets = tuple(filter(None, [*secrets, userinfo, *(headers or {}).values()]))
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
-        """Ask the model; see the port. Usage that comes behind the answer is waited for after the Finish."""
-        call, question = await self._prepared(request)
+        """Call the model; see the port. After the Finish it waits a little for usage."""
+        call, prepared = await self._prepare(request)
         connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
-        headers = {**self._headers, **question.headers}
-        response = await self._pool.post(call, question.body, headers, connect_ms / 1000)
+        headers = {**self._headers, **prepared.headers}
+        response = await self._pool.post(call, prepared.body, headers, connect_ms / 1000)
         answer = ResponseReader(call, self.dialect.parser(call), self.dialect.framing())
         rest: list[Chunk] = []  # what came together with the end mark
         deadline: float | None = None  # of the wait for usage
@@ -89,9 +91,9 @@ class HttpModel:
                 response.close()
 
     async def address(self, request: ModelRequest) -> str:
-        """Return where a request would go, without credentials and query; the base where it cannot be put."""
+        """Return the URL of a request without credentials and query; the base URL for an invalid request."""
         try:
-            call, _ = await self._prepared(request)
+            call, _ = await self._prepare(request)
         except ModelError:
             call = Call(self._provider, request.model, self._url)
         return call.shown_url
@@ -104,28 +106,28 @@ class HttpModel:
         """Close pooled connections."""
         await self._pool.aclose()
 
-    async def _prepared(self, request: ModelRequest) -> tuple[Call, PreparedRequest]:
-        """Return the call and its question.
+    async def _prepare(self, request: ModelRequest) -> tuple[Call, PreparedRequest]:
+        """Return the call and its request.
 
         Raises:
             ModelError: the request cannot be sent as it is.
         """
         call = Call(self._provider, request.model, self._url, self._secrets, has_key=self._has_key)
         try:
-            question = await self.dialect.build_request(request)
+            prepared = await self.dialect.build_request(request)
         except InvalidRequestError as error:
             raise call.invalid_request(str(error)) from error
-        given = question.headers
+        given = prepared.headers
         if any(not name or re.search(r"[^\x20-\x7e]", name + value) for name, value in given.items()):
             raise call.invalid_request("The extra headers hold characters that no header can carry.")
         secrets = (*self._secrets, *given.values())
-        call = Call(self._provider, request.model, question.url, secrets, has_key=self._has_key)
-        return call, question
+        call = Call(self._provider, request.model, prepared.url, secrets, has_key=self._has_key)
+        return call, prepared
 
     async def _read(self, call: Call, response: "aiohttp.ClientResponse", deadline: float | None) -> bytes:
-        """Return what the next network read brought; nothing at the end or when the deadline has passed.
+        """Return the next network read; b"" at the end, or when the deadline has passed.
 
-        There is a deadline once the answer is whole: then nothing that happens can spoil it.
+        There is a deadline once the answer is complete; errors are ignored from then on.
 
         Raises:
             ModelError: the connection broke in mid-answer.

@@ -1,4 +1,11 @@
-"""What providers say they have: asked for behind everything else, kept for a while. Gates nothing."""
+"""The lists of models that providers give: fetched in the background, and cached for ten minutes.
+
+Theory of operation. `pending` returns the providers whose list is missing or too old; the engine calls
+`refresh` for each of them in the background. Several callers that refresh one provider share one request. An
+old list is shown until the new one has come. A failure is kept, too, and the next try waits 20 s. What is
+cached belongs to one way of reaching a provider (`Access`): when address, key or headers change, the cache of
+that provider is ignored. A list restricts nothing: any model name can be used.
+"""
 
 import logging
 import time
@@ -18,24 +25,24 @@ from parley_daemon.ports.models import ModelError
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 600.0
-"""How long a list is as good as new. An older one is shown all the same, while a new one is asked for."""
+"""The age up to which a list is current. An older list is shown until a new one has come."""
 
 FAILED_SECONDS = 20.0
-"""How long a provider that did not answer is not asked again."""
+"""The time until the next try after a failure."""
 
 LIST_SECONDS = 15.0
-"""How long a provider may take for its list, all pages of it."""
+"""The time limit for a list, for all of its pages together."""
 
 
 @dataclass(slots=True)
 class _List:
-    """What is known of one provider, as long as it is reached in this way."""
+    """What is known of one provider. Valid for one Access."""
 
     access: Access
     models: Mapping[str, ListedModel] | None = None
     failure: Failure | None = None
-    asked_at: float | None = None
-    under_way: anyio.Event | None = field(default=None)
+    fetched_at: float | None = None
+    in_progress: anyio.Event | None = field(default=None)
 
     @property
     def is_known(self) -> bool:
@@ -43,76 +50,76 @@ class _List:
 
 
 class ModelLists:
-    """The lists of a catalogue's providers. `now` is a monotonic time in seconds."""
+    """The cached lists of a catalogue's providers. `now` returns monotonic seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lists: dict[str, _List] = {}
 
     def pending(self, providers: Iterable[Provider]) -> Sequence[PendingRefresh]:
-        """Return those of the providers that should be asked, or are being asked for the first time."""
+        """Return the providers whose list should be fetched, or is being fetched for the first time."""
         found: list[PendingRefresh] = []
         for provider in providers:
             if _listing(provider) is None:
                 continue
-            known = self._of(provider)
-            if known.under_way is not None:
+            known = self._entry(provider)
+            if known.in_progress is not None:
                 if not known.is_known:
                     found.append(PendingRefresh(provider.config.name, is_known=False))
                 continue
-            age = float("inf") if known.asked_at is None else self._now() - known.asked_at
+            age = float("inf") if known.fetched_at is None else self._now() - known.fetched_at
             if age >= (KEPT_SECONDS if known.failure is None else FAILED_SECONDS):
                 found.append(PendingRefresh(provider.config.name, is_known=known.is_known))
         return found
 
     async def refresh(self, provider: Provider) -> None:
-        """Ask a provider for its models, or wait for the one who is asking it."""
+        """Fetch a provider's list, or wait for the fetch that is in progress."""
         listing = _listing(provider)
         if listing is None:
             return
-        known = self._of(provider)
-        if known.under_way is not None:
-            await known.under_way.wait()
+        known = self._entry(provider)
+        if known.in_progress is not None:
+            await known.in_progress.wait()
             return
-        known.under_way = done = anyio.Event()
+        known.in_progress = done = anyio.Event()
         try:
-            await self._ask(known, *listing)
+            await self._fetch(known, *listing)
         finally:
-            known.under_way = None
+            known.in_progress = None
             done.set()
 
-    async def _ask(self, known: _List, kind: ProviderType, access: Access) -> None:
+    async def _fetch(self, known: _List, kind: ProviderType, access: Access) -> None:
         assert kind.list_models is not None
         get = open_client(access, LIST_SECONDS)
         try:
             self.store(access, await kind.list_models(access, get), known)
         except NotFoundError:
-            self.store(access, (), known)  # it has no list; that is all
+            self.store(access, (), known)  # it has no list
         except ModelError as error:
             log.debug("no list of models from %s: %s", access.name, error)
-            known.failure, known.asked_at = error.failure, self._now()
+            known.failure, known.fetched_at = error.failure, self._now()
         except Exception:  # the boundary to a package that brings a provider
             log.exception("the list of models from %s cannot be read", access.name)
             message = f"The list of models of {access.name} cannot be read: {kind.failure_text}."
-            known.failure, known.asked_at = Failure("internal", message, provider=access.name), self._now()
+            known.failure, known.fetched_at = Failure("internal", message, provider=access.name), self._now()
         finally:
             with anyio.CancelScope(shield=True):
                 await get.aclose()
 
     def store(self, access: Access, models: Iterable[ListedModel], known: _List | None = None) -> None:
-        """Keep a list that a provider has just given."""
+        """Cache a list that a provider has just given."""
         known = known or self._lists.setdefault(access.name, _List(access))
         if known.access == access:
             known.models = {one.model.casefold(): one for one in models}
-            known.failure, known.asked_at = None, self._now()
+            known.failure, known.fetched_at = None, self._now()
 
     def models(self, provider: Provider) -> Mapping[str, ListedModel]:
-        """Return what is known of a provider's models, by their names in lower case."""
+        """Return the known models of a provider, by their names in lower case."""
         known = self._known(provider)
         return {} if known is None or known.models is None else known.models
 
     def failure(self, provider: Provider) -> Failure | None:
-        """Return why a provider did not give its list when it was last asked."""
+        """Return why the last fetch failed; None: it did not."""
         known = self._known(provider)
         return None if known is None else known.failure
 
@@ -120,16 +127,16 @@ class ModelLists:
         known = self._lists.get(provider.config.name)
         return None if known is None or known.access != provider.access else known
 
-    def _of(self, provider: Provider) -> _List:
+    def _entry(self, provider: Provider) -> _List:
         assert provider.access is not None
         known = self._known(provider)
-        if known is None:  # it is new, or reached in another way now
+        if known is None:  # it is new, or reached in another way than before
             known = self._lists[provider.config.name] = _List(provider.access)
         return known
 
 
 def open_client(access: Access, seconds: float) -> JsonClient:
-    """Return what gets JSON from a provider."""
+    """Return a client for requests to a provider."""
     secrets = (access.api_key or "", *access.headers.values())
     return JsonClient(
         access.name, access.base_url, secrets, has_key=access.api_key is not None, seconds=seconds
@@ -137,7 +144,7 @@ def open_client(access: Access, seconds: float) -> JsonClient:
 
 
 def _listing(provider: Provider) -> tuple[ProviderType, Access] | None:
-    """Return how to ask a provider for its models; None: it cannot be asked."""
+    """Return how to fetch a provider's list; None: it gives none, or cannot be used."""
     kind, access = provider.kind, provider.access
     if provider.problem is not None or kind is None or access is None or kind.list_models is None:
         return None

@@ -1,6 +1,9 @@
-"""One provider of a catalogue: what keeps it from being used, and its adapter once somebody asks it.
+"""One provider of a catalogue: how it is reached, what prevents its use, and its model once one is needed.
 
-Knows neither the configuration's file nor the store nor the environment: all of it comes in as values.
+Building a provider opens nothing and raises nothing: what is wrong with its configuration is kept as a
+`Problem`, with a message for the user. The model is made at first use. An API key comes from the provider's
+own settings, else from the variable that they name, else from the variables of its type. All sources come in
+as values.
 """
 
 import logging
@@ -26,18 +29,18 @@ from parley_daemon.ports.models import Model
 
 log = logging.getLogger(__name__)
 
-_NO_KEY = re.compile(r"[^\x21-\x7e]")  # what a client may not give as a key, either
+_NO_KEY = re.compile(r"[^\x21-\x7e]")  # the server refuses such a key from a client, too
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderConfig:
-    """A provider as configured. `api_key` goes before the variable that `api_key_env` names.
+    """A provider as configured. `api_key` takes precedence over the variable that `api_key_env` names.
 
     `headers` go with every request. `options` are the settings of its type. `local` says whether local-only
-    chats may ask it; None: when its address is on this machine. Keys and headers are secrets: they are not
-    part of the repr.
+    chats may use it; None: if its address is on this machine. Keys and headers are secrets and not part of
+    the repr.
     """
 
     name: str
@@ -62,7 +65,7 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Provider:
-    """A provider: how its adapter is made, once there is nothing against it, and the adapter."""
+    """A provider. `problem` is None when it can be used; `model` is None until it is first used."""
 
     config: ProviderConfig
     source: ProviderSource
@@ -74,12 +77,12 @@ class Provider:
     model: DrainingModel | None = None
 
     def open_model(self) -> Model:
-        """Return its adapter, which is made when it is first asked for.
+        """Return its model; make it at first use.
 
         Raises:
-            ProviderUnavailableError: there cannot be one.
+            ProviderUnavailableError: it cannot be made.
         """
-        assert self.kind is not None and self.access is not None, "one with a problem is not opened"
+        assert self.kind is not None and self.access is not None, "a provider with a problem has no model"
         if self.model is None:
             try:
                 self.model = DrainingModel(self.kind.make_model(self.access))
@@ -93,11 +96,12 @@ class Provider:
         return self.model
 
     def shares_model_with(self, other: "Provider") -> bool:
-        """Whether the other one's adapter would be like this one's."""
+        """Return whether another provider is reached in the same way, so that it can take over the model."""
         return (self.kind, self.access, self.problem) == (other.kind, other.access, other.problem)
 
 
 def describe_setup(provider: Provider) -> ProviderSetup:
+    """Return how a provider is configured, for clients. Its address is shown without credentials."""
     config, access = provider.config, provider.access
     return ProviderSetup(
         config.name,
@@ -117,21 +121,20 @@ def build_provider(
     pace: float,
     key_problems: Mapping[str, str],
 ) -> Provider:
+    """Return a provider as configured, with what prevents its use. `key_problems` are an Overlay's."""
     kind = find_type(config.type)
     if kind is None:
         types = ", ".join(all_types())
         message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
-        problem = (
-            Problem("disabled", message, fault=True) if config.enabled else _switched_off(config, source)
-        )
+        problem = Problem("disabled", message, fault=True) if config.enabled else _disabled(config, source)
         return Provider(config, source, config.display_name or config.name, problem)
     variables, key, origin = _key(config, kind, source, environment)
     url, problem = _address(config, kind, environment)
-    problem = problem or _odd_option(config, kind) or _odd_header(config)
+    problem = problem or _find_invalid_option(config, kind) or _find_invalid_header(config)
     if problem is None and key is not None and _NO_KEY.search(key):
-        problem = _odd_key(config, source, origin)
+        problem = _invalid_key(config, source, origin)
     if not config.enabled:
-        problem = _switched_off(config, source)
+        problem = _disabled(config, source)
     elif problem is None and key is None and source == "database" and config.name in key_problems:
         problem = Problem("missing_api_key", key_problems[config.name])
     elif problem is None and key is None and variables:
@@ -144,13 +147,13 @@ def build_provider(
     return Provider(config, source, config.display_name or own, problem, kind, access, local)
 
 
-def _switched_off(config: ProviderConfig, source: ProviderSource) -> Problem:
+def _disabled(config: ProviderConfig, source: ProviderSource) -> Problem:
     where = " in the configuration" if source == "config" else ""
     return Problem("disabled", f'Provider "{config.name}" is switched off{where}.')
 
 
-def _odd_option(config: ProviderConfig, kind: ProviderType) -> Problem | None:
-    """Return what is wrong with the settings that only some types have."""
+def _find_invalid_option(config: ProviderConfig, kind: ProviderType) -> Problem | None:
+    """Return what is wrong with the settings that only some types have; None: nothing."""
     for name, value in config.options.items():
         words = kind.options.get(name)
         if words is None:
@@ -163,8 +166,8 @@ def _odd_option(config: ProviderConfig, kind: ProviderType) -> Problem | None:
     return None
 
 
-def _odd_key(config: ProviderConfig, source: ProviderSource, origin: str) -> Problem:
-    """Return what is wrong with a key that no request can carry; the key is not in it."""
+def _invalid_key(config: ProviderConfig, source: ProviderSource, origin: str) -> Problem:
+    """Return the problem of a key that cannot be sent in a header. The message does not contain the key."""
     message = (
         f'The API key of provider "{config.name}" holds characters that no key has, such as a blank,'
         f" a line break or an accent; it comes from {origin}."
@@ -172,11 +175,11 @@ def _odd_key(config: ProviderConfig, source: ProviderSource, origin: str) -> Pro
     return Problem("disabled", message, fault=source == "config")
 
 
-def _odd_header(config: ProviderConfig) -> Problem | None:
-    """Return what is wrong with headers that no request can carry; their values are not in it."""
+def _find_invalid_header(config: ProviderConfig) -> Problem | None:
+    """Return the problem of headers that cannot be sent. The message does not contain their values."""
     for name, value in config.headers.items():
         if not _TOKEN.fullmatch(name) or _NO_HEADER.search(value):
-            shown = redact(name)  # a whole header, perhaps, that was given as a name
+            shown = redact(name)  # the name may be a whole header with its value
             message = f'Provider "{config.name}" has the header "{shown}", which cannot be sent as it stands.'
             return Problem("disabled", message, fault=True)
     return None
@@ -185,7 +188,7 @@ def _odd_header(config: ProviderConfig) -> Problem | None:
 def _key(
     config: ProviderConfig, kind: ProviderType, source: ProviderSource, environment: Mapping[str, str]
 ) -> tuple[tuple[str, ...], str | None, str]:
-    """Return the variables that the key has to come from (none: none is needed), the key, and its origin."""
+    """Return the variables that must hold the key (empty: no key is needed), the key, and its origin."""
     variables = (config.api_key_env,) if config.api_key_env else kind.key_variables
     found, key = _from_environment(variables, environment)
     origin = f"the environment variable {found}"
@@ -198,7 +201,7 @@ def _key(
 
 
 def is_preset(kind: ProviderType, environment: Mapping[str, str]) -> bool:
-    """Return whether the environment has all that a provider of this kind needs."""
+    """Return whether the environment has the key, and the address if needed, of a provider of this type."""
     address = kind.base_url or not kind.needs_url or environment.get(kind.url_variable or "", "").strip()
     return bool(address) and _from_environment(kind.key_variables, environment)[1] is not None
 
@@ -232,10 +235,10 @@ def _address(
 
 
 def validate_config(config: ProviderConfig, environment: Mapping[str, str]) -> None:
-    """Return when there could be such a provider; its key is not looked at.
+    """Check the type and the address of a provider; its key is ignored.
 
     Raises:
-        InvalidProviderError: its type is not known, or its address is none or says too much.
+        InvalidProviderError: the type is unknown, or the address is missing, invalid or holds credentials.
     """
     kind = find_type(config.type)
     if kind is None:

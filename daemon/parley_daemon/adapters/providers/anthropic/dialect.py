@@ -13,10 +13,10 @@ VERSION = "2023-06-01"
 
 
 class AnthropicMessages:
-    """The dialect as one provider speaks it; see Dialect.
+    """The Dialect for one provider.
 
     `base_url` may be given with or without its `/v1`, or as the whole address of the endpoint. Raises
-    ValueError when it is not a web address.
+    ValueError when it is not a URL.
     """
 
     def __init__(self, provider: str, base_url: str) -> None:
@@ -24,14 +24,14 @@ class AnthropicMessages:
         self._url = endpoint_url(base_url, "/messages")
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
-        """Put a request into the provider's words."""
+        """Return a request in the provider's format."""
         body = {"model": request.model, **build_body(request, self._provider), "stream": True}
         return PreparedRequest(self._url, encode_json(body))
 
     def parser(self, call: Call) -> AnthropicParser:
-        """Return a reader for one answer."""
+        """Return the parser of one answer."""
         return AnthropicParser(call)
 
     def framing(self) -> None:
-        """Server-sent events."""
+        """Return None: server-sent events, or one JSON document."""
         return

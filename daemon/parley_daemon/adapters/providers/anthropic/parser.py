@@ -1,6 +1,14 @@
-"""Folds the events of an Anthropic messages stream into pieces, usage and the reason of the end.
+"""Parses a stream of Anthropic's messages API into pieces, usage and the reason of the end.
 
-Knows neither bytes on a wire nor event framing.
+Source: https://platform.claude.com/docs/en/build-with-claude/streaming
+
+A stream is `message_start` (with usage of the input), then content blocks by index: `content_block_start`,
+`content_block_delta`s, `content_block_stop`. A block is text, thinking (with a signature at its end),
+redacted thinking, or a tool call, whose arguments stream as pieces of JSON. `message_delta` brings the stop
+reason and usage; the answer is complete then. `message_stop` is the end mark. `ping` is a sign of life. An
+`error` event may come at any time. Usage counts only grow: of two counts the larger is kept.
+
+A refusal may come without any text; then its explanation becomes the text of the answer.
 """
 
 import uuid
@@ -29,7 +37,7 @@ from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 
 REDACTED = "redacted:"
-"""Begins the signature of reasoning that only its maker can read; the others are base64 without a colon."""
+"""The prefix of the signature of redacted thinking. Other signatures are base64, which has no colon."""
 
 _STOP_REASONS: dict[str, StopReason] = {
     "end_turn": "stop",
@@ -42,7 +50,7 @@ _STOP_REASONS: dict[str, StopReason] = {
 
 
 class AnthropicParser:
-    """One answer in the making. `message_stop` ends it; it is whole as soon as it says why it stopped."""
+    """Parses one answer."""
 
     def __init__(self, call: Call) -> None:
         self.is_done = False
@@ -50,24 +58,24 @@ class AnthropicParser:
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
         self._calls: list[OpenCall] = []
-        self._open: dict[int, tuple[OpenCall, object]] = {}  # each with the arguments that it began with
+        self._open: dict[int, tuple[OpenCall, object]] = {}  # each with the arguments of its start event
         self._reason: str | None = None
         self._explanation = ""
         self._has_text = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole: all that can follow is usage."""
+        """Whether the answer is complete: only usage can follow."""
         return self.is_done or self._reason is not None
 
     def take(self) -> list[Chunk]:
-        """Return what has come since the last call, neighbours of one part joined."""
+        """Return what is new since the last call, with the texts of one part joined."""
         chunks = self._answer.take()
         self._has_text = self._has_text or Text in map(type, chunks)
         return chunks
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        """Return the last chunks of a complete answer; when called again, only what is new."""
         for index in list(self._open):
             self._end(index)
         chunks = self.take()
@@ -78,7 +86,7 @@ class AnthropicParser:
         return [*chunks, *self._answer.finish(reason, has_calls=bool(self._calls))]
 
     def feed(self, payloads: Sequence[bytes]) -> None:
-        """Take the events of one read. The usual one, more text, is dealt with in line.
+        """Take the payloads of one read. The usual event, more text, is handled in line.
 
         Raises:
             ModelError: an event is not valid, or is an error.
@@ -90,10 +98,10 @@ class AnthropicParser:
             try:
                 event = decode_event(payload)
             except (ValueError, RecursionError):
-                odd = self._decode(payload)
-                if odd is None:
+                decoded = self._decode(payload)
+                if decoded is None:
                     continue
-                event = odd
+                event = decoded
             delta = event.delta
             if (
                 event.type == "content_block_delta"
@@ -107,7 +115,7 @@ class AnthropicParser:
             self._event(event, payload)
 
     def feed_document(self, body: bytes) -> bool:
-        """Take a whole message; False when it is none (see Fold)."""
+        """Take a whole message; False when it is not an answer (see Parser)."""
         message = None if body.startswith(b"[") else self._decode(body)
         if message is None or message.content is None:
             return False
@@ -120,12 +128,14 @@ class AnthropicParser:
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
-        """Decode what the quick decoder refused; None when it says nothing.
+        """Decode an event that the strict decoder refused; None: it has no content.
 
         Raises:
-            ModelError: it is no event.
+            ModelError: it is not an event.
         """
-        if payload.strip() == b"[DONE]":  # a habit of the other dialect's that some servers keep
+        if (
+            payload.strip() == b"[DONE]"
+        ):  # the end mark of chat completions, which some servers send here, too
             return None
         return self._answer.decode(payload, Event)
 
@@ -153,7 +163,7 @@ class AnthropicParser:
                 self.is_done = True
             case _ if event.error or event.type == "error":
                 raise self._call.error_in_payload(payload, certainly=True)
-            case _:  # a ping, or something newer than this
+            case _:  # a ping, or an event of a newer version
                 pass
 
     def _begin(self, index: int | None, value: object) -> None:
@@ -171,11 +181,11 @@ class AnthropicParser:
             case "redacted_thinking":
                 self._sign(block.data and REDACTED + block.data)
             case "tool_use":
-                self._call_begins(index, block)
+                self._begin_call(index, block)
             case "web_search_tool_result" if isinstance(block.content, list):
                 for found in cast("list[object]", block.content):
                     self._answer.add_source(read_source(found))
-            case _:  # what a server tool did in between
+            case _:  # a result of a tool that ran at the provider
                 pass
 
     def _delta(self, index: int | None, delta: Delta) -> None:
@@ -195,7 +205,7 @@ class AnthropicParser:
                 pass
 
     def _end(self, index: int | None) -> None:
-        """A block has ended; of a call's arguments those that came in pieces go before."""
+        """End a block. Arguments of a call that streamed take precedence over those of its start event."""
         if index in self._open:
             call, given = self._open.pop(index)
             self._pieces.finish_call(call, encode_json(given).decode() if given else "")
@@ -204,13 +214,13 @@ class AnthropicParser:
         if signature:
             self._pieces.sign(signature)
 
-    def _call_begins(self, index: int | None, block: Block) -> None:
+    def _begin_call(self, index: int | None, block: Block) -> None:
         taken = {known.id for known in self._calls}
         id = replace_surrogates(block.id or "")
         own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
         call = OpenCall(own, replace_surrogates(block.name or ""))
         at = len(self._calls) if index is None else index
-        self._end(at)  # one that was never said to have ended
+        self._end(at)  # a block that was not ended
         self._calls.append(call)
         self._open[at] = (call, block.input)
         self._pieces.append(call, "")

@@ -1,7 +1,6 @@
-"""Builds the body of an Anthropic messages request from what the engine wants to ask.
+"""Builds the body of a request to Anthropic's messages API, for any host of it. Sources are not sent back.
 
-Knows the dialect's fields; no HTTP, and not who hosts the model. Sources that a model named are not sent
-back.
+Source: https://platform.claude.com/docs/en/api/messages
 """
 
 import re
@@ -35,9 +34,9 @@ _OPTIONS = {
     "thinking": "thinking",
     "effort": "output_config.effort",
 }
-# The second one stands in the choice of a tool, and the tools that are declared are there for the history.
+# Handled elsewhere, or without effect: tools are only declared for the history.
 _APART = ("sendReasoning", "disableParallelToolUse")
-# Models that can be told nothing but to choose.
+# Models that do not accept the tool choice "none".
 _MUST_CHOOSE = re.compile(r"claude-(?:v?[12]|instant|3-(?!7))")
 _MARK = {"type": "ephemeral"}
 _MARKED_MESSAGES = 2
@@ -45,10 +44,10 @@ _BEGINNING = "(The assistant begins.)"
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 DEFAULT_TOKENS = 32_000
-"""The bound of an answer when nobody sets one, thinking not counted."""
+"""The default of `max_tokens`, without thinking."""
 
 _MOST = 128_000
-# Models not named here, newer ones above all, take _MOST.
+# Other models, newer ones above all, accept _MOST.
 _LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"claude-(v?2|instant|3-(opus|sonnet|haiku))"), 4096),
     (re.compile(r"claude-3-5-"), 8192),
@@ -59,14 +58,14 @@ _LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
 
 
 def build_body(request: ModelRequest, who: str) -> Json:
-    """Return the body without what tells the hosts apart: `model`, `stream` and a version.
+    """Return the body without the fields that differ between hosts: `model`, `stream` and a version.
 
-    `who` is the provider in complaints. The ends of the system prompt and of the last two messages are marked
-    for the prompt cache when a chat goes on from there.
+    `who` is the provider in error messages. The ends of the system prompt and of the last two messages are
+    marked for the prompt cache when the chat may continue from there.
 
     Raises:
         EmptyPromptError: the last message has no content.
-        InvalidRequestError: a setting is not known or does not fit the others.
+        InvalidRequestError: a setting is unknown, or contradicts another one.
     """
     options = {
         name: value
@@ -108,7 +107,7 @@ def _settings(request: ModelRequest, options: Mapping[str, object], who: str) ->
 
 
 def _tools(names: Iterable[str], model: str) -> Json:
-    """Return the declarations that a history with calls of these tools is refused without."""
+    """Return declarations of these tools: a history with calls of undeclared tools is refused."""
     tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
     if not tools:
         return {}
@@ -127,9 +126,10 @@ def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
 
 
 def default_max_tokens(model: str, budget: int | None) -> int:
-    """Return the bound for a model whose answer nobody bounds. `budget` is for thinking, a part of it.
+    """Return `max_tokens`, which the API requires, for a request without a limit.
 
-    It is never above what the model can write, nor is it within the budget.
+    `budget` is the thinking budget, which is a part of `max_tokens`. The result is at most the model's limit,
+    unless the budget itself is not smaller than that.
     """
     limit = next((limit for pattern, limit in _LIMITS if pattern.search(model)), _MOST)
     if budget is None:
@@ -138,34 +138,34 @@ def default_max_tokens(model: str, budget: int | None) -> int:
 
 
 class _Prompt:
-    """The messages and the system prompt in the making: neighbours of one side become one message."""
+    """The messages and the system prompt being built. Messages of one role in a row are joined."""
 
     def __init__(self, *, sends_reasoning: bool) -> None:
         self.system: list[Json] = []
         self.messages: list[Json] = []
-        self.tools: dict[str, None] = {}  # the names of those that were called
+        self.tools: dict[str, None] = {}  # the names of the called tools, in order
         self._sends_reasoning = sends_reasoning
         self._ids: dict[str, str] = {}
 
     def add(self, message: PromptMessage) -> bool:
-        """Add a message; False when it holds nothing to send."""
+        """Add a message; return False when it holds nothing to send."""
         match message.role:
-            case "system":  # older models know it at the top only
-                blocks = list(_shown(message.parts))
+            case "system":  # older models accept it only at the top
+                blocks = list(_user_blocks(message.parts))
                 self.system += blocks
                 return bool(blocks)
             case "user":
-                return self._append("user", list(_shown(message.parts)))
+                return self._append("user", list(_user_blocks(message.parts)))
             case "tool":
                 results = [self._result(part) for part in message.parts if isinstance(part, ToolResult)]
                 return self._append("user", results)
             case "assistant":
-                blocks = list(self._said(message.parts))
+                blocks = list(self._answer_blocks(message.parts))
                 says = any(block["type"] not in _THOUGHTS for block in blocks)
                 return self._append("assistant", blocks if says else [])
 
     def mark(self) -> None:
-        """Mark where the prompt cache may end: each request finds there what the one before it wrote."""
+        """Mark the ends of cacheable prefixes: each request reads there what the request before it wrote."""
         if self.system:
             self.system[-1] = {**self.system[-1], "cache_control": _MARK}
         for message in self.messages[-_MARKED_MESSAGES:]:
@@ -184,7 +184,7 @@ class _Prompt:
             self.messages.append({"role": role, "content": blocks})
         return True
 
-    def _said(self, parts: Iterable[Part]) -> Iterator[Json]:
+    def _answer_blocks(self, parts: Iterable[Part]) -> Iterator[Json]:
         for part in parts:
             match part:
                 case Text() if part.text.strip():
@@ -212,7 +212,7 @@ class _Prompt:
         return {**block, "is_error": True} if result.is_error else block
 
     def _id(self, id: str) -> str:
-        """Return a call's id in the few characters that are taken; other makers' ids have more."""
+        """Return the id of a call with allowed characters only; ids of other makers have more."""
         known = self._ids.get(id)
         if known is None:
             taken = set(self._ids.values())
@@ -222,8 +222,8 @@ class _Prompt:
         return known
 
 
-def _shown(parts: Iterable[Part]) -> Iterator[Json]:
-    """Yield the blocks of what a person says and shows."""
+def _user_blocks(parts: Iterable[Part]) -> Iterator[Json]:
+    """Yield the blocks of a user's or system message."""
     for part in parts:
         match part:
             case Text() if part.text.strip():
@@ -237,7 +237,7 @@ def _shown(parts: Iterable[Part]) -> Iterator[Json]:
 
 
 def _file(file: File) -> Json:
-    """Return an image or a document as itself, text as text, and only the name of anything else."""
+    """Return a file as an image, a document or text; anything else as its name."""
     kind = "image" if file.media_type.startswith("image/") else "document"
     text = file_text(file)
     if text is not None:

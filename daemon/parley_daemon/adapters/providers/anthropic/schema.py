@@ -1,6 +1,7 @@
-"""JSON Schemas as Anthropic's structured outputs take them, which is a part of JSON Schema.
+"""Converts a JSON Schema to the part of JSON Schema that Anthropic's structured outputs accept.
 
-What cannot be enforced is told to the model in the description: whoever asked checks the answer anyway.
+What cannot be enforced is described to the model in `description`; the answer is validated later in any case.
+Source: https://platform.claude.com/docs/en/build-with-claude/structured-outputs
 """
 
 from collections.abc import Callable, Mapping
@@ -21,12 +22,12 @@ _FORMATS = frozenset(
 
 
 def restrict_schema(schema: Mapping[str, object], who: str) -> Json:
-    """Return the schema with all that is asked of it and nothing that is refused.
+    """Return a schema with only the accepted keywords.
 
-    Objects are closed, as is demanded; limits of numbers, lengths and the like become words.
+    Objects are closed, as is required; limits of numbers, lengths and the like become words.
 
     Raises:
-        InvalidRequestError: objects are to have names of their own choice, which closed ones cannot.
+        InvalidRequestError: an object may have properties of any name, which a closed object cannot have.
     """
     inner = _inner(who)
     given = dict(schema)
@@ -73,7 +74,7 @@ def _types(schema: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def _closed(given: Json, who: str) -> Json:
-    """Take what makes an object out of a schema and return it for a closed one."""
+    """Remove the keywords of an object from a schema and return those of a closed object."""
     properties = given.pop("properties", None)
     extra = given.pop("additionalProperties", None)
     if isinstance(extra, Mapping) or (not properties and extra is not False):

@@ -1,4 +1,7 @@
-"""Anthropic's models on Amazon Bedrock: the messages dialect in AWS' addresses, headers and event stream."""
+"""Anthropic's models on Amazon Bedrock: the messages dialect with AWS' URLs, headers and event stream.
+
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html
+"""
 
 from urllib.parse import quote
 
@@ -18,9 +21,9 @@ VERSION = "bedrock-2023-05-31"
 
 
 class BedrockMessages:
-    """The dialect as Bedrock takes it; see Dialect. Models are named by id or ARN of model or profile.
+    """The Dialect for Bedrock. A model is named by the id or ARN of a model or an inference profile.
 
-    Without a signer the key in the provider's headers is all the identification. Raises ValueError when
+    Without a signer, the key in the provider's headers identifies the account. Raises ValueError when
     `base_url` is not a web address.
     """
 
@@ -31,7 +34,7 @@ class BedrockMessages:
         endpoint_url(base_url, "", version="")
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
-        """Put a request into the provider's words.
+        """Return a request in the provider's format.
 
         Raises:
             ModelError: there are no credentials to sign it with.
@@ -46,9 +49,9 @@ class BedrockMessages:
         return PreparedRequest(url, body, headers)
 
     def parser(self, call: Call) -> AnthropicParser:
-        """Return a reader for one answer."""
+        """Return the parser of one answer."""
         return AnthropicParser(call)
 
     def framing(self) -> AwsEventStream:
-        """Return how the answer's bytes are cut. A question has been put before, so it is loaded."""
+        """Return the framing of an answer. `build_request` has loaded what it needs."""
         return AwsEventStream()

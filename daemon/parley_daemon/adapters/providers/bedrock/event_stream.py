@@ -1,6 +1,7 @@
-"""AWS' binary event stream as Bedrock frames an answer in it: bytes in, the model's own events out.
+"""The framing of Bedrock's answers: AWS' binary event stream, whose chunks hold the model's own events.
 
-The frames are read by botocore, which is loaded off the loop by `load` before the first stream.
+botocore reads the frames. `load` imports it in a thread before the first stream, since that takes long.
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html
 """
 
 import importlib
@@ -13,7 +14,7 @@ from parley_daemon.adapters.providers.http.sse import Payloads
 from parley_daemon.adapters.providers.shared.dialect import FramingError
 
 _MODULE = "botocore.eventstream"
-_STEP = 4096  # botocore copies what follows with each frame it cuts off
+_STEP = 4096  # botocore copies the rest of its buffer with each frame
 
 
 class _Chunk(msgspec.Struct):
@@ -31,7 +32,7 @@ _read_exception = msgspec.json.Decoder(_Exception).decode
 
 
 class AwsEventStream:
-    """A Framing. Exceptions in the stream come out as events named "error", in the shape of the others."""
+    """A Framing. An exception in the stream becomes an event named "error", in the shape of error events."""
 
     def __init__(self) -> None:
         module: Any = importlib.import_module(_MODULE)
@@ -46,14 +47,14 @@ class AwsEventStream:
 
     @staticmethod
     def load() -> None:
-        """Load what reads the frames; takes too long for the loop the first time."""
+        """Import what reads the frames. The first time takes too long for the event loop."""
         importlib.import_module(_MODULE)
 
     def feed(self, chunk: bytes) -> Payloads:
         """Take one read and return what it completed.
 
         Raises:
-            FramingError: these are no frames, or not such as the model's answer comes in.
+            FramingError: these are not frames, or not frames of a model's answer.
         """
         received = Payloads([])
         try:
@@ -66,7 +67,7 @@ class AwsEventStream:
         return received
 
     def close(self) -> Payloads:
-        """The stream has ended; what is left is no whole frame."""
+        """Return nothing: what is left is not a whole frame."""
         return Payloads([])
 
 
@@ -75,7 +76,7 @@ def _take(headers: dict[str, Any], payload: bytes, received: Payloads) -> None:
     if kind == "event":
         if headers.get(":event-type") == "chunk":
             event = _read_chunk(payload).event
-            # Who only imitates Bedrock may put the event itself into the frame.
+            # A server that imitates Bedrock may put the event itself into the frame.
             received.data.append(payload if event is None else event)
         else:
             received.comments += 1

@@ -1,7 +1,8 @@
-"""Signs requests with the credentials that AWS' usual chain finds, by botocore, in a thread of its own.
+"""Signs requests with AWS credentials (signature version 4), by botocore, in a thread.
 
-The chain reads files and may ask servers (single sign-on, roles, the machine's own), so the loop never waits
-for it. botocore is loaded when the first request is signed.
+botocore's credential chain reads files and may call servers (single sign-on, roles, instance metadata), so it
+never runs in the event loop. botocore is imported when the first request is signed.
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 """
 
 import importlib
@@ -17,7 +18,7 @@ from parley_daemon.core.records import Failure
 from parley_daemon.ports.models import ModelError
 
 _SERVICE = "bedrock"
-_FRESH = 60.0  # seconds: then credentials that do not renew themselves are looked up again
+_FRESH = 60.0  # seconds after which credentials that do not renew themselves are read again
 _ADVICE = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_BEARER_TOKEN_BEDROCK for the daemon, or profile"
     " in its configuration"
@@ -25,7 +26,7 @@ _ADVICE = (
 
 
 class AwsSigner:
-    """Signature version 4 for one region. `profile` is of AWS' configuration; None: the usual one."""
+    """Signs for one region. `profile` is a profile of AWS' configuration; None: the default one."""
 
     def __init__(self, provider: str, region: str, profile: str | None) -> None:
         self._provider = provider
@@ -36,12 +37,13 @@ class AwsSigner:
         self._found_at = 0.0
 
     async def headers(self, url: str, body: bytes | None) -> Mapping[str, str]:
-        """Return the headers that sign a POST of JSON; without a body a GET.
+        """Return the headers that sign a POST of a JSON body, or a GET when `body` is None.
 
         Raises:
-            ModelError: there are no credentials, or they cannot be had.
+            ModelError: there are no credentials, or they cannot be read.
         """
-        # When the call is cancelled, a server that was asked for credentials may answer to nobody.
+        # When the call is cancelled, a request for credentials may still be in progress; its result is
+        # dropped.
         return await anyio.to_thread.run_sync(self._signed, url, body, abandon_on_cancel=True)
 
     def _signed(self, url: str, body: bytes | None) -> dict[str, str]:
@@ -62,7 +64,7 @@ class AwsSigner:
         return {name: str(value) for name, value in request.headers.items() if name != "Content-Type"}
 
     def _found(self) -> Any:
-        """Return the credentials as they are now; those that renew themselves do so here."""
+        """Return the current credentials. Credentials that renew themselves do so here."""
         credentials: Any = importlib.import_module("botocore.credentials")
         sessions: Any = importlib.import_module("botocore.session")
         with self._lock:

@@ -13,9 +13,9 @@ _MODELS = "/models"
 
 
 class GoogleGenerate:
-    """The dialect as one provider speaks it; see Dialect.
+    """The Dialect for one provider.
 
-    `base_url` may be given with or without its `/v1beta`. Raises ValueError when it is not a web address.
+    `base_url` may be given with or without its `/v1beta`. Raises ValueError when it is not a URL.
     """
 
     def __init__(self, provider: str, base_url: str) -> None:
@@ -23,15 +23,15 @@ class GoogleGenerate:
         self._base = urlsplit(endpoint_url(base_url, _MODELS, version="v1beta"))
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
-        """Put a request into the provider's words."""
+        """Return a request in the provider's format."""
         return PreparedRequest(self._url(request.model), build_body(request, self._provider))
 
     def parser(self, call: Call) -> GoogleParser:
-        """Return a reader for one answer."""
+        """Return the parser of one answer."""
         return GoogleParser(call)
 
     def framing(self) -> None:
-        """Server-sent events; without `alt=sse`, or where that is not known, one JSON document."""
+        """Return None: server-sent events, or one JSON document from a server that ignores `alt=sse`."""
         return
 
     def _url(self, model: str) -> str:

@@ -1,7 +1,15 @@
-"""Folds the events of a generateContent stream into pieces, usage and the reason of the end.
+"""Parses a generateContent stream into pieces, usage and the reason of the end.
 
-Knows what the events mean, in the stream's form and in both batch forms: one document, or an array of them.
-There is no end mark: the stream just ends. Knows neither bytes on a wire nor event framing.
+Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
+
+Every event is a GenerateContentResponse with `candidates[0].content.parts`: text, thoughts, whole tool calls,
+files. A `finishReason` completes the answer; usage may follow. There is no end mark: the stream just ends.
+Every event counts all tokens anew, so usage is only converted now and then (`_USAGE_EVERY`). Errors come as
+`error`, as `promptFeedback` (the prompt was blocked), or as a finish reason (`_FAILURES`). Without `alt=sse`
+the response is a JSON array of events, or one of them.
+
+Thought signatures may stand on any part. Those on parts that are not thoughts are kept in reasoning parts of
+their own (`signatures`).
 """
 
 import uuid
@@ -34,7 +42,7 @@ from parley_daemon.ports.models import Chunk, ModelError, StopReason
 
 _STOP_REASONS: dict[str, StopReason] = {
     "STOP": "stop",
-    "FUNCTION_CALL": "tool_calls",  # none of Google's; an imitation's
+    "FUNCTION_CALL": "tool_calls",  # not Google's; of a server that imitates the API
     "MAX_TOKENS": "length",
     "SAFETY": "content_filter",
     "RECITATION": "content_filter",
@@ -48,14 +56,14 @@ _STOP_REASONS: dict[str, StopReason] = {
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
 }
-# Every event counts the tokens anew: told again after so many reads, and at an event of another kind.
+# Usage is reported after so many reads, and at every event that is more than text.
 _USAGE_EVERY = 16
 _UNREADABLE: tuple[FailureKind, str, bool] = (
     "bad_stream",
     "The model of {} broke off with something that is neither an answer nor a tool call.",
     True,
 )
-# What follows such a reason is no answer.
+# With these finish reasons there is no answer.
 _FAILURES: dict[str, tuple[FailureKind, str, bool]] = {
     "MALFORMED_FUNCTION_CALL": _UNREADABLE,
     "UNEXPECTED_TOOL_CALL": _UNREADABLE,
@@ -74,39 +82,39 @@ _FAILURES: dict[str, tuple[FailureKind, str, bool]] = {
 
 
 class GoogleParser:
-    """One answer in the making."""
+    """Parses one answer."""
 
     is_done = False
 
     def __init__(self, call: Call) -> None:
-        self.reason: str | None = None  # why the model stopped; after it only usage and sources can follow
+        self.reason: str | None = None  # the stop reason; only usage and sources can follow
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
         self._has_calls = False
-        self._used: UsageBody | None = None  # of the newest event
+        self._used: UsageBody | None = None  # the usage of the newest event
         self._reads = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole: all that can follow is usage."""
+        """Whether the answer is complete: only usage can follow."""
         return self.reason is not None
 
     def take(self) -> list[Chunk]:
-        """Return what has come since the last call, neighbours of one part joined."""
+        """Return what is new since the last call, with the texts of one part joined."""
         self._reads += 1
         if self._reads % _USAGE_EVERY == 1:
             self._count()
         return self._answer.take()
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        """Return the last chunks of a complete answer; when called again, only what is new."""
         self._count()
         reason = _STOP_REASONS.get(self.reason or "STOP", "other")
         return self._answer.finish(reason, has_calls=self._has_calls)
 
     def feed(self, payloads: Sequence[bytes]) -> None:
-        """Take the events of one read. The usual one, more of a text and nothing else, is dealt with in line.
+        """Take the payloads of one read. The usual event, only text, is handled in line.
 
         Raises:
             ModelError: an event is not valid, or is an error.
@@ -146,7 +154,7 @@ class GoogleParser:
             self._event(event, payload)
 
     def feed_document(self, body: bytes) -> bool:
-        """Take a whole answer, or the array of a stream's events; False when it is none (see Fold)."""
+        """Take a whole answer, or the array of a stream's events; False when it is not an answer (see Parser)."""
         if not body.startswith(b"["):
             event = self._answer.decode(body, Event)
             if event is None or not (event.candidates or event.prompt_feedback or event.error):
@@ -169,7 +177,7 @@ class GoogleParser:
         """Take any event.
 
         Raises:
-            ModelError: it is an error, or says why there is no answer.
+            ModelError: it is an error, or the prompt was blocked.
         """
         if event.error:
             raise self._call.error_from_object(event.error)
@@ -206,7 +214,7 @@ class GoogleParser:
         if part.function_call is not None:
             self._signed("functionCall", part.thought_signature)
             self._tool(part.function_call)
-        elif part.thought:  # of what was thought in pictures, nothing is shown
+        elif part.thought:  # images in thoughts are ignored
             self._pieces.append(Reasoning, part.text or "")
             if part.thought_signature:
                 self._pieces.sign(part.thought_signature)

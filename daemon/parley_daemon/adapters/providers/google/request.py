@@ -1,6 +1,7 @@
-"""Builds the body of a generateContent request from what the engine wants to ask. Knows no HTTP.
+"""Builds the body of a generateContent request.
 
-What the model thought goes back to it, each signature on the part that it came on; see google_marks.
+Source: https://ai.google.dev/api/generate-content. Thoughts are sent back, each signature on the part that it
+came on (`signatures`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,36 +37,37 @@ OPTIONS = {
     "cachedContent": "cachedContent",
     "safetySettings": "safetySettings",
 }
-# The categories that can be set; of the API's others some are deprecated, some Vertex AI's alone.
+# The categories that can be set. Of the others some are deprecated, some exist on Vertex AI only.
 CATEGORIES = (
     "HARM_CATEGORY_HARASSMENT",
     "HARM_CATEGORY_HATE_SPEECH",
     "HARM_CATEGORY_SEXUALLY_EXPLICIT",
     "HARM_CATEGORY_DANGEROUS_CONTENT",
 )
-# The first call of an answer must be signed, and those of other models are not. Google documents this word
-# for them.
+# The first call of an answer must be signed. Google documents this value for calls of other models.
 UNSIGNED = "skip_thought_signature_validator"
 
 
 def build_body(request: ModelRequest, who: str) -> bytes:
-    """Return the JSON body; the model's name belongs into the address. `who` is the provider in complaints.
+    """Return the JSON body; the model is named in the URL. `who` is the provider in error messages.
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: an option is set that Google does not know.
+        UnfitRequestError: an option is unknown to Google.
     """
     system = [request.system_prompt or ""]
     contents: list[Json] = []
     last: list[Json] = []
     for message in inline_data_urls(request.messages):
-        if message.role == "system":  # there is one place for instructions, wherever they came
+        if message.role == "system":  # all instructions go to one field
             system.append(join_texts(part.text for part in message.parts if isinstance(part, Text)))
             continue
         last = _parts(message)
         role = "model" if message.role == "assistant" else "user"
         if message.role == "tool" and contents and _answers(contents[-1]):
-            cast("list[Json]", contents[-1]["parts"]).extend(last)  # all results of an answer's calls in one
+            cast("list[Json]", contents[-1]["parts"]).extend(
+                last
+            )  # all results of one answer's calls in one content
         elif last:
             contents.append({"role": role, "parts": last})
     if not last:
@@ -102,17 +104,17 @@ def _answers(content: Json) -> bool:
 
 
 def _parts(message: PromptMessage) -> list[Json]:
-    """Return the dialect's parts for a message of ours; none when it holds nothing to send."""
+    """Return the parts of the dialect for a message; none when it holds nothing to send."""
     match message.role:
         case "tool":
             return [_result(part) for part in message.parts if isinstance(part, ToolResult)]
         case "assistant":
-            return _said(message.parts)
+            return _answer_parts(message.parts)
         case _:
-            return _asked(message.parts)
+            return _user_parts(message.parts)
 
 
-def _asked(parts: Iterable[Part]) -> list[Json]:
+def _user_parts(parts: Iterable[Part]) -> list[Json]:
     sent: list[Json] = []
     texts: list[str] = []
 
@@ -141,10 +143,10 @@ def _asked(parts: Iterable[Part]) -> list[Json]:
     return sent
 
 
-def _said(parts: Iterable[Part]) -> list[Json]:
-    """Return the parts of an answer as they came; none when there are only thoughts."""
+def _answer_parts(parts: Iterable[Part]) -> list[Json]:
+    """Return the parts of an answer; none when there are only thoughts."""
     sent: list[Json] = []
-    waiting: tuple[SignedField | None, str] | None = None  # the signature of the next part
+    waiting: tuple[SignedField | None, str] | None = None  # the signature for the next part
     calls = 0
     for part in parts:
         match part:
@@ -166,11 +168,11 @@ def _said(parts: Iterable[Part]) -> list[Json]:
         elif calls == 1 and "functionCall" in sent[-1]:
             sent[-1]["thoughtSignature"] = UNSIGNED
         waiting = None
-    return sent if any(_says_something(part) for part in sent) else []
+    return sent if any(_has_content(part) for part in sent) else []
 
 
 def _thought(part: Reasoning, sent: list[Json]) -> tuple[SignedField | None, str] | None:
-    """Add what was thought, and a signature that belongs to what is there; return one of what follows."""
+    """Add a thought, and a signature of the part before it; return the signature of the part after it."""
     field, signature = split_field(part.signature or "")
     if part.text or (signature and field is None):
         sent.append({"text": part.text, "thought": True})
@@ -187,7 +189,7 @@ def _thought(part: Reasoning, sent: list[Json]) -> tuple[SignedField | None, str
     return None
 
 
-def _says_something(part: Json) -> bool:
+def _has_content(part: Json) -> bool:
     text = part.get("text")
     return not isinstance(text, str) or (bool(text.strip()) and not part.get("thought"))
 
@@ -195,7 +197,7 @@ def _says_something(part: Json) -> bool:
 def _call(call: ToolCall) -> Json:
     args: object = call.args
     if not isinstance(args, dict):
-        args = {"value": args}  # Google takes an object only
+        args = {"value": args}  # Google accepts only an object
     return {**_id(call.tool_call_id), "name": call.tool_name, "args": args}
 
 

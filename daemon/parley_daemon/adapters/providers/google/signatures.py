@@ -1,7 +1,9 @@
-"""Where the thought signatures are kept that Google puts on parts that are no thoughts; and made-up ids.
+"""Keeps the thought signatures of parts that are not thoughts, and marks the ids of calls without an id.
 
-A signature has to go back on the part that it came on, and only our reasoning has a place for one: so these
-are kept in reasoning of their own, without text, right behind the text or right before the call or file.
+Google requires that a signature is sent back on the part it came on. Of this project's parts only reasoning
+has a signature. So the signature of another part is kept in a reasoning part without text, directly after a
+text, or directly before a call or file; a prefix says which field it belongs to.
+Source: https://ai.google.dev/gemini-api/docs/thought-signatures
 """
 
 from typing import Literal
@@ -9,19 +11,19 @@ from typing import Literal
 SignedField = Literal["text", "functionCall", "inlineData", "fileData"]
 
 _FIELDS: tuple[SignedField, ...] = ("text", "functionCall", "inlineData", "fileData")
-_MADE_UP = "call-without-id-"
+_PREFIX = "call-without-id-"
 
 
 def add_field(field: SignedField, signature: str) -> str:
-    """Return the signature of such a part as it is kept: behind Google's name of the field, and a colon.
+    """Return a signature with the name of its field before it, and a colon.
 
-    Base64 has no colon: what has no mark is a thought's own.
+    Base64 has no colon: a signature without a prefix belongs to a thought.
     """
     return f"{field}:{signature}"
 
 
 def split_field(kept: str) -> tuple[SignedField | None, str]:
-    """Return whose signature it is (None: a thought's own), and the signature."""
+    """Return the field that a signature belongs to (None: a thought), and the signature."""
     for field in _FIELDS:
         if kept.startswith(f"{field}:"):
             return field, kept.removeprefix(f"{field}:")
@@ -29,10 +31,10 @@ def split_field(kept: str) -> tuple[SignedField | None, str]:
 
 
 def make_call_id(unique: str) -> str:
-    """Return an id for a call that came without."""
-    return _MADE_UP + unique
+    """Return an id for a call that came without one."""
+    return _PREFIX + unique
 
 
 def is_made_call_id(id: str) -> bool:
-    """Return whether the model has never heard of this call's id."""
-    return id.startswith(_MADE_UP)
+    """Return whether an id was made by `make_call_id`: the model does not know it."""
+    return id.startswith(_PREFIX)

@@ -1,4 +1,4 @@
-"""Addresses of endpoints under the base URL that a person gave, with or without its version."""
+"""URLs of endpoints below the base URL of a configuration, with or without its version; local addresses."""
 
 import re
 from ipaddress import IPv6Address, ip_address
@@ -10,10 +10,10 @@ _ASKED = re.compile(r"/(chat/completions|responses|messages)$")
 
 
 def endpoint_url(base_url: str, path: str, *, version: str = "v1") -> str:
-    """Return the address of an endpoint, such as "/chat/completions", under a base URL.
+    """Return the URL of an endpoint, such as "/chat/completions", below a base URL.
 
-    The version is put in unless the URL's path names one already (`/v1`, `/api/v3`, `/v1beta/openai`) or is
-    a whole endpoint that models are asked at, beside which the others are. A query is kept.
+    The version is inserted unless the path of the base URL contains one (`/v1`, `/api/v3`, `/v1beta/openai`).
+    When the base URL is itself an endpoint of a dialect, other endpoints are its neighbours. A query is kept.
 
     Raises:
         ValueError: it is not an http or https URL.
@@ -34,16 +34,16 @@ def endpoint_url(base_url: str, path: str, *, version: str = "v1") -> str:
 
 
 def without_version(url: str) -> str | None:
-    """Return the address of an endpoint without the version before it; None: there is none."""
+    """Return the URL of an endpoint without its version; None: it has none."""
     shorter = re.sub(r"/v1(?=/(chat/completions|messages)$)", "", url)
     return None if shorter == url else shorter
 
 
 def is_local(url: str) -> bool:
-    """Return whether a URL's server is on this machine, however its address is written."""
+    """Return whether the server of a URL is on this machine, in any spelling of its address."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     try:
-        # "127.1" is an address to whoever connects, and the unspecified address is reached here, too.
+        # "127.1" is a valid address for `connect`, and the unspecified address reaches this machine, too.
         address = ip_address(inet_aton(host) if re.fullmatch(r"[0-9a-fx.]+", host) else host)
     except (ValueError, OSError):
         return host == "localhost" or host.endswith(".localhost")

@@ -1,7 +1,4 @@
-"""What providers write into the body of an error, whatever the shape: OpenAI's, a plain string, a web page.
-
-Knows shapes only, not what an error means.
-"""
+"""Reads the message and the codes out of the body of an error, in any of the shapes that are in use."""
 
 import re
 from collections.abc import Iterator
@@ -11,13 +8,13 @@ import msgspec
 
 _LONGEST = 8000
 _MARKUP = re.compile(rb"(?is)^\s*(<!doctype|<html|<\?xml|<head|<body)")
-# Each of these looks at a character once, or a page of nothing but "<script" would take long.
+# Linear: each pattern looks at a character once, so that a page of nothing but "<script" is quick, too.
 _TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
 _DROPPED = re.compile(r"(?is)<(script|style)\b.*?(?:</\1>|\Z)|<head\b.*?(?:</head>|(?=<body)|\Z)|<[^<>]*>")
 
 
 class ErrorText(msgspec.Struct, frozen=True, gc=False):
-    """An error in the provider's words; `label` is its code, type, status and details in one."""
+    """An error in the provider's words. `label`: its code, type, status and details; `number`: its status."""
 
     message: str
     label: str = ""
@@ -25,12 +22,12 @@ class ErrorText(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def text(self) -> str:
-        """Return message and label, to search for words in."""
+        """Return message and label as one text, to search for words."""
         return f"{self.message} {self.label}"
 
 
 def read_body(body: bytes) -> ErrorText:
-    """Return what the body of an HTTP error says."""
+    """Return the error in the body of an HTTP response."""
     if is_page(body):
         return ErrorText(page_text(body))
     text = body[:_LONGEST].decode("utf-8", "replace").strip()
@@ -43,7 +40,7 @@ def read_body(body: bytes) -> ErrorText:
 
 
 def read_error(error: object) -> ErrorText:
-    """Return what an error says that is given as JSON: the body, or what stands in its `error`."""
+    """Return the error in a JSON value: a whole body, or its field `error`."""
     if isinstance(error, str):
         return ErrorText(error)
     for first in _items(error)[:1]:
@@ -59,7 +56,7 @@ def read_error(error: object) -> ErrorText:
 
 
 def is_page(body: bytes) -> bool:
-    """Return whether this is a web page and not an answer of a program."""
+    """Return whether a body is a web page (HTML or XML)."""
     return _MARKUP.match(body) is not None
 
 
@@ -72,20 +69,20 @@ def page_text(body: bytes) -> str:
 
 
 def _message(fields: dict[str, object]) -> str:
-    names = ("message", "Message", "detail", "msg", "reason")  # in capitals where AWS' gateway speaks
+    names = ("message", "Message", "detail", "msg", "reason")  # AWS' gateway writes "Message"
     found = next((fields[name] for name in names if fields.get(name)), "")
     if isinstance(found, str):
         message = found
     elif complaints := _items(found):
-        message = "; ".join([_complaint(item) for item in complaints])
+        message = "; ".join([_validation_message(item) for item in complaints])
     else:
         message = read_error(found).message
-    raw = _fields(fields.get("metadata")).get("raw")  # a router quotes whom it asked
+    raw = _fields(fields.get("metadata")).get("raw")  # a router quotes its upstream provider
     return f"{message}: {raw}" if isinstance(raw, str) else message
 
 
-def _complaint(item: object) -> str:
-    """Return what a validator says of one field, without the input that it repeats: a whole prompt, maybe."""
+def _validation_message(item: object) -> str:
+    """Return a validator's message about one field, without the input, which may be a whole prompt."""
     fields = _fields(item)
     where = ".".join([str(step) for step in _items(fields.get("loc"))])
     return f"{where}: {fields.get('msg', '')}".removeprefix(": ")
@@ -95,11 +92,11 @@ def _label(fields: dict[str, object]) -> str:
     named = [fields.get(name) for name in ("code", "type", "status", "error_type")]
     details = fields.get("details")
     named.append(_fields(details).get("error_code"))
-    return " ".join([*[name for name in named if isinstance(name, str)], *_explained(details)])
+    return " ".join([*[name for name in named if isinstance(name, str)], *_detail_codes(details)])
 
 
-def _explained(details: object) -> Iterator[str]:
-    """Yield what Google's error details say in a word: the reason, the quotas passed, when to come back."""
+def _detail_codes(details: object) -> Iterator[str]:
+    """Yield the codes in Google's error details: the reason, the exceeded quotas, the retry delay."""
     for detail in map(_fields, _items(details)):
         if isinstance(reason := detail.get("reason"), str):
             yield reason

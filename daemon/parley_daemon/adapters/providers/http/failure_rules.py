@@ -1,4 +1,14 @@
-"""The one table from what providers say when they fail to kinds of failures. Knows no dialect."""
+"""The tables that map what providers say about an error to kinds of failures.
+
+Providers disagree about statuses: an empty account is 402, 429, 400 or 403; a prompt that is too long is 400,
+413 or 500. So a rule looks at the status and at the words of the error, and the first rule that applies
+decides. Rules with words come before rules with a status only. The words were collected from real responses
+(tests/adapters/providers/http/recorded_errors.jsonl) and from the providers' documentation.
+
+- `RULES`: from status and words to a FailureKind, and whether another try makes sense.
+- `STATUS_OF_TYPE`: an error inside a 200 response has no status; its type stands for one.
+- `DENIALS`: what a user can do about a denial, when the error says more than that.
+"""
 
 import re
 
@@ -8,7 +18,7 @@ from parley_daemon.core.records import FailureKind
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False):
-    """One row: at these statuses (empty: any but `never_at`) and with these words, this is what it is."""
+    """One row: it applies at these statuses (empty: any but `never_at`) and, if given, with these words."""
 
     kind: FailureKind
     statuses: frozenset[int] = frozenset()
@@ -18,7 +28,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
     only_without_hint: bool = False
 
     def applies(self, status: int | None, words: str, hint: int | None) -> bool:
-        """Return whether this is what a failure is: its status, its words, and the wait it asks for."""
+        """Return whether the rule applies to a status, the words of an error, and its retry hint in ms."""
         if self.statuses and status not in self.statuses:
             return False
         if status in self.never_at or (self.only_without_hint and hint is not None):
@@ -31,15 +41,15 @@ def _at(*statuses: int) -> frozenset[int]:
 
 
 def regex(pattern: str) -> re.Pattern[str]:
-    """Return a pattern for words in either case."""
+    """Return a compiled pattern that ignores case."""
     return re.compile(pattern, re.IGNORECASE)
 
 
-# Statuses that say what happened themselves: the words beside them may speak of anything ("see our content
-# policy"). 500 is none of them: servers say it, too, when a prompt does not fit.
+# Statuses that are clear by themselves: the words beside them may be about anything ("see our content
+# policy"). 500 is not among them: servers also send it when a prompt does not fit.
 _PLAIN = _at(401, 402, 408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)
 
-# The first row that applies decides. Words come first: providers dress an empty account as a rate limit.
+# The first row that applies decides. Words come first: providers report an empty account as a rate limit.
 RULES: tuple[Rule, ...] = (
     Rule("usage_limit", words=regex(
         r"insufficient[ _](quota|balance|credits?|funds)|billing_(hard_limit|not_active)|payment required"
@@ -48,14 +58,14 @@ RULES: tuple[Rule, ...] = (
         r"|reached your specified usage limit"
     )),
     Rule("usage_limit", _at(402)),
-    # Without a hint when to come back the quota is used up; with one it is a rate limit in other words.
+    # Without a retry hint the quota is used up; with one it is a rate limit in other words.
     Rule("usage_limit", _at(429), regex(r"current quota|billing|per[ -]day"), only_without_hint=True),
-    # Google asks to come back within a minute also when the day's requests are used up, or none are granted.
+    # Google sends a retry hint also when the requests of the day are used up, or none are granted.
     Rule("usage_limit", _at(429), regex(r"requestsperday|tokens\w*perday|limit: 0\b")),
     Rule("usage_limit", _at(400, 403), regex(r"\bquota\b|\bbilling\b")),
-    # One request that is larger than a minute's tokens is so the next time, too.
+    # A request that is larger than the tokens of one minute will be so again.
     Rule("rate_limit", _at(413, 429), regex(r"request too large"), only_without_hint=True),
-    # A router quotes this code of whom it asked behind a 502, too.
+    # A router quotes this code of its upstream provider behind a 502, too.
     Rule("context_length", never_at=_at(401, 402, 429), words=regex(r"context_length_exceeded")),
     Rule("context_length", never_at=_PLAIN, words=regex(
         r"context[ _]length|context[ _](window|size|limit)|maximum context|prompt is too long"
@@ -81,7 +91,7 @@ RULES: tuple[Rule, ...] = (
     Rule("rate_limit", _at(409, 425, 429), retryable=True),
     Rule("overloaded", _at(500), regex(r"requires more system memory")),
     Rule("invalid_request", _at(501), regex(r"not support")),
-    # 500 is most often a model server out of memory or slots; a gateway's 502 has no model server behind it.
+    # 500 is most often a model server without memory or slots; behind a gateway's 502 is no model server.
     Rule("overloaded", _at(500, 503, 529), retryable=True),
     Rule("overloaded", _at(424)),  # the model behind Bedrock failed
     Rule("network", _at(502, 520, 521, 522, 523), retryable=True),
@@ -89,7 +99,7 @@ RULES: tuple[Rule, ...] = (
     Rule("overloaded", frozenset(range(500, 600))),
 )  # fmt: skip
 
-# An error inside a 200 stream names its status or a type; a type stands for the status it would have been.
+# An error inside a 200 stream names its status or a type; a type stands for the status it would have had.
 STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (
         regex(
@@ -109,8 +119,8 @@ STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (regex(r"server_?error|internal|api_?error"), 500),
 )
 
-# What a denial asks for, where it says so; the first that is found. All of these are AWS' words, whose
-# requests are signed and may go without any API key.
+# What a user can do about a denial; the first that is found. All of these are AWS' words: its requests are
+# signed and may be sent without an API key.
 DENIALS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         regex(r"security token included in the request is expired"),

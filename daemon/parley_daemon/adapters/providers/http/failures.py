@@ -1,7 +1,14 @@
-"""What a model call's failure means, by the table of `failure_rules`, and in which words it is told.
+"""Turns what went wrong with a call into a ModelError: a kind, a sentence for the user, and a detail.
 
-Every wire dialect uses it. Knows no dialect; says what happened in sentences of its own. The provider is
-quoted in `detail`, and where only it knows what is wrong with a request; cut and without secrets.
+Theory of operation. A failure has three sources: an HTTP status with a body, an error object inside a
+successful response, and what this code notices itself (a broken connection, an invalid event). For the first
+two, `error_bodies` extracts the message and the codes, `failure_rules` maps them to a kind, and `Call` writes
+the sentence. The sentence is this project's own, so that it says what to do, in one style for all providers.
+The provider is quoted in `detail`, and in the sentence only when nobody else knows what is wrong with a
+request. Quotes are truncated and freed of secrets (`redaction`).
+
+A failure is retryable when the same request may succeed later. A provider's retry hint (a header, or words
+such as "try again in 20s") is kept with a retryable failure.
 """
 
 import re
@@ -38,7 +45,7 @@ _LONGEST_TEXT = 4000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Whom a call went to, as far as its failure must say so. `secrets` never appear in what is said."""
+    """One call, as far as its errors name it. `secrets` are removed from everything that is quoted."""
 
     provider: str
     model: str
@@ -58,7 +65,7 @@ class Call:
         return self.origin + urlsplit(self.url).path
 
     def error_from_status(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
-        """Return the error that an HTTP status other than success stands for."""
+        """Return the error of a response with an HTTP status other than success."""
         said = read_body(body)
         hint = retry_hint(headers, said.text)
         rule = self._rule(status, said, hint)
@@ -67,12 +74,12 @@ class Call:
         return self._error(kind, retryable, status, said, hint, sentence)
 
     def error_from_object(self, error: object) -> ModelError:
-        """Return the error that an error object inside a successful response stands for."""
+        """Return the error of an error object inside a successful response."""
         said = read_error(error)
         hint = retry_hint({}, said.text)
         status = said.number or _status_of(said)
         rule = self._rule(status, said, hint)
-        # The request was accepted: a failure that nobody explains is the server's, and worth another try.
+        # The request was accepted: a failure without an explanation is the server's, and worth another try.
         kind, retryable = (rule.kind, rule.retryable) if rule else ("overloaded", True)
         sentence = self._sentence(kind, status, said, hint, retryable)
         return self._error(kind, retryable, said.number, said, hint, sentence)
@@ -84,7 +91,7 @@ class Call:
     def error_in_payload(self, payload: bytes) -> ModelError | None: ...
 
     def error_in_payload(self, payload: bytes, *, certainly: bool = False) -> ModelError | None:
-        """Return the error that a payload is, if it is one; `certainly`: the server has called it one."""
+        """Return the error in a payload; None: it is none. `certainly`: the server has marked it as one."""
         try:
             said = cast("object", msgspec.json.decode(payload))
         except (ValueError, RecursionError):
@@ -96,7 +103,7 @@ class Call:
         return self.error_from_object(cast("object", said)) if certainly or "error" in kinds else None
 
     def error_in_document(self, body: bytes) -> ModelError | None:
-        """Return the error that a JSON document in place of an answer is, if it says what went wrong."""
+        """Return the error in a JSON document that came in place of an answer; None: it has no message."""
         try:
             said = cast("object", msgspec.json.decode(body))
         except (ValueError, RecursionError):
@@ -104,20 +111,20 @@ class Call:
         return self.error_from_object(said) if read_error(said).message else None
 
     def bad_stream(self, message: str, quoted: str | None = None) -> ModelError:
-        """Return a stream's failure: what came is not an answer, or not a whole one."""
+        """Return the error of a response that is not an answer, or not a complete one."""
         return self.error("bad_stream", message, quoted or "", retryable=True)
 
     def invalid_request(self, message: str) -> ModelError:
-        """Return the failure of a request that is not worth sending."""
+        """Return the error of a request that is not worth sending."""
         return self.error("invalid_request", message, "", retryable=False)
 
     def error(self, kind: FailureKind, message: str, quoted: str, *, retryable: bool) -> ModelError:
-        """Return a failure in these words, with what is quoted made fit to be shown."""
+        """Return an error with this message; secrets are removed from what is quoted."""
         detail = quote(quoted, self.secrets) or None
         return ModelError(Failure(kind, message, detail, self.provider, retryable=retryable))
 
     def _rule(self, status: int | None, said: ErrorText, hint: int | None) -> Rule | None:
-        # A model's name is only a name: "quota-7b" is no quota.
+        # The name of a model must not match a rule: "quota-7b" is not a quota.
         name = rf"(?<![\w-]){re.escape(self.model)}(?![\w-])"
         text = re.sub(name, "model", said.text[:_LONGEST_TEXT])
         return next((rule for rule in RULES if rule.applies(status, text, hint)), None)
@@ -196,7 +203,7 @@ class Call:
         return f" If the server's addresses have no /v1, give the whole one there: {whole}" if whole else ""
 
     def _denied(self, said: ErrorText) -> str | None:
-        """Return what to do about a denial that says more than that there is one."""
+        """Return the sentence of `DENIALS` for an error; None: there is none."""
         for pattern, sentence in DENIALS:
             if found := pattern.search(said.text[:_LONGEST_TEXT]):
                 return sentence.format(provider=self.provider, model=self.model, **found.groupdict())
@@ -204,10 +211,10 @@ class Call:
 
 
 def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) -> int | None:
-    """Return after how many milliseconds the provider wants to be asked again, if it says so.
+    """Return in how many milliseconds the provider wants the next try; None: it does not say.
 
-    Looks at `retry-after-ms`, at `retry-after` (seconds or an HTTP date; `now` is in Unix seconds), and for
-    "try again in …" in the text.
+    Source: RFC 9110, section 10.2.3 (Retry-After). Looks at `retry-after-ms`, at `retry-after` (seconds or
+    an HTTP date; `now` is in Unix seconds), and for "try again in …" in the text.
     """
     for name, factor in (("retry-after-ms", 1), ("retry-after", 1000)):
         value = headers.get(name, "").strip()

@@ -1,4 +1,4 @@
-"""Gets JSON from a provider, within a bound of time and size, and remembers what was asked and answered."""
+"""Gets JSON from a provider within limits of time and size, and keeps the last exchange for checks."""
 
 import time
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ _NOT_THERE = (404, 405, 501)
 
 
 class NotFoundError(Exception):
-    """The server has nothing behind this address, or nothing for whoever asks."""
+    """The server has nothing at this URL (404, 405, 501), or nothing for this account."""
 
 
 class Exchange(msgspec.Struct, gc=False):
-    """One request and what came back: the status, and the body's bytes as far as they were read."""
+    """One request and its response: the status, and the body as far as it was read."""
 
     url: str
     status: int | None = None
@@ -31,10 +31,10 @@ class Exchange(msgspec.Struct, gc=False):
 
 
 class JsonClient:
-    """Requests to one server of a provider, used as a function (`Fetch`). `aclose` it.
+    """A client for GET requests to one server of a provider. Callable: it is a `Fetch`. `aclose` it.
 
-    `headers` may be secrets, as `secrets` are. `seconds` is the time for all requests together; `last` is
-    the request that was made last.
+    `secrets` and the headers of a request are removed from all messages. `seconds` is the time for all
+    requests together. `last` is the last exchange.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class JsonClient:
         self.last: Exchange | None = None
 
     async def __call__(self, url: str, headers: Mapping[str, str]) -> object:
-        """Return the JSON behind a URL.
+        """Return the JSON at a URL.
 
         Raises:
-            NotFoundError: the server says that there is nothing.
-            ModelError: it cannot be had.
+            NotFoundError: the server has nothing there.
+            ModelError: the request failed.
         """
         secrets = tuple(filter(None, [*self._secrets, *headers.values()]))
         call = Call(self._provider, "(models)", url, secrets, has_key=self._has_key)

@@ -1,6 +1,8 @@
-"""JSON as servers write it that keep to no schema: fields of an odd shape, and what a strict decoder refuses.
+"""JSON as servers write it that follow no schema, and the surrogates that JSON escapes can put into a string.
 
-Knows no dialect.
+A strict decoder reads nearly every event. What it refuses is read again by `decode_lenient`, and fields whose
+shape varies are converted one by one, so that an unexpected field does not spoil an answer. A JSON string may
+hold a lone UTF-16 surrogate ("\\ud83d"), which UTF-8 cannot encode (RFC 8259, section 8.2).
 """
 
 import json
@@ -13,12 +15,12 @@ _T = TypeVar("_T")
 
 
 def replace_surrogates(text: str) -> str:
-    """Return the text with surrogate pairs joined, and lone surrogates replaced by U+FFFD."""
+    """Return a text with surrogate pairs joined, and lone surrogates replaced by U+FFFD."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def encode_json(value: object) -> bytes:
-    """Return a value as JSON, half characters in it replaced."""
+    """Return a value as JSON, with lone surrogates replaced."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -26,7 +28,7 @@ def encode_json(value: object) -> bytes:
 
 
 def convert_or_none(value: object, kind: type[_T]) -> _T | None:
-    """Return the value as this type, or None when it is not of that shape."""
+    """Return a value converted to a type; None when its shape does not fit."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError:
@@ -34,18 +36,17 @@ def convert_or_none(value: object, kind: type[_T]) -> _T | None:
 
 
 def convert_or_default(value: object, kind: type[_T]) -> _T:
-    """Return a part of a larger value as this type; an empty one when it is missing or not of that shape."""
+    """Return a value converted to a type; `kind()` when it is None or its shape does not fit."""
     return (None if value is None else convert_or_none(value, kind)) or kind()
 
 
 def decode_lenient(payload: bytes, kind: type[_T]) -> _T:
-    """Decode what the strict decoder refuses and most servers' clients take.
+    """Decode JSON that the strict decoder refuses: invalid UTF-8, NaN, and lone surrogates.
 
-    That is: bytes that are no UTF-8, NaN, and lone surrogates, which stay in the texts: the other half may
-    come in the next event.
+    Lone surrogates stay in the texts: the other half may come in the next event.
 
     Raises:
-        ValueError: it is no JSON, or not of that shape.
+        ValueError: it is not JSON, or its shape does not fit.
     """
     try:
         read = json.loads(payload.decode("utf-8", "replace"), object_pairs_hook=_with_whole_names)
@@ -55,12 +56,12 @@ def decode_lenient(payload: bytes, kind: type[_T]) -> _T:
 
 
 def read_count(*numbers: object) -> int | None:
-    """Return the first of the values that counts something: words, NaN, infinity and the like do not."""
+    """Return the first value that is a count; words, NaN, infinity and negative numbers are not."""
     return next((int(number) for value in numbers if (number := read_amount(value)) is not None), None)
 
 
 def read_amount(value: object) -> float | None:
-    """Return the value when it is a number that can be an amount of something: finite, not below zero."""
+    """Return a value when it is a finite number that is not negative; else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value <= _MOST else None

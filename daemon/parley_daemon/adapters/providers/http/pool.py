@@ -1,8 +1,13 @@
-"""Pooled connections to one model provider, on aiohttp, which is loaded when it is first needed.
+"""Pooled connections to one provider, on aiohttp.
 
-Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used, except on the way to this machine;
-a netrc file is not. Redirects are not followed: they would carry the question and the key elsewhere. Knows
-no dialect. Logs nothing.
+Theory of operation. aiohttp takes longer to import than a start may wait, so it is loaded at the first call,
+in a thread (`warm`). A connection is reused for 60 s. When a reused connection turns out to be closed by the
+server, the request has not been read and is sent once more on a new one. A response whose end mark has come
+is not closed at once: its last bytes get 3 s to arrive (`release`), so that the connection can be reused; a
+response that is abandoned is closed at once, which tells the server to stop.
+
+Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used, except for this machine; a netrc file
+is not. Redirects are not followed: they would send the prompt and the key elsewhere. Logs nothing.
 """
 
 import asyncio
@@ -58,7 +63,7 @@ class HttpPool:
     async def get(
         self, call: Call, headers: Mapping[str, str], connect_seconds: float
     ) -> "aiohttp.ClientResponse":
-        """Ask for what is behind the call's URL; otherwise as `post`."""
+        """Get the call's URL; otherwise as `post`."""
         return await self._send("GET", call, b"", headers, connect_seconds)
 
     async def _send(
@@ -66,7 +71,7 @@ class HttpPool:
     ) -> "aiohttp.ClientResponse":
         if self._session is None:
             await self.warm()
-        import aiohttp  # here, since it takes longer than a start may wait
+        import aiohttp  # imported late: it takes longer than a start may wait
 
         session = self._open()
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_connect=connect_seconds)
@@ -85,7 +90,7 @@ class HttpPool:
                     trace_request_ctx=connection,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # A kept connection was closed by the server just when it was used again: unread, so far.
+                # The server closed a kept connection just as it was reused: the request was not read.
                 if not (first and connection.get("reused")):
                     raise _unreachable(call, error, connect_seconds) from error
                 first = False
@@ -93,7 +98,7 @@ class HttpPool:
                 raise _unreachable(call, error, connect_seconds) from error
 
     async def refusal(self, call: Call, response: "aiohttp.ClientResponse") -> ModelError:
-        """Return the error that a response with another status than success stands for."""
+        """Return the error of a response with a status other than success."""
         import aiohttp
 
         body = bytearray()

@@ -1,4 +1,4 @@
-"""Takes secrets out of text that a provider said before anybody else reads it."""
+"""Removes secrets from texts that are shown or stored."""
 
 import json
 import re
@@ -32,10 +32,10 @@ _SHAPES = (
 )
 
 
-def _sign(sign: str) -> str:
-    """Return a pattern for one character of a secret as it is, and as JSON, URLs and HTML write it.
+def _char_pattern(sign: str) -> str:
+    """Return a pattern for one character of a secret: plain, and escaped as in JSON, URLs and HTML.
 
-    JSON in JSON counts, and JSON whose slashes are escaped; the backslashes are bounded for the sake of time.
+    Nested JSON and JSON with escaped slashes match, too. The number of backslashes is bounded, to be quick.
     """
     if sign.isascii() and sign.isalnum():
         return sign
@@ -47,31 +47,31 @@ def _sign(sign: str) -> str:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text without these secrets, however escaped, and without whatever looks like one."""
+    """Return a text without these secrets, in any escaped form, and without what looks like a secret."""
     for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
         if len(secret) >= _SHORTEST_SECRET:
-            text = re.sub("".join(map(_sign, secret)), REMOVED, text)
+            text = re.sub("".join(map(_char_pattern, secret)), REMOVED, text)
     for shape, replacement in _SHAPES:
         text = shape.sub(replacement, text)
     return text
 
 
 def excerpt(text: str, secrets: Iterable[str] = (), *, lines: int = 12, limit: int = 1000) -> str:
-    """Return the first lines of a text without secrets, and where they are cut "…"."""
+    """Return the first lines of a text without secrets; "…" marks where it is truncated."""
     shown = redact(replace_surrogates(text[: 16 * limit]), secrets).strip()
     cut = "\n".join(shown.splitlines()[:lines])[:limit]
     return cut if cut == shown and len(text) <= 16 * limit else f"{cut.rstrip()} …"
 
 
 def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> str:
-    """Return the text without secrets, on one line, cut to `limit` characters."""
-    # Redacted before it is cut, else half a key would stay; the rest of a huge text is not looked at.
+    """Return a text without secrets, on one line, truncated to `limit` characters."""
+    # Redacted before it is truncated, or half a key would stay. The rest of a huge text is ignored.
     shown = " ".join(redact(replace_surrogates(text[: 16 * limit]), secrets).split())
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def first_sentences(text: str, secrets: Iterable[str] = (), limit: int = 240) -> str:
-    """Return a text's first sentences without secrets, on one line; nothing when it is data and not words."""
+    """Return the first sentences of a text, without secrets, on one line; "" when it is data (JSON)."""
     shown = quote(text, secrets, limit=4 * limit)
     if not shown or (shown[0] in "[{" and not shown.startswith(REMOVED)):
         return ""

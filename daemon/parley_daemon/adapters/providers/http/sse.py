@@ -1,7 +1,19 @@
-"""Server-sent events, by the WHATWG specification, from bytes to bytes.
+"""A parser of server-sent events, from network reads to payloads, as bytes.
 
-Sans-io: network reads go in, the payloads of complete events come out. Works on bytes throughout, so that
-a character split between two reads cannot be corrupted. Knows nothing of what the payloads mean.
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+
+Theory of operation. Sans-io: `feed` takes one network read and returns what it completed; `close` returns
+what the end of the stream completes. A read may end anywhere, also inside a character or a line end, so the
+parser keeps the unfinished line, the data lines of the unfinished event, and its name. It works on bytes
+throughout: only a complete payload is ever decoded, by the dialect.
+
+There are two paths. Most reads hold whole events of one form, `data: ...` and a blank line, or the same with
+an `event:` line before it. Those are cut by one `split` (`_uniform`), which costs a fraction of the general
+rules. The number of line ends in the read proves that nothing else is in it; when it is something else, the
+read goes line by line through the general rules (`_lines`, `_line`). Both give the same result.
+
+Memory is bounded: an event larger than the limit raises EventTooLargeError. Fields `id` and `retry` are
+ignored, since a model call is never resumed. Comments are counted: they are signs of life.
 """
 
 import msgspec
@@ -20,7 +32,7 @@ class EventTooLargeError(ValueError):
 
 
 class Payloads(msgspec.Struct, gc=False):
-    """What one read completed: payloads in order, the names of those that have one, comments counted."""
+    """What one read completed: the payloads in order, event names by position, the number of comments."""
 
     data: list[bytes]
     names: dict[int, str] = {}
@@ -28,11 +40,7 @@ class Payloads(msgspec.Struct, gc=False):
 
 
 class SseParser:
-    """An incremental parser of one event stream. Linear in what it is fed, bounded by one event.
-
-    Reads usually hold many events of one form: `data: …`, blank line; or the same with `event: …` before it.
-    Those are cut by a single split; all else goes line by line through the same rules.
-    """
+    """The parser of one event stream. Linear in what it is fed; holds at most one event."""
 
     __slots__ = ("_bom", "_data", "_data_size", "_max", "_name", "_partial", "_partial_size", "_skip_lf")
 
@@ -74,7 +82,7 @@ class SseParser:
         return received
 
     def close(self) -> Payloads:
-        """The stream has ended: return the last event, when its blank line or its line end is missing."""
+        """Return the last event of a stream that ended without its blank line or line end."""
         received = Payloads([])
         if self._partial:
             self._line(self._completed(b""), received)
@@ -143,7 +151,7 @@ class SseParser:
 
 
 def _uniform(events: bytes, received: Payloads) -> bool:
-    """Cut whole events that are one data line each, named or not; False, and nothing, when there is more."""
+    """Split whole events of one data line each; False, and nothing is added, when the form is another."""
     if events.startswith(b"event: "):
         return _uniformly_named(events, received)
     blank = _CRLF_END if events.endswith(_CRLF_END) else _END

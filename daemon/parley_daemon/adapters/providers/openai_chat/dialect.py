@@ -14,10 +14,10 @@ from parley_daemon.ports.models import ModelRequest
 
 
 class ChatCompletions:
-    """The dialect as one provider speaks it; see Dialect.
+    """The Dialect for one provider.
 
     `base_url` may be given with or without its `/v1`, or as the whole address of the endpoint. Raises
-    ValueError when it is not a web address.
+    ValueError when it is not a URL.
     """
 
     def __init__(self, provider: str, base_url: str, flavour: Flavour = COMPATIBLE) -> None:
@@ -26,14 +26,14 @@ class ChatCompletions:
         self._flavour = flavour
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
-        """Put a request into the provider's words."""
+        """Return a request in the provider's format."""
         body = build_body(request, self._flavour, self._provider)
         return PreparedRequest(self._url, body, extra_headers(request.settings, self._flavour))
 
     def parser(self, call: Call) -> ChatParser:
-        """Return a reader for one answer."""
+        """Return the parser of one answer."""
         return ChatParser(call, keeps_details=self._flavour.returns_reasoning)
 
     def framing(self) -> None:
-        """Server-sent events."""
+        """Return None: server-sent events, or one JSON document."""
         return

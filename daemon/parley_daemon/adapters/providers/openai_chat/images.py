@@ -1,7 +1,4 @@
-"""The images in a chat-completions answer: addresses, nearly always the image itself as a `data:` URL.
-
-Knows no stream.
-"""
+"""Reads the images in a chat-completions answer. Nearly all are data URLs."""
 
 import re
 
@@ -14,7 +11,7 @@ from parley_daemon.core.parts import File
 _ENDING = re.compile(r"(?i)\.(png|jpe?g|webp|gif|avif|bmp|svg)(?:[?#]|$)")
 _MEDIA_TYPE = re.compile(r"(?i)data:\s*([\w.+-]+/[\w.+-]+)")
 _MEDIA_TYPES = {"jpg": "image/jpeg", "svg": "image/svg+xml"}
-_USUAL = "image/png"  # of an address that does not say it
+_USUAL = "image/png"  # of a URL without a known extension
 
 
 class _Address(msgspec.Struct):
@@ -26,12 +23,12 @@ class _Image(msgspec.Struct):
 
 
 def read_image(value: object) -> File | None:
-    """Return the image that an item of `images`, or of a content list, holds; None when it holds none."""
+    """Return the image in an item of `images` or of a content list; None: there is none."""
     image = convert_or_none(value, _Image)
     if image is None:
         return None
     url = image.image_url if isinstance(image.image_url, str) else image.image_url.url
-    url = url if url.isascii() else replace_surrogates(url)  # a megabyte, maybe
+    url = url if url.isascii() else replace_surrogates(url)  # a data URL may have megabytes
     if is_data_url(url):
         data = read_data_url(url)
         return File(_media_type_in(url), data=data) if data else None

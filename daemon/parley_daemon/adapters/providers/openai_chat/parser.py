@@ -1,7 +1,16 @@
-"""Folds the events of a chat-completions stream into pieces, usage and the reason of the end.
+"""Parses a chat-completions stream into pieces, usage and the reason of the end.
 
-Knows every variant of the dialect's events that servers are known to send. Knows neither bytes on a wire
-nor event framing.
+Source: https://platform.openai.com/docs/api-reference/chat-streaming
+
+The stream is a series of events with `choices[0].delta`: text in `content`, parts of tool calls in
+`tool_calls`. An event with a `finish_reason` completes the answer; usage follows in an event without choices;
+`[DONE]` is the end mark. Servers that imitate the API leave out the end mark or the reason, repeat the whole
+answer at the end, send it in one event, or send lists where OpenAI sends text; they write reasoning into
+`reasoning_content`, `reasoning`, `reasoning_details` or `<think>` tags. All of these variants occur in real
+servers and are understood here, whoever sends them. A server that does not stream sends one JSON document,
+with `message` in place of `delta`.
+
+The usual event, text and nothing else, is handled in `feed` without a further call: the hot path.
 """
 
 from collections.abc import Sequence
@@ -39,35 +48,35 @@ _STOP_REASONS: dict[str, StopReason] = {
     "content_filter": "content_filter",
     "safety": "content_filter",
 }
-_OLDER = -1  # stands for the index of the one call in the older form, which has none
+_OLDER = -1  # the index of the call in the older form of the API, which has none
 
 
 class ChatParser:
-    """One answer in the making. With `keeps_details`, reasoning is signed with all that has to go back."""
+    """Parses one answer. `keeps_details`: reasoning is signed with the details that must be sent back."""
 
     def __init__(self, call: Call, *, keeps_details: bool = False) -> None:
         self.is_done = False  # the end mark has come
-        self.reason: str | None = None  # why the model stopped; after it only usage can follow
+        self.reason: str | None = None  # the stop reason; only usage can follow it
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
         self._tag = ThinkTag()
         self._details = ReasoningDetails() if keeps_details else None
         self._calls = ToolCallTracker(self._pieces)
-        self._begun = False  # something of the answer has come
+        self._begun = False  # a part of the answer has come
         self._refused = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole: all that can follow is usage."""
+        """Whether the answer is complete: only usage can follow."""
         return self.is_done or self.reason is not None
 
     def take(self) -> list[Chunk]:
-        """Return what has come since the last call, neighbours of one part joined."""
+        """Return what is new since the last call, with the texts of one part joined."""
         return self._answer.take()
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        """Return the last chunks of a complete answer; when called again, only what is new."""
         thoughts, text = self._tag.end()
         self._pieces.append(Reasoning, thoughts)
         self._pieces.append(Text, text)
@@ -77,7 +86,7 @@ class ChatParser:
         return self._answer.finish(reason, self._calls.rest(), has_calls=len(self._calls) > 0)
 
     def feed(self, payloads: Sequence[bytes]) -> None:
-        """Take the events of one read. The usual one, more text and nothing else, is dealt with in line.
+        """Take the payloads of one read. The usual event, only text, is handled in line.
 
         Raises:
             ModelError: an event is not valid, or is an error.
@@ -117,11 +126,11 @@ class ChatParser:
                     plain = self._is_plain()
 
     def _is_plain(self) -> bool:
-        """Whether a text that comes next goes to the same part as it is."""
+        """Return whether the next text belongs to the current part, unchanged."""
         return self._tag.passed and self._pieces.run is Text
 
     def feed_document(self, body: bytes) -> bool:
-        """Take a whole answer; False when it is none (see Fold)."""
+        """Take a whole answer as a JSON document; False when it is not an answer (see Parser)."""
         event = None if body.startswith(b"[") else self._decode(body)
         if event is None or not event.choices:
             return False
@@ -130,10 +139,10 @@ class ChatParser:
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
-        """Decode what the quick decoder refused; None when it is the end mark or a sign of life.
+        """Decode an event that the strict decoder refused; None: the end mark or a sign of life.
 
         Raises:
-            ModelError: it is no event.
+            ModelError: it is not an event.
         """
         if payload.strip() == b"[DONE]":
             self.is_done = True
@@ -160,7 +169,7 @@ class ChatParser:
         for choice in event.choices or ():
             if choice.index:
                 continue
-            # Some servers put a whole answer into one event; some repeat it so at the end of a stream.
+            # Some servers send a whole answer in one event; some repeat it at the end of the stream.
             whole = batch or (choice.delta is None and not self._begun)
             delta = choice.message if whole else choice.delta
             if delta is not None:
@@ -168,10 +177,10 @@ class ChatParser:
             self._end(choice)
 
     def _end(self, choice: Choice) -> None:
-        """Take the reason of the end, if there is one.
+        """Take the stop reason, if there is one.
 
         Raises:
-            ModelError: it is that something failed.
+            ModelError: the reason is a failure.
         """
         self.reason = choice.finish_reason or self.reason
         if choice.error:
@@ -185,11 +194,11 @@ class ChatParser:
     def _delta(self, delta: Delta) -> None:
         if self._details is not None and self._pieces.run is not Reasoning:
             self._details.begin()
-        self._begun = self._begun or _says_something(delta)
+        self._begun = self._begun or _has_content(delta)
         given = (delta.reasoning_content, delta.reasoning)
         thought = next((text for text in given if isinstance(text, str) and text), None)
         details = _items(delta.reasoning_details)
-        # Routers send the same text in both fields; which detail it is of, and the signature, is only here.
+        # Routers send the same text in both fields; only the details have the signature.
         if thought and not any(item.thought for item, _ in details):
             self._pieces.append(Reasoning, thought)
         for item, value in details:
@@ -247,13 +256,13 @@ class ChatParser:
             self._pieces.add(image)
 
 
-def _says_something(delta: Delta) -> bool:
+def _has_content(delta: Delta) -> bool:
     thoughts = delta.reasoning_content or delta.reasoning or delta.reasoning_details
     calls = delta.tool_calls or delta.function_call
     return bool(delta.content or thoughts or calls or delta.refusal or delta.images)
 
 
 def _items(values: object) -> list[tuple[ContentItem, object]]:
-    """Return the items of a list that can be read, each with all that it holds."""
+    """Return the valid items of a list, each with its raw value."""
     many = cast("list[object]", values) if isinstance(values, list) else ()
     return [(item, value) for value in many if (item := convert_or_none(value, ContentItem)) is not None]

@@ -1,7 +1,8 @@
-"""The routers' `reasoning_details`: kept as the signature of the reasoning that they are of, and sent back.
+"""The routers' `reasoning_details`: kept as the signature of a reasoning part, and sent back.
 
-They are texts, summaries and encrypted data; a model wants back what is signed or encrypted, as it came. A
-part's text stays in the part; all else of its details is its signature, as a JSON list.
+Details are texts, summaries and encrypted data. A model needs back what is signed or encrypted, unchanged.
+The text of a part stays in the part; the rest of its details becomes its signature, as a JSON list. Source:
+https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks
 """
 
 from collections.abc import Mapping
@@ -17,17 +18,17 @@ _TEXTS = {"reasoning.text": "text", "reasoning.summary": "summary"}
 
 
 class ReasoningDetails:
-    """The details of one reasoning part in the making."""
+    """Collects the details of one reasoning part."""
 
     def __init__(self) -> None:
         self._kept: list[Json] = []
 
     def begin(self) -> None:
-        """A new part begins; of one that was never signed nothing has to go back."""
+        """Begin a new part. The details of an unsigned part are dropped."""
         self._kept.clear()
 
     def add(self, detail: Mapping[str, object]) -> str | None:
-        """Take a detail, or more of one; return the part's signature when this completes it."""
+        """Take a detail, or a part of one; return the signature of the part when it is complete."""
         known = {name: value for name, value in detail.items() if value is not None}
         known.pop(_TEXTS.get(str(known.get("type")), ""), None)
         last = self._kept[-1] if self._kept else None
@@ -43,11 +44,11 @@ class ReasoningDetails:
 
 
 def read_details(part: Reasoning) -> list[Json]:
-    """Return the details that a reasoning part was made of; none when it was not signed."""
+    """Return the details of a reasoning part to send back; none when it was not signed."""
     try:
         kept = msgspec.json.decode(part.signature or "[]", type=list[dict[str, object]])
     except (ValueError, RecursionError):
-        return []  # another maker's signature
+        return []  # a signature of another dialect
     text = part.text
     for detail in kept:
         field = _TEXTS.get(cast("str", detail.get("type")))

@@ -1,7 +1,7 @@
-"""Builds the body of a chat-completions request from what the engine wants to ask.
+"""Builds the body of a chat-completions request.
 
-Knows the dialect's fields and its flavours; no HTTP. What a model said while it reasoned, unless a flavour
-wants it, and the sources that it named, are not sent back.
+Source: https://platform.openai.com/docs/api-reference/chat/create. A `Flavour` holds what differs between
+servers of the dialect. Sources are not sent back; reasoning is only sent back where the flavour says so.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +40,7 @@ _SETTINGS = {
     "maxOutputTokens": "max_tokens",
     "temperature": "temperature",
     "topP": "top_p",
-    "topK": "top_k",  # no field of OpenAI's, yet the others know it
+    "topK": "top_k",  # not a field of OpenAI, but of the other servers
     "presencePenalty": "presence_penalty",
     "frequencyPenalty": "frequency_penalty",
     "stop": "stop",
@@ -50,10 +50,10 @@ _EXTRA = ("extraBody", "extraHeaders")
 
 
 class Flavour(msgspec.Struct, frozen=True, gc=False):
-    """What tells the servers of the dialect apart. `group` is theirs in `providerOptions`.
+    """What differs between servers of the dialect. `group` is their group in `providerOptions`.
 
-    `objects` are the options whose own keys are written with underscores. `returns_reasoning`: signed
-    reasoning is sent back, as `reasoning_details`. `hosts_claude`: there are models of Anthropic's behind it.
+    `objects` are the options whose keys are converted to snake case. `returns_reasoning`: signed reasoning is
+    sent back as `reasoning_details`. `hosts_claude`: it serves Anthropic's models.
     """
 
     group: str
@@ -160,7 +160,7 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
 
 
 def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:
-    """Return the headers that the provider options ask for."""
+    """Return the headers of the option `extraHeaders`."""
     extra = settings.provider_options.get(flavour.group, {}).get("extraHeaders")
     if not isinstance(extra, Mapping):
         return {}
@@ -180,13 +180,13 @@ def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
     fields |= map_options(chosen, flavour.options, who, but=apart)
     extra = chosen.get("extraBody")
     extra = cast("Json", extra) if isinstance(extra, Mapping) else {}
-    if not extra.get("tools"):  # refused without
+    if not extra.get("tools"):  # refused without tools
         fields.pop("parallel_tool_calls", None)
     return {**fields, **extra}
 
 
 def _declared(messages: Iterable[PromptMessage]) -> Json:
-    """Return the declarations that Anthropic's models refuse a history with calls without."""
+    """Return tool declarations: Anthropic's models refuse a history with calls of undeclared tools."""
     calls = [part for message in messages for part in message.parts if isinstance(part, ToolCall)]
     nothing: Json = {"type": "object", "properties": {}}
     tools = [
@@ -204,7 +204,7 @@ def _response_format(schema: Mapping[str, object], chosen: Mapping[str, object])
 
 
 def _append(messages: list[Json], message: Json) -> None:
-    """Let a message follow; a user's behind a user's joins it: many models' templates insist on turns."""
+    """Append a message; join two user messages in a row: many chat templates require alternating roles."""
     before = messages[-1] if messages else None
     if before is None or not before["role"] == message["role"] == "user":
         messages.append(message)
@@ -221,7 +221,7 @@ def _blocks(content: object) -> list[Json]:
 
 
 def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
-    """Yield the dialect's messages for one of ours; none when it holds nothing to send."""
+    """Yield the messages of the dialect for one message; none when it holds nothing to send."""
     match message.role:
         case "tool":
             for part in message.parts:
@@ -238,7 +238,7 @@ def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
         case "system" | "user":
             blocks = [block for block in map(_block, message.parts) if block is not None]
             if all(block["type"] == "text" for block in blocks):
-                # One string, which every server of the dialect takes.
+                # One string, which every server of the dialect accepts.
                 text = join_texts(str(block["text"]) for block in blocks)
                 if text.strip():
                     yield {"role": message.role, "content": text}

@@ -1,6 +1,7 @@
-"""The tool calls of a chat-completions answer, which servers number and name in many ways.
+"""Assembles the tool calls of a chat-completions answer: finds the call that a delta continues.
 
-Tells which call a delta is more of. Knows no stream.
+OpenAI numbers calls by `index` and sends id and name once. Other servers leave the index out, give 0 to every
+call, repeat the name, or use no ids; the rules are in `_find_continued`.
 """
 
 import re
@@ -16,26 +17,26 @@ from parley_daemon.core.parts import ToolCall
 
 
 class ToolCallTracker:
-    """The calls of one answer in the making; their arguments stream into `pieces`."""
+    """The tool calls of one answer. Their arguments stream into `pieces`."""
 
     def __init__(self, pieces: PieceBuffer) -> None:
         self._pieces = pieces
         self._calls: list[OpenCall] = []
         self._by_index: dict[int | float, OpenCall] = {}
-        self._told = 0
+        self._returned = 0
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def add(self, index: object, id: str | None, function: Function | None) -> None:
-        """Take a call, or more of one. Its index is a number, as some servers have it in a string."""
+        """Take a delta of a call. The index is a number, or a number in a string with some servers."""
         at = _number(index)
         id = replace_surrogates(id or "")
         name = replace_surrogates((function and function.name) or "")
         arguments = (function and function.arguments) or ""
         if not isinstance(arguments, str):
             arguments = encode_json(arguments).decode()
-        call = self._continued(at, id, name, arguments)
+        call = self._find_continued(at, id, name, arguments)
         if call is None:
             taken = {known.id for known in self._calls}
             own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
@@ -49,17 +50,17 @@ class ToolCallTracker:
         self._pieces.append(call, arguments)
 
     def rest(self) -> Sequence[ToolCall]:
-        """Return the calls that were not returned before, now that all their arguments have come."""
-        calls = [ToolCall(call.id, call.name, call.args) for call in self._calls[self._told :]]
-        self._told = len(self._calls)
+        """Return the complete calls that were not returned before."""
+        calls = [ToolCall(call.id, call.name, call.args) for call in self._calls[self._returned :]]
+        self._returned = len(self._calls)
         return calls
 
-    def _continued(self, index: float | None, id: str, name: str, arguments: str) -> OpenCall | None:
-        """Return the call that a delta is more of; None when it begins one.
+    def _find_continued(self, index: float | None, id: str, name: str, arguments: str) -> OpenCall | None:
+        """Return the call that a delta continues; None when it begins one.
 
-        Some servers leave the index out, some give 0 to every call: then a new id with a name, or a name
-        where ids are not used at all, begins the next call. A name alone does not where indexes are used,
-        since some repeat it: the call before must be whole, and what comes cannot be more of it.
+        Without an index, or with 0 for every call: a new id with a name begins a call, and so does a name
+        when no ids are used. With indexes, a name alone begins a call only if the previous call is complete
+        JSON and the delta cannot continue it, since some servers repeat the name.
         """
         if index is not None:
             known = self._by_index.get(index)

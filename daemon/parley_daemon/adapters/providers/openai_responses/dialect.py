@@ -9,10 +9,10 @@ from parley_daemon.ports.models import ModelRequest
 
 
 class Responses:
-    """The dialect as one provider speaks it; see Dialect.
+    """The Dialect for one provider.
 
     `base_url` may be given with or without its `/v1`, or as the whole address of the endpoint. Raises
-    ValueError when it is not a web address.
+    ValueError when it is not a URL.
     """
 
     def __init__(self, provider: str, base_url: str) -> None:
@@ -20,13 +20,13 @@ class Responses:
         self._url = endpoint_url(base_url, "/responses")
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
-        """Put a request into the provider's words."""
+        """Return a request in the provider's format."""
         return PreparedRequest(self._url, build_body(request, self._provider))
 
     def parser(self, call: Call) -> ResponsesParser:
-        """Return a reader for one answer."""
+        """Return the parser of one answer."""
         return ResponsesParser(call)
 
     def framing(self) -> None:
-        """Server-sent events."""
+        """Return None: server-sent events, or one JSON document."""
         return

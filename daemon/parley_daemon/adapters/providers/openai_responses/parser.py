@@ -1,7 +1,15 @@
-"""Folds the events of a responses stream into pieces, usage and the reason of the end.
+"""Parses a responses stream into pieces, usage and the reason of the end.
 
-Knows the events of the API, and where servers that imitate it leave some out. Knows neither bytes on a wire
-nor event framing.
+Source: https://platform.openai.com/docs/api-reference/responses-streaming
+
+An answer is a list of items: messages, reasoning, calls of functions, images. An item streams as events:
+added, deltas of its texts or arguments, done with the whole item. The last event holds the whole response
+(`response.completed`, `.incomplete`, `.failed`, `.cancelled`) and usage; it ends the stream. Servers that
+imitate the API leave out any of these, so what came in deltas must not count again when the whole item comes
+(`items`), and an item that never streamed counts from the whole response.
+
+Several texts of one reasoning item become one part, with a blank line between them; the signature of the part
+keeps their lengths (`reasoning`).
 """
 
 from collections.abc import Sequence
@@ -36,24 +44,24 @@ _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed
 _BROKEN = frozenset({"failed", "cancelled"})
 
 Place = tuple[str, int | str | None, int | None]
-"""Where a text belongs: what kind it is, which item, and which of the item's texts."""
+"""The place of a text: its kind, its item, and its number in the item."""
 
 
 _TextRun = type[Text] | type[Reasoning]
 
 
 class ResponsesParser:
-    """One answer in the making."""
+    """Parses one answer."""
 
     def __init__(self, call: Call) -> None:
         self.is_done = False  # the last event has come
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
-        self._at_item: int | None = -1  # whose text is under way, and which of its texts
+        self._at_item: int | None = -1  # the item and the text of the current deltas
         self._at_text: int | None = -1
         self._places: set[Place] = set()
-        self._last: _TextRun | None = None  # what the last part is, while it can go on
+        self._last: _TextRun | None = None  # the kind of the last part, while it can be continued
         self._streamed = StreamedTexts()
         self._has_items = False  # whether finished items have come
         self._calls = ToolCalls(self._pieces)
@@ -62,21 +70,21 @@ class ResponsesParser:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole. Usage comes with the last event, not after it."""
+        """Whether the answer is complete. Usage comes with the last event, not after it."""
         return self.is_done
 
     def take(self) -> list[Chunk]:
-        """Return what has come since the last call, neighbours of one part joined."""
+        """Return what is new since the last call, with the texts of one part joined."""
         return self._answer.take()
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a complete answer; when called again, only what has come since."""
+        """Return the last chunks of a complete answer; when called again, only what is new."""
         self._calls.finish_all()
         reason = "content_filter" if self._reason == "stop" and self._refused else self._reason
         return self._answer.finish(reason, has_calls=len(self._calls) > 0)
 
     def feed(self, payloads: Sequence[bytes]) -> None:
-        """Take the events of one read. The usual one, more of the same text, is dealt with in line.
+        """Take the payloads of one read. The usual event, more of the same text, is handled in line.
 
         Raises:
             ModelError: an event is not valid, or is an error.
@@ -103,7 +111,7 @@ class ResponsesParser:
                 return
 
     def feed_document(self, body: bytes) -> bool:
-        """Take a whole answer; False when it is none (see Fold)."""
+        """Take a whole answer; False when it is not an answer (see Parser)."""
         try:
             response = decode_lenient(body, Response)
         except ValueError:
@@ -115,17 +123,17 @@ class ResponsesParser:
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
-        """Decode what the quick decoder refused; None when it says nothing.
+        """Decode an event that the strict decoder refused; None: it has no content.
 
         Raises:
-            ModelError: it is no event.
+            ModelError: it is not an event.
         """
         if payload.strip() == b"[DONE]":  # another API's end mark
             return None
         return self._answer.decode(payload, Event)
 
     def _event(self, event: Event, payload: bytes) -> None:
-        """Take any event; those of tools that run at the provider, and of progress, say nothing here.
+        """Take any event. Those of progress, and of tools that run at the provider, are ignored.
 
         Raises:
             ModelError: it is an error.
@@ -133,13 +141,13 @@ class ResponsesParser:
         delta: object = event.delta
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta" if isinstance(delta, str):
-                self._more(Text, "text", event, event.content_index, delta)
+                self._append_delta(Text, "text", event, event.content_index, delta)
                 if event.output_index is not None:
                     self._at_item, self._at_text = event.output_index, event.content_index
             case "response.reasoning_summary_text.delta" if isinstance(delta, str):
-                self._more(Reasoning, "summary", event, event.summary_index, delta)
+                self._append_delta(Reasoning, "summary", event, event.summary_index, delta)
             case "response.reasoning_text.delta" if isinstance(delta, str):
-                self._more(Reasoning, "thought", event, event.content_index, delta)
+                self._append_delta(Reasoning, "thought", event, event.content_index, delta)
             case "response.function_call_arguments.delta" if isinstance(delta, str):
                 call = self._calls.find_open(event.item_id, event.output_index)
                 if call is not None:
@@ -170,7 +178,7 @@ class ResponsesParser:
                 pass
 
     def _end(self, response: Response, status: str = "completed") -> None:
-        """Take a finished response. Its items count only when they have not come one by one.
+        """Take a finished response. Its items are used only when they did not come one by one.
 
         Raises:
             ModelError: it failed.
@@ -190,7 +198,7 @@ class ResponsesParser:
         self.is_done = True
 
     def _take(self, item: Item, index: int | None, *, listed: bool = False) -> None:
-        """Take a whole item, as far as its texts and arguments have not come piece by piece.
+        """Take a whole item, as far as its texts and arguments did not come in deltas.
 
         In the list of a finished response its index may be another one than while it streamed.
         """
@@ -204,7 +212,7 @@ class ResponsesParser:
                 for at, content in enumerate(item.content or ()):
                     self._refused = self._refused or bool(content.refusal)
                     if not has_come("text"):
-                        self._say(Text, ("text", of, at), content.text or content.refusal or "")
+                        self._append(Text, ("text", of, at), content.text or content.refusal or "")
                     if isinstance(content.annotations, list):
                         for cited in cast("list[object]", content.annotations):
                             self._answer.add_source(read_source(cited))
@@ -212,7 +220,7 @@ class ResponsesParser:
                 for kind, contents in (("summary", item.summary), ("thought", item.content)):
                     if not has_come(kind):
                         for at, content in enumerate(contents or ()):
-                            self._say(Reasoning, (kind, of, at), content.text or "")
+                            self._append(Reasoning, (kind, of, at), content.text or "")
                 signature = build_signature(item)
                 if signature is not None:
                     self._pieces.sign(signature)
@@ -229,19 +237,19 @@ class ResponsesParser:
             case _:
                 pass
 
-    def _more(self, run: _TextRun, kind: str, event: Event, at: int | None, text: str) -> None:
-        """Take more of a text that comes piece by piece."""
+    def _append_delta(self, run: _TextRun, kind: str, event: Event, at: int | None, text: str) -> None:
+        """Take a delta of a text."""
         self._streamed.add(kind, event.item_id, event.output_index)
         of = event.item_id if event.output_index is None else event.output_index
-        self._say(run, (kind, of, at), text)
+        self._append(run, (kind, of, at), text)
 
-    def _say(self, run: _TextRun, place: Place, text: str) -> None:
-        """Say more of a text."""
+    def _append(self, run: _TextRun, place: Place, text: str) -> None:
+        """Append to a text."""
         if not text:
             return
         if place not in self._places:
             self._places.add(place)
-            if self._last is run:  # another text of the part that is under way
+            if self._last is run:  # another text of the current part
                 self._pieces.append(run, BETWEEN)
         self._last = run
         self._pieces.append(run, text)

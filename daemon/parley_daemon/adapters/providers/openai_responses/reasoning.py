@@ -1,7 +1,8 @@
-"""A model's reasoning between the responses API and a part: what the API wants back travels as the signature.
+"""Converts reasoning items to parts and back: what the API needs back is kept as the signature of the part.
 
-The signature is a small JSON object: the item's id, its encrypted content if there is any, and how long each
-of its texts is, so that the same item can be made of the part again.
+The signature is a small JSON object: the id of the item, its encrypted content if any, and the length of each
+of its texts, so that the same item can be built from the part again.
+Source: https://platform.openai.com/docs/guides/reasoning#encrypted-reasoning-items
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from parley_daemon.adapters.providers.shared.options import Json
 from parley_daemon.core.parts import Reasoning
 
 BETWEEN = "\n\n"
-"""What stands in a part between two texts of one item."""
+"""The separator of two texts of one item in a part."""
 
 
 class _Signature(msgspec.Struct, omit_defaults=True):

@@ -1,7 +1,7 @@
-"""Builds the body of a request to OpenAI's responses API from what the engine wants to ask.
+"""Builds the body of a request to OpenAI's responses API.
 
-Knows the API's fields; no HTTP. The daemon keeps the history itself: nothing is stored at the provider unless
-somebody asks for it, and a model's reasoning travels in the request, encrypted.
+Source: https://platform.openai.com/docs/api-reference/responses/create. The daemon keeps the history itself:
+nothing is stored at the provider unless the option `store` says so, and reasoning is sent back encrypted.
 """
 
 import re
@@ -50,25 +50,25 @@ OPTIONS: Table = {
     "safetyIdentifier": "safety_identifier",
     "serviceTier": "service_tier",
 }
-# How tools are called is refused without tools, and none are declared.
+# Options about tool calls are refused without tools, and no tools are declared.
 _APART = ("logProbs", "include", "parallelToolCalls", *SCHEMA_OPTIONS)
 _LOG_PROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
-# Models that think. Others answer a wish for encrypted reasoning with an error, and so would some that cannot
-# be told by their names: those get none of their reasoning back.
-_THINKER = re.compile(r"(?:^|[/.:_-])(?:o\d|gpt-(?:[5-9]|[1-9]\d)|codex)(?![0-9])(?!.*-chat)")
+# Names of reasoning models. Other models refuse a request for encrypted reasoning. A reasoning model that its
+# name does not identify gets none of its reasoning back.
+_REASONING_MODEL = re.compile(r"(?:^|[/.:_-])(?:o\d|gpt-(?:[5-9]|[1-9]\d)|codex)(?![0-9])(?!.*-chat)")
 _MEDIA = ("audio/", "video/")
 
 
 def build_body(request: ModelRequest, who: str) -> bytes:
-    """Return the JSON body that asks for a stream. `who` is the provider in complaints.
+    """Return the JSON body of a request for a stream. `who` is the provider in error messages.
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: an option is set that the API does not know, or two that are one to it.
+        UnfitRequestError: an option is unknown to the API, or the token limit is set twice.
     """
     settings = request.settings
-    fields = _fields(settings, f"{who} (responses API)", thinks=bool(_THINKER.search(request.model)))
+    fields = _fields(settings, f"{who} (responses API)", thinks=bool(_REASONING_MODEL.search(request.model)))
     items: list[Json] = []
     system = add_schema_to_prompt(
         request.system_prompt, settings.output_schema, settings.provider_options.get(GROUP, {})
@@ -106,7 +106,7 @@ def _fields(settings: ModelSettings, who: str, *, thinks: bool) -> Json:
 
 
 def _items(message: PromptMessage, *, named: bool) -> list[Json]:
-    """Return the API's items for one of our messages; none when it holds nothing to send."""
+    """Return the items of the API for one message; none when it holds nothing to send."""
     match message.role:
         case "tool":
             results = [part for part in message.parts if isinstance(part, ToolResult)]
@@ -116,7 +116,7 @@ def _items(message: PromptMessage, *, named: bool) -> list[Json]:
             ]
         case "assistant":
             items = list(_answer(message.parts, named=named))
-            # Reasoning without what it led to is refused: the answer was cut off behind it.
+            # Reasoning without the output that follows it is refused: the answer was cut off there.
             while items and items[-1].get("type") == "reasoning":
                 items.pop()
             return items

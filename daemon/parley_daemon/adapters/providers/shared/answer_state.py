@@ -1,6 +1,10 @@
-"""What has come of one answer, and how much of it was told: pieces, sources, usage and the reason of its end.
+"""The state of one answer that every parser keeps: pieces, sources, usage, and the reason of its end.
 
-Every fold keeps one. Knows no dialect.
+Theory of operation. A parser adds to the state while it reads events. `take` returns what is new since the
+last call, once per network read: texts of one part are joined (`piece_buffer`), and usage is reported only
+when it has changed. `finish` returns what must wait for the end: the sources, numbered in order, since the
+text of the answer is one part and a source would split it; then open tool calls; then the Finish. `finish`
+may be called again when usage or sources follow, and returns only what is new.
 """
 
 from collections.abc import Sequence
@@ -19,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class AnswerState:
-    """One answer in the making. `usage` is the newest that is known of it."""
+    """The state of one answer. `usage` is the newest that is known."""
 
     __slots__ = ("_call", "_cited", "_finish", "_reported", "_sources", "pieces", "usage")
 
@@ -29,14 +33,14 @@ class AnswerState:
         self._call = call
         self._reported: Usage | None = None
         self._sources: dict[str, Source] = {}
-        self._cited = 0  # how many sources were told
+        self._cited = 0  # how many sources were returned
         self._finish: Finish | None = None
 
     def decode(self, payload: bytes, kind: type[_T]) -> _T | None:
-        """Decode an event that the quick decoder refused; None when it is a sign of life.
+        """Decode an event that the strict decoder refused; None: it is a sign of life.
 
         Raises:
-            ModelError: it is no event.
+            ModelError: it is not an event.
         """
         text = payload.strip()
         if not text:
@@ -50,27 +54,26 @@ class AnswerState:
         return event
 
     def add_source(self, source: Source | None) -> None:
-        """Add a source, unless it is there already; its number is given when it is told."""
+        """Add a source, unless its URL is known. It is numbered when it is returned."""
         if source is not None:
             known = self._sources.get(source.url)
             if known is None or (known.text is None and source.text is not None):
                 self._sources[source.url] = source
 
     def take(self) -> list[Chunk]:
-        """Return what has come since the last call, neighbours of one part joined."""
+        """Return what is new since the last call, with the texts of one part joined."""
         chunks: list[Chunk] = [*self.pieces.take()]
         usage = self.usage
-        if usage is not self._reported:  # quick, as it nearly always is the one that was told
+        if usage is not self._reported:  # quick: it is nearly always the one that was reported
             if usage is not None and usage != self._reported:
                 chunks.append(UsageReport(usage))
             self._reported = usage
         return chunks
 
     def finish(self, reason: StopReason, calls: Sequence[Chunk] = (), *, has_calls: bool) -> list[Chunk]:
-        """Return the last chunks of a finished answer with a Finish; when called again, only what is new.
+        """Return the last chunks of a complete answer, with a Finish; when called again, only what is new.
 
-        Sources come here and not when they are named, since the answer's text is one part. `calls` are the
-        tool calls that were not told before.
+        `calls` are the complete tool calls that were not returned before.
         """
         sources = list(self._sources.values())
         named = [replace(source, source_id=str(n + 1)) for n, source in enumerate(sources)][self._cited :]

@@ -1,4 +1,4 @@
-"""What several dialects say alike of a message's parts: quoted sources, files as text, results as text."""
+"""Parts of a message in forms that several dialects share: quoted sources, files as text, data URLs."""
 
 import base64
 import binascii
@@ -17,12 +17,12 @@ _TEXTUAL = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|toml|javascript|
 
 
 def inline_data_urls(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
-    """Yield messages with each file of a data URL as data: no dialect takes such a URL for every file."""
+    """Yield messages with the files of data URLs as data: no dialect accepts such a URL for every file."""
     for message in messages:
-        yield replace(message, parts=tuple(map(_inlined, message.parts)))
+        yield replace(message, parts=tuple(map(_inline, message.parts)))
 
 
-def _inlined(part: Part) -> Part:
+def _inline(part: Part) -> Part:
     if not (isinstance(part, File) and part.url and is_data_url(part.url)):
         return part
     data = read_data_url(part.url)
@@ -30,44 +30,44 @@ def _inlined(part: Part) -> Part:
 
 
 def join_texts(texts: Iterable[str]) -> str:
-    """Return texts as one, blank lines between them; empty ones are left out."""
+    """Return texts joined by blank lines; empty ones are left out."""
     return "\n\n".join([text for text in texts if text])
 
 
 def quote_source(source: Source) -> str:
-    """Return a quoted piece of a file: where it is from, then the text in a fence."""
+    """Return a source as text: where it is from, then its text in a Markdown fence."""
     lines = ""
     if source.start_line is not None:
         end = source.start_line if source.end_line is None else source.end_line
         lines = f", line {end}" if end == source.start_line else f", lines {source.start_line}-{end}"
-    return f"{source.url}{lines}" if source.text is None else f"{source.url}{lines}:\n{_fenced(source.text)}"
+    return f"{source.url}{lines}" if source.text is None else f"{source.url}{lines}:\n{_fence(source.text)}"
 
 
 def describe_file(file: File) -> str:
-    """Return the name of a file that cannot be shown."""
+    """Return a text in place of a file that cannot be sent: its name and type."""
     place = None if file.url and is_data_url(file.url) else file.url
     shown = " ".join([word for word in (file.title, place) if word])
     return f"[File {shown or 'without a name'}, {file.media_type}]"
 
 
 def file_text(file: File) -> str | None:
-    """Return a file of text as text in a fence; None when it is none, or cannot be read."""
+    """Return a text file as text in a Markdown fence; None when it is not text, or not valid base64."""
     if file.data is None or not _TEXTUAL.match(file.media_type):
         return None
     try:
         text = base64.b64decode(file.data).decode("utf-8", "replace")
     except binascii.Error:
-        return None  # sent as it is: the provider says what it thinks of it
-    return f"{file.title or 'A file'} ({file.media_type}):\n{_fenced(text)}"
+        return None  # sent as it is: the provider reports the error
+    return f"{file.title or 'A file'} ({file.media_type}):\n{_fence(text)}"
 
 
 def result_text(result: ToolResult) -> str:
-    """Return what a tool answered as text."""
+    """Return the result of a tool as text."""
     return result.result if isinstance(result.result, str) else encode_json(result.result).decode()
 
 
 def answer_text(part: Part) -> str:
-    """Return what a part of an answer looks like as text; empty when it is not text."""
+    """Return a part of an answer as text; "" when it has no text form."""
     match part:
         case Text():
             return part.text
@@ -77,19 +77,19 @@ def answer_text(part: Part) -> str:
             return ""
 
 
-def _fenced(text: str) -> str:
+def _fence(text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}\n{text.removesuffix(chr(10))}\n{fence}"
 
 
 def is_data_url(url: str) -> bool:
-    """Whether the URL is the file and not its place."""
+    """Return whether a URL holds the file itself (RFC 2397)."""
     return url[: len(_SCHEME)].lower() == _SCHEME
 
 
 def read_data_url(url: str) -> str | None:
-    """Return the file in a data URL as base64, however it is written there; None when there is none."""
+    """Return the file in a data URL as base64; None when it is empty."""
     kind, _, data = url[len(_SCHEME) :].partition(",")
     if not kind.rstrip().lower().endswith(";base64"):
         return base64.b64encode(unquote_to_bytes(replace_surrogates(data))).decode() or None

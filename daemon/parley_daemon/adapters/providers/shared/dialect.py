@@ -1,7 +1,7 @@
-"""What a wire dialect is to the code that speaks it: how a question is put, how an answer is read.
+"""What a wire dialect is to the code around it: how a request is built, and how its answer is read.
 
-A dialect is a module or two in this package: a `Dialect` that builds requests, a `Parser` that turns the
-payloads of events into chunks. Connections, framing, limits and failures are not its business.
+A dialect is a folder of this package: a `Dialect` that builds requests, and a `Parser` that turns the
+payloads of events into chunks. Connections, timeouts and the kinds of failures are handled outside of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,23 +14,23 @@ from parley_daemon.ports.models import Chunk, ModelRequest
 
 
 class InvalidRequestError(ValueError):
-    """A request that the dialect cannot put; the message says why in a sentence for the person who asks."""
+    """The dialect cannot express a request. The message says why, in a sentence for the user."""
 
 
 class EmptyPromptError(InvalidRequestError):
-    """The message to answer holds nothing that can be sent."""
+    """The last message holds nothing that can be sent."""
 
     def __init__(self) -> None:
         super().__init__("There is nothing to send: the message holds no text and no file.")
 
 
 class FramingError(ValueError):
-    """What came does not keep to the framing, says the message. It must not be fed again."""
+    """The bytes do not follow the framing; the message says why. It must not be fed again."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request ready to be posted. Its headers go over the provider's and are as secret as a key."""
+    """A request, ready to be posted. Its headers override the provider's; they are secrets."""
 
     url: str
     body: bytes
@@ -38,19 +38,24 @@ class PreparedRequest:
 
 
 class Framing(Protocol):
-    """Cuts what the network brings into payloads; SseParser is the usual one."""
+    """Cuts network reads into payloads. SseParser is the default."""
 
     def feed(self, chunk: bytes) -> Payloads:
-        """Take one read and return what it completed. Raises EventTooLargeError and FramingError."""
+        """Take one read and return what it completed.
+
+        Raises:
+            EventTooLargeError: an event is larger than the limit.
+            FramingError: the bytes do not follow the framing.
+        """
         ...
 
     def close(self) -> Payloads:
-        """The stream has ended: return what was left."""
+        """Return what is left at the end of the stream."""
         ...
 
 
 class Parser(Protocol):
-    """One answer in the making."""
+    """Parses one answer."""
 
     @property
     def is_done(self) -> bool:
@@ -59,7 +64,7 @@ class Parser(Protocol):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole: all that can follow is usage."""
+        """Whether the answer is complete: only usage can follow."""
         ...
 
     def feed(self, payloads: Sequence[bytes]) -> None:
@@ -71,7 +76,7 @@ class Parser(Protocol):
         ...
 
     def feed_document(self, body: bytes) -> bool:
-        """Take the whole answer as one JSON document; False when it is none.
+        """Take a whole answer as one JSON document; False when it is not an answer.
 
         Raises:
             ModelError: it is an error.
@@ -79,29 +84,29 @@ class Parser(Protocol):
         ...
 
     def take(self) -> list[Chunk]:
-        """Return what has come since the last call, neighbours of one part joined."""
+        """Return what is new since the last call, with the texts of one part joined."""
         ...
 
     def finish(self) -> list[Chunk]:
-        """Return the last chunks of a finished answer with a Finish; when called again, only what is new."""
+        """Return the last chunks of a complete answer, with a Finish; when called again, only what is new."""
         ...
 
 
 class Dialect(Protocol):
-    """How one provider is spoken to."""
+    """How requests to one provider are built, and its answers read."""
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
-        """Put a request into the provider's words.
+        """Return a request in the provider's format.
 
         Raises:
-            InvalidRequestError: that cannot be done.
+            InvalidRequestError: the provider's format cannot express it.
         """
         ...
 
     def parser(self, call: Call) -> Parser:
-        """Return a reader for one answer."""
+        """Return the parser of one answer."""
         ...
 
     def framing(self) -> Framing | None:
-        """Return how the answer's bytes are cut; None: server-sent events, or one JSON document."""
+        """Return the framing of the answer; None: server-sent events, or one JSON document."""
         ...

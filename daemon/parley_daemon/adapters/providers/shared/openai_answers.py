@@ -1,4 +1,4 @@
-"""What a provider says that a call has cost, beside its tokens. Knows no dialect."""
+"""What the answers of OpenAI's two dialects share: usage details, costs, and citations."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from parley_daemon.core.parts import Source
 
 
 class CostDetails(msgspec.Struct):
-    """What the cost is made of."""
+    """The parts of the cost."""
 
     upstream_inference_cost: Any = None
 
 
 class CostFields(msgspec.Struct):
-    """The fields of a usage object that OpenRouter, and gateways after its example, put the cost into."""
+    """The cost in a usage object, as OpenRouter and gateways like it send it."""
 
     cost: Any = None
     is_byok: Any = None
@@ -28,10 +28,11 @@ class CostFields(msgspec.Struct):
 
 
 def read_cost(said: CostFields) -> float | None:
-    """Return what the call has cost in US read_cost; None when that is not said.
+    """Return what the call has cost in US dollars; None when it is not known.
 
-    Only a number counts: other servers have objects and words of their own under that name. With a key of
-    one's own at the maker (`is_byok`), `cost` is the router's fee alone, and the maker's bill comes on top.
+    Only a number counts: other servers send objects and words under that name. With the user's own key at the
+    maker (`is_byok`), `cost` is only the router's fee, and the maker's bill is added.
+    Source: https://openrouter.ai/docs/use-cases/usage-accounting
     """
     cost = read_amount(said.cost)
     if cost is None:
@@ -45,20 +46,20 @@ def read_cost(said: CostFields) -> float | None:
 
 
 class InputDetails(msgspec.Struct):
-    """Where input tokens came from."""
+    """The tokens read from and written to the prompt cache."""
 
     cached_tokens: Any = None
     cache_write_tokens: Any = None
 
 
 class OutputDetails(msgspec.Struct):
-    """What output tokens were spent on."""
+    """The output tokens that were spent on reasoning."""
 
     reasoning_tokens: Any = None
 
 
 class Citation(msgspec.Struct):
-    """A page that the answer rests on, in any of the shapes in use."""
+    """A cited page, in any of the shapes that are in use."""
 
     url: str | None = None
     title: str | None = None
@@ -72,7 +73,7 @@ class Citation(msgspec.Struct):
 
 
 def read_source(value: object) -> Source | None:
-    """Return what a citation names, in any of its shapes; None when that is no page."""
+    """Return a citation as a source; None when it names no page."""
     cited = Citation(url=value) if isinstance(value, str) else convert_or_none(value, Citation)
     cited = (cited and cited.url_citation) or cited
     if not cited or not cited.url or "://" not in cited.url:

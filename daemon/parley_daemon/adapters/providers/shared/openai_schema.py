@@ -1,7 +1,8 @@
-"""Output schemas as OpenAI's dialects are asked for them: strictly, loosely, or as JSON that is only told of.
+"""Output schemas for OpenAI's two dialects: strict, loose, or only described in the system prompt.
 
-Strictly is the best and has rules of its own: a schema that breaks one is refused, so it is asked for loosely
-then. Whoever asked checks the answer anyway. Knows the shape of a schema, not how large one may be.
+A strict schema is enforced by the provider and has rules of its own; a request with a schema that breaks one
+is refused, so such a schema is sent as a loose one. The answer is validated later in any case. Source:
+https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
 """
 
 import re
@@ -12,11 +13,11 @@ from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.options import Json
 
 OPTIONS = ("structuredOutputs", "strictJsonSchema")
-"""Our options that say how a schema is asked for."""
+"""The options that select how a schema is sent."""
 
-# What every model and host takes in a strict schema. Limits (`minimum`, `pattern`, `format`, …) OpenAI takes
-# with its own models, but not with fine-tuned ones, and Azure does not.
-_TAKEN = frozenset(
+# The keywords that every model and host accepts in a strict schema. OpenAI accepts limits (`minimum`,
+# `pattern`, `format`, ...) with its own models, but not with fine-tuned ones; Azure does not accept them.
+_KEYWORDS = frozenset(
     ("$schema", "$defs", "definitions", "$ref", "title", "description", "type", "enum", "const", "anyOf")
 ) | frozenset(("properties", "required", "additionalProperties", "items"))
 _TABLES = ("$defs", "definitions", "properties")
@@ -24,8 +25,8 @@ _OWN_REFERENCE = re.compile(r"#(/(\$defs|definitions)/.+)?")
 
 
 def schema_format(schema: Mapping[str, object], options: Mapping[str, object]) -> Json:
-    """Return the format to ask for, as the responses API writes it."""
-    if _only_told(options):
+    """Return the format field for a schema, in the form of the responses API."""
+    if _is_prompt_only(options):
         return {"type": "json_object"}
     strict = options.get("strictJsonSchema")
     return {
@@ -39,40 +40,39 @@ def schema_format(schema: Mapping[str, object], options: Mapping[str, object]) -
 def add_schema_to_prompt(
     system_prompt: str | None, schema: Mapping[str, object] | None, options: Mapping[str, object]
 ) -> str | None:
-    """Return the system prompt, with the schema in it where the model would not learn of it otherwise.
+    """Return the system prompt, with the schema appended when it is not sent in another way.
 
-    JSON that fits no schema is what the format `json_object` asks for, and it is refused unless a message
-    says "JSON".
+    The format `json_object` does not contain the schema, and is refused unless a message contains "JSON".
     """
-    if schema is None or not _only_told(options):
+    if schema is None or not _is_prompt_only(options):
         return system_prompt
     wish = "Answer with one JSON value that fits this JSON Schema, and with nothing else:"
     return "\n\n".join(filter(None, (system_prompt, f"{wish}\n{encode_json(schema).decode()}")))
 
 
 def is_strict(schema: Mapping[str, object]) -> bool:
-    """Whether a schema keeps the rules of strict ones.
+    """Return whether a schema follows the rules of strict schemas.
 
-    It is an object; each object in it is closed and needs all of its properties; each of its schemas has a
-    type, is a choice or refers to another; it says nothing that is not known there.
+    The root is an object; each object is closed and requires all of its properties; each schema has a type,
+    is an `anyOf` or a reference; no other keywords are used.
     """
     if schema.get("type") != "object" or "anyOf" in schema:
         return False
     waiting: list[object] = [schema]
     while waiting:
         one = waiting.pop()
-        if not isinstance(one, Mapping) or not _keeps_the_rules(cast("Json", one)):
+        if not isinstance(one, Mapping) or not _follows_the_rules(cast("Json", one)):
             return False
         waiting += _inner(cast("Json", one))
     return True
 
 
-def _only_told(options: Mapping[str, object]) -> bool:
+def _is_prompt_only(options: Mapping[str, object]) -> bool:
     return options.get("structuredOutputs") is False
 
 
-def _keeps_the_rules(schema: Json) -> bool:
-    if not _TAKEN.issuperset(schema):
+def _follows_the_rules(schema: Json) -> bool:
+    if not _KEYWORDS.issuperset(schema):
         return False
     if "$ref" in schema:  # nothing may stand beside it
         return len(schema) == 1 and _OWN_REFERENCE.fullmatch(str(schema["$ref"])) is not None

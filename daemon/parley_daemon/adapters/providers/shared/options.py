@@ -1,6 +1,8 @@
-"""From settings and provider options to the fields of a request, by tables. What a table lacks is an error.
+"""Maps settings and provider options to the fields of a request, by tables. An option that is set and not in
+the table is an error, never ignored.
 
-A table maps our name to the provider's field; a dot leads into an object: "thinking.budget_tokens".
+A table maps the name in the protocol to the provider's field; a dot leads into an object:
+"thinking.budget_tokens".
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,20 +27,20 @@ _WIRE_NAMES = {
 
 
 def map_settings(settings: ModelSettings, table: Table, who: str) -> Json:
-    """Return the fields that the common settings become; `table` goes from a setting's wire name.
+    """Return the fields of the common settings. `table` is keyed by their names in the protocol.
 
     Raises:
-        InvalidRequestError: one is set that `who` does not know.
+        InvalidRequestError: a setting is set that the provider `who` does not know.
     """
     given = {wire: getattr(settings, name) for name, wire in _WIRE_NAMES.items()}
     return map_options({name: value for name, value in given.items() if value is not None}, table, who)
 
 
 def map_options(given: Mapping[str, object], table: Table, who: str, *, but: Iterable[str] = ()) -> Json:
-    """Return options under the provider's names, nested where the table says so; `but` these.
+    """Return options under the provider's names, nested as in the table; the names in `but` are left out.
 
     Raises:
-        InvalidRequestError: there is one that the table lacks.
+        InvalidRequestError: an option is not in the table.
     """
     apart = frozenset(but)
     body: Json = {}
@@ -58,7 +60,7 @@ def map_options(given: Mapping[str, object], table: Table, who: str, *, but: Ite
 
 
 def check_token_limit(settings: ModelSettings, given: Mapping[str, object], who: str) -> None:
-    """Let an answer have one bound: the option `maxCompletionTokens` is the setting by another name.
+    """Check that only one limit of the answer is set: `maxCompletionTokens` is another name of the setting.
 
     Raises:
         InvalidRequestError: both are set.
@@ -71,7 +73,7 @@ def check_token_limit(settings: ModelSettings, given: Mapping[str, object], who:
 
 
 def to_snake_case(value: object) -> object:
-    """Return an object with its keys as most providers write them: `allowFallbacks` is `allow_fallbacks`."""
+    """Return an object with its keys in snake case: `allowFallbacks` becomes `allow_fallbacks`."""
     if not isinstance(value, Mapping):
         return value
     items = cast("Mapping[str, object]", value).items()

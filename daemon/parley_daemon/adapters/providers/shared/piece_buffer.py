@@ -1,6 +1,10 @@
-"""Puts together what one network read brought: neighbours of one part become one piece.
+"""Joins the texts of one network read: the texts of one run become one piece.
 
-Knows parts and pieces, no dialect. Also tells a model's thoughts from its answer where both come as one text.
+A run is the text of the answer, its reasoning, or the arguments of one tool call. `append` adds a text to a
+run; a text of another run ends the run before. `take` returns the pieces since the last call. When lone
+surrogates may occur, half a character at the end of a piece is kept until its other half comes.
+
+`ThinkTag` separates reasoning and answer where a model writes both as one text.
 """
 
 import msgspec
@@ -18,7 +22,7 @@ class OpenCall(msgspec.Struct, eq=False, gc=False):
 
     @property
     def args(self) -> object:
-        """The arguments, now that all have come; as they came, as a string, when they are no JSON."""
+        """The complete arguments, parsed; the text itself when it is not JSON."""
         text = "".join(self.arguments)
         try:
             return msgspec.json.decode(text) if text.strip() else {}
@@ -30,14 +34,14 @@ Run = type[Text] | type[Reasoning] | OpenCall
 
 
 class PieceBuffer:
-    """Texts in, pieces out. Between two `take`s, texts of one run are joined."""
+    """Texts in, pieces out. Texts of one run between two calls of `take` are joined."""
 
     __slots__ = ("_pieces", "_signature", "_split", "has_surrogates", "run", "texts")
 
     def __init__(self) -> None:
         self.run: Run = Text
-        self.texts: list[str] = []  # of the run under way; the hot path appends here itself
-        self.has_surrogates = False  # from the first text on that may hold half a character
+        self.texts: list[str] = []  # of the current run; parsers append here directly on the hot path
+        self.has_surrogates = False  # set from the first text on that may hold a lone surrogate
         self._signature: str | None = None
         self._split: dict[Run, str] = {}
         self._pieces: list[Piece] = []
@@ -50,23 +54,23 @@ class PieceBuffer:
         self.texts.append(text)
 
     def sign(self, signature: str) -> None:
-        """Give the reasoning its signature; what is thought after it is another part."""
+        """Sign the reasoning so far. Reasoning after it is another part."""
         self.append(Reasoning, "")
         self._signature = replace_surrogates(signature)
         self._close()
 
     def add(self, piece: Piece) -> None:
-        """Add a piece that is whole by itself."""
+        """Add a piece that is complete by itself."""
         self._close()
         self._pieces.append(piece)
 
     def finish_call(self, call: OpenCall, arguments: str = "") -> None:
-        """Say that a call is whole. `arguments` are all of them, for a call whose own have not come."""
+        """Complete a call. `arguments` are used when none have streamed."""
         self._close()
         if not any(call.arguments):
             self.append(call, arguments)
             self._close()
-        self._split.pop(call, None)  # half a character at the end of JSON: it is none
+        self._split.pop(call, None)  # half a character at the end: then it is not JSON anyway
         self._pieces.append(ToolCall(call.id, call.name, call.args))
 
     def arguments(self, call: OpenCall) -> str:
@@ -80,7 +84,7 @@ class PieceBuffer:
         return pieces
 
     def flush(self) -> list[Piece]:
-        """Return the last pieces: half a character whose other half never came is replaced."""
+        """Return the last pieces. Half a character whose other half never came is replaced."""
         for run, half in list(self._split.items()):
             self.append(run, "")
             self._split[run] = ""
@@ -95,7 +99,7 @@ class PieceBuffer:
         texts.clear()
         run = self.run
         if self.has_surrogates:
-            text = self._mended(run, text)
+            text = self._without_split(run, text)
         signature, self._signature = self._signature, None
         if run is Text:
             if text:
@@ -107,7 +111,7 @@ class PieceBuffer:
             run.arguments.append(text)
             self._pieces.append(ToolCallPiece(run.id, run.name, text))
 
-    def _mended(self, run: Run, text: str) -> str:
+    def _without_split(self, run: Run, text: str) -> str:
         text = self._split.pop(run, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._split[run] = text[-1]
@@ -116,10 +120,10 @@ class PieceBuffer:
 
 
 class ThinkTag:
-    """Tells apart thoughts and answer of a model that writes `<think>…</think>` before its answer.
+    """Separates reasoning and answer of a model that writes `<think>…</think>` before its answer.
 
-    A closing tag before the answer is dropped when its thoughts came apart from it, or not at all. Where
-    thoughts come first and only their end is marked, they are text: nobody knows that before their end.
+    A closing tag alone at the start is dropped: the reasoning came in another field, or there is none. When
+    only the end of the reasoning is marked, the reasoning stays text: it was sent on before its end came.
     """
 
     __slots__ = ("_held", "_state")
@@ -133,11 +137,11 @@ class ThinkTag:
 
     @property
     def passed(self) -> bool:
-        """Return whether all that follows is answer."""
+        """Whether everything that follows belongs to the answer."""
         return self._state == "answer"
 
     def split(self, text: str) -> tuple[str, str]:
-        """Return the (thoughts, answer) in the next text; what may be part of a tag is kept for later."""
+        """Return (reasoning, answer) in the next text. What may be the start of a tag is kept for later."""
         text = self._held + text
         self._held = ""
         thoughts = ""
@@ -168,7 +172,7 @@ class ThinkTag:
         return thoughts, text
 
     def end(self) -> tuple[str, str]:
-        """Return what was kept, now that nothing follows."""
+        """Return what was kept, at the end."""
         held, self._held = self._held, ""
         return (held, "") if self._state == "thoughts" else ("", held)
 

@@ -1,7 +1,16 @@
-"""Reads the response to a model call: its bytes in, chunks out.
+"""Reads the response to a model call: network reads in, chunks out.
 
-Sans-io. The response is a stream of events, or one JSON document when the server does not stream. What the
-events mean is the business of the dialect's fold.
+Theory of operation. Sans-io: `feed` takes one read and returns the chunks in it; `end` is called once, at
+the end of the response or after the end mark. A reader joins a framing (bytes to payloads) and a parser
+(payloads to chunks). Without a framing of the dialect's own, the first byte that is not blank says what the
+response is: "{" or "[" begins one JSON document, which is kept and parsed at the end, since the server does
+not stream; "<" begins a web page, an error; anything else is server-sent events. Content types are not
+reliable.
+
+Errors do not lose what came before them: `feed` returns the chunks before the error and sets `error`. An
+answer is complete (`is_complete`) when its stop reason has come; usage may follow, so the response is read
+on for a few seconds. It is done (`is_done`) when the end mark has come; nothing follows. An end before the
+answer is complete is an error, even when all of its text may have come: nobody can know.
 """
 
 from contextlib import suppress
@@ -17,10 +26,7 @@ _LONGEST_BLANK = 64
 
 
 class ResponseReader:
-    """One response under way. Once `error` is set or `done` is true it must not be fed again.
-
-    Without a framing it is told by its first byte what the response is.
-    """
+    """One response. Once `error` is set or `is_done` is true, it must not be fed again."""
 
     def __init__(
         self, call: Call, fold: Parser, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
@@ -30,33 +36,33 @@ class ResponseReader:
         self._max = max_bytes
         self._parser = fold
         self._framing: Framing = framing or SseParser(max_bytes)
-        self._head = b""  # what came before the first byte that tells what this is
-        self._recognised = framing is not None
+        self._head = b""  # what came before the first byte that is not blank
+        self._is_known = framing is not None
         self._document: list[bytes] | None = None
         self._document_size = 0
         self._has_events = False
 
     @property
     def is_done(self) -> bool:
-        """Whether the end mark has come."""
+        """Whether the end mark has come: nothing follows."""
         return self._parser.is_done
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is whole: all that can follow is usage."""
+        """Whether the answer is complete: only usage can follow."""
         return self._parser.is_complete
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Take one network read and return what it holds; nothing, when it is a mere sign of life.
+        """Take one network read and return its chunks; none when it is only a sign of life.
 
-        `error` is set when the answer fails in it: what is returned came before that.
+        When the answer fails in this read, `error` is set and the chunks before the failure are returned.
         """
         try:
-            if not self._recognised:
+            if not self._is_known:
                 data = self._recognise(self._head + data)
             if self._document is not None:
                 self._keep(self._document, data)
-            elif self._recognised:
+            elif self._is_known:
                 self._events(self._framing.feed(data))
         except ModelError as error:
             self.error = error
@@ -70,22 +76,23 @@ class ResponseReader:
         return self._parser.take()
 
     def finish(self) -> list[Chunk]:
-        """The answer is `finished`, and its response goes on: return its last chunks, a Finish at their end.
+        """Return the last chunks of an answer that is complete while its response goes on, with a Finish.
 
-        It may be fed again, for usage; from the second call on there is nothing here, as a rule.
+        It may be fed again, for usage. From the second call on there is usually nothing to return.
         """
         return self._parser.finish()
 
     def end(self) -> list[Chunk]:
-        """The response has ended, or `done` is true: return the last chunks, with a Finish if none was told.
+        """Return the last chunks when the response has ended or `is_done`, with a Finish unless it was
+        returned.
 
         Raises:
-            ModelError: what came is not a whole answer.
+            ModelError: the answer is not complete.
         """
         if self._document is not None:
             self._read_document(b"".join(self._document).strip(_BLANK))
         elif self.is_complete:
-            with suppress(ModelError):  # of usage, maybe, half an event: it cannot spoil the answer any more
+            with suppress(ModelError):  # a broken event after the answer cannot spoil it
                 self._events(self._framing.close())
         else:
             self._events(self._framing.close())
@@ -96,7 +103,7 @@ class ResponseReader:
         return self._parser.finish()
 
     def _recognise(self, head: bytes) -> bytes:
-        """Tell by the first byte what this is: content types do not say it reliably."""
+        """Note by the first byte what the response is; return what is to be parsed."""
         self._head = head[:2000]
         start = head.lstrip(_BLANK)
         if start.startswith((b"{", b"[")):
@@ -106,7 +113,7 @@ class ResponseReader:
             raise self._call.bad_stream(message, page_text(head))
         elif not start and len(head) < _LONGEST_BLANK:
             return b""
-        self._recognised = True
+        self._is_known = True
         return head
 
     def _keep(self, document: list[bytes], data: bytes) -> None:
