@@ -154,7 +154,7 @@ class GoogleParser:
             self._event(event, payload)
 
     def feed_document(self, body: bytes) -> bool:
-        """Take a whole answer, or the array of a stream's events; False when it is not an answer (see Parser)."""
+        """Take a whole answer, or the array of a stream's events; False when it is no answer (see Parser)."""
         if not body.startswith(b"["):
             event = self._answer.decode(body, Event)
             if event is None or not (event.candidates or event.prompt_feedback or event.error):
