@@ -40,7 +40,7 @@ local function count(what) return select(2, text():gsub(vim.pesc(what), "")) end
 local function chat() return Chat.of(vim.api.nvim_get_current_buf()) end
 local function opened() return chat() ~= nil and chat().seq ~= nil end
 local function write(line)
-  vim.api.nvim_buf_set_lines(0, chat():top() + 1, -1, false, vim.split(line, "\\n"))
+  vim.api.nvim_buf_set_lines(0, chat():border_row() + 1, -1, false, vim.split(line, "\\n"))
 end
 local function ended()
   for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(0, -1, 0, -1, { details = true })) do
@@ -116,7 +116,7 @@ async def test_what_is_written_below_the_border_is_sent(neovim_daemon: DaemonPro
         write("/fast first line\\nsecond line")
         vim.api.nvim_feedkeys(vim.keycode("<CR>"), "xt", false)
         wait("the end", ended)
-        check("the border is the last but one line", vim.api.nvim_buf_line_count(0) == chat():top() + 2)
+        check("the border is the last but one line", vim.api.nvim_buf_line_count(0) == chat():border_row() + 2)
         """,
     )
     messages = await stored(neovim_daemon)
@@ -247,7 +247,7 @@ async def test_a_signature_without_a_thought_is_not_shown(neovim_daemon: DaemonP
         vim.ui.select = function(chats, _, choose) choose(chats[1]) end
         vim.cmd("ParleyChats")
         wait("the chat", opened)
-        io.stderr:write(table.concat(vim.api.nvim_buf_get_lines(0, 0, chat():top(), false), "\\n"))
+        io.stderr:write(table.concat(vim.api.nvim_buf_get_lines(0, 0, chat():border_row(), false), "\\n"))
         """,
     )
     assert said.rstrip("\r") == "\n\n### You\n\nReally?\n\n### Answer\n\nYes."

@@ -1,29 +1,29 @@
--- One LSP client for all chats: requests, progress by token, and starting again when the daemon is lost.
+-- One LSP client for all chats: requests, events by progress token, and reconnecting to a lost daemon.
 ---@class parley.Config
----@field cmd string[] what speaks the protocol on its standard streams
----@field min_interval_ms integer the shortest time between two updates of a buffer
+---@field cmd string[] the command that speaks the protocol on its standard streams
+---@field min_interval_ms integer the minimum time between two updates of a buffer
 local M = { config = { cmd = { "parleyd", "stdio", "--shared" }, min_interval_ms = 30 } }
 
 local RESTARTS = 3
 local id, losses = nil, 0
-local chats = {} ---@type table<string, parley.Chat> by token
-local waiting = {} ---@type (fun(lsp: vim.lsp.Client))[] for the client to be ready
+local chats = {} ---@type table<string, parley.Chat> by progress token
+local callbacks = {} ---@type (fun(lsp: vim.lsp.Client))[] to be called once the client is initialized
 
----Return a value of JSON, nil for its null.
-function M.present(value)
+---Return a JSON value, with nil for null.
+function M.nil_if_null(value)
   return value ~= vim.NIL and value or nil
 end
 
-local function lost()
-  id, waiting = nil, {}
+local function on_exit()
+  id, callbacks = nil, {}
   if vim.v.exiting ~= vim.NIL or vim.tbl_isempty(chats) then
     return
   end
   losses = losses + 1
   if losses > RESTARTS then
-    return vim.notify("parleyd is lost. :Parley tries again.", vim.log.levels.ERROR)
+    return vim.notify("The connection to parleyd was lost. Use :Parley to reconnect.", vim.log.levels.ERROR)
   elseif losses == 1 then
-    vim.notify("parleyd is lost, connecting again", vim.log.levels.WARN)
+    vim.notify("The connection to parleyd was lost. Reconnecting ...", vim.log.levels.WARN)
   end
   vim.defer_fn(function()
     for _, chat in pairs(chats) do
@@ -32,41 +32,42 @@ local function lost()
   end, 100 * 2 ^ losses)
 end
 
-local function progress(_, params)
+local function on_progress(_, params)
   if chats[params.token] then
-    chats[params.token]:event(params.value)
+    chats[params.token]:handle_event(params.value)
   end
 end
 
-local function ready(lsp)
-  local now = waiting
-  waiting = {}
-  for _, run in ipairs(now) do
-    run(lsp)
+local function on_init(lsp)
+  local pending = callbacks
+  callbacks = {}
+  for _, callback in ipairs(pending) do
+    callback(lsp)
   end
 end
 
----@param run fun(lsp: vim.lsp.Client)
-local function with_client(run)
+---Call the function with the LSP client, once that is initialized.
+---@param callback fun(lsp: vim.lsp.Client)
+local function with_client(callback)
   local lsp = id and vim.lsp.get_client_by_id(id)
   if lsp and lsp.initialized then
-    return run(lsp)
+    return callback(lsp)
   end
-  table.insert(waiting, run)
+  table.insert(callbacks, callback)
   id = lsp and id or vim.lsp.start({
     name = "parley",
     cmd = M.config.cmd,
     init_options = { clientName = "nvim", minIntervalMs = M.config.min_interval_ms },
-    handlers = { ["$/progress"] = progress },
-    on_init = ready,
-    on_exit = vim.schedule_wrap(lost),
+    handlers = { ["$/progress"] = on_progress },
+    on_init = on_init,
+    on_exit = vim.schedule_wrap(on_exit),
   }, { attach = false })
 end
 
----Send a request. An error is shown, and `failed` is called.
----@param done? fun(result: any)
----@param failed? fun()
-function M.request(method, params, done, failed)
+---Send a request. An error is shown as a notification.
+---@param on_result? fun(result: any)
+---@param on_error? fun()
+function M.request(method, params, on_result, on_error)
   with_client(function(lsp)
     lsp:request(method, next(params) and params or vim.empty_dict(), function(err, result)
       if err then
@@ -74,19 +75,19 @@ function M.request(method, params, done, failed)
       else
         losses = 0
       end
-      local callback = err and failed or not err and done
+      local callback = err and on_error or not err and on_result
       return callback and callback(result)
     end)
   end)
 end
 
----Hear a chat's events under its id as the token; nil ends it.
+---Deliver the events of a progress token to a chat; nil unsubscribes.
 function M.listen(token, chat)
   chats[token] = chat
   return chat or M.request("chat/unsubscribe", { partialResultToken = token })
 end
 
----Let the daemon know a buffer's text as it is here, from now on.
+---Send the text of a buffer to the daemon, and its changes from now on (LSP document sync).
 function M.attach(buffer)
   with_client(function(lsp)
     vim.lsp.buf_attach_client(buffer, lsp.id)

@@ -1,4 +1,4 @@
--- What the commands do. Knows neither frames nor how a chat is drawn.
+-- The functions behind the commands, and the configuration.
 local client = require("parley.client")
 local Chat = require("parley.chat")
 local M = {}
@@ -8,16 +8,16 @@ function M.setup(config)
   client.config = vim.tbl_extend("force", client.config, config or {})
 end
 
----Open a chat in a new window, and ask the text there; lines of this buffer go along as they are now.
+---Open a new chat in a new window and send the text, with a reference to lines of the current buffer.
 ---@param text string
----@param lines? integer[] the first and the last one
+---@param lines? integer[] the first and the last line, from 1
 function M.open(text, lines)
   if vim.fn.has("nvim-0.11") == 0 then
-    return vim.notify("parley needs Neovim 0.11 or newer", vim.log.levels.ERROR)
+    return vim.notify("parley requires Neovim 0.11 or newer", vim.log.levels.ERROR)
   end
   local content, source = text, vim.api.nvim_get_current_buf()
   if lines then
-    client.attach(source) -- LSP's document sync: the daemon reads the buffer, saved or not
+    client.attach(source) -- by LSP document sync, so that the daemon reads unsaved changes
     local reference = { type = "reference", uri = vim.uri_from_bufnr(source), startLine = lines[1], endLine = lines[2] }
     content = { { type = "text", text = text ~= "" and text or "Look at this." }, reference }
   end
@@ -34,7 +34,7 @@ function M.pick()
   client.request("chat/list", { limit = 200 }, function(page)
     local function describe(chat)
       local when = chat.updatedAt:sub(1, 16):gsub("T", " ")
-      return ("%s  %s  (%s)"):format(when, client.present(chat.title) or "untitled", chat.status)
+      return ("%s  %s  (%s)"):format(when, client.nil_if_null(chat.title) or "untitled", chat.status)
     end
     vim.ui.select(page.chats, { prompt = "Chat", format_item = describe }, function(chat)
       return chat and Chat.open(chat.id)
@@ -42,11 +42,11 @@ function M.pick()
   end)
 end
 
----Interrupt the answer in this buffer's chat; what has come of it stays.
+---Interrupt the answer in the chat of this buffer. The partial answer is kept.
 function M.stop()
   local chat = Chat.of(vim.api.nvim_get_current_buf())
   if not chat then
-    return vim.notify("This buffer is no chat. :ParleyChats reopens one.", vim.log.levels.WARN)
+    return vim.notify("This buffer is not a chat. Use :ParleyChats to reopen one.", vim.log.levels.WARN)
   end
   client.request("chat/interrupt", { chatId = chat.id })
 end
