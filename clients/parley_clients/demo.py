@@ -1,7 +1,7 @@
-"""What `make demo` shows: one daemon, three chats at once, and an answer that moves from client to client.
+"""The demo of `make demo`: three chats at once in one daemon, and an answer that moves to another client.
 
-Runs a daemon of its own in a temporary directory, offline, and checks what it shows: it exits with 1 when a
-reattached answer is not, to the letter, what was stored.
+It runs a private daemon in a temporary directory, offline. It exits with 1 if the text that two clients have
+seen together differs from the stored answer.
 """
 
 import os
@@ -24,40 +24,40 @@ QUESTIONS = {
     "script": "/tokens 25",
     "notes": "Why do chats belong to a daemon?",
 }
-MOVED = "Emacs"
-TAKEN_OVER_AFTER = 60
+MOVING_CLIENT = "Emacs"
+PIECES_BEFORE_MOVE = 60
 START_SECONDS = 20
 COLOURS = {"Emacs": "36", "script": "33", "notes": "35", "Neovim": "32"}
 
 
 class Screen:
-    """Lines of several speakers, each under its name; colours and pieces of lines only in a terminal."""
+    """Prints the lines of several speakers, each with its name; in colours on a terminal."""
 
     def __init__(self) -> None:
         self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        self._open: dict[str, str] = {}
+        self._unfinished: dict[str, str] = {}
 
     def title(self, text: str) -> None:
-        """Begin a section."""
+        """Print the title of a section."""
         self._write(f"\n\x1b[1m{text}\x1b[0m\n" if self._colours else f"\n== {text}\n")
 
-    def say(self, who: str, text: str) -> None:
-        """Take more of what somebody says; whole lines are shown."""
-        *lines, rest = (self._open.get(who, "") + text).split("\n")
-        self._open[who] = rest
+    def print_text(self, speaker: str, text: str) -> None:
+        """Print the complete lines of a streamed text; keep the rest."""
+        *lines, rest = (self._unfinished.get(speaker, "") + text).split("\n")
+        self._unfinished[speaker] = rest
         for line in lines:
-            self._line(who, line)
+            self._print_line(speaker, line)
 
-    def end(self, who: str) -> None:
-        """Show what is left of what somebody said."""
-        rest = self._open.pop(who, "")
+    def end_line(self, speaker: str) -> None:
+        """Print the rest of the streamed text."""
+        rest = self._unfinished.pop(speaker, "")
         if rest.strip():
-            self._line(who, rest)
+            self._print_line(speaker, rest)
 
-    def _line(self, who: str, line: str) -> None:
+    def _print_line(self, speaker: str, line: str) -> None:
         if line.strip():
-            name = f"{who:>7}"
-            shown = f"\x1b[{COLOURS[who]}m{name}\x1b[0m" if self._colours else name
+            name = f"{speaker:>7}"
+            shown = f"\x1b[{COLOURS[speaker]}m{name}\x1b[0m" if self._colours else name
             self._write(f"{shown} │ {line}\n")
 
     def _write(self, text: str) -> None:
@@ -66,14 +66,14 @@ class Screen:
 
 
 @contextmanager
-def daemon(directory: Path) -> Generator[None]:
-    """Run a daemon in this directory; it is what `connect` finds meanwhile."""
-    places = {
+def run_daemon(directory: Path) -> Generator[None]:
+    """Run a daemon in this directory, which `connect` finds meanwhile."""
+    environment = {
         "PARLEY_DATA_DIR": str(directory / "data"),
         "PARLEY_RUNTIME_DIR": str(directory / "run"),
         "PARLEY_CONFIG": str(directory / "config.toml"),
     }
-    os.environ.update(places)
+    os.environ.update(environment)
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("parleyd")), "serve"],
         stdin=subprocess.DEVNULL,
@@ -92,76 +92,76 @@ def daemon(directory: Path) -> Generator[None]:
         process.wait()
 
 
-async def tell(screen: Screen, who: str, chat: Chat, question: str) -> None:
-    """Ask, and show the answer as it comes, part by part."""
-    screen.say(who, f"? {question}\n")
+async def stream_answer(screen: Screen, speaker: str, chat: Chat, question: str) -> None:
+    """Ask a question and print the answer while it is streamed."""
+    screen.print_text(speaker, f"? {question}\n")
     part = 0
     async for event in chat.stream(question):
         if event.type == "message_part" and event.raw["index"] != part:
             part = event.raw["index"]
-            screen.end(who)
-        screen.say(who, event.reasoning or event.text)
-    screen.end(who)
+            screen.end_line(speaker)
+        screen.print_text(speaker, event.reasoning or event.text)
+    screen.end_line(speaker)
 
 
-async def begin(screen: Screen, chat: Chat, question: str) -> ChatView:
-    """Ask, look at the answer for a while, and return what was seen when leaving in the middle of it."""
-    screen.say(MOVED, f"? {question}\n")
+async def watch_beginning(screen: Screen, chat: Chat, question: str) -> ChatView:
+    """Ask a question, detach during the answer, and return the state of the chat at that moment."""
+    screen.print_text(MOVING_CLIENT, f"? {question}\n")
     async with chat.attach() as live:
         await chat.send(question)
         pieces = 0
         async for event in live:
-            screen.say(MOVED, event.text)
+            screen.print_text(MOVING_CLIENT, event.text)
             pieces += event.type == "message_part"
-            if pieces == TAKEN_OVER_AFTER:
+            if pieces == PIECES_BEFORE_MOVE:
                 break
-        screen.end(MOVED)
+        screen.end_line(MOVING_CLIENT)
         return live.state
 
 
-async def take_over(screen: Screen, client: Client, view: ChatView) -> str:
-    """Go on where the other client stopped, by the number of its last event; return all the text seen."""
+async def watch_rest(screen: Screen, client: Client, view: ChatView) -> str:
+    """Continue in another client after the last event; return the text that both have seen."""
     async with client.chat(view.chat["id"]).attach(state=view) as live:
-        how = "resumed by number" if live.resumed else "from a snapshot"
+        how = "resumed by sequence number" if live.resumed else "from a snapshot"
         screen.title(f"Emacs is closed. Neovim attaches to the same answer ({how}):")
         async for event in live:
-            screen.say("Neovim", event.text)
+            screen.print_text("Neovim", event.text)
             if event.type == "turn_ended":
                 break
-        screen.end("Neovim")
+        screen.end_line("Neovim")
         return plain_text(live.state.messages[-1]["content"])
 
 
-async def show() -> bool:
-    """Run the demo; return whether everything was as it should be."""
+async def run_demo() -> bool:
+    """Run the demo; return whether the text that was seen is the stored answer."""
     screen, seen, stored = Screen(), "", ""
     view: ChatView | None = None
     screen.title("Three chats at once in one daemon, from two clients:")
     async with connect(client_name="nvim", start=False) as second, anyio.create_task_group() as tasks:
-        tasks.start_soon(tell, screen, "notes", await second.create_chat(), QUESTIONS["notes"])
+        tasks.start_soon(stream_answer, screen, "notes", await second.create_chat(), QUESTIONS["notes"])
         async with connect(client_name="emacs", start=False) as first, anyio.create_task_group() as firsts:
-            firsts.start_soon(tell, screen, "script", await first.create_chat(), QUESTIONS["script"])
-            view = await begin(screen, await first.create_chat(), QUESTIONS[MOVED])
+            firsts.start_soon(stream_answer, screen, "script", await first.create_chat(), QUESTIONS["script"])
+            view = await watch_beginning(screen, await first.create_chat(), QUESTIONS[MOVING_CLIENT])
         assert view is not None
-        seen = await take_over(screen, second, view)
+        seen = await watch_rest(screen, second, view)
         stored = plain_text((await second.chat(view.chat["id"]).get()).messages[-1]["content"])
     same = seen == stored != ""
-    verdict = "to the letter what is stored" if same else "NOT what is stored"
-    screen.title(f"What Emacs and Neovim saw together, {len(seen)} characters, is {verdict}.")
+    verdict = "exactly the stored answer" if same else "NOT the stored answer"
+    screen.title(f"The text that Emacs and Neovim have seen together ({len(seen)} characters) is {verdict}.")
     return same
 
 
-def list_stored() -> int:
-    """Show the stored chats as `parley list` does."""
+def list_chats() -> int:
+    """Run `parley list`."""
     return subprocess.run([str(Path(sys.executable).with_name("parley")), "list"], check=False).returncode
 
 
 def main() -> int:
     """Run the demo and return its exit code."""
-    with tempfile.TemporaryDirectory(prefix="parley-") as directory, daemon(Path(directory)):
-        good = anyio.run(show)
-        Screen().title("The chats that the daemon holds now (parley list):")
-        return 0 if list_stored() == 0 and good else 1
+    with tempfile.TemporaryDirectory(prefix="parley-") as directory, run_daemon(Path(directory)):
+        good = anyio.run(run_demo)
+        Screen().title("The chats in the daemon (parley list):")
+        return 0 if list_chats() == 0 and good else 1
 
 
 if __name__ == "__main__":

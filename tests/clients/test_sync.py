@@ -85,6 +85,6 @@ def test_the_demo_checks_what_it_shows() -> None:
             cwd=Path(places["HOME"]),
         )
     assert done.returncode == 0, done.stderr
-    assert "is to the letter what is stored" in done.stdout
-    assert "resumed by number" in done.stdout
+    assert "is exactly the stored answer" in done.stdout
+    assert "resumed by sequence number" in done.stdout
     assert done.stderr == ""

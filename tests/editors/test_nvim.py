@@ -116,7 +116,7 @@ async def test_what_is_written_below_the_border_is_sent(neovim_daemon: DaemonPro
         write("/fast first line\\nsecond line")
         vim.api.nvim_feedkeys(vim.keycode("<CR>"), "xt", false)
         wait("the end", ended)
-        check("the border is the last but one line", vim.api.nvim_buf_line_count(0) == chat():border_row() + 2)
+        check("the border is in its place", vim.api.nvim_buf_line_count(0) == chat():border_row() + 2)
         """,
     )
     messages = await stored(neovim_daemon)

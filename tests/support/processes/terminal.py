@@ -1,4 +1,4 @@
-"""The command `parley` in a terminal of its own: what it shows, what is typed, how wide it is."""
+"""Runs a command in a pseudo-terminal: reads its output, types into it, resizes it."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ PARLEY = str(Path(sys.executable).with_name("parley"))
 
 
 class Terminal:
-    """A process in a pseudo-terminal. `shown` is all that it has written so far, with escape sequences."""
+    """A process in a pseudo-terminal. `shown` is its output so far, with escape sequences."""
 
     def __init__(
         self, env: Mapping[str, str], *words: str, size: tuple[int, int] = (90, 30), program: str = PARLEY
@@ -29,27 +29,27 @@ class Terminal:
 
     @property
     def echoes(self) -> bool:
-        """Whether the terminal shows what is typed, by itself."""
+        """Whether the terminal echoes typed characters."""
         return bool(termios.tcgetattr(self._descriptor)[3] & termios.ECHO)
 
     def type(self, text: str) -> None:
-        """Type something."""
+        """Type a text."""
         os.write(self._descriptor, text.encode())
 
     def resize(self, columns: int, rows: int) -> None:
-        """Make the terminal larger or smaller."""
+        """Set the size of the terminal."""
         _resize(self._descriptor, (columns, rows))
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        """Read until the text was shown.
+        """Read until the output contains the text.
 
         Raises:
-            AssertionError: the process ended, or the time is over, before.
+            AssertionError: the process ended, or `seconds` passed, before that.
         """
         deadline = time.monotonic() + seconds
         while text not in self.shown:
             left = deadline - time.monotonic()
-            assert self._open, f"it ended without {text!r}: {self.shown!r}"
+            assert self._open, f"the process ended without {text!r}: {self.shown!r}"
             assert left > 0, f"no {text!r} in {seconds} s: {self.shown!r}"
             self._read(left)
 
@@ -63,7 +63,7 @@ class Terminal:
 
     def _read(self, seconds: float) -> None:
         ready, _, _ = select.select([self._descriptor], [], [], seconds)
-        assert ready, f"nothing more was shown after {self.shown!r}"
+        assert ready, f"no output for {seconds} s after {self.shown!r}"
         try:
             data = os.read(self._descriptor, 65536)
         except OSError:  # the terminal's other side is closed
