@@ -90,7 +90,7 @@ async def test_after_a_crash_a_chat_lists_opens_and_takes_a_prompt(rig: Rig, rea
             assert questions[len(asked) :] == [*[plain_text(one.content) for one in queue], "again"]
             ids = [message.id for message in (await again.snapshot(chat_id)).messages]
             assert ids == sorted(set(ids))
-        rig.store.let_go()
+        rig.store.release()
 
 
 @pytest.mark.parametrize("reach", LOST)
@@ -108,7 +108,7 @@ async def test_a_lost_turn_ends_interrupted_once(rig: Rig, reach: Moment) -> Non
             before = await again.snapshot(chat_id)
             async with again.restarted() as third:
                 assert await third.snapshot(chat_id) == before
-        rig.store.let_go()
+        rig.store.release()
 
 
 async def test_streamed_text_is_there_as_an_incomplete_message() -> None:
@@ -157,7 +157,7 @@ async def test_numbers_are_never_used_again(rig: Rig, reach: Moment) -> None:
             assert attachment.seq > used
             resumed, _ = await again.attach(chat_id, after_seq=attachment.seq)
             assert (resumed.snapshot, list(resumed.missed)) == (None, [])
-        rig.store.let_go()
+        rig.store.release()
 
 
 async def test_a_chat_at_rest_can_be_resumed_from_its_last_number_after_a_crash(rig: Rig) -> None:

@@ -67,7 +67,7 @@ async def test_whoever_attaches_at_any_event_of_a_turn_shows_the_same(rig: Rig) 
         await call.finish()
         await rig.store.waiting()
         attached.append(await rig.attach(chat_id))
-        rig.store.let_go()
+        rig.store.release()
         call = await rig.model.asked()
         attached.append(await rig.attach(chat_id))
         call.fail()
@@ -142,7 +142,7 @@ async def test_attaching_while_messages_are_read_from_the_store_loses_nothing(ri
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(attach)
                 await again.store.waiting()
-                again.store.let_reads_go()
+                again.store.release_reads()
                 await again.ask(chat_id, "two")
             ((attachment, heard),) = attached
             await heard.ended()
@@ -161,7 +161,7 @@ async def test_a_subscriber_that_gave_up_while_it_attached_hears_nothing(rig: Ri
             gone = Recorder()
             with anyio.move_on_after(0.01):
                 await again.attach_sink(chat_id, gone)
-            again.store.let_reads_go()
+            again.store.release_reads()
             again.model.answer = [Text("Again.")]
             await again.ask(chat_id, "two")
             assert gone.published == []

@@ -281,6 +281,6 @@ async def test_a_message_that_comes_while_the_branch_of_a_resting_chat_changes_r
                 await anyio.wait_all_tasks_blocked()
                 tasks.start_soon(rig.send, chat_id, "2")
                 await anyio.wait_all_tasks_blocked()
-                rig.store.let_go()
+                rig.store.release()
             call = await rig.model.asked()
     assert [plain_text(one.parts) for one in call.request.messages] == ["1", "2"]

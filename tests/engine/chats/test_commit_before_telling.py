@@ -30,7 +30,7 @@ async def test_nothing_of_a_send_is_told_before_its_commit(rig: Rig) -> None:
             snapshot = await rig.snapshot(chat_id)
             assert (snapshot.view.status, snapshot.messages) == (Status.WAITING, ())
             assert snapshot.preview is None
-            rig.store.let_go()
+            rig.store.release()
             await said.wait()
             await call.finish()
             await heard.ended()
@@ -55,7 +55,7 @@ async def test_nothing_of_an_end_is_told_before_its_commit(rig: Rig) -> None:
         assert snapshot.preview is not None
         assert [message.role for message in snapshot.messages] == ["user"]
         assert len(heard.published) == told
-        rig.store.let_go()
+        rig.store.release()
         await heard.ended()
     (last,) = rig.store.commits[-1:]
     assert {AddMessage, PutTurn} <= {type(write) for write in last}
@@ -81,7 +81,7 @@ async def test_two_sends_at_once_never_both_start(rig: Rig, when_busy: str) -> N
             await rig.store.waiting()
             await anyio.wait_all_tasks_blocked()
             assert len(rig.model.calls) == 1
-            rig.store.let_go()
+            rig.store.release()
     assert len([answer for answer in answers if answer.message]) == 1
     assert len([answer for answer in answers if answer.queued]) == (2 if when_busy == "queue" else 0)
     assert len(refused) == (0 if when_busy == "queue" else 2)
@@ -104,7 +104,7 @@ async def test_a_send_that_cannot_be_committed_leaves_no_trace(rig: Rig) -> None
             call = await rig.model.asked()
             call.release([Text("never told")])
             await rig.store.waiting()
-            rig.store.let_go()
+            rig.store.release()
             await call.closed.wait()
         assert heard.published == []
         assert (await rig.view(chat_id)).status is Status.WAITING
@@ -132,7 +132,7 @@ async def test_a_model_that_breaks_before_a_commit_that_fails_leaves_no_task(rig
             call = await rig.model.asked()
             call.fail(RuntimeError("a fault of the adapter"))
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         await anyio.wait_all_tasks_blocked()
     assert not [task for task in anyio.get_running_tasks() if (task.name or "").startswith("turn ")]
 
@@ -159,7 +159,7 @@ async def test_whoever_attaches_between_the_commit_and_the_first_part_gets_no_te
             call = await rig.model.asked()
             call.release([Text("Hello")])
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
             await call.finish(" again")
             await late.ended()
     assert previews == [None]
@@ -180,7 +180,7 @@ async def test_an_interrupt_before_the_first_part_keeps_only_what_was_streamed(r
             call = await rig.model.asked()
             call.release([Text("Hello")])
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         await heard.ended()
     kept = [text for role, text in await rig.history(chat_id) if role == "assistant"]
     assert "".join(kept) == heard.text
@@ -199,7 +199,7 @@ async def test_a_caller_who_gives_up_during_a_commit_leaves_memory_and_disk_equa
             await rig.store.waiting()
             if step == "send":
                 tasks.cancel_scope.cancel()
-            rig.store.let_go()
+            rig.store.release()
         await (await rig.model.asked()).finish("Yes.")
         ended = await heard.ended()
         assert ended.outcome == "completed"
@@ -214,7 +214,7 @@ async def test_a_chat_whose_creation_was_given_up_is_either_there_or_not(rig: Ri
             tasks.start_soon(rig.chat)
             await rig.store.waiting()
             tasks.cancel_scope.cancel()
-            rig.store.let_go()
+            rig.store.release()
         for chat_id in await rig.chats.ids():
             assert (await rig.view(chat_id)).status is Status.WAITING
 
@@ -228,7 +228,7 @@ async def test_a_deletion_that_was_given_up_during_its_commit_is_carried_out(rig
             tasks.start_soon(rig.delete, chat_id)
             await rig.store.waiting()
             tasks.cancel_scope.cancel()
-            rig.store.let_go()
+            rig.store.release()
         assert heard.outline == ["ChatChanged"]
         assert await rig.chats.ids() == ()
     assert heard.of(TurnEnded) == []

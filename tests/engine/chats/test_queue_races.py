@@ -65,7 +65,7 @@ async def test_a_change_of_the_queue_that_meets_the_end_of_the_turn(
             tasks.start_soon(meet)
             await anyio.wait_all_tasks_blocked()
             assert len(heard.published) == told, "the next question was told before it was committed"
-            rig.store.let_go()
+            rig.store.release()
         assert len(refused) == (which == 0)
         expected = ["head", "tail"]
         if which == 1 and change != "promote":
@@ -101,7 +101,7 @@ async def test_of_two_clients_that_promote_and_remove_one_message_at_once_one_is
             for change in ("remove", "promote", "rewrite", "remove"):
                 tasks.start_soon(do, change)
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         await rig.interrupt(chat_id)
         await heard.ended()
         await anyio.wait_all_tasks_blocked()

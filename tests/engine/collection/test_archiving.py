@@ -238,7 +238,7 @@ async def test_a_message_that_comes_meanwhile_wins_or_loses_whole(
             if gated:
                 await rig.store.waiting(1)
                 await anyio.wait_all_tasks_blocked()
-                rig.store.let_go()
+                rig.store.release()
 
         if gated:
             rig.store.hold()
@@ -263,7 +263,7 @@ async def test_a_child_that_is_made_meanwhile_is_archived_too_or_refused(
         async def gate() -> None:
             await rig.store.waiting(1)
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
 
         outcomes = await at_once(*(calls if create_first else calls[::-1]), gate)
         assert outcomes.count("done") >= 2
@@ -290,7 +290,7 @@ async def test_a_chat_whose_branch_is_about_to_change_is_not_archived(rig: Rig) 
             await anyio.wait_all_tasks_blocked()
             await rig.store.port.descendants(chat_id)  # what archiving asks first is answered by now
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
 
         async def archive() -> None:
             await ending.wait()
@@ -340,7 +340,7 @@ async def test_a_caller_who_gives_up_leaves_memory_and_disk_the_same(rig: Rig) -
             tasks.start_soon(rig.chats.archive, chats[0])
             await rig.store.waiting()
             tasks.cancel_scope.cancel()
-            rig.store.let_go()
+            rig.store.release()
         assert await archived(rig, *chats) == [True] * 3
         async with rig.restarted() as again:
             assert await archived(again, *chats) == [True] * 3

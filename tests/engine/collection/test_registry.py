@@ -49,7 +49,7 @@ async def test_a_chat_loaded_while_all_others_are_busy_has_one_actor(disk: Disk)
                 await rig.store.waiting()
                 tasks.start_soon(rig.send, late, "two")
                 await anyio.wait_all_tasks_blocked()
-                rig.store.let_go()
+                rig.store.release()
             snapshot = await rig.snapshot(late)
     assert [message.role for message in snapshot.messages] == ["user"]
     assert len(snapshot.queue) == 1

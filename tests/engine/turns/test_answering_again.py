@@ -88,7 +88,7 @@ async def test_a_crash_during_a_recovery_forgets_no_turn_and_answers_none_twice(
             tasks.start_soon(halfway.engine.open)
             await halfway.store.waiting()
             disk = halfway.disk.image()
-            halfway.store.let_go()
+            halfway.store.release()
         async with rig.restarted(disk) as after:
             await after.engine.open()
             assert after.engine.running_turns == len(chats)

@@ -109,7 +109,7 @@ async def test_an_interrupt_while_the_send_is_committed_takes_effect_after_it(ri
             await rig.store.waiting()
             tasks.start_soon(rig.interrupt, chat_id)
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         assert (await heard.ended()).outcome == "interrupted"
     assert await rig.history(chat_id) == [("user", "Hi")]
 
@@ -126,7 +126,7 @@ async def test_an_interrupt_while_the_answer_is_committed_comes_too_late(rig: Ri
             await rig.store.waiting()
             tasks.start_soon(rig.interrupt, chat_id)
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         assert (await heard.ended()).outcome == "completed"
         assert len(heard.of(TurnEnded)) == 1
         assert (await rig.interrupt(chat_id)).status is Status.WAITING
@@ -146,7 +146,7 @@ async def test_a_turn_that_fails_while_it_is_being_stopped_is_interrupted(rig: R
             call.fail()
             await call.closed.wait()
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         ended = await heard.ended()
         assert (ended.outcome, ended.error) == ("interrupted", None)
         await (await rig.model.asked()).finish("Yes.")

@@ -46,7 +46,7 @@ async def test_a_fault_at_once_is_told_after_the_turn_began(rig: Rig) -> None:
             tasks.start_soon(rig.send, chat_id)
             (await rig.model.asked()).fail(RuntimeError())
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         await heard.ended()
     assert heard.outline[-5:] == [
         *("TurnStarted", "status running", "ErrorRaised", "status error", "TurnEnded")

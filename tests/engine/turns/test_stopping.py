@@ -61,7 +61,7 @@ async def test_the_queue_waits_for_the_next_start(rig: Rig, step: str) -> None:
                 await rig.store.waiting()
             tasks.start_soon(rig.engine.stop)
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         assert rig.engine.running_turns == 0
         ended = [one.outcome for one in heard.of(TurnEnded)]
         assert ended.count("completed") <= 1
@@ -83,7 +83,7 @@ async def test_a_send_under_way_when_the_daemon_stops_is_ended_with_it(rig: Rig)
             await rig.store.waiting()
             tasks.start_soon(rig.engine.stop)
             await anyio.wait_all_tasks_blocked()
-            rig.store.let_go()
+            rig.store.release()
         await rig.engine.stop()
         assert rig.engine.running_turns == 0
         assert [one.outcome for one in heard.of(TurnEnded)] == ["interrupted"]
@@ -126,7 +126,7 @@ async def test_a_store_that_hangs_does_not_keep_the_daemon_from_stopping(
         await (await rig.model.asked()).say("Hello")
         rig.store.hold()
         await rig.engine.stop()
-        rig.store.let_go()
+        rig.store.release()
 
 
 async def test_models_are_warmed_once_when_somebody_will_need_them(rig: Rig) -> None:

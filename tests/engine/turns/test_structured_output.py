@@ -13,7 +13,7 @@ from parley_daemon.engine.chats.acceptance import TurnDone
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.models import ModelError, StopReason
 from parley_daemon.ports.schemas import SchemaViolation
-from tests.support.engine.rig import Rig, SchemasHere, running
+from tests.support.engine.rig import InProcessSchemas, Rig, running
 
 COLOUR = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 ASKED = ModelSettings(output_schema=COLOUR)
@@ -214,7 +214,7 @@ async def test_a_turn_that_is_interrupted_has_no_value(rig: Rig) -> None:
 
 
 async def test_an_interrupt_does_not_wait_for_a_check() -> None:
-    class Endless(SchemasHere):
+    class Endless(InProcessSchemas):
         def __init__(self) -> None:
             self.begun = anyio.Event()
 

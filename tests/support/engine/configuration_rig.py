@@ -20,7 +20,7 @@ from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.catalogue import ModelSetup, ProviderSetup
 from parley_daemon.ports.secrets import Secrets
 from tests.support.engine.gated_store import GatedStore
-from tests.support.engine.rig import ME, Disk, FakeClock, SchemasHere
+from tests.support.engine.rig import ME, Disk, FakeClock, InProcessSchemas
 
 FILE = "/home/you/.config/parleyd/config.toml"
 
@@ -96,7 +96,7 @@ async def configured(
         kept,
         retries=RetryPolicy(attempts=1),
         recovery=recovery,
-        schemas=SchemasHere(),
+        schemas=InProcessSchemas(),
     )
     async with engine.running():
         yield Configured(disk, engine, catalogue, kept, store, time)

@@ -1,4 +1,4 @@
-"""A store whose commits wait, or fail, for as long as a test wants. Everything else goes straight through."""
+"""A store whose commits and reads a test can hold back or let fail. All other calls go to the real store."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from parley_daemon.ports.store import JournalEntry, LostTurn, MessagePage, Store
 
 
 class GatedStore:
-    """Stands before a real store. Made open; `commits` are those that went through, in order."""
+    """Wraps a real store and holds nothing back at first. `commits` are those that succeeded, in order."""
 
     def __init__(self, store: Store) -> None:
         self.commits: list[tuple[Write, ...]] = []
@@ -37,28 +37,28 @@ class GatedStore:
         return getattr(self._store, name)
 
     def hold(self) -> None:
-        """Let commits wait from now on."""
+        """Hold back commits from now on."""
         self._gate = anyio.Event()
 
     def hold_after(self, count: int) -> None:
-        """Let so many commits through, and those behind them wait."""
+        """Hold back all commits after the next `count` ones."""
         self._free = count
 
-    def let_go(self) -> None:
-        """Let waiting commits, and those that come, go through."""
+    def release(self) -> None:
+        """Let the held commits and all later ones through."""
         self._free = None
         self._gate.set()
 
     def hold_reads(self) -> None:
-        """Let reads of messages wait from now on."""
+        """Hold back reads of messages from now on."""
         self._reads = anyio.Event()
 
-    def let_reads_go(self) -> None:
-        """Let reads go through again."""
+    def release_reads(self) -> None:
+        """Let the held reads and all later ones through."""
         self._reads.set()
 
     async def waiting(self, count: int = 1) -> None:
-        """Return once so many commits or reads wait."""
+        """Return once so many commits or reads are held back."""
         while self._waiting < count:
             self._arrived = anyio.Event()
             await self._arrived.wait()

@@ -1,4 +1,4 @@
-"""The real engine over a real store, with a scripted model: what the engine's tests are written with."""
+"""The real engine over a real store, with a scripted model: the fixture of the engine's tests."""
 
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -36,7 +36,7 @@ E = TypeVar("E")
 
 
 class FakeClock:
-    """Time that goes on by a millisecond a look, and ids that count."""
+    """A clock that advances by a millisecond with every look, and ids that count up."""
 
     def __init__(self) -> None:
         self._milliseconds = 0
@@ -51,7 +51,7 @@ class FakeClock:
         return f"2026-01-02T{minutes // 60:02}:{minutes % 60:02}:{seconds:02}.{milliseconds:03}Z"
 
     def monotonic(self) -> float:
-        """See the port. Goes on only when a test says so."""
+        """See the port. Advances only when a test says so."""
         return self.seconds
 
     def new_id(self) -> str:
@@ -61,7 +61,7 @@ class FakeClock:
 
 
 class Recorder:
-    """A sink that remembers, and can be waited on."""
+    """A sink that keeps all events; a test can wait for one."""
 
     def __init__(self) -> None:
         self.published: list[Published] = []
@@ -74,12 +74,12 @@ class Recorder:
 
     @property
     def events(self) -> list[Event]:
-        """What was heard so far."""
+        """The events so far."""
         return [one.event for one in self.published]
 
     @property
     def seqs(self) -> list[int]:
-        """The numbers of what was heard so far."""
+        """The numbers of the events so far."""
         return [one.seq for one in self.published]
 
     def of(self, kind: type[E]) -> list[E]:
@@ -120,8 +120,8 @@ def _in_short(event: Event) -> str:
             return type(event).__name__
 
 
-class SchemasHere:
-    """JSON Schema by the real rules, without the process that they run in."""
+class InProcessSchemas:
+    """JSON Schema by the real rules, in this process instead of one of its own."""
 
     async def check_schema(self, schema: Mapping[str, Any]) -> SchemaViolation | None:
         """See the port."""
@@ -138,7 +138,7 @@ class SchemasHere:
 
 
 class Watcher:
-    """A watcher that remembers."""
+    """A watcher that keeps all changes."""
 
     def __init__(self) -> None:
         self.changes: list[tuple[Change, ChatView]] = []
@@ -150,7 +150,7 @@ class Watcher:
 
 @dataclass
 class Disk:
-    """What outlives an engine: a folder with a SQLite file, or a state in memory."""
+    """The storage that outlives an engine: a folder with a SQLite file, or a state in memory."""
 
     place: Path | MemoryState
 
@@ -197,7 +197,7 @@ class Rig:
     async def send(
         self, chat_id: str, text: str = "Hi", when_busy: WhenBusy = "queue", **draft: Any
     ) -> Accepted:
-        """Send a message and return what became of it."""
+        """Send a message; return its acceptance."""
         answers: list[Accepted] = []
         content = (Text(text),)
         await self.send_draft(chat_id, Draft(content, **draft), when_busy, answers.append)
@@ -258,7 +258,7 @@ class Rig:
         return done
 
     async def edit(self, chat_id: str, message_id: int, text: str, **draft: Any) -> Accepted:
-        """Say a user message differently and return what became of it."""
+        """Edit a user message; return its acceptance."""
         answers: list[Accepted] = []
         await self.edit_draft(chat_id, message_id, Draft((Text(text),), **draft), answers.append)
         (answer,) = answers
@@ -272,7 +272,7 @@ class Rig:
             await chat.branches.edit_message(message_id, draft, on_accepted)
 
     async def retry(self, chat_id: str, message_id: int | None = None, model: str | None = None) -> Accepted:
-        """Have a user message answered again."""
+        """Answer a user message again; return its acceptance."""
         answers: list[Accepted] = []
         async with self.chats.open(chat_id) as chat:
             await chat.branches.retry(message_id, model, ModelSettings(), answers.append)
@@ -337,7 +337,7 @@ class Rig:
         return spoken((await self.snapshot(chat_id)).messages)
 
     async def interrupt(self, chat_id: str, turn_id: str | None = None) -> ChatView:
-        """Interrupt a chat; with `turn_id` only that turn, or take its message back."""
+        """Interrupt a chat; with `turn_id` only that turn, or remove its message from the queue."""
         async with self.chats.open(chat_id) as chat:
             if turn_id is None:
                 await chat.interrupt()
@@ -376,7 +376,7 @@ async def running(
     catalogue = ScriptedCatalogue({MODEL: model, "test:other": ScriptedModel()})
     store = GatedStore(disk.store())
     options.setdefault("retries", RetryPolicy(attempts=1))
-    options.setdefault("schemas", SchemasHere())
+    options.setdefault("schemas", InProcessSchemas())
     engine = Engine(store.port, catalogue, clock, MemoryKeyStore(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

@@ -86,7 +86,7 @@ class Turmoil(WitnessedChat):
             self._begin(tasks, deeds, held)
             await steps(moment)
             disk, known = self.rig.disk.image(), self.parted()
-            self.rig.store.let_go()
+            self.rig.store.release()
             tasks.cancel_scope.cancel()
         return disk, known
 
@@ -99,7 +99,7 @@ class Turmoil(WitnessedChat):
 
     async def _let_go(self, held: int) -> None:
         await steps(held)
-        self.rig.store.let_go()
+        self.rig.store.release()
 
     async def _room(self) -> None:
         """The disk is all right again, and the next commit carries along what could not be saved."""
