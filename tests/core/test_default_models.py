@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from parley_daemon.core.provider_records import ModelRecord, elected, settled
+from parley_daemon.core.provider_records import ModelRecord, choose_default, update_default
 from tests.support.engine.records import a_model
 
 PROVIDERS = ("x", "y")
@@ -31,15 +31,15 @@ def defaults(records: list[ModelRecord]) -> list[str]:
 
 
 def test_the_first_one_by_provider_and_model_is_elected() -> None:
-    assert elected(()) is None
-    assert elected((a_model("a", "y"), a_model("b", "x"), a_model("a", "x"))) == a_model("a", "x")
+    assert choose_default(()) is None
+    assert choose_default((a_model("a", "y"), a_model("b", "x"), a_model("a", "x"))) == a_model("a", "x")
 
 
 @given(models, st.none() | st.sampled_from(["x:a", "y:b", "gone:a"]), st.booleans())
 def test_there_is_one_default_among_those_in_use_and_none_elsewhere(
     records: list[ModelRecord], wish: str | None, elect: bool
 ) -> None:
-    changed = settled(records, PROVIDERS, wish=wish, elect=elect)
+    changed = update_default(records, PROVIDERS, wish=wish, elect=elect)
     assert [one for one in changed if one in records] == []
     settled_records = after(records, changed)
     in_use = {one.id for one in records if one.enabled and one.provider in PROVIDERS}
@@ -48,27 +48,27 @@ def test_there_is_one_default_among_those_in_use_and_none_elsewhere(
     assert set(found) <= in_use
     if wish in in_use:
         assert found == [wish]
-    assert settled(settled_records, PROVIDERS, elect=elect) == []
+    assert update_default(settled_records, PROVIDERS, elect=elect) == []
 
 
 @given(models)
 def test_the_default_that_there_is_stays_it(records: list[ModelRecord]) -> None:
-    first = after(records, settled(records, PROVIDERS))
+    first = after(records, update_default(records, PROVIDERS))
     more = [*first, a_model("0", "x")]
-    assert defaults(after(more, settled(more, PROVIDERS))) == (defaults(first) or ["x:0"])
+    assert defaults(after(more, update_default(more, PROVIDERS))) == (defaults(first) or ["x:0"])
 
 
 @given(models)
 def test_the_one_that_shall_not_be_it_is_it_only_when_there_is_no_other(records: list[ModelRecord]) -> None:
-    first = after(records, settled(records, PROVIDERS))
+    first = after(records, update_default(records, PROVIDERS))
     for not_this in defaults(first):
-        second = defaults(after(first, settled(first, PROVIDERS, not_this=not_this)))
+        second = defaults(after(first, update_default(first, PROVIDERS, not_this=not_this)))
         others = [one.id for one in first if one.enabled and one.provider in PROVIDERS and one.id != not_this]
         assert (second == [not_this]) is (not others)
 
 
 def test_nobody_is_elected_where_that_is_not_wished() -> None:
     records = [a_model("a", "x"), a_model("b", "x")]
-    assert settled(records, PROVIDERS, elect=False) == []
+    assert update_default(records, PROVIDERS, elect=False) == []
     chosen = [replace(records[0], is_default=True), records[1]]
-    assert defaults(after(chosen, settled(chosen, PROVIDERS, not_this="x:a", elect=False))) == []
+    assert defaults(after(chosen, update_default(chosen, PROVIDERS, not_this="x:a", elect=False))) == []

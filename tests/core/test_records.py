@@ -31,9 +31,9 @@ from tests.support.engine.records import a_chat, a_message
 def test_usage_adds_up_field_by_field() -> None:
     first = Usage(1, 2, 3, cost_usd=0.5, context_limit=1000)
     second = Usage(10, None, 30, reasoning_tokens=7, cost_usd=0.25, context_limit=2000)
-    assert first.plus(second) == Usage(11, 2, 33, 7, context_limit=2000, cost_usd=0.75)
-    assert Usage().plus(Usage()) == Usage()
-    assert first.plus(Usage()) == first == Usage().plus(first)
+    assert first.add(second) == Usage(11, 2, 33, 7, context_limit=2000, cost_usd=0.75)
+    assert Usage().add(Usage()) == Usage()
+    assert first.add(Usage()) == first == Usage().add(first)
 
 
 def test_settings_lie_over_others_name_by_name() -> None:
@@ -49,14 +49,14 @@ def test_settings_lie_over_others_name_by_name() -> None:
         timeouts=Timeouts(idle_ms=0),
         provider_options={"openai": {"user": "b"}},
     )
-    assert upper.over(base) == ModelSettings(
+    assert upper.with_defaults(base) == ModelSettings(
         temperature=0.0,
         top_p=0.9,
         stop=("END",),
         timeouts=Timeouts(connect_ms=1, idle_ms=0),
         provider_options={"openai": {"user": "b", "store": True}, "google": {"x": 1}},
     )
-    assert ModelSettings().over(base) == base
+    assert ModelSettings().with_defaults(base) == base
 
 
 EVENTS: list[tuple[Event, str | None]] = [

@@ -18,7 +18,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     message: Message
 
 
-def compacted(branch: Sequence[Message], summaries: Iterable[Summary]) -> tuple[Message, ...]:
+def apply_summaries(branch: Sequence[Message], summaries: Iterable[Summary]) -> tuple[Message, ...]:
     """Return the branch with its newest summary in the place of what that stands for.
 
     A question at its end is never part of that: it has to be asked as it was said.
@@ -32,7 +32,7 @@ def compacted(branch: Sequence[Message], summaries: Iterable[Summary]) -> tuple[
     return tuple(branch)
 
 
-def answered(branch: Sequence[Message]) -> Sequence[Message]:
+def drop_open_questions(branch: Sequence[Message]) -> Sequence[Message]:
     """Return the branch without the questions at its end that nobody has answered."""
     end = len(branch)
     while end and branch[end - 1].role == "user":
@@ -40,7 +40,7 @@ def answered(branch: Sequence[Message]) -> Sequence[Message]:
     return branch[:end]
 
 
-def introduced(text: str) -> tuple[Part, ...]:
+def summary_content(text: str) -> tuple[Part, ...]:
     """Return the content of a summary's message."""
     return (Text(_INTRODUCTION + text),)
 

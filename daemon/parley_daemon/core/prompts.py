@@ -16,7 +16,7 @@ INTERRUPTED_RESULT = "The tool call was interrupted before it produced a result.
 Entry = tuple[Role, tuple[Part, ...]]
 
 
-def said_once(history: Sequence[Message]) -> tuple[Message, ...]:
+def drop_repeated_questions(history: Sequence[Message]) -> tuple[Message, ...]:
     """Return the history without questions that got no answer and that the next turn asks word by word again.
 
     Whoever sends a message again after a turn that failed does not mean it twice.

@@ -49,12 +49,12 @@ class ModelRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         return f"{self.provider}:{self.model}"
 
 
-def elected(records: Iterable[ModelRecord]) -> ModelRecord | None:
+def choose_default(records: Iterable[ModelRecord]) -> ModelRecord | None:
     """Return who becomes the default when nobody said who: the first by provider and model."""
     return min(records, key=lambda one: (one.provider, one.model), default=None)
 
 
-def settled(
+def update_default(
     records: Sequence[ModelRecord],
     providers: Container[str],
     *,
@@ -73,7 +73,7 @@ def settled(
     if chosen is None:
         chosen = next((one for one in in_use if one.is_default and one.id != not_this), None)
     if chosen is None and elect:
-        chosen = elected([one for one in in_use if one.id != not_this]) or elected(in_use)
+        chosen = choose_default([one for one in in_use if one.id != not_this]) or choose_default(in_use)
     wanted = None if chosen is None else chosen.id
     return [
         replace(one, is_default=one.id == wanted) for one in records if one.is_default != (one.id == wanted)

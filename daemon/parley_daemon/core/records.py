@@ -55,7 +55,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     context_limit: int | None = None
     cost_usd: float | None = None
 
-    def plus(self, other: "Usage") -> "Usage":
+    def add(self, other: "Usage") -> "Usage":
         """Return the sum, field by field; a limit is not summed, the newer one stands."""
         summed = {name: _sum(getattr(self, name), getattr(other, name)) for name in Usage.__struct_fields__}
         summed["context_limit"] = other.context_limit or self.context_limit
@@ -91,7 +91,7 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     idle_ms: int | None = None
     total_ms: int | None = None
 
-    def over(self, base: "Timeouts") -> "Timeouts":
+    def with_defaults(self, base: "Timeouts") -> "Timeouts":
         """Return these limits, with `base` where one is not set."""
         return Timeouts(**_overlay(self, base))
 
@@ -117,7 +117,7 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     local_only: bool | None = None
     provider_options: Mapping[str, Mapping[str, Any]] = {}
 
-    def over(self, base: "ModelSettings") -> "ModelSettings":
+    def with_defaults(self, base: "ModelSettings") -> "ModelSettings":
         """Return these settings, with `base` where one is not set; options merge name by name.
 
         What is local only in either stays so: that can be narrowed, never widened.
@@ -126,7 +126,7 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         for dialect, chosen in self.provider_options.items():
             options[dialect] = {**options.get(dialect, {}), **chosen}
         merged = _overlay(self, base)
-        merged["timeouts"] = self.timeouts.over(base.timeouts)
+        merged["timeouts"] = self.timeouts.with_defaults(base.timeouts)
         merged["local_only"] = base.local_only or merged["local_only"]
         merged["provider_options"] = options
         return ModelSettings(**merged)

@@ -1,8 +1,26 @@
-"""The state machine of a chat's turns: what may happen when, and what follows from it.
+"""The state machine of a chat's turns: which command is allowed when, and what follows from it.
 
-`decide` looks (status, command) up in TRANSITIONS, calls the one function that stands there, and returns the
-next state with the effects that the driver has to carry out, in their order. A pair that the table lacks is
-refused with a typed reason. Time and ids come in with the commands; nothing here waits, stores or sends.
+Theory of operation
+===================
+A chat runs one turn at a time. Its state is a `ConversationState`: a status, the id of the turn under way,
+and the queue of messages that wait. A chat is *resting* (waiting, error, completed) when no turn is under
+way, *working* (pending, running, paused) or *interrupting* when one is; `turn_id` is set exactly then.
+
+`decide` looks up (status, command) in TRANSITIONS and calls the function of that row. The function returns a
+`Decision`: the next state, and the effects that the caller has to carry out, in this order. A pair without a
+row, or a row whose own condition does not hold, raises `Refused` with a reason; the state is unchanged then.
+To allow a command in another status, add a row.
+
+The rules that the functions keep:
+
+- Every accepted message either starts a turn (AcceptTurn), joins the running one (JoinTurn), stays in the
+  queue (Enqueue, Requeue), or is reported as removed (Dequeue).
+- The queue has at most QUEUE_LIMIT messages. Messages that steer the running turn stand before the others.
+- When a turn ends, the head of the queue runs next, unless the turn failed or the daemon is stopping.
+- A chat is *held* while its active branch changes. No turn begins then; `called` records that one would have.
+- StopTurn asks the turn to stop. Its End follows later and frees the chat, however often it was stopped.
+
+Nothing here waits, stores or sends. Times and ids come in with the commands.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,14 +63,14 @@ from parley_daemon.core.commands import (
 from parley_daemon.core.records import Outcome, QueuedMessage, Status
 
 
-def _accept(state: ConversationState, send: Send) -> Decision:
+def _accept_message(state: ConversationState, send: Send) -> Decision:
     """Start a turn with this message; behind a backlog it takes its place and the head goes first.
 
     The queue may be full: as one message comes, another leaves.
     """
     if state.held:
         way = "reject" if send.when_busy == "reject" else "queue"
-        return _enqueue(replace(state, called=True), replace(send, when_busy=way))
+        return _queue_message(replace(state, called=True), replace(send, when_busy=way))
     if not state.queue:
         return _start(state, (AcceptTurn(send.message, from_queue=False),), send.message.turn_id)
     if send.when_busy == "reject":
@@ -61,7 +79,7 @@ def _accept(state: ConversationState, send: Send) -> Decision:
     return _run_head(backlog, (Enqueue(send.message),))
 
 
-def _enqueue(state: ConversationState, send: Send) -> Decision:
+def _queue_message(state: ConversationState, send: Send) -> Decision:
     if send.when_busy == "reject":
         raise Refused(RefusalReason.BUSY, "The chat is busy with another turn.")
     if len(state.queue) >= QUEUE_LIMIT:
@@ -72,7 +90,7 @@ def _enqueue(state: ConversationState, send: Send) -> Decision:
     queued = replace(state, queue=(*state.queue, send.message))
     if send.when_busy != "interrupt" or stopping:
         return Decision(queued, (Enqueue(send.message),))
-    return _stopped(queued, StopCause.INTERRUPT, (Enqueue(send.message),))
+    return _stop_turn(queued, StopCause.INTERRUPT, (Enqueue(send.message),))
 
 
 def _steer(state: ConversationState, message: QueuedMessage) -> Decision:
@@ -95,24 +113,24 @@ def _begin(state: ConversationState, begin: Begin) -> Decision:
     return Decision(replace(state, status=Status.RUNNING), (StartTurn(begin.turn_id),))
 
 
-def _stopped(state: ConversationState, cause: StopCause, before: tuple[Effect, ...] = ()) -> Decision:
+def _stop_turn(state: ConversationState, cause: StopCause, before: tuple[Effect, ...] = ()) -> Decision:
     assert state.turn_id is not None
     stopping = replace(state, status=Status.INTERRUPTING)
     return Decision(stopping, (*before, StopTurn(state.turn_id, cause)))
 
 
 def _stop(state: ConversationState, interrupt: Interrupt) -> Decision:
-    return _stopped(state, interrupt.cause)
+    return _stop_turn(state, interrupt.cause)
 
 
 def _stop_again(state: ConversationState, interrupt: Interrupt) -> Decision:
     """Interrupting twice is fine; a stronger cause (delete, shutdown) replaces a weaker one."""
     if interrupt.cause is StopCause.INTERRUPT:
         return Decision(state)
-    return _stopped(state, interrupt.cause)
+    return _stop_turn(state, interrupt.cause)
 
 
-def _nothing_to_stop(state: ConversationState, _: Interrupt) -> Decision:
+def _ignore_interrupt(state: ConversationState, _: Interrupt) -> Decision:
     return Decision(state)
 
 
@@ -120,12 +138,12 @@ def _end(state: ConversationState, end: End) -> Decision:
     """Free the chat; after an answer or an interrupt the queue goes on, after a failure it stays."""
     _expect_turn(state, end.turn_id)
     finish = FinishTurn(end.turn_id, end.outcome)
-    free = replace(state, status=resting(end.outcome, delegated=end.delegated), turn_id=None)
+    free = replace(state, status=status_after(end.outcome, delegated=end.delegated), turn_id=None)
     going_on = end.outcome != "failed" and end.cause in (None, StopCause.INTERRUPT, StopCause.SWITCH)
     return _run_head(free, (finish,)) if going_on else Decision(free, (finish,))
 
 
-def resting(outcome: Outcome, *, delegated: bool) -> Status:
+def status_after(outcome: Outcome, *, delegated: bool) -> Status:
     """Return what a chat is after a turn that came to this, when no other turn follows."""
     if outcome == "failed":
         return Status.ERROR
@@ -133,11 +151,11 @@ def resting(outcome: Outcome, *, delegated: bool) -> Status:
 
 
 def _start(state: ConversationState, effects: tuple[Effect, ...], turn_id: str) -> Decision:
-    queue = _unsteering(state.queue)
+    queue = _without_steering(state.queue)
     return Decision(ConversationState(Status.PENDING, turn_id, queue), effects)
 
 
-def _unsteering(queue: Iterable[QueuedMessage]) -> tuple[QueuedMessage, ...]:
+def _without_steering(queue: Iterable[QueuedMessage]) -> tuple[QueuedMessage, ...]:
     """What was to steer a turn that is over, or about to be, waits for a turn of its own."""
     return tuple(replace(one, steers=False) if one.steers else one for one in queue)
 
@@ -153,7 +171,7 @@ def _run_head(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Dec
     return _start(replace(state, queue=tuple(rest)), (*effects, accept), head.turn_id)
 
 
-def _queued(state: ConversationState, queued_id: str) -> tuple[QueuedMessage, tuple[QueuedMessage, ...]]:
+def _find_queued(state: ConversationState, queued_id: str) -> tuple[QueuedMessage, tuple[QueuedMessage, ...]]:
     """Return the message and the queue without it."""
     found = next((queued for queued in state.queue if queued.id == queued_id), None)
     if found is None:
@@ -163,33 +181,33 @@ def _queued(state: ConversationState, queued_id: str) -> tuple[QueuedMessage, tu
 
 
 def _withdraw(state: ConversationState, withdraw: Withdraw) -> Decision:
-    gone, rest = _queued(state, withdraw.queued_id)
+    gone, rest = _find_queued(state, withdraw.queued_id)
     return Decision(replace(state, queue=rest), (Dequeue(gone),))
 
 
 def _rewrite(state: ConversationState, rewrite: Rewrite) -> Decision:
-    old, _ = _queued(state, rewrite.queued_id)
+    old, _ = _find_queued(state, rewrite.queued_id)
     new = replace(old, content=rewrite.content)
     queue = tuple(new if queued is old else queued for queued in state.queue)
     return Decision(replace(state, queue=queue), (Requeue(),))
 
 
-def _to_front(state: ConversationState, promote: Promote) -> ConversationState:
-    first, rest = _queued(state, promote.queued_id)
-    return replace(state, queue=_unsteering((first, *rest)))
+def _move_to_front(state: ConversationState, promote: Promote) -> ConversationState:
+    first, rest = _find_queued(state, promote.queued_id)
+    return replace(state, queue=_without_steering((first, *rest)))
 
 
 def _promote(state: ConversationState, promote: Promote) -> Decision:
-    return _run_head(_to_front(state, promote), (Requeue(),))
+    return _run_head(_move_to_front(state, promote), (Requeue(),))
 
 
-def _promote_over(state: ConversationState, promote: Promote) -> Decision:
-    return _stopped(_to_front(state, promote), StopCause.INTERRUPT, (Requeue(),))
+def _promote_and_stop(state: ConversationState, promote: Promote) -> Decision:
+    return _stop_turn(_move_to_front(state, promote), StopCause.INTERRUPT, (Requeue(),))
 
 
-def _promote_after(state: ConversationState, promote: Promote) -> Decision:
+def _promote_while_stopping(state: ConversationState, promote: Promote) -> Decision:
     """The turn under way is being stopped already."""
-    return Decision(_to_front(state, promote), (Requeue(),))
+    return Decision(_move_to_front(state, promote), (Requeue(),))
 
 
 def _hold(state: ConversationState, _: Hold) -> Decision:
@@ -197,14 +215,14 @@ def _hold(state: ConversationState, _: Hold) -> Decision:
 
 
 def _hold_and_stop(state: ConversationState, _: Hold) -> Decision:
-    return _stopped(replace(state, held=True), StopCause.SWITCH)
+    return _stop_turn(replace(state, held=True), StopCause.SWITCH)
 
 
 def _release(state: ConversationState, _: Release) -> Decision:
-    return _let_go(state)
+    return _resume_queue(state)
 
 
-def _let_go(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Decision:
+def _resume_queue(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Decision:
     """The chat is held no longer, and rests: the queue runs if it would have run meanwhile."""
     free = replace(state, held=False, called=False)
     return _run_head(free, effects) if state.called else Decision(free, effects)
@@ -227,7 +245,7 @@ def _switch(state: ConversationState, switch: Switch) -> Decision:
         case Reanswer() as again:
             return _start(rest, (*effects, AnswerAgain(again)), again.turn_id)
         case None:
-            return _let_go(rest, effects)
+            return _resume_queue(rest, effects)
 
 
 def _expect_turn(state: ConversationState, turn_id: str) -> None:
@@ -241,9 +259,9 @@ _BUSY = (*_WORKING, Status.INTERRUPTING)
 
 # Commands of a turn's own run come only while it is busy; everything absent is refused.
 TRANSITIONS: dict[tuple[Status, type[Command]], Callable[[ConversationState, Any], Decision]] = {
-    **{(status, Send): _accept for status in _RESTING},
-    **{(status, Send): _enqueue for status in _BUSY},
-    **{(status, Interrupt): _nothing_to_stop for status in _RESTING},
+    **{(status, Send): _accept_message for status in _RESTING},
+    **{(status, Send): _queue_message for status in _BUSY},
+    **{(status, Interrupt): _ignore_interrupt for status in _RESTING},
     **{(status, Interrupt): _stop for status in _WORKING},
     (Status.INTERRUPTING, Interrupt): _stop_again,
     (Status.PENDING, Begin): _begin,
@@ -252,8 +270,8 @@ TRANSITIONS: dict[tuple[Status, type[Command]], Callable[[ConversationState, Any
     **{(status, Withdraw): _withdraw for status in Status},
     **{(status, Rewrite): _rewrite for status in Status},
     **{(status, Promote): _promote for status in _RESTING},
-    **{(status, Promote): _promote_over for status in _WORKING},
-    (Status.INTERRUPTING, Promote): _promote_after,
+    **{(status, Promote): _promote_and_stop for status in _WORKING},
+    (Status.INTERRUPTING, Promote): _promote_while_stopping,
     **{(status, Hold): _hold for status in _RESTING},
     **{(status, Hold): _hold_and_stop for status in _BUSY},
     **{(status, Release): _release for status in _RESTING},

@@ -16,7 +16,7 @@ def first_title(text: str) -> str | None:
     return f"{title}…" if shortened and title else title or None
 
 
-def tidied(text: str) -> str | None:
+def clean_title(text: str) -> str | None:
     """Return a model's proposal as a title: one line without decoration, None when nothing is left."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     line = " ".join(line.strip("#*_\"'`“”«»„ ").removeprefix("Title:").split()).rstrip(".")

@@ -63,9 +63,9 @@ class BackgroundWork:
         if result.outcome != "completed" or result.model is None:
             return
         chat_id, model_id, model = view.chat.id, result.model, self._resolve(result.model)
-        settings = result.turn.settings.over(view.chat.settings)
+        settings = result.turn.settings.with_defaults(view.chat.settings)
         if model is not None:
-            settings = settings.over(model.settings)
+            settings = settings.with_defaults(model.settings)
         if wants_title:
 
             async def set_title() -> None:

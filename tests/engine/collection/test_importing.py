@@ -164,7 +164,7 @@ async def test_a_merge_adds_what_is_missing_and_goes_on_with_the_branch(rig: Rig
                 ("assistant", "More."),
             ]
             (changed,) = heard.of(ChatChanged)
-            assert changed.chat.usage == before.usage.plus(Usage(1, 2, 3))
+            assert changed.chat.usage == before.usage.add(Usage(1, 2, 3))
             assert (changed.chat.title, changed.chat.system_prompt) == ("Mine", None)
             assert (changed.chat.leaf_id, changed.chat.last_message_id) == (11, 11)
             await there.send(chat_id, "and?")

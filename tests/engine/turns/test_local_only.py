@@ -35,9 +35,9 @@ def model(rig: Rig, reference: str) -> ScriptedModel:
 
 
 async def test_settings_can_narrow_a_chat_to_local_models_and_never_widen_it() -> None:
-    assert ModelSettings(local_only=False).over(STAYS).local_only is True
-    assert STAYS.over(ModelSettings(local_only=False)).local_only is True
-    assert ModelSettings().over(ModelSettings(local_only=False)).local_only is False
+    assert ModelSettings(local_only=False).with_defaults(STAYS).local_only is True
+    assert STAYS.with_defaults(ModelSettings(local_only=False)).local_only is True
+    assert ModelSettings().with_defaults(ModelSettings(local_only=False)).local_only is False
 
 
 async def test_a_local_only_chat_is_refused_a_remote_model_wherever_one_is_named(mixed: Rig) -> None:

@@ -8,7 +8,7 @@ from parley_daemon.core.events import ChatChanged, PreviewReset
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.pricing import Pricing, cost
 from parley_daemon.core.records import Failure, Message, Usage
-from parley_daemon.core.titles import tidied
+from parley_daemon.core.titles import clean_title
 from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ChatBusyError, ConflictError
 from parley_daemon.engine.turns.summarize import SummaryPolicy
@@ -44,7 +44,7 @@ def history(*texts: str) -> tuple[RestoredMessage, ...]:
     ],
 )
 def test_a_proposed_title_is_tidied_up(proposed: str, title: str | None) -> None:
-    assert tidied(proposed) == title
+    assert clean_title(proposed) == title
 
 
 async def test_after_the_first_answer_a_model_gives_a_better_title_in_the_background() -> None:

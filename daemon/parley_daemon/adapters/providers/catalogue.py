@@ -118,7 +118,7 @@ class ConfiguredCatalogue:
             {config.name: config for config in providers},
             {model.id: model for model in models},
             default_model,
-            timeouts.over(DEFAULT_TIMEOUTS),
+            timeouts.with_defaults(DEFAULT_TIMEOUTS),
         )
         self._complaint = complaint
         return self._build()

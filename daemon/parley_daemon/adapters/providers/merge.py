@@ -21,7 +21,7 @@ import msgspec
 from parley_daemon.adapters.providers.provider import Provider, ProviderConfig, build_provider, is_preset
 from parley_daemon.adapters.providers.registry import TYPES
 from parley_daemon.core.pricing import Pricing
-from parley_daemon.core.provider_records import ModelRecord, ProviderRecord, elected
+from parley_daemon.core.provider_records import ModelRecord, ProviderRecord, choose_default
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.ports.catalogue import Overlay, ProviderSource
 
@@ -110,7 +110,7 @@ def _choose_default(
     usable = [record for record in records if record.enabled and record.provider in providers]
     chosen = next((record for record in usable if record.is_default), None)
     if chosen is None and not file.models:
-        chosen = elected(usable)
+        chosen = choose_default(usable)
     if chosen is not None:
         return chosen.id
     return next((model.id for model in file.models.values() if model.enabled), None)

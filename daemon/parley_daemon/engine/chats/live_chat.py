@@ -142,6 +142,6 @@ class LiveChat:
         """
         services = self.services
         await services.host.load_configuration()
-        check_model(services.catalogue, model, self.chat.model, settings.over(self.chat.settings))
+        check_model(services.catalogue, model, self.chat.model, settings.with_defaults(self.chat.settings))
         if services.host.is_stopping:
             raise ShuttingDownError("The daemon is stopping. Send the message again when it has restarted.")

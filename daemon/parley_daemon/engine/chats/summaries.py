@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.compaction import answered, compacted
+from parley_daemon.core.compaction import apply_summaries, drop_open_questions
 from parley_daemon.core.records import Failure, Message, ModelSettings
 from parley_daemon.engine.chats import turn_changes
 from parley_daemon.engine.chats.executor import CommandExecutor
@@ -79,11 +79,11 @@ class Summaries:
         reference = chat_model(catalogue, live.chat.model)
         if reference is None:
             raise ConflictError("The chat has no model that could summarise it.")
-        model = find_model(catalogue, reference, settings.over(live.chat.settings))
+        model = find_model(catalogue, reference, settings.with_defaults(live.chat.settings))
         async with live.lock:
             live.check_open()
-            branch = answered(await live.load_history())
-            to_send = compacted(branch, live.summaries)
+            branch = drop_open_questions(await live.load_history())
+            to_send = apply_summaries(branch, live.summaries)
         if len(to_send) < 2:
             raise ConflictError("There is nothing to summarise.")
         return await self._summarize(model, to_send, branch[-1].id)

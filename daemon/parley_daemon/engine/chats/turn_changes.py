@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from parley_daemon.core.commands import Reanswer, StopCause
-from parley_daemon.core.compaction import Summary, compacted, introduced
+from parley_daemon.core.compaction import Summary, apply_summaries, summary_content
 from parley_daemon.core.events import ErrorRaised, MessageAdded, StatusChanged, TurnEnded, TurnStarted
 from parley_daemon.core.parts import plain_text
-from parley_daemon.core.prompts import said_once
+from parley_daemon.core.prompts import drop_repeated_questions
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
-from parley_daemon.core.state_machine import resting
+from parley_daemon.core.state_machine import status_after
 from parley_daemon.core.titles import first_title
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnResult
@@ -99,7 +99,7 @@ def _open_turn(
         message_id=message_id,
         references=references,
         system_prompt=chat.system_prompt,
-        settings=again.settings.over(chat.settings),
+        settings=again.settings.with_defaults(chat.settings),
         history=_request_history(changeset, history),
     )
     changeset.writes.append(PutTurn(turn))
@@ -118,7 +118,7 @@ def add_answer(changeset: Changeset, result: TurnResult) -> None:
     """Add what a model call answered to the active branch. Its usage counts even when it answered nothing."""
     turn_id, chat = result.turn.id, changeset.chat
     if result.usage is not None:
-        changeset.chat = replace(chat, usage=chat.usage.plus(result.usage))
+        changeset.chat = replace(chat, usage=chat.usage.add(result.usage))
     if not result.parts:
         changeset.writes.append(DropJournal(chat.id, result.message_id))
         return
@@ -158,7 +158,7 @@ def next_call(changeset: Changeset, history: Sequence[Message]) -> NextCall:
 def _request_history(changeset: Changeset, history: Sequence[Message]) -> tuple[Message, ...]:
     """Return the active branch as it is sent to a model."""
     branch = history if changeset.branch is None else changeset.branch
-    return said_once(compacted((*branch, *changeset.messages), changeset.summaries))
+    return drop_repeated_questions(apply_summaries((*branch, *changeset.messages), changeset.summaries))
 
 
 # --------------------------------------------------------------------------- a turn ends
@@ -175,7 +175,7 @@ def finish_turn(changeset: Changeset, result: TurnResult) -> None:
     """Add the answer, close the turn, free the chat."""
     turn_id = result.turn.id
     add_answer(changeset, result)
-    status = resting(result.outcome, delegated=changeset.chat.delegated)
+    status = status_after(result.outcome, delegated=changeset.chat.delegated)
     changeset.chat = replace(changeset.chat, updated_at=changeset.at, status=status, last_error=result.error)
     changeset.writes.append(PutTurn(_ended_turn(result, changeset.at)))
     if result.error is not None:
@@ -221,12 +221,12 @@ def add_summary(changeset: Changeset, after_id: int, text: str, usage: Usage | N
         parent_id=after_id,
         turn_id=None,
         role="user",
-        content=introduced(text),
+        content=summary_content(text),
         created_at=changeset.at,
         model=model,
         usage=usage,
     )
-    total = chat.usage if usage is None else chat.usage.plus(usage)
+    total = chat.usage if usage is None else chat.usage.add(usage)
     summary = Summary(after_id, message)
     changeset.writes.append(AddSummary(summary))
     changeset.summaries = (*[one for one in changeset.summaries if one.after_id != after_id], summary)

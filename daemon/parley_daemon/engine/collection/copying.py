@@ -99,7 +99,7 @@ class Merge(msgspec.Struct, frozen=True, gc=False):
         """Return the chat's record after the merge."""
         usage = chat.usage
         for turn in self.turns:
-            usage = usage if turn.usage is None else usage.plus(turn.usage)
+            usage = usage if turn.usage is None else usage.add(turn.usage)
         leaf_id = self.branch[-1].id if self.branch else None
         return replace(chat, usage=usage, leaf_id=leaf_id, last_message_id=self.last_message_id)
 

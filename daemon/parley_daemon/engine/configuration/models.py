@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.provider_records import ModelRecord, settled
+from parley_daemon.core.provider_records import ModelRecord, update_default
 from parley_daemon.engine.configuration.providers import unknown_provider_error, usable_provider_names
 from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.errors import ConflictError, InvalidConfigurationError, ReadOnlyConfigurationError
@@ -125,7 +125,7 @@ class ModelConfigs:
         If the file has models and names no default, its first one is the default, and none is chosen here.
         """
         elect = not self._catalogue.file_defaults.has_models
-        return settled(
+        return update_default(
             records, usable_provider_names(self._catalogue), wish=wish, not_this=not_this, elect=elect
         )
 

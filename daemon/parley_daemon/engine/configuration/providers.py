@@ -8,7 +8,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from parley_daemon.core.provider_records import ProviderRecord, settled
+from parley_daemon.core.provider_records import ProviderRecord, update_default
 from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.errors import (
     ConflictError,
@@ -112,7 +112,7 @@ class Providers:
             gone = [] if is_preset else [one for one in models if one.provider == name]
             rest = [one for one in models if one not in gone]
             elect = not self._catalogue.file_defaults.has_models
-            changed = settled(rest, usable_provider_names(self._catalogue), elect=elect)
+            changed = update_default(rest, usable_provider_names(self._catalogue), elect=elect)
             had_key = self._state.providers[name].has_key
             self._state.set_key(name, None)
             await self._state.commit(

@@ -54,7 +54,7 @@ class FallbackChain:
         self.first = first
         self._catalogue = catalogue
         self._retries = retries
-        self._settings = settings = settings.over(first.settings)
+        self._settings = settings = settings.with_defaults(first.settings)
         fallbacks = settings.fallback_models
         self._members = dict.fromkeys(
             (first.id, *(catalogue.fallback_models if fallbacks is None else fallbacks))

@@ -224,7 +224,9 @@ class ModelCall:
 
     def _settings(self, model: ResolvedModel) -> ModelSettings:
         """Return the settings of a request. The turn's and the chat's take precedence over the model's."""
-        return self._brief.settings.over(model.settings).over(ModelSettings(timeouts=model.timeouts))
+        return self._brief.settings.with_defaults(model.settings).with_defaults(
+            ModelSettings(timeouts=model.timeouts)
+        )
 
     def _request(self, model: ResolvedModel) -> ModelRequest:
         entries = prompt_entries(self._history, model.id)

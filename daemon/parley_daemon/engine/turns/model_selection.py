@@ -21,7 +21,7 @@ def find_model(catalogue: Catalogue, reference: str, settings: ModelSettings) ->
         UnknownModelError, ProviderUnavailableError: see Catalogue.resolve.
     """
     model = catalogue.resolve(reference)
-    local_only = catalogue.local_only or settings.over(model.settings).local_only is True
+    local_only = catalogue.local_only or settings.with_defaults(model.settings).local_only is True
     if local_only and not model.local:
         who = "the configuration" if catalogue.local_only else "the chat"
         raise NotLocalError(

@@ -222,7 +222,7 @@ class TurnRun:
         if usage is not None and model is not None:
             usage = _add_limit_and_cost(usage, model)
         if usage is not None:
-            self._turn_usage = usage if self._turn_usage is None else self._turn_usage.plus(usage)
+            self._turn_usage = usage if self._turn_usage is None else self._turn_usage.add(usage)
         return TurnResult(
             turn=self.turn,
             outcome=outcome,

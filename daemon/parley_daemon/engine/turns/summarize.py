@@ -10,7 +10,7 @@ from parley_daemon.core.compaction import CHARACTERS_PER_TOKEN, pieces, transcri
 from parley_daemon.core.parts import Part, Text, plain_text
 from parley_daemon.core.pricing import cost
 from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
-from parley_daemon.core.titles import CHARACTERS, tidied
+from parley_daemon.core.titles import CHARACTERS, clean_title
 from parley_daemon.engine.turns.model_call import open_stream
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import Finish, ModelError, ModelRequest, PromptMessage, Purpose, UsageReport
@@ -58,7 +58,7 @@ async def make_title(model: ResolvedModel, question: Sequence[Part], answer: Seq
     """
     said = f"USER:\n{plain_text(question)[:_EXCERPT]}\n\nASSISTANT:\n{plain_text(answer)[:_EXCERPT]}"
     text, _ = await _ask(model, _TITLE, said, "title", most=4 * CHARACTERS)
-    return tidied(text)
+    return clean_title(text)
 
 
 async def summarize(
@@ -93,7 +93,7 @@ async def _in_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, U
         so_far = f"NOTES SO FAR:\n{notes}\n\n" if notes else ""
         notes, used = await _ask(model, _SUMMARY, f"{so_far}CONVERSATION:\n{piece}", "summary")
         if used is not None:
-            usage = used if usage is None else usage.plus(used)
+            usage = used if usage is None else usage.add(used)
     if not notes.strip():
         provider = model.provider
         raise ModelError(Failure("bad_stream", f"{provider} returned an empty summary.", provider=provider))
@@ -105,7 +105,7 @@ async def _ask(
 ) -> tuple[str, Usage | None]:
     # Of the model's own settings only those without which its server may not be reachable.
     own = ModelSettings(timeouts=model.settings.timeouts, provider_options=model.settings.provider_options)
-    settings = own.over(ModelSettings(timeouts=model.timeouts))
+    settings = own.with_defaults(ModelSettings(timeouts=model.timeouts))
     prompt = (PromptMessage("user", (Text(text),)),)
     said, usage, length, complete = list[str](), None, 0, False
     request = ModelRequest(model.name, prompt, system, settings, purpose)
