@@ -133,10 +133,10 @@ export interface ActionResolvedEvent {
  * the model.
  */
 export interface AnthropicOptions {
-  sendReasoning?: boolean | null;
-  thinking?: AnthropicThinking | null;
-  effort?: string | null;
-  disableParallelToolUse?: boolean | null;
+  sendReasoning?: boolean;
+  thinking?: AnthropicThinking;
+  effort?: string;
+  disableParallelToolUse?: boolean;
 }
 
 /** Turns extended thinking on, with at most `budgetTokens` tokens. */
@@ -773,10 +773,10 @@ export type GitChangeType = "added" | "modified" | "deleted" | "renamed";
  * name.
  */
 export interface GoogleOptions {
-  thinkingConfig?: GoogleThinkingConfig | null;
-  cachedContent?: string | null;
-  safetySettings?: GoogleSafetySetting[] | null;
-  threshold?: string | null;
+  thinkingConfig?: GoogleThinkingConfig;
+  cachedContent?: string;
+  safetySettings?: GoogleSafetySetting[];
+  threshold?: string;
 }
 
 /** The threshold of one harm category, in Google's words. */
@@ -790,8 +790,8 @@ export interface GoogleSafetySetting {
  * `includeThoughts`: the reasoning is streamed.
  */
 export interface GoogleThinkingConfig {
-  thinkingBudget?: number | null;
-  includeThoughts?: boolean | null;
+  thinkingBudget?: number;
+  includeThoughts?: boolean;
 }
 
 /**
@@ -1056,58 +1056,58 @@ export type ModelSource = "database" | "config";
  * request, `extraHeaders` are added to its headers.
  */
 export interface OpenAICompatOptions {
-  user?: string | null;
-  reasoningEffort?: string | null;
-  extraBody?: Record<string, unknown> | null;
-  extraHeaders?: Record<string, string> | null;
+  user?: string;
+  reasoningEffort?: string;
+  extraBody?: Record<string, unknown>;
+  extraHeaders?: Record<string, string>;
 }
 
 /** Options of OpenAI's APIs, also used for Azure. The names are OpenAI's, in camelCase. */
 export interface OpenAIOptions {
-  instructions?: string | null;
-  logitBias?: Record<string, number> | null;
-  logProbs?: boolean | null;
-  topLogProbs?: number | null;
-  maxToolCalls?: number | null;
-  parallelToolCalls?: boolean | null;
-  user?: string | null;
-  reasoningEffort?: string | null;
-  reasoningSummary?: string | null;
-  maxCompletionTokens?: number | null;
-  textVerbosity?: "low" | "medium" | "high" | null;
-  prediction?: Record<string, unknown> | null;
-  store?: boolean | null;
-  metadata?: Record<string, string> | null;
-  promptCacheKey?: string | null;
-  safetyIdentifier?: string | null;
-  serviceTier?: string | null;
-  structuredOutputs?: boolean | null;
-  strictJsonSchema?: boolean | null;
-  include?: string[] | null;
+  instructions?: string;
+  logitBias?: Record<string, number>;
+  logProbs?: boolean;
+  topLogProbs?: number;
+  maxToolCalls?: number;
+  parallelToolCalls?: boolean;
+  user?: string;
+  reasoningEffort?: string;
+  reasoningSummary?: string;
+  maxCompletionTokens?: number;
+  textVerbosity?: "low" | "medium" | "high";
+  prediction?: Record<string, unknown>;
+  store?: boolean;
+  metadata?: Record<string, string>;
+  promptCacheKey?: string;
+  safetyIdentifier?: string;
+  serviceTier?: string;
+  structuredOutputs?: boolean;
+  strictJsonSchema?: boolean;
+  include?: string[];
 }
 
 /** Options of OpenRouter. `includeUsage` has no effect any more: usage is always included. */
 export interface OpenRouterOptions {
-  reasoning?: RouterReasoning | null;
-  extraBody?: Record<string, unknown> | null;
-  includeUsage?: boolean | null;
-  logitBias?: Record<string, number> | null;
-  logProbs?: boolean | null;
-  parallelToolCalls?: boolean | null;
-  user?: string | null;
-  provider?: OpenRouterRouting | null;
+  reasoning?: RouterReasoning;
+  extraBody?: Record<string, unknown>;
+  includeUsage?: boolean;
+  logitBias?: Record<string, number>;
+  logProbs?: boolean;
+  parallelToolCalls?: boolean;
+  user?: string;
+  provider?: OpenRouterRouting;
 }
 
 /** Which upstream providers OpenRouter may use, and in which order. The fields are OpenRouter's. */
 export interface OpenRouterRouting {
-  order?: string[] | null;
-  allowFallbacks?: boolean | null;
-  requireParameters?: boolean | null;
-  dataCollection?: "allow" | "deny" | null;
-  only?: string[] | null;
-  ignore?: string[] | null;
-  quantizations?: string[] | null;
-  sort?: string | null;
+  order?: string[];
+  allowFallbacks?: boolean;
+  requireParameters?: boolean;
+  dataCollection?: "allow" | "deny";
+  only?: string[];
+  ignore?: string[];
+  quantizations?: string[];
+  sort?: string;
 }
 
 /** `features` has an entry with the value true for each method that this daemon serves. */
@@ -1330,10 +1330,10 @@ export type Role = "system" | "user" | "assistant" | "tool";
 
 /** Reasoning options of OpenRouter and Vercel. `exclude`: reason, but do not stream the reasoning. */
 export interface RouterReasoning {
-  enabled?: boolean | null;
-  exclude?: boolean | null;
-  maxTokens?: number | null;
-  effort?: string | null;
+  enabled?: boolean;
+  exclude?: boolean;
+  maxTokens?: number;
+  effort?: string;
 }
 
 /** LSP's server capabilities. LSP's own fields are kept as received. */
@@ -1562,20 +1562,20 @@ export interface Usage {
 
 /** Options of the Vercel gateway. */
 export interface VercelOptions {
-  reasoning?: RouterReasoning | null;
-  providerOptions?: VercelRouting | null;
-  user?: string | null;
-  logitBias?: Record<string, number> | null;
-  logProbs?: boolean | null;
-  topLogProbs?: number | null;
-  parallelToolCalls?: boolean | null;
-  extraBody?: Record<string, unknown> | null;
+  reasoning?: RouterReasoning;
+  providerOptions?: VercelRouting;
+  user?: string;
+  logitBias?: Record<string, number>;
+  logProbs?: boolean;
+  topLogProbs?: number;
+  parallelToolCalls?: boolean;
+  extraBody?: Record<string, unknown>;
 }
 
 /** Which upstream providers and models the Vercel gateway tries, and in which order. */
 export interface VercelRouting {
-  order?: string[] | null;
-  models?: string[] | null;
+  order?: string[];
+  models?: string[];
 }
 
 /** What `chat/watch` streams: a chat of this user was created, deleted or changed. */

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from parley_protocol.models.base import BIGGEST_INT, Id, PositiveInt, Wire
+from parley_protocol.models.base import BIGGEST_INT, Id, PositiveInt, Wire, absent_when_none
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 LogitBias = dict[str, Annotated[float, Field(ge=-100, le=100)]]
@@ -28,7 +28,18 @@ class Timeouts(Wire):
     total_ms: PositiveInt | None = None
 
 
-class OpenAIOptions(Wire):
+class Options(Wire):
+    """Base of the options of provider APIs. They are kept as the client set them: an option that is not set
+    is left out, not null.
+    """
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for field in cls.model_fields.values():
+            field.exclude_if = None if field.is_required() else absent_when_none
+
+
+class OpenAIOptions(Options):
     """Options of OpenAI's APIs, also used for Azure. The names are OpenAI's, in camelCase."""
 
     instructions: str | None = None
@@ -53,13 +64,13 @@ class OpenAIOptions(Wire):
     include: list[str] | None = None
 
 
-class AnthropicThinking(Wire):
+class AnthropicThinking(Options):
     """Turns extended thinking on, with at most `budgetTokens` tokens."""
 
     budget_tokens: PositiveInt
 
 
-class AnthropicOptions(Wire):
+class AnthropicOptions(Options):
     """Options of Anthropic's API, also used for Bedrock. `sendReasoning`: earlier reasoning is sent back to
     the model.
     """
@@ -70,7 +81,7 @@ class AnthropicOptions(Wire):
     disable_parallel_tool_use: bool | None = None
 
 
-class GoogleThinkingConfig(Wire):
+class GoogleThinkingConfig(Options):
     """How much the model may think. `thinkingBudget` is in tokens, -1: the model decides, 0: off.
     `includeThoughts`: the reasoning is streamed.
     """
@@ -79,14 +90,14 @@ class GoogleThinkingConfig(Wire):
     include_thoughts: bool | None = None
 
 
-class GoogleSafetySetting(Wire):
+class GoogleSafetySetting(Options):
     """The threshold of one harm category, in Google's words."""
 
     category: str
     threshold: str
 
 
-class GoogleOptions(Wire):
+class GoogleOptions(Options):
     """Options of Google's API. `threshold` applies to every harm category that `safetySettings` does not
     name.
     """
@@ -97,7 +108,7 @@ class GoogleOptions(Wire):
     threshold: str | None = None
 
 
-class OpenAICompatOptions(Wire):
+class OpenAICompatOptions(Options):
     """Options of servers that are compatible with OpenAI's chat completions. `extraBody` is merged into the
     request, `extraHeaders` are added to its headers.
     """
@@ -108,7 +119,7 @@ class OpenAICompatOptions(Wire):
     extra_headers: dict[str, str] | None = None
 
 
-class RouterReasoning(Wire):
+class RouterReasoning(Options):
     """Reasoning options of OpenRouter and Vercel. `exclude`: reason, but do not stream the reasoning."""
 
     enabled: bool | None = None
@@ -117,7 +128,7 @@ class RouterReasoning(Wire):
     effort: str | None = None
 
 
-class OpenRouterRouting(Wire):
+class OpenRouterRouting(Options):
     """Which upstream providers OpenRouter may use, and in which order. The fields are OpenRouter's."""
 
     order: list[str] | None = None
@@ -130,7 +141,7 @@ class OpenRouterRouting(Wire):
     sort: str | None = None
 
 
-class OpenRouterOptions(Wire):
+class OpenRouterOptions(Options):
     """Options of OpenRouter. `includeUsage` has no effect any more: usage is always included."""
 
     reasoning: RouterReasoning | None = None
@@ -143,14 +154,14 @@ class OpenRouterOptions(Wire):
     provider: OpenRouterRouting | None = None
 
 
-class VercelRouting(Wire):
+class VercelRouting(Options):
     """Which upstream providers and models the Vercel gateway tries, and in which order."""
 
     order: list[str] | None = None
     models: list[str] | None = None
 
 
-class VercelOptions(Wire):
+class VercelOptions(Options):
     """Options of the Vercel gateway."""
 
     reasoning: RouterReasoning | None = None

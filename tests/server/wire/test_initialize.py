@@ -10,6 +10,16 @@ from parley_protocol.models.server import InitializeResult
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import unix_peer
 
+SETTINGS: dict[str, Any] = {
+    "temperature": 0.5,
+    "providerOptions": {
+        "openai": {"user": "ada"},
+        "anthropic": {"thinking": {"budgetTokens": 1024}},
+        "google": {"safetySettings": [{"category": "any", "threshold": "off"}]},
+        "openrouter": {"provider": {"order": ["a"]}, "reasoning": {}},
+    },
+}
+
 
 def test_features_are_the_methods_with_a_handler() -> None:
     served = [name for name, row in METHODS.items() if row.handler is not None]
@@ -37,7 +47,7 @@ async def test_what_the_daemon_sends_has_every_field_of_its_object(shared_daemon
     """Each result is read by its wire model and written again: nothing is missing, nothing is extra."""
     async with unix_peer(shared_daemon.socket) as peer:
         await peer.initialize()
-        chat_id = await peer.new_chat(metadata={"a": 1}, settings={"temperature": 0.5})
+        chat_id = await peer.new_chat(metadata={"a": 1}, settings=SETTINGS)
         ask = {"chatId": chat_id, "content": "/fast hello"}
         calls: list[tuple[str, dict[str, Any]]] = [
             ("chat/ask", ask),
