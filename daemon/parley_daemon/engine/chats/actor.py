@@ -74,7 +74,7 @@ class ChatActor:
         self.id = stored.chat.id
         self.users = 0
         self._live = live = LiveChat(stored, services, history)
-        current_turn = CurrentTurn(live)
+        self._current_turn = current_turn = CurrentTurn(live)
         self.executor = current_turn.executor
         self.summaries = current_turn.summaries
         self.queue = MessageQueue(live, self.executor)

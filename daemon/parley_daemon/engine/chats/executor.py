@@ -17,6 +17,7 @@ The order of 3 to 5 is the reason why a crash never takes back what a client was
 is on disk. All steps run under the chat's lock, so that commands of a chat take effect one after the other.
 """
 
+import weakref
 from collections.abc import Callable
 
 from parley_daemon.core.commands import (
@@ -49,12 +50,13 @@ from parley_daemon.ports.store import Write
 class CommandExecutor:
     """Changes one live chat. Call every method with the chat's lock held.
 
-    `turn_host` is what the runs of the chat's turns report to.
+    `turn_host` is what the runs of the chat's turns report to. It owns this executor, so the reference to it
+    is weak: in a reference cycle, an unloaded chat would stay in memory until a full garbage collection.
     """
 
     def __init__(self, live: LiveChat, turn_host: TurnHost) -> None:
         self._live = live
-        self._turn_host = turn_host
+        self._turn_host_ref = weakref.ref(turn_host)
 
     # ------------------------------------------------------------------ decide and plan
 
@@ -128,7 +130,9 @@ class CommandExecutor:
         return changeset
 
     def _new_run(self, brief: TurnBrief) -> TurnRun:
-        return TurnRun(brief, self._turn_host, self._live.services)
+        turn_host = self._turn_host_ref()
+        assert turn_host is not None
+        return TurnRun(brief, turn_host, self._live.services)
 
     # ----------------------------------------------------------- commit, adopt, publish
 
