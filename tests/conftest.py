@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.processes.daemon import DaemonProcess, private_places, running_daemon
+from tests.support.processes.daemon import DaemonProcess, private_environment, running_daemon
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.server import FakeProvider, fake_provider
 
@@ -61,7 +61,7 @@ async def shared_provided(
 @pytest.fixture
 def places() -> Generator[dict[str, str]]:
     """The environment of processes that share nothing with those of other tests; no daemon runs there."""
-    with private_places() as environment:
+    with private_environment() as environment:
         yield environment
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from parley_clients import ChatNotFoundError, sync
-from tests.support.processes.daemon import private_places
+from tests.support.processes.daemon import private_environment
 
 
 @pytest.fixture
 def address() -> Generator[list[str]]:
     """A daemon of one's own as a child process."""
-    with private_places():
+    with private_environment():
         yield [sys.executable, "-m", "parley_daemon", "stdio", "--in-memory"]
 
 
@@ -75,7 +75,7 @@ def test_many_threads_share_one_client(address: list[str]) -> None:
 
 
 def test_the_demo_checks_what_it_shows() -> None:
-    with private_places() as places:
+    with private_environment() as places:
         done = subprocess.run(
             [sys.executable, "-m", "parley_clients.demo"],
             env=places,

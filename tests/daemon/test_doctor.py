@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support.processes.daemon import private_places, running_daemon
+from tests.support.processes.daemon import private_environment, running_daemon
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.script import status
 from tests.support.providers.server import fake_provider
@@ -34,7 +34,7 @@ def test_an_empty_setup_has_no_bad_finding(places: dict[str, str]) -> None:
 
 
 def test_a_broken_file_and_a_missing_key_are_named() -> None:
-    with private_places(config='[providers.x]\ntype = "openai"\napi_key_env = "NO_KEY"\n') as places:
+    with private_environment(config='[providers.x]\ntype = "openai"\napi_key_env = "NO_KEY"\n') as places:
         code, found = doctor(places)
         assert code == 1
         assert found["configuration"] == f"ok {places['PARLEY_CONFIG']}"

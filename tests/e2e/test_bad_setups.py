@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.support.engine.protocol_samples import TURN_ID
-from tests.support.processes.daemon import private_places, running_daemon
+from tests.support.processes.daemon import private_environment, running_daemon
 from tests.support.processes.limited_disk import without_privileges
 from tests.support.processes.raw_client import stdio_peer, unix_peer
 from tests.support.providers.script import status
@@ -30,7 +30,7 @@ BROKEN = {
 async def test_a_broken_configuration_is_named_by_file_and_line_and_stops_nothing(
     config: str, line: int
 ) -> None:
-    with private_places(config=config) as places:
+    with private_environment(config=config) as places:
         async with stdio_peer(places) as peer:
             await peer.initialize()
             chat_id = await peer.new_chat()

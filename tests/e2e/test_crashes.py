@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import anyio
 import pytest
 
-from tests.support.crashes.client_record import TOKEN, Witness, check_after_kill
+from tests.support.crashes.client_record import TOKEN, ClientRecord, check_after_kill
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.providers.script import silence, stall, text
@@ -149,6 +149,6 @@ async def test_a_kill_at_this_moment_loses_nothing(
         await daemon.kill()
         with anyio.fail_after(10):
             await peer.closed.wait()
-        witness = Witness(peer, chat_id)
+        record = ClientRecord(peer, chat_id)
     await daemon.start()
-    await check_after_kill(daemon, witness)
+    await check_after_kill(daemon, record)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.support.processes.daemon import DaemonProcess, private_places, running_daemon
+from tests.support.processes.daemon import DaemonProcess, private_environment, running_daemon
 from tests.support.processes.raw_client import Peer, stdio_peer, unix_peer
 from tests.support.providers.script import done, finish, status, text
 from tests.support.providers.server import FakeProvider, fake_provider
@@ -124,7 +124,7 @@ async def test_with_a_keyring_a_key_is_in_no_file_of_the_daemon_and_survives_a_r
 
 
 async def test_a_daemon_in_memory_writes_no_key() -> None:
-    with private_places(config=CONFIG) as places:
+    with private_environment(config=CONFIG) as places:
         async with fake_provider() as server, stdio_peer(places, "--in-memory") as peer:
             await peer.initialize()
             await used(peer, server)

@@ -1,4 +1,4 @@
-"""Two hundred kills while a crowd of clients does everything at once: nothing that was told is lost."""
+"""Two hundred kills while many clients work at once: nothing that was acknowledged is lost."""
 
 import random
 from collections import Counter
@@ -8,9 +8,9 @@ from typing import Literal
 import anyio
 import pytest
 
-from tests.support.crashes.acknowledgements import Ledger
-from tests.support.crashes.checks import Aftermath
-from tests.support.crashes.clients import CONFIG, Mood, crowd, heard
+from tests.support.crashes.acknowledgements import Acknowledgements
+from tests.support.crashes.checks import AfterKill
+from tests.support.crashes.clients import CONFIG, ProviderBehaviour, clients_at_work, wait_for_events
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.server import fake_provider
@@ -29,32 +29,34 @@ Recovery = Literal["interrupt", "retry"]
 
 
 @pytest.fixture(params=["interrupt", "retry"])
-async def killed(request: pytest.FixtureRequest) -> AsyncGenerator[tuple[DaemonProcess, Mood, Recovery]]:
-    """A daemon with this way of recovery, and the mood of its provider."""
+async def killed(
+    request: pytest.FixtureRequest,
+) -> AsyncGenerator[tuple[DaemonProcess, ProviderBehaviour, Recovery]]:
+    """A daemon with this way of recovery, and the behaviour of its provider."""
     async with fake_provider() as provider:
         config = CONFIG.format(recovery=request.param, base_url=provider.base_url)
         async with running_daemon(config=config) as daemon:
-            yield daemon, Mood(provider), request.param
+            yield daemon, ProviderBehaviour(provider), request.param
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_kills_at_random_moments_of_everything_lose_nothing_that_was_told(
-    killed: tuple[DaemonProcess, Mood, Recovery],
+    killed: tuple[DaemonProcess, ProviderBehaviour, Recovery],
 ) -> None:
-    daemon, mood, recovery = killed
+    daemon, behaviour, recovery = killed
     chance = random.Random(f"20260102 {recovery}")
     under_way: Counter[str] = Counter()
     kills = 0
     while kills < KILLS:
-        mood.brief = False
-        async with crowd(daemon.socket, chance, str(kills)) as peers:
-            await heard([*peers.values()], chance.randrange(60, 400))
+        behaviour.brief = False
+        async with clients_at_work(daemon.socket, chance, str(kills)) as peers:
+            await wait_for_events([*peers.values()], chance.randrange(60, 400))
             await daemon.kill()
         kills += 1
-        ledger = Ledger([peer.trace for peer in peers.values()])
-        under_way += ledger.under_way
-        mood.brief = True
+        acknowledged = Acknowledgements([peer.trace for peer in peers.values()])
+        under_way += acknowledged.under_way
+        behaviour.brief = True
         await daemon.start()
         if chance.random() < 0.25:  # and once more, while it looks at what the first kill left
             await anyio.sleep(chance.uniform(0, 0.02))
@@ -62,9 +64,9 @@ async def test_kills_at_random_moments_of_everything_lose_nothing_that_was_told(
             kills += 1
         async with unix_peer(daemon.socket) as peer:
             await peer.initialize()
-            aftermath = Aftermath(peer, again=recovery == "retry")
+            after_kill = AfterKill(peer, again=recovery == "retry")
             async with anyio.create_task_group() as tasks:
-                for facts in ledger.chats.values():
-                    tasks.start_soon(aftermath.check, facts)
-    under_way += mood.cut_off
+                for facts in acknowledged.chats.values():
+                    tasks.start_soon(after_kill.check, facts)
+    under_way += behaviour.cut_off
     assert all(sum(under_way[name] for name in moment.split(" or ")) for moment in MOMENTS), under_way

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from parley_daemon.adapters.memory.store import MemoryState
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
-from tests.support.crashes.chat_record import Ledger
+from tests.support.crashes.chat_record import ChatRecord
 from tests.support.engine.rig import Disk, FakeClock, running
 from tests.support.model_checker import concurrent_commands
-from tests.support.model_checker.concurrent_commands import Deed, Turmoil, until_quiet
+from tests.support.model_checker.concurrent_commands import ConcurrentAction, ConcurrentChat, until_quiet
 
 POLICY = RetryPolicy(attempts=3, first=0.0, jitter=0.0)
 RECOVERIES: list[Recovery] = ["interrupt", "retry"]
@@ -36,29 +36,29 @@ ANY = [
     *concurrent_commands.OF_MODELS,
 ]
 SOON = st.integers(0, 25)
-DEEDS = st.builds(Deed, WHAT, st.integers(0, 9), SOON, st.none() | st.none() | st.none() | SOON)
-Round = tuple[list[Deed], int, tuple[int, Recovery] | None]
+ACTIONS = st.builds(ConcurrentAction, WHAT, st.integers(0, 9), SOON, st.none() | st.none() | st.none() | SOON)
+Round = tuple[list[ConcurrentAction], int, tuple[int, Recovery] | None]
 CRASHES = st.none() | st.none() | st.none() | st.tuples(st.integers(0, 60), st.sampled_from(RECOVERIES))
-ROUNDS = st.tuples(st.lists(DEEDS, min_size=1, max_size=7), st.just(0) | st.integers(0, 40), CRASHES)
+ROUNDS = st.tuples(st.lists(ACTIONS, min_size=1, max_size=7), st.just(0) | st.integers(0, 40), CRASHES)
 
 
 async def live_through(rounds: list[Round]) -> None:
-    disk, clock, ledger = Disk(MemoryState()), FakeClock(), Ledger()
+    disk, clock, record = Disk(MemoryState()), FakeClock(), ChatRecord()
     async with AsyncExitStack() as life:
         rig = await life.enter_async_context(running(disk, clock=clock, retries=POLICY))
-        chat = Turmoil(rig, await rig.chat(), ledger)
+        chat = ConcurrentChat(rig, await rig.chat(), record)
         await chat.join()
-        for deeds, held, crash in rounds:
+        for actions, held, crash in rounds:
             if crash is None:
-                await chat.all_at_once(deeds, held)
+                await chat.all_at_once(actions, held)
                 continue
             moment, recovery = crash
-            disk, ledger = await chat.until_crash(deeds, held, moment)
+            disk, record = await chat.until_crash(actions, held, moment)
             await life.aclose()
             rig = await life.enter_async_context(
                 running(disk, clock=clock, retries=POLICY, recovery=recovery)
             )
-            chat = Turmoil(rig, chat.chat_id, ledger)
+            chat = ConcurrentChat(rig, chat.chat_id, record)
             await chat.join()
             await rig.engine.open()
             await until_quiet()
@@ -85,10 +85,10 @@ async def test_nothing_is_lost_or_doubled_for_long(rounds: list[Round]) -> None:
 async def collide(first: str, second: str, steps: int, held: int) -> None:
     """In the middle of a turn that others wait for, one thing is done so many steps before another one."""
     async with running(retries=POLICY) as rig:
-        chat = Turmoil(rig, await rig.chat(), Ledger())
+        chat = ConcurrentChat(rig, await rig.chat(), ChatRecord())
         await chat.join()
         await chat.prepare()
-        await chat.all_at_once([Deed(first), Deed(second, after=steps)], held)
+        await chat.all_at_once([ConcurrentAction(first), ConcurrentAction(second, after=steps)], held)
         await chat.to_the_end()
 
 

@@ -25,9 +25,9 @@ from parley_daemon.adapters.memory.store import MemoryState
 from parley_daemon.core.commands import WhenBusy
 from parley_daemon.engine.recovery import Recovery
 from tests.support.engine.rig import Disk
-from tests.support.model_checker.commands import BookedChat
+from tests.support.model_checker.commands import CommandedChat
 from tests.support.model_checker.comparison import CLIENTS
-from tests.support.model_checker.reference_chat import Book, Said
+from tests.support.model_checker.reference_chat import ReferenceChat, ReferenceMessage
 
 clients = st.integers(0, CLIENTS - 1)
 places = st.integers(0, 20)
@@ -50,20 +50,20 @@ class AnyConversation(RuleBasedStateMachine):
             self._things.callback(shutil.rmtree, folder)
             disk = Disk(folder / "data")
             (folder / "data").mkdir()
-        self.chat = BookedChat(portal, disk)
-        self._said_before: list[Said] = []
+        self.chat = CommandedChat(portal, disk)
+        self._said_before: list[ReferenceMessage] = []
         self._things.callback(self.chat.close)
 
     def teardown(self) -> None:
         self._things.close()
 
     @property
-    def book(self) -> Book:
-        return self.chat.book
+    def reference(self) -> ReferenceChat:
+        return self.chat.reference
 
     @property
     def asking(self) -> bool:
-        return self.book.turn is not None and not self.book.turn.backing_off
+        return self.reference.turn is not None and not self.reference.turn.backing_off
 
     # ------------------------------------------------------------------ what clients do
 
@@ -75,22 +75,22 @@ class AnyConversation(RuleBasedStateMachine):
     def send_impatiently(self, client: int, when_busy: WhenBusy) -> None:
         self.chat.send(client, when_busy)
 
-    @precondition(lambda self: self.book.turn is not None)
+    @precondition(lambda self: self.reference.turn is not None)
     @rule(client=clients)
     def fill_the_queue(self, client: int) -> None:
         self.chat.fill(client)
 
-    @precondition(lambda self: self.book.questions or self.book.queue)
+    @precondition(lambda self: self.reference.questions or self.reference.queue)
     @rule(client=clients, place=places)
     def send_again(self, client: int, place: int) -> None:
-        names = [one.name for one in (*self.book.questions, *self.book.queue)]
+        names = [one.name for one in (*self.reference.questions, *self.reference.queue)]
         name = names[-1 - place % len(names)]
         self.chat.send_again(client, name)
 
-    @precondition(lambda self: self.book.queue)
+    @precondition(lambda self: self.reference.queue)
     @rule(how=st.sampled_from(["remove", "cancel", "rewrite", "promote"]), place=places)
     def change_the_queue(self, how: str, place: int) -> None:
-        waiting = self.book.queue[-1 - place % len(self.book.queue)]
+        waiting = self.reference.queue[-1 - place % len(self.reference.queue)]
         match how:
             case "rewrite":
                 self.chat.rewrite(waiting)
@@ -99,24 +99,24 @@ class AnyConversation(RuleBasedStateMachine):
             case _:
                 self.chat.withdraw(waiting, cancels=how == "cancel")
 
-    @precondition(lambda self: self.book.turn is not None or self.book.queue)
+    @precondition(lambda self: self.reference.turn is not None or self.reference.queue)
     @rule()
     def interrupt(self) -> None:
         self.chat.interrupt()
 
-    @precondition(lambda self: self.book.questions)
+    @precondition(lambda self: self.reference.questions)
     @rule(how=st.sampled_from(["edit", "retry", "retry the last"]), place=places)
     def ask_differently(self, how: str, place: int) -> None:
-        question = self.book.questions[-1 - place % len(self.book.questions)]
+        question = self.reference.questions[-1 - place % len(self.reference.questions)]
         if how == "edit":
             self.chat.edit(question)
         else:
             self.chat.retry(question if how == "retry" else None)
 
-    @precondition(lambda self: self.book.said)
+    @precondition(lambda self: self.reference.said)
     @rule(newest_leaf=st.booleans(), place=places)
     def switch_the_branch(self, newest_leaf: bool, place: int) -> None:
-        self.chat.switch(self.book.said[-1 - place % len(self.book.said)], newest_leaf=newest_leaf)
+        self.chat.switch(self.reference.said[-1 - place % len(self.reference.said)], newest_leaf=newest_leaf)
 
     @rule(client=clients)
     def leave_or_come_back(self, client: int) -> None:
@@ -144,17 +144,17 @@ class AnyConversation(RuleBasedStateMachine):
     def fail(self, retryable: bool, waits: bool) -> None:
         self.chat.fail(retryable=retryable, waits=waits)
 
-    @precondition(lambda self: self.book.said != self._said_before)
+    @precondition(lambda self: self.reference.said != self._said_before)
     @rule(crash=st.booleans(), recovery=st.sampled_from(RECOVERIES))
     def restart(self, crash: bool, recovery: Recovery) -> None:
         self.chat.restart(crash=crash, recovery=recovery)
-        self._said_before = [*self.book.said]
+        self._said_before = [*self.reference.said]
 
     @invariant()
     def every_message_runs_once_waits_or_was_told_to_be_gone(self) -> None:
-        ran = [one.name for one in self.book.questions]
-        waiting = [one.name for one in self.book.queue]
-        assert sorted([*ran, *waiting, *self.book.removed]) == sorted(self.chat.accepted)
+        ran = [one.name for one in self.reference.questions]
+        waiting = [one.name for one in self.reference.queue]
+        assert sorted([*ran, *waiting, *self.reference.removed]) == sorted(self.chat.accepted)
 
 
 class AnyConversationOnDisk(AnyConversation):

@@ -16,17 +16,17 @@ _BRANCHES = ("chat/editMessage", "chat/retry", "chat/rewind", "chat/selectBranch
 
 
 @dataclass
-class Facts:
+class ChatFacts:
     """What is known of one chat.
 
-    `order` are the messages in the order in which they were sent, `taken` those that were acknowledged, with
-    the answers; the others may have come to the store or not. `reworked`: their order changed later.
+    `order` are the messages in the order in which they were sent. `accepted` are the acknowledged ones with
+    their answers; the others are stored or not. `reworked`: their order changed later.
     """
 
     chat_id: str
     made: Json
     order: list[str] = field(default_factory=list[str])
-    taken: dict[str, Json] = field(default_factory=dict[str, Json])
+    accepted: dict[str, Json] = field(default_factory=dict[str, Json])
     messages: dict[int, Json] = field(default_factory=dict[int, Json])
     ended: dict[str, str] = field(default_factory=dict[str, str])
     last_seq: int = 0
@@ -74,18 +74,18 @@ class Facts:
     def answered(self, method: str, params: Json, result: Json) -> None:
         """Take the answer to a request."""
         if method in _SAYS:
-            self.taken[params["content"]] = result
+            self.accepted[params["content"]] = result
         message = result if method == "chat/compact" else result.get("message")
         if message is not None:
             self.last_id = max(self.last_id, message["id"])
         self.deleted = self.deleted or self.chat_id in result.get("deleted", ())
 
 
-class Ledger:
+class Acknowledgements:
     """Everything that some connections' traces say. `under_way` counts what was doing at their end."""
 
     def __init__(self, traces: Iterable[list[Entry]]) -> None:
-        self.chats: dict[str, Facts] = {}
+        self.chats: dict[str, ChatFacts] = {}
         self.under_way: Counter[str] = Counter()
         for trace in traces:
             self._read(trace)
@@ -109,7 +109,7 @@ class Ledger:
                 self._answer(requests.pop(message["id"]), message.get("result"))
         self.under_way.update([request["method"] for request in requests.values()])
 
-    def _of(self, request: Json) -> list[Facts]:
+    def _of(self, request: Json) -> list[ChatFacts]:
         params = cast("Json", request.get("params") or {})
         ids = params.get("chatIds") or [params.get("chatId")]
         return [self.chats[id] for id in ids if id in self.chats]
@@ -119,7 +119,7 @@ class Ledger:
             return
         answer = cast("Json", result)
         if request["method"] in _MAKES:
-            self.chats[answer["id"]] = Facts(answer["id"], answer)
+            self.chats[answer["id"]] = ChatFacts(answer["id"], answer)
         for facts in self._of(request):
             facts.answered(request["method"], request["params"], answer)
 

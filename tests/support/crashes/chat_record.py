@@ -30,7 +30,7 @@ CLIENTS = 3
 
 
 @dataclass
-class Ledger:
+class ChatRecord:
     """What outlives an engine: messages that were taken, that may leave the queue, that were told gone."""
 
     names: int = 0
@@ -38,9 +38,9 @@ class Ledger:
     may_go: set[str] = field(default_factory=set[str])
     gone: set[str] = field(default_factory=set[str])
 
-    def copy(self) -> "Ledger":
+    def copy(self) -> "ChatRecord":
         """Return what is known now."""
-        return Ledger(self.names, {*self.taken}, {*self.may_go}, {*self.gone})
+        return ChatRecord(self.names, {*self.taken}, {*self.may_go}, {*self.gone})
 
 
 def name_of(message: Message | QueuedMessage) -> str:
@@ -49,13 +49,13 @@ def name_of(message: Message | QueuedMessage) -> str:
     return message.client_message_id
 
 
-class WitnessedChat:
+class RecordedChat:
     """One chat on a running engine, with clients that listen and one who writes everything down."""
 
-    def __init__(self, rig: Rig, chat_id: str, ledger: Ledger) -> None:
+    def __init__(self, rig: Rig, chat_id: str, record: ChatRecord) -> None:
         self.rig = rig
         self.chat_id = chat_id
-        self.ledger = ledger
+        self.record = record
         self.heard = Recorder()
         self.clients = [Client(rig, chat_id) for _ in range(CLIENTS)]
         self.queue: list[QueuedMessage] = []  # as it was told last
@@ -77,7 +77,7 @@ class WitnessedChat:
         whole = await self._whole()
         self.roles = {message.id: message.role for message in whole.messages}
         self._asked = {name_of(one) for one in whole.messages if one.role == "user"}
-        self.ledger.taken |= self._asked | {name_of(one) for one in self.queue}
+        self.record.taken |= self._asked | {name_of(one) for one in self.queue}
         for client in self.clients:
             await client.attach(resume=False)
         self.check_messages(whole)
@@ -105,7 +105,7 @@ class WitnessedChat:
             case QueueUpdated(queue):
                 names = [name_of(one) for one in queue]
                 assert len({*names}) == len(names) <= QUEUE_LIMIT
-                assert not {*names} & (self._asked | self.ledger.gone), "what ran or was removed waits again"
+                assert not {*names} & (self._asked | self.record.gone), "what ran or was removed waits again"
                 self.queue = [*queue]
             case TurnStarted(turn_id):
                 assert self._under_way == [], "two turns at once"
@@ -126,17 +126,17 @@ class WitnessedChat:
     def _see_question(self, name: str) -> None:
         """A message becomes a question, once; those that wait in the order in which they were told to."""
         assert name not in self._asked, "a message ran twice"
-        assert name not in self.ledger.gone, "a message ran that was told to be gone"
+        assert name not in self.record.gone, "a message ran that was told to be gone"
         self._asked.add(name)
         waiting = [name_of(one) for one in self.queue]
         if name in waiting:
             assert name in (waiting[0], *self.may_jump), "a message overtook another one"
             self.queue = [one for one in self.queue if name_of(one) != name]
 
-    def parted(self) -> Ledger:
+    def copy_at_crash(self) -> ChatRecord:
         """Return what clients know at this moment, as the daemon is lost."""
         self.read()
-        known = self.ledger.copy()
+        known = self.record.copy()
         known.gone |= known.taken - self._asked - {name_of(one) for one in self.queue}
         return known
 
@@ -179,6 +179,6 @@ class WitnessedChat:
         asked = [name_of(one) for one in whole.messages if one.role == "user"]
         times = Counter([*asked, *[name_of(one) for one in whole.queue]])
         assert all(count == 1 for count in times.values()), "a message is there twice"
-        assert times.keys() <= self.ledger.taken, "a message is there that was not taken"
-        assert not times.keys() & self.ledger.gone, "a message is there that was told to be gone"
-        assert self.ledger.taken - times.keys() <= self.ledger.may_go, "a message is lost"
+        assert times.keys() <= self.record.taken, "a message is there that was not taken"
+        assert not times.keys() & self.record.gone, "a message is there that was told to be gone"
+        assert self.record.taken - times.keys() <= self.record.may_go, "a message is lost"

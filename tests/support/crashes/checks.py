@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from tests.support.crashes.acknowledgements import Facts, said
+from tests.support.crashes.acknowledgements import ChatFacts, said
 from tests.support.processes.raw_client import Peer
 
 Json = dict[str, Any]
@@ -14,14 +14,14 @@ Json = dict[str, Any]
 NOT_FOUND = 1001
 
 
-class Aftermath:
+class AfterKill:
     """The chats of one daemon, seen over one connection. `again`: it answers lost turns again by itself."""
 
     def __init__(self, peer: Peer, *, again: bool) -> None:
         self.peer = peer
         self.again = again
 
-    async def check(self, facts: Facts) -> None:
+    async def check(self, facts: ChatFacts) -> None:
         """Check a chat as it was found, use it, check it again."""
         answer = await self.peer.request("chat/get", {"chatId": facts.chat_id, "limit": 200})
         if facts.deletion_asked and "error" in answer:
@@ -34,25 +34,25 @@ class Aftermath:
         subscribed = await self.peer.subscribe(facts.chat_id, facts.chat_id)
         assert subscribed["seq"] >= facts.last_seq
         if self.again:
-            await self._rests(facts.chat_id, subscribed["snapshot"])
+            await self._wait_until_idle(facts.chat_id, subscribed["snapshot"])
         else:
             assert answer["result"]["chat"]["status"] in ("waiting", "error")
             assert answer["result"]["preview"] is None
-        await self._holds(facts)
+        await self._check_stored(facts)
         content = f"bye {facts.chat_id}"
         facts.order.append(content)
-        facts.taken[content] = sent = await self.peer.result(
+        facts.accepted[content] = sent = await self.peer.result(
             "chat/send", {"chatId": facts.chat_id, "content": content, "clientMessageId": content}
         )
         turn_id = sent["turnId"]
         await self.peer.event(facts.chat_id, "turn_ended", lambda value: value["turnId"] == turn_id, 20)
-        tree = await self._holds(facts)
+        tree = await self._check_stored(facts)
         assert tree["queuedMessages"] == []
         (new,) = [message for message in tree["messages"] if said(message) == content]
         assert new["id"] > facts.last_id
         assert _turn(tree, turn_id)["outcome"] == "completed"
 
-    async def _rests(self, chat_id: str, snapshot: Json) -> None:
+    async def _wait_until_idle(self, chat_id: str, snapshot: Json) -> None:
         """Wait until a chat that was found like this has nothing to do."""
         with anyio.fail_after(20):
             while True:
@@ -64,7 +64,7 @@ class Aftermath:
                     return
                 await self.peer.changed()
 
-    async def _holds(self, facts: Facts) -> Json:
+    async def _check_stored(self, facts: ChatFacts) -> Json:
         """Check that all that was told is there, once and in order; return the whole chat."""
         params = {"chatId": facts.chat_id, "format": "json"}
         tree: Json = json.loads((await self.peer.result("chat/export", params))["content"])
@@ -72,11 +72,11 @@ class Aftermath:
         waiting = [said(queued) for queued in tree["queuedMessages"]]
         counts = Counter([said(one) for one in stored.values() if one["role"] == "user"] + waiting)
         for content in facts.order:
-            answer = facts.taken.get(content)
+            answer = facts.accepted.get(content)
             # Editing a message clears the queue, if it came to that.
             certain = answer is not None and (answer["message"] is not None or not facts.branches)
             assert counts[content] == 1 if certain else counts[content] <= 1, content
-        for answer in facts.taken.values():
+        for answer in facts.accepted.values():
             if answer["message"] is not None:
                 assert stored[answer["message"]["id"]]["content"] == answer["message"]["content"]
         for id, message in facts.messages.items():
@@ -91,7 +91,7 @@ class Aftermath:
         self._lost_turns(facts, tree)
         return tree
 
-    def _lost_turns(self, facts: Facts, tree: Json) -> None:
+    def _lost_turns(self, facts: ChatFacts, tree: Json) -> None:
         """Every lost turn ended as such, and where that is wanted its question has one other answer."""
         over = [turn for turn in tree["turns"] if turn["id"] not in facts.ended]
         lost = [turn for turn in over if turn["error"] and turn["error"]["kind"] == "daemon_lost"]

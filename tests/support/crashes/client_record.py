@@ -10,7 +10,7 @@ Json = dict[str, Any]
 TOKEN = "s"
 
 
-class Witness:
+class ClientRecord:
     """What came over a connection that had one chat subscribed: everything here must be there afterwards."""
 
     def __init__(self, peer: Peer, chat_id: str) -> None:
@@ -54,55 +54,55 @@ def turns_ended(peer: Peer) -> int:
     return sum(event["type"] == "turn_ended" for event in peer.events(TOKEN))
 
 
-async def check_after_kill(daemon: DaemonProcess, witness: Witness | None) -> None:
+async def check_after_kill(daemon: DaemonProcess, record: ClientRecord | None) -> None:
     """Look at everything that must hold once the daemon is there again."""
     async with unix_peer(daemon.socket) as peer:
         await peer.initialize()
         listed = await peer.result("chat/list")
         assert all(chat["status"] in ("waiting", "error") for chat in listed["chats"])
-        if witness is not None:
-            stored = await peer.result("chat/get", {"chatId": witness.chat_id})
-            check_stored(stored, witness)
-            await check_goes_on(peer, stored, witness)
+        if record is not None:
+            stored = await peer.result("chat/get", {"chatId": record.chat_id})
+            check_stored(stored, record)
+            await check_goes_on(peer, stored, record)
 
 
-def check_stored(stored: Json, witness: Witness) -> None:
+def check_stored(stored: Json, record: ClientRecord) -> None:
     """What was acknowledged is there, once; what was streamed is there as far as it had reached the disk."""
     messages: dict[int, Json] = {message["id"]: message for message in stored["messages"]}
-    for seen in witness.messages.values():
+    for seen in record.messages.values():
         assert messages[seen["id"]] == seen
-    for taken in witness.accepted:
+    for taken in record.accepted:
         assert messages[taken["id"]]["content"] == taken["content"]
     kept = [queued["id"] for queued in stored["queuedMessages"]]
     contents = [message["content"] for message in stored["messages"]]
-    for queued in witness.queued:
+    for queued in record.queued:
         assert (queued["id"] in kept) != (queued["content"] in contents)
     assert stored["preview"] is None
-    assert stored["chat"]["lastSeq"] >= witness.last_seq
-    for message_id, parts in witness.streamed.items():
-        if message_id not in witness.messages and message_id in messages:
+    assert stored["chat"]["lastSeq"] >= record.last_seq
+    for message_id, parts in record.streamed.items():
+        if message_id not in record.messages and message_id in messages:
             saved, seen_text = plain_text(messages[message_id]["content"]), plain_text(parts.parts)
             assert saved.startswith(seen_text) or seen_text.startswith(saved)
     last = stored["messages"][-1:]
-    if last and last[0]["turnId"] not in witness.ended:
+    if last and last[0]["turnId"] not in record.ended:
         complete: bool = last[0]["role"] == "assistant" and last[0]["complete"]
         error: Json | None = stored["chat"]["lastError"]
         if error is None:
-            assert complete or witness.interrupted, "it was cut off, and nothing says so"
+            assert complete or record.interrupted, "it was cut off, and nothing says so"
         else:
             assert (complete, error["kind"]) == (False, "daemon_lost")
 
 
-async def check_goes_on(peer: Peer, stored: Json, witness: Witness) -> None:
+async def check_goes_on(peer: Peer, stored: Json, record: ClientRecord) -> None:
     """The queue did not run by itself; the next prompt is served, after what waits."""
     waiting = len(stored["queuedMessages"])
-    subscribed = await peer.subscribe(witness.chat_id, TOKEN)
-    assert subscribed["seq"] >= witness.last_seq
-    params = {"chatId": witness.chat_id, "content": "[[deltas=3]] and now?"}
+    subscribed = await peer.subscribe(record.chat_id, TOKEN)
+    assert subscribed["seq"] >= record.last_seq
+    params = {"chatId": record.chat_id, "content": "[[deltas=3]] and now?"}
     sent = await peer.result("chat/send", params)
     assert sent["disposition"] == ("queued" if waiting else "started")
     await peer.find(lambda _: turns_ended(peer) == waiting + 1, 20)
-    after = await peer.result("chat/get", {"chatId": witness.chat_id})
+    after = await peer.result("chat/get", {"chatId": record.chat_id})
     assert after["chat"]["status"] == "waiting"
     asked = [str(message["content"]) for message in after["messages"] if message["role"] == "user"]
     assert len(asked) == len(set(asked)), "a message ran twice"

@@ -1,7 +1,7 @@
-"""A crowd of clients, each at something else in a chat of its own, until their daemon is gone.
+"""Many clients, each with a scenario in a chat of its own, until their daemon is killed.
 
-What they asked for and what they were answered is on their connections: `ledger` reads it from there. A word
-at the beginning of a prompt says how the model is to behave, see `Mood`.
+Requests and answers stay in the traces of their connections; `acknowledgements` reads them from there. The
+first word of a prompt says how the model behaves: see `ProviderBehaviour`.
 """
 
 import itertools
@@ -45,7 +45,7 @@ SHORT = 0.004
 """Seconds that the model takes for each thing it does."""
 
 
-class Mood:
+class ProviderBehaviour:
     """How the provider behaves: it takes its time in every phase of a call, unless it is `brief`."""
 
     def __init__(self, provider: FakeProvider) -> None:
@@ -86,7 +86,7 @@ def _kind(request: Request) -> str:
 # ------------------------------------------------------------------------------- players
 
 
-class Player:
+class ScenarioClient:
     """One client; `mark` is in all that it says."""
 
     def __init__(self, peer: Peer, chance: random.Random, mark: str) -> None:
@@ -114,108 +114,108 @@ class Player:
         )
 
 
-Play = Callable[[Player], Awaitable[None]]
+Scenario = Callable[[ScenarioClient], Awaitable[None]]
 
 
-async def talk(player: Player, how: str = "plain") -> None:
+async def talk(client: ScenarioClient, how: str = "plain") -> None:
     """Two messages wait while one is answered."""
-    chat_id = await player.chat()
-    turns = [(await player.send(chat_id, how))["turnId"] for _ in range(3)]
+    chat_id = await client.chat()
+    turns = [(await client.send(chat_id, how))["turnId"] for _ in range(3)]
     for turn_id in turns:
-        await player.event(chat_id, "turn_ended", turn_id)
-        turns.append((await player.send(chat_id, how))["turnId"])
+        await client.event(chat_id, "turn_ended", turn_id)
+        turns.append((await client.send(chat_id, how))["turnId"])
 
 
-async def wait_long(player: Player) -> None:
+async def wait_long(client: ScenarioClient) -> None:
     """The model takes its time to answer at all."""
-    await talk(player, "slow")
+    await talk(client, "slow")
 
 
-async def wait_again(player: Player) -> None:
+async def wait_again(client: ScenarioClient) -> None:
     """The model fails twice before it answers."""
-    await talk(player, "again")
+    await talk(client, "again")
 
 
-async def steer(player: Player) -> None:
+async def steer(client: ScenarioClient) -> None:
     """Messages join the turn under way."""
-    chat_id = await player.chat()
+    chat_id = await client.chat()
     while True:
-        turn_id = (await player.send(chat_id, "plain"))["turnId"]
-        await player.event(chat_id, "message_part", turn_id)
-        await player.send(chat_id, "plain", "steer")
-        await player.event(chat_id, "turn_ended", turn_id)
+        turn_id = (await client.send(chat_id, "plain"))["turnId"]
+        await client.event(chat_id, "message_part", turn_id)
+        await client.send(chat_id, "plain", "steer")
+        await client.event(chat_id, "turn_ended", turn_id)
 
 
-async def interrupt(player: Player) -> None:
+async def interrupt(client: ScenarioClient) -> None:
     """Turns are stopped, by hand and by the next message, at any moment."""
-    chat_id = await player.chat()
+    chat_id = await client.chat()
     while True:
-        turn_id = (await player.send(chat_id, "slow"))["turnId"]
-        await player.event(chat_id, player.chance.choice(["status", "message_part"]), turn_id)
-        if player.chance.random() < 0.5:
-            await player.peer.result("chat/interrupt", {"chatId": chat_id})
+        turn_id = (await client.send(chat_id, "slow"))["turnId"]
+        await client.event(chat_id, client.chance.choice(["status", "message_part"]), turn_id)
+        if client.chance.random() < 0.5:
+            await client.peer.result("chat/interrupt", {"chatId": chat_id})
         else:
-            turn_id = (await player.send(chat_id, "plain", "interrupt"))["turnId"]
-        await player.event(chat_id, "turn_ended", turn_id)
+            turn_id = (await client.send(chat_id, "plain", "interrupt"))["turnId"]
+        await client.event(chat_id, "turn_ended", turn_id)
 
 
-async def promote(player: Player) -> None:
+async def promote(client: ScenarioClient) -> None:
     """The last in the queue goes first."""
-    chat_id = await player.chat()
+    chat_id = await client.chat()
     while True:
-        answers = [await player.send(chat_id, "plain") for _ in range(4)]
+        answers = [await client.send(chat_id, "plain") for _ in range(4)]
         waiting = answers[-1]["queuedMessage"]
         if waiting is not None:
             params = {"chatId": chat_id, "queuedMessageId": waiting["id"]}
-            await player.peer.request("chat/queue/promote", params)
+            await client.peer.request("chat/queue/promote", params)
         for answer in answers:
-            await player.event(chat_id, "turn_ended", answer["turnId"])
+            await client.event(chat_id, "turn_ended", answer["turnId"])
 
 
-async def branch(player: Player) -> None:
+async def branch(client: ScenarioClient) -> None:
     """The history changes its branch, while turns run and between them."""
-    chat_id = await player.chat()
-    first = await player.send(chat_id, "plain")
-    await player.event(chat_id, "turn_ended", first["turnId"])
+    chat_id = await client.chat()
+    first = await client.send(chat_id, "plain")
+    await client.event(chat_id, "turn_ended", first["turnId"])
     message_id = first["message"]["id"]
     for number in itertools.count():
         match number % 4:
             case 0:
                 params = {"chatId": chat_id, "messageId": message_id}
-                content = f"plain {player.mark} edited {number}"
-                answer = await player.peer.result("chat/editMessage", {**params, "content": content})
+                content = f"plain {client.mark} edited {number}"
+                answer = await client.peer.result("chat/editMessage", {**params, "content": content})
             case 1 | 2:
-                answer = await player.peer.result("chat/retry", {"chatId": chat_id})
+                answer = await client.peer.result("chat/retry", {"chatId": chat_id})
             case _:
-                await player.peer.result("chat/rewind", {"chatId": chat_id, "messageId": message_id})
-                await player.peer.result("chat/selectBranch", {"chatId": chat_id, "messageId": message_id})
-                answer = await player.send(chat_id, "plain")
-        until = player.chance.choice(["message_part", "turn_ended"])
-        await player.event(chat_id, until, answer["turnId"])
+                await client.peer.result("chat/rewind", {"chatId": chat_id, "messageId": message_id})
+                await client.peer.result("chat/selectBranch", {"chatId": chat_id, "messageId": message_id})
+                answer = await client.send(chat_id, "plain")
+        until = client.chance.choice(["message_part", "turn_ended"])
+        await client.event(chat_id, until, answer["turnId"])
 
 
-async def entitle(player: Player) -> None:
+async def entitle(client: ScenarioClient) -> None:
     """Titles are made behind first answers."""
     while True:
-        chat_id = await player.chat()
-        answer = await player.send(chat_id, "plain")
-        await player.event(chat_id, "turn_ended", answer["turnId"])
-        await player.peer.event(chat_id, "chat", lambda value: value["chat"]["title"] == "In short", 30)
+        chat_id = await client.chat()
+        answer = await client.send(chat_id, "plain")
+        await client.event(chat_id, "turn_ended", answer["turnId"])
+        await client.peer.event(chat_id, "chat", lambda value: value["chat"]["title"] == "In short", 30)
 
 
-async def compact(player: Player) -> None:
+async def compact(client: ScenarioClient) -> None:
     """Histories are summarised, within turns and by request."""
-    chat_id = await player.chat(model="fake:small")
+    chat_id = await client.chat(model="fake:small")
     while True:
-        answer = await player.send(chat_id, "plain")
-        await player.event(chat_id, "turn_ended", answer["turnId"])
-        await player.peer.request("chat/compact", {"chatId": chat_id})
+        answer = await client.send(chat_id, "plain")
+        await client.event(chat_id, "turn_ended", answer["turnId"])
+        await client.peer.request("chat/compact", {"chatId": chat_id})
 
 
-async def collect(player: Player) -> None:
+async def collect(client: ScenarioClient) -> None:
     """Chats are made, forked, exported, imported, archived and deleted."""
-    peer = player.peer
-    history = [{"role": role, "content": f"{player.mark} {role}"} for role in ("user", "assistant")]
+    peer = client.peer
+    history = [{"role": role, "content": f"{client.mark} {role}"} for role in ("user", "assistant")]
     while True:
         chat_id = await peer.new_chat(messages=history)
         fork = await peer.result("chat/fork", {"chatId": chat_id, "messageId": 1})
@@ -225,7 +225,7 @@ async def collect(player: Player) -> None:
         await peer.result("chat/delete", {"chatIds": [chat_id, fork["id"]]})
 
 
-PLAYS: Sequence[Play] = (
+SCENARIOS: Sequence[Scenario] = (
     *(talk, wait_long, wait_again, steer, interrupt),
     *(promote, branch, entitle, compact, collect),
 )
@@ -235,29 +235,31 @@ PLAYS: Sequence[Play] = (
 
 
 @asynccontextmanager
-async def crowd(path: str, chance: random.Random, name: str) -> AsyncGenerator[dict[Play, Peer]]:
-    """Let every player begin; the block ends with the daemon, and they with it."""
+async def clients_at_work(
+    path: str, chance: random.Random, name: str
+) -> AsyncGenerator[dict[Scenario, Peer]]:
+    """Start all clients. They end when the daemon does, and the block with them."""
     async with AsyncExitStack() as stack:
-        peers = {play: await stack.enter_async_context(unix_peer(path)) for play in PLAYS}
+        peers = {scenario: await stack.enter_async_context(unix_peer(path)) for scenario in SCENARIOS}
         for peer in peers.values():
             await peer.initialize()
         async with anyio.create_task_group() as tasks:
-            for number, (play, peer) in enumerate(peers.items()):
-                tasks.start_soon(_play, play, Player(peer, chance, f"{name}.{number}"))
+            for number, (scenario, peer) in enumerate(peers.items()):
+                tasks.start_soon(_run, scenario, ScenarioClient(peer, chance, f"{name}.{number}"))
             yield peers
             with anyio.fail_after(10):
                 for peer in peers.values():
                     await peer.closed.wait()
 
 
-async def _play(play: Play, player: Player) -> None:
+async def _run(scenario: Scenario, client: ScenarioClient) -> None:
     try:
-        await play(player)
+        await scenario(client)
     except (WireClosed, anyio.BrokenResourceError, anyio.ClosedResourceError):
         return  # the daemon is gone
 
 
-async def heard(peers: Sequence[Peer], count: int) -> None:
+async def wait_for_events(peers: Sequence[Peer], count: int) -> None:
     """Return once so many messages have gone over all connections together."""
     async with anyio.create_task_group() as tasks:
 

@@ -1,4 +1,4 @@
-"""The commands of a chat's clients, and what its model does, given to a real engine and to its book alike."""
+"""Commands of clients and answers of the model, given to a real engine and to the reference chat alike."""
 
 from parley_daemon.core.commands import QUEUE_LIMIT, WhenBusy
 from parley_daemon.core.parts import Text
@@ -8,12 +8,12 @@ from parley_daemon.engine.errors import ChatBusyError, QueueFullError
 from parley_daemon.ports.models import ModelError
 from tests.support.engine.scripted_model import ScriptedCall
 from tests.support.model_checker.comparison import ComparedChat
-from tests.support.model_checker.reference_chat import Said, Waiting
+from tests.support.model_checker.reference_chat import QueuedReference, ReferenceMessage
 
 _FIVE_MINUTES = 300_000
 
 
-class BookedChat(ComparedChat):
+class CommandedChat(ComparedChat):
     """A chat to which everything can be done that the protocol lists for one chat's turns."""
 
     # ------------------------------------------------------------------ what clients do
@@ -22,7 +22,7 @@ class BookedChat(ComparedChat):
         """Send a new message."""
         self._names += 1
         name = f"q{self._names}"
-        expected = self.book.send(name, name, when_busy)
+        expected = self.reference.send(name, name, when_busy)
         answer = self.do(lambda: self._send(client, name, when_busy))
         if isinstance(answer, Accepted):
             assert answer.disposition == expected
@@ -33,7 +33,7 @@ class BookedChat(ComparedChat):
 
     def fill(self, client: int) -> None:
         """Send messages until the queue is full, and one more."""
-        for _ in range(QUEUE_LIMIT - len(self.book.queue) + 1):
+        for _ in range(QUEUE_LIMIT - len(self.reference.queue) + 1):
             self.send(client, "queue")
 
     async def _send(self, client: int, name: str, when_busy: WhenBusy) -> Accepted | str:
@@ -56,63 +56,63 @@ class BookedChat(ComparedChat):
         answer = self.do(lambda: self._send(client, name, "queue"))
         assert isinstance(answer, Accepted)
         self._check_answer(answer, name)
-        waiting = next((one for one in self.book.queue if one.name == name), None)
+        waiting = next((one for one in self.reference.queue if one.name == name), None)
         assert (answer.queued is not None) == (waiting is not None)
-        steers = waiting is not None and waiting.steers and self.book.turn is not None
+        steers = waiting is not None and waiting.steers and self.reference.turn is not None
         assert (answer.disposition == "steered") == steers
         assert not steers or answer.turn_id == self.turn_id
 
-    def withdraw(self, one: Waiting, *, cancels: bool) -> None:
+    def withdraw(self, one: QueuedReference, *, cancels: bool) -> None:
         """Take a message out of the queue, or interrupt the turn that it waits for."""
         queued = self._queued(one)
-        self.book.withdraw(one)
+        self.reference.withdraw(one)
         if cancels:
             self.do(lambda: self.rig.interrupt(self.chat_id, queued.turn_id))
         else:
             self.do(lambda: self.rig.change_queue(self.chat_id, lambda chat: chat.remove(queued.id)))
 
-    def rewrite(self, one: Waiting) -> None:
+    def rewrite(self, one: QueuedReference) -> None:
         """Let a message of the queue say something else."""
         queued = self._queued(one)
         one.text += "'"
         new = (Text(one.text),)
         self.do(lambda: self.rig.change_queue(self.chat_id, lambda chat: chat.edit(queued.id, new)))
 
-    def promote(self, one: Waiting) -> None:
+    def promote(self, one: QueuedReference) -> None:
         """Run a message of the queue next."""
         queued = self._queued(one)
-        self.book.promote(one)
+        self.reference.promote(one)
         self.do(lambda: self.rig.change_queue(self.chat_id, lambda chat: chat.promote(queued.id)))
 
-    def _queued(self, one: Waiting) -> QueuedMessage:
-        return self.queue[self.book.queue.index(one)]
+    def _queued(self, one: QueuedReference) -> QueuedMessage:
+        return self.queue[self.reference.queue.index(one)]
 
     def interrupt(self) -> None:
         """Stop what runs."""
-        self.book.interrupt()
+        self.reference.interrupt()
         self.do(lambda: self.rig.interrupt(self.chat_id))
 
-    def edit(self, old: Said) -> None:
+    def edit(self, old: ReferenceMessage) -> None:
         """Say a question of any branch differently."""
         self._names += 1
         name = f"e{self._names}"
         id = self.ids[old]
-        self.book.edit(old, name, name)
+        self.reference.edit(old, name, name)
         answer = self.do(lambda: self.rig.edit(self.chat_id, id, name, client_message_id=name))
         assert answer.disposition == "started"
         self._check_answer(answer, name)
         self.accepted.append(name)
 
-    def retry(self, question: Said | None) -> None:
+    def retry(self, question: ReferenceMessage | None) -> None:
         """Have a question of any branch, or the last one of this branch, answered again."""
         id = None if question is None else self.ids[question]
-        self.book.retry(question)
+        self.reference.retry(question)
         self.do(lambda: self.rig.retry(self.chat_id, id))
 
-    def switch(self, to: Said, *, newest_leaf: bool) -> None:
+    def switch(self, to: ReferenceMessage, *, newest_leaf: bool) -> None:
         """Rewind to a message, or select its branch."""
         id = self.ids[to]
-        self.book.switch(to, newest_leaf=newest_leaf)
+        self.reference.switch(to, newest_leaf=newest_leaf)
         switch = self.rig.select if newest_leaf else self.rig.rewind
         self.do(lambda: switch(self.chat_id, id))
 
@@ -130,20 +130,20 @@ class BookedChat(ComparedChat):
     def say(self) -> None:
         """The model streams some words."""
         call, words = self._speaking()
-        self.book.say(words)
+        self.reference.say(words)
         self.do(lambda: call.say(words))
 
     def finish(self, *, with_words: bool) -> None:
         """The model's answer is complete."""
         call, words = self._speaking()
         last = [words] if with_words else []
-        self.book.finish("".join(last))
+        self.reference.finish("".join(last))
         self.do(lambda: call.finish(*last))
 
     def fail(self, *, retryable: bool, waits: bool) -> None:
         """The call fails: for good, or to be tried again at once or after five minutes."""
         call, _ = self._speaking()
-        self.book.fail(retryable=retryable, waits=waits)
+        self.reference.fail(retryable=retryable, waits=waits)
         after = _FIVE_MINUTES if waits else None
         failure = Failure("network", "It broke.", provider="test", retryable=retryable, retry_after_ms=after)
 
@@ -154,5 +154,5 @@ class BookedChat(ComparedChat):
 
     def _speaking(self) -> tuple[ScriptedCall, str]:
         assert self.call is not None
-        assert self.book.turn is not None
-        return self.call, f"a{len(self.book.calls)}.{len(self.book.turn.streamed)} "
+        assert self.reference.turn is not None
+        return self.call, f"a{len(self.reference.calls)}.{len(self.reference.turn.streamed)} "

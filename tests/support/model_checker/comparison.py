@@ -1,4 +1,4 @@
-"""A chat of a real engine beside the book of what it must look like, and the comparison of the two.
+"""A chat of a real engine beside the reference of what it must look like, and the comparison of the two.
 
 Compared is all that clients and the store know: the tree, the queue, the turns in their order, what the model
 was asked, and what each of three clients shows, who come and go. Driven from outside of the event loop.
@@ -26,7 +26,7 @@ from parley_protocol.fold import ChatView
 from tests.support.engine.rig import Disk, FakeClock, Recorder, Rig, running
 from tests.support.engine.scripted_model import ScriptedCall
 from tests.support.engine.subscriber import Client
-from tests.support.model_checker.reference_chat import Book, Said
+from tests.support.model_checker.reference_chat import ReferenceChat, ReferenceMessage
 
 CLIENTS = 3
 _ATTEMPTS = 3
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Counts:
-    """How far the book had come when the engine of now began."""
+    """How far the reference had come when the engine of now began."""
 
     calls: int = 0
     begun: int = 0
@@ -46,11 +46,11 @@ class _Counts:
 
 
 class ComparedChat:
-    """The chat and its book. A command returns when the chat is at rest, or waits for the scripted model."""
+    """The chat and its reference. A command returns once the chat is idle or waits for the scripted model."""
 
     def __init__(self, portal: BlockingPortal, disk: Disk) -> None:
-        self.book = Book(_ATTEMPTS)
-        self.ids: dict[Said, int] = {}
+        self.reference = ReferenceChat(_ATTEMPTS)
+        self.ids: dict[ReferenceMessage, int] = {}
         self.queue: tuple[QueuedMessage, ...] = ()
         self.call: ScriptedCall | None = None
         self.accepted: list[str] = []
@@ -86,9 +86,9 @@ class ComparedChat:
 
     def restart(self, *, crash: bool, recovery: Recovery) -> None:
         """The daemon is killed, or stops in order, and another one begins."""
-        book, turn = self.book, self.book.turn
+        reference, turn = self.reference, self.reference.turn
         lost = self.turn_id
-        calls, retried = len(book.calls), book.retried
+        calls, retried = len(reference.calls), reference.retried
         image = self._portal.call(self._image)
         for client in self.clients:
             self._portal.call(client.leave)
@@ -102,10 +102,10 @@ class ComparedChat:
         if turn is not None:
             assert turn.streamed.startswith(kept)
             assert kept == turn.streamed or (crash and self.rig.engine.store_status.kind == "sqlite")
-        book.restart(kept, answers_again=crash and recovery == "retry")
+        reference.restart(kept, answers_again=crash and recovery == "retry")
         # Nobody hears a lost turn begin again: that is before anybody gets at the chat.
         self._begun_unheard = self.turn_id
-        self._earlier, self._asked = _Counts(calls, book.begun, len(book.outcomes), retried), 0
+        self._earlier, self._asked = _Counts(calls, reference.begun, len(reference.outcomes), retried), 0
         self._portal.call(self._join)
         self.do(anyio.lowlevel.checkpoint)
 
@@ -134,7 +134,7 @@ class ComparedChat:
     # ----------------------------------------------------------------------- comparing
 
     def do(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Carry a command out that the book has carried out, and compare."""
+        """Carry a command out that the reference has carried out, and compare."""
 
         async def carried_out() -> T:
             with anyio.fail_after(_STUCK_SECONDS):
@@ -146,16 +146,16 @@ class ComparedChat:
         return self._portal.call(carried_out)
 
     async def _settle(self) -> None:
-        """Wait until all has happened that the book says must happen."""
-        book, earlier, heard, model = self.book, self._earlier, self.heard, self.rig.model
-        while self._asked < len(book.calls) - earlier.calls:
+        """Wait until all has happened that the reference says must happen."""
+        reference, earlier, heard, model = self.reference, self._earlier, self.heard, self.rig.model
+        while self._asked < len(reference.calls) - earlier.calls:
             self.call = await model.asked()
             asked = [plain_text(message.parts) for message in self.call.request.messages]
-            assert asked == book.calls[earlier.calls + self._asked]
+            assert asked == reference.calls[earlier.calls + self._asked]
             self._asked += 1
-        await heard.until(lambda: len(heard.of(TurnEnded)) >= len(book.outcomes) - earlier.ended)
-        await heard.until(lambda: len(heard.of(TurnStarted)) >= book.begun - earlier.begun)
-        await heard.until(lambda: len(heard.of(Retrying)) >= book.retried - earlier.retried)
+        await heard.until(lambda: len(heard.of(TurnEnded)) >= len(reference.outcomes) - earlier.ended)
+        await heard.until(lambda: len(heard.of(TurnStarted)) >= reference.begun - earlier.begun)
+        await heard.until(lambda: len(heard.of(Retrying)) >= reference.retried - earlier.retried)
 
     async def _compare(self) -> None:
         snapshot = await self.rig.snapshot(self.chat_id)
@@ -173,32 +173,32 @@ class ComparedChat:
         """Nothing that was said is lost, doubled or put to another place, whichever branch it is on."""
         whole = await self.rig.store.port.whole(self.chat_id)
         assert whole is not None
-        self.ids = dict(zip(self.book.said, [one.id for one in whole.messages], strict=True))
-        for one, message in zip(self.book.said, whole.messages, strict=True):
+        self.ids = dict(zip(self.reference.said, [one.id for one in whole.messages], strict=True))
+        for one, message in zip(self.reference.said, whole.messages, strict=True):
             assert message.parent_id == (None if one.after is None else self.ids[one.after])
             assert (message.role, plain_text(message.content)) == (one.role, one.text)
             assert (message.complete, message.client_message_id) == (one.complete, one.name or None)
         waiting = [(one.client_message_id, plain_text(one.content)) for one in whole.queue]
-        assert waiting == [(one.name, one.text) for one in self.book.queue]
+        assert waiting == [(one.name, one.text) for one in self.reference.queue]
 
     def _compare_snapshot(self, snapshot: Snapshot) -> None:
-        book = self.book
-        assert [one.id for one in snapshot.messages] == [self.ids[one] for one in book.path]
-        for one, message in zip(book.path, snapshot.messages, strict=True):
-            siblings = tuple(self.ids[other] for other in book.alternatives(one))
+        reference = self.reference
+        assert [one.id for one in snapshot.messages] == [self.ids[one] for one in reference.path]
+        for one, message in zip(reference.path, snapshot.messages, strict=True):
+            siblings = tuple(self.ids[other] for other in reference.alternatives(one))
             assert message.siblings == (siblings if len(siblings) > 1 else ())
         self.queue = snapshot.queue
-        assert [one.client_message_id for one in self.queue] == [one.name for one in book.queue]
-        streamed = "" if book.turn is None else book.turn.streamed
+        assert [one.client_message_id for one in self.queue] == [one.name for one in reference.queue]
+        streamed = "" if reference.turn is None else reference.turn.streamed
         preview = () if snapshot.preview is None else [piece for _, piece in snapshot.preview.pieces]
         assert "".join([piece.text for piece in preview if isinstance(piece, Text)]) == streamed
-        resting = Status.ERROR if book.failed else Status.WAITING
-        assert snapshot.view.status is (resting if book.turn is None else Status.RUNNING)
+        resting = Status.ERROR if reference.failed else Status.WAITING
+        assert snapshot.view.status is (resting if reference.turn is None else Status.RUNNING)
 
     def _compare_turns(self) -> None:
         """Each turn ended once, as it must, before the next one began; the model is never asked twice."""
-        book, earlier, heard = self.book, self._earlier, self.heard
-        assert [one.outcome for one in heard.of(TurnEnded)] == book.outcomes[earlier.ended :]
+        reference, earlier, heard = self.reference, self._earlier, self.heard
+        assert [one.outcome for one in heard.of(TurnEnded)] == reference.outcomes[earlier.ended :]
         under_way = [] if self._begun_unheard is None else [self._begun_unheard]
         for event in heard.events:
             match event:
@@ -210,12 +210,12 @@ class ComparedChat:
                     under_way.clear()
                 case _:
                     pass
-        assert self.rig.engine.running_turns == len(under_way) == (book.turn is not None)
+        assert self.rig.engine.running_turns == len(under_way) == (reference.turn is not None)
         assert all(second == first + 1 for first, second in pairwise(heard.seqs))
         model = self.rig.model
-        assert len(model.calls) == len(book.calls) - earlier.calls
+        assert len(model.calls) == len(reference.calls) - earlier.calls
         assert model.most_at_once <= 1
-        asking = book.turn is not None and not book.turn.backing_off
+        asking = reference.turn is not None and not reference.turn.backing_off
         assert model.open_calls == ([self.call] if asking else [])
 
 

@@ -15,7 +15,7 @@ from parley_daemon.engine.chats.acceptance import Accepted, Draft
 from parley_daemon.engine.errors import ChatBusyError, MessageNotFoundError, NotQueuedError, QueueFullError
 from parley_daemon.ports.models import Finish, ModelError
 from parley_daemon.ports.store import StoreUnavailableError
-from tests.support.crashes.chat_record import Ledger, WitnessedChat, name_of
+from tests.support.crashes.chat_record import ChatRecord, RecordedChat, name_of
 from tests.support.engine.rig import Disk, Rig
 
 MODES: dict[str, WhenBusy] = {"send": "queue", "steer": "steer", "barge in": "interrupt", "try": "reject"}
@@ -30,7 +30,7 @@ _STEPS_UNTIL_QUIET = 3
 
 
 @dataclass(frozen=True)
-class Deed:
+class ConcurrentAction:
     """Something done to the chat. `after` and `patience` (till the caller gives up) are steps of the loop."""
 
     what: str
@@ -56,11 +56,11 @@ async def steps(count: int) -> None:
         await checkpoint()
 
 
-class Turmoil(WitnessedChat):
+class ConcurrentChat(RecordedChat):
     """A chat to which many things happen together."""
 
-    def __init__(self, rig: Rig, chat_id: str, ledger: Ledger) -> None:
-        super().__init__(rig, chat_id, ledger)
+    def __init__(self, rig: Rig, chat_id: str, record: ChatRecord) -> None:
+        super().__init__(rig, chat_id, record)
         self._places = [anyio.Lock() for _ in self.clients]
 
     async def prepare(self) -> None:
@@ -71,31 +71,33 @@ class Turmoil(WitnessedChat):
         self._of_model("say")
         await until_quiet()
 
-    async def all_at_once(self, deeds: Sequence[Deed], held: int) -> None:
+    async def all_at_once(self, actions: Sequence[ConcurrentAction], held: int) -> None:
         """Do all this together, while every commit has to wait for so many steps; then check."""
         async with anyio.create_task_group() as tasks:
-            self._begin(tasks, deeds, held)
+            self._begin(tasks, actions, held)
         await self._room()
         await until_quiet()
         await self.check()
 
-    async def until_crash(self, deeds: Sequence[Deed], held: int, moment: int) -> tuple[Disk, Ledger]:
+    async def until_crash(
+        self, actions: Sequence[ConcurrentAction], held: int, moment: int
+    ) -> tuple[Disk, ChatRecord]:
         """Do all this together; return what is on the disk, and known, when the daemon dies at this step."""
-        disk, known = self.rig.disk, self.ledger
+        disk, known = self.rig.disk, self.record
         async with anyio.create_task_group() as tasks:
-            self._begin(tasks, deeds, held)
+            self._begin(tasks, actions, held)
             await steps(moment)
-            disk, known = self.rig.disk.image(), self.parted()
+            disk, known = self.rig.disk.image(), self.copy_at_crash()
             self.rig.store.release()
             tasks.cancel_scope.cancel()
         return disk, known
 
-    def _begin(self, tasks: TaskGroup, deeds: Sequence[Deed], held: int) -> None:
+    def _begin(self, tasks: TaskGroup, actions: Sequence[ConcurrentAction], held: int) -> None:
         if held:
             self.rig.store.hold()
         tasks.start_soon(self._let_go, held)
-        for deed in deeds:
-            tasks.start_soon(self._do, deed)
+        for action in actions:
+            tasks.start_soon(self._do, action)
 
     async def _let_go(self, held: int) -> None:
         await steps(held)
@@ -118,21 +120,21 @@ class Turmoil(WitnessedChat):
                 self._of_model("finish")
             elif self.rig.engine.running_turns:
                 await self.rig.interrupt(self.chat_id)
-            elif last not in self.ledger.taken:
+            elif last not in self.record.taken:
                 await self._send(last, "queue")
             else:
                 break
         await self.check()
         assert self.queue == []
 
-    # ------------------------------------------------------------------------- deeds
+    # ------------------------------------------------------------------------- actions
 
-    async def _do(self, deed: Deed) -> None:
-        await steps(deed.after)
+    async def _do(self, action: ConcurrentAction) -> None:
+        await steps(action.after)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._act, deed.what, deed.place)
-            if deed.patience is not None:
-                await steps(deed.patience)
+            tasks.start_soon(self._act, action.what, action.place)
+            if action.patience is not None:
+                await steps(action.patience)
                 tasks.cancel_scope.cancel()
 
     async def _act(self, what: str, place: int) -> None:
@@ -159,21 +161,21 @@ class Turmoil(WitnessedChat):
             assert self.faulty
 
     def _new_name(self) -> str:
-        self.ledger.names += 1
-        return f"m{self.ledger.names}"
+        self.record.names += 1
+        return f"m{self.record.names}"
 
     async def _send(self, name: str, when_busy: WhenBusy) -> None:
         draft = Draft((Text(name),), client_message_id=name)
-        taken = self.ledger.taken
+        taken = self.record.taken
         await self.rig.send_draft(self.chat_id, draft, when_busy, lambda _: taken.add(name))
 
     async def _to_the_queue(self, what: str, waiting: QueuedMessage) -> None:
         match what:
             case "remove":
-                self.ledger.may_go.add(name_of(waiting))
+                self.record.may_go.add(name_of(waiting))
                 await self.rig.change_queue(self.chat_id, lambda chat: chat.remove(waiting.id))
             case "cancel":
-                self.ledger.may_go.add(name_of(waiting))
+                self.record.may_go.add(name_of(waiting))
                 await self.rig.interrupt(self.chat_id, waiting.turn_id)
             case "rewrite":
                 new = (Text("changed"),)
@@ -199,8 +201,8 @@ class Turmoil(WitnessedChat):
 
         def accepted(_: Accepted) -> None:  # what waits until now is told to be gone right after this
             self.read()
-            self.ledger.may_go |= {name_of(one) for one in self.queue}
-            self.ledger.taken.add(name)
+            self.record.may_go |= {name_of(one) for one in self.queue}
+            self.record.taken.add(name)
 
         draft = Draft((Text(name),), client_message_id=name)
         await self.rig.edit_draft(self.chat_id, question, draft, accepted)

@@ -13,18 +13,18 @@ from parley_daemon.core.records import Outcome
 
 
 @dataclass(eq=False)
-class Said:
+class ReferenceMessage:
     """A message of the tree; a user's has a `name` that stays, whatever was changed while it waited."""
 
     role: str
     text: str
-    after: "Said | None"
+    after: "ReferenceMessage | None"
     complete: bool = True
     name: str = ""
 
 
 @dataclass(eq=False)
-class Waiting:
+class QueuedReference:
     """A message of the queue."""
 
     name: str
@@ -33,7 +33,7 @@ class Waiting:
 
 
 @dataclass(eq=False)
-class UnderWay:
+class RunningTurn:
     """The turn that runs: what it has streamed, and how often its call was tried."""
 
     streamed: str = ""
@@ -42,14 +42,14 @@ class UnderWay:
 
 
 @dataclass
-class Book:
+class ReferenceChat:
     """The chat. `attempts` is how often a call is tried; `outcomes` are those of the turns, in order."""
 
     attempts: int = 1
-    said: list[Said] = field(default_factory=list[Said])
-    leaf: Said | None = None
-    queue: list[Waiting] = field(default_factory=list[Waiting])
-    turn: UnderWay | None = None
+    said: list[ReferenceMessage] = field(default_factory=list[ReferenceMessage])
+    leaf: ReferenceMessage | None = None
+    queue: list[QueuedReference] = field(default_factory=list[QueuedReference])
+    turn: RunningTurn | None = None
     failed: bool = False
     calls: list[list[str]] = field(default_factory=list[list[str]])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
@@ -60,16 +60,16 @@ class Book:
     # ---------------------------------------------------------------------- looking
 
     @property
-    def path(self) -> list[Said]:
+    def path(self) -> list[ReferenceMessage]:
         """The active branch, oldest first."""
         return [*_up(self.leaf)][::-1]
 
     @property
-    def questions(self) -> list[Said]:
+    def questions(self) -> list[ReferenceMessage]:
         """All user messages of all branches."""
         return [one for one in self.said if one.role == "user"]
 
-    def alternatives(self, one: Said) -> list[Said]:
+    def alternatives(self, one: ReferenceMessage) -> list[ReferenceMessage]:
         """The messages at this one's place, itself included."""
         return [other for other in self.said if other.after is one.after]
 
@@ -77,7 +77,7 @@ class Book:
 
     def send(self, name: str, text: str, when_busy: WhenBusy) -> str:
         """Return the disposition, or why it is refused: "busy", "full"."""
-        message = Waiting(name, text)
+        message = QueuedReference(name, text)
         if when_busy == "reject" and (self.turn or self.queue):
             return "busy"
         if self.turn is None:
@@ -95,12 +95,12 @@ class Book:
             self.interrupt()
         return "interrupting" if when_busy == "interrupt" else "queued"
 
-    def withdraw(self, one: Waiting) -> None:
+    def withdraw(self, one: QueuedReference) -> None:
         """A message leaves the queue and never runs."""
         self.queue.remove(one)
         self.removed.append(one.name)
 
-    def promote(self, one: Waiting) -> None:
+    def promote(self, one: QueuedReference) -> None:
         """A message of the queue runs next, in the place of what runs."""
         self.queue.remove(one)
         self.queue.insert(0, one)
@@ -113,22 +113,22 @@ class Book:
             self._stop()
             self._run_on()
 
-    def edit(self, old: Said, name: str, text: str) -> None:
+    def edit(self, old: ReferenceMessage, name: str, text: str) -> None:
         """A question is said differently on a branch of its own; what waits is for the old one: it goes."""
         self._stop()
         self.removed += [one.name for one in self.queue]
         self.queue.clear()
         self.leaf = old.after
-        self._ask([Waiting(name, text)])
+        self._ask([QueuedReference(name, text)])
         self._begin()
 
-    def retry(self, question: Said | None) -> None:
+    def retry(self, question: ReferenceMessage | None) -> None:
         """A question (None: the last one) gets another answer."""
         self._stop()
         self.leaf = question or next(one for one in reversed(self.path) if one.role == "user")
         self._begin()
 
-    def switch(self, to: Said, *, newest_leaf: bool) -> None:
+    def switch(self, to: ReferenceMessage, *, newest_leaf: bool) -> None:
         """The active branch ends here, or runs through here to what was said last behind it."""
         was_running = self.turn is not None
         self._stop()
@@ -189,7 +189,7 @@ class Book:
     def _answer(self, *, complete: bool) -> None:
         assert self.turn is not None
         if self.turn.streamed:
-            self._say(Said("assistant", self.turn.streamed, self.leaf, complete))
+            self._say(ReferenceMessage("assistant", self.turn.streamed, self.leaf, complete))
 
     def _end(self, outcome: Outcome) -> None:
         self.turn = None
@@ -200,11 +200,11 @@ class Book:
             self._ask([self.queue.pop(0)])
             self._begin()
 
-    def _ask(self, messages: list[Waiting]) -> None:
+    def _ask(self, messages: list[QueuedReference]) -> None:
         for one in messages:
-            self._say(Said("user", one.text, self.leaf, name=one.name))
+            self._say(ReferenceMessage("user", one.text, self.leaf, name=one.name))
 
-    def _say(self, one: Said) -> None:
+    def _say(self, one: ReferenceMessage) -> None:
         self.said.append(one)
         self.leaf = one
 
@@ -217,11 +217,11 @@ class Book:
         self._call()
 
     def _call(self) -> None:
-        self.turn = UnderWay()
+        self.turn = RunningTurn()
         self.calls.append([one.text for one in self.path])
 
 
-def _up(one: Said | None) -> Iterator[Said]:
+def _up(one: ReferenceMessage | None) -> Iterator[ReferenceMessage]:
     while one is not None:
         yield one
         one = one.after

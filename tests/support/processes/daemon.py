@@ -186,7 +186,7 @@ async def running_daemon(
 
 
 @contextmanager
-def private_places(*, config: str | None = None) -> Generator[dict[str, str]]:
+def private_environment(*, config: str | None = None) -> Generator[dict[str, str]]:
     """Return the environment of a process with places of its own, where nothing runs."""
     directory = Path(tempfile.mkdtemp(prefix="pd-", dir="/tmp"))
     try:
