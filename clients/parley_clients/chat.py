@@ -233,6 +233,14 @@ class Chat:
         """
         return await self._change("chat/unarchive", {}, timeout)
 
+    async def pin(self, pinned: bool = True, *, timeout: float | None = None) -> ChatRecord:
+        """Pin the chat, or unpin it. This does not count as a use: the order of lists stays the same."""
+        return await self._change("chat/pin", {"pinned": pinned}, timeout)
+
+    async def unpin(self, *, timeout: float | None = None) -> ChatRecord:
+        """Unpin the chat: the same as `pin(False)`."""
+        return await self.pin(False, timeout=timeout)
+
     async def delete(self, *, timeout: float | None = None) -> None:
         """Delete the chat permanently. Its child chats are kept."""
         raw = await self._session.call("chat/delete", {"chatIds": [self.id]}, timeout)

@@ -102,6 +102,7 @@ class Client:
         *,
         query: str | None = None,
         archived: bool | None = None,
+        pinned: bool | None = None,
         kind: "ChatKind | None" = None,
         parent_chat_id: str | None = None,
         order: "ChatOrder | None" = None,
@@ -113,6 +114,7 @@ class Client:
         params = call_params(
             query=query,
             archived=archived,
+            pinned=pinned,
             kind=kind,
             parentChatId=parent_chat_id,
             order=order,
@@ -126,6 +128,7 @@ class Client:
         *,
         query: str | None = None,
         archived: bool | None = None,
+        pinned: bool | None = None,
         kind: "ChatKind | None" = None,
         parent_chat_id: str | None = None,
         order: "ChatOrder | None" = None,
@@ -136,6 +139,7 @@ class Client:
             page = await self.list_chats(
                 query=query,
                 archived=archived,
+                pinned=pinned,
                 kind=kind,
                 parent_chat_id=parent_chat_id,
                 order=order,

@@ -69,6 +69,11 @@ class ChatRecord(Result["Chat"]):
         """The chat's status, such as "waiting" or "running"."""
         return self.raw["status"]
 
+    @property
+    def pinned(self) -> bool:
+        """Whether the chat is pinned."""
+        return self.raw.get("pinned", False)  # missing in older daemons
+
 
 class ChatSnapshot(Result["ChatGetResult"]):
     """A chat with messages of its active branch."""

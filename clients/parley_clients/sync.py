@@ -208,6 +208,8 @@ class Chat:
     update = blocking_call(async_chat.Chat.update)
     archive = blocking_call(async_chat.Chat.archive)
     unarchive = blocking_call(async_chat.Chat.unarchive)
+    pin = blocking_call(async_chat.Chat.pin)
+    unpin = blocking_call(async_chat.Chat.unpin)
     delete = blocking_call(async_chat.Chat.delete)
     branches = blocking_call(async_chat.Chat.branches)
     select_branch = blocking_call(async_chat.Chat.select_branch)

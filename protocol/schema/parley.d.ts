@@ -15,6 +15,7 @@ export interface Methods {
   "chat/setContext": { params: ChatSetContextParams; result: Chat };
   "chat/archive": { params: ChatArchiveParams; result: Chat };
   "chat/unarchive": { params: ChatUnarchiveParams; result: Chat };
+  "chat/pin": { params: ChatPinParams; result: Chat };
   "chat/delete": { params: ChatDeleteParams; result: ChatDeleteResult };
   "chat/fork": { params: ChatForkParams; result: Chat };
   "chat/search": { params: ChatSearchParams; result: ChatSearchResult };
@@ -157,6 +158,7 @@ export interface CancelParams {
  * - `lastError` is why the last turn failed, null otherwise.
  * - `model` is "provider:model"; null: the default model.
  * - `parentChatId` is the chat directly above it, `rootChatId` the topmost one; null for a chat at the top.
+ * - `pinned`: a person marked the chat as important. It changes nothing else.
  * - `metadata` is the clients' own data, not interpreted by the daemon.
  * - `usage` is the sum of all turns.
  * - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
@@ -177,6 +179,7 @@ export interface Chat {
   rootChatId: string | null;
   forkedFrom: ForkOrigin | null;
   archived: boolean;
+  pinned: boolean;
   metadata: Record<string, unknown>;
   usage: Usage;
   lastSeq: number;
@@ -394,6 +397,7 @@ export type ChatKind = "chat" | "agent";
  */
 export interface ChatListParams {
   archived?: boolean | null;
+  pinned?: boolean | null;
   query?: string | null;
   kind?: ChatKind | null;
   parentChatId?: string | null;
@@ -414,6 +418,12 @@ export interface ChatListResult {
 }
 
 export type ChatOrder = "updated" | "created" | "title";
+
+/** Params of `chat/pin`. false unpins the chat. */
+export interface ChatPinParams {
+  chatId: string;
+  pinned: boolean;
+}
 
 /** Params of `chat/queue/promote`. */
 export interface ChatQueuePromoteParams {
@@ -677,6 +687,7 @@ export interface ExportedChat {
   rootChatId: string | null;
   forkedFrom: ForkOrigin | null;
   archived: boolean;
+  pinned: boolean;
   metadata: Record<string, unknown>;
   usage: Usage;
   lastMessageId: number;

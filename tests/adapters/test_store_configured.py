@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from parley_daemon.adapters.sqlite.schema import MIGRATIONS
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
@@ -21,6 +20,7 @@ from parley_daemon.ports.store import (
     Store,
     StoreUnavailableError,
 )
+from tests.support.engine.old_stores import CHAT, make_old_store
 from tests.support.engine.records import a_chat, a_message, a_model, a_provider
 
 Make = Callable[[], Store]
@@ -94,16 +94,13 @@ async def test_an_unreadable_row_does_not_hide_others(tmp_path: Path) -> None:
 
 async def test_a_store_of_the_version_before_is_brought_up_to_date_after_a_backup(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
-    old = SqliteStore(path, migrations=MIGRATIONS[:3])
-    await old.open()
-    await old.commit(PutChat(a_chat()))
-    await old.aclose()
+    make_old_store(path, "2")
     store = SqliteStore(path)
     await store.open()
     await store.commit(PutProvider(a_provider()))
-    assert await store.chat("c1") is not None
+    assert await store.chat(CHAT) is not None
     assert (await store.configured()).providers == (a_provider(),)
     await store.aclose()
-    backup = sqlite3.connect(tmp_path / "parley.db.backup-3")
-    assert backup.execute("SELECT id FROM chats").fetchall() == [("c1",)]
+    backup = sqlite3.connect(tmp_path / "parley.db.backup-2")
+    assert (CHAT,) in backup.execute("SELECT id FROM chats").fetchall()
     backup.close()

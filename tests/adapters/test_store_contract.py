@@ -1,9 +1,12 @@
 """What every store must do: the same tests over memory and over a real SQLite file."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import anyio
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.core.records import Context
@@ -237,29 +240,51 @@ async def test_chats_are_listed_by_title_without_regard_to_case_untitled_last(st
     assert [chat.title for chat in (*page.chats, *rest.chats)] == ["Alpha", "beta", "ärger", None]
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        (ChatQuery("local"), {"a", "b"}),
-        (ChatQuery("somebody else"), {"foreign"}),
-        (ChatQuery("local", archived=True), {"b"}),
-        (ChatQuery("local", archived=False), {"a"}),
-        (ChatQuery("local", query="GRÜẞE"), {"a"}),
-        (ChatQuery("local", query="100%"), {"b"}),
-        (ChatQuery("local", kind="agent"), {"b"}),
-        (ChatQuery("local", parent_chat_id="a"), {"b"}),
-        (ChatQuery("local", cwd="file:///repo"), {"a"}),
-    ],
-)
-async def test_each_filter_leaves_the_right_chats(store: Store, query: ChatQuery, found: set[str]) -> None:
+FILTERS = [
+    (ChatQuery("local"), {"a", "b"}),
+    (ChatQuery("somebody else"), {"foreign"}),
+    (ChatQuery("local", archived=True), {"b"}),
+    (ChatQuery("local", archived=False), {"a"}),
+    (ChatQuery("local", pinned=True), {"b"}),
+    (ChatQuery("local", pinned=False), {"a"}),
+    (ChatQuery("local", query="GRÜẞE"), {"a"}),
+    (ChatQuery("local", query="100%"), {"b"}),
+    (ChatQuery("local", kind="agent"), {"b"}),
+    (ChatQuery("local", parent_chat_id="a"), {"b"}),
+    (ChatQuery("local", cwd="file:///repo"), {"a"}),
+    (ChatQuery("local", pinned=False, archived=True), set[str]()),
+    (ChatQuery("local", pinned=True, archived=True, query="done"), {"b"}),
+]
+
+
+@pytest.mark.parametrize("order", ["updated", "created", "title"])
+@pytest.mark.parametrize(("query", "found"), FILTERS)
+async def test_each_filter_leaves_the_right_chats(
+    store: Store, query: ChatQuery, found: set[str], order: Literal["updated", "created", "title"]
+) -> None:
     await store.commit(
         PutChat(a_chat("a", title="Schöne Grüße", context=Context(("file:///repo",)))),
-        PutChat(a_chat("b", title="100% done", archived=True, kind="agent", parent_chat_id="a")),
-        PutChat(a_chat("foreign", owner="somebody else")),
+        PutChat(a_chat("b", title="100% done", archived=True, pinned=True, kind="agent", parent_chat_id="a")),
+        PutChat(a_chat("foreign", owner="somebody else", pinned=True)),
     )
-    page = await store.chats(query)
+    page = await store.chats(replace(query, order=order))
     assert {chat.id for chat in page.chats} == found
     assert page.total == len(found)
+
+
+NO_FILTERS = {"owner", "cursor", "limit", "order"}
+
+
+def test_every_filter_of_a_list_has_a_case_above() -> None:
+    """A store that ignores a filter fails its case, so each filter needs one."""
+    used = {
+        field.name
+        for query, _ in FILTERS
+        for field in msgspec.structs.fields(ChatQuery)
+        if getattr(query, field.name) != field.default
+    }
+    missing = {field.name for field in msgspec.structs.fields(ChatQuery)} - NO_FILTERS - used
+    assert not missing, f"add a case for each of these filters to FILTERS: {sorted(missing)}"
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "AAAA", "W10="])

@@ -112,6 +112,20 @@ async def test_messages_and_titles_are_found_page_by_page(client: Client) -> Non
     assert (await client.search("nothinglikethis")).hits == []
 
 
+async def test_chats_are_pinned_and_listed(client: Client) -> None:
+    chat = await client.create_chat()
+    assert chat.record is not None
+    assert not chat.record.pinned
+    assert (await chat.pin()).model.pinned
+    assert (await chat.pin()).pinned
+    assert chat.id in [record.id for record in (await client.list_chats(pinned=True)).chats]
+    assert chat.id in [record.id async for record in client.all_chats(pinned=True)]
+    assert not (await chat.pin(False)).pinned
+    assert chat.id not in [record.id for record in (await client.list_chats(pinned=True)).chats]
+    await chat.pin()
+    assert not (await chat.unpin()).pinned
+
+
 async def test_compacting_names_the_chat() -> None:
     async with connect([sys.executable, "-c", ECHO]) as client:
         asked = (await client.chat("mine").compact()).raw["asked"]
@@ -127,6 +141,10 @@ def test_all_of_it_without_async(shared_daemon: DaemonProcess) -> None:
         assert len(fork.get().messages) == 1
         assert fork.archive().raw["archived"]
         assert not fork.unarchive().raw["archived"]
+        assert fork.pin().pinned
+        assert [record.id for record in client.list_chats(pinned=True).chats] == [fork.id]
+        assert fork.id in [record.id for record in client.all_chats(pinned=True)]
+        assert not fork.unpin().pinned
         assert chat.set_context(files=["file:///b"]).raw["context"]["files"] == ["file:///b"]
         copy = client.import_chat(chat.export("json"))
         assert {chat.id, copy.id} <= {hit.chat_id for hit in client.search("numbat").hits}

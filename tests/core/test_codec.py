@@ -266,7 +266,7 @@ def test_a_record_that_is_written_again_replaces_every_column(
 ) -> None:
     path = tmp_path_factory.mktemp("stores") / "store.sqlite3"
     fixed = {name: getattr(first, name) for name in ("owner", "kind", "parent_chat_id", "created_at")}
-    second = replace(second, archived=not first.archived, **fixed)
+    second = replace(second, archived=not first.archived, pinned=not first.pinned, **fixed)
     turn = turns.draw(every_field(Turn, id="t1", chat_id="c1"))
 
     async def write_twice() -> None:

@@ -33,6 +33,7 @@ async def test_all_that_an_old_store_holds_is_there(folder: Path, name: str) -> 
             parent, child = (await rig.snapshot(CHAT)), (await rig.snapshot(CHILD))
             chat = parent.view.chat
             assert (chat.title, chat.metadata, chat.usage.total_tokens) == ("Old chat", {"k": [1]}, 16)
+            assert not chat.pinned
             assert [(one.id, plain_text(one.content), one.siblings) for one in parent.messages] == [
                 (1, "Does an old store open?", ()),
                 (3, "It opens.", (2, 3)),
@@ -62,6 +63,11 @@ async def test_a_chat_of_an_old_store_goes_on(folder: Path, name: str) -> None:
                 *("Half an answer?", "steers", "waits", "new")
             ]
             await rig.retitle(CHAT, "Older")
+            assert (await rig.chats.list(ChatQuery(ME, pinned=True)))[2] == 0
+            async with rig.chats.open(CHAT) as chat:
+                await chat.pin(pinned=True)
+            pinned, _, total = await rig.chats.list(ChatQuery(ME, pinned=True))
+            assert ([view.chat.id for view in pinned], total) == ([CHAT], 1)
             for words, where in (("opens", (CHAT, 3)), ("half", (CHILD, 1)), ("Older", (CHAT, None))):
                 hits = (await rig.chats.search(words, cursor=None, limit=9)).hits
                 assert where in [(hit.chat_id, hit.message_id) for hit in hits]

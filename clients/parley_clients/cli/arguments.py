@@ -100,6 +100,7 @@ def _add_listings(add: AddCommand) -> None:
     listing = add("list", "listing:list_chats", "list chats, last used first")
     listing.add_argument("--query", metavar="TEXT", help="only chats with this text in the title")
     listing.add_argument("--archived", action="store_true", help="only archived chats")
+    listing.add_argument("--pinned", action="store_true", help="only pinned chats")
     listing.add_argument("--limit", type=_number, default=50, metavar="N", help="the number of chats (50)")
     _add_json(listing, "each chat as a line of JSON")
 
@@ -199,6 +200,8 @@ def _add_collection(add: AddCommand) -> None:
     for name, help in (
         ("archive", "archive chats: they can be read, and accept no messages"),
         ("unarchive", "unarchive chats"),
+        ("pin", "pin chats: a mark, and a filter of list"),
+        ("unpin", "unpin chats"),
     ):
         command = add(name, f"collection:{name}", help)
         command.add_argument("ids", nargs="+", metavar="ID")

@@ -179,6 +179,7 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     root_chat_id: str | None = None
     forked_from: ForkOrigin | None = None
     archived: bool = False
+    pinned: bool = False
     metadata: Mapping[str, Any] = {}
     usage: Usage = Usage()
     last_seq: int = 0

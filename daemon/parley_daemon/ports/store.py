@@ -186,6 +186,7 @@ class ChatQuery(msgspec.Struct, frozen=True, gc=False):
 
     owner: str
     archived: bool | None = None
+    pinned: bool | None = None
     query: str | None = None
     kind: ChatKind | None = None
     parent_chat_id: str | None = None

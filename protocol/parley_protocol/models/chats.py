@@ -103,6 +103,7 @@ class ChatListParams(Params):
     """
 
     archived: bool | None = None
+    pinned: bool | None = None
     query: str | None = None
     kind: ChatKind | None = None
     parent_chat_id: Id | None = None
@@ -161,6 +162,13 @@ class ChatUnarchiveParams(Params):
     """Params of `chat/unarchive`."""
 
     chat_id: Id
+
+
+class ChatPinParams(Params):
+    """Params of `chat/pin`. false unpins the chat."""
+
+    chat_id: Id
+    pinned: bool
 
 
 class ChatDeleteParams(Params):

@@ -50,6 +50,7 @@ class ExportedChat(Wire):
     root_chat_id: str | None = None
     forked_from: ForkOrigin | None = None
     archived: bool = False
+    pinned: bool = False
     metadata: Metadata = Field(default_factory=dict[str, Any])
     usage: Usage = Field(default_factory=Usage)
     last_message_id: Count = 0

@@ -114,6 +114,7 @@ class Chat(Wire):
     - `lastError` is why the last turn failed, null otherwise.
     - `model` is "provider:model"; null: the default model.
     - `parentChatId` is the chat directly above it, `rootChatId` the topmost one; null for a chat at the top.
+    - `pinned`: a person marked the chat as important. It changes nothing else.
     - `metadata` is the clients' own data, not interpreted by the daemon.
     - `usage` is the sum of all turns.
     - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
@@ -134,6 +135,7 @@ class Chat(Wire):
     root_chat_id: str | None = None
     forked_from: ForkOrigin | None = None
     archived: bool = False
+    pinned: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     usage: Usage = Field(default_factory=Usage)
     last_seq: int

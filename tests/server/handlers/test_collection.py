@@ -100,6 +100,45 @@ async def test_archiving_tells_every_chat_of_the_family_and_every_watcher(
         await talk(peer, child, "hello")
 
 
+async def test_pinning_is_told_to_subscribers_and_watchers_and_filters_lists(
+    shared_daemon: DaemonProcess,
+) -> None:
+    async with unix_peer(shared_daemon.socket) as peer, unix_peer(shared_daemon.socket) as other:
+        await peer.initialize()
+        await other.initialize()
+        chat_id = await peer.new_chat()
+        child = await peer.new_chat(parentChatId=chat_id)
+        await peer.subscribe(chat_id)
+        await other.result("chat/watch", {"partialResultToken": "w"})
+        before = (await peer.result("chat/get", {"chatId": chat_id}))["chat"]
+        assert before["pinned"] is False
+        for pinned in (True, False, True):
+            answered = await other.result("chat/pin", {"chatId": chat_id, "pinned": pinned})
+            again = await other.result("chat/pin", {"chatId": chat_id, "pinned": pinned})
+            assert again == answered == {**before, "pinned": pinned, "lastSeq": answered["lastSeq"]}
+            told = await peer.event("s", "chat", lambda value, seq=answered["lastSeq"]: value["seq"] == seq)
+            assert told["chat"] == answered
+            await other.event("w", "changed", lambda value, chat=answered: value["chat"] == chat)
+        for pinned, found in ((True, {chat_id}), (False, {child}), (None, {chat_id, child})):
+            listed = (await peer.result("chat/list", {"pinned": pinned, "limit": 200}))["chats"]
+            assert {chat["id"] for chat in listed} & {chat_id, child} == found
+        for params, code in (
+            ({"chatId": "nobody", "pinned": True}, ErrorCode.CHAT_NOT_FOUND),
+            ({"chatId": chat_id}, ErrorCode.INVALID_PARAMS),
+            ({"chatId": chat_id, "pinned": None}, ErrorCode.INVALID_PARAMS),
+        ):
+            assert (await peer.error("chat/pin", params))["code"] == code
+
+
+async def test_a_pinned_chat_is_exported_so_and_a_file_without_it_is_not_pinned(peer: Peer) -> None:
+    chat_id = await peer.new_chat()
+    await peer.result("chat/pin", {"chatId": chat_id, "pinned": True})
+    file = json.loads(await exported(peer, chat_id))
+    assert (await peer.result("chat/import", {"content": json.dumps(file)}))["pinned"] is True
+    del file["chat"]["pinned"]
+    assert (await peer.result("chat/import", {"content": json.dumps(file)}))["pinned"] is False
+
+
 async def test_a_busy_chat_is_not_archived_and_can_be_forked_while_it_streams(
     shared_daemon: DaemonProcess,
 ) -> None:

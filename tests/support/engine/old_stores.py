@@ -9,7 +9,12 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from parley_daemon.adapters.sqlite.schema import M001_CHATS, M002_SEARCH
+from parley_daemon.adapters.sqlite.schema import (
+    M001_CHATS,
+    M002_SEARCH,
+    M003_SUMMARIES,
+    M004_CONFIGURED,
+)
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 
 Json = dict[str, Any]
@@ -23,6 +28,7 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     "1": (M001_CHATS,),
     "1 of a later day": (M001_CHATS + _LATER_INDEX,),
     "2": (M001_CHATS, M002_SEARCH),
+    "4": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURED),
 }
 """What earlier versions ran to make their tables."""
 

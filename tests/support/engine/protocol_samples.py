@@ -34,6 +34,7 @@ def chat(**changes: Any) -> Json:
         "rootChatId": None,
         "forkedFrom": None,
         "archived": False,
+        "pinned": False,
         "metadata": {},
         "usage": nothing,
         "lastSeq": 0,

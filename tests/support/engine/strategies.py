@@ -150,6 +150,7 @@ def whole_chats(draw: st.DrawFn, id: str = "c1") -> WholeChat:
         context=draw(st.builds(Context, *[st.lists(strings, max_size=2).map(tuple)] * 4)),
         forked_from=draw(st.none() | st.builds(ForkOrigin, strings, st.integers(1, 9))),
         archived=draw(st.booleans()),
+        pinned=draw(st.booleans()),
         metadata=draw(st.dictionaries(strings, any_json, max_size=2)),
         usage=draw(usages),
         last_message_id=max([*ids, 0]) + draw(st.integers(0, 2)),

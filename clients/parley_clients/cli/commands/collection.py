@@ -1,4 +1,4 @@
-"""Whole chats: `parley fork`, `archive`, `unarchive`, `delete`, `export`, `import` and `compact`."""
+"""Whole chats: `parley fork`, `archive`, `pin` and their reverse, `delete`, `export`, `import`, `compact`."""
 
 import argparse
 import sys
@@ -52,6 +52,16 @@ def archive(options: argparse.Namespace) -> int:
 def unarchive(options: argparse.Namespace) -> int:
     """Unarchive chats."""
     return _change_each(options, Chat.unarchive, "unarchived")
+
+
+def pin(options: argparse.Namespace) -> int:
+    """Pin chats."""
+    return _change_each(options, Chat.pin, "pinned")
+
+
+def unpin(options: argparse.Namespace) -> int:
+    """Unpin chats."""
+    return _change_each(options, Chat.unpin, "unpinned")
 
 
 def _change_each(options: argparse.Namespace, change: Callable[[Chat], ChatRecord], done: str) -> int:

@@ -155,7 +155,10 @@ def _provider_candidates(cursor: _Cursor) -> list[Candidate]:
 def _chat_candidates(cursor: _Cursor, current: str) -> list[Candidate]:
     """Return the chats whose id, or the end of it, begins with the current word."""
     archived = {"archive": False, "unarchive": True}.get(cursor.command)
-    raw = _call_daemon(cursor.values, lambda client: client.list_chats(archived=archived, limit=_MAX_CHATS))
+    pinned = {"pin": False, "unpin": True}.get(cursor.command)
+    raw = _call_daemon(
+        cursor.values, lambda client: client.list_chats(archived=archived, pinned=pinned, limit=_MAX_CHATS)
+    )
     records: list[Json] = [] if raw is None else raw["chats"]
     found: list[Candidate] = []
     for record in records:

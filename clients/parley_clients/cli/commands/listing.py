@@ -18,11 +18,11 @@ _MODEL_COLUMN_WIDTH = 70
 
 def list_chats(options: argparse.Namespace) -> int:
     """Print chats, last used first."""
-    archived = True if options.archived else None
+    archived, pinned = options.archived or None, options.pinned or None
     with connect_daemon(options) as client:
-        found = client.all_chats(query=options.query, archived=archived)
+        found = client.all_chats(query=options.query, archived=archived, pinned=pinned)
         chats = [record.raw for record in islice(found, options.limit)]
-        total = client.list_chats(query=options.query, archived=archived, limit=1).total
+        total = client.list_chats(query=options.query, archived=archived, pinned=pinned, limit=1).total
     if options.json:
         for chat in chats:
             print_json(chat)
@@ -30,7 +30,9 @@ def list_chats(options: argparse.Namespace) -> int:
         print_chats(options, chats)
     else:
         for chat in chats:
-            fields = (short_id(chat["id"]), chat["updatedAt"], chat["status"], one_line_title(chat))
+            fields = [short_id(chat["id"]), chat["updatedAt"], chat["status"], one_line_title(chat)]
+            if chat.get("pinned"):
+                fields.append("pinned")
             sys.stdout.write("\t".join(fields) + "\n")
     if total > len(chats) and not options.json:
         sys.stderr.write(f"{total - len(chats)} more chats: use --limit.\n")
@@ -47,7 +49,7 @@ def print_chats(options: argparse.Namespace, chats: list[Json]) -> None:
         console.print(Text("There are no chats.", style="dim"))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    states = [_format_status(chat) for chat in chats]
+    states = [" ".join(filter(None, (_format_pin(chat), _format_status(chat)))) for chat in chats]
     table.add_column("id", style="cyan", no_wrap=True, min_width=SHORT_ID_LENGTH)
     table.add_column("used", style="dim", no_wrap=True, min_width=6)
     table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=1)
@@ -62,6 +64,10 @@ def print_chats(options: argparse.Namespace, chats: list[Json]) -> None:
             row.append(Text(one_line(chat["model"] or "")))
         table.add_row(*row, *([state] if any(states) else []))
     console.print(table)
+
+
+def _format_pin(chat: Json) -> str:
+    return "[yellow]pinned[/]" if chat.get("pinned") else ""  # missing in older daemons
 
 
 def _format_status(chat: Json) -> str:

@@ -354,6 +354,7 @@ def _matches(chat: Chat, query: ChatQuery) -> bool:
     return (
         chat.owner == query.owner
         and query.archived in (None, chat.archived)
+        and query.pinned in (None, chat.pinned)
         and query.kind in (None, chat.kind)
         and query.parent_chat_id in (None, chat.parent_chat_id)
         and (query.cwd is None or query.cwd in chat.context.repositories)

@@ -149,7 +149,13 @@ CREATE TABLE models (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURED)
+# Few chats are pinned. The index has only those, so that a commit of any other chat does not write to it.
+M005_PINNED = """
+ALTER TABLE chats ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX chats_pinned ON chats (owner, updated_at, id) WHERE pinned = 1;
+"""
+
+MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURED, M005_PINNED)
 
 
 def refuse_newer(path: Path, migrations: Sequence[str]) -> None:

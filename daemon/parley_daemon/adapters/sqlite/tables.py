@@ -59,7 +59,7 @@ CHATS: Final = Table[Chat](
     "chats",
     "id",
     {
-        **_fields("id", "owner", "kind", "archived", "parent_chat_id", "created_at", "updated_at"),
+        **_fields("id", "owner", "kind", "archived", "pinned", "parent_chat_id", "created_at", "updated_at"),
         "title_key": lambda chat: title_key(chat.title),
         "search_title": lambda chat: title_to_index(chat.title),
         "body": codec.encode_chat,

@@ -243,6 +243,20 @@ class ChatActor:
             lambda chat: replace(chat, model=find_model(services.catalogue, reference, chat.settings).id)
         )
 
+    async def pin(self, *, pinned: bool) -> ChatView:
+        """Pin or unpin the chat. Without a difference nothing is written and no event is published.
+
+        `updated_at` stays as it is: pinning is no use of the chat, so its place in a list does not change.
+        """
+        live = self._live
+        async with live.lock:
+            live.check_exists()
+            if live.chat.pinned != pinned:
+                changeset = self.executor.new_changeset()
+                changeset.mark_chat(replace(live.chat, pinned=pinned))
+                await self.executor.carry_out(changeset)
+            return live.view
+
     async def delete(self) -> None:
         """End the turn under way, then delete the chat and tell its listeners.
 

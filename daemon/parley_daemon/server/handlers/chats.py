@@ -1,4 +1,4 @@
-"""chat/create, get, list, update, setModel, delete, search."""
+"""chat/create, get, list, update, setModel, pin, delete, search."""
 
 from typing import Any
 
@@ -18,6 +18,7 @@ from parley_protocol.models.chats import (
     ChatDeleteParams,
     ChatGetParams,
     ChatListParams,
+    ChatPinParams,
     ChatSearchParams,
     ChatSetModelParams,
     ChatUpdateParams,
@@ -64,17 +65,7 @@ async def get(call: Call, params: ChatGetParams) -> Any:
 async def list_chats(call: Call, params: ChatListParams) -> Any:
     """Return one page of chats."""
     chats = call.connection.chats
-    query = ChatQuery(
-        owner=chats.owner,
-        archived=params.archived,
-        query=params.query,
-        kind=params.kind,
-        parent_chat_id=params.parent_chat_id,
-        cwd=params.cwd,
-        cursor=params.cursor,
-        limit=params.limit,
-        order=params.order,
-    )
+    query = ChatQuery(owner=chats.owner, **dict(params))  # the params are the filters, under the same names
     views, cursor, total = await chats.list(query)
     return {"chats": [records.chat(view) for view in views], "nextCursor": cursor, "total": total}
 
@@ -103,6 +94,12 @@ async def set_model(call: Call, params: ChatSetModelParams) -> Any:
     """Set the model of the next turns."""
     async with call.connection.chats.open(params.chat_id) as chat:
         return records.chat(await chat.set_model(params.model))
+
+
+async def pin(call: Call, params: ChatPinParams) -> Any:
+    """Pin or unpin the chat."""
+    async with call.connection.chats.open(params.chat_id) as chat:
+        return records.chat(await chat.pin(pinned=params.pinned))
 
 
 async def delete(call: Call, params: ChatDeleteParams) -> Any:

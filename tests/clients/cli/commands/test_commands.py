@@ -1,6 +1,7 @@
-"""`parley edit`, `retry`, `rewind`, `branch`, `queue`, `fork`, `archive`, `search`, `export`, `import`."""
+"""`parley edit`, `retry`, `rewind`, `branch`, `queue`, `fork`, `archive`, `pin` and others."""
 
 import json
+import re
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -137,6 +138,21 @@ def test_chats_are_put_away_and_brought_back(parley: Parley) -> None:
     assert parley.id not in parley.said("list", "--archived")
 
 
+def test_chats_are_pinned_marked_in_the_list_and_unpinned(parley: Parley) -> None:
+    parley.said("pin", parley.id, parley.id)
+    for words in (("list",), ("list", "--pinned")):
+        (line,) = [line for line in parley.said(*words).splitlines() if parley.id in line]
+        assert line.split("\t")[3:] == ["Command", "pinned"]
+        terminal = Terminal(parley.daemon.env, *words)
+        assert terminal.end() == 0
+        assert re.search(rf"{parley.id}.*Command.*pinned", terminal.shown)
+    (record,) = parley.json("unpin", parley.id)
+    assert record["pinned"] is False
+    assert parley.id not in parley.said("list", "--pinned")
+    (line,) = [line for line in parley.said("list").splitlines() if parley.id in line]
+    assert line.split("\t")[3:] == ["Command"]
+
+
 def test_a_chat_goes_through_a_file(parley: Parley, tmp_path: Path) -> None:
     assert parley.said("export", parley.id).startswith("# Command\n")
     file = tmp_path / "chat.json"
@@ -180,6 +196,8 @@ def test_in_a_terminal_what_was_done_is_said(parley: Parley) -> None:
         (["rewind", parley.id, "1"], "The chat now ends at message 1."),
         (["queue", parley.id], "The queue is empty."),
         (["export", parley.id], "Bilby␛"),
+        (["pin", parley.id], f"{parley.id} was pinned."),
+        (["unpin", parley.id], f"{parley.id} was unpinned."),
         (["archive", parley.id], f"{parley.id} was archived."),
     ):
         terminal = Terminal(parley.daemon.env, *words)
