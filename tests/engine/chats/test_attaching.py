@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
-import msgspec
 import pytest
 
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece
@@ -15,6 +14,7 @@ from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.server.wire import events as event_bytes
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
+from tests.support.engine.records import as_wire_values
 from tests.support.engine.rig import Recorder, Rig
 
 WORK = [
@@ -43,7 +43,7 @@ def shown(view: ChatView) -> dict[str, Any]:
 
 def folded(snapshot: Snapshot, *heard: Sequence[Published]) -> ChatView:
     """Return what a client makes of a snapshot and the events behind it."""
-    view = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
+    view = ChatView(as_wire_values(records.snapshot(snapshot)), snapshot.seq)
     for events in heard:
         for published in events:
             view.apply(json.loads(event_bytes.event_bytes(published, snapshot.view.chat.id)))

@@ -3,13 +3,13 @@
 from typing import Any
 
 import anyio
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
 from tests.support.engine import strategies
+from tests.support.engine.records import as_wire_values
 from tests.support.engine.rig import running
 from tests.support.engine.scripted_model import ScriptedCall
 from tests.support.engine.subscriber import Client
@@ -58,7 +58,7 @@ async def test_every_client_shows_the_same_text(script: list[tuple[str, Any]]) -
                     case _:
                         await clients[int(value)].act(action)
             snapshot = await rig.snapshot(chat_id)
-            shown = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
+            shown = ChatView(as_wire_values(records.snapshot(snapshot)), snapshot.seq)
             for client in clients:
                 client.squeeze(False)
                 client.read()

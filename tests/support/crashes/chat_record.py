@@ -7,8 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import msgspec
-
 from parley_daemon.core.commands import QUEUE_LIMIT
 from parley_daemon.core.events import (
     Event,
@@ -23,6 +21,7 @@ from parley_daemon.core.records import Message, QueuedMessage, Role, Status
 from parley_daemon.ports.store import WholeChat
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
+from tests.support.engine.records import as_wire_values
 from tests.support.engine.rig import Recorder, Rig
 from tests.support.engine.subscriber import Client
 
@@ -163,7 +162,7 @@ class RecordedChat:
         assert busy or not (self.goes_on and self.queue), "what waits does not run"
         assert len(self.rig.model.open_calls) == (busy and not self._backing_off)
         assert self.rig.model.most_at_once <= 1
-        shown = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
+        shown = ChatView(as_wire_values(records.snapshot(snapshot)), snapshot.seq)
         for client in self.clients:
             client.squeeze(False)
             client.read()

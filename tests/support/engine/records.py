@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
@@ -41,3 +42,8 @@ def a_provider(name: str = "local", **changes: Any) -> ProviderRecord:
 def a_model(model: str = "llama", provider: str = "local", **changes: Any) -> ModelRecord:
     """Return a model's configuration."""
     return replace(ModelRecord(provider, model, NOW, NOW), **changes)
+
+
+def as_wire_values(value: object) -> Any:
+    """Return what a client decodes from the JSON of a value."""
+    return msgspec.json.decode(msgspec.json.encode(value))

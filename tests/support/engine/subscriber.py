@@ -6,12 +6,11 @@
 import json
 from typing import Any
 
-import msgspec
-
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.streaming.streams import ChatStream
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
+from tests.support.engine.records import as_wire_values
 from tests.support.engine.rig import Rig
 
 
@@ -76,7 +75,7 @@ class Client:
         attachment = await self.rig.attach_sink(self.chat_id, stream, after_seq=after)
         if attachment.snapshot is not None:
             assert after is None or self.may_be_reset, "everything is kept here"
-            self.view = ChatView(msgspec.to_builtins(records.snapshot(attachment.snapshot)), attachment.seq)
+            self.view = ChatView(as_wire_values(records.snapshot(attachment.snapshot)), attachment.seq)
         stream.release(attachment.missed)
 
     def leave(self) -> None:

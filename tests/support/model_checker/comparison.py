@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
-import msgspec
 from anyio.from_thread import BlockingPortal
 
 from parley_daemon.core.events import Retrying, TurnEnded, TurnStarted
@@ -23,6 +22,7 @@ from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.server.wire import records
 from parley_protocol.fold import ChatView
+from tests.support.engine.records import as_wire_values
 from tests.support.engine.rig import Disk, FakeClock, Recorder, Rig, running
 from tests.support.engine.scripted_model import ScriptedCall
 from tests.support.engine.subscriber import Client
@@ -162,7 +162,7 @@ class ComparedChat:
         await self._compare_tree()
         self._compare_snapshot(snapshot)
         self._compare_turns()
-        shown = ChatView(msgspec.to_builtins(records.snapshot(snapshot)), snapshot.seq)
+        shown = ChatView(as_wire_values(records.snapshot(snapshot)), snapshot.seq)
         for client in self.clients:
             if client.listens:
                 client.read()

@@ -10,8 +10,8 @@ from parley_daemon.core.events import ErrorRaised, MessageAdded, StatusChanged, 
 from parley_daemon.core.parts import plain_text
 from parley_daemon.core.prompts import drop_repeated_questions
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
-from parley_daemon.core.state_machine import status_after
 from parley_daemon.core.titles import first_title
+from parley_daemon.core.transitions import status_after
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnResult
 from parley_daemon.ports.store import AddSummary, DropJournal, DropQueued, PutTurn
