@@ -112,7 +112,7 @@ async def test_what_goes_wrong_with_it_is_said_as_with_any_other(tmp_path: Path)
         assert len(server.requests) == len(scripts)
     assert kinds == ["model_not_found", "overloaded", "bad_stream", "bad_stream"]
     assert answer["error"]["message"] == (
-        'ollama does not know the option "presencePenalty". Take it out of the settings.'
+        'ollama does not support the option "presencePenalty". Remove it from the settings.'
     )
 
 
@@ -142,8 +142,8 @@ async def test_a_type_that_fails_when_it_is_asked_for_a_model_is_named(tmp_path:
     assert broken != MODULE
     (tmp_path / "parleyd_ollama.py").write_text(broken, "utf-8")
     said = (
-        'Provider "ollama" cannot be used: its type "ollama" of the package parleyd-ollama failed;'
-        " the daemon's log has the details."
+        'Provider "ollama" cannot be used: its provider type "ollama" (package parleyd-ollama) failed;'
+        " see the daemon's log for details."
     )
     async with fake_provider() as server, talking_to(tmp_path, server) as peer:
         refusal = await peer.error("chat/create", {"model": "ollama:llama3.2"})
@@ -157,7 +157,7 @@ async def test_a_package_that_cannot_be_loaded_is_left_out_and_stops_nothing(tmp
         listed = await peer.result("model/list")
         [shown] = [one for one in listed["providers"] if one["provider"] == "ollama"]
         assert (shown["available"], shown["unavailableReason"]) == (False, "disabled")
-        assert 'has the type "ollama"; this version knows:' in shown["unavailableMessage"]
+        assert 'has the unknown type "ollama"; use one of:' in shown["unavailableMessage"]
         chat_id = await peer.new_chat(model="demo:demo")
         answer = await peer.result("chat/ask", {"chatId": chat_id, "content": "/fast hello"})
         assert answer["outcome"] == "completed"

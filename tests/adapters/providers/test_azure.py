@@ -231,7 +231,7 @@ BUSY = "Your requests have exceeded the token rate limit of your pricing tier. P
             429,
             {"error": {"code": "429", "message": BUSY}},
             "rate_limit",
-            "azure limits how much may be asked; try again in 6 s.",
+            "The rate limit of azure is reached; try again in 6 s.",
         ),
     ],
 )

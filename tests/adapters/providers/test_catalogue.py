@@ -118,9 +118,9 @@ def test_any_model_name_may_be_used_with_a_provider() -> None:
     [
         ("elsewhere:llama", 'There is no provider "elsewhere"; there are: local, demo.'),
         ("demo:gpt", 'The demo has no model "gpt", only "demo:demo".'),
-        ("llama", '"llama" names no model; write it as "provider:model".'),
-        ("local:", '"local:" names no model; write it as "provider:model".'),
-        ("", '"" names no model; write it as "provider:model".'),
+        ("llama", '"llama" is not the name of a model; write it as "provider:model".'),
+        ("local:", '"local:" is not the name of a model; write it as "provider:model".'),
+        ("", '"" is not the name of a model; write it as "provider:model".'),
     ],
 )
 def test_an_unknown_model_says_what_is_known(reference: str, message: str) -> None:
@@ -162,7 +162,7 @@ def test_a_missing_key_names_the_variable_to_set(config: ProviderConfig, variabl
         (ProviderConfig("mine", base_url="http://h", enabled=False), "is switched off in the configuration."),
         (
             ProviderConfig("mine", "oracle", "http://h"),
-            f'has the type "oracle"; this version knows: {", ".join(TYPES)}.',
+            f'has the unknown type "oracle"; use one of: {", ".join(TYPES)}.',
         ),
         (
             ProviderConfig("mine", base_url="http://h", options={"region": "eu"}),
@@ -187,8 +187,8 @@ def test_a_provider_that_cannot_be_used_is_listed_and_says_why(config: ProviderC
 )
 def test_a_key_that_no_request_can_carry_is_named_by_where_it_comes_from(key: str) -> None:
     said = (
-        'The API key of provider "mine" holds characters that no key has, such as a blank,'
-        " a line break or an accent; it comes from "
+        'The API key of provider "mine" contains characters that are not allowed in a key, such as a space,'
+        " a line break or an accented letter; it comes from "
     )
     for config, origin in (
         (ProviderConfig("mine", "openai", api_key=key), "api_key in its configuration."),
@@ -218,7 +218,7 @@ def test_what_stands_around_a_key_is_no_part_of_it() -> None:
 @pytest.mark.parametrize(("name", "value"), [("X N:", "v"), ("", "v"), ("X-N", "a\ncanary"), ("X-N", "a\0")])
 def test_a_header_that_no_request_can_carry_is_named(name: str, value: str) -> None:
     listed = catalogue(ProviderConfig("mine", base_url="http://h", headers={name: value}))
-    said = f'Provider "mine" has the header "{name}", which cannot be sent as it stands.'
+    said = f'Provider "mine" has the header "{name}", whose name or value is not valid in HTTP.'
     assert str(unavailable(listed, "mine:model")) == said
     good = ProviderConfig("mine", base_url="http://h", headers={"X-N": "ü\t1"})
     assert catalogue(good).resolve("mine:model").name == "model"

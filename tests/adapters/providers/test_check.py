@@ -78,7 +78,7 @@ async def test_without_a_list_and_without_a_model_it_says_what_to_do() -> None:
         told = await checked(at(server))
         assert (told.ok, told.status_code, told.answer) == (False, 404, '{"detail": "Not Found"}')
         assert told.error is not None
-        assert "configure one, then check again" in told.error.message
+        assert "no model is configured. Configure one, then check again." in told.error.message
 
 
 REFUSED = {
@@ -225,7 +225,7 @@ async def test_a_type_that_raises_what_it_may_not_is_named_with_its_package(
     catalogue = ConfiguredCatalogue([config], [ModelConfig("x:m")])
     told = await checked(catalogue)
     assert told.error is not None
-    failed = 'its type "own" of the package theirs failed; the daemon\'s log has the details.'
+    failed = 'its provider type "own" (package theirs) failed; see the daemon\'s log for details.'
     assert (told.ok, told.error.kind) == (False, "internal")
     assert told.error.message == f"x cannot be checked: {failed}"
     with pytest.raises(ProviderUnavailableError) as caught:

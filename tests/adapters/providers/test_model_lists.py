@@ -118,10 +118,10 @@ REFUSALS: dict[str, tuple[Action, str]] = {
         status(200, "<!doctype html><title>Hello</title>"),
         "answers with a web page; check base_url.",
     ),
-    "nonsense": (status(200, f"hello {CANARY}"), "answers with no JSON; check base_url."),
+    "nonsense": (status(200, f"hello {CANARY}"), "answers with text that is not JSON; check base_url."),
     "a redirect": (
         status(302, "", {"Location": f"https://elsewhere.example/?key={CANARY}"}),
-        "answers from another address; check base_url.",
+        "redirects to another address; check base_url.",
     ),
 }
 
@@ -257,8 +257,8 @@ async def test_a_type_that_fails_in_its_own_way_harms_nobody(
     catalogue = ConfiguredCatalogue([ProviderConfig("x", "own")])
     await quick(catalogue.refresh_models("x"))
     assert info(catalogue).unavailable_message == (
-        'The list of models of x cannot be read: its type "own" of the package parleyd failed;'
-        " the daemon's log has the details."
+        'The list of models of x cannot be read: its provider type "own" (package parleyd) failed;'
+        " see the daemon's log for details."
     )
     assert "ZeroDivisionError" in caplog.text
 

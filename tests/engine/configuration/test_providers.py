@@ -187,12 +187,12 @@ async def test_what_is_not_configured_here_cannot_be_deleted(disk: Disk) -> None
     ("fields", "field", "words"),
     [
         ({"type": "oracle"}, "type", "must be one of openai, "),
-        ({"type": "openai-compat"}, "base_url", 'is needed by a provider of the type "openai-compat"'),
+        ({"type": "openai-compat"}, "base_url", 'is required for a provider of the type "openai-compat"'),
         ({"base_url": "gateway.example"}, "base_url", "must begin with http:// or https://"),
         ({"base_url": "ftp://gateway.example"}, "base_url", "must begin with http:// or https://"),
         ({"base_url": "https://"}, "base_url", "must begin with http:// or https:// and name a host"),
-        ({"base_url": "https://me:secret@gateway.example"}, "base_url", "holds credentials"),
-        ({"base_url": "https://gateway.example/?api-key=secret"}, "base_url", "holds credentials"),
+        ({"base_url": "https://me:secret@gateway.example"}, "base_url", "contains credentials"),
+        ({"base_url": "https://gateway.example/?api-key=secret"}, "base_url", "contains credentials"),
     ],
     ids=str,
 )

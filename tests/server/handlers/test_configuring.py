@@ -95,9 +95,9 @@ async def test_what_is_configured_takes_effect_at_once(daemon: DaemonProcess) ->
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("provider/create", {**WORK, "provider": "no spaces"}, "provider", "must match"),
     ("provider/create", {**WORK, "type": "oracle"}, "type", "must be one of openai, openai-compat, "),
-    ("provider/create", {**WORK, "baseUrl": None}, "baseUrl", "is needed by a provider of the type"),
+    ("provider/create", {**WORK, "baseUrl": None}, "baseUrl", "is required for a provider of the type"),
     ("provider/create", {**WORK, "baseUrl": "h:80"}, "baseUrl", "must begin with http:// or https://"),
-    ("provider/create", {**WORK, "baseUrl": "http://a:b@h"}, "baseUrl", "holds credentials"),
+    ("provider/create", {**WORK, "baseUrl": "http://a:b@h"}, "baseUrl", "contains credentials"),
     (
         "provider/create",
         {**WORK, "apiKey": "sk-canary\nX-Evil: 1"},
@@ -199,7 +199,7 @@ async def test_a_provider_is_checked_over_the_wire() -> None:
             told = await whole(peer, "provider/check", {"provider": "x"})
             assert (told["ok"], told["method"], told["url"]) == (False, "GET", f"{server.origin}/v1/models")
             assert (told["statusCode"], told["answer"]) == (401, '{"error": {"message": "Who are you?"}}')
-            assert told["error"]["message"] == "x asks for an API key, and none is configured."
+            assert told["error"]["message"] == "x requires an API key, but none is configured."
             assert (await whole(peer, "provider/check", {"provider": "demo"}))["ok"]
             error = await peer.error("provider/check", {"provider": "nope"})
             assert (error["code"], error["data"]["fields"][0]["path"]) == (-32602, "provider")

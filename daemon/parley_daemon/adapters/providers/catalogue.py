@@ -212,7 +212,9 @@ class ConfiguredCatalogue:
         name, _, model = reference.partition(":")
         provider = self._providers.get(name)
         if not model:
-            raise UnknownModelError(f'"{reference}" names no model; write it as "provider:model".')
+            raise UnknownModelError(
+                f'"{reference}" is not the name of a model; write it as "provider:model".'
+            )
         if provider is None:
             known = ", ".join(self._providers)
             why = f" The configuration is broken: {self._complaint}" if self._complaint else ""

@@ -59,7 +59,7 @@ async def _run(
         return told
     if model is not None:
         return await _check_chat(kind, access, model)
-    why = f"{access.name} gives no list of models and none is configured: configure one, then check again."
+    why = f"{access.name} has no list of models, and no model is configured. Configure one, then check again."
     return _describe_exchange(get, access, Failure("invalid_request", why, provider=access.name))
 
 

@@ -119,7 +119,9 @@ class HttpModel:
             raise call.invalid_request(str(error)) from error
         given = prepared.headers
         if any(not name or re.search(r"[^\x20-\x7e]", name + value) for name, value in given.items()):
-            raise call.invalid_request("The extra headers hold characters that no header can carry.")
+            raise call.invalid_request(
+                "extraHeaders contains characters that are not allowed in HTTP headers."
+            )
         secrets = (*self._secrets, *given.values())
         call = Call(self._provider, request.model, prepared.url, secrets, has_key=self._has_key)
         return call, prepared

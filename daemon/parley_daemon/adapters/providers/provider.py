@@ -125,7 +125,7 @@ def build_provider(
     kind = find_type(config.type)
     if kind is None:
         types = ", ".join(all_types())
-        message = f'Provider "{config.name}" has the type "{config.type}"; this version knows: {types}.'
+        message = f'Provider "{config.name}" has the unknown type "{config.type}"; use one of: {types}.'
         problem = Problem("disabled", message, fault=True) if config.enabled else _disabled(config, source)
         return Provider(config, source, config.display_name or config.name, problem)
     variables, key, origin = _key(config, kind, source, environment)
@@ -138,7 +138,9 @@ def build_provider(
     elif problem is None and key is None and source == "database" and config.name in key_problems:
         problem = Problem("missing_api_key", key_problems[config.name])
     elif problem is None and key is None and variables:
-        where = "or api_key in its configuration" if source == "config" else "or give it a key of its own"
+        where = (
+            "or api_key in its configuration" if source == "config" else "or store a key for this provider"
+        )
         advice = f"set the environment variable {variables[0]} of the daemon, {where}"
         problem = Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
     access = Access(config.name, url, key, config.headers, config.options, environment, pace)
@@ -161,7 +163,7 @@ def _find_invalid_option(config: ProviderConfig, kind: ProviderType) -> Problem 
             return Problem("disabled", message, fault=True)
         if words and value not in words:
             known = " or ".join([f'"{word}"' for word in words])
-            message = f'Provider "{config.name}" has {name} = "{value}"; it can be {known}.'
+            message = f'Provider "{config.name}" has {name} = "{value}"; use {known}.'
             return Problem("disabled", message, fault=True)
     return None
 
@@ -169,8 +171,8 @@ def _find_invalid_option(config: ProviderConfig, kind: ProviderType) -> Problem 
 def _invalid_key(config: ProviderConfig, source: ProviderSource, origin: str) -> Problem:
     """Return the problem of a key that cannot be sent in a header. The message does not contain the key."""
     message = (
-        f'The API key of provider "{config.name}" holds characters that no key has, such as a blank,'
-        f" a line break or an accent; it comes from {origin}."
+        f'The API key of provider "{config.name}" contains characters that are not allowed in a key, such as'
+        f" a space, a line break or an accented letter; it comes from {origin}."
     )
     return Problem("disabled", message, fault=source == "config")
 
@@ -180,7 +182,8 @@ def _find_invalid_header(config: ProviderConfig) -> Problem | None:
     for name, value in config.headers.items():
         if not _TOKEN.fullmatch(name) or _NO_HEADER.search(value):
             shown = redact(name)  # the name may be a whole header with its value
-            message = f'Provider "{config.name}" has the header "{shown}", which cannot be sent as it stands.'
+            header = f'the header "{shown}", whose name or value is not valid in HTTP'
+            message = f'Provider "{config.name}" has {header}.'
             return Problem("disabled", message, fault=True)
     return None
 
@@ -195,7 +198,9 @@ def _key(
     if given := (config.api_key or "").strip():
         key = given
         origin = (
-            "api_key in its configuration" if source == "config" else "where its key is kept: give it anew"
+            "api_key in its configuration"
+            if source == "config"
+            else "the stored key of the provider; enter the key again"
         )
     return variables if kind.needs_key or config.api_key_env else (), key, origin
 
@@ -245,9 +250,9 @@ def validate_config(config: ProviderConfig, environment: Mapping[str, str]) -> N
         raise InvalidProviderError("type", f"must be one of {', '.join(all_types())}")
     url = config.base_url or ""
     if redact(url) != url:
-        raise InvalidProviderError("base_url", "holds credentials; give them as apiKey")
+        raise InvalidProviderError("base_url", "contains credentials; use apiKey for them")
     address, problem = _address(config, kind, environment)
     if problem is not None and not address:
-        raise InvalidProviderError("base_url", f'is needed by a provider of the type "{kind.name}"')
+        raise InvalidProviderError("base_url", f'is required for a provider of the type "{kind.name}"')
     if problem is not None:
         raise InvalidProviderError("base_url", "must begin with http:// or https:// and name a host")

@@ -61,9 +61,8 @@ class ProviderType(msgspec.Struct, frozen=True, gc=False):
     @property
     def failure_text(self) -> str:
         """Return the end of a sentence about a type that raised an exception it must not raise."""
-        return (
-            f'its type "{self.name}" of the package {self.package} failed; the daemon\'s log has the details'
-        )
+        origin = f'its provider type "{self.name}" (package {self.package})'
+        return f"{origin} failed; see the daemon's log for details"
 
 
 def over_http(access: Access, dialect: Dialect, key_headers: Mapping[str, str] | None = None) -> HttpModel:

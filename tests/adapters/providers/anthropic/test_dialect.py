@@ -169,7 +169,7 @@ async def test_a_request_that_does_not_fit_is_refused_without_a_request(opened: 
         for settings in ({"seed": 7}, {"provider_options": {"anthropic": {"speed": "fast"}}}):
             failure = await opened.failure(server, request(**settings))
             assert failure.kind == "invalid_request"
-            assert "does not know the option" in failure.message
+            assert "does not support the option" in failure.message
         assert (await opened.failure(server, request(PromptMessage("user", ())))).kind == "invalid_request"
         assert server.requests == []
 
@@ -179,7 +179,7 @@ async def test_a_refusal_is_a_failure_with_its_hint_and_without_the_key(opened: 
     async with fake_provider((status(429, body, {"retry-after": "7"}),)) as server:
         failure = await opened.failure(server)
     assert (failure.kind, failure.retryable, failure.retry_after_ms) == ("rate_limit", True, 7000)
-    assert failure.message == "anthropic limits how much may be asked; try again in 7 s."
+    assert failure.message == "The rate limit of anthropic is reached; try again in 7 s."
     assert failure.detail == "Slow down, [removed]"
 
 

@@ -86,7 +86,7 @@ def test_settings_become_the_dialects_fields() -> None:
 )
 def test_a_setting_that_the_api_does_not_know_is_an_error(setting: str, name: str) -> None:
     settings: dict[str, Any] = {setting: 1}
-    with pytest.raises(InvalidRequestError, match=f'anthropic does not know the option "{name}"'):
+    with pytest.raises(InvalidRequestError, match=f'anthropic does not support the option "{name}"'):
         body(**settings)
 
 
@@ -155,7 +155,9 @@ def test_thinking_and_answer_together_stay_below_what_the_model_can_write(model:
 def test_a_budget_has_to_leave_room_for_an_answer() -> None:
     options = {"anthropic": {"thinking": {"budgetTokens": 2000}}}
     assert body(max_output_tokens=2001, provider_options=options)["max_tokens"] == 2001
-    message = r"thinking.budgetTokens \(2,000\) is a part of maxOutputTokens \(2,000\) and has to be less"
+    message = (
+        r"thinking.budgetTokens \(2,000\) must be less than maxOutputTokens \(2,000\), which includes it"
+    )
     with pytest.raises(InvalidRequestError, match=message):
         body(max_output_tokens=2000, provider_options=options)
 

@@ -116,7 +116,7 @@ def test_a_schema_that_only_refers_keeps_what_it_refers_to() -> None:
     ],
 )
 def test_objects_with_names_of_the_models_choice_are_refused(schema: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequestError, match="anthropic answers only with objects whose names"):
+    with pytest.raises(InvalidRequestError, match="anthropic does not support this outputSchema: each"):
         restrict_schema(schema, "anthropic")
 
 

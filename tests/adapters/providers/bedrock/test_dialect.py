@@ -230,7 +230,9 @@ def test_a_configuration_of_aws_that_cannot_be_read_names_no_region(aws: Path, c
 
 def test_the_address_follows_from_the_region() -> None:
     assert "https://bedrock-runtime.eu-central-1.amazonaws.com" in repr(vars(opened("", **REGION)))
-    with pytest.raises(ValueError, match="It has no region: set region in its configuration, or AWS_REGION"):
+    with pytest.raises(
+        ValueError, match="no AWS region is set; set region in its configuration, or AWS_REGION"
+    ):
         opened("")
     with pytest.raises(ValueError, match='"eu/central" is not an AWS region'):
         opened("", region="eu/central")
@@ -255,7 +257,7 @@ async def test_without_credentials_it_is_said_what_to_set() -> None:
 async def test_credentials_that_cannot_be_had_are_a_failure_in_the_chains_words(aws: Path) -> None:
     async with fake_provider() as server:
         said = await failure(server, profile="missing")
-        assert (said.kind, said.message) == ("auth", "The AWS credentials of bedrock cannot be had.")
+        assert (said.kind, said.message) == ("auth", "The AWS credentials of bedrock cannot be loaded.")
         assert said.detail is not None
         assert "missing" in said.detail
         (aws / "config").write_text("[profile broken]\ncredential_process = false\n")

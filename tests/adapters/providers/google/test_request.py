@@ -135,7 +135,7 @@ def test_settings_and_options_share_one_configuration() -> None:
 
 
 def test_an_unknown_option_is_an_error() -> None:
-    with pytest.raises(InvalidRequestError, match='google does not know the option "store"'):
+    with pytest.raises(InvalidRequestError, match='google does not support the option "store"'):
         options(store=True)
 
 

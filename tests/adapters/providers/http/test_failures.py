@@ -30,9 +30,7 @@ def openai(message: str, type: str | None = None, code: str | None = None) -> di
     return {"error": {"message": message, "type": type, "param": None, "code": code}}
 
 
-WHOLE = (
-    "If the server's addresses have no /v1, give the whole one there: https://api.acme.test/chat/completions"
-)
+WHOLE = "If the URLs of this server have no /v1, set base_url to the full URL: https://api.acme.test/chat/completions"
 QUOTA = "You exceeded your current quota, please check your plan and billing details."
 
 
@@ -264,17 +262,22 @@ def test_a_key_in_the_address_is_not_shown() -> None:
     [
         (401, None, None, "acme does not accept the configured API key."),
         (403, None, None, "acme does not allow this request with this API key."),
-        (402, None, None, "The account at acme has no quota or credit left."),
-        (429, None, None, "acme limits how much may be asked; try again in a moment."),
-        (429, None, {"retry-after": "7"}, "acme limits how much may be asked; try again in 7 s."),
+        (402, None, None, "The account at acme has no quota or credit left; check its plan and billing."),
+        (429, None, None, "The rate limit of acme is reached; try again in a moment."),
+        (429, None, {"retry-after": "7"}, "The rate limit of acme is reached; try again in 7 s."),
         (404, openai("model"), None, 'acme has no model "gpt-9".'),
-        (404, None, None, f"There is no chat model behind {CALL.url}; check base_url. {WHOLE}"),
-        (405, None, None, f"{CALL.url} does not take questions; check base_url. {WHOLE}"),
-        (400, openai("context length"), None, "This chat is longer than gpt-9 can take in."),
+        (404, None, None, f"There is no chat API at {CALL.url}; check base_url. {WHOLE}"),
+        (405, None, None, f"{CALL.url} does not accept POST requests; check base_url. {WHOLE}"),
+        (
+            400,
+            openai("context length"),
+            None,
+            "This chat does not fit into the context window of gpt-9; compact it or use another model.",
+        ),
         (503, None, None, "acme is overloaded at the moment."),
         (500, None, None, "acme failed while it was working on the answer."),
-        (504, None, None, "acme gave up waiting for its model."),
-        (302, None, None, "https://api.acme.test answers from another address; check base_url."),
+        (504, None, None, "acme reports a timeout: its model did not answer in time."),
+        (302, None, None, "https://api.acme.test redirects to another address; check base_url."),
     ],
 )  # fmt: skip
 def test_the_message_is_a_sentence_to_act_on(
@@ -314,12 +317,12 @@ def test_what_only_the_provider_knows_is_quoted_in_the_message(body: Any, why: s
 
 def test_without_a_key_a_refusal_says_that_none_is_configured() -> None:
     call = Call("acme", "m", CALL.url)
-    assert refused(401, call=call).message == "acme asks for an API key, and none is configured."
+    assert refused(401, call=call).message == "acme requires an API key, but none is configured."
 
 
 def test_where_the_whole_endpoint_was_given_that_is_no_advice() -> None:
     call = Call("acme", "m", "https://h.test/inference/chat/completions")
-    assert refused(404, call=call).message == f"There is no chat model behind {call.url}; check base_url."
+    assert refused(404, call=call).message == f"There is no chat API at {call.url}; check base_url."
 
 
 def test_without_a_key_a_denial_says_so() -> None:

@@ -405,7 +405,7 @@ async def test_an_unknown_host_says_so(open_model: Open) -> None:
     failed = await failure(open_model("http://no-such-host.invalid"))
     assert (failed.kind, failed.retryable) == ("network", True)
     assert failed.message == (
-        "The host name in http://no-such-host.invalid is not known; check base_url and the network."
+        "The host name in http://no-such-host.invalid cannot be resolved; check base_url and the network."
     )
 
 
@@ -442,7 +442,7 @@ async def test_a_secure_address_of_a_plain_server_says_so(open_model: Open) -> N
         failed = await failure(open_model(f"https://127.0.0.1:{port}"))
     assert (failed.kind, failed.retryable) == ("network", False)
     assert failed.message == (
-        f"No secure connection to https://127.0.0.1:{port} is possible; check whether base_url should be http://."
+        f"The TLS handshake with https://127.0.0.1:{port} failed; check whether base_url should begin with http://."
     )
 
 
@@ -450,7 +450,7 @@ async def test_a_server_that_speaks_no_http_is_bad_stream(open_model: Open) -> N
     async with server_saying(b"220 mail.example.org ESMTP\r\n") as port:
         failed = await failure(open_model(f"http://127.0.0.1:{port}"))
     assert (failed.kind, failed.retryable) == ("bad_stream", False)
-    assert failed.message == f"What answers at http://127.0.0.1:{port} is no web server; check base_url."
+    assert failed.message == f"The server at http://127.0.0.1:{port} does not answer in HTTP; check base_url."
 
 
 async def test_a_connection_closed_without_an_answer_is_network(open_model: Open) -> None:

@@ -119,7 +119,7 @@ async def test_an_option_that_the_api_does_not_know_is_refused_without_a_request
         failed = await failure(open_model(server), seed=7)
         assert (failed.kind, failed.retryable) == ("invalid_request", False)
         assert failed.message == (
-            'openai (responses API) does not know the option "seed". Take it out of the settings.'
+            'openai (responses API) does not support the option "seed". Remove it from the settings.'
         )
         assert server.connections == 0
 
@@ -159,8 +159,8 @@ async def test_a_server_that_only_knows_chat_completions_is_named_with_the_way_o
         failed = await failure(open_model(server))
     assert (failed.kind, failed.status_code) == ("invalid_request", 404)
     assert failed.message == (
-        f"There is no chat model behind {server.base_url}/responses; check base_url, "
-        'or set api = "chat" for a server that only knows chat completions.'
+        f"There is no chat API at {server.base_url}/responses; check base_url, "
+        'or set api = "chat" for a server that supports only chat completions.'
     )
 
 

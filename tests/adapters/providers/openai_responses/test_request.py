@@ -77,7 +77,7 @@ def test_settings_become_the_apis_fields() -> None:
 )
 def test_a_setting_that_the_api_does_not_know_is_an_error(setting: dict[str, Any], name: str) -> None:
     with pytest.raises(
-        InvalidRequestError, match=rf'openai \(responses API\) does not know the option "{name}"'
+        InvalidRequestError, match=rf'openai \(responses API\) does not support the option "{name}"'
     ):
         body(**setting)
 

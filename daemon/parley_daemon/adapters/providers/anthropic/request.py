@@ -120,7 +120,8 @@ def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
         return default_max_tokens(model, budget)
     if budget is not None and budget >= given:
         raise InvalidRequestError(
-            f"thinking.budgetTokens ({budget:,}) is a part of maxOutputTokens ({given:,}) and has to be less."
+            f"thinking.budgetTokens ({budget:,}) must be less than maxOutputTokens ({given:,}), which"
+            " includes it."
         )
     return given
 

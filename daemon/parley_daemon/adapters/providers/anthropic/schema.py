@@ -79,8 +79,8 @@ def _closed(given: Json, who: str) -> Json:
     extra = given.pop("additionalProperties", None)
     if isinstance(extra, Mapping) or (not properties and extra is not False):
         raise InvalidRequestError(
-            f"{who} answers only with objects whose names are all in outputSchema: give each object its"
-            " properties and no schema for additional ones."
+            f"{who} does not support this outputSchema: each object must list its properties, and"
+            " additionalProperties must not be a schema."
         )
     named = _each(cast("Json", properties or {}), _inner(who))
     return {"properties": named, "additionalProperties": False}

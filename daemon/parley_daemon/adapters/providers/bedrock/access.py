@@ -29,10 +29,14 @@ def make_model(access: Access) -> Model:
         ValueError: botocore is not installed, there is no region, or the region is not a valid name.
     """
     if find_spec("botocore") is None:
-        raise ValueError('It needs the package botocore; install it with: pip install "parleyd[bedrock]".')
+        raise ValueError(
+            'the Python package botocore is not installed; install it with: pip install "parleyd[bedrock]"'
+        )
     region = find_region(access.options, access.environment)
     if region is None and not (access.base_url and access.api_key):
-        raise ValueError("It has no region: set region in its configuration, or AWS_REGION for the daemon.")
+        raise ValueError(
+            "no AWS region is set; set region in its configuration, or AWS_REGION for the daemon"
+        )
     url = access.base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
     return over_http(
         replace(access, base_url=url), BedrockMessages(access.name, url, _signer(access, region))
@@ -51,7 +55,8 @@ async def list_models(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
         await make_model(access).aclose()  # raises an error that says what is missing
         region = find_region(access.options, access.environment)
     except ValueError as error:
-        raise ModelError(Failure("invalid_request", str(error), provider=access.name)) from None
+        message = f'Provider "{access.name}" cannot be used: {error}.'
+        raise ModelError(Failure("invalid_request", message, provider=access.name)) from None
     url = access.environment.get("AWS_ENDPOINT_URL_BEDROCK", "").strip().rstrip("/")
     if not url and (access.base_url or region is None):
         raise NotFoundError("with a base_url, the address of the control plane is not known")
@@ -83,7 +88,7 @@ def find_region(options: Mapping[str, str], environment: Mapping[str, str]) -> s
         or _read_profile_region(options, environment)
     )
     if region and not re.fullmatch(r"[a-z0-9-]+", region):
-        raise ValueError(f'"{region}" is not an AWS region; a region is written like "us-east-1".')
+        raise ValueError(f'"{region}" is not an AWS region; a region is written like "us-east-1"')
     return region or None
 
 

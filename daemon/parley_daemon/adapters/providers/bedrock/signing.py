@@ -53,7 +53,7 @@ class AwsSigner:
         try:
             credentials = self._found()
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
-            message = f"The AWS credentials of {self._provider} cannot be had."
+            message = f"The AWS credentials of {self._provider} cannot be loaded."
             raise ModelError(Failure("auth", message, quote(str(error)), self._provider)) from error
         if credentials is None:
             message = f'Provider "{self._provider}" has no AWS credentials: {_ADVICE}.'

@@ -60,7 +60,7 @@ _STOP_REASONS: dict[str, StopReason] = {
 _USAGE_EVERY = 16
 _UNREADABLE: tuple[FailureKind, str, bool] = (
     "bad_stream",
-    "The model of {} broke off with something that is neither an answer nor a tool call.",
+    "The model of {} sent an answer or a tool call that is not valid.",
     True,
 )
 # With these finish reasons there is no answer.
@@ -70,12 +70,14 @@ _FAILURES: dict[str, tuple[FailureKind, str, bool]] = {
     "MALFORMED_RESPONSE": _UNREADABLE,
     "MISSING_THOUGHT_SIGNATURE": (
         "invalid_request",
-        "{} misses the signature of an earlier tool call; ask again without that call.",
+        "{} requires the signature of an earlier tool call, which is missing; remove that call from the"
+        " chat.",
         False,
     ),
     "PUP_LIMITED_DISABLED": (
         "auth",
-        "{} has limited or closed this account for its use policy; see the account's console.",
+        "{} has restricted or closed this account because of its usage policy; see the console of the"
+        " account.",
         False,
     ),
 }

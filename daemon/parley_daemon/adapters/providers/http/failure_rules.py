@@ -132,12 +132,12 @@ DENIALS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         regex(r"security token included in the request is invalid|request signature we calculated"),
-        "{provider} does not accept the AWS credentials that it was asked with; check profile in its"
-        " configuration, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the daemon.",
+        "{provider} does not accept the AWS credentials; check profile in its configuration, or"
+        " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the daemon.",
     ),
     (
         regex(r"have access to the model with the specified model id"),
-        "This account has no access to {model} at {provider}; ask for it in the console of Amazon Bedrock,"
+        "This account has no access to {model} at {provider}; request it in the console of Amazon Bedrock,"
         " under model access.",
     ),
     (

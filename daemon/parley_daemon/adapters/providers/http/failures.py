@@ -148,7 +148,10 @@ class Call:
         name, model = self.provider, self.model
         match kind, status:
             case "auth", 407:
-                return f"The proxy on the way to {self.origin} asks for credentials."
+                return (
+                    f"The proxy for {self.origin} requires a user name and a password; add them to the URL in"
+                    " HTTP_PROXY or HTTPS_PROXY."
+                )
             case "auth", _ if (denied := self._denied(said)) is not None:
                 return denied
             case "auth", 403 if not self.has_key:
@@ -156,41 +159,49 @@ class Call:
             case "auth", 403:
                 return f"{name} does not allow this request with this API key."
             case "auth", _ if not self.has_key:
-                return f"{name} asks for an API key, and none is configured."
+                return f"{name} requires an API key, but none is configured."
             case "auth", _:
                 return f"{name} does not accept the configured API key."
             case "usage_limit", _:
-                return f"The account at {name} has no quota or credit left."
+                return f"The account at {name} has no quota or credit left; check its plan and billing."
             case "rate_limit", _ if not retryable:
-                return f"This chat is larger than one request of this account at {name} may be."
+                return (
+                    f"This chat is too large for one request of this account at {name}; compact it or use"
+                    " another model."
+                )
             case "rate_limit", _:
                 when = "in a moment" if hint is None else f"in {max(1, round(hint / 1000))} s"
-                return f"{name} limits how much may be asked; try again {when}."
+                return f"The rate limit of {name} is reached; try again {when}."
             case "context_length", _:
-                return f"This chat is longer than {model} can take in."
+                return (
+                    f"This chat does not fit into the context window of {model}; compact it or use another"
+                    " model."
+                )
             case "content_filter", _:
                 return f"The content filter of {name} refused this chat."
             case "model_not_found", _:
                 return f'{name} has no model "{model}".'
             case "timeout", _:
-                return f"{name} gave up waiting for its model."
+                return f"{name} reports a timeout: its model did not answer in time."
             case "network", _:
-                return f"The gateway of {name} does not reach its model server."
+                return f"The gateway of {name} cannot reach its model server."
             case "overloaded", 503 | 529:
                 return f"{name} is overloaded at the moment."
             case "overloaded", _:
                 return f"{name} failed while it was working on the answer."
             case _, 404 if self.shown_url.endswith("/responses"):
                 return (
-                    f"There is no chat model behind {self.shown_url}; check base_url, "
-                    'or set api = "chat" for a server that only knows chat completions.'
+                    f"There is no chat API at {self.shown_url}; check base_url, "
+                    'or set api = "chat" for a server that supports only chat completions.'
                 )
             case _, 404:
-                return f"There is no chat model behind {self.shown_url}; check base_url.{self._way_out}"
+                return f"There is no chat API at {self.shown_url}; check base_url.{self._version_advice}"
             case _, 405:
-                return f"{self.shown_url} does not take questions; check base_url.{self._way_out}"
+                return (
+                    f"{self.shown_url} does not accept POST requests; check base_url.{self._version_advice}"
+                )
             case _, int() if 300 <= status < 400:
-                return f"{self.origin} answers from another address; check base_url."
+                return f"{self.origin} redirects to another address; check base_url."
             case _, 413:
                 return f"The request is larger than {name} accepts."
             case _:
@@ -198,9 +209,11 @@ class Call:
                 return f"{name} refused the request: {why}" if why else f"{name} refused the request."
 
     @property
-    def _way_out(self) -> str:
-        whole = without_version(self.shown_url)
-        return f" If the server's addresses have no /v1, give the whole one there: {whole}" if whole else ""
+    def _version_advice(self) -> str:
+        full_url = without_version(self.shown_url)
+        if full_url is None:
+            return ""
+        return f" If the URLs of this server have no /v1, set base_url to the full URL: {full_url}"
 
     def _denied(self, said: ErrorText) -> str | None:
         """Return the sentence of `DENIALS` for an error; None: there is none."""

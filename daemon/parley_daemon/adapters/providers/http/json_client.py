@@ -88,7 +88,7 @@ class JsonClient:
         try:
             return decode_lenient(body, object)
         except ValueError:
-            what = "a web page" if is_page(body) else "no JSON"
+            what = "a web page" if is_page(body) else "text that is not JSON"
             message = f"{call.shown_url} answers with {what}; check base_url."
             quoted = body[:2000].decode("utf-8", "replace")
             raise call.error("bad_stream", message, quoted, retryable=False) from None

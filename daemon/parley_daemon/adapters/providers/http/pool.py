@@ -194,21 +194,21 @@ def _unreachable(call: Call, error: Exception, connect_seconds: float) -> ModelE
     said, place = str(error), call.origin
     match error:
         case aiohttp.ClientConnectorDNSError():
-            message = f"The host name in {place} is not known; check base_url and the network."
+            message = f"The host name in {place} cannot be resolved; check base_url and the network."
             return call.error("network", message, said, retryable=True)
         case aiohttp.ClientConnectorCertificateError():
             message = f"The certificate of {place} is not trusted by this machine."
             return call.error("network", message, said, retryable=False)
         case aiohttp.ClientSSLError():
             message = (
-                f"No secure connection to {place} is possible; check whether base_url should be http://."
+                f"The TLS handshake with {place} failed; check whether base_url should begin with http://."
             )
             return call.error("network", message, said, retryable=False)
         case aiohttp.ClientProxyConnectionError():
-            message = f"The proxy on the way to {place} does not answer; check HTTP_PROXY and HTTPS_PROXY."
+            message = f"The proxy for {place} cannot be reached; check HTTP_PROXY and HTTPS_PROXY."
             return call.error("network", message, said, retryable=True)
         case aiohttp.ClientHttpProxyError():
-            message = f"The proxy on the way to {place} refuses the connection (HTTP {error.status})."
+            message = f"The proxy for {place} refused the connection (HTTP {error.status})."
             return call.error("network", message, said, retryable=False)
         case TimeoutError():
             message = f"{place} did not accept a connection within {connect_seconds:g} s."
@@ -217,10 +217,11 @@ def _unreachable(call: Call, error: Exception, connect_seconds: float) -> ModelE
             advice = "Is the server running?" if is_local(call.url) else "Check base_url and the network."
             return call.error("network", f"Nothing answers at {place}. {advice}", said, retryable=True)
         case aiohttp.ClientResponseError():
-            message = f"What answers at {place} is no web server; check base_url."
+            message = f"The server at {place} does not answer in HTTP; check base_url."
             return call.error("bad_stream", message, said, retryable=False)
         case aiohttp.ClientConnectionError() | OSError():
             message = f"{place} closed the connection without an answer."
             return call.error("network", message, said, retryable=True)
         case _:
-            return call.error("invalid_request", f"No request to {place} can be made.", said, retryable=False)
+            message = f"No request can be sent to {place}; check base_url."
+            return call.error("invalid_request", message, said, retryable=False)

@@ -49,7 +49,7 @@ def map_options(given: Mapping[str, object], table: Table, who: str, *, but: Ite
             continue
         if name not in table:
             raise InvalidRequestError(
-                f'{who} does not know the option "{name}". Take it out of the settings.'
+                f'{who} does not support the option "{name}". Remove it from the settings.'
             )
         *way, last = table[name].split(".")
         place = body
@@ -67,8 +67,8 @@ def check_token_limit(settings: ModelSettings, given: Mapping[str, object], who:
     """
     if settings.max_output_tokens is not None and given.get("maxCompletionTokens") is not None:
         raise InvalidRequestError(
-            f'To {who} "maxOutputTokens" and "maxCompletionTokens" are the same. Take one of them out of the'
-            " settings."
+            f'"maxOutputTokens" and "maxCompletionTokens" are the same option of {who}. Remove one of them'
+            " from the settings."
         )
 
 

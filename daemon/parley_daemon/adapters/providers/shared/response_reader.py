@@ -125,7 +125,7 @@ class ResponseReader:
     def _read_document(self, body: bytes) -> None:
         if not self._parser.feed_document(body):
             error = self._call.error_in_payload(body) or self._call.error_in_document(body)
-            message = f"{self._call.provider} answered with something that is no answer of a chat model."
+            message = f"{self._call.provider} sent an answer in an unknown format; check base_url."
             raise error or self._call.bad_stream(message, body[:8000].decode("utf-8", "replace"))
 
     def _events(self, received: Payloads) -> None:
