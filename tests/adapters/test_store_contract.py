@@ -344,17 +344,17 @@ async def test_a_whole_chat_is_everything_of_it_and_nothing_else(store: Store) -
     await store.commit(PutChat(a_chat("c2")), AddMessage(a_message(4, chat_id="c2")))
     await store.commit(PutTurn(a_turn("t3", "c2")), PutQueued(a_queued("q3", "c2")))
 
-    assert await store.whole("c1") == WholeChat(a_chat(), messages, turns, queue)
-    assert await store.whole("nobody") is None
+    assert await store.whole_chat("c1") == WholeChat(a_chat(), messages, turns, queue)
+    assert await store.whole_chat("nobody") is None
 
 
 async def test_a_whole_chat_past_the_limit_is_refused(store: Store) -> None:
     await store.commit(PutChat(a_chat()), *[AddMessage(a_message(id, "x" * 1000)) for id in (1, 2, 3)])
-    assert await store.whole("c1", most_bytes=5000) == await store.whole("c1")
+    assert await store.whole_chat("c1", most_bytes=5000) == await store.whole_chat("c1")
     with pytest.raises(ChatTooLargeError) as caught:
-        await store.whole("c1", most_bytes=3000)
+        await store.whole_chat("c1", most_bytes=3000)
     assert caught.value.limit == 3000
-    assert await store.whole("c1") is not None
+    assert await store.whole_chat("c1") is not None
 
 
 async def test_descendants_are_found_along_parents_and_by_their_root(store: Store) -> None:

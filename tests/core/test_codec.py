@@ -231,10 +231,10 @@ def test_a_store_returns_every_field(
         await store.open()
         try:
             await store.commit(*write_whole(whole), PutProvider(provider), PutModel(model))
-            assert await store.whole("c1") == whole
+            assert await store.whole_chat("c1") == whole
             page = await store.path("c1", 2)
             assert page.messages == whole.messages
-            configured = await store.configured()
+            configured = await store.configuration()
             assert (configured.providers, configured.models) == ((provider,), (model,))
         finally:
             await store.aclose()
@@ -275,7 +275,7 @@ def test_a_record_that_is_written_again_replaces_every_column(
         try:
             await store.commit(PutChat(first), PutTurn(replace(turn, outcome=None)))
             await store.commit(PutChat(second), PutTurn(turn))
-            assert (await store.whole("c1")) == WholeChat(second, (), (turn,), ())
+            assert (await store.whole_chat("c1")) == WholeChat(second, (), (turn,), ())
         finally:
             await store.aclose()
 

@@ -92,7 +92,7 @@ class Engine:
         self.providers = Providers(self._configuration, catalogue, secrets, clock)
         self.model_configs = ModelConfigs(self._configuration, catalogue, clock)
 
-    def for_owner(self, owner: str) -> ChatCollection:
+    def chats_of(self, owner: str) -> ChatCollection:
         """Return the chats of one owner."""
         return ChatCollection(owner, self._services, self._registry, self._open_store)
 

@@ -127,7 +127,7 @@ Write = (
 )
 
 
-class Configured(msgspec.Struct, frozen=True, gc=False):
+class StoredConfiguration(msgspec.Struct, frozen=True, gc=False):
     """What was configured over the protocol: providers by name, models by provider and name."""
 
     providers: tuple[ProviderRecord, ...] = ()
@@ -267,7 +267,7 @@ class Store(Protocol):
         """Return the chat and its queue."""
         ...
 
-    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+    async def whole_chat(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
         """Return the chat with all that belongs to it, as of one moment.
 
         Raises:
@@ -355,7 +355,7 @@ class Store(Protocol):
         """
         ...
 
-    async def configured(self) -> Configured:
+    async def configuration(self) -> StoredConfiguration:
         """Return the providers and models that were configured; what cannot be read is left out."""
         ...
 

@@ -7,7 +7,7 @@ from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.events import MessageAdded, QueueUpdated, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Status
-from parley_daemon.engine.chats.acceptance import Accepted
+from parley_daemon.engine.chats.acceptance import Acceptance
 from parley_daemon.engine.errors import ChatBusyError, ConflictError, NotQueuedError
 from tests.support.engine.rig import Rig, running
 
@@ -16,7 +16,7 @@ async def waiting(rig: Rig, chat_id: str) -> list[str]:
     return [plain_text(one.content) for one in (await rig.snapshot(chat_id)).queue]
 
 
-def queued_id(accepted: Accepted) -> str:
+def queued_id(accepted: Acceptance) -> str:
     assert accepted.queued is not None
     return accepted.queued.id
 

@@ -6,7 +6,7 @@ import pytest
 from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Status
-from parley_daemon.engine.chats.acceptance import Accepted, Draft
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.errors import ChatBusyError
 from parley_daemon.ports.store import AddMessage, PutTurn, StoreUnavailableError
 from tests.support.engine.rig import Recorder, Rig
@@ -15,7 +15,7 @@ from tests.support.engine.rig import Recorder, Rig
 async def test_nothing_of_a_send_is_told_before_its_commit(rig: Rig) -> None:
     chat_id = await rig.chat()
     heard = await rig.listen(chat_id)
-    answers: list[Accepted] = []
+    answers: list[Acceptance] = []
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
@@ -64,7 +64,7 @@ async def test_nothing_of_an_end_is_told_before_its_commit(rig: Rig) -> None:
 @pytest.mark.parametrize("when_busy", ["queue", "reject"])
 async def test_two_sends_at_once_never_both_start(rig: Rig, when_busy: str) -> None:
     chat_id = await rig.chat()
-    answers: list[Accepted] = []
+    answers: list[Acceptance] = []
     refused: list[ChatBusyError] = []
 
     async def send(text: str) -> None:
@@ -152,7 +152,7 @@ async def test_whoever_attaches_between_the_commit_and_the_first_part_gets_no_te
             rig.store.hold()
             draft = Draft((Text("Hi"),))
 
-            def accepted(_: Accepted) -> None:  # right after the commit, before the turn's own task goes on
+            def accepted(_: Acceptance) -> None:  # right after the commit, before the turn's own task goes on
                 tasks.start_soon(attach)
 
             tasks.start_soon(rig.send_draft, chat_id, draft, "queue", accepted)
@@ -173,7 +173,7 @@ async def test_an_interrupt_before_the_first_part_keeps_only_what_was_streamed(r
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
 
-            def accepted(_: Accepted) -> None:
+            def accepted(_: Acceptance) -> None:
                 tasks.start_soon(rig.interrupt, chat_id)
 
             tasks.start_soon(rig.send_draft, chat_id, Draft((Text("Hi"),)), "queue", accepted)

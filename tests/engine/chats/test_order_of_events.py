@@ -6,7 +6,7 @@ import pytest
 from parley_daemon.core.events import MessageAdded, MessagePart, TurnEnded, TurnStarted
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.core.records import Failure, Status, Usage
-from parley_daemon.engine.chats.acceptance import Accepted, Draft
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.ports.models import ModelError
 from tests.support.engine.rig import Rig
 
@@ -46,7 +46,7 @@ async def test_the_answer_to_a_send_comes_before_every_event_of_its_turn(rig: Ri
         heard = await rig.listen(chat_id)
         heard_before: list[int] = []
 
-        def accepted(_: Accepted) -> None:
+        def accepted(_: Acceptance) -> None:
             heard_before.append(len(heard.published))
 
         rig.model.answer = [Text("At once.")]

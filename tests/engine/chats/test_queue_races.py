@@ -8,7 +8,7 @@ import pytest
 
 from parley_daemon.core.events import HistoryReset, QueueUpdated, TurnEnded
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.chats.acceptance import Accepted
+from parley_daemon.engine.chats.acceptance import Acceptance
 from parley_daemon.engine.errors import NotQueuedError
 from parley_daemon.ports.store import StoreUnavailableError
 from tests.support.engine.rig import Recorder, Rig
@@ -32,7 +32,7 @@ SENDS: dict[str, Change] = {
 }
 
 
-def queued_id(accepted: Accepted) -> str:
+def queued_id(accepted: Acceptance) -> str:
     assert accepted.queued is not None
     return accepted.queued.id
 

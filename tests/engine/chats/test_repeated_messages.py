@@ -6,32 +6,32 @@ import anyio
 import pytest
 
 from parley_daemon.core.parts import Text
-from parley_daemon.engine.chats.acceptance import Accepted
+from parley_daemon.engine.chats.acceptance import Acceptance
 from tests.support.engine.rig import Rig, running
 
 MINE = "mine-1"
 
 
-async def answered(rig: Rig, chat_id: str) -> Accepted:
+async def answered(rig: Rig, chat_id: str) -> Acceptance:
     rig.model.answer = [Text("Yes.")]
     done = await rig.ask(chat_id, "one", client_message_id=MINE)
     (question, *_) = (await rig.snapshot(chat_id)).messages
-    return Accepted("started", done.ended.turn_id, message=question)
+    return Acceptance("started", done.ended.turn_id, message=question)
 
 
-async def under_way(rig: Rig, chat_id: str) -> Accepted:
+async def under_way(rig: Rig, chat_id: str) -> Acceptance:
     accepted = await rig.send(chat_id, "one", client_message_id=MINE)
     await rig.model.asked()
     return accepted
 
 
-async def queued(rig: Rig, chat_id: str) -> Accepted:
+async def queued(rig: Rig, chat_id: str) -> Acceptance:
     await rig.send(chat_id, "zero")
     await rig.model.asked()
     return await rig.send(chat_id, "one", client_message_id=MINE)
 
 
-Reach = Callable[[Rig, str], Awaitable[Accepted]]
+Reach = Callable[[Rig, str], Awaitable[Acceptance]]
 
 
 @pytest.mark.parametrize("reach", [answered, under_way, queued])
@@ -88,7 +88,7 @@ async def test_a_queued_message_that_ran_meanwhile_answers_with_its_message(rig:
 
 
 async def test_the_same_message_from_many_at_once_starts_once(rig: Rig) -> None:
-    answers: list[Accepted] = []
+    answers: list[Acceptance] = []
     with anyio.fail_after(5):
         chat_id = await rig.chat()
 

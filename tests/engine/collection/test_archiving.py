@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Status
-from parley_daemon.engine.chats.acceptance import Accepted
+from parley_daemon.engine.chats.acceptance import Acceptance
 from parley_daemon.engine.errors import (
     ChatArchivedError,
     ChatBusyError,
@@ -124,7 +124,7 @@ async def test_strangers_chats_are_not_found(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await rig.chat()
         for owner, id in (("somebody else", chat_id), (ME, "nobody")):
-            chats = rig.engine.for_owner(owner)
+            chats = rig.engine.chats_of(owner)
             for call in (chats.archive, chats.unarchive):
                 with pytest.raises(ChatNotFoundError):
                     await call(id)
@@ -193,7 +193,7 @@ async def test_messages_that_wait_in_a_failed_chat_are_put_away_and_run_once_it_
             assert answers == ["To two.", "To three."]
 
 
-def queued_id(accepted: Accepted) -> str:
+def queued_id(accepted: Acceptance) -> str:
     assert accepted.queued is not None
     return accepted.queued.id
 

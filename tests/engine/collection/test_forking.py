@@ -19,7 +19,7 @@ def history(*texts: str) -> tuple[RestoredMessage, ...]:
 
 async def whole(rig: Rig, chat_id: str) -> WholeChat:
     """Return all that is on disk of a chat."""
-    found = await rig.store.port.whole(chat_id)
+    found = await rig.store.port.whole_chat(chat_id)
     assert found is not None
     return found
 
@@ -149,7 +149,7 @@ async def test_a_message_that_is_not_there_is_not_found(rig: Rig, message_id: in
         with pytest.raises(MessageNotFoundError):
             await rig.chats.fork(source_id, message_id)
         with pytest.raises(ChatNotFoundError):
-            await rig.engine.for_owner("somebody else").fork(source_id, 1)
+            await rig.engine.chats_of("somebody else").fork(source_id, 1)
         assert await rig.chats.ids() == (source_id,)
 
 

@@ -123,7 +123,7 @@ async def test_a_child_stays_below_its_parent_while_that_can_have_it(rig: Rig) -
         assert await place(away) == (child, root, True)
         await rig.delete(child)
         assert await place(away) == (None, None, True)
-        stranger = (await rig.engine.for_owner("somebody else").import_chat(given, merge=True)).chat
+        stranger = (await rig.engine.chats_of("somebody else").import_chat(given, merge=True)).chat
         assert (stranger.owner, stranger.parent_chat_id, stranger.id == given.chat.id) == (
             "somebody else",
             None,

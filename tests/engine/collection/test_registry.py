@@ -70,7 +70,7 @@ async def test_somebody_elses_chat_is_not_there(rig: Rig) -> None:
     with anyio.fail_after(5):
         chat_id = await rig.chat()
         for owner in ("somebody else", ""):
-            chats = rig.engine.for_owner(owner)
+            chats = rig.engine.chats_of(owner)
             with pytest.raises(ChatNotFoundError):
                 async with chats.open(chat_id):
                     raise AssertionError("it was opened")

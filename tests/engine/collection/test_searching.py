@@ -11,7 +11,7 @@ Found = list[tuple[str, int | None]]
 
 async def found(rig: Rig, query: str, owner: str = ME) -> Found:
     """Return the chats and messages that are found."""
-    page = await rig.engine.for_owner(owner).search(query, cursor=None, limit=50)
+    page = await rig.engine.chats_of(owner).search(query, cursor=None, limit=50)
     return sorted([(hit.chat_id, hit.message_id) for hit in page.hits], key=str)
 
 

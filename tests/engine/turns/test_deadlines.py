@@ -82,7 +82,7 @@ async def test_from_the_first_part_on_the_deadline_moves_with_every_sign_of_life
 
 async def test_signs_of_life_arm_no_timer_and_silence_is_noticed_on_time(loop: Loop) -> None:
     deadlines, patience = deadlines_of()
-    with deadlines.armed():
+    with deadlines.enforce():
         assert loop.armed == [1120]
         deadlines.extend(is_streaming=True, is_done=False)
         assert loop.armed == [1060]  # the limit for silence is the shorter one
@@ -101,7 +101,7 @@ async def test_signs_of_life_arm_no_timer_and_silence_is_noticed_on_time(loop: L
 
 async def test_the_timer_is_cancelled_with_the_call(loop: Loop) -> None:
     deadlines, patience = deadlines_of()
-    with pytest.raises(RuntimeError), deadlines.armed():
+    with pytest.raises(RuntimeError), deadlines.enforce():
         deadlines.extend(is_streaming=True, is_done=False)
         assert loop.armed == [1060]
         raise RuntimeError
@@ -127,7 +127,7 @@ async def test_no_sign_of_life_moves_it_past_the_limit_of_the_whole(loop: Loop) 
 
 async def test_after_the_finish_little_is_left(loop: Loop) -> None:
     deadlines, _ = deadlines_of()
-    with deadlines.armed():
+    with deadlines.enforce():
         deadlines.extend(is_streaming=True, is_done=True)
         assert loop.now < deadlines.deadline < loop.now + 5
         assert loop.armed == [deadlines.deadline]
@@ -135,7 +135,7 @@ async def test_after_the_finish_little_is_left(loop: Loop) -> None:
 
 async def test_patience_ends_a_little_after_the_deadline(loop: Loop) -> None:
     deadlines, patience = deadlines_of()
-    with deadlines.armed():
+    with deadlines.enforce():
         deadlines.extend(is_streaming=True, is_done=False)
         loop.advance(60)
     assert patience.deadline == 1060 + CLEANUP_SECONDS
@@ -143,7 +143,7 @@ async def test_patience_ends_a_little_after_the_deadline(loop: Loop) -> None:
 
 async def test_a_deadline_gives_no_more_patience_to_a_call_that_is_being_stopped(loop: Loop) -> None:
     deadlines, patience = deadlines_of()
-    with deadlines.armed():
+    with deadlines.enforce():
         patience.deadline = 1121.0
         loop.advance(120)
     assert patience.deadline == 1121
@@ -151,7 +151,7 @@ async def test_a_deadline_gives_no_more_patience_to_a_call_that_is_being_stopped
 
 async def test_without_limits_there_is_no_deadline(loop: Loop) -> None:
     deadlines = CallDeadlines(Timeouts(), "test", anyio.CancelScope())
-    with deadlines.armed():
+    with deadlines.enforce():
         deadlines.extend(is_streaming=True, is_done=False)
         assert deadlines.deadline == float("inf")
         assert loop.timers == []

@@ -82,7 +82,7 @@ class RecordedChat:
         self.check_messages(whole)
 
     async def _whole(self) -> WholeChat:
-        whole = await self.rig.store.port.whole(self.chat_id)
+        whole = await self.rig.store.port.whole_chat(self.chat_id)
         assert whole is not None
         return whole
 

@@ -39,7 +39,7 @@ class Configured:
     @property
     def chats(self) -> ChatCollection:
         """The chats of the tests' owner."""
-        return self.engine.for_owner(ME)
+        return self.engine.chats_of(ME)
 
     async def set_model(self, chat_id: str, reference: str) -> None:
         """Set a chat's model."""

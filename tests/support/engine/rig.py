@@ -18,7 +18,7 @@ from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.events import Event, MessageAdded, MessagePart, StatusChanged, TurnEnded
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Chat, Message, ModelSettings, QueuedMessage
-from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft, TurnDone
 from parley_daemon.engine.chats.actor import MessageQueue
 from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.engine.chats.snapshot import Attachment, Change, ChatView, Sink, Snapshot
@@ -188,7 +188,7 @@ class Rig:
     @property
     def chats(self) -> ChatCollection:
         """The chats of the tests' owner."""
-        return self.engine.for_owner(ME)
+        return self.engine.chats_of(ME)
 
     async def chat(self, **fields: Any) -> str:
         """Create a chat and return its id."""
@@ -196,9 +196,9 @@ class Rig:
 
     async def send(
         self, chat_id: str, text: str = "Hi", when_busy: WhenBusy = "queue", **draft: Any
-    ) -> Accepted:
+    ) -> Acceptance:
         """Send a message; return its acceptance."""
-        answers: list[Accepted] = []
+        answers: list[Acceptance] = []
         content = (Text(text),)
         await self.send_draft(chat_id, Draft(content, **draft), when_busy, answers.append)
         (answer,) = answers
@@ -209,7 +209,7 @@ class Rig:
         chat_id: str,
         draft: Draft,
         when_busy: WhenBusy,
-        on_accepted: Callable[[Accepted], None],
+        on_accepted: Callable[[Acceptance], None],
     ) -> None:
         """Send a message that a test has put together."""
         async with self.chats.open(chat_id) as chat:
@@ -257,23 +257,23 @@ class Rig:
         self.model.answer = None
         return done
 
-    async def edit(self, chat_id: str, message_id: int, text: str, **draft: Any) -> Accepted:
+    async def edit(self, chat_id: str, message_id: int, text: str, **draft: Any) -> Acceptance:
         """Edit a user message; return its acceptance."""
-        answers: list[Accepted] = []
+        answers: list[Acceptance] = []
         await self.edit_draft(chat_id, message_id, Draft((Text(text),), **draft), answers.append)
         (answer,) = answers
         return answer
 
     async def edit_draft(
-        self, chat_id: str, message_id: int, draft: Draft, on_accepted: Callable[[Accepted], None]
+        self, chat_id: str, message_id: int, draft: Draft, on_accepted: Callable[[Acceptance], None]
     ) -> None:
         """Replace a user message by one that a test has put together."""
         async with self.chats.open(chat_id) as chat:
             await chat.branches.edit_message(message_id, draft, on_accepted)
 
-    async def retry(self, chat_id: str, message_id: int | None = None, model: str | None = None) -> Accepted:
+    async def retry(self, chat_id: str, message_id: int | None = None, model: str | None = None) -> Acceptance:
         """Answer a user message again; return its acceptance."""
-        answers: list[Accepted] = []
+        answers: list[Acceptance] = []
         async with self.chats.open(chat_id) as chat:
             await chat.branches.retry(message_id, model, ModelSettings(), answers.append)
         (answer,) = answers

@@ -3,7 +3,7 @@
 from parley_daemon.core.commands import QUEUE_LIMIT, WhenBusy
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure, QueuedMessage
-from parley_daemon.engine.chats.acceptance import Accepted
+from parley_daemon.engine.chats.acceptance import Acceptance
 from parley_daemon.engine.errors import ChatBusyError, QueueFullError
 from parley_daemon.ports.models import ModelError
 from tests.support.engine.scripted_model import ScriptedCall
@@ -24,7 +24,7 @@ class CommandedChat(ComparedChat):
         name = f"q{self._names}"
         expected = self.reference.send(name, name, when_busy)
         answer = self.do(lambda: self._send(client, name, when_busy))
-        if isinstance(answer, Accepted):
+        if isinstance(answer, Acceptance):
             assert answer.disposition == expected
             self._check_answer(answer, name)
             self.accepted.append(name)
@@ -36,7 +36,7 @@ class CommandedChat(ComparedChat):
         for _ in range(QUEUE_LIMIT - len(self.reference.queue) + 1):
             self.send(client, "queue")
 
-    async def _send(self, client: int, name: str, when_busy: WhenBusy) -> Accepted | str:
+    async def _send(self, client: int, name: str, when_busy: WhenBusy) -> Acceptance | str:
         own = {"client_message_id": name, "origin": f"client {client}"}
         try:
             return await self.rig.send(self.chat_id, name, when_busy, **own)
@@ -45,7 +45,7 @@ class CommandedChat(ComparedChat):
         except QueueFullError:
             return "full"
 
-    def _check_answer(self, answer: Accepted, name: str) -> None:
+    def _check_answer(self, answer: Acceptance, name: str) -> None:
         assert (answer.message is None) != (answer.queued is None)
         taken = answer.message or answer.queued
         assert taken is not None
@@ -54,7 +54,7 @@ class CommandedChat(ComparedChat):
     def send_again(self, client: int, name: str) -> None:
         """Send a message a second time: it is told what became of the first one, and nothing else happens."""
         answer = self.do(lambda: self._send(client, name, "queue"))
-        assert isinstance(answer, Accepted)
+        assert isinstance(answer, Acceptance)
         self._check_answer(answer, name)
         waiting = next((one for one in self.reference.queue if one.name == name), None)
         assert (answer.queued is not None) == (waiting is not None)

@@ -115,7 +115,7 @@ class ComparedChat:
         return self._portal.call(self._under_way)
 
     async def _under_way(self) -> str | None:
-        whole = await self.rig.store.port.whole(self.chat_id)
+        whole = await self.rig.store.port.whole_chat(self.chat_id)
         assert whole is not None
         return next((turn.id for turn in whole.turns if turn.outcome is None), None)
 
@@ -171,7 +171,7 @@ class ComparedChat:
 
     async def _compare_tree(self) -> None:
         """Nothing that was said is lost, doubled or put to another place, whichever branch it is on."""
-        whole = await self.rig.store.port.whole(self.chat_id)
+        whole = await self.rig.store.port.whole_chat(self.chat_id)
         assert whole is not None
         self.ids = dict(zip(self.reference.said, [one.id for one in whole.messages], strict=True))
         for one, message in zip(self.reference.said, whole.messages, strict=True):

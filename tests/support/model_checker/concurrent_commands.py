@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 from parley_daemon.core.commands import WhenBusy
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Failure, QueuedMessage
-from parley_daemon.engine.chats.acceptance import Accepted, Draft
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.errors import ChatBusyError, MessageNotFoundError, NotQueuedError, QueueFullError
 from parley_daemon.ports.models import Finish, ModelError
 from parley_daemon.ports.store import StoreUnavailableError
@@ -199,7 +199,7 @@ class ConcurrentChat(RecordedChat):
     async def _edit(self, question: int) -> None:
         name = self._new_name()
 
-        def accepted(_: Accepted) -> None:  # what waits until now is told to be gone right after this
+        def accepted(_: Acceptance) -> None:  # what waits until now is told to be gone right after this
             self.read()
             self.record.may_go |= {name_of(one) for one in self.queue}
             self.record.taken.add(name)

@@ -20,7 +20,7 @@ from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
     ChatTooLargeError,
-    Configured,
+    StoredConfiguration,
     DeleteChat,
     DropJournal,
     DropModel,
@@ -56,7 +56,7 @@ class MemoryState(msgspec.Struct, gc=False):
     providers: dict[str, ProviderRecord] = {}
     models: dict[tuple[str, str], ModelRecord] = {}
 
-    def replaced_by(self, other: "MemoryState") -> None:
+    def take_over(self, other: "MemoryState") -> None:
         """Take over the content of another state."""
         self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
         self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
@@ -89,7 +89,7 @@ class MemoryState(msgspec.Struct, gc=False):
             case AddMessage(message):
                 self._require(message.chat_id)
                 key = message.chat_id, message.id
-                if key in self.messages or self._client_id_taken(message):
+                if key in self.messages or self._has_client_id(message):
                     raise StoreUnavailableError("The store has a message with this id already.")
                 self.messages[key] = replace(message, siblings=())
                 self.forget(*key)
@@ -125,7 +125,7 @@ class MemoryState(msgspec.Struct, gc=False):
         if chat_id not in self.chats:
             raise StoreUnavailableError(f"The store has no chat {chat_id}.")
 
-    def _client_id_taken(self, message: Message) -> bool:
+    def _has_client_id(self, message: Message) -> bool:
         wanted = message.client_message_id
         return wanted is not None and any(
             one.client_message_id == wanted
@@ -173,7 +173,7 @@ class MemoryStore:
         draft = self._state.draft()
         for write in writes:
             draft.apply(write)
-        self._state.replaced_by(draft)
+        self._state.take_over(draft)
 
     def journal(self, entry: JournalEntry) -> None:
         """Add a piece to the journal."""
@@ -191,7 +191,7 @@ class MemoryStore:
             return None
         return StoredChat(chat, tuple([one for one in self._state.queued.values() if one.chat_id == chat_id]))
 
-    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+    async def whole_chat(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
         """Return the chat with everything that belongs to it. Its size is that of the messages as JSON."""
         stored = await self.chat(chat_id)
         if stored is None:
@@ -339,10 +339,10 @@ class MemoryStore:
         search = MemorySearch(owner, self._state.chats, self._state.messages)
         return search.page(query, cursor, limit)
 
-    async def configured(self) -> Configured:
+    async def configuration(self) -> StoredConfiguration:
         """Return the providers and models that were configured."""
         providers = [self._state.providers[name] for name in sorted(self._state.providers)]
-        return Configured(
+        return StoredConfiguration(
             tuple(providers), tuple([self._state.models[key] for key in sorted(self._state.models)])
         )
 

@@ -90,7 +90,7 @@ def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, t
     shown, page, last = _Shown(after.shown), list[Chat](), (after.key, after.id)
     room = query.limit
     can_move = after.id and query.order != "created"
-    moved = _moved(connection, query, after, shown) if can_move else []
+    moved = _changed_chats(connection, query, after, shown) if can_move else []
     with closing(_rest(connection, query, after)) as rest:
         for rows in (moved, rest):
             for body, key, id, number in rows:
@@ -122,7 +122,7 @@ def _rest(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -
     )
 
 
-def _moved(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, shown: _Shown) -> list[Row]:
+def _changed_chats(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, shown: _Shown) -> list[Row]:
     """Return the chats before the cursor's position that were not shown, in order, at most a page of them.
 
     They have changed since the first page was built. Chats that were created since then are not included.

@@ -9,7 +9,7 @@ from parley_daemon.core.codec import StoredForm
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.ports.store import (
     ConfigurationWrite,
-    Configured,
+    StoredConfiguration,
     DropModel,
     DropProvider,
     PutModel,
@@ -39,7 +39,7 @@ def write(connection: sqlite3.Connection, change: ConfigurationWrite) -> None:
             assert_never(change)
 
 
-def read(connection: sqlite3.Connection) -> Configured:
+def read(connection: sqlite3.Connection) -> StoredConfiguration:
     """Return all configured providers and models. Rows that cannot be read are logged and left out."""
     providers: list[ProviderRecord] = []
     for name, body in connection.execute("SELECT name, body FROM providers ORDER BY name"):
@@ -55,4 +55,4 @@ def read(connection: sqlite3.Connection) -> Configured:
             models.append(_MODEL.decode(body))
         except codec.UNREADABLE:
             log.exception("the configuration of %s:%s cannot be read and is left out", provider, model)
-    return Configured(tuple(providers), tuple(models))
+    return StoredConfiguration(tuple(providers), tuple(models))

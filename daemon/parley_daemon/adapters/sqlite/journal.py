@@ -87,10 +87,10 @@ class JournalBuffer:
             self._collected = {}
             self._count = 0
             self._under_way = self._write(rows)
-            self._under_way.add_done_callback(lambda done: self._written(rows, done))
+            self._under_way.add_done_callback(lambda done: self._finish_write(rows, done))
         return self._under_way
 
-    def _written(self, rows: Rows, done: "asyncio.Future[None]") -> None:
+    def _finish_write(self, rows: Rows, done: "asyncio.Future[None]") -> None:
         self._under_way = None
         discarded, self._discarded_meanwhile = self._discarded_meanwhile, set()
         error = None if done.cancelled() else done.exception()

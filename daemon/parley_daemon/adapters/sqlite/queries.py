@@ -32,7 +32,7 @@ def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
     return StoredChat(codec.decode_chat(row[0]), tuple(map(codec.read_queued, queue)))
 
 
-def whole(connection: sqlite3.Connection, chat_id: str, most_bytes: int | None) -> WholeChat | None:
+def whole_chat(connection: sqlite3.Connection, chat_id: str, most_bytes: int | None) -> WholeChat | None:
     """Return a chat with everything that belongs to it, read in one transaction.
 
     Raises:

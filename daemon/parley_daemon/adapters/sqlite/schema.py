@@ -139,7 +139,7 @@ CREATE TABLE summaries (
 ) WITHOUT ROWID;
 """
 
-M004_CONFIGURED = """
+M004_CONFIGURATION = """
 CREATE TABLE providers (name TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE models (
     provider TEXT NOT NULL,
@@ -155,7 +155,7 @@ ALTER TABLE chats ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX chats_pinned ON chats (owner, updated_at, id) WHERE pinned = 1;
 """
 
-MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURED, M005_PINNED)
+MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED)
 
 
 def refuse_newer(path: Path, migrations: Sequence[str]) -> None:

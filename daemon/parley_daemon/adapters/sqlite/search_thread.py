@@ -2,7 +2,7 @@
 
 A commit only queues its changes for the index. INDEX_DELAY_SECONDS after a commit, or when somebody searches,
 the writer's thread works the queue off in small steps (`SearchIndex.flush`), so that no commit waits long
-behind one. A search waits until the commits before it are in the index: `_touched` counts commits,
+behind one. A search waits until the commits before it are in the index: `_commits` counts commits,
 `_caught_up` is the count up to which the index is known to be complete.
 """
 
@@ -40,22 +40,22 @@ class Searcher:
         self._writer = writer
         self._reader: ReaderThread | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._touched, self._caught_up = (
+        self._commits, self._caught_up = (
             1,
             0,
         )  # numbers of commits; 1: the previous process may have left some in the queue
 
-    def touched(self) -> None:
+    def note_commit(self) -> None:
         """Note that a commit has been submitted to the writer."""
-        self._touched += 1
+        self._commits += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(INDEX_DELAY_SECONDS, self._flush)
 
     def _flush(self) -> None:
-        self._timer, commits = None, self._touched
-        self._writer.submit((self._index.flush, False)).add_done_callback(partial(self._flushed, commits))
+        self._timer, commits = None, self._commits
+        self._writer.submit((self._index.flush, False)).add_done_callback(partial(self._finish_flush, commits))
 
-    def _flushed(self, commits: int, done: "asyncio.Future[bool]") -> None:
+    def _finish_flush(self, commits: int, done: "asyncio.Future[bool]") -> None:
         if done.cancelled():
             return
         error = done.exception()
@@ -91,7 +91,7 @@ class Searcher:
             raise SearchUnavailableError(self._index.complaint) from damage
 
     async def _catch_up(self) -> None:
-        commits = self._touched
+        commits = self._commits
         try:
             while self._caught_up < commits:
                 if not await self._writer.submit((self._index.flush, False)):

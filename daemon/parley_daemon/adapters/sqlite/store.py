@@ -34,7 +34,7 @@ from parley_daemon.ports.store import (
     AddMessage,
     ChatPage,
     ChatQuery,
-    Configured,
+    StoredConfiguration,
     DropJournal,
     JournalEntry,
     LostTurn,
@@ -133,7 +133,7 @@ class SqliteStore:
             StoreUnavailableError: they could not be written; none of them is stored.
         """
         if self._writer is None or self._searcher is None:
-            raise self._closed()
+            raise self._closed_error()
         for write in writes:
             match write:
                 case AddMessage(message):
@@ -143,7 +143,7 @@ class SqliteStore:
                 case _:
                     pass
         committed = self._writer.submit((partial(apply_writes, index=self._index, writes=writes), True))
-        self._searcher.touched()
+        self._searcher.note_commit()
         await committed
 
     def journal(self, entry: JournalEntry) -> None:
@@ -163,18 +163,18 @@ class SqliteStore:
     def _write_journal(self, entries: Sequence[JournalEntry]) -> "asyncio.Future[None]":
         if self._writer is None:
             failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            failed.set_exception(self._closed())
+            failed.set_exception(self._closed_error())
             return failed
         return self._writer.submit((partial(write_journal, entries=entries), False))
 
-    def _closed(self) -> StoreUnavailableError:
+    def _closed_error(self) -> StoreUnavailableError:
         return StoreUnavailableError(f"The store {self._path} is not open.")
 
     # ------------------------------------------------------------------------- reading
 
     async def _ask(self, question: Callable[..., T], *values: Any) -> T:
         if self._reader is None:
-            raise self._closed()
+            raise self._closed_error()
 
         def ask(connection: sqlite3.Connection) -> T:
             return question(connection, *values)
@@ -185,9 +185,9 @@ class SqliteStore:
         """Return the chat and its queue."""
         return await self._ask(queries.chat, chat_id)
 
-    async def whole(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+    async def whole_chat(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
         """Return the chat with everything that belongs to it."""
-        return await self._ask(queries.whole, chat_id, most_bytes)
+        return await self._ask(queries.whole_chat, chat_id, most_bytes)
 
     async def descendants(self, chat_id: str) -> tuple[str, ...]:
         """Return the ids of all chats below this one."""
@@ -252,10 +252,10 @@ class SqliteStore:
     ) -> SearchPage:
         """Return one page of hits."""
         if self._searcher is None:
-            raise self._closed()
+            raise self._closed_error()
         return await self._searcher.page(owner, query, cursor, limit)
 
-    async def configured(self) -> Configured:
+    async def configuration(self) -> StoredConfiguration:
         """Return the providers and models that were configured."""
         return await self._ask(configuration.read)
 

@@ -27,7 +27,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
 Disposition = Literal["started", "queued", "steered", "interrupting"]
 
 
-class Accepted(msgspec.Struct, frozen=True, gc=False):
+class Acceptance(msgspec.Struct, frozen=True, gc=False):
     """What happened to an accepted message. Exactly one of `message` and `queued` is set.
 
     `message` is set when its turn has started. `turn_id` is the turn that answers the message; for a message
@@ -63,23 +63,23 @@ def queued_message(draft: Draft, chat_id: str, clock: Clock) -> QueuedMessage:
     )
 
 
-def accepted_with(changeset: Changeset, message: QueuedMessage) -> Accepted:
+def to_acceptance(changeset: Changeset, message: QueuedMessage) -> Acceptance:
     """Return what a changeset does with a message."""
     question = next((one for one in changeset.messages if one.turn_id == message.turn_id), None)
     if question is not None:
-        return Accepted("started", message.turn_id, question)
+        return Acceptance("started", message.turn_id, question)
     disposition = "queued" if changeset.stop_cause is None else "interrupting"
-    return accepted_in_queue(changeset.state, message, disposition)
+    return to_queued_acceptance(changeset.state, message, disposition)
 
 
-def accepted_in_queue(
+def to_queued_acceptance(
     state: ConversationState, message: QueuedMessage, disposition: Disposition = "queued"
-) -> Accepted:
+) -> Acceptance:
     """Return what a queued message waits for: its own turn, or to join the turn under way."""
     queued = next(one for one in state.queue if one.id == message.id)
     if queued.steers and state.turn_id is not None:
-        return Accepted("steered", state.turn_id, queued=queued)
-    return Accepted(disposition, queued.turn_id, queued=queued)
+        return Acceptance("steered", state.turn_id, queued=queued)
+    return Acceptance(disposition, queued.turn_id, queued=queued)
 
 
 class TurnWaiter:

@@ -37,11 +37,11 @@ from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Usage
 from parley_daemon.engine.chats.acceptance import (
-    Accepted,
+    Acceptance,
     Draft,
     TurnDone,
-    accepted_in_queue,
-    accepted_with,
+    to_queued_acceptance,
+    to_acceptance,
     queued_message,
 )
 from parley_daemon.engine.chats.branches import Branches
@@ -117,7 +117,7 @@ class ChatActor:
 
     # ------------------------------------------------------------------------- messages
 
-    async def send(self, draft: Draft, when_busy: WhenBusy, on_accepted: Callable[[Accepted], None]) -> None:
+    async def send(self, draft: Draft, when_busy: WhenBusy, on_accepted: Callable[[Acceptance], None]) -> None:
         """Accept a message: start its turn, or queue it as `when_busy` says.
 
         `on_accepted` is called once the message is durable, before its events go out. A message whose
@@ -141,16 +141,16 @@ class ChatActor:
             await live.load_history()
             message = queued_message(draft, live.id, live.services.clock)
             changeset = self.executor.plan(Send(message, when_busy))
-            accepted = accepted_with(changeset, message)
+            accepted = to_acceptance(changeset, message)
             await self.executor.carry_out(changeset, lambda: on_accepted(accepted))
 
-    async def find_sent(self, client_message_id: str | None) -> Accepted | None:
+    async def find_sent(self, client_message_id: str | None) -> Acceptance | None:
         """Return what happened to the message that a client sent under this id, None when there is none."""
         async with self._live.lock:
             self._live.check_exists()
             return await self._find_sent(client_message_id)
 
-    async def _find_sent(self, client_message_id: str | None) -> Accepted | None:
+    async def _find_sent(self, client_message_id: str | None) -> Acceptance | None:
         if client_message_id is None:
             return None
         live = self._live
@@ -159,9 +159,9 @@ class ChatActor:
             case None:
                 return None
             case QueuedMessage():
-                return accepted_in_queue(live.state, found)
+                return to_queued_acceptance(live.state, found)
             case Message():
-                return Accepted("started", found.turn_id or "", message=found)
+                return Acceptance("started", found.turn_id or "", message=found)
 
     # ---------------------------------------------------------------------------- turns
 
@@ -176,9 +176,9 @@ class ChatActor:
         live = self._live
         live.check_exists()
         done = await live.waiters.wait(live.state, turn_id, own_turn_id)
-        return done or await self._ended_turn(turn_id, own_turn_id)
+        return done or await self._load_ended_turn(turn_id, own_turn_id)
 
-    async def _ended_turn(self, turn_id: str, own_turn_id: str | None) -> TurnDone:
+    async def _load_ended_turn(self, turn_id: str, own_turn_id: str | None) -> TurnDone:
         store = self._live.services.store
         turn = None if own_turn_id is None else await store.turn(self.id, own_turn_id)
         turn = turn or await store.turn(self.id, turn_id)
@@ -278,7 +278,7 @@ class ChatActor:
     # ------------------------------------------------------- changes together with others
 
     @asynccontextmanager
-    async def locked(self) -> AsyncGenerator[None]:
+    async def hold_lock(self) -> AsyncGenerator[None]:
         """Keep every command waiting while the block runs.
 
         Raises:

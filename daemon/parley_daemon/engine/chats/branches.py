@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.commands import Hold, Reanswer, Release, StopCause, Switch
 from parley_daemon.core.records import Message, ModelSettings, QueuedMessage, Turn
-from parley_daemon.engine.chats.acceptance import Accepted, Draft, accepted_with, queued_message
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft, to_acceptance, queued_message
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.live_chat import LiveChat
@@ -38,7 +38,7 @@ class Branches:
     # ------------------------------------------------------------------------- changes
 
     async def edit_message(
-        self, message_id: int, draft: Draft, on_accepted: Callable[[Accepted], None]
+        self, message_id: int, draft: Draft, on_accepted: Callable[[Acceptance], None]
     ) -> None:
         """Replace a user message by a sibling, answer that one, and clear the queue.
 
@@ -51,17 +51,17 @@ class Branches:
         """
         await self._live.check_turn(draft.model, draft.settings)
         old = await self._user_message(message_id)
-        async with self._held():
-            message = self._queued(replace(draft, model=draft.model or old.model))
+        async with self._hold():
+            message = self._new_message(replace(draft, model=draft.model or old.model))
             changeset = await self._plan_switch(old.parent_id, Switch(message, clears_queue=True))
-            await self._executor.carry_out(changeset, lambda: on_accepted(accepted_with(changeset, message)))
+            await self._executor.carry_out(changeset, lambda: on_accepted(to_acceptance(changeset, message)))
 
     async def retry(
         self,
         message_id: int | None,
         model: str | None,
         settings: ModelSettings,
-        on_accepted: Callable[[Accepted], None],
+        on_accepted: Callable[[Acceptance], None],
     ) -> None:
         """Answer a user message (None: the last one) again. The new answer is a sibling of the earlier ones.
 
@@ -72,11 +72,11 @@ class Branches:
         """
         await self._live.check_turn(model, settings)
         await self._user_message(message_id)  # before anything is stopped
-        async with self._held():
+        async with self._hold():
             question = await self._user_message(message_id)
             again = Reanswer(self._live.services.clock.new_id(), question, model, settings)
             changeset = await self._plan_switch(question.id, Switch(again))
-            accepted = Accepted("started", again.turn_id, question)
+            accepted = Acceptance("started", again.turn_id, question)
             await self._executor.carry_out(changeset, lambda: on_accepted(accepted))
 
     async def select(self, message_id: int, *, newest_leaf: bool) -> ChatView:
@@ -87,7 +87,7 @@ class Branches:
         """
         await self._message(message_id)
         live = self._live
-        async with self._held():
+        async with self._hold():
             leaf = await live.services.store.newest_leaf(live.id, message_id) if newest_leaf else message_id
             await self._executor.carry_out(await self._plan_switch(leaf, Switch()))
             return live.view
@@ -115,7 +115,7 @@ class Branches:
 
     # ------------------------------------------------------------------------ the parts
 
-    def _queued(self, draft: Draft) -> QueuedMessage:
+    def _new_message(self, draft: Draft) -> QueuedMessage:
         return queued_message(draft, self._live.id, self._live.services.clock)
 
     async def _user_message(self, message_id: int | None) -> Message:
@@ -151,7 +151,7 @@ class Branches:
         return self._executor.add_effects(changeset, self._executor.decide(switch))
 
     @asynccontextmanager
-    async def _held(self) -> AsyncGenerator[None]:
+    async def _hold(self) -> AsyncGenerator[None]:
         """Stop the turn under way, then hold the chat's lock while the block runs."""
         live = self._live
         async with self._switching:

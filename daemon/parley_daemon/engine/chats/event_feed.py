@@ -52,14 +52,14 @@ class EventFeed:
         for event in events:
             self.publish(event)
 
-    def since(self, seq: int) -> tuple[Published, ...] | None:
+    def events_since(self, seq: int) -> tuple[Published, ...] | None:
         """Return the events after number `seq`, None when some of them are no longer kept."""
-        missed = self._log.since(seq)
+        missed = self._log.events_since(seq)
         return None if missed is None else tuple(missed)
 
-    def of_turn(self, turn_id: str) -> list[Published]:
+    def events_of_turn(self, turn_id: str) -> list[Published]:
         """Return the events of a turn that are still kept."""
-        return self._log.of_turn(turn_id)
+        return self._log.events_of_turn(turn_id)
 
     def add(self, sink: Sink) -> None:
         """Register a sink for every event from the next one on. Adding it again changes nothing."""

@@ -65,11 +65,11 @@ class EventLog:
             self._weight -= _weight(kept.popleft().event)
         return published
 
-    def of_turn(self, turn_id: str) -> list[Published]:
+    def events_of_turn(self, turn_id: str) -> list[Published]:
         """Return the events of a turn that are still kept."""
         return [one for one in self._kept if turn_of(one.event) == turn_id]
 
-    def since(self, seq: int) -> Sequence[Published] | None:
+    def events_since(self, seq: int) -> Sequence[Published] | None:
         """Return all events after `seq`; None: some were dropped, or there was no event of that number."""
         missed = self.last_seq - seq
         if missed < 0 or missed > len(self._kept):

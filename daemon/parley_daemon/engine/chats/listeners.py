@@ -24,7 +24,7 @@ class Listeners:
         """
         live = self._live
         live.services.host.warm_model(live.chat.model)
-        missed = None if after_seq is None else live.feed.since(after_seq)
+        missed = None if after_seq is None else live.feed.events_since(after_seq)
         live.feed.add(sink)
         if missed is not None:
             return Attachment(live.feed.last_seq - len(missed), missed, None)
@@ -50,7 +50,7 @@ class Listeners:
         one event for each part instead.
         """
         live = self._live
-        events = live.feed.of_turn(turn_id)
+        events = live.feed.events_of_turn(turn_id)
         run = live.run
         if run is None or run.turn.id != turn_id or not events or isinstance(events[0].event, _FIRST_EVENTS):
             return events

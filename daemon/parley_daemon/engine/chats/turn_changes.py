@@ -177,7 +177,7 @@ def finish_turn(changeset: Changeset, result: TurnResult) -> None:
     add_answer(changeset, result)
     status = status_after(result.outcome, delegated=changeset.chat.delegated)
     changeset.chat = replace(changeset.chat, updated_at=changeset.at, status=status, last_error=result.error)
-    changeset.writes.append(PutTurn(_ended_turn(result, changeset.at)))
+    changeset.writes.append(PutTurn(_close_turn(result, changeset.at)))
     if result.error is not None:
         changeset.events.append(ErrorRaised(result.error, turn_id))
     changeset.events.append(StatusChanged(changeset.state.status, turn_id))
@@ -193,7 +193,7 @@ def finish_turn(changeset: Changeset, result: TurnResult) -> None:
     )
 
 
-def _ended_turn(result: TurnResult, at: str) -> Turn:
+def _close_turn(result: TurnResult, at: str) -> Turn:
     return replace(
         result.turn,
         model=result.model or result.turn.model,

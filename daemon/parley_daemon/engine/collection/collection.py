@@ -14,7 +14,7 @@ from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.engine.collection.copying import copy_with_new_ids, find_missing, renumber
-from parley_daemon.engine.collection.families import commit_together, locked_family
+from parley_daemon.engine.collection.families import commit_together, lock_family
 from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.collection.registry import ChatRegistry
 from parley_daemon.engine.errors import (
@@ -103,7 +103,7 @@ class ChatCollection:
         await services.host.load_configuration()
         if new.model is not None:
             find_model(services.catalogue, new.model, new.settings or ModelSettings())
-        async with self._locked_parent(new.parent_chat_id) as parent:
+        async with self._lock_parent(new.parent_chat_id) as parent:
             model = new.model or services.catalogue.default_model
             clock = services.clock
             chat, messages = new.to_records(clock.new_id(), self.owner, clock.now(), model, parent)
@@ -116,7 +116,7 @@ class ChatCollection:
         return actor.view
 
     @asynccontextmanager
-    async def _locked_parent(
+    async def _lock_parent(
         self, parent_id: str | None, *, may_be_archived: bool = False
     ) -> AsyncGenerator[Chat | None]:
         """Hold the lock of a new chat's parent, so that it is not archived or deleted meanwhile.
@@ -128,7 +128,7 @@ class ChatCollection:
         if parent_id is None:
             yield None
             return
-        async with self.open(parent_id) as parent, parent.locked():
+        async with self.open(parent_id) as parent, parent.hold_lock():
             if parent.view.chat.archived and not may_be_archived:
                 raise ChatArchivedError("The parent chat is archived. Unarchive it to give it a child.")
             yield parent.view.chat
@@ -143,7 +143,7 @@ class ChatCollection:
             ChatBusyError: the chat, or a chat below it, has a turn under way.
         """
         await self._open_store()
-        async with locked_family(self._registry, self._store, chat_id, self.owner) as family:
+        async with lock_family(self._registry, self._store, chat_id, self.owner) as family:
             if family[0].view.chat.archived:
                 raise ConflictError("The chat is archived already.")
             for chat in family:
@@ -159,7 +159,7 @@ class ChatCollection:
             ConflictError: the chat is not archived, or a chat above it is archived.
         """
         await self._open_store()
-        async with locked_family(self._registry, self._store, chat_id, self.owner) as family:
+        async with lock_family(self._registry, self._store, chat_id, self.owner) as family:
             chat = family[0].view.chat
             if not chat.archived:
                 raise ConflictError("The chat is not archived.")
@@ -231,7 +231,7 @@ class ChatCollection:
         """
         async with self.open(chat_id) as chat:
             await chat.save_unsaved()
-            whole = await self._store.whole(chat_id, most_bytes=max_bytes)
+            whole = await self._store.whole_chat(chat_id, most_bytes=max_bytes)
         if whole is None:
             raise ChatNotFoundError(f"There is no chat {chat_id}.")
         return whole
@@ -254,7 +254,7 @@ class ChatCollection:
         async with AsyncExitStack() as stack:
             parent, chat = None, given.chat
             try:
-                locked = self._locked_parent(chat.parent_chat_id, may_be_archived=chat.archived)
+                locked = self._lock_parent(chat.parent_chat_id, may_be_archived=chat.archived)
                 parent = await stack.enter_async_context(locked)
             except (ChatNotFoundError, ChatArchivedError):
                 pass
@@ -265,7 +265,7 @@ class ChatCollection:
     async def _merge(self, given: WholeChat) -> ChatView:
         async with self.open(given.chat.id) as chat:
             await chat.save_unsaved()
-            async with chat.locked():
+            async with chat.hold_lock():
                 if chat.is_busy_or_held:
                     raise ChatBusyError("The chat has a turn under way. Import into it when that has ended.")
                 changeset = await self._plan_merge(chat, given)
@@ -274,7 +274,7 @@ class ChatCollection:
                 return chat.view
 
     async def _plan_merge(self, chat: ChatActor, given: WholeChat) -> Changeset | None:
-        own = await self._store.whole(chat.id)
+        own = await self._store.whole_chat(chat.id)
         if own is None:
             raise ChatNotFoundError(f"There is no chat {chat.id}.")
         merge = await to_thread.run_sync(find_missing, own, given, self._services.clock.new_id)

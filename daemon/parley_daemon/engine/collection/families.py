@@ -18,7 +18,7 @@ from parley_daemon.ports.store import Store
 
 
 @asynccontextmanager
-async def locked_family(
+async def lock_family(
     registry: ChatRegistry, store: Store, chat_id: str, owner: str
 ) -> AsyncGenerator[Sequence[ChatActor]]:
     """Hold the locks of a chat and of all chats below it while the block runs; the chat comes first.
@@ -33,7 +33,7 @@ async def locked_family(
             for id in sorted(ids):
                 try:
                     chat = await stack.enter_async_context(registry.open(id, owner))
-                    await stack.enter_async_context(chat.locked())
+                    await stack.enter_async_context(chat.hold_lock())
                     family[id] = chat
                 except ChatNotFoundError:
                     if id == chat_id:

@@ -95,7 +95,7 @@ class ConfigurationState:
                 await self._reading.wait()
 
     async def _load_records(self) -> None:
-        found = await self._store.configured()
+        found = await self._store.configuration()
         self.providers = {one.name: one for one in found.providers}
         self.models = {one.id: one for one in found.models}
         self._missing_keys = {

@@ -27,7 +27,7 @@ _LINGER = 2.0
 
 
 class CallDeadlines:
-    """The deadlines of one call. Run the call in `scope`, inside `armed()`.
+    """The deadlines of one call. Run the call in `scope`, inside `enforce()`.
 
     `patience` is the scope of whoever waits for the call's end.
     """
@@ -50,7 +50,7 @@ class CallDeadlines:
         self._is_armed = False
 
     @contextmanager
-    def armed(self) -> Generator[None]:
+    def enforce(self) -> Generator[None]:
         """Keep the timer armed while the block runs, also while the call's stream is being closed."""
         self._is_armed = True
         self._arm()

@@ -238,7 +238,7 @@ class ModelCall:
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
         provider = model.provider
         self.deadlines = deadlines = CallDeadlines(request.settings.timeouts, provider, self._patience)
-        with deadlines.armed():
+        with deadlines.enforce():
             async with open_stream(model, request) as batches:
                 with deadlines.scope:
                     async for batch in batches:

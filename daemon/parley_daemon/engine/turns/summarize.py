@@ -78,7 +78,7 @@ async def summarize(
     with anyio.move_on_after(seconds):
         while True:
             try:
-                return await _in_pieces(model, text, max(size, _SHORTEST_PIECE))
+                return await _summarize_pieces(model, text, max(size, _SHORTEST_PIECE))
             except ModelError as error:
                 if error.failure.kind != "context_length" or size <= _SHORTEST_PIECE:
                     raise
@@ -87,7 +87,7 @@ async def summarize(
     raise ModelError(Failure("timeout", f"The summary took longer than {seconds:g} s.", provider=provider))
 
 
-async def _in_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, Usage | None]:
+async def _summarize_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, Usage | None]:
     notes, usage = "", None
     for piece in pieces(text, size):
         so_far = f"NOTES SO FAR:\n{notes}\n\n" if notes else ""
@@ -129,10 +129,10 @@ async def _ask(
         provider = model.provider
         message = f"{provider} closed the stream before the answer was complete."
         raise ModelError(Failure("bad_stream", message, provider=provider, retryable=True))
-    return "".join(said), _priced(usage, model)
+    return "".join(said), _add_cost(usage, model)
 
 
-def _priced(usage: Usage | None, model: ResolvedModel) -> Usage | None:
+def _add_cost(usage: Usage | None, model: ResolvedModel) -> Usage | None:
     if usage is None or model.pricing is None or usage.cost_usd is not None:
         return usage
     return replace(usage, cost_usd=cost(usage, model.pricing))

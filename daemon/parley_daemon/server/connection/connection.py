@@ -57,7 +57,7 @@ class Connection:
     def __init__(self, app: App, transport: Transport, *, trusted: bool) -> None:
         self.app = app
         self.outbox = Outbox(transport, self._on_room)
-        self.chats = app.engine.for_owner(OWNER)
+        self.chats = app.engine.chats_of(OWNER)
         self.streams = Subscriptions(self.chats, app.engine.watchers, self.outbox, self.start)
         self.work_done_calls: dict[Token, Call] = {}
         self.exit_code: int | None = None

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 
 from parley_daemon.core.records import QueuedMessage
-from parley_daemon.engine.chats.acceptance import Accepted, Draft, TurnDone
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft, TurnDone
 from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.errors import ConflictError, EngineError
 from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
@@ -36,14 +36,14 @@ from parley_protocol.models.turns import (
 async def send(call: Call, params: ChatSendParams) -> None:
     """Respond when the message is on disk. The events of its turn follow."""
 
-    def on_accepted(accepted: Accepted) -> None:
+    def on_accepted(accepted: Acceptance) -> None:
         call.reply(_acceptance(accepted))
 
     async with call.connection.chats.open(params.chat_id) as chat:
         await _send(call, params, chat, on_accepted)
 
 
-def _acceptance(accepted: Accepted) -> Any:
+def _acceptance(accepted: Acceptance) -> Any:
     """Return the wire form of what happened to an accepted message."""
     return {
         "disposition": accepted.disposition,
@@ -57,7 +57,7 @@ async def _send(
     call: Call,
     params: ChatSendParams | ChatAskParams,
     chat: ChatActor,
-    on_accepted: Callable[[Accepted], None],
+    on_accepted: Callable[[Acceptance], None],
 ) -> None:
     """Send a message. One that was accepted before gets the earlier answer, even if it is refused now."""
     try:
@@ -152,7 +152,7 @@ class _Ask:
         self._turn_id, self._outcome = done.ended.turn_id, done.ended.outcome
         return done
 
-    def _on_accepted(self, accepted: Accepted) -> None:
+    def _on_accepted(self, accepted: Acceptance) -> None:
         """Begin to listen. The message is durable, and no event of its turn has gone out yet."""
         assert self._chat is not None
         connection, params = self._call.connection, self._params
@@ -213,7 +213,7 @@ async def interrupt(call: Call, params: ChatInterruptParams) -> Any:
 async def retry(call: Call, params: ChatRetryParams) -> None:
     """Respond when the new turn is on disk. Its events follow."""
 
-    def on_accepted(accepted: Accepted) -> None:
+    def on_accepted(accepted: Acceptance) -> None:
         call.reply(_acceptance(accepted))
 
     settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
@@ -224,7 +224,7 @@ async def retry(call: Call, params: ChatRetryParams) -> None:
 async def edit_message(call: Call, params: ChatEditMessageParams) -> None:
     """Respond when the new message is on disk. The events of its turn follow."""
 
-    def on_accepted(accepted: Accepted) -> None:
+    def on_accepted(accepted: Acceptance) -> None:
         call.reply(_acceptance(accepted))
 
     content = await input_parts(call.connection, params.content)

@@ -11,7 +11,7 @@ from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.ports.store import (
     AddMessage,
-    Configured,
+    StoredConfiguration,
     DropModel,
     DropProvider,
     PutChat,
@@ -39,7 +39,7 @@ FULL = a_model(
 
 
 async def test_an_empty_store_has_nothing_configured(store: Store) -> None:
-    assert await store.configured() == Configured()
+    assert await store.configuration() == StoredConfiguration()
 
 
 async def test_the_configuration_is_there_after_reopening(make: Make, store: Store) -> None:
@@ -49,7 +49,7 @@ async def test_the_configuration_is_there_after_reopening(make: Make, store: Sto
     await store.aclose()
     again = make()
     await again.open()
-    assert await again.configured() == Configured(
+    assert await again.configuration() == StoredConfiguration(
         (a_provider(), work), (a_model("alpha", is_default=True), FULL)
     )
     await again.aclose()
@@ -60,20 +60,20 @@ async def test_putting_again_replaces_and_dropping_removes(store: Store) -> None
     await store.commit(PutModel(a_model()), PutModel(a_model(provider="work")))
     await store.commit(PutProvider(a_provider(base_url=None)), PutModel(a_model(context_limit=1)))
     await store.commit(DropProvider("work"), DropModel("work", "llama"), DropModel("work", "never"))
-    assert await store.configured() == Configured((a_provider(base_url=None),), (a_model(context_limit=1),))
+    assert await store.configuration() == StoredConfiguration((a_provider(base_url=None),), (a_model(context_limit=1),))
 
 
 async def test_a_provider_can_be_dropped_without_its_models(store: Store) -> None:
     await store.commit(PutProvider(a_provider()), PutModel(a_model()))
     await store.commit(DropProvider("local"))
-    assert await store.configured() == Configured((), (a_model(),))
+    assert await store.configuration() == StoredConfiguration((), (a_model(),))
 
 
 async def test_a_configuration_is_committed_atomically_with_other_changes(store: Store) -> None:
     await store.commit(PutChat(a_chat()), AddMessage(a_message(1)), PutProvider(a_provider()))
     with pytest.raises(StoreUnavailableError):
         await store.commit(DropProvider("local"), PutModel(a_model()), AddMessage(a_message(1)))
-    assert await store.configured() == Configured((a_provider(),))
+    assert await store.configuration() == StoredConfiguration((a_provider(),))
 
 
 async def test_an_unreadable_row_does_not_hide_others(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_an_unreadable_row_does_not_hide_others(tmp_path: Path) -> None:
         file.execute("UPDATE models SET body = '{}' WHERE model = 'phi'")
     file.close()
     await store.open()
-    assert await store.configured() == Configured((a_provider(),), (a_model(),))
+    assert await store.configuration() == StoredConfiguration((a_provider(),), (a_model(),))
     await store.aclose()
 
 
@@ -99,7 +99,7 @@ async def test_a_store_of_the_version_before_is_brought_up_to_date_after_a_backu
     await store.open()
     await store.commit(PutProvider(a_provider()))
     assert await store.chat(CHAT) is not None
-    assert (await store.configured()).providers == (a_provider(),)
+    assert (await store.configuration()).providers == (a_provider(),)
     await store.aclose()
     backup = sqlite3.connect(tmp_path / "parley.db.backup-2")
     assert (CHAT,) in backup.execute("SELECT id FROM chats").fetchall()
