@@ -28,11 +28,11 @@ from parley_protocol.models.settings import ModelSettings as WireSettings
 _Price = Annotated[float, msgspec.Meta(ge=0)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
-_MOST_MS = 2**31 - 1
+_MAX_MS = 2**31 - 1
 """Almost 25 days, as for timers elsewhere."""
 
-Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=_MOST_MS)]
-Wait = Annotated[int, msgspec.Meta(ge=0, le=_MOST_MS)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=_MAX_MS)]
+Wait = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MS)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
+from parley_daemon.adapters.memory.state import MemoryState
+from parley_daemon.adapters.memory.store import MemoryStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.ports.store import Store
 

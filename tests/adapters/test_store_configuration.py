@@ -9,16 +9,14 @@ import pytest
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
-from parley_daemon.ports.store import (
+from parley_daemon.ports.store import Store, StoredConfiguration, StoreUnavailableError
+from parley_daemon.ports.store_writes import (
     AddMessage,
-    StoredConfiguration,
     DropModel,
     DropProvider,
     PutChat,
     PutModel,
     PutProvider,
-    Store,
-    StoreUnavailableError,
 )
 from tests.support.engine.old_stores import CHAT, make_old_store
 from tests.support.engine.records import a_chat, a_message, a_model, a_provider
@@ -60,7 +58,9 @@ async def test_putting_again_replaces_and_dropping_removes(store: Store) -> None
     await store.commit(PutModel(a_model()), PutModel(a_model(provider="work")))
     await store.commit(PutProvider(a_provider(base_url=None)), PutModel(a_model(context_limit=1)))
     await store.commit(DropProvider("work"), DropModel("work", "llama"), DropModel("work", "never"))
-    assert await store.configuration() == StoredConfiguration((a_provider(base_url=None),), (a_model(context_limit=1),))
+    assert await store.configuration() == StoredConfiguration(
+        (a_provider(base_url=None),), (a_model(context_limit=1),)
+    )
 
 
 async def test_a_provider_can_be_dropped_without_its_models(store: Store) -> None:

@@ -11,21 +11,23 @@ from msgspec.structs import replace
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.core.records import Context
 from parley_daemon.ports.store import (
-    AddMessage,
     ChatQuery,
     ChatTooLargeError,
+    InvalidCursorError,
+    JournalEntry,
+    Store,
+    StoreUnavailableError,
+    WholeChat,
+)
+from parley_daemon.ports.store_writes import (
+    AddMessage,
     DeleteChat,
     DropJournal,
     DropQueued,
-    InvalidCursorError,
-    JournalEntry,
     PutChat,
     PutQueued,
     PutTurn,
     SetQueue,
-    Store,
-    StoreUnavailableError,
-    WholeChat,
 )
 from tests.support.engine.records import a_chat, a_message, a_queued, a_turn
 
@@ -350,9 +352,9 @@ async def test_a_whole_chat_is_everything_of_it_and_nothing_else(store: Store) -
 
 async def test_a_whole_chat_past_the_limit_is_refused(store: Store) -> None:
     await store.commit(PutChat(a_chat()), *[AddMessage(a_message(id, "x" * 1000)) for id in (1, 2, 3)])
-    assert await store.whole_chat("c1", most_bytes=5000) == await store.whole_chat("c1")
+    assert await store.whole_chat("c1", max_bytes=5000) == await store.whole_chat("c1")
     with pytest.raises(ChatTooLargeError) as caught:
-        await store.whole_chat("c1", most_bytes=3000)
+        await store.whole_chat("c1", max_bytes=3000)
     assert caught.value.limit == 3000
     assert await store.whole_chat("c1") is not None
 

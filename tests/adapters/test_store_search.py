@@ -5,14 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolResult
-from parley_daemon.ports.store import (
-    AddMessage,
-    DeleteChat,
-    InvalidCursorError,
-    PutChat,
-    SearchHit,
-    Store,
-)
+from parley_daemon.ports.store import InvalidCursorError, SearchHit, Store
+from parley_daemon.ports.store_writes import AddMessage, DeleteChat, PutChat
 from tests.support.engine.records import a_chat, a_message
 
 Place = tuple[str, int | None]

@@ -16,7 +16,7 @@ from tests.bench.flow import Arrivals, follow
 from tests.bench.processes import Process, Upstream, environment
 
 _STAMP = re.compile(rb'"content": ?"(\d{19});')
-_LONGEST = 512  # bytes that a match may take
+_MAX_MATCH_BYTES = 512  # bytes that a match may take
 
 ECHO = """
 import os
@@ -72,7 +72,7 @@ def straight(upstream: Upstream, prompts: Sequence[str]) -> list[Arrivals]:
                 turn.stamps.append(int(found[1]))
                 turn.reads.append(now)
                 end = found.end()
-            rests[number] = text[max(end, len(text) - _LONGEST) :]
+            rests[number] = text[max(end, len(text) - _MAX_MATCH_BYTES) :]
             turn.notifications += 1
             if not data or text.endswith(b"0\r\n\r\n"):
                 turn.ended_ns = now

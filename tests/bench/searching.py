@@ -12,7 +12,7 @@ from typing import Any
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Message
-from parley_daemon.ports.store import AddMessage, PutChat, Write
+from parley_daemon.ports.store_writes import AddMessage, PutChat, Write
 from tests.bench.driver import Driver
 from tests.bench.flow import median, percentile
 from tests.bench.processes import Daemon, Workshop

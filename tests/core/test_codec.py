@@ -38,17 +38,8 @@ from parley_daemon.core.records import (
 from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.ports.catalogue import ModelInfo, ModelSetup, ProviderCheck, ProviderInfo, ProviderSetup
-from parley_daemon.ports.store import (
-    AddMessage,
-    PutChat,
-    PutModel,
-    PutProvider,
-    PutQueued,
-    PutTurn,
-    SearchHit,
-    Store,
-    WholeChat,
-)
+from parley_daemon.ports.store import SearchHit, Store, WholeChat
+from parley_daemon.ports.store_writes import AddMessage, PutChat, PutModel, PutProvider, PutQueued, PutTurn
 from parley_daemon.server.files import chat_export, chat_import
 from parley_daemon.server.wire import providers as wire_providers
 from parley_daemon.server.wire import records

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parley_daemon.core.titles import CHARACTERS, LONGEST, WORDS, first_title, fork_title
+from parley_daemon.core.titles import MAX_LENGTH, MAX_WORDS, SHORT_LENGTH, first_title, fork_title
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_a_title_is_one_short_line_or_nothing(text: str) -> None:
     if title is None:
         assert not text.split()
     else:
-        assert len(title) <= CHARACTERS
-        assert len(title.split()) <= WORDS
+        assert len(title) <= SHORT_LENGTH
+        assert len(title.split()) <= MAX_WORDS
         assert "\n" not in title
         assert title.strip() == title
 
@@ -57,7 +57,7 @@ def test_a_forks_title_says_so_and_counts(title: str, fork: str) -> None:
     assert fork_title(title) == fork
 
 
-@given(st.text(min_size=1, max_size=LONGEST))
+@given(st.text(min_size=1, max_size=MAX_LENGTH))
 def test_a_forks_title_differs_and_is_not_too_long(title: str) -> None:
     assert fork_title(title) != title
-    assert len(fork_title(title)) <= LONGEST
+    assert len(fork_title(title)) <= MAX_LENGTH

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parley_daemon.adapters.memory.store import MemoryState
+from parley_daemon.adapters.memory.state import MemoryState
 from tests.support.engine.rig import Disk, Rig, running
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from parley_protocol.methods import METHODS
-from parley_protocol.models.base import METADATA_LIMIT, MOST_PROBLEMS, Params, Wire, field_problems
+from parley_protocol.models.base import MAX_PROBLEMS, METADATA_LIMIT, Params, Wire, field_problems
 from parley_protocol.models.chats import (
     ChatCreateParams,
     ChatDeleteParams,
@@ -214,7 +214,7 @@ def test_a_file_has_data_or_a_url_and_never_both() -> None:
 def test_only_so_many_problems_are_told_and_paths_stay_short() -> None:
     many = {"x" * 1000 + str(number): 1 for number in range(100)}
     told = problems(ChatListParams, many)
-    assert 0 < len(told) <= MOST_PROBLEMS
+    assert 0 < len(told) <= MAX_PROBLEMS
     assert max(map(len, told)) == 200
 
 

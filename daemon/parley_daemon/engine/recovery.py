@@ -22,16 +22,8 @@ from parley_daemon.core.parts import fold
 from parley_daemon.core.records import Chat, Message, Status, Turn
 from parley_daemon.engine.turns.host import DAEMON_LOST
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.store import (
-    AddMessage,
-    LostTurn,
-    PutChat,
-    PutTurn,
-    Store,
-    StoredChat,
-    StoreUnavailableError,
-    Write,
-)
+from parley_daemon.ports.store import LostTurn, Store, StoredChat, StoreUnavailableError
+from parley_daemon.ports.store_writes import AddMessage, PutChat, PutTurn, Write
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,8 @@
-"""What the engine asks of durable storage. Knows no SQL.
+"""The port to durable storage: what the engine reads and writes.
 
-Changes are values: a commit takes any number of them and makes all of them durable, or none. Pieces of a
-message in progress go to the journal, which is written behind within a bound and replaced by the message.
+A commit takes changes as values (`store_writes`) and makes all of them durable, or none. The streamed pieces
+of a message in progress go to the journal, which is written in the background. When the message is stored,
+its journal is deleted.
 """
 
 from typing import Literal, Protocol
@@ -12,130 +13,34 @@ from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, ChatKind, Message, QueuedMessage, Turn
+from parley_daemon.ports.store_writes import Write
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be read or written (no space, no permission, damaged). The call did nothing."""
+    """The store cannot be read or written (disk full, no permission, damaged). The call changed nothing."""
 
 
 class StoreTooNewError(StoreUnavailableError):
-    """The store was written by a newer version; it was left untouched."""
+    """The store was written by a newer version of the daemon. It was not changed."""
 
 
 class ChatTooLargeError(Exception):
-    """The chat takes more bytes than the call may make of it; `limit` is how many those are."""
+    """The chat is larger than the call allows. `limit` is in bytes."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The chat takes more than the {limit // 2**20} MiB that one call may carry.")
         self.limit = limit
 
 
-class PutChat(msgspec.Struct, frozen=True, gc=False):
-    """Insert this chat, or replace the one with its id; its owner, kind, parent and creation never change."""
-
-    chat: Chat
-
-
-class DeleteChat(msgspec.Struct, frozen=True, gc=False):
-    """Remove a chat and all that belongs to it."""
-
-    chat_id: str
-
-
-class AddMessage(msgspec.Struct, frozen=True, gc=False):
-    """Insert a message and drop the journal of its id."""
-
-    message: Message
-
-
-class AddSummary(msgspec.Struct, frozen=True, gc=False):
-    """Insert a summary, or replace the one that stands for the same messages."""
-
-    summary: Summary
-
-
-class PutTurn(msgspec.Struct, frozen=True, gc=False):
-    """Insert this turn, or replace the one with its id."""
-
-    turn: Turn
-
-
-class PutQueued(msgspec.Struct, frozen=True, gc=False):
-    """Insert a queued message behind the others of its chat."""
-
-    queued: QueuedMessage
-
-
-class DropQueued(msgspec.Struct, frozen=True, gc=False):
-    """Remove a queued message that left the queue."""
-
-    queued_id: str
-
-
-class SetQueue(msgspec.Struct, frozen=True, gc=False):
-    """Replace the whole queue of a chat, first in line first."""
-
-    chat_id: str
-    queue: tuple[QueuedMessage, ...]
-
-
-class DropJournal(msgspec.Struct, frozen=True, gc=False):
-    """Forget the journal of a message that will not become durable."""
-
-    chat_id: str
-    message_id: int
-
-
-class PutProvider(msgspec.Struct, frozen=True, gc=False):
-    """Insert this provider, or replace the one of its name."""
-
-    record: ProviderRecord
-
-
-class DropProvider(msgspec.Struct, frozen=True, gc=False):
-    """Forget the provider of this name. Its models stay."""
-
-    name: str
-
-
-class PutModel(msgspec.Struct, frozen=True, gc=False):
-    """Insert this model's configuration, or replace it."""
-
-    record: ModelRecord
-
-
-class DropModel(msgspec.Struct, frozen=True, gc=False):
-    """Forget a model's configuration."""
-
-    provider: str
-    model: str
-
-
-ConfigurationWrite = PutProvider | DropProvider | PutModel | DropModel
-
-Write = (
-    PutChat
-    | DeleteChat
-    | AddMessage
-    | AddSummary
-    | PutTurn
-    | PutQueued
-    | DropQueued
-    | SetQueue
-    | DropJournal
-    | ConfigurationWrite
-)
-
-
 class StoredConfiguration(msgspec.Struct, frozen=True, gc=False):
-    """What was configured over the protocol: providers by name, models by provider and name."""
+    """What was configured over the protocol: providers sorted by name, models by provider and name."""
 
     providers: tuple[ProviderRecord, ...] = ()
     models: tuple[ModelRecord, ...] = ()
 
 
 class JournalEntry(msgspec.Struct, frozen=True, gc=False):
-    """A streamed piece of a message in progress, number `index` among its parts."""
+    """A streamed piece of a message in progress. `index` is the number of its part, from 0."""
 
     chat_id: str
     turn_id: str
@@ -145,16 +50,16 @@ class JournalEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredChat(msgspec.Struct, frozen=True, gc=False):
-    """A chat with its queue, oldest first."""
+    """A chat with its queue. The first message runs first."""
 
     chat: Chat
     queue: tuple[QueuedMessage, ...]
 
 
 class WholeChat(msgspec.Struct, frozen=True, gc=False):
-    """A chat with all that belongs to it: messages of every branch by id, turns by id, the queue in order.
+    """A chat with its queue and the messages and turns of all branches, which are sorted by id.
 
-    The messages make the tree by their parents; `siblings` are not filled in.
+    `siblings` of the messages is empty.
     """
 
     chat: Chat
@@ -164,9 +69,9 @@ class WholeChat(msgspec.Struct, frozen=True, gc=False):
 
 
 class LostTurn(msgspec.Struct, frozen=True, gc=False):
-    """A turn that was under way when the daemon died, with the journal of its message in progress.
+    """A turn that was under way when the daemon crashed, with the journal of its message in progress.
 
-    `pieces` are in the order in which they were streamed; `message_id` is None when nothing had come.
+    `pieces` are in the order in which they were streamed. `message_id` is None when there are none.
     """
 
     turn: Turn
@@ -175,14 +80,18 @@ class LostTurn(msgspec.Struct, frozen=True, gc=False):
 
 
 class MessagePage(msgspec.Struct, frozen=True, gc=False):
-    """Messages of one branch, oldest first; `has_more`: more lie in the direction of paging."""
+    """Messages of one branch, oldest first. `has_more`: the branch has more in the direction of paging."""
 
     messages: tuple[Message, ...]
     has_more: bool
 
 
 class ChatQuery(msgspec.Struct, frozen=True, gc=False):
-    """Which chats to list. None: no such filter. `cursor` comes from the page before; `cwd` is a URI."""
+    """Which chats to list, at most `limit` of them. None: no such filter.
+
+    `query` is a part of the title, in any case. `cwd` is the URI of a repository in the chat's context.
+    `cursor` comes from the previous page.
+    """
 
     owner: str
     archived: bool | None = None
@@ -197,7 +106,7 @@ class ChatQuery(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChatPage(msgspec.Struct, frozen=True, gc=False):
-    """One page of chats; `total` counts all that match."""
+    """One page of chats. `total` is the number of all matching chats."""
 
     chats: tuple[Chat, ...]
     next_cursor: str | None
@@ -205,17 +114,18 @@ class ChatPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class InvalidCursorError(Exception):
-    """The cursor did not come from a page of this listing."""
+    """The cursor is not from a page of this list or search."""
 
 
 class SearchUnavailableError(StoreUnavailableError):
-    """The store works, but cannot be searched; the message says why."""
+    """The store works, but has no usable search index. The message says why."""
 
 
 class SearchHit(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """A message that was found; without `message_id`, a title. `snippet` is plain text, in one line.
+    """A message, or a title (`message_id` is None), that matches a search.
 
-    `title` is the chat's. A higher `score` fits better, within one search.
+    `title` is the chat's. `snippet` is one line of plain text. A higher `score` is a better match; scores of
+    different searches cannot be compared.
     """
 
     chat_id: str
@@ -226,14 +136,14 @@ class SearchHit(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class SearchPage(msgspec.Struct, frozen=True, gc=False):
-    """One page of hits, best first."""
+    """One page of hits, the best first."""
 
     hits: tuple[SearchHit, ...]
     next_cursor: str | None
 
 
 class StoreStatus(msgspec.Struct, frozen=True, gc=False):
-    """What the store is and where; None: it has no place on disk, or is not there yet."""
+    """The kind, path and size of the store. None: it is not on disk, or does not exist yet."""
 
     kind: Literal["sqlite", "memory"]
     path: str | None = None
@@ -241,49 +151,56 @@ class StoreStatus(msgspec.Struct, frozen=True, gc=False):
 
 
 class Store(Protocol):
-    """Durable chats. One process owns it. Every method may raise StoreUnavailableError."""
+    """Durable chats. One process at a time uses a store.
+
+    Raises:
+        StoreUnavailableError: from every method that is a coroutine.
+    """
 
     async def open(self) -> tuple[LostTurn, ...]:
-        """Open or create the store, bring its schema up to date, and return the turns that were lost.
+        """Open or create the store, and migrate its schema. Return the turns that a crash cut off.
 
         Raises:
-            StoreTooNewError: a newer version wrote it.
+            StoreTooNewError: a newer version of the daemon wrote it.
         """
         ...
 
     async def commit(self, *writes: Write) -> None:
-        """Make all of these durable in one transaction; return once they are. Commits keep their order."""
+        """Make all changes durable in one transaction, then return.
+
+        Commits take effect in the order of the calls.
+        """
         ...
 
     def journal(self, entry: JournalEntry) -> None:
-        """Take a piece for the journal: on disk within 100 ms, or sooner when the buffer is full."""
+        """Add a piece to the journal. It is on disk within 100 ms, or earlier when the buffer is full."""
         ...
 
     def void_journal(self, chat_id: str, message_id: int) -> None:
-        """Forget what was journaled of a message so far: what comes from now on is another attempt."""
+        """Delete a message's journal so far, because another attempt begins."""
         ...
 
     async def chat(self, chat_id: str) -> StoredChat | None:
-        """Return the chat and its queue."""
+        """Return the chat and its queue; None: there is no such chat."""
         ...
 
-    async def whole_chat(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
-        """Return the chat with all that belongs to it, as of one moment.
+    async def whole_chat(self, chat_id: str, *, max_bytes: int | None = None) -> WholeChat | None:
+        """Return the chat with everything that belongs to it, as of one moment; None: there is no such chat.
 
         Raises:
-            ChatTooLargeError: its messages take more than `most_bytes` in the store.
+            ChatTooLargeError: its messages take more than `max_bytes` in the store.
         """
         ...
 
     async def descendants(self, chat_id: str) -> tuple[str, ...]:
-        """Return the ids of the chat's children, of theirs and so on, and of all that have it as root."""
+        """Return the ids of all chats below this one: by parent, or by root if a parent was deleted."""
         ...
 
     async def chats(self, query: ChatQuery) -> ChatPage:
-        """Return one page of chats; costs the page, not the store.
+        """Return one page of chats. The cost depends on the page, not on the number of stored chats.
 
         Raises:
-            InvalidCursorError: the cursor is not one of ours.
+            InvalidCursorError: the cursor is not valid, or belongs to another order.
         """
         ...
 
@@ -304,19 +221,19 @@ class Store(Protocol):
         before: int | None = None,
         limit: int | None = None,
     ) -> MessagePage:
-        """Return messages of the branch that ends at `leaf_id`, oldest first.
+        """Return messages of the branch that ends at `leaf_id`, oldest first, with their siblings.
 
-        `after` and `before` are message ids, exclusive. With `after`, the `limit` oldest of what is left;
-        else the `limit` newest. Each message names its siblings.
+        `after` and `before` are message ids, exclusive. If more than `limit` messages remain, the oldest of
+        them are returned when `after` is set, otherwise the newest.
         """
         ...
 
     async def children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
-        """Return the ids of the messages that follow this one (None: that begin the chat), oldest first."""
+        """Return the ids of the messages with this parent (None: without a parent), oldest first."""
         ...
 
     async def newest_leaf(self, chat_id: str, message_id: int) -> int | None:
-        """Return the newest message below this one, itself if there is none, None if there is no such one."""
+        """Return the id of the newest message below this one, or its own. None: there is no such message."""
         ...
 
     async def summaries(self, chat_id: str) -> tuple[Summary, ...]:
@@ -324,17 +241,17 @@ class Store(Protocol):
         ...
 
     async def message(self, chat_id: str, message_id: int) -> Message | None:
-        """Return one message, whichever branch it is on."""
+        """Return one message of any branch, with its siblings; None: there is no such message."""
         ...
 
     async def find_client_message(
         self, chat_id: str, client_message_id: str
     ) -> Message | QueuedMessage | None:
-        """Return what became of the message that a client sent under its own id: durable, or still queued."""
+        """Return the message, stored or queued, that a client sent under this id. None: there is none."""
         ...
 
     async def turn(self, chat_id: str, turn_id: str) -> Turn | None:
-        """Return one turn."""
+        """Return one turn; None: there is no such turn."""
         ...
 
     async def turn_messages(self, chat_id: str, turn_id: str) -> tuple[Message, ...]:
@@ -344,26 +261,26 @@ class Store(Protocol):
     async def search(
         self, owner: str, query: str, *, cursor: str | None = None, limit: int = 50
     ) -> SearchPage:
-        """Return one page of the messages and titles that hold what was asked for, archived chats included.
+        """Return one page of the messages and titles that match, also of archived chats; the best first.
 
-        `query` is what a person types: words, "phrases", -excluded words; the last word may be unfinished.
-        Later pages go on in the ranking of the first one, less what was deleted meanwhile.
+        `query` contains words, "phrases" and -excluded words. The last word may be the beginning of a word.
+        Later pages continue the ranking of the first one, without what was deleted meanwhile.
 
         Raises:
-            InvalidCursorError: the cursor is not one of ours, or of another query.
-            SearchUnavailableError: there is no index to search.
+            InvalidCursorError: the cursor is not valid, or belongs to another query.
+            SearchUnavailableError: there is no usable index.
         """
         ...
 
     async def configuration(self) -> StoredConfiguration:
-        """Return the providers and models that were configured; what cannot be read is left out."""
+        """Return the providers and models that were configured. Records that cannot be read are left out."""
         ...
 
     @property
     def status(self) -> StoreStatus:
-        """What and where the store is."""
+        """The kind, path and size of the store."""
         ...
 
     async def aclose(self) -> None:
-        """Write what is buffered and close."""
+        """Write what is buffered, then close the store."""
         ...

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic.alias_generators import to_camel
 
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 """At most so many invalid fields are reported for one request."""
 
-LONGEST_PATH = 200
+MAX_PATH_LENGTH = 200
 """Characters after which the path of an invalid field is cut."""
 
-BIGGEST_INT = 2**53 - 1
+MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser reads exactly (RFC 8259, section 6)."""
 
 METADATA_LIMIT = 16 * 1024
@@ -118,9 +118,9 @@ Timestamp = Annotated[str, AfterValidator(_in_utc), Field(json_schema_extra={"fo
 Uri = Annotated[str, AfterValidator(_a_uri), Field(json_schema_extra={"format": "uri"})]
 Id = Annotated[str, Field(min_length=1)]
 Limit = Annotated[int, Field(ge=1, le=200)]
-Line = Annotated[int, Field(ge=1, le=BIGGEST_INT)]
-Count = Annotated[int, Field(ge=0, le=BIGGEST_INT)]
-PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST_INT)]
+Line = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]
+Count = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
+PositiveInt = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]
 
 
 def _tag_of_token(value: object) -> str | None:
@@ -179,8 +179,8 @@ _WORDS = {
 
 
 def field_problems(error: ValidationError) -> list[FieldProblem]:
-    """Return the invalid fields of params, at most MOST_PROBLEMS, in words for the client."""
-    found = error.errors(include_url=False, include_input=False)[:MOST_PROBLEMS]
+    """Return the invalid fields of params, at most MAX_PROBLEMS, in words for the client."""
+    found = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
     return [FieldProblem(path=path_of(item["loc"]), problem=_problem(dict(item))) for item in found]
 
 
@@ -192,7 +192,7 @@ def path_of(location: tuple[int | str, ...]) -> str:
             path += f"[{step}]"
         elif not step.startswith(("<", "[key]")):  # the tag of a union, or pydantic's mark of an invalid key
             path += f".{step}" if path else step
-    return path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH - 1]}…"
+    return path if len(path) <= MAX_PATH_LENGTH else f"{path[: MAX_PATH_LENGTH - 1]}…"
 
 
 def _problem(item: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from parley_protocol.models.base import BIGGEST_INT, Count, Id, Metadata, Role, Title, Wire
+from parley_protocol.models.base import MAX_SAFE_INTEGER, Count, Id, Metadata, Role, Title, Wire
 from parley_protocol.models.objects import (
     ChatContext,
     ChatKind,
@@ -29,7 +29,7 @@ CONTENT_LIMIT: Final = 30 * 1024 * 1024
 """The largest exported chat in bytes. As an escaped JSON string it still fits into one frame."""
 
 RestingStatus = Literal["waiting", "completed", "error"]
-MessageId = Annotated[int, Field(ge=1, le=BIGGEST_INT)]
+MessageId = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 
 

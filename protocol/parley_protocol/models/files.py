@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import Final
 
-LONGEST_MEDIA_TYPE: Final = 255
+MAX_MEDIA_TYPE_LENGTH: Final = 255
 
 _NAME = r"[a-z0-9][a-z0-9!#$&^_.+-]*"
 _MEDIA_TYPE: Final = re.compile(
@@ -20,7 +20,7 @@ def check_media_type(value: str) -> None:
     """Raise ValueError unless the value is a media type, with or without parameters (`text/plain;
     charset=utf-8`).
     """
-    if len(value) > LONGEST_MEDIA_TYPE or _MEDIA_TYPE.fullmatch(value) is None:
+    if len(value) > MAX_MEDIA_TYPE_LENGTH or _MEDIA_TYPE.fullmatch(value) is None:
         raise ValueError("must be a media type, such as image/png")
 
 

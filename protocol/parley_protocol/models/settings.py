@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from parley_protocol.models.base import BIGGEST_INT, Id, PositiveInt, Wire, absent_when_none
+from parley_protocol.models.base import MAX_SAFE_INTEGER, Id, PositiveInt, Wire, absent_when_none
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 LogitBias = dict[str, Annotated[float, Field(ge=-100, le=100)]]
@@ -204,7 +204,7 @@ class ModelSettings(Wire):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     stop: Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=16)] | None = None
-    seed: Annotated[int, Field(ge=-BIGGEST_INT, le=BIGGEST_INT)] | None = None
+    seed: Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)] | None = None
     output_schema: dict[str, Any] | None = None
     timeouts: Timeouts | None = None
     fallback_models: Annotated[list[Id], Field(max_length=16)] | None = None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_daemon.adapters.querying.tokenizer import (
-    MOST_TERMS,
+    MAX_TERMS,
     SNIPPET_LENGTH,
     Term,
     parse_query,
@@ -65,7 +65,7 @@ def test_a_query_is_parsed(text: str, wanted: list[str], excluded: list[str]) ->
 
 def test_terms_beyond_the_limit_are_ignored() -> None:
     query = parse_query(" ".join([f"word{number}" for number in range(200)]))
-    assert shown(query.wanted) == [f"word{number}" for number in range(MOST_TERMS)]
+    assert shown(query.wanted) == [f"word{number}" for number in range(MAX_TERMS)]
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,8 @@ import pytest
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.parts import Text, ToolCallPiece
-from parley_daemon.ports.store import (
-    JournalEntry,
-    PutChat,
-    PutTurn,
-)
+from parley_daemon.ports.store import JournalEntry
+from parley_daemon.ports.store_writes import PutChat, PutTurn
 from tests.support.engine.records import a_chat, a_turn
 
 
@@ -67,7 +64,8 @@ import sys, anyio
 from pathlib import Path
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.parts import Text
-from parley_daemon.ports.store import JournalEntry, PutChat, PutTurn
+from parley_daemon.ports.store import JournalEntry
+from parley_daemon.ports.store_writes import PutChat, PutTurn
 from tests.support.engine.records import a_chat, a_turn
 
 async def main():

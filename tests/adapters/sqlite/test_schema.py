@@ -7,11 +7,8 @@ import pytest
 
 from parley_daemon.adapters.sqlite.schema import MIGRATIONS
 from parley_daemon.adapters.sqlite.store import SqliteStore
-from parley_daemon.ports.store import (
-    PutChat,
-    StoreTooNewError,
-    StoreUnavailableError,
-)
+from parley_daemon.ports.store import StoreTooNewError, StoreUnavailableError
+from parley_daemon.ports.store_writes import PutChat
 from tests.support.engine.records import a_chat
 
 

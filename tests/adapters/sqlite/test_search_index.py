@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.schema import MIGRATIONS
-from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, LONGEST_TEXT, SearchIndex
+from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, MAX_TEXT_LENGTH, SearchIndex
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Message
-from parley_daemon.ports.store import AddMessage, DeleteChat, PutChat, SearchUnavailableError, Write
+from parley_daemon.ports.store import SearchUnavailableError
+from parley_daemon.ports.store_writes import AddMessage, DeleteChat, PutChat, Write
 from tests.support.engine.records import a_chat, a_message
 
 HAS_FTS5 = "parley_daemon.adapters.sqlite.search_index._has_fts5"
@@ -183,7 +184,7 @@ def test_the_updated_index_equals_one_that_is_built_again(
 
 async def test_only_the_beginning_of_a_huge_message_is_indexed(tmp_path: Path) -> None:
     path = tmp_path / "parley.db"
-    text = f"begin {'x' * LONGEST_TEXT} end"
+    text = f"begin {'x' * MAX_TEXT_LENGTH} end"
     assert await after(path, PutChat(a_chat()), AddMessage(a_message(1, text)), query="begin") == [("c1", 1)]
     assert await after(path, query='"end"') == []
 

@@ -10,14 +10,8 @@ import pytest
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.adapters.sqlite.threads import connect
 from parley_daemon.core.parts import Reasoning, Text
-from parley_daemon.ports.store import (
-    AddMessage,
-    ChatQuery,
-    JournalEntry,
-    PutChat,
-    PutTurn,
-    StoreUnavailableError,
-)
+from parley_daemon.ports.store import ChatQuery, JournalEntry, StoreUnavailableError
+from parley_daemon.ports.store_writes import AddMessage, PutChat, PutTurn
 from tests.support.engine.records import a_chat, a_message, a_turn
 
 

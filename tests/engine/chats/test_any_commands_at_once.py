@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_daemon.adapters.memory.store import MemoryState
+from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from tests.support.crashes.chat_record import ChatRecord

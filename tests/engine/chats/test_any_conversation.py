@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from parley_daemon.adapters.memory.store import MemoryState
+from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.core.commands import WhenBusy
 from parley_daemon.engine.recovery import Recovery
 from tests.support.engine.rig import Disk

@@ -8,7 +8,8 @@ from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Status
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.errors import ChatBusyError
-from parley_daemon.ports.store import AddMessage, PutTurn, StoreUnavailableError
+from parley_daemon.ports.store import StoreUnavailableError
+from parley_daemon.ports.store_writes import AddMessage, PutTurn
 from tests.support.engine.rig import Recorder, Rig
 
 

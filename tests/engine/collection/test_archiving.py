@@ -17,7 +17,8 @@ from parley_daemon.engine.errors import (
     ChatNotFoundError,
     ConflictError,
 )
-from parley_daemon.ports.store import PutChat, StoreUnavailableError
+from parley_daemon.ports.store import StoreUnavailableError
+from parley_daemon.ports.store_writes import PutChat
 from tests.support.engine.rig import ME, Rig, Watcher
 
 

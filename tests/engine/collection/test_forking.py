@@ -8,7 +8,8 @@ from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Context, ForkOrigin, ModelSettings, Usage
 from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ChatNotFoundError, MessageNotFoundError
-from parley_daemon.ports.store import AddMessage, PutChat, StoreUnavailableError, WholeChat
+from parley_daemon.ports.store import StoreUnavailableError, WholeChat
+from parley_daemon.ports.store_writes import AddMessage, PutChat
 from tests.support.engine.records import a_chat, a_message
 from tests.support.engine.rig import ME, Rig, Watcher, spoken
 

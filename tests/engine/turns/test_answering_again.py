@@ -7,7 +7,7 @@ import pytest
 
 from parley_daemon.core.parts import plain_text
 from parley_daemon.core.records import Status
-from parley_daemon.ports.store import PutTurn
+from parley_daemon.ports.store_writes import PutTurn
 from tests.support.engine.records import a_turn
 from tests.support.engine.rig import Disk, Rig, running
 from tests.support.engine.scripted_model import ScriptedCall

@@ -9,18 +9,13 @@ import pytest
 from hypothesis import given, settings
 from msgspec.structs import fields, replace
 
-from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
+from parley_daemon.adapters.memory.state import MemoryState
+from parley_daemon.adapters.memory.store import MemoryStore
 from parley_daemon.core.parts import File, Text
 from parley_daemon.core.records import Chat, Message, ModelSettings, QueuedMessage, Turn
 from parley_daemon.engine.collection.copying import copy_with_new_ids
-from parley_daemon.ports.store import (
-    AddMessage,
-    ChatTooLargeError,
-    PutChat,
-    PutQueued,
-    PutTurn,
-    WholeChat,
-)
+from parley_daemon.ports.store import ChatTooLargeError, WholeChat
+from parley_daemon.ports.store_writes import AddMessage, PutChat, PutQueued, PutTurn
 from parley_daemon.server.files import chat_export, chat_import
 from parley_daemon.server.wire.errors import WireError
 from parley_protocol.errors import ErrorCode

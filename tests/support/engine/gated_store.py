@@ -4,7 +4,8 @@ from typing import Any, cast
 
 import anyio
 
-from parley_daemon.ports.store import JournalEntry, LostTurn, MessagePage, Store, StoreUnavailableError, Write
+from parley_daemon.ports.store import JournalEntry, LostTurn, MessagePage, Store, StoreUnavailableError
+from parley_daemon.ports.store_writes import Write
 
 
 class GatedStore:

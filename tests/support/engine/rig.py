@@ -11,7 +11,8 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.adapters.json_schema import rules
-from parley_daemon.adapters.memory.store import MemoryState, MemoryStore
+from parley_daemon.adapters.memory.state import MemoryState
+from parley_daemon.adapters.memory.store import MemoryStore
 from parley_daemon.adapters.secrets.key_store import MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.commands import WhenBusy
@@ -271,7 +272,9 @@ class Rig:
         async with self.chats.open(chat_id) as chat:
             await chat.branches.edit_message(message_id, draft, on_accepted)
 
-    async def retry(self, chat_id: str, message_id: int | None = None, model: str | None = None) -> Acceptance:
+    async def retry(
+        self, chat_id: str, message_id: int | None = None, model: str | None = None
+    ) -> Acceptance:
         """Answer a user message again; return its acceptance."""
         answers: list[Acceptance] = []
         async with self.chats.open(chat_id) as chat:

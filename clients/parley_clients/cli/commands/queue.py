@@ -12,7 +12,7 @@ from parley_clients.results import Json
 from parley_clients.sync import Chat
 
 _POSITION_DIGITS = 3
-_SHORTEST_ID = 4
+_MIN_ID_LENGTH = 4
 
 
 def queue(options: argparse.Namespace) -> int:
@@ -76,7 +76,7 @@ def find_queued_message(messages: list[Json], word: str) -> str:
             )
             raise CommandError(f"The queue has no message {word}: {positions}.")
         return messages[int(word) - 1]["id"]
-    if len(word) < _SHORTEST_ID:
+    if len(word) < _MIN_ID_LENGTH:
         raise CommandError(
             "Name a queued message by its position, or by the last characters of its id (at least 4)."
         )

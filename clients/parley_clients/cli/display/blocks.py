@@ -5,9 +5,9 @@ whole answer again for each piece would take quadratic time. So the text is cut 
 can change: a block is finished by a blank line, a heading, or the end of a code fence. Finished blocks are
 rendered and printed once; only the `tail`, the block that is not finished yet, is rendered again and again.
 
-The tail must therefore stay short. A long list or a long code block is cut after LONGEST_BLOCK lines, and the
-rest becomes a block with `continues` set, which is printed without a gap. A code block that is cut is closed
-with its fence and opened again with its first line, so that each half is valid Markdown.
+The tail must therefore stay short. A long list or a long code block is cut after MAX_BLOCK_LINES lines, and
+the rest becomes a block with `continues` set, which is printed without a gap. A code block that is cut is
+closed with its fence and opened again with its first line, so that each half is valid Markdown.
 
 A blank line does not end a list: an indented line or another item may follow, which belongs to it.
 """
@@ -15,7 +15,7 @@ A blank line does not end a list: an indented line or another item may follow, w
 import re
 from dataclasses import dataclass
 
-LONGEST_BLOCK = 40
+MAX_BLOCK_LINES = 40
 """Lines after which an unfinished code block or list is cut."""
 
 _FENCE = re.compile(r"( *)(`{3,}|~{3,})(.*)")
@@ -80,7 +80,7 @@ class BlockCutter:
         fence = _FENCE.fullmatch(line)
         in_list = bool(self._lines) and _ITEM.match(self._lines[0]) is not None
         belongs = in_list and (line.startswith((" ", "\t")) or _ITEM.match(line) is not None)
-        if in_list and _ITEM.match(line) is not None and len(self._lines) >= LONGEST_BLOCK:
+        if in_list and _ITEM.match(line) is not None and len(self._lines) >= MAX_BLOCK_LINES:
             gap = self._after_blank
             self._cut(blocks)
             self._continues = not gap
@@ -101,7 +101,7 @@ class BlockCutter:
             self._fence = None
             if not self._fence_in_list:
                 self._cut(blocks)
-        elif not self._fence_in_list and len(self._lines) > LONGEST_BLOCK:
+        elif not self._fence_in_list and len(self._lines) > MAX_BLOCK_LINES:
             self._lines.append(self._fence)
             self._cut(blocks)
             self._lines, self._continues = [self._fence_line], True

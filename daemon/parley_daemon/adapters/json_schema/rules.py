@@ -13,7 +13,7 @@ from typing import Any, cast
 Problem = tuple[str, str]
 """The path of the wrong element ("" for the whole value), and what is wrong with it."""
 
-_LONGEST_QUOTE = 100
+_MAX_QUOTE_LENGTH = 100
 _KINDS = {
     "array": "an array",
     "boolean": "true or false",
@@ -163,7 +163,7 @@ def _quote(value: Any) -> str:
 
 
 def _truncate(text: str) -> str:
-    return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"
+    return text if len(text) <= _MAX_QUOTE_LENGTH else f"{text[: _MAX_QUOTE_LENGTH - 1]}…"
 
 
 def _format_path(steps: Iterable[int | str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from parley_daemon.adapters.querying.search_cursor import (
-    MOST_HITS,
+    MAX_HITS,
     decode_search_cursor,
     encode_search_cursor,
 )
@@ -62,7 +62,7 @@ class MemorySearch:
             key=lambda one: (one[2], self._age[one[0]], one[1] or 0),
             reverse=True,
         )
-        return best[:MOST_HITS]
+        return best[:MAX_HITS]
 
 
 def _text(message: Message) -> str:

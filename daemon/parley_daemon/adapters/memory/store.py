@@ -1,153 +1,36 @@
 """The store port in memory, for `--in-memory` and for tests. It passes the same tests as the SQLite store.
 
-Stores may share one MemoryState, one after the other, like processes that open the same file.
+A MemoryState may be used by one store after the other, as a file is used by one process after the other.
 """
-
-from copy import copy
-from typing import assert_never
 
 import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.adapters.memory.search import MemorySearch
+from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.adapters.querying.list_cursor import ListCursor, decode_list_cursor, encode_list_cursor
 from parley_daemon.core.compaction import Summary
-from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 from parley_daemon.ports.store import (
-    AddMessage,
-    AddSummary,
     ChatPage,
     ChatQuery,
     ChatTooLargeError,
-    StoredConfiguration,
-    DeleteChat,
-    DropJournal,
-    DropModel,
-    DropProvider,
-    DropQueued,
     JournalEntry,
     LostTurn,
     MessagePage,
-    PutChat,
-    PutModel,
-    PutProvider,
-    PutQueued,
-    PutTurn,
     SearchPage,
-    SetQueue,
     StoredChat,
+    StoredConfiguration,
     StoreStatus,
-    StoreUnavailableError,
     WholeChat,
+)
+from parley_daemon.ports.store_writes import (
     Write,
 )
 
 
-class MemoryState(msgspec.Struct, gc=False):
-    """The content of a MemoryStore, which outlives it."""
-
-    chats: dict[str, Chat] = {}
-    messages: dict[tuple[str, int], Message] = {}
-    turns: dict[str, Turn] = {}
-    queued: dict[str, QueuedMessage] = {}
-    journal: list[JournalEntry] = []
-    summaries: dict[tuple[str, int], Summary] = {}
-    providers: dict[str, ProviderRecord] = {}
-    models: dict[tuple[str, str], ModelRecord] = {}
-
-    def take_over(self, other: "MemoryState") -> None:
-        """Take over the content of another state."""
-        self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
-        self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
-        self.providers, self.models = other.providers, other.models
-
-    def draft(self) -> "MemoryState":
-        """Return a copy to change. The records are shared, since they are immutable."""
-        return MemoryState(
-            copy(self.chats),
-            copy(self.messages),
-            copy(self.turns),
-            copy(self.queued),
-            copy(self.journal),
-            copy(self.summaries),
-            copy(self.providers),
-            copy(self.models),
-        )
-
-    def apply(self, write: Write) -> None:
-        """Make one change, with the constraints of the database.
-
-        Raises:
-            StoreUnavailableError: the change breaks a constraint.
-        """
-        match write:
-            case PutChat(chat):
-                self.chats[chat.id] = chat
-            case DeleteChat(chat_id):
-                self._delete(chat_id)
-            case AddMessage(message):
-                self._require(message.chat_id)
-                key = message.chat_id, message.id
-                if key in self.messages or self._has_client_id(message):
-                    raise StoreUnavailableError("The store has a message with this id already.")
-                self.messages[key] = replace(message, siblings=())
-                self.forget(*key)
-            case AddSummary(summary):
-                chat_id = summary.message.chat_id
-                self._require(chat_id)
-                self.summaries[chat_id, summary.after_id] = summary
-            case PutTurn(turn):
-                self._require(turn.chat_id)
-                self.turns[turn.id] = turn
-            case PutQueued(queued):
-                self._require(queued.chat_id)
-                self.queued[queued.id] = queued
-            case DropQueued(queued_id):
-                self.queued.pop(queued_id, None)
-            case SetQueue(chat_id, queue):
-                kept = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
-                self.queued = {**kept, **{one.id: one for one in queue}}
-            case DropJournal(chat_id, message_id):
-                self.forget(chat_id, message_id)
-            case PutProvider(record):
-                self.providers[record.name] = record
-            case DropProvider(name):
-                self.providers.pop(name, None)
-            case PutModel(record):
-                self.models[record.provider, record.model] = record
-            case DropModel(provider, model):
-                self.models.pop((provider, model), None)
-            case _:
-                assert_never(write)
-
-    def _require(self, chat_id: str) -> None:
-        if chat_id not in self.chats:
-            raise StoreUnavailableError(f"The store has no chat {chat_id}.")
-
-    def _has_client_id(self, message: Message) -> bool:
-        wanted = message.client_message_id
-        return wanted is not None and any(
-            one.client_message_id == wanted
-            for one in self.messages.values()
-            if one.chat_id == message.chat_id
-        )
-
-    def _delete(self, chat_id: str) -> None:
-        self.chats.pop(chat_id, None)
-        self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
-        self.summaries = {key: one for key, one in self.summaries.items() if key[0] != chat_id}
-        self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}
-        self.queued = {key: one for key, one in self.queued.items() if one.chat_id != chat_id}
-        self.journal = [one for one in self.journal if one.chat_id != chat_id]
-
-    def forget(self, chat_id: str, message_id: int) -> None:
-        """Drop the journal of a message."""
-        self.journal = [one for one in self.journal if (one.chat_id, one.message_id) != (chat_id, message_id)]
-
-
 class MemoryStore:
-    """The store port over dictionaries."""
+    """The store port, implemented with dictionaries."""
 
     def __init__(self, state: MemoryState | None = None) -> None:
         self._state = state or MemoryState()
@@ -158,7 +41,7 @@ class MemoryStore:
         return StoreStatus("memory")
 
     async def open(self) -> tuple[LostTurn, ...]:
-        """Return the turns that were running when the previous store ended."""
+        """Return the turns that were under way when the previous store ended."""
         lost: list[LostTurn] = []
         for turn in self._state.turns.values():
             if turn.outcome is None:
@@ -191,14 +74,14 @@ class MemoryStore:
             return None
         return StoredChat(chat, tuple([one for one in self._state.queued.values() if one.chat_id == chat_id]))
 
-    async def whole_chat(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+    async def whole_chat(self, chat_id: str, *, max_bytes: int | None = None) -> WholeChat | None:
         """Return the chat with everything that belongs to it. Its size is that of the messages as JSON."""
         stored = await self.chat(chat_id)
         if stored is None:
             return None
         messages = [one for one in self._state.messages.values() if one.chat_id == chat_id]
-        if most_bytes is not None and sum(len(msgspec.json.encode(one)) for one in messages) > most_bytes:
-            raise ChatTooLargeError(most_bytes)
+        if max_bytes is not None and sum(len(msgspec.json.encode(one)) for one in messages) > max_bytes:
+            raise ChatTooLargeError(max_bytes)
         turns = [one for one in self._state.turns.values() if one.chat_id == chat_id]
         return WholeChat(
             stored.chat,

@@ -24,10 +24,10 @@ from anyio import to_thread
 SETTLED_SECONDS = 0.1
 """A change is reported when nothing has happened to the file for this long."""
 
-LONGEST_SECONDS = 2.0
+MAX_DELAY_SECONDS = 2.0
 """A change is reported after this time at the latest, even if notifications keep coming."""
 
-_MOST_LINKS = 20
+_MAX_LINKS = 20
 _TRIES = 5
 _EVENTS = (
     *("FileCreatedEvent", "FileModifiedEvent", "FileMovedEvent", "FileDeletedEvent"),
@@ -123,7 +123,7 @@ class _Watch:
     async def wait_for_change(self) -> None:
         """Return after a notification, once no more have come for a moment."""
         await self._notice.wait()
-        with anyio.move_on_after(LONGEST_SECONDS):
+        with anyio.move_on_after(MAX_DELAY_SECONDS):
             quiet = False
             while not quiet:
                 self._notice = anyio.Event()
@@ -155,7 +155,7 @@ def _folders(path: Path) -> Mapping[_Folder, set[str]]:
 def _steps(path: Path) -> Iterator[Path]:
     """Yield the path, and the target of each symlink that it leads to."""
     step = path.absolute()
-    for _ in range(_MOST_LINKS):
+    for _ in range(_MAX_LINKS):
         yield step
         try:
             target = os.readlink(step)

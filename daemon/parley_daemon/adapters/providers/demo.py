@@ -27,7 +27,7 @@ from parley_daemon.core.records import Failure, FailureKind, Usage
 from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest, UsageReport
 
 _PACE = 1 / 33  # seconds between pieces: about as fast as people read
-_LONGEST = 1_000_000
+_MAX_NUMBER = 1_000_000
 _ECHO = 120
 _RETRYABLE = frozenset({"rate_limit", "overloaded", "timeout", "stream_idle", "network", "bad_stream"})
 _PROSE = (
@@ -54,7 +54,7 @@ class _Question(msgspec.Struct, frozen=True, gc=False):
     number: int
 
     def count(self, default: int) -> int:
-        return min(int(self.argument), _LONGEST) if self.argument.isdecimal() else default
+        return min(int(self.argument), _MAX_NUMBER) if self.argument.isdecimal() else default
 
 
 Answer = Callable[[_Question], Iterator[_Step]]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-_DEEPEST = 12
-_SHALLOW = 3
+_MAX_DEPTH = 12
+_OPTIONAL_DEPTH = 3
 
 Json = dict[str, Any]
 
@@ -16,7 +16,7 @@ def sample_value(schema: Mapping[str, Any]) -> Any:
 
 
 def _value(schema: Any, root: Json, depth: int) -> Any:
-    if not isinstance(schema, dict) or depth > _DEEPEST:
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return None
     given = _resolved({**schema}, root)
     for name in ("const", "default"):
@@ -46,7 +46,7 @@ def _value(schema: Any, root: Json, depth: int) -> Any:
 
 def _resolved(schema: Json, root: Json) -> Json:
     """Return a schema in which nothing is referred to any more, and of alternatives only the first stands."""
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         if isinstance(schema.get("$ref"), str):
             others = [_referred(schema.pop("$ref"), root)]
         elif alternatives := [name for name in ("anyOf", "oneOf") if schema.get(name)]:
@@ -85,7 +85,7 @@ def _kind(schema: Json) -> str:
 def _object(schema: Json, root: Json, depth: int) -> Json:
     properties, required = schema.get("properties", {}), schema.get("required", [])
     # Deep down only what has to be there is: a schema may refer to itself.
-    names = [name for name in properties if name in required or depth < _SHALLOW]
+    names = [name for name in properties if name in required or depth < _OPTIONAL_DEPTH]
     names += [name for name in required if name not in properties]
     return {name: _value(properties.get(name, {}), root, depth + 1) for name in names}
 

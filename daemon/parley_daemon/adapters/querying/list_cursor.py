@@ -17,7 +17,7 @@ import msgspec
 
 from parley_daemon.ports.store import InvalidCursorError
 
-_LARGEST = 4 * 1024 * 1024  # bytes of a cursor after decompression: no client can exhaust the memory
+_MAX_CURSOR_BYTES = 4 * 1024 * 1024  # bytes of a cursor after decompression: no client can exhaust the memory
 
 
 class ListCursor(msgspec.Struct, array_like=True, frozen=True):
@@ -51,7 +51,7 @@ def decode_list_cursor(text: str, order: str) -> ListCursor:
     """
     try:
         packed = base64.b64decode(text, altchars=b"-_", validate=True)
-        cursor = _decode(zlib.decompressobj().decompress(packed, _LARGEST))
+        cursor = _decode(zlib.decompressobj().decompress(packed, _MAX_CURSOR_BYTES))
     except (binascii.Error, ValueError, zlib.error, msgspec.DecodeError):
         raise InvalidCursorError(text) from None
     if cursor.order != order:

@@ -17,10 +17,10 @@ import msgspec
 
 from parley_daemon.ports.store import InvalidCursorError
 
-MOST_HITS = 1000
+MAX_HITS = 1000
 """At most so many hits are ranked; all pages of a search together hold no more."""
 
-_LARGEST = 1024 * 1024  # bytes of a cursor after decompression: no client can exhaust the memory
+_MAX_CURSOR_BYTES = 1024 * 1024  # bytes of a cursor after decompression: no client can exhaust the memory
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def decode_search_cursor(query: str, cursor: str, kind: type[T]) -> list[T]:
     """
     try:
         packed = base64.b64decode(cursor, altchars=b"-_", validate=True)
-        body = zlib.decompressobj().decompress(packed, _LARGEST)
+        body = zlib.decompressobj().decompress(packed, _MAX_CURSOR_BYTES)
         checksum, rest = msgspec.json.decode(body, type=tuple[int, list[kind]])
     except (binascii.Error, ValueError, zlib.error, msgspec.DecodeError):
         raise InvalidCursorError(cursor) from None

@@ -17,10 +17,10 @@ from functools import cache, cached_property
 
 import msgspec
 
-MOST_TERMS = 50
+MAX_TERMS = 50
 """Words and phrases of a query beyond this number are ignored."""
 
-SHORTEST_PREFIX = 3
+MIN_PREFIX_LENGTH = 3
 """The last word of a query also matches words that begin with it, if it has at least so many letters."""
 
 SNIPPET_LENGTH = 160
@@ -151,7 +151,7 @@ class Query(msgspec.Struct, frozen=True, dict=True):
 def parse_query(text: str) -> Query:
     """Return the query that a person typed. There are no syntax errors.
 
-    The last word is a prefix, unless its quote is closed, it has fewer than SHORTEST_PREFIX letters or its
+    The last word is a prefix, unless its quote is closed, it has fewer than MIN_PREFIX_LENGTH letters or its
     script has no spaces. Terms without a letter or digit are ignored.
     """
     wanted: list[Term] = []
@@ -165,12 +165,12 @@ def parse_query(text: str) -> Query:
         (excluded if minus else wanted).append(term)
         if not minus and not closed:
             last = term
-    wanted, kept = wanted[:MOST_TERMS], len(wanted) <= MOST_TERMS
+    wanted, kept = wanted[:MAX_TERMS], len(wanted) <= MAX_TERMS
     if last is not None and kept and _can_be_prefix(last):
         wanted[-1] = Term(last.text, prefix=True)
-    return Query(tuple(wanted), tuple(excluded[:MOST_TERMS]))
+    return Query(tuple(wanted), tuple(excluded[:MAX_TERMS]))
 
 
 def _can_be_prefix(term: Term) -> bool:
     word = term.tokens[-1]
-    return len(word) >= SHORTEST_PREFIX and not _unspaced_run().match(word)
+    return len(word) >= MIN_PREFIX_LENGTH and not _unspaced_run().match(word)

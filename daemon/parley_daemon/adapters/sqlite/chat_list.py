@@ -122,7 +122,9 @@ def _rest(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -
     )
 
 
-def _changed_chats(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, shown: _Shown) -> list[Row]:
+def _changed_chats(
+    connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, shown: _Shown
+) -> list[Row]:
     """Return the chats before the cursor's position that were not shown, in order, at most a page of them.
 
     They have changed since the first page was built. Chats that were created since then are not included.

@@ -7,9 +7,9 @@ from typing import assert_never
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.core.codec import StoredForm
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
-from parley_daemon.ports.store import (
+from parley_daemon.ports.store import StoredConfiguration
+from parley_daemon.ports.store_writes import (
     ConfigurationWrite,
-    StoredConfiguration,
     DropModel,
     DropProvider,
     PutModel,

@@ -7,18 +7,12 @@ from parley_daemon.adapters.sqlite import codec
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Message, QueuedMessage, Turn
-from parley_daemon.ports.store import (
-    ChatTooLargeError,
-    LostTurn,
-    MessagePage,
-    StoredChat,
-    WholeChat,
-)
+from parley_daemon.ports.store import ChatTooLargeError, LostTurn, MessagePage, StoredChat, WholeChat
 
 log = logging.getLogger(__name__)
 
 # SQLite's largest integer: "no limit", "no upper bound".
-_MOST = 2**63 - 1
+_MAX_INTEGER = 2**63 - 1
 
 
 def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
@@ -32,11 +26,11 @@ def chat(connection: sqlite3.Connection, chat_id: str) -> StoredChat | None:
     return StoredChat(codec.decode_chat(row[0]), tuple(map(codec.read_queued, queue)))
 
 
-def whole_chat(connection: sqlite3.Connection, chat_id: str, most_bytes: int | None) -> WholeChat | None:
+def whole_chat(connection: sqlite3.Connection, chat_id: str, max_bytes: int | None) -> WholeChat | None:
     """Return a chat with everything that belongs to it, read in one transaction.
 
     Raises:
-        ChatTooLargeError: its messages take more than `most_bytes`.
+        ChatTooLargeError: its messages take more than `max_bytes`.
     """
     connection.execute("BEGIN")
     try:
@@ -49,8 +43,8 @@ def whole_chat(connection: sqlite3.Connection, chat_id: str, most_bytes: int | N
             f"SELECT {codec.MESSAGE_COLUMNS}, '' FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)
         ):
             size += len(row[-2])
-            if most_bytes is not None and size > most_bytes:
-                raise ChatTooLargeError(most_bytes)
+            if max_bytes is not None and size > max_bytes:
+                raise ChatTooLargeError(max_bytes)
             found.append(codec.read_message(row))
         turns = connection.execute("SELECT body FROM turns WHERE chat_id = ? ORDER BY id", (chat_id,))
         return WholeChat(
@@ -118,7 +112,13 @@ def path(
         {codec.SELECT_MESSAGE} FROM branch JOIN messages m ON m.chat_id = ?1 AND m.id = message_id
         WHERE message_id < ?4 LIMIT ?5
         """,
-        (chat_id, leaf_id, -1 if after is None else after, _MOST if before is None else before, wanted),
+        (
+            chat_id,
+            leaf_id,
+            -1 if after is None else after,
+            _MAX_INTEGER if before is None else before,
+            wanted,
+        ),
     ).fetchall()
     if limit is None:
         chosen, more = rows[::-1], False

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 VERSION = 1
 """Version of the index. Increase it when a change here or in `separate_characters` affects its content."""
 
-LONGEST_TEXT = 200_000
+MAX_TEXT_LENGTH = 200_000
 """Characters of a message that are indexed; the rest is not found. Bounds the cost of one message."""
 
 OWNER_STEP, CHAT_STEP = 1 << 47, 1 << 21
@@ -178,7 +178,7 @@ def title_to_index(title: str | None) -> str | None:
 def text_to_index(body: bytes) -> str:
     """Return the text that is indexed for a stored message; "" for one that cannot be read."""
     try:
-        return separate_characters(codec.decode_text(body)[:LONGEST_TEXT])
+        return separate_characters(codec.decode_text(body)[:MAX_TEXT_LENGTH])
     except codec.UNREADABLE:
         return ""
 

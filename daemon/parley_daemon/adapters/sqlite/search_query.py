@@ -1,6 +1,6 @@
 """Queries the full-text index.
 
-The first page ranks all hits, up to MOST_HITS of the matches in the newest chats, by BM25. The ranking itself
+The first page ranks all hits, up to MAX_HITS of the matches in the newest chats, by BM25. The ranking itself
 (row numbers and scores) is packed into the cursor, since scores change with every message that is added:
 later pages continue the same ranking. Hits are looked up when their page is built, so a message that was
 deleted meanwhile is skipped.
@@ -10,7 +10,7 @@ import logging
 import sqlite3
 
 from parley_daemon.adapters.querying.search_cursor import (
-    MOST_HITS,
+    MAX_HITS,
     decode_search_cursor,
     encode_search_cursor,
 )
@@ -21,7 +21,7 @@ from parley_daemon.ports.store import SearchHit, SearchPage
 
 log = logging.getLogger(__name__)
 
-MOST_RANKED = 10_000
+MAX_RANKED = 10_000
 """At most so many matches are ranked, those in the newest chats. Bounds the cost of very frequent words."""
 
 _TITLE_WEIGHT, _TEXT_WEIGHT = 2.0, 1.0
@@ -29,8 +29,8 @@ _TITLE_WEIGHT, _TEXT_WEIGHT = 2.0, 1.0
 _RANK = f"""
     SELECT rowid, -score FROM (
         SELECT rowid, bm25(search, {_TITLE_WEIGHT}, {_TEXT_WEIGHT}) AS score FROM search
-        WHERE search MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT {MOST_RANKED}
-    ) ORDER BY score, rowid DESC LIMIT {MOST_HITS}
+        WHERE search MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT {MAX_RANKED}
+    ) ORDER BY score, rowid DESC LIMIT {MAX_HITS}
 """
 
 _CHAT = "SELECT id, body FROM chats WHERE search_id = ? AND owner = ?"
@@ -79,7 +79,7 @@ def _rank(connection: sqlite3.Connection, owner: str, query: Query) -> list[Rank
     first = known[0] * OWNER_STEP
     exact = query.exact()
     found = _run_ranking(connection, exact, first)
-    if exact != query and len(found) < MOST_HITS:
+    if exact != query and len(found) < MAX_HITS:
         # A prefix costs as much as all words that begin with it, so the exact word is tried first.
         found = _run_ranking(connection, query, first)
     return found

@@ -32,7 +32,7 @@ _NOT_YET = "the search index could not be brought up to date yet: %s"
 
 
 class Searcher:
-    """Searches one by one. The thread is started by the first search."""
+    """Runs one search after the other in a thread, which the first search starts."""
 
     def __init__(self, path: Path, index: SearchIndex, writer: WriterThread) -> None:
         self._path = path
@@ -40,10 +40,8 @@ class Searcher:
         self._writer = writer
         self._reader: ReaderThread | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._commits, self._caught_up = (
-            1,
-            0,
-        )  # numbers of commits; 1: the previous process may have left some in the queue
+        # Numbers of commits. The first is 1, because the previous process may have left changes in the queue.
+        self._commits, self._caught_up = 1, 0
 
     def note_commit(self) -> None:
         """Note that a commit has been submitted to the writer."""
@@ -53,7 +51,9 @@ class Searcher:
 
     def _flush(self) -> None:
         self._timer, commits = None, self._commits
-        self._writer.submit((self._index.flush, False)).add_done_callback(partial(self._finish_flush, commits))
+        self._writer.submit((self._index.flush, False)).add_done_callback(
+            partial(self._finish_flush, commits)
+        )
 
     def _finish_flush(self, commits: int, done: "asyncio.Future[bool]") -> None:
         if done.cancelled():
@@ -108,7 +108,7 @@ class Searcher:
         return connection
 
     async def close(self) -> None:
-        """Run what is queued, end the thread."""
+        """Run the searches that are queued, then end the thread."""
         if self._timer is not None:
             self._timer.cancel()
         if self._reader is not None:

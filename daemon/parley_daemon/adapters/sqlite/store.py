@@ -31,21 +31,19 @@ from parley_daemon.adapters.sqlite.writes import apply_writes, drop_journal, wri
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.records import Message, QueuedMessage, Turn
 from parley_daemon.ports.store import (
-    AddMessage,
     ChatPage,
     ChatQuery,
-    StoredConfiguration,
-    DropJournal,
     JournalEntry,
     LostTurn,
     MessagePage,
     SearchPage,
     StoredChat,
+    StoredConfiguration,
     StoreStatus,
     StoreUnavailableError,
     WholeChat,
-    Write,
 )
+from parley_daemon.ports.store_writes import AddMessage, DropJournal, Write
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +112,8 @@ class SqliteStore:
                 await under_way
             except StoreUnavailableError:
                 break
-        threads = (
-            self._searcher,
-            self._reader,
-            self._writer,
-        )  # the writer last: it removes the write-ahead log
+        # The writer is last, because it removes the write-ahead log.
+        threads = self._searcher, self._reader, self._writer
         self._searcher, self._reader, self._writer = None, None, None
         for thread in threads:
             if thread is not None:
@@ -185,9 +180,9 @@ class SqliteStore:
         """Return the chat and its queue."""
         return await self._ask(queries.chat, chat_id)
 
-    async def whole_chat(self, chat_id: str, *, most_bytes: int | None = None) -> WholeChat | None:
+    async def whole_chat(self, chat_id: str, *, max_bytes: int | None = None) -> WholeChat | None:
         """Return the chat with everything that belongs to it."""
-        return await self._ask(queries.whole_chat, chat_id, most_bytes)
+        return await self._ask(queries.whole_chat, chat_id, max_bytes)
 
     async def descendants(self, chat_id: str) -> tuple[str, ...]:
         """Return the ids of all chats below this one."""

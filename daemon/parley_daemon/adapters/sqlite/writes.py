@@ -7,7 +7,8 @@ from typing import assert_never
 from parley_daemon.adapters.sqlite import codec, configuration
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS
-from parley_daemon.ports.store import (
+from parley_daemon.ports.store import JournalEntry
+from parley_daemon.ports.store_writes import (
     AddMessage,
     AddSummary,
     DeleteChat,
@@ -15,7 +16,6 @@ from parley_daemon.ports.store import (
     DropModel,
     DropProvider,
     DropQueued,
-    JournalEntry,
     PutChat,
     PutModel,
     PutProvider,

@@ -40,9 +40,9 @@ from parley_daemon.engine.chats.acceptance import (
     Acceptance,
     Draft,
     TurnDone,
-    to_queued_acceptance,
-    to_acceptance,
     queued_message,
+    to_acceptance,
+    to_queued_acceptance,
 )
 from parley_daemon.engine.chats.branches import Branches
 from parley_daemon.engine.chats.current_turn import CurrentTurn
@@ -54,7 +54,8 @@ from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import DeleteChat, StoredChat
+from parley_daemon.ports.store import StoredChat
+from parley_daemon.ports.store_writes import DeleteChat
 
 
 class ChatActor:
@@ -117,7 +118,9 @@ class ChatActor:
 
     # ------------------------------------------------------------------------- messages
 
-    async def send(self, draft: Draft, when_busy: WhenBusy, on_accepted: Callable[[Acceptance], None]) -> None:
+    async def send(
+        self, draft: Draft, when_busy: WhenBusy, on_accepted: Callable[[Acceptance], None]
+    ) -> None:
         """Accept a message: start its turn, or queue it as `when_busy` says.
 
         `on_accepted` is called once the message is durable, before its events go out. A message whose

@@ -16,13 +16,14 @@ from msgspec.structs import replace
 
 from parley_daemon.core.commands import Hold, Reanswer, Release, StopCause, Switch
 from parley_daemon.core.records import Message, ModelSettings, QueuedMessage, Turn
-from parley_daemon.engine.chats.acceptance import Acceptance, Draft, to_acceptance, queued_message
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft, queued_message, to_acceptance
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.engine.errors import MessageNotFoundError, NotAUserMessageError, ShuttingDownError
-from parley_daemon.ports.store import PutTurn, StoreUnavailableError
+from parley_daemon.ports.store import StoreUnavailableError
+from parley_daemon.ports.store_writes import PutTurn
 
 log = logging.getLogger(__name__)
 

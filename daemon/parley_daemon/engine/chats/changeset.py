@@ -15,7 +15,7 @@ from parley_daemon.core.events import ChatChanged, Event, HistoryReset, MessageA
 from parley_daemon.core.records import Chat, Message, QueuedMessage
 from parley_daemon.engine.turns.host import TurnBrief
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import AddMessage, DropQueued, PutChat, PutQueued, SetQueue, Write
+from parley_daemon.ports.store_writes import AddMessage, DropQueued, PutChat, PutQueued, SetQueue, Write
 
 SEQ_BLOCK = 100_000
 """Event numbers are reserved in the store in blocks of this size.

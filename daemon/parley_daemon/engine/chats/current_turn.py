@@ -16,7 +16,8 @@ from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.chats.summaries import Summaries
 from parley_daemon.engine.turns.host import NextCall, TurnResult
 from parley_daemon.ports.catalogue import ResolvedModel
-from parley_daemon.ports.store import JournalEntry, PutChat, StoreUnavailableError
+from parley_daemon.ports.store import JournalEntry, StoreUnavailableError
+from parley_daemon.ports.store_writes import PutChat
 
 
 class CurrentTurn:

@@ -44,7 +44,7 @@ from parley_daemon.engine.errors import error_for_refusal
 from parley_daemon.engine.turns.host import TurnBrief, TurnHost, TurnResult
 from parley_daemon.engine.turns.model_selection import fallback_default
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import Write
+from parley_daemon.ports.store_writes import Write
 
 
 class CommandExecutor:

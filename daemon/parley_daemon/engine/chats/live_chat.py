@@ -14,7 +14,8 @@ from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot, pag
 from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError, ShuttingDownError
 from parley_daemon.engine.turns.model_selection import check_model
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import StoredChat, Write
+from parley_daemon.ports.store import StoredChat
+from parley_daemon.ports.store_writes import Write
 
 
 class LiveChat:

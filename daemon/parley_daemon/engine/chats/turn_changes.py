@@ -14,7 +14,7 @@ from parley_daemon.core.titles import first_title
 from parley_daemon.core.transitions import status_after
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnResult
-from parley_daemon.ports.store import AddSummary, DropJournal, DropQueued, PutTurn
+from parley_daemon.ports.store_writes import AddSummary, DropJournal, DropQueued, PutTurn
 
 # ------------------------------------------------------------------------- a turn begins
 

@@ -25,17 +25,8 @@ from parley_daemon.engine.errors import (
     MessageNotFoundError,
 )
 from parley_daemon.engine.turns.model_selection import find_model
-from parley_daemon.ports.store import (
-    AddMessage,
-    ChatQuery,
-    PutChat,
-    PutQueued,
-    PutTurn,
-    SearchPage,
-    StoredChat,
-    WholeChat,
-    Write,
-)
+from parley_daemon.ports.store import ChatQuery, SearchPage, StoredChat, WholeChat
+from parley_daemon.ports.store_writes import AddMessage, PutChat, PutQueued, PutTurn, Write
 
 
 class ChatCollection:
@@ -231,7 +222,7 @@ class ChatCollection:
         """
         async with self.open(chat_id) as chat:
             await chat.save_unsaved()
-            whole = await self._store.whole_chat(chat_id, most_bytes=max_bytes)
+            whole = await self._store.whole_chat(chat_id, max_bytes=max_bytes)
         if whole is None:
             raise ChatNotFoundError(f"There is no chat {chat_id}.")
         return whole

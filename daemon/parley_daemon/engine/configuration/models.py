@@ -11,7 +11,8 @@ from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.errors import ConflictError, InvalidConfigurationError, ReadOnlyConfigurationError
 from parley_daemon.ports.catalogue import Catalogue, ModelSetup, UnknownModelError
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.store import DropModel, PutModel, StoreUnavailableError
+from parley_daemon.ports.store import StoreUnavailableError
+from parley_daemon.ports.store_writes import DropModel, PutModel
 
 log = logging.getLogger(__name__)
 

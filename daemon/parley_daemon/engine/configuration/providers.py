@@ -20,7 +20,8 @@ from parley_daemon.engine.tasks import Work
 from parley_daemon.ports.catalogue import Catalogue, InvalidProviderError, ProviderCheck, ProviderSetup
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.secrets import Secrets, SecretsUnavailableError
-from parley_daemon.ports.store import DropModel, DropProvider, PutModel, PutProvider, StoreUnavailableError
+from parley_daemon.ports.store import StoreUnavailableError
+from parley_daemon.ports.store_writes import DropModel, DropProvider, PutModel, PutProvider
 
 log = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from parley_daemon.engine.tasks import Work
 from parley_daemon.ports.catalogue import Catalogue, Overlay
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.secrets import Secrets
-from parley_daemon.ports.store import (
+from parley_daemon.ports.store import Store
+from parley_daemon.ports.store_writes import (
     ConfigurationWrite,
     DropModel,
     DropProvider,
     PutModel,
     PutProvider,
-    Store,
 )
 
 log = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ MISFITS: frozenset[FailureKind] = frozenset(
 )
 """Failures that show that a fallback model cannot be used: the next one is asked."""
 
-_LONGEST_DETAIL = 500
+_MAX_DETAIL_LENGTH = 500
 
 
 class FallbackChain:
@@ -91,7 +91,7 @@ class FallbackChain:
             return failure
         message = f"No model answered. The last one was {model.id}: {failure.message}"
         detail = " ".join([*([failure.detail] if failure.detail else []), *reasons])
-        return replace(failure, message=message, detail=detail[:_LONGEST_DETAIL])
+        return replace(failure, message=message, detail=detail[:_MAX_DETAIL_LENGTH])
 
     def _may_fall_back(self, model: ResolvedModel, failure: Failure, attempt: int, now: float) -> bool:
         if failure.kind in OUTAGES and failure.retryable:

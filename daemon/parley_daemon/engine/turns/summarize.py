@@ -10,7 +10,7 @@ from parley_daemon.core.compaction import CHARACTERS_PER_TOKEN, pieces, transcri
 from parley_daemon.core.parts import Part, Text, plain_text
 from parley_daemon.core.pricing import cost
 from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
-from parley_daemon.core.titles import CHARACTERS, clean_title
+from parley_daemon.core.titles import SHORT_LENGTH, clean_title
 from parley_daemon.engine.turns.model_call import open_stream
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import Finish, ModelError, ModelRequest, PromptMessage, Purpose, UsageReport
@@ -26,7 +26,7 @@ _SUMMARY = (
     "Leave out courtesies. Answer with the notes alone."
 )
 _EXCERPT = 2_000
-_SHORTEST_PIECE = 2_000
+_MIN_PIECE_LENGTH = 2_000
 # The share of a model's context for one piece: the notes so far and the new notes need room, too.
 _SHARE = 0.5
 _PIECE_WITHOUT_LIMIT = 200_000
@@ -57,7 +57,7 @@ async def make_title(model: ResolvedModel, question: Sequence[Part], answer: Seq
         ModelError: the model did not answer.
     """
     said = f"USER:\n{plain_text(question)[:_EXCERPT]}\n\nASSISTANT:\n{plain_text(answer)[:_EXCERPT]}"
-    text, _ = await _ask(model, _TITLE, said, "title", most=4 * CHARACTERS)
+    text, _ = await _ask(model, _TITLE, said, "title", most=4 * SHORT_LENGTH)
     return clean_title(text)
 
 
@@ -78,9 +78,9 @@ async def summarize(
     with anyio.move_on_after(seconds):
         while True:
             try:
-                return await _summarize_pieces(model, text, max(size, _SHORTEST_PIECE))
+                return await _summarize_pieces(model, text, max(size, _MIN_PIECE_LENGTH))
             except ModelError as error:
-                if error.failure.kind != "context_length" or size <= _SHORTEST_PIECE:
+                if error.failure.kind != "context_length" or size <= _MIN_PIECE_LENGTH:
                     raise
                 size //= 2
     provider = model.provider

@@ -45,7 +45,7 @@ _WRITE_AT_ONCE = 256 * 1024
 # A piece is written directly if the client has been written nothing for this long. Pieces that come faster
 # are written together, which costs fewer system calls.
 _QUIET_SECONDS = 0.001
-_LARGEST_DIRECT_WRITE = 16 * 1024
+_MAX_DIRECT_WRITE = 16 * 1024
 
 
 class Transport(Protocol):
@@ -148,7 +148,7 @@ class Outbox:
         if (
             self._size
             or now - self._wrote_at < _QUIET_SECONDS
-            or len(chunk) > _LARGEST_DIRECT_WRITE
+            or len(chunk) > _MAX_DIRECT_WRITE
             or not self._transport.is_writable
         ):
             self.put(chunk)

@@ -7,7 +7,7 @@ the decoder has refused them for it.
 import re
 from typing import Any, Final, cast
 
-from parley_protocol.models.base import MOST_PROBLEMS, path_of
+from parley_protocol.models.base import MAX_PROBLEMS, path_of
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -24,7 +24,7 @@ def fields_with_lone_surrogates(params: object) -> list[dict[str, Any]]:
     """Return `{"path", "problem"}` for each such string or key, in order, at most as many as are reported."""
     found: list[dict[str, Any]] = []
     ahead: list[tuple[object, _Place]] = [(params, None)]
-    while ahead and len(found) < MOST_PROBLEMS:
+    while ahead and len(found) < MAX_PROBLEMS:
         value, place = ahead.pop()
         if isinstance(value, str):
             if has_lone_surrogate(value):

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.core.records import Chat
-from parley_daemon.ports.store import ChatQuery, DeleteChat, PutChat, Store
+from parley_daemon.ports.store import ChatQuery, Store
+from parley_daemon.ports.store_writes import DeleteChat, PutChat
 from tests.support.engine.records import a_chat
 
 Order = Literal["updated", "created", "title"]

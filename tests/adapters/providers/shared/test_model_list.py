@@ -8,7 +8,7 @@ import pytest
 from parley_daemon.adapters.providers.anthropic.model_list import anthropic_models
 from parley_daemon.adapters.providers.google.model_list import google_models
 from parley_daemon.adapters.providers.openai_chat.model_list import compatible_models, openai_models
-from parley_daemon.adapters.providers.shared.model_list import MOST_PAGES, ListedModel
+from parley_daemon.adapters.providers.shared.model_list import MAX_PAGES, ListedModel
 
 HEADERS = {"Authorization": "Bearer sk-x"}
 
@@ -240,4 +240,4 @@ async def test_a_list_without_an_end_is_ended() -> None:
     await anthropic_models("http://h", HEADERS, anthropic)
     await google_models("http://h", HEADERS, google)
     await compatible_models("http://h", HEADERS, compatible)
-    assert [len(one.asked) for one in (anthropic, google, compatible)] == [MOST_PAGES] * 3
+    assert [len(one.asked) for one in (anthropic, google, compatible)] == [MAX_PAGES] * 3

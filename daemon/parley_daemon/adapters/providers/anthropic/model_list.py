@@ -5,7 +5,7 @@ from typing import Any
 
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.shared.model_list import (
-    MOST_PAGES,
+    MAX_PAGES,
     Fetch,
     ListedModel,
     add_query,
@@ -30,7 +30,7 @@ async def anthropic_models(base_url: str, headers: Mapping[str, str], fetch: Fet
     """Return Anthropic's models. `headers` hold the key and the API's version."""
     url, after = endpoint_url(base_url, "/models"), ""
     found: list[ListedModel] = []
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         page = as_object(await fetch(add_query(url, limit="1000", after_id=after), headers))
         found += read_entries(as_list(page.get("data")), _anthropic)
         after = page.get("last_id") if page.get("has_more") is True else ""

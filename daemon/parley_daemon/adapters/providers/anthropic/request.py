@@ -46,8 +46,8 @@ _THOUGHTS = ("thinking", "redacted_thinking")
 DEFAULT_TOKENS = 32_000
 """The default of `max_tokens`, without thinking."""
 
-_MOST = 128_000
-# Other models, newer ones above all, accept _MOST.
+_MAX_TOKENS = 128_000
+# Other models, newer ones above all, accept _MAX_TOKENS.
 _LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"claude-(v?2|instant|3-(opus|sonnet|haiku))"), 4096),
     (re.compile(r"claude-3-5-"), 8192),
@@ -132,7 +132,7 @@ def default_max_tokens(model: str, budget: int | None) -> int:
     `budget` is the thinking budget, which is a part of `max_tokens`. The result is at most the model's limit,
     unless the budget itself is not smaller than that.
     """
-    limit = next((limit for pattern, limit in _LIMITS if pattern.search(model)), _MOST)
+    limit = next((limit for pattern, limit in _LIMITS if pattern.search(model)), _MAX_TOKENS)
     if budget is None:
         return min(DEFAULT_TOKENS, limit)
     return max(min(budget + DEFAULT_TOKENS, limit), budget + 1)

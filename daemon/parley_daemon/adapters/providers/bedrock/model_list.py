@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from parley_daemon.adapters.providers.shared.model_list import (
-    MOST_PAGES,
+    MAX_PAGES,
     Fetch,
     ListedModel,
     add_query,
@@ -25,7 +25,7 @@ async def bedrock_models(
     """
     found: list[ListedModel] = []
     token = ""
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         url = add_query(f"{base_url}/inference-profiles", maxResults="1000", nextToken=token)
         page = as_object(await fetch(url, await headers(url)))
         found += read_entries(as_list(page.get("inferenceProfileSummaries")), _profile)

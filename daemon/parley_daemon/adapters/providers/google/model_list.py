@@ -5,7 +5,7 @@ from typing import Any
 
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.shared.model_list import (
-    MOST_PAGES,
+    MAX_PAGES,
     Fetch,
     ListedModel,
     add_query,
@@ -22,7 +22,7 @@ async def google_models(base_url: str, headers: Mapping[str, str], fetch: Fetch)
     """Return Google's models that generate content. `headers` hold the key."""
     url, token = endpoint_url(base_url, "/models", version="v1beta"), ""
     found: list[ListedModel] = []
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         page = as_object(await fetch(add_query(url, pageSize="1000", pageToken=token), headers))
         found += read_entries(as_list(page.get("models")), _google)
         token = page.get("nextPageToken")

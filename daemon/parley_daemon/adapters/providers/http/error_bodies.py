@@ -6,7 +6,7 @@ from typing import cast
 
 import msgspec
 
-_LONGEST = 8000
+_MAX_BYTES = 8000
 _MARKUP = re.compile(rb"(?is)^\s*(<!doctype|<html|<\?xml|<head|<body)")
 # Linear: each pattern looks at a character once, so that a page of nothing but "<script" is quick, too.
 _TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
@@ -30,7 +30,7 @@ def read_body(body: bytes) -> ErrorText:
     """Return the error in the body of an HTTP response."""
     if is_page(body):
         return ErrorText(page_text(body))
-    text = body[:_LONGEST].decode("utf-8", "replace").strip()
+    text = body[:_MAX_BYTES].decode("utf-8", "replace").strip()
     try:
         error = cast("object", msgspec.json.decode(body))
     except (ValueError, RecursionError):
@@ -62,7 +62,7 @@ def is_page(body: bytes) -> bool:
 
 def page_text(body: bytes) -> str:
     """Return the title and text of a web page."""
-    page = body[:_LONGEST].decode("utf-8", "replace")
+    page = body[:_MAX_BYTES].decode("utf-8", "replace")
     title = _TITLE.search(page)
     text = " ".join(_DROPPED.sub(" ", page).split())
     return f"{title.group(1).strip()}: {text}" if title else text

@@ -40,7 +40,7 @@ _WAIT = regex(
 )
 _SPAN = regex(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
 _MILLISECONDS = {"milli": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
-_LONGEST_TEXT = 4000
+_MAX_TEXT_LENGTH = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Call:
     def _rule(self, status: int | None, said: ErrorText, hint: int | None) -> Rule | None:
         # The name of a model must not match a rule: "quota-7b" is not a quota.
         name = rf"(?<![\w-]){re.escape(self.model)}(?![\w-])"
-        text = re.sub(name, "model", said.text[:_LONGEST_TEXT])
+        text = re.sub(name, "model", said.text[:_MAX_TEXT_LENGTH])
         return next((rule for rule in RULES if rule.applies(status, text, hint)), None)
 
     def _error(
@@ -218,7 +218,7 @@ class Call:
     def _denied(self, said: ErrorText) -> str | None:
         """Return the sentence of `DENIALS` for an error; None: there is none."""
         for pattern, sentence in DENIALS:
-            if found := pattern.search(said.text[:_LONGEST_TEXT]):
+            if found := pattern.search(said.text[:_MAX_TEXT_LENGTH]):
                 return sentence.format(provider=self.provider, model=self.model, **found.groupdict())
         return None
 
@@ -239,7 +239,7 @@ def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) 
             except (TypeError, ValueError, OverflowError):
                 continue
             return max(0, round((moment - (time.time() if now is None else now)) * 1000))
-    found = _WAIT.search(text[:_LONGEST_TEXT])
+    found = _WAIT.search(text[:_MAX_TEXT_LENGTH])
     if found is None:
         return None
     spans = _SPAN.findall(found.group(1))
@@ -247,7 +247,7 @@ def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) 
 
 
 def _status_of(said: ErrorText) -> int | None:
-    for words in (said.label, said.message[:_LONGEST_TEXT]):
+    for words in (said.label, said.message[:_MAX_TEXT_LENGTH]):
         for pattern, status in STATUS_OF_TYPE:
             if pattern.search(words):
                 return status

@@ -12,7 +12,7 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import decode_lenient
 from parley_daemon.adapters.providers.http.pool import HttpPool
 
-MOST_BYTES = 16 * 2**20
+MAX_BYTES = 16 * 2**20
 _HEADERS = {"Accept": "application/json", "User-Agent": "parleyd"}
 _NOT_THERE = (404, 405, 501)
 
@@ -73,7 +73,7 @@ class JsonClient:
         response = await pool.get(call, headers, self._seconds)
         exchange.status = response.status
         try:
-            exchange.body = body = await pool.body(call, response, MOST_BYTES)
+            exchange.body = body = await pool.body(call, response, MAX_BYTES)
         finally:
             response.close()
         if 300 <= response.status < 400:

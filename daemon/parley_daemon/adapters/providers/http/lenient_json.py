@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-_MOST = 2**53 - 1  # the largest integer that every JSON parser takes
+_MAX_SAFE_INTEGER = 2**53 - 1  # the largest integer that every JSON parser takes
 _T = TypeVar("_T")
 
 
@@ -64,7 +64,7 @@ def read_amount(value: object) -> float | None:
     """Return a value when it is a finite number that is not negative; else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if 0 <= value <= _MOST else None
+    return value if 0 <= value <= _MAX_SAFE_INTEGER else None
 
 
 def _with_whole_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:

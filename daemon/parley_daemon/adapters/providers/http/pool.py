@@ -32,7 +32,7 @@ _CONNECTIONS = 1000  # per provider; more calls at once than any daemon runs tur
 _KEEP_ALIVE = 60.0
 _LINGER = 3.0  # how long the bytes after an answer's end may take before the connection is given up
 _LARGE_BODY = 2**20
-_LONGEST_REFUSAL = 64 * 1024
+_MAX_REFUSAL_BYTES = 64 * 1024
 _REFUSAL_TIMEOUT = 5.0
 
 
@@ -106,7 +106,7 @@ class HttpPool:
             body += response.headers.get("Location", "").encode("utf-8", "surrogateescape")
         try:
             with anyio.move_on_after(_REFUSAL_TIMEOUT):
-                while len(body) < _LONGEST_REFUSAL and (data := await response.content.readany()):
+                while len(body) < _MAX_REFUSAL_BYTES and (data := await response.content.readany()):
                     body += data
         except (aiohttp.ClientError, OSError):
             pass  # the status says enough

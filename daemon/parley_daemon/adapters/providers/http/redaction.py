@@ -9,7 +9,7 @@ from parley_daemon.adapters.providers.http.lenient_json import replace_surrogate
 
 REMOVED = "[removed]"
 DETAIL_LIMIT = 500
-_SHORTEST_SECRET = 6
+_MIN_SECRET_LENGTH = 6
 
 
 _END = re.compile(r"[.!?](?= [^a-z])")
@@ -49,7 +49,7 @@ def _char_pattern(sign: str) -> str:
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return a text without these secrets, in any escaped form, and without what looks like a secret."""
     for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
-        if len(secret) >= _SHORTEST_SECRET:
+        if len(secret) >= _MIN_SECRET_LENGTH:
             text = re.sub("".join(map(_char_pattern, secret)), REMOVED, text)
     for shape, replacement in _SHAPES:
         text = shape.sub(replacement, text)

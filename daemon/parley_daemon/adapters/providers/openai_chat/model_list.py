@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.shared.model_list import (
-    MOST_PAGES,
+    MAX_PAGES,
     Fetch,
     ListedModel,
     as_count,
@@ -53,7 +53,7 @@ async def compatible_models(base_url: str, headers: Mapping[str, str], fetch: Fe
     """Return the models of a server with OpenAI's `/models`, whatever more it says of them."""
     url: str | None = endpoint_url(base_url, "/models")
     found: list[ListedModel] = []
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         page = await fetch(url, headers)
         entries = (
             as_list(page) or as_list(as_object(page).get("data")) or as_list(as_object(page).get("models"))

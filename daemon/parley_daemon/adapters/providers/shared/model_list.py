@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-MOST_MODELS = 5_000
-MOST_PAGES = 20
-_LONGEST_NAME = 512
+MAX_MODELS = 5_000
+MAX_PAGES = 20
+_MAX_NAME_LENGTH = 512
 
 Fetch = Callable[[str, Mapping[str, str]], Awaitable[object]]
 """Gets the JSON behind a URL with these headers; raises ModelError."""
@@ -36,14 +36,14 @@ def read_entries(
 def sort_distinct(models: Iterable[ListedModel]) -> Sequence[ListedModel]:
     """Return each model once, upper and lower case being the same, by name."""
     found = {one.model.casefold(): one for one in models}
-    return sorted(found.values(), key=lambda one: one.model)[:MOST_MODELS]
+    return sorted(found.values(), key=lambda one: one.model)[:MAX_MODELS]
 
 
 def build_entry(name: object, shown: object, limit: int | None, words: tuple[str, ...]) -> ListedModel | None:
-    if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME:
+    if not isinstance(name, str) or not name.strip() or len(name) > _MAX_NAME_LENGTH:
         return None
     display = shown.strip() if isinstance(shown, str) else ""
-    return ListedModel(name, display[:_LONGEST_NAME] or None, limit, words)
+    return ListedModel(name, display[:_MAX_NAME_LENGTH] or None, limit, words)
 
 
 def known_words(said: Iterable[object], known: Mapping[str, str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from parley_daemon.adapters.providers.shared.dialect import Framing, FramingErro
 from parley_daemon.ports.models import Chunk, ModelError
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
-_LONGEST_BLANK = 64
+_MAX_BLANK_BYTES = 64
 
 
 class ResponseReader:
@@ -111,7 +111,7 @@ class ResponseReader:
         elif start.startswith(b"<"):
             message = f"{self._call.shown_url} answers with a web page; check base_url."
             raise self._call.bad_stream(message, page_text(head))
-        elif not start and len(head) < _LONGEST_BLANK:
+        elif not start and len(head) < _MAX_BLANK_BYTES:
             return b""
         self._is_known = True
         return head

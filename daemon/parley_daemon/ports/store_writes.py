@@ -1,0 +1,107 @@
+"""The changes that a commit can make, as values. A commit takes any number of them (see Store.commit)."""
+
+import msgspec
+
+from parley_daemon.core.compaction import Summary
+from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
+
+
+class PutChat(msgspec.Struct, frozen=True, gc=False):
+    """Insert a chat, or replace the one with the same id.
+
+    Owner, kind, parent and creation time never change.
+    """
+
+    chat: Chat
+
+
+class DeleteChat(msgspec.Struct, frozen=True, gc=False):
+    """Delete a chat with its messages, turns, queue, journal and summaries."""
+
+    chat_id: str
+
+
+class AddMessage(msgspec.Struct, frozen=True, gc=False):
+    """Insert a message, and delete its journal."""
+
+    message: Message
+
+
+class AddSummary(msgspec.Struct, frozen=True, gc=False):
+    """Insert a summary, or replace the one with the same `after_id`."""
+
+    summary: Summary
+
+
+class PutTurn(msgspec.Struct, frozen=True, gc=False):
+    """Insert a turn, or replace the one with the same id."""
+
+    turn: Turn
+
+
+class PutQueued(msgspec.Struct, frozen=True, gc=False):
+    """Insert a message at the end of its chat's queue."""
+
+    queued: QueuedMessage
+
+
+class DropQueued(msgspec.Struct, frozen=True, gc=False):
+    """Delete a message that has left the queue."""
+
+    queued_id: str
+
+
+class SetQueue(msgspec.Struct, frozen=True, gc=False):
+    """Replace the whole queue of a chat. The first message runs first."""
+
+    chat_id: str
+    queue: tuple[QueuedMessage, ...]
+
+
+class DropJournal(msgspec.Struct, frozen=True, gc=False):
+    """Delete the journal of a message that will not be stored."""
+
+    chat_id: str
+    message_id: int
+
+
+class PutProvider(msgspec.Struct, frozen=True, gc=False):
+    """Insert a provider, or replace the one with the same name."""
+
+    record: ProviderRecord
+
+
+class DropProvider(msgspec.Struct, frozen=True, gc=False):
+    """Delete a provider. The configuration of its models stays."""
+
+    name: str
+
+
+class PutModel(msgspec.Struct, frozen=True, gc=False):
+    """Insert or replace the configuration of a model."""
+
+    record: ModelRecord
+
+
+class DropModel(msgspec.Struct, frozen=True, gc=False):
+    """Delete the configuration of a model."""
+
+    provider: str
+    model: str
+
+
+ConfigurationWrite = PutProvider | DropProvider | PutModel | DropModel
+
+Write = (
+    PutChat
+    | DeleteChat
+    | AddMessage
+    | AddSummary
+    | PutTurn
+    | PutQueued
+    | DropQueued
+    | SetQueue
+    | DropJournal
+    | ConfigurationWrite
+)
