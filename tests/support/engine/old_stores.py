@@ -13,7 +13,7 @@ from parley_daemon.adapters.sqlite.schema import (
     M001_CHATS,
     M002_SEARCH,
     M003_SUMMARIES,
-    M004_CONFIGURED,
+    M004_CONFIGURATION,
 )
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 
@@ -28,7 +28,7 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     "1": (M001_CHATS,),
     "1 of a later day": (M001_CHATS + _LATER_INDEX,),
     "2": (M001_CHATS, M002_SEARCH),
-    "4": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURED),
+    "4": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION),
 }
 """What earlier versions ran to make their tables."""
 
