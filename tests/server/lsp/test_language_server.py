@@ -11,7 +11,7 @@ import pytest
 from lsprotocol import types
 from pytest_lsp import LanguageClient, client_capabilities, make_test_lsp_client
 
-from parley_daemon.server.files.references import READ_LIMIT
+from parley_daemon.server.files.references import READ_LIMIT, REFERENCE_LIMIT
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, unix_peer
 
@@ -219,3 +219,15 @@ async def test_log_lines_come_at_the_clients_trace_level(daemon: DaemonProcess) 
             )
         )
         assert [m for m in quiet.received if m.get("method") == "window/logMessage"] == []
+
+
+async def test_the_limit_of_a_reference_counts_the_bytes_of_its_text_in_utf_8(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "accents.txt"
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        file.write_text("é" * (REFERENCE_LIMIT // 2), "utf-8")
+        assert len(await referred(peer, file, 1, 1)) == REFERENCE_LIMIT // 2
+        file.write_text("é" * (REFERENCE_LIMIT // 2) + "x", "utf-8")
+        assert "is longer than 256 KiB" in (await referred(peer, file, 1, 1))["problem"]

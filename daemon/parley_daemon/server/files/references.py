@@ -19,7 +19,7 @@ from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.parts import FilePart, InputPart, ReferencePart, TextPart
 
 REFERENCE_LIMIT = 256 * 1024
-"""Characters that one reference may add to a message."""
+"""Bytes of text, in UTF-8, that one reference may add to a message."""
 
 READ_LIMIT = 16 * REFERENCE_LIMIT
 """Bytes at the beginning of a file in which a range of lines can lie."""
@@ -78,7 +78,7 @@ def _read_lines(part: ReferencePart, unsaved: str | None, path: str) -> list[str
         lines.pop()  # it may be incomplete
     start = part.start_line or 1
     chosen = lines[start - 1 : part.end_line]
-    if sum(map(len, chosen)) > REFERENCE_LIMIT:
+    if sum([len(line.encode("utf-8", "surrogatepass")) for line in chosen]) > REFERENCE_LIMIT:
         problem = f"{part.uri} is longer than {REFERENCE_LIMIT // 1024} KiB; refer to a range of its lines"
         raise invalid_params([{"path": f"{path}.uri", "problem": problem}])
     if cut and (part.end_line is None or part.end_line > len(lines)):
