@@ -15,6 +15,7 @@ PAGES = (
     "SECURITY.md",
     "docs/configuration.md",
     "docs/performance.md",
+    "docs/providers.md",
     "clients/README.md",
 )
 FILE = re.compile(r"`([\w./-]+(?:\.(?:py|md|toml|ts|json)|/))(?:::(\w+))?`")
