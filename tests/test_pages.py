@@ -1,9 +1,15 @@
 """The pages of the project: their links lead somewhere, and the files that they name exist."""
 
+import json
 import re
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.processes.daemon import DaemonProcess
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("protocol/parley_protocol", "daemon/parley_daemon", "clients/parley_clients")
@@ -65,3 +71,34 @@ def test_every_folder_of_the_source_has_a_row_in_the_code_map() -> None:
     rows = re.findall(r"^\| `([\w./-]+)/` \|", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE)
     folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert {str(folder.relative_to(ROOT)) for folder in folders} <= set(rows)
+
+
+# ------------------------------------------------------------- CONTRIBUTING.md, how to debug
+
+DEBUGGING = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## Debugging")[2]
+
+
+def test_the_script_for_a_request_by_hand_prints_the_result(shared_daemon: DaemonProcess) -> None:
+    [(script, method, params)] = re.findall(
+        r"<<'EOF'\n(.*?)^EOF\npython \S+ (\S+) '(.*?)'$", DEBUGGING, re.MULTILINE | re.DOTALL
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, method, params],
+        env=shared_daemon.env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert json.loads(done.stdout).keys() == {"chats", "nextCursor", "total"}
+
+
+async def test_the_queries_of_the_store_run_on_a_real_one(shared_daemon: DaemonProcess) -> None:
+    queries = re.findall(r'^sqlite3 -readonly \S+ "(.*)"$', DEBUGGING, re.MULTILINE)
+    assert len(queries) >= 2
+    connection = sqlite3.connect(f"file:{shared_daemon.data_dir}/parley.db?mode=ro", uri=True)
+    try:
+        for query in queries:
+            connection.execute(query).fetchall()
+    finally:
+        connection.close()

@@ -105,6 +105,7 @@ class Client:
         pinned: bool | None = None,
         kind: "ChatKind | None" = None,
         parent_chat_id: str | None = None,
+        cwd: str | None = None,
         order: "ChatOrder | None" = None,
         cursor: str | None = None,
         limit: int | None = None,
@@ -117,6 +118,7 @@ class Client:
             pinned=pinned,
             kind=kind,
             parentChatId=parent_chat_id,
+            cwd=cwd,
             order=order,
             cursor=cursor,
             limit=limit,
@@ -131,6 +133,7 @@ class Client:
         pinned: bool | None = None,
         kind: "ChatKind | None" = None,
         parent_chat_id: str | None = None,
+        cwd: str | None = None,
         order: "ChatOrder | None" = None,
     ) -> AsyncIterator[ChatRecord]:
         """Yield the chats of all pages. A page is read when it is needed."""
@@ -142,6 +145,7 @@ class Client:
                 pinned=pinned,
                 kind=kind,
                 parent_chat_id=parent_chat_id,
+                cwd=cwd,
                 order=order,
                 cursor=cursor,
                 limit=200,

@@ -43,7 +43,15 @@ PAGE: Final = Path(__file__).parents[1] / "README.md"
 Json = dict[str, Any]
 
 _MODULES = (base, parts, settings, objects, chats, exports, turns, events, providers, workspace, server)
-_BASES = (Wire, Params, settings.Options, events.EventBase, events.OptionalTurnEvent, events.UnknownEvent)
+_BASES = (
+    Wire,
+    Params,
+    settings.Options,
+    objects.ChatFields,
+    events.EventBase,
+    events.OptionalTurnEvent,
+    events.UnknownEvent,
+)
 _UNIONS: dict[str, Any] = {
     "Part": parts.Part,
     "InputPart": parts.InputPart,

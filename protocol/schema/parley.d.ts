@@ -166,10 +166,8 @@ export interface CancelParams {
  */
 export interface Chat {
   id: string;
-  owner: string;
   kind: ChatKind;
   title: string | null;
-  status: ChatStatus;
   lastError: TurnError | null;
   model: string | null;
   systemPrompt: string | null;
@@ -182,10 +180,12 @@ export interface Chat {
   pinned: boolean;
   metadata: Record<string, unknown>;
   usage: Usage;
-  lastSeq: number;
-  lastMessageId: number;
   createdAt: string;
   updatedAt: string;
+  owner: string;
+  status: ChatStatus;
+  lastSeq: number;
+  lastMessageId: number;
 }
 
 /** Params of `chat/archive`. */
@@ -671,13 +671,15 @@ export interface ExperimentalCapabilities {
 
 export type ExportFormat = "json" | "markdown";
 
-/** The chat itself. `leafId` is the last message of its active branch, null when it has none. */
+/**
+ * The chat itself. `leafId` is the last message of its active branch, null when it has none.
+ *
+ * The file has all fields of ChatFields. Those that are repeated here are checked more strictly.
+ */
 export interface ExportedChat {
   id: string;
   kind: ChatKind;
   title: string | null;
-  titleIsAutomatic: boolean;
-  status: RestingStatus;
   lastError: TurnError | null;
   model: string | null;
   systemPrompt: string | null;
@@ -690,10 +692,12 @@ export interface ExportedChat {
   pinned: boolean;
   metadata: Record<string, unknown>;
   usage: Usage;
-  lastMessageId: number;
-  leafId: number | null;
   createdAt: string;
   updatedAt: string;
+  titleIsAutomatic: boolean;
+  status: RestingStatus;
+  lastMessageId: number;
+  leafId: number | null;
 }
 
 /**

@@ -1,5 +1,6 @@
 """The asynchronous client against real daemon processes."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from parley_clients import (
     TurnFailedError,
     connect,
 )
+from parley_clients.connection.session import Session
+from parley_protocol.models.base import to_camel
+from parley_protocol.models.chats import ChatListParams
 from parley_protocol.models.turns import ChatAskResult
 from tests.support.processes.daemon import DaemonProcess
 
@@ -282,3 +286,29 @@ def test_the_readmes_examples_are_python() -> None:
     assert blocks
     for block in blocks:
         compile(block, "clients/README.md", "exec")
+
+
+def fields_of(function: Any, *left_out: str) -> set[str]:
+    """Return the names of a function's parameters in the protocol."""
+    return {to_camel(name) for name in inspect.signature(function).parameters if name not in left_out}
+
+
+async def test_lists_of_chats_take_every_filter_of_the_protocol_and_send_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    filters = {to_camel(name) for name in ChatListParams.model_fields}
+    assert fields_of(Client.list_chats, "self", "timeout") == filters
+    assert fields_of(Client.all_chats, "self") == filters - {"cursor", "limit"}
+    sent: list[dict[str, Any]] = []
+
+    async def call(_self: Session, _method: str, params: dict[str, Any], _timeout: float | None) -> Any:
+        sent.append(params)
+        return {"chats": [], "nextCursor": None, "total": 0}
+
+    monkeypatch.setattr(Session, "call", call)
+    client = Client(Session.__new__(Session))
+    given: dict[str, Any] = {name: f"value of {name}" for name in ChatListParams.model_fields}
+    await client.list_chats(**given)
+    del given["cursor"], given["limit"]
+    assert [record async for record in client.all_chats(**given)] == []
+    assert [set(params) for params in sent] == [filters, filters - {"cursor"}]

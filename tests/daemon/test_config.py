@@ -1,9 +1,16 @@
 """The configuration file: what is read of it, and how a bad one is named."""
 
+import ast
+import inspect
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args, get_origin
 
+import msgspec
 import pytest
 
+from parley_daemon import config as config_module
+from parley_daemon import config_reload, daemon
 from parley_daemon.config import Config, load_config
 
 BAD = [
@@ -83,3 +90,93 @@ def test_a_provider_may_have_any_name_that_the_protocol_allows(tmp_path: Path, n
     path.write_text(f'[providers."{name}"]\ntype = "openai"\n', "utf-8")
     config = load_config(path)
     assert (config.complaint, [one.name for one in config.providers]) == (None, [name])
+
+
+# ------------------------------------------------------------------ settings that nobody reads
+
+# Each section of the file: its heading, the settings that it cannot do without, and its type.
+SECTIONS: list[tuple[str, dict[str, str], type[msgspec.Struct]]] = [
+    ("", {}, vars(config_module)["_File"]),
+    ("[limits]", {}, vars(config_module)["_Limits"]),
+    ("[retries]", {}, vars(config_module)["_Retries"]),
+    ("[titles]", {}, vars(config_module)["_Titles"]),
+    ("[compaction]", {}, vars(config_module)["_Compaction"]),
+    ("[providers.p]", {"type": '"openai"'}, vars(config_module)["_Provider"]),
+    ('[models."p:m"]', {"context_limit": "1"}, vars(config_module)["_Model"]),
+    (
+        '[models."p:m".pricing]',
+        {"input_per_million": "1", "output_per_million": "1"},
+        vars(config_module)["_Pricing"],
+    ),
+]
+TABLES = {"headers": '{ a = "b" }', "settings": "{ temperature = 0.5 }"}
+SETTINGS = [
+    (heading, needed, field)
+    for heading, needed, section in SECTIONS
+    for field in msgspec.structs.fields(section)
+    if not (isinstance(field.type, type) and issubclass(field.type, msgspec.Struct))
+    and field.name not in ("providers", "models", "pricing")  # these are sections
+]
+
+
+def another_value(field: msgspec.structs.FieldInfo) -> str:
+    """Return a value in TOML that is not the field's default."""
+    kind: Any = field.type
+    while get_origin(kind) not in (Literal, list, dict) and get_args(kind):
+        kind = get_args(kind)[0]
+    if field.name in TABLES:
+        return TABLES[field.name]
+    if get_origin(kind) is Literal:
+        return f'"{next(word for word in get_args(kind) if word != field.default)}"'
+    if get_origin(kind) is list:
+        return '["a:b"]'
+    if kind is bool:
+        return "false" if field.default is True else "true"
+    return '"other"' if kind is str else "7"
+
+
+def test_the_sections_above_are_all_that_the_file_has() -> None:
+    named = {section for _, _, section in SECTIONS}
+    of_the_module = {
+        kind
+        for kind in vars(config_module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, msgspec.Struct)
+        and kind.__struct_config__.forbid_unknown_fields
+    }
+    assert named == of_the_module
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting[0]}{setting[2].name}")
+def test_a_setting_of_the_file_reaches_the_configuration(
+    setting: tuple[str, dict[str, str], msgspec.structs.FieldInfo], tmp_path: Path
+) -> None:
+    heading, needed, field = setting
+    path = tmp_path / "config.toml"
+
+    def load(values: dict[str, str]) -> Config:
+        lines = "\n".join([f"{name} = {value}" for name, value in values.items()])
+        path.write_text(f"{heading}\n{lines}\n", "utf-8")
+        config = load_config(path)
+        assert config.complaint is None
+        return config
+
+    assert load({**needed, field.encode_name: another_value(field)}) != load(needed), (
+        f"config.py reads {heading} {field.name} and does not put it into Config"
+    )
+
+
+NOT_RELOADED = {"recovery"}
+"""What only matters when the daemon starts."""
+
+
+@pytest.mark.parametrize(("module", "unread"), [(daemon, set[str]()), (config_reload, NOT_RELOADED)])
+def test_every_field_of_the_configuration_has_its_consumer(module: ModuleType, unread: set[str]) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "config"
+    }
+    missing = set(Config.__struct_fields__) - read - unread
+    assert not missing, f"{module.__name__} passes these settings to nobody: {sorted(missing)}"

@@ -9,8 +9,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -58,6 +59,17 @@ def messages() -> list[Json]:
             found.append(message)
             rest = rest[end:].strip()
     return found
+
+
+def differences(whole: object, shown: object, path: str = "result") -> list[str]:
+    """Return in words where the JSON of a page differs from the complete object, field by field."""
+    if not (isinstance(whole, dict) and isinstance(shown, dict)):
+        return [] if whole == shown else [f"{path} is {json.dumps(shown)}, must be {json.dumps(whole)}"]
+    wanted, given = cast("Json", whole), cast("Json", shown)
+    missing = [f'add "{name}": {json.dumps(wanted[name])} to {path}' for name in wanted if name not in given]
+    unknown = [f"remove {path}.{name}" for name in given if name not in wanted]
+    inner = [differences(wanted[name], given[name], f"{path}.{name}") for name in wanted if name in given]
+    return [*missing, *unknown, *chain.from_iterable(inner)]
 
 
 # ------------------------------------------------------------------------------ tables
@@ -139,7 +151,10 @@ def test_every_request_that_the_page_shows_is_answered_there_and_both_are_valid(
             method.params.model_validate(message["params"])
         if method.kind is Kind.REQUEST:
             answer = answers[message["id"]]
-            assert method.result.model_validate(answer).to_wire() == answer
+            whole = method.result.model_validate(answer).to_wire()
+            assert not (wrong := differences(whole, answer)), (
+                f"protocol/README.md, the response to {method.name} in the example: {'; '.join(wrong)}"
+            )
             asked.add(message["id"])
     assert asked == answers.keys()
 

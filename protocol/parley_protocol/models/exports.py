@@ -12,9 +12,7 @@ from pydantic import Field
 
 from parley_protocol.models.base import MAX_SAFE_INTEGER, Count, Id, Metadata, Role, Title, Wire
 from parley_protocol.models.objects import (
-    ChatContext,
-    ChatKind,
-    ForkOrigin,
+    ChatFields,
     TurnError,
     TurnOutcome,
     Usage,
@@ -33,26 +31,17 @@ MessageId = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 
 
-class ExportedChat(Wire):
-    """The chat itself. `leafId` is the last message of its active branch, null when it has none."""
+class ExportedChat(ChatFields):
+    """The chat itself. `leafId` is the last message of its active branch, null when it has none.
+
+    The file has all fields of ChatFields. Those that are repeated here are checked more strictly.
+    """
 
     id: Id
-    kind: ChatKind = "chat"
     title: Title | None = None
     title_is_automatic: bool = False
     status: RestingStatus = "waiting"
-    last_error: TurnError | None = None
-    model: str | None = None
-    system_prompt: str | None = None
-    settings: ModelSettings = Field(default_factory=ModelSettings)
-    context: ChatContext = Field(default_factory=ChatContext)
-    parent_chat_id: str | None = None
-    root_chat_id: str | None = None
-    forked_from: ForkOrigin | None = None
-    archived: bool = False
-    pinned: bool = False
     metadata: Metadata = Field(default_factory=dict[str, Any])
-    usage: Usage = Field(default_factory=Usage)
     last_message_id: Count = 0
     leaf_id: MessageId | None = None
     created_at: Time

@@ -106,7 +106,29 @@ class ForkOrigin(Wire):
     message_id: int
 
 
-class Chat(Wire):
+class ChatFields(Wire):
+    """The fields that a chat has on the wire and in an exported file."""
+
+    id: str
+    kind: ChatKind = "chat"
+    title: str | None = None
+    last_error: TurnError | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+    settings: ModelSettings = Field(default_factory=ModelSettings)
+    context: ChatContext = Field(default_factory=ChatContext)
+    parent_chat_id: str | None = None
+    root_chat_id: str | None = None
+    forked_from: ForkOrigin | None = None
+    archived: bool = False
+    pinned: bool = False
+    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
+    usage: Usage = Field(default_factory=Usage)
+    created_at: str
+    updated_at: str
+
+
+class Chat(ChatFields):
     """A chat without its messages.
 
     - `owner` is the user whose chat it is. `kind` is "agent" for a chat that another chat has started.
@@ -121,27 +143,10 @@ class Chat(Wire):
     - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
     """
 
-    id: str
     owner: str
-    kind: ChatKind = "chat"
-    title: str | None = None
     status: ChatStatus
-    last_error: TurnError | None = None
-    model: str | None = None
-    system_prompt: str | None = None
-    settings: ModelSettings = Field(default_factory=ModelSettings)
-    context: ChatContext = Field(default_factory=ChatContext)
-    parent_chat_id: str | None = None
-    root_chat_id: str | None = None
-    forked_from: ForkOrigin | None = None
-    archived: bool = False
-    pinned: bool = False
-    metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
-    usage: Usage = Field(default_factory=Usage)
     last_seq: int
     last_message_id: int
-    created_at: str
-    updated_at: str
 
 
 class Message(Wire):

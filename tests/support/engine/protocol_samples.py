@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from parley_protocol.models.objects import Chat
+
 CHAT_ID = "019aa5d0-7c1e-7d52-8a63-0b1f8f3c2e11"
 TURN_ID = "019aa5d0-9e04-7b0a-b7d1-55f0c7a9d1f2"
 TIME = "2026-11-21T09:15:00.000Z"
@@ -10,39 +12,17 @@ Json = dict[str, Any]
 
 
 def chat(**changes: Any) -> Json:
-    """Return a Chat at rest."""
-    nothing = dict.fromkeys(
-        ("inputTokens", "outputTokens", "totalTokens", "reasoningTokens", "cacheCreationTokens",
-         "cacheReadTokens", "contextLimit", "costUsd")
-    )  # fmt: skip
-    settings = dict.fromkeys(
-        ("maxOutputTokens", "temperature", "topP", "topK", "presencePenalty", "frequencyPenalty", "stop",
-         "seed", "outputSchema", "timeouts", "fallbackModels", "localOnly", "providerOptions")
-    )  # fmt: skip
-    return {
-        "id": CHAT_ID,
-        "owner": "local",
-        "kind": "chat",
-        "title": None,
-        "status": "waiting",
-        "lastError": None,
-        "model": None,
-        "systemPrompt": None,
-        "settings": settings,
-        "context": {"repositories": [], "include": [], "exclude": [], "files": []},
-        "parentChatId": None,
-        "rootChatId": None,
-        "forkedFrom": None,
-        "archived": False,
-        "pinned": False,
-        "metadata": {},
-        "usage": nothing,
-        "lastSeq": 0,
-        "lastMessageId": 0,
-        "createdAt": TIME,
-        "updatedAt": TIME,
-        **changes,
-    }
+    """Return a Chat at rest. Its fields are those of the model; all that have a default are at it."""
+    sample = Chat(
+        id=CHAT_ID,
+        owner="local",
+        status="waiting",
+        last_seq=0,
+        last_message_id=0,
+        created_at=TIME,
+        updated_at=TIME,
+    )
+    return {**sample.to_wire(), **changes}
 
 
 def message(message_id: int, text: str, **changes: Any) -> Json:

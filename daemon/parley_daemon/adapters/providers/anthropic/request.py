@@ -23,7 +23,7 @@ from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage
 
 GROUP = "anthropic"
-_SETTINGS = {
+SETTINGS = {
     "maxOutputTokens": "max_tokens",
     "temperature": "temperature",
     "topP": "top_p",
@@ -92,7 +92,7 @@ def build_body(request: ModelRequest, who: str) -> Json:
 
 def _settings(request: ModelRequest, options: Mapping[str, object], who: str) -> Json:
     settings = request.settings
-    fields = map_settings(settings, _SETTINGS, who)
+    fields = map_settings(settings, SETTINGS, who)
     budget = None
     chosen = dict(options)
     if isinstance(thinking := options.get("thinking"), Mapping):

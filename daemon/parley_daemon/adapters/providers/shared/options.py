@@ -8,21 +8,21 @@ A table maps the name in the protocol to the provider's field; a dot leads into 
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+import msgspec
+
 from parley_daemon.adapters.providers.shared.dialect import InvalidRequestError
 from parley_daemon.core.records import ModelSettings
 
 Json = dict[str, object]
 Table = Mapping[str, str]
 
+NOT_IN_TABLES = frozenset({"output_schema", "timeouts", "fallback_models", "local_only", "provider_options"})
+"""Settings that the daemon acts on itself, or that a dialect maps by code. Tables map all others."""
+
 _WIRE_NAMES = {
-    "max_output_tokens": "maxOutputTokens",
-    "temperature": "temperature",
-    "top_p": "topP",
-    "top_k": "topK",
-    "presence_penalty": "presencePenalty",
-    "frequency_penalty": "frequencyPenalty",
-    "stop": "stop",
-    "seed": "seed",
+    field.name: field.encode_name
+    for field in msgspec.structs.fields(ModelSettings)
+    if field.name not in NOT_IN_TABLES
 }
 
 
