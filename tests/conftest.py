@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.processes.daemon import DaemonProcess, private_environment, running_daemon
+from tests.support.processes.provided_daemon import running_with_provider
 from tests.support.processes.raw_client import unix_peer
-from tests.support.providers.server import FakeProvider, fake_provider
+from tests.support.providers.server import FakeProvider
 
 # How long an example takes, or how long it takes to draw one, says nothing on a loaded machine.
 settings.register_profile("parley", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,18 +29,9 @@ async def shared_daemon(anyio_backend: str) -> AsyncGenerator[DaemonProcess]:
 
 @pytest.fixture(scope="session")
 async def provided_daemon(anyio_backend: str) -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
-    """A daemon process on a fake provider, which it asks again at once; it writes no titles."""
-    async with fake_provider() as provider:
-        config = f"""
-            default_model = "fake:any"
-            titles.enabled = false
-            retries.first_ms = 0
-            [providers.fake]
-            type = "openai-compat"
-            base_url = "{provider.base_url}"
-        """
-        async with running_daemon(config=config) as process:
-            yield process, provider
+    """A daemon process on a fake provider, shared by the tests of a worker."""
+    async with running_with_provider() as provided:
+        yield provided
 
 
 @pytest.fixture
