@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
-from parley_daemon.adapters.providers.demo import DemoModel
+from parley_daemon.adapters.providers.demo.model import DemoModel
 from parley_daemon.adapters.providers.draining import DrainingModel
 from parley_daemon.adapters.providers.merge import DEFAULT_TIMEOUTS, ModelConfig
 from parley_daemon.adapters.providers.provider import ProviderConfig

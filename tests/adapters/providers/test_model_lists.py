@@ -242,7 +242,7 @@ async def test_a_type_that_fails_in_its_own_way_harms_nobody(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from parley_daemon.adapters.providers import provider
-    from parley_daemon.adapters.providers.demo import DemoModel
+    from parley_daemon.adapters.providers.demo.model import DemoModel
     from parley_daemon.adapters.providers.provider_type import Access, ProviderType
     from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 

@@ -22,7 +22,7 @@ from parley_daemon.adapters.providers import azure
 from parley_daemon.adapters.providers.anthropic.dialect import VERSION, AnthropicMessages
 from parley_daemon.adapters.providers.anthropic.model_list import anthropic_models
 from parley_daemon.adapters.providers.bedrock import access as bedrock
-from parley_daemon.adapters.providers.demo import DemoModel
+from parley_daemon.adapters.providers.demo.model import DemoModel
 from parley_daemon.adapters.providers.google.dialect import GoogleGenerate
 from parley_daemon.adapters.providers.google.model_list import google_models
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url

@@ -1,4 +1,4 @@
-"""A JSON value for a schema, as the demo answers with one. Passes over patterns, formats and `not`."""
+"""Makes up a JSON value that fits a JSON Schema. Patterns, formats and `not` are ignored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 def sample_value(schema: Mapping[str, Any]) -> Any:
-    """Return a small value for a schema."""
+    """Return a small value that fits a schema."""
     root = {**schema}
     return _value(root, root, 0)
 
@@ -18,37 +18,37 @@ def sample_value(schema: Mapping[str, Any]) -> Any:
 def _value(schema: Any, root: Json, depth: int) -> Any:
     if not isinstance(schema, dict) or depth > _MAX_DEPTH:
         return None
-    given = _resolved({**schema}, root)
+    schema = _resolve({**schema}, root)
     for name in ("const", "default"):
-        if name in given:
-            return given[name]
+        if name in schema:
+            return schema[name]
     for name in ("enum", "examples"):
-        if given.get(name):
-            return given[name][0]
-    match _kind(given):
+        if schema.get(name):
+            return schema[name][0]
+    match _type_of(schema):
         case "object":
-            return _object(given, root, depth)
+            return _object(schema, root, depth)
         case "array":
-            items = [*given.get("prefixItems", [])]
-            items += [given.get("items", True)] * (given.get("minItems", 1) - len(items))
+            items = [*schema.get("prefixItems", [])]
+            items += [schema.get("items", True)] * (schema.get("minItems", 1) - len(items))
             return [_value(item, root, depth + 1) for item in items]
         case "integer":
-            return int(_number(given))
+            return int(_number(schema))
         case "number":
-            return _number(given)
+            return _number(schema)
         case "boolean":
             return True
         case "null":
             return None
         case _:
-            return "demo".ljust(given.get("minLength", 0), ".")[: given.get("maxLength")]
+            return "demo".ljust(schema.get("minLength", 0), ".")[: schema.get("maxLength")]
 
 
-def _resolved(schema: Json, root: Json) -> Json:
-    """Return a schema in which nothing is referred to any more, and of alternatives only the first stands."""
+def _resolve(schema: Json, root: Json) -> Json:
+    """Return a schema without `$ref`, `anyOf`, `oneOf` and `allOf`: of alternatives, the first is chosen."""
     for _ in range(_MAX_DEPTH):
         if isinstance(schema.get("$ref"), str):
-            others = [_referred(schema.pop("$ref"), root)]
+            others = [_find_reference(schema.pop("$ref"), root)]
         elif alternatives := [name for name in ("anyOf", "oneOf") if schema.get(name)]:
             others = schema.pop(alternatives[0])[:1]
         elif schema.get("allOf"):
@@ -57,34 +57,33 @@ def _resolved(schema: Json, root: Json) -> Json:
             break
         for other in others:
             if isinstance(other, dict):
-                schema = _merged(schema, {**other})
+                schema = _merge(schema, {**other})
     return schema
 
 
-def _referred(reference: str, root: Json) -> Any:
+def _find_reference(reference: str, root: Json) -> Any:
     place: Any = root
     for step in reference.removeprefix("#").split("/")[1:]:
         place = place.get(step.replace("~1", "/").replace("~0", "~"), {})
     return place
 
 
-def _merged(schema: Json, other: Json) -> Json:
+def _merge(schema: Json, other: Json) -> Json:
     properties = {**other.get("properties", {}), **schema.get("properties", {})}
     required = [*other.get("required", []), *schema.get("required", [])]
     merged = {**other, **schema}
     return {**merged, "properties": properties, "required": required} if properties else merged
 
 
-def _kind(schema: Json) -> str:
-    kind = schema.get(
-        "type", "object" if schema.get("properties") else "array" if "items" in schema else "string"
-    )
-    return kind if isinstance(kind, str) else kind[0]
+def _type_of(schema: Json) -> str:
+    default = "object" if schema.get("properties") else "array" if "items" in schema else "string"
+    types = schema.get("type", default)
+    return types if isinstance(types, str) else types[0]
 
 
 def _object(schema: Json, root: Json, depth: int) -> Json:
     properties, required = schema.get("properties", {}), schema.get("required", [])
-    # Deep down only what has to be there is: a schema may refer to itself.
+    # Optional properties are left out below a depth: a schema may refer to itself.
     names = [name for name in properties if name in required or depth < _OPTIONAL_DEPTH]
     names += [name for name in required if name not in properties]
     return {name: _value(properties.get(name, {}), root, depth + 1) for name in names}

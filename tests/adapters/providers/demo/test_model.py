@@ -1,4 +1,4 @@
-"""The demo model: what it says, and how it obeys the marks in prompts."""
+"""The demo model: its answers, and the commands at the start of prompts."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from parley_daemon.adapters.json_schema.rules import check_schema, check_value
-from parley_daemon.adapters.providers.demo import DemoModel
+from parley_daemon.adapters.providers.demo.model import DemoModel
 from parley_daemon.core.parts import Piece, Reasoning, Source, Text, plain_text
 from parley_daemon.core.records import FailureKind, ModelSettings, Usage
 from parley_daemon.ports.models import (
@@ -41,26 +41,26 @@ async def text(*prompts: str) -> str:
     return plain_text([part for part in await ask(*prompts) if isinstance(part, Text)])
 
 
-async def test_the_usual_answer_has_reasoning_text_a_source_and_usage() -> None:
+async def test_the_default_answer_has_reasoning_text_a_source_and_usage() -> None:
     chunks = await ask("What is a daemon?")
     kinds = [type(part) for part in chunks]
     assert list(dict.fromkeys(kinds)) == [Reasoning, Text, Source, UsageReport, Finish]
     usage, finish = chunks[-2:]
-    thoughts, said = kinds.count(Reasoning), len(chunks) - 2
-    assert usage == UsageReport(Usage(5, said, 5 + said, reasoning_tokens=thoughts))
+    reasoning, output = kinds.count(Reasoning), len(chunks) - 2
+    assert usage == UsageReport(Usage(5, output, 5 + output, reasoning_tokens=reasoning))
     assert finish == Finish("stop")
 
 
 async def test_it_says_that_it_is_the_demo_and_no_real_model() -> None:
     for prompt in ("Hi", "help", "/error"):
-        said: list[Text] = []
+        texts: list[Text] = []
         with anyio.fail_after(5):
             try:
                 async for batch in DemoModel(pace=0).stream(question(prompt)):
-                    said += [part for part in batch if isinstance(part, Text)]
+                    texts += [part for part in batch if isinstance(part, Text)]
             except ModelError:
-                pass  # the one that was asked for
-        assert "parleyd demo" in plain_text(said).replace("**", "")
+                pass  # of /error
+        assert "parleyd demo" in plain_text(texts).replace("**", "")
     assert "not a real model" in await text("Hi")
 
 
@@ -76,7 +76,7 @@ async def test_the_same_prompt_gets_the_same_answer() -> None:
     assert await ask("one") != await ask("one", "one")
 
 
-async def test_the_usual_answer_comes_at_a_human_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_default_answer_comes_at_reading_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     async def note(seconds: float) -> None:
@@ -94,13 +94,13 @@ async def test_the_usual_answer_comes_at_a_human_pace(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("prompt", ["help", "Help", "/help", " /help please "])
-async def test_help_names_every_mark(prompt: str) -> None:
-    said = await text(prompt)
-    for mark in ("/long [n]", "/tokens [n]", "/slow [n]", "/fast", "/error [kind]", "/stall"):
-        assert mark in said
+async def test_help_names_every_command(prompt: str) -> None:
+    answer = await text(prompt)
+    for command in ("/long [n]", "/tokens [n]", "/slow [n]", "/fast", "/error [kind]", "/stall"):
+        assert command in answer
 
 
-async def test_long_is_so_many_words() -> None:
+async def test_long_sends_the_given_number_of_words() -> None:
     assert len((await text("/long 500")).split()) == 500
     assert len((await text("/long")).split()) == 2000
 
@@ -111,7 +111,7 @@ async def test_tokens_are_numbered() -> None:
     assert len((await text("/tokens")).split()) == 100
 
 
-async def test_slow_is_one_piece_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_sends_one_piece_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     async def note(seconds: float) -> None:
@@ -137,29 +137,29 @@ async def test_fast_does_not_pause(prompt: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("kind", get_args(FailureKind))
-async def test_an_error_fails_as_the_kind_that_was_asked_for(kind: FailureKind) -> None:
-    said: list[Piece | object] = []
+async def test_error_fails_with_the_given_kind(kind: FailureKind) -> None:
+    pieces: list[Piece | object] = []
     with anyio.fail_after(5), pytest.raises(ModelError) as caught:
         async for batch in DemoModel(pace=0).stream(question(f"/error {kind}")):
-            said += batch
-    assert 3 <= len(said) <= 20
+            pieces += batch
+    assert 3 <= len(pieces) <= 20
     assert caught.value.failure.kind == kind
     assert caught.value.failure.provider == "demo"
 
 
-async def test_an_error_of_no_kind_is_an_overload_that_may_pass() -> None:
+async def test_error_without_a_kind_is_a_retryable_overload() -> None:
     with pytest.raises(ModelError) as caught:
         await ask("/error")
     assert (caught.value.failure.kind, caught.value.failure.retryable) == ("overloaded", True)
 
 
-async def test_an_unknown_kind_of_error_is_answered_with_the_known_ones() -> None:
-    said = await text("/error flood")
-    assert "flood" in said
-    assert "rate_limit" in said
+async def test_error_with_an_unknown_kind_is_answered_with_the_known_kinds() -> None:
+    answer = await text("/error flood")
+    assert "flood" in answer
+    assert "rate_limit" in answer
 
 
-async def test_a_stall_says_something_and_then_nothing_until_it_is_cancelled() -> None:
+async def test_stall_sends_some_pieces_and_then_nothing_until_it_is_cancelled() -> None:
     batches: list[Batch] = []
     with anyio.move_on_after(0.05) as scope:
         async for batch in DemoModel(pace=0).stream(question("/stall")):
@@ -168,7 +168,7 @@ async def test_a_stall_says_something_and_then_nothing_until_it_is_cancelled() -
     assert len(batches) > 3
 
 
-async def test_an_unknown_mark_is_a_question_like_any_other() -> None:
+async def test_an_unknown_command_is_answered_like_any_other_prompt() -> None:
     assert "> /dance now" in await text("/dance now")
 
 
@@ -178,7 +178,7 @@ async def test_an_empty_chat_is_answered() -> None:
     assert batches[-1][-1] == Finish("stop")
 
 
-async def test_nothing_is_loaded_and_nothing_is_held_open() -> None:
+async def test_it_loads_no_modules_and_can_be_used_after_aclose() -> None:
     model, loaded = DemoModel(pace=0), set(sys.modules)
     await model.warm()
     await model.aclose()
@@ -220,7 +220,7 @@ SCHEMAS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
-async def test_asked_for_json_it_makes_up_what_fits(schema: dict[str, Any]) -> None:
+async def test_an_output_schema_is_answered_with_a_value_that_fits(schema: dict[str, Any]) -> None:
     assert check_schema(schema) is None
     request = replace(question("Say something."), settings=ModelSettings(output_schema=schema))
     with anyio.fail_after(10):
@@ -230,7 +230,7 @@ async def test_asked_for_json_it_makes_up_what_fits(schema: dict[str, Any]) -> N
     assert chunks[-1] == Finish("stop")
 
 
-async def test_a_mark_goes_before_a_schema_so_that_a_misfit_can_be_seen() -> None:
+async def test_a_command_takes_precedence_over_an_output_schema() -> None:
     request = replace(question("/tokens 2"), settings=ModelSettings(output_schema={"type": "object"}))
     with anyio.fail_after(10):
         chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
