@@ -55,7 +55,7 @@ from parley_daemon.engine.errors import ConflictError
 from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import StoredChat
-from parley_daemon.ports.store_writes import DeleteChat
+from parley_daemon.ports.store_writes import DeleteChat, PutChat
 
 
 class ChatActor:
@@ -256,7 +256,9 @@ class ChatActor:
             live.check_exists()
             if live.chat.pinned != pinned:
                 changeset = self.executor.new_changeset()
-                changeset.mark_chat(replace(live.chat, pinned=pinned))
+                changeset.chat = replace(live.chat, pinned=pinned)
+                changeset.writes.append(PutChat(changeset.chat))
+                changeset.publish_chat()
                 await self.executor.carry_out(changeset)
             return live.view
 

@@ -63,12 +63,8 @@ class Changeset(msgspec.Struct):
     # ----------------------------------------------------------------------- the record
 
     def update_chat(self, chat: Chat) -> None:
-        """Replace the chat's record, and publish it. The chat counts as updated now."""
-        self.mark_chat(replace(chat, updated_at=self.at))
-
-    def mark_chat(self, chat: Chat) -> None:
-        """Replace the chat's record, and publish it. Its time of update is the one in the record."""
-        self.chat = chat
+        """Replace the chat's record, and publish it."""
+        self.chat = replace(chat, updated_at=self.at)
         self.writes.append(PutChat(self.chat))
         self.publish_chat()
 
