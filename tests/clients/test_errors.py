@@ -2,6 +2,7 @@
 
 import pytest
 
+import parley_clients
 from parley_clients.errors import ParleyError, error_from_wire
 from parley_protocol.errors import ErrorCode
 
@@ -11,7 +12,8 @@ OWN = [code for code in ErrorCode if code > 0]
 @pytest.mark.parametrize("code", OWN, ids=lambda code: code.name)
 def test_a_code_of_the_protocol_has_an_exception_of_its_own(code: ErrorCode) -> None:
     error = error_from_wire({"code": int(code), "message": "It failed."})
-    assert type(error) is not ParleyError
+    assert type(error) is not ParleyError, "add a class to parley_clients/errors.py"
+    assert type(error).__name__ in parley_clients.__all__, "export it from parley_clients"
     assert (error.code, error.message) == (code, "It failed.")
 
 
