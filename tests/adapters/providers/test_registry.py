@@ -19,7 +19,7 @@ def test_every_setting_of_a_type_can_be_written_in_the_configuration_file(name: 
     assert config.complaint is None
     [provider] = config.providers
     assert (provider.type, dict(provider.options)) == (name, options)
-    assert build_provider(provider, "config", {}, 1.0, {}).kind is TYPES[name]
+    assert build_provider(provider, "config", {}, 1.0, {}).provider_type is TYPES[name]
 
 
 def test_a_type_is_found_by_its_name_and_an_unknown_one_is_not() -> None:

@@ -50,8 +50,8 @@ class Azure:
         parts = urlsplit(base_url.strip())
         path = parts.path.rstrip("/")
         query = dict(parse_qsl(parts.query))
-        own = query.pop(_VERSION, "") or ("v1" if "/openai/v1" in path else "")
-        version = (version or own or default_version or "v1").strip()
+        url_version = query.pop(_VERSION, "") or ("v1" if "/openai/v1" in path else "")
+        version = (version or url_version or default_version or "v1").strip()
         self._dated = _DATED.fullmatch(version) is not None
         if not self._dated and version not in _NAMED:
             raise ValueError(f'api_version "{version}" is neither "v1" nor a date such as "2024-10-21"')
@@ -104,7 +104,7 @@ def make_model(access: Access) -> Model:
 
 
 async def verify_key(access: Access, fetch: Fetch) -> object:
-    """Fetch the list of models that could be deployed, which proves the key. It is no list of deployments."""
+    """Fetch the models that can be deployed, which proves the key. Deployments are not listed."""
     return await fetch(_dialect(access).models_url, _key_headers(access))
 
 

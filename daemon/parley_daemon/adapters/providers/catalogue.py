@@ -1,4 +1,4 @@
-"""The catalogue of a configuration: its providers, their models, and what keeps one of them from being used.
+"""The catalogue of a configuration: its providers, their models, and what prevents the use of a provider.
 
 How a model is replaced while calls use it: every change of a source merges all sources again (`merge`) and
 builds every provider anew, without opening anything. A provider that is reached in the same way as before
@@ -50,7 +50,7 @@ class ConfiguredCatalogue:
 
     Any model name can be used with a provider; only the demo has just one model. `pace` scales the pauses of
     the demo. `file` is the path of the configuration file, for messages. `complaint` says what of the file
-    cannot be read; there is no default model then, and the error about a missing provider repeats it.
+    cannot be read; then there is no default model, and the error about a missing provider repeats it.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ConfiguredCatalogue:
         return self._build()
 
     def _build(self) -> list[Provider]:
-        """Merge the sources again; return the providers whose models are no longer given to anybody.
+        """Merge the sources again; return the previous providers, whose models are no longer given out.
 
         A provider that is reached in the same way keeps its model, and so its open connections.
         """
@@ -189,21 +189,21 @@ class ConfiguredCatalogue:
 
     async def refresh_models(self, provider: str) -> None:
         """Fetch a provider's list of models; does nothing when the provider no longer exists."""
-        found = self._providers.get(provider)
-        if found is not None:
-            await self._model_lists.refresh(found)
+        configured = self._providers.get(provider)
+        if configured is not None:
+            await self._model_lists.refresh(configured)
 
     async def check(self, provider: str) -> ProviderCheck | None:
         """Try a provider. When it gives no list of models, call its default model or a configured one."""
-        found = self._providers.get(provider)
-        if found is None:
+        configured = self._providers.get(provider)
+        if configured is None:
             return None
-        known = [self._default, *[one.id for one in self._models.values() if one.enabled]]
-        models = [one.partition(":")[2] for one in known if one and one.startswith(f"{provider}:")]
-        return await check_provider(found, models[0] if models else None, self._model_lists)
+        ids = [self._default, *[model.id for model in self._models.values() if model.enabled]]
+        names = [id.partition(":")[2] for id in ids if id and id.startswith(f"{provider}:")]
+        return await check_provider(configured, names[0] if names else None, self._model_lists)
 
     def resolve(self, reference: str) -> ResolvedModel:
-        """Return the model behind "provider:model".
+        """Return the model of a reference "provider:model".
 
         Raises:
             UnknownModelError: nothing has that name.
@@ -216,15 +216,15 @@ class ConfiguredCatalogue:
                 f'"{reference}" is not the name of a model; write it as "provider:model".'
             )
         if provider is None:
-            known = ", ".join(self._providers)
+            names = ", ".join(self._providers)
             why = f" The configuration is broken: {self._complaint}" if self._complaint else ""
-            raise UnknownModelError(f'There is no provider "{name}"; there are: {known}.{why}')
+            raise UnknownModelError(f'There is no provider "{name}"; there are: {names}.{why}')
         if provider.config.type == "demo" and model != "demo":
             raise UnknownModelError(f'The demo has no model "{model}", only "{name}:demo".')
         if provider.problem is not None:
             raise ProviderUnavailableError(provider.problem.message, provider.problem.reason)
-        known = self._models.get(reference) or ModelConfig(reference)
-        if not known.enabled:
+        config = self._models.get(reference) or ModelConfig(reference)
+        if not config.enabled:
             raise ProviderUnavailableError(f'The model "{reference}" is switched off.', "disabled")
         listed = self._model_lists.models(provider).get(model.casefold())
         return ResolvedModel(
@@ -232,22 +232,22 @@ class ConfiguredCatalogue:
             model,
             provider.open_model(),
             self._file_config.timeouts,
-            known.context_limit or (None if listed is None else listed.context_limit),
-            known.pricing,
-            known.compression_threshold,
+            config.context_limit or (None if listed is None else listed.context_limit),
+            config.pricing,
+            config.compression_threshold,
             provider.local,
-            known.settings,
+            config.settings,
         )
 
     def setups(self) -> tuple[ProviderSetup, ...]:
         """Return how every provider is configured, then the types that are supported and not configured."""
-        shown = [describe_setup(one) for one in self._providers.values()]
-        rest = [kind for kind in all_types().values() if kind.name not in self._providers]
-        shown += [
-            ProviderSetup(kind.name, kind.name, kind.display_name, None, False, False, "supported")
-            for kind in rest
+        setups = [describe_setup(provider) for provider in self._providers.values()]
+        setups += [
+            ProviderSetup(row.name, row.name, row.display_name, None, False, False, "supported")
+            for row in all_types().values()
+            if row.name not in self._providers
         ]
-        return tuple(shown)
+        return tuple(setups)
 
     def model_setups(self) -> tuple[ModelSetup, ...]:
         """Return how models are configured, the file's first."""

@@ -1,4 +1,4 @@
-"""Checks one provider for a user whose setup does not work, with the cheapest request that proves something.
+"""Checks whether a provider can be used, with the cheapest request that proves it.
 
 In this order: the request that proves the key, if the type has one; the list of models, which also proves the
 key with most types; else an answer of one token. A result is the last request and the first lines of its
@@ -33,80 +33,84 @@ _TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=30_000, idle_ms=30_000)
 
 async def check_provider(provider: Provider, model: str | None, model_lists: ModelLists) -> ProviderCheck:
     """Check a provider. `model` is called when no other request proves anything; None: there is none."""
-    kind, access = provider.kind, provider.access
-    if provider.problem is not None or kind is None or access is None:
+    provider_type, access = provider.provider_type, provider.access
+    if provider.problem is not None or provider_type is None or access is None:
         return _describe_problem(provider)
-    if kind.local:
+    if provider_type.local:
         return ProviderCheck(ok=True, answer="It is built in and needs neither key nor network.")
     try:
-        return await _run(kind, access, model, model_lists)
+        return await _run(provider_type, access, model, model_lists)
     except Exception:  # the boundary to a package that brings a provider
         log.exception("%s cannot be checked", access.name)
-        why = f"{access.name} cannot be checked: {kind.failure_text}."
-        return ProviderCheck(ok=False, error=Failure("internal", why, provider=access.name))
+        message = f"{access.name} cannot be checked: {provider_type.failure_text}."
+        return ProviderCheck(ok=False, error=Failure("internal", message, provider=access.name))
 
 
 async def _run(
-    kind: ProviderType, access: Access, model: str | None, model_lists: ModelLists
+    provider_type: ProviderType, access: Access, model: str | None, model_lists: ModelLists
 ) -> ProviderCheck:
-    get = open_client(access, GET_SECONDS)
+    client = open_client(access, GET_SECONDS)
     try:
-        told = await _check_free(kind, access, get, model_lists)
+        result = await _check_without_charge(provider_type, access, client, model_lists)
     finally:
         with anyio.CancelScope(shield=True):
-            await get.aclose()
-    if told is not None:
-        return told
+            await client.aclose()
+    if result is not None:
+        return result
     if model is not None:
-        return await _check_chat(kind, access, model)
-    why = f"{access.name} has no list of models, and no model is configured. Configure one, then check again."
-    return _describe_exchange(get, access, Failure("invalid_request", why, provider=access.name))
+        return await _check_chat(provider_type, access, model)
+    message = (
+        f"{access.name} has no list of models, and no model is configured. Configure one, then check again."
+    )
+    return _describe_exchange(client, access, Failure("invalid_request", message, provider=access.name))
 
 
 def _describe_problem(provider: Provider) -> ProviderCheck:
     problem = provider.problem
     if problem is None:
         return ProviderCheck(ok=False)
-    kind = "missing_key" if problem.reason == "missing_api_key" else "invalid_request"
-    return ProviderCheck(ok=False, error=Failure(kind, problem.message, provider=provider.config.name))
+    failure_kind = "missing_key" if problem.reason == "missing_api_key" else "invalid_request"
+    return ProviderCheck(
+        ok=False, error=Failure(failure_kind, problem.message, provider=provider.config.name)
+    )
 
 
-async def _check_free(
-    kind: ProviderType, access: Access, get: JsonClient, model_lists: ModelLists
+async def _check_without_charge(
+    provider_type: ProviderType, access: Access, client: JsonClient, model_lists: ModelLists
 ) -> ProviderCheck | None:
-    """Make the requests that are free of charge; None: there are none that prove anything."""
+    """Make the requests that are free of charge; return None if they prove nothing."""
     proved = False
     try:
-        if kind.verify_key is not None:
+        if provider_type.verify_key is not None:
             try:
-                await kind.verify_key(access, get)
+                await provider_type.verify_key(access, client)
                 proved = True
             except NotFoundError:
                 pass  # the address may be that of a proxy
-        if kind.list_models is not None:
+        if provider_type.list_models is not None:
             try:
-                model_lists.store(access, await kind.list_models(access, get))
+                model_lists.store(access, await provider_type.list_models(access, client))
                 proved = True
             except NotFoundError:
                 pass
     except ModelError as error:
-        return _describe_exchange(get, access, error.failure)
-    return _describe_exchange(get, access, None) if proved else None
+        return _describe_exchange(client, access, error.failure)
+    return _describe_exchange(client, access, None) if proved else None
 
 
-def _describe_exchange(get: JsonClient, access: Access, error: Failure | None) -> ProviderCheck:
-    last = get.last
+def _describe_exchange(client: JsonClient, access: Access, error: Failure | None) -> ProviderCheck:
+    last = client.last
     if last is None:
         return ProviderCheck(error is None, error=error)
     answer = excerpt(last.body.decode("utf-8", "replace"), _secrets(access)) or None
-    spent = round(last.seconds * 1000)
-    return ProviderCheck(error is None, "GET", last.url, last.status, answer, spent, error)
+    duration_ms = round(last.seconds * 1000)
+    return ProviderCheck(error is None, "GET", last.url, last.status, answer, duration_ms, error)
 
 
-async def _check_chat(kind: ProviderType, access: Access, name: str) -> ProviderCheck:
+async def _check_chat(provider_type: ProviderType, access: Access, name: str) -> ProviderCheck:
     """Call a model for one token."""
     try:
-        model = kind.make_model(access)
+        model = provider_type.make_model(access)
     except ValueError as error:
         failure = Failure(
             "invalid_request",
@@ -117,14 +121,14 @@ async def _check_chat(kind: ProviderType, access: Access, name: str) -> Provider
     settings = ModelSettings(max_output_tokens=1, timeouts=_TIMEOUTS)
     request = ModelRequest(name, (PromptMessage("user", (Text("Hi"),)),), settings=settings)
     url = await model.address(request) if isinstance(model, HttpModel) else excerpt(access.base_url)
-    began = time.monotonic()
+    started_at = time.monotonic()
     texts: list[str] = []
     failure = None
     try:
         with anyio.fail_after(CHAT_SECONDS):
             async with aclosing(model.stream(request)) as batches:
                 async for batch in batches:
-                    texts += [one.text for one in batch if isinstance(one, Text)]
+                    texts += [chunk.text for chunk in batch if isinstance(chunk, Text)]
     except ModelError as error:
         failure = error.failure
     except TimeoutError:
@@ -135,9 +139,9 @@ async def _check_chat(kind: ProviderType, access: Access, name: str) -> Provider
             await model.aclose()
     status = 200 if failure is None else failure.status_code
     answer = "".join(texts) if failure is None else failure.detail or ""
-    spent = round((time.monotonic() - began) * 1000)
-    shown = excerpt(answer, _secrets(access)) or None
-    return ProviderCheck(failure is None, "POST", url, status, shown, spent, failure)
+    duration_ms = round((time.monotonic() - started_at) * 1000)
+    shown_answer = excerpt(answer, _secrets(access)) or None
+    return ProviderCheck(failure is None, "POST", url, status, shown_answer, duration_ms, failure)
 
 
 def _secrets(access: Access) -> tuple[str, ...]:

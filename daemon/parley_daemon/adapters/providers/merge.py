@@ -43,7 +43,7 @@ class ModelConfig(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class FileConfig:
-    """What the configuration file says of providers and models, by their names and ids."""
+    """The providers and models of the configuration file, by their names and ids."""
 
     providers: Mapping[str, ProviderConfig] = field(default_factory=dict[str, ProviderConfig])
     models: Mapping[str, ModelConfig] = field(default_factory=dict[str, ModelConfig])
@@ -83,10 +83,10 @@ def merge_sources(file: FileConfig, overlay: Overlay, environment: Mapping[str, 
 
 def is_preset_name(name: str, file: FileConfig, environment: Mapping[str, str]) -> bool:
     """Return whether a provider of this name exists without being configured over the protocol."""
-    kind = TYPES.get(name)
+    provider_type = TYPES.get(name)
     if name in file.providers or name == "demo":
         return True
-    return kind is not None and is_preset(kind, environment)
+    return provider_type is not None and is_preset(provider_type, environment)
 
 
 def _provider_configs(

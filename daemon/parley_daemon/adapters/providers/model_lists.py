@@ -35,8 +35,8 @@ LIST_SECONDS = 15.0
 
 
 @dataclass(slots=True)
-class _List:
-    """What is known of one provider. Valid for one Access."""
+class _CachedList:
+    """The list of one provider, or why it could not be fetched. Valid for one Access."""
 
     access: Access
     models: Mapping[str, ListedModel] | None = None
@@ -54,85 +54,85 @@ class ModelLists:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._lists: dict[str, _List] = {}
+        self._lists: dict[str, _CachedList] = {}
 
     def pending(self, providers: Iterable[Provider]) -> Sequence[PendingRefresh]:
         """Return the providers whose list should be fetched, or is being fetched for the first time."""
-        found: list[PendingRefresh] = []
+        pending: list[PendingRefresh] = []
         for provider in providers:
-            if _listing(provider) is None:
+            if _find_list_source(provider) is None:
                 continue
-            known = self._entry(provider)
-            if known.in_progress is not None:
-                if not known.is_known:
-                    found.append(PendingRefresh(provider.config.name, is_known=False))
+            entry = self._ensure_entry(provider)
+            if entry.in_progress is not None:
+                if not entry.is_known:
+                    pending.append(PendingRefresh(provider.config.name, is_known=False))
                 continue
-            age = float("inf") if known.fetched_at is None else self._now() - known.fetched_at
-            if age >= (KEPT_SECONDS if known.failure is None else FAILED_SECONDS):
-                found.append(PendingRefresh(provider.config.name, is_known=known.is_known))
-        return found
+            age = float("inf") if entry.fetched_at is None else self._now() - entry.fetched_at
+            if age >= (KEPT_SECONDS if entry.failure is None else FAILED_SECONDS):
+                pending.append(PendingRefresh(provider.config.name, is_known=entry.is_known))
+        return pending
 
     async def refresh(self, provider: Provider) -> None:
         """Fetch a provider's list, or wait for the fetch that is in progress."""
-        listing = _listing(provider)
-        if listing is None:
+        source = _find_list_source(provider)
+        if source is None:
             return
-        known = self._entry(provider)
-        if known.in_progress is not None:
-            await known.in_progress.wait()
+        entry = self._ensure_entry(provider)
+        if entry.in_progress is not None:
+            await entry.in_progress.wait()
             return
-        known.in_progress = done = anyio.Event()
+        entry.in_progress = done = anyio.Event()
         try:
-            await self._fetch(known, *listing)
+            await self._fetch(entry, *source)
         finally:
-            known.in_progress = None
+            entry.in_progress = None
             done.set()
 
-    async def _fetch(self, known: _List, kind: ProviderType, access: Access) -> None:
-        assert kind.list_models is not None
-        get = open_client(access, LIST_SECONDS)
+    async def _fetch(self, entry: _CachedList, provider_type: ProviderType, access: Access) -> None:
+        assert provider_type.list_models is not None
+        client = open_client(access, LIST_SECONDS)
         try:
-            self.store(access, await kind.list_models(access, get), known)
+            self.store(access, await provider_type.list_models(access, client), entry)
         except NotFoundError:
-            self.store(access, (), known)  # it has no list
+            self.store(access, (), entry)  # it has no list
         except ModelError as error:
             log.debug("no list of models from %s: %s", access.name, error)
-            known.failure, known.fetched_at = error.failure, self._now()
+            entry.failure, entry.fetched_at = error.failure, self._now()
         except Exception:  # the boundary to a package that brings a provider
             log.exception("the list of models from %s cannot be read", access.name)
-            message = f"The list of models of {access.name} cannot be read: {kind.failure_text}."
-            known.failure, known.fetched_at = Failure("internal", message, provider=access.name), self._now()
+            message = f"The list of models of {access.name} cannot be read: {provider_type.failure_text}."
+            entry.failure, entry.fetched_at = Failure("internal", message, provider=access.name), self._now()
         finally:
             with anyio.CancelScope(shield=True):
-                await get.aclose()
+                await client.aclose()
 
-    def store(self, access: Access, models: Iterable[ListedModel], known: _List | None = None) -> None:
+    def store(self, access: Access, models: Iterable[ListedModel], entry: _CachedList | None = None) -> None:
         """Cache a list that a provider has just given."""
-        known = known or self._lists.setdefault(access.name, _List(access))
-        if known.access == access:
-            known.models = {one.model.casefold(): one for one in models}
-            known.failure, known.fetched_at = None, self._now()
+        entry = entry or self._lists.setdefault(access.name, _CachedList(access))
+        if entry.access == access:
+            entry.models = {model.model.casefold(): model for model in models}
+            entry.failure, entry.fetched_at = None, self._now()
 
     def models(self, provider: Provider) -> Mapping[str, ListedModel]:
-        """Return the known models of a provider, by their names in lower case."""
-        known = self._known(provider)
-        return {} if known is None or known.models is None else known.models
+        """Return the listed models of a provider, by their names in lower case."""
+        entry = self._find_entry(provider)
+        return {} if entry is None or entry.models is None else entry.models
 
     def failure(self, provider: Provider) -> Failure | None:
         """Return why the last fetch failed; None: it did not."""
-        known = self._known(provider)
-        return None if known is None else known.failure
+        entry = self._find_entry(provider)
+        return None if entry is None else entry.failure
 
-    def _known(self, provider: Provider) -> _List | None:
-        known = self._lists.get(provider.config.name)
-        return None if known is None or known.access != provider.access else known
+    def _find_entry(self, provider: Provider) -> _CachedList | None:
+        entry = self._lists.get(provider.config.name)
+        return None if entry is None or entry.access != provider.access else entry
 
-    def _entry(self, provider: Provider) -> _List:
+    def _ensure_entry(self, provider: Provider) -> _CachedList:
         assert provider.access is not None
-        known = self._known(provider)
-        if known is None:  # it is new, or reached in another way than before
-            known = self._lists[provider.config.name] = _List(provider.access)
-        return known
+        entry = self._find_entry(provider)
+        if entry is None:  # it is new, or reached in another way than before
+            entry = self._lists[provider.config.name] = _CachedList(provider.access)
+        return entry
 
 
 def open_client(access: Access, seconds: float) -> JsonClient:
@@ -143,9 +143,14 @@ def open_client(access: Access, seconds: float) -> JsonClient:
     )
 
 
-def _listing(provider: Provider) -> tuple[ProviderType, Access] | None:
+def _find_list_source(provider: Provider) -> tuple[ProviderType, Access] | None:
     """Return how to fetch a provider's list; None: it gives none, or cannot be used."""
-    kind, access = provider.kind, provider.access
-    if provider.problem is not None or kind is None or access is None or kind.list_models is None:
+    provider_type, access = provider.provider_type, provider.access
+    if (
+        provider.problem is not None
+        or provider_type is None
+        or access is None
+        or provider_type.list_models is None
+    ):
         return None
-    return kind, access
+    return provider_type, access

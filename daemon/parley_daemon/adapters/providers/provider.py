@@ -29,9 +29,9 @@ from parley_daemon.ports.models import Model
 
 log = logging.getLogger(__name__)
 
-_NO_KEY = re.compile(r"[^\x21-\x7e]")  # the server refuses such a key from a client, too
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_INVALID_KEY_CHARACTER = re.compile(r"[^\x21-\x7e]")  # the server refuses such a key from a client, too
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_INVALID_HEADER_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Provider:
     source: ProviderSource
     display_name: str
     problem: Problem | None
-    kind: ProviderType | None = None
+    provider_type: ProviderType | None = None
     access: Access | None = None
     local: bool = False
     model: DrainingModel | None = None
@@ -82,22 +82,28 @@ class Provider:
         Raises:
             ProviderUnavailableError: it cannot be made.
         """
-        assert self.kind is not None and self.access is not None, "a provider with a problem has no model"
+        assert self.provider_type is not None and self.access is not None, (
+            "a provider with a problem has no model"
+        )
         if self.model is None:
             try:
-                self.model = DrainingModel(self.kind.make_model(self.access))
+                self.model = DrainingModel(self.provider_type.make_model(self.access))
             except ValueError as error:
                 message = f'Provider "{self.config.name}" cannot be used: {str(error).removesuffix(".")}.'
                 raise ProviderUnavailableError(message, "disabled") from None
             except Exception as error:  # the boundary to a package that brings a provider
                 log.exception("no model of %s can be made", self.config.name)
-                message = f'Provider "{self.config.name}" cannot be used: {self.kind.failure_text}.'
+                message = f'Provider "{self.config.name}" cannot be used: {self.provider_type.failure_text}.'
                 raise ProviderUnavailableError(message, "disabled") from error
         return self.model
 
     def shares_model_with(self, other: "Provider") -> bool:
         """Return whether another provider is reached in the same way, so that it can take over the model."""
-        return (self.kind, self.access, self.problem) == (other.kind, other.access, other.problem)
+        return (self.provider_type, self.access, self.problem) == (
+            other.provider_type,
+            other.access,
+            other.problem,
+        )
 
 
 def describe_setup(provider: Provider) -> ProviderSetup:
@@ -122,53 +128,58 @@ def build_provider(
     key_problems: Mapping[str, str],
 ) -> Provider:
     """Return a provider as configured, with what prevents its use. `key_problems` are an Overlay's."""
-    kind = find_type(config.type)
-    if kind is None:
+    provider_type = find_type(config.type)
+    if provider_type is None:
         types = ", ".join(all_types())
         message = f'Provider "{config.name}" has the unknown type "{config.type}"; use one of: {types}.'
-        problem = Problem("disabled", message, fault=True) if config.enabled else _disabled(config, source)
+        problem = (
+            Problem("disabled", message, fault=True) if config.enabled else _disabled_problem(config, source)
+        )
         return Provider(config, source, config.display_name or config.name, problem)
-    variables, key, origin = _key(config, kind, source, environment)
-    url, problem = _address(config, kind, environment)
-    problem = problem or _find_invalid_option(config, kind) or _find_invalid_header(config)
-    if problem is None and key is not None and _NO_KEY.search(key):
-        problem = _invalid_key(config, source, origin)
+    variables, key, origin = _find_key(config, provider_type, source, environment)
+    url, problem = _find_address(config, provider_type, environment)
+    problem = problem or _find_invalid_option(config, provider_type) or _find_invalid_header(config)
+    if problem is None and key is not None and _INVALID_KEY_CHARACTER.search(key):
+        problem = _invalid_key_problem(config, source, origin)
     if not config.enabled:
-        problem = _disabled(config, source)
+        problem = _disabled_problem(config, source)
     elif problem is None and key is None and source == "database" and config.name in key_problems:
         problem = Problem("missing_api_key", key_problems[config.name])
     elif problem is None and key is None and variables:
-        where = (
+        alternative = (
             "or api_key in its configuration" if source == "config" else "or store a key for this provider"
         )
-        advice = f"set the environment variable {variables[0]} of the daemon, {where}"
+        advice = f"set the environment variable {variables[0]} of the daemon, {alternative}"
         problem = Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
     access = Access(config.name, url, key, config.headers, config.options, environment, pace)
-    own = config.name if config.name != kind.name else kind.display_name
-    local = config.local if config.local is not None else kind.local or is_local(url)
-    return Provider(config, source, config.display_name or own, problem, kind, access, local)
+    default_name = config.name if config.name != provider_type.name else provider_type.display_name
+    local = config.local if config.local is not None else provider_type.local or is_local(url)
+    return Provider(
+        config, source, config.display_name or default_name, problem, provider_type, access, local
+    )
 
 
-def _disabled(config: ProviderConfig, source: ProviderSource) -> Problem:
-    where = " in the configuration" if source == "config" else ""
-    return Problem("disabled", f'Provider "{config.name}" is switched off{where}.')
+def _disabled_problem(config: ProviderConfig, source: ProviderSource) -> Problem:
+    place = " in the configuration" if source == "config" else ""
+    return Problem("disabled", f'Provider "{config.name}" is switched off{place}.')
 
 
-def _find_invalid_option(config: ProviderConfig, kind: ProviderType) -> Problem | None:
+def _find_invalid_option(config: ProviderConfig, provider_type: ProviderType) -> Problem | None:
     """Return what is wrong with the settings that only some types have; None: nothing."""
     for name, value in config.options.items():
-        words = kind.options.get(name)
-        if words is None:
-            message = f'Provider "{config.name}" is of the type "{kind.name}", which has no setting "{name}".'
+        choices = provider_type.options.get(name)
+        if choices is None:
+            type_text = f'of the type "{provider_type.name}", which has no setting "{name}"'
+            message = f'Provider "{config.name}" is {type_text}.'
             return Problem("disabled", message, fault=True)
-        if words and value not in words:
-            known = " or ".join([f'"{word}"' for word in words])
-            message = f'Provider "{config.name}" has {name} = "{value}"; use {known}.'
+        if choices and value not in choices:
+            allowed = " or ".join([f'"{word}"' for word in choices])
+            message = f'Provider "{config.name}" has {name} = "{value}"; use {allowed}.'
             return Problem("disabled", message, fault=True)
     return None
 
 
-def _invalid_key(config: ProviderConfig, source: ProviderSource, origin: str) -> Problem:
+def _invalid_key_problem(config: ProviderConfig, source: ProviderSource, origin: str) -> Problem:
     """Return the problem of a key that cannot be sent in a header. The message does not contain the key."""
     message = (
         f'The API key of provider "{config.name}" contains characters that are not allowed in a key, such as'
@@ -180,38 +191,45 @@ def _invalid_key(config: ProviderConfig, source: ProviderSource, origin: str) ->
 def _find_invalid_header(config: ProviderConfig) -> Problem | None:
     """Return the problem of headers that cannot be sent. The message does not contain their values."""
     for name, value in config.headers.items():
-        if not _TOKEN.fullmatch(name) or _NO_HEADER.search(value):
-            shown = redact(name)  # the name may be a whole header with its value
-            header = f'the header "{shown}", whose name or value is not valid in HTTP'
+        if not _HEADER_NAME.fullmatch(name) or _INVALID_HEADER_CHARACTER.search(value):
+            shown_name = redact(name)  # the name may be a whole header with its value
+            header = f'the header "{shown_name}", whose name or value is not valid in HTTP'
             message = f'Provider "{config.name}" has {header}.'
             return Problem("disabled", message, fault=True)
     return None
 
 
-def _key(
-    config: ProviderConfig, kind: ProviderType, source: ProviderSource, environment: Mapping[str, str]
+def _find_key(
+    config: ProviderConfig,
+    provider_type: ProviderType,
+    source: ProviderSource,
+    environment: Mapping[str, str],
 ) -> tuple[tuple[str, ...], str | None, str]:
     """Return the variables that must hold the key (empty: no key is needed), the key, and its origin."""
-    variables = (config.api_key_env,) if config.api_key_env else kind.key_variables
-    found, key = _from_environment(variables, environment)
-    origin = f"the environment variable {found}"
-    if given := (config.api_key or "").strip():
-        key = given
+    variables = (config.api_key_env,) if config.api_key_env else provider_type.key_variables
+    variable, key = _find_variable(variables, environment)
+    origin = f"the environment variable {variable}"
+    if configured_key := (config.api_key or "").strip():
+        key = configured_key
         origin = (
             "api_key in its configuration"
             if source == "config"
             else "the stored key of the provider; enter the key again"
         )
-    return variables if kind.needs_key or config.api_key_env else (), key, origin
+    return variables if provider_type.needs_key or config.api_key_env else (), key, origin
 
 
-def is_preset(kind: ProviderType, environment: Mapping[str, str]) -> bool:
+def is_preset(provider_type: ProviderType, environment: Mapping[str, str]) -> bool:
     """Return whether the environment has the key, and the address if needed, of a provider of this type."""
-    address = kind.base_url or not kind.needs_url or environment.get(kind.url_variable or "", "").strip()
-    return bool(address) and _from_environment(kind.key_variables, environment)[1] is not None
+    address = (
+        provider_type.base_url
+        or not provider_type.needs_url
+        or environment.get(provider_type.url_variable or "", "").strip()
+    )
+    return bool(address) and _find_variable(provider_type.key_variables, environment)[1] is not None
 
 
-def _from_environment(
+def _find_variable(
     variables: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[str, str] | tuple[None, None]:
     """Return the first variable that is set, and what it is set to."""
@@ -220,14 +238,14 @@ def _from_environment(
     )
 
 
-def _address(
-    config: ProviderConfig, kind: ProviderType, environment: Mapping[str, str]
+def _find_address(
+    config: ProviderConfig, provider_type: ProviderType, environment: Mapping[str, str]
 ) -> tuple[str, Problem | None]:
     url = (config.base_url or "").strip()
-    if not url and kind.url_variable is not None:
-        url = environment.get(kind.url_variable, "").strip()
-    url = url or kind.base_url or ""
-    if not kind.needs_url:
+    if not url and provider_type.url_variable is not None:
+        url = environment.get(provider_type.url_variable, "").strip()
+    url = url or provider_type.base_url or ""
+    if not provider_type.needs_url:
         return url, None
     try:
         if not url:
@@ -245,14 +263,16 @@ def validate_config(config: ProviderConfig, environment: Mapping[str, str]) -> N
     Raises:
         InvalidProviderError: the type is unknown, or the address is missing, invalid or holds credentials.
     """
-    kind = find_type(config.type)
-    if kind is None:
+    provider_type = find_type(config.type)
+    if provider_type is None:
         raise InvalidProviderError("type", f"must be one of {', '.join(all_types())}")
     url = config.base_url or ""
     if redact(url) != url:
         raise InvalidProviderError("base_url", "contains credentials; use apiKey for them")
-    address, problem = _address(config, kind, environment)
+    address, problem = _find_address(config, provider_type, environment)
     if problem is not None and not address:
-        raise InvalidProviderError("base_url", f'is required for a provider of the type "{kind.name}"')
+        raise InvalidProviderError(
+            "base_url", f'is required for a provider of the type "{provider_type.name}"'
+        )
     if problem is not None:
         raise InvalidProviderError("base_url", "must begin with http:// or https:// and name a host")
