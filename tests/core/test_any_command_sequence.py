@@ -7,25 +7,26 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,
     AcceptTurn,
-    AnswerAgain,
+    AnswerQuestion,
     Begin,
     Command,
     ConversationState,
     Dequeue,
+    EditQueued,
     End,
     Enqueue,
     FinishTurn,
-    Hold,
+    HoldChat,
     Interrupt,
-    Join,
+    JoinSteering,
     JoinTurn,
-    Promote,
-    Reanswer,
+    OpenQuestion,
+    PromoteQueued,
     RefusalReason,
     Refused,
-    Release,
+    ReleaseChat,
+    RemoveQueued,
     Requeue,
-    Rewrite,
     Send,
     StartTurn,
     StopCause,
@@ -33,7 +34,6 @@ from parley_daemon.core.commands import (
     Switch,
     SwitchBranch,
     WhenBusy,
-    Withdraw,
 )
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Outcome, Status
@@ -80,12 +80,12 @@ class AnyCommands(RuleBasedStateMachine):
             match effect:
                 case AcceptTurn(message, from_queue):
                     assert self.running is None, "two turns at once"
-                    assert not self.state.held
+                    assert not self.state.is_held
                     assert (message.id in ids(before)) == from_queue or isinstance(command, Send)
                     assert message.id not in self.ran, "a message ran twice"
                     self._begins(message.turn_id)
                     self.ran.append(message.id)
-                case AnswerAgain(again):
+                case AnswerQuestion(again):
                     assert self.running is None, "two turns at once"
                     self._begins(again.turn_id)
                 case JoinTurn(message):
@@ -99,9 +99,9 @@ class AnyCommands(RuleBasedStateMachine):
                     assert message.id in ids(before)
                     self.told_gone.add(message.id)
                 case Requeue():
-                    assert isinstance(command, Send | Rewrite | Promote)
+                    assert isinstance(command, Send | EditQueued | PromoteQueued)
                 case SwitchBranch():
-                    assert before.held
+                    assert before.is_held
                 case StartTurn(turn_id):
                     assert turn_id == self.running
                     assert turn_id not in self.started
@@ -122,7 +122,7 @@ class AnyCommands(RuleBasedStateMachine):
     @rule(when_busy=st.sampled_from(WAYS))
     def send(self, when_busy: WhenBusy) -> None:
         self.sent += 1
-        busy, waiting = self.state.busy or self.state.held, len(self.state.queue)
+        busy, waiting = self.state.is_busy or self.state.is_held, len(self.state.queue)
         message = a_queued(f"m{self.sent}")
         refused = self.give(Send(message, when_busy))
         if (busy or waiting) and when_busy == "reject":
@@ -138,14 +138,14 @@ class AnyCommands(RuleBasedStateMachine):
     def interrupt(self, cause: StopCause) -> None:
         assert self.give(Interrupt(cause)) is None
 
-    @precondition(lambda self: self.state.busy)
+    @precondition(lambda self: self.state.is_busy)
     @rule()
     def begin(self) -> None:
         assert self.running is not None
         pending = self.state.status is Status.PENDING
         assert (self.give(Begin(self.running)) is None) == pending
 
-    @precondition(lambda self: self.state.busy)
+    @precondition(lambda self: self.state.is_busy)
     @rule(outcome=st.sampled_from(OUTCOMES), cause=st.none() | st.sampled_from(StopCause))
     def end(self, outcome: Outcome, cause: StopCause | None) -> None:
         assert self.running is not None
@@ -156,17 +156,17 @@ class AnyCommands(RuleBasedStateMachine):
     def withdraw(self, index: int) -> None:
         queue = self.state.queue
         known = index < len(queue)
-        refused = self.give(Withdraw(queue[index].id if known else "unknown"))
+        refused = self.give(RemoveQueued(queue[index].id if known else "unknown"))
         assert refused is (None if known else RefusalReason.NOT_QUEUED)
 
     @rule(index=st.integers(0, QUEUE_LIMIT))
     def promote(self, index: int) -> None:
         queue = self.state.queue
         known = index < len(queue)
-        refused = self.give(Promote(queue[index].id if known else "unknown"))
+        refused = self.give(PromoteQueued(queue[index].id if known else "unknown"))
         assert refused is (None if known else RefusalReason.NOT_QUEUED)
         self.may_rest = self.may_rest and not known
-        if known and not self.state.held:
+        if known and not self.state.is_held:
             runs = self.state.turn_id == queue[index].turn_id
             assert runs or self.state.queue[0].id == queue[index].id
 
@@ -175,41 +175,41 @@ class AnyCommands(RuleBasedStateMachine):
     def rewrite(self, data: st.DataObject) -> None:
         queue = self.state.queue
         index = data.draw(st.integers(0, len(queue) - 1))
-        assert self.give(Rewrite(queue[index].id, (Text("rewritten"),))) is None
+        assert self.give(EditQueued(queue[index].id, (Text("rewritten"),))) is None
         assert ids(self.state) == [one.id for one in queue]
 
-    @precondition(lambda self: self.state.busy)
+    @precondition(lambda self: self.state.is_busy)
     @rule()
     def join(self) -> None:
         assert self.running is not None
         stopping = self.state.status is Status.INTERRUPTING
-        refused = self.give(Join(self.running))
+        refused = self.give(JoinSteering(self.running))
         assert refused is (RefusalReason.NOT_ALLOWED_NOW if stopping else None)
         assert stopping or not any(one.steers for one in self.state.queue)
 
-    @precondition(lambda self: not self.state.held)
+    @precondition(lambda self: not self.state.is_held)
     @rule()
     def hold(self) -> None:
-        assert self.give(Hold()) is None
-        assert self.state.held
+        assert self.give(HoldChat()) is None
+        assert self.state.is_held
 
-    @precondition(lambda self: self.state.held)
+    @precondition(lambda self: self.state.is_held)
     @rule()
     def release(self) -> None:
-        assert self.give(Release()) is None
-        assert not self.state.held
+        assert self.give(ReleaseChat()) is None
+        assert not self.state.is_held
 
-    @precondition(lambda self: self.state.held and not self.state.busy)
+    @precondition(lambda self: self.state.is_held and not self.state.is_busy)
     @rule(how=st.sampled_from(["edit", "retry", "rewind"]))
     def switch(self, how: str) -> None:
         self.edits += 1
         name = f"e{self.edits}"
-        turns = {"edit": a_queued(name), "retry": Reanswer(name, a_message(1)), "rewind": None}
+        turns = {"edit": a_queued(name), "retry": OpenQuestion(name, a_message(1)), "rewind": None}
         if how == "edit":
             self.accepted.add(name)
         assert self.give(Switch(turns[how], clears_queue=how == "edit")) is None
-        assert not self.state.held
-        assert self.state.busy or how == "rewind"
+        assert not self.state.is_held
+        assert self.state.is_busy or how == "rewind"
         self.may_rest = self.may_rest and how == "rewind"
 
     @rule(outcome=st.sampled_from(OUTCOMES), past=st.booleans())
@@ -221,12 +221,12 @@ class AnyCommands(RuleBasedStateMachine):
     @invariant()
     def busy_means_a_turn_is_under_way(self) -> None:
         resting = self.state.status in (Status.WAITING, Status.ERROR, Status.COMPLETED)
-        assert self.state.busy == (not resting) == (self.running is not None)
+        assert self.state.is_busy == (not resting) == (self.running is not None)
         assert self.state.turn_id == self.running
 
     @invariant()
     def what_waits_runs_unless_it_may_rest(self) -> None:
-        assert self.state.busy or self.state.held or not self.state.queue or self.may_rest
+        assert self.state.is_busy or self.state.is_held or not self.state.queue or self.may_rest
 
     @invariant()
     def the_queue_is_bounded(self) -> None:

@@ -37,18 +37,18 @@ def test_the_first_one_by_provider_and_model_is_elected() -> None:
 
 @given(models, st.none() | st.sampled_from(["x:a", "y:b", "gone:a"]), st.booleans())
 def test_there_is_one_default_among_those_in_use_and_none_elsewhere(
-    records: list[ModelRecord], wish: str | None, elect: bool
+    records: list[ModelRecord], preferred: str | None, may_choose: bool
 ) -> None:
-    changed = update_default(records, PROVIDERS, wish=wish, elect=elect)
+    changed = update_default(records, PROVIDERS, preferred=preferred, may_choose=may_choose)
     assert [one for one in changed if one in records] == []
     settled_records = after(records, changed)
     in_use = {one.id for one in records if one.enabled and one.provider in PROVIDERS}
     found = defaults(settled_records)
-    assert len(found) == (1 if in_use and (elect or found) else 0)
+    assert len(found) == (1 if in_use and (may_choose or found) else 0)
     assert set(found) <= in_use
-    if wish in in_use:
-        assert found == [wish]
-    assert update_default(settled_records, PROVIDERS, elect=elect) == []
+    if preferred in in_use:
+        assert found == [preferred]
+    assert update_default(settled_records, PROVIDERS, may_choose=may_choose) == []
 
 
 @given(models)
@@ -61,14 +61,14 @@ def test_the_default_that_there_is_stays_it(records: list[ModelRecord]) -> None:
 @given(models)
 def test_the_one_that_shall_not_be_it_is_it_only_when_there_is_no_other(records: list[ModelRecord]) -> None:
     first = after(records, update_default(records, PROVIDERS))
-    for not_this in defaults(first):
-        second = defaults(after(first, update_default(first, PROVIDERS, not_this=not_this)))
-        others = [one.id for one in first if one.enabled and one.provider in PROVIDERS and one.id != not_this]
-        assert (second == [not_this]) is (not others)
+    for avoided in defaults(first):
+        second = defaults(after(first, update_default(first, PROVIDERS, avoided=avoided)))
+        others = [one.id for one in first if one.enabled and one.provider in PROVIDERS and one.id != avoided]
+        assert (second == [avoided]) is (not others)
 
 
 def test_nobody_is_elected_where_that_is_not_wished() -> None:
     records = [a_model("a", "x"), a_model("b", "x")]
-    assert update_default(records, PROVIDERS, elect=False) == []
+    assert update_default(records, PROVIDERS, may_choose=False) == []
     chosen = [replace(records[0], is_default=True), records[1]]
-    assert defaults(after(chosen, update_default(chosen, PROVIDERS, not_this="x:a", elect=False))) == []
+    assert defaults(after(chosen, update_default(chosen, PROVIDERS, avoided="x:a", may_choose=False))) == []

@@ -9,26 +9,27 @@ from msgspec.structs import replace
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,
     AcceptTurn,
-    AnswerAgain,
+    AnswerQuestion,
     Begin,
     Command,
     ConversationState,
     Decision,
     Dequeue,
+    EditQueued,
     End,
     Enqueue,
     FinishTurn,
-    Hold,
+    HoldChat,
     Interrupt,
-    Join,
+    JoinSteering,
     JoinTurn,
-    Promote,
-    Reanswer,
+    OpenQuestion,
+    PromoteQueued,
     RefusalReason,
     Refused,
-    Release,
+    ReleaseChat,
+    RemoveQueued,
     Requeue,
-    Rewrite,
     Send,
     StartTurn,
     StopCause,
@@ -36,7 +37,6 @@ from parley_daemon.core.commands import (
     Switch,
     SwitchBranch,
     WhenBusy,
-    Withdraw,
 )
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Outcome, QueuedMessage, Status
@@ -63,12 +63,12 @@ def refusal(state: ConversationState, command: Command) -> RefusalReason:
 
 
 def test_the_table_has_exactly_the_rows_of_the_behaviour_page() -> None:
-    anywhere = (Send, Interrupt, Withdraw, Rewrite, Promote, Hold, Release)
+    anywhere = (Send, Interrupt, RemoveQueued, EditQueued, PromoteQueued, HoldChat, ReleaseChat)
     assert set(TRANSITIONS) == {
         *itertools.product(Status, anywhere),
         (Status.PENDING, Begin),
         *[(status, End) for status in BUSY],
-        *[(status, Join) for status in WORKING],
+        *[(status, JoinSteering) for status in WORKING],
         *[(status, Switch) for status in IDLE],
     }
 
@@ -81,7 +81,7 @@ def test_what_the_table_lacks_is_refused(status: Status, kind: type[Command]) ->
     samples: dict[type[Command], Command] = {
         Begin: Begin("now"),
         End: End("now", "completed"),
-        Join: Join("now"),
+        JoinSteering: JoinSteering("now"),
         Switch: Switch(),
     }
     assert refusal(at(status, HEAD), samples[kind]) is RefusalReason.NOT_ALLOWED_NOW
@@ -201,7 +201,7 @@ def test_the_end_of_a_turn_frees_the_chat(
 def test_a_delegated_chat_has_completed_with_its_answer(
     status: Status, outcome: Outcome, cause: StopCause | None, resting: Status
 ) -> None:
-    ended = decide(at(status), End("now", outcome, cause, delegated=True)).state
+    ended = decide(at(status), End("now", outcome, cause, is_delegated=True)).state
     assert ended.status is (Status.COMPLETED if outcome == "completed" else resting)
 
 
@@ -257,14 +257,14 @@ def test_what_another_turn_says_is_refused(command: Command) -> None:
 @pytest.mark.parametrize("status", Status)
 def test_a_queued_message_can_be_taken_back_at_any_time(status: Status) -> None:
     state = at(status, HEAD, NEXT)
-    assert decide(state, Withdraw("head")) == Decision(
+    assert decide(state, RemoveQueued("head")) == Decision(
         ConversationState(status, state.turn_id, (NEXT,)), (Dequeue(HEAD),)
     )
 
 
 @pytest.mark.parametrize("status", Status)
 def test_a_message_that_is_not_queued_cannot_be_taken_back(status: Status) -> None:
-    assert refusal(at(status, HEAD), Withdraw("gone")) is RefusalReason.NOT_QUEUED
+    assert refusal(at(status, HEAD), RemoveQueued("gone")) is RefusalReason.NOT_QUEUED
 
 
 # ---------------------------------------------------------- steer, interrupt, the queue
@@ -296,32 +296,32 @@ def test_a_steering_message_stands_before_those_that_wait_and_behind_those_that_
 @pytest.mark.parametrize("status", WORKING)
 def test_what_steers_joins_the_turn_and_the_rest_waits_on(status: Status) -> None:
     first = replace(HEAD, steers=True)
-    assert decide(at(status, first, NEXT), Join("now")) == Decision(
+    assert decide(at(status, first, NEXT), JoinSteering("now")) == Decision(
         ConversationState(status, "now", (NEXT,)), (JoinTurn(first),)
     )
-    assert decide(at(status, NEXT), Join("now")) == Decision(at(status, NEXT))
+    assert decide(at(status, NEXT), JoinSteering("now")) == Decision(at(status, NEXT))
 
 
 def test_what_could_not_steer_its_turn_does_not_steer_the_next_one() -> None:
     steering = [replace(one, steers=True) for one in (HEAD, NEXT)]
     ended = decide(at(Status.RUNNING, *steering), End("now", "interrupted", StopCause.INTERRUPT))
     assert ended.state == ConversationState(Status.PENDING, HEAD.turn_id, (NEXT,))
-    promoted = decide(at(Status.RUNNING, *steering), Promote("next"))
+    promoted = decide(at(Status.RUNNING, *steering), PromoteQueued("next"))
     assert promoted.state.queue == (NEXT, HEAD)
 
 
 @pytest.mark.parametrize("status", Status)
 def test_a_waiting_message_can_be_rewritten_in_its_place(status: Status) -> None:
     state, content = at(status, HEAD, NEXT), (Text("other"),)
-    assert decide(state, Rewrite("head", content)) == Decision(
+    assert decide(state, EditQueued("head", content)) == Decision(
         replace(state, queue=(replace(HEAD, content=content), NEXT)), (Requeue(),)
     )
-    assert refusal(state, Rewrite("gone", content)) is RefusalReason.NOT_QUEUED
+    assert refusal(state, EditQueued("gone", content)) is RefusalReason.NOT_QUEUED
 
 
 @pytest.mark.parametrize("status", IDLE)
 def test_a_promoted_message_of_an_idle_chat_runs(status: Status) -> None:
-    assert decide(at(status, HEAD, NEXT), Promote("next")) == Decision(
+    assert decide(at(status, HEAD, NEXT), PromoteQueued("next")) == Decision(
         ConversationState(Status.PENDING, NEXT.turn_id, (HEAD,)),
         (Requeue(), AcceptTurn(NEXT, from_queue=True)),
     )
@@ -330,10 +330,10 @@ def test_a_promoted_message_of_an_idle_chat_runs(status: Status) -> None:
 @pytest.mark.parametrize("status", BUSY)
 def test_a_promoted_message_goes_to_the_front_and_the_turn_is_stopped(status: Status) -> None:
     stop = () if status is Status.INTERRUPTING else (StopTurn("now", StopCause.INTERRUPT),)
-    assert decide(at(status, HEAD, NEXT), Promote("next")) == Decision(
+    assert decide(at(status, HEAD, NEXT), PromoteQueued("next")) == Decision(
         ConversationState(Status.INTERRUPTING, "now", (NEXT, HEAD)), (Requeue(), *stop)
     )
-    assert refusal(at(status, HEAD), Promote("gone")) is RefusalReason.NOT_QUEUED
+    assert refusal(at(status, HEAD), PromoteQueued("gone")) is RefusalReason.NOT_QUEUED
 
 
 # ------------------------------------------------------------------------- the branch
@@ -341,68 +341,71 @@ def test_a_promoted_message_goes_to_the_front_and_the_turn_is_stopped(status: St
 
 @pytest.mark.parametrize("status", IDLE)
 def test_a_held_chat_begins_nothing(status: Status) -> None:
-    held = decide(at(status), Hold())
-    assert held == Decision(replace(at(status), held=True))
+    held = decide(at(status), HoldChat())
+    assert held == Decision(replace(at(status), is_held=True))
     modes: tuple[WhenBusy, ...] = ("queue", "steer", "interrupt")
     for when_busy in modes:
         assert decide(held.state, Send(NEW, when_busy)) == Decision(
-            replace(held.state, queue=(NEW,), called=True), (Enqueue(NEW),)
+            replace(held.state, queue=(NEW,), is_start_due=True), (Enqueue(NEW),)
         )
     assert refusal(held.state, Send(NEW, "reject")) is RefusalReason.BUSY
     waiting = replace(held.state, queue=(HEAD, NEXT))
-    assert decide(waiting, Promote("next")).state == replace(waiting, queue=(NEXT, HEAD), called=True)
+    assert decide(waiting, PromoteQueued("next")).state == replace(
+        waiting, queue=(NEXT, HEAD), is_start_due=True
+    )
 
 
 @pytest.mark.parametrize("status", BUSY)
 def test_holding_a_busy_chat_stops_its_turn_and_keeps_the_queue_from_going_on(status: Status) -> None:
-    held = decide(at(status, HEAD), Hold())
-    stopping = replace(at(Status.INTERRUPTING, HEAD), held=True)
+    held = decide(at(status, HEAD), HoldChat())
+    stopping = replace(at(Status.INTERRUPTING, HEAD), is_held=True)
     assert held == Decision(stopping, (StopTurn("now", StopCause.SWITCH),))
     ended = decide(held.state, End("now", "interrupted", StopCause.SWITCH))
     assert ended == Decision(
-        replace(at(Status.WAITING, HEAD), held=True, called=True), (FinishTurn("now", "interrupted"),)
+        replace(at(Status.WAITING, HEAD), is_held=True, is_start_due=True),
+        (FinishTurn("now", "interrupted"),),
     )
 
 
 @pytest.mark.parametrize("status", IDLE)
 def test_a_released_chat_runs_its_queue_only_if_that_would_have_run_meanwhile(status: Status) -> None:
-    held = replace(at(status, HEAD), held=True)
-    assert decide(held, Release()) == Decision(at(status, HEAD))
-    assert decide(replace(held, called=True), Release()) == Decision(
+    held = replace(at(status, HEAD), is_held=True)
+    assert decide(held, ReleaseChat()) == Decision(at(status, HEAD))
+    assert decide(replace(held, is_start_due=True), ReleaseChat()) == Decision(
         ConversationState(Status.PENDING, HEAD.turn_id), (AcceptTurn(HEAD, from_queue=True),)
     )
 
 
 def test_a_chat_that_is_released_while_its_turn_is_stopped_begins_nothing_yet() -> None:
-    busy = replace(at(Status.INTERRUPTING, HEAD), held=True)
-    assert decide(busy, Release()) == Decision(at(Status.INTERRUPTING, HEAD))
+    busy = replace(at(Status.INTERRUPTING, HEAD), is_held=True)
+    assert decide(busy, ReleaseChat()) == Decision(at(Status.INTERRUPTING, HEAD))
 
 
 @pytest.mark.parametrize("outcome", ["failed", "interrupted"])
 def test_a_held_chat_whose_turn_failed_or_was_shut_down_leaves_its_queue_alone(outcome: Outcome) -> None:
     cause = None if outcome == "failed" else StopCause.SHUTDOWN
-    held = replace(at(Status.RUNNING, HEAD), held=True)
+    held = replace(at(Status.RUNNING, HEAD), is_held=True)
     ended = decide(held, End("now", outcome, cause)).state
-    assert decide(ended, Release()).state == replace(ended, held=False)
+    assert decide(ended, ReleaseChat()).state == replace(ended, is_held=False)
 
 
 @pytest.mark.parametrize("status", IDLE)
 def test_a_switch_begins_the_turn_that_it_is_for(status: Status) -> None:
-    held = replace(at(status, HEAD), held=True)
+    held = replace(at(status, HEAD), is_held=True)
     assert decide(held, Switch(NEW, clears_queue=True)) == Decision(
         ConversationState(Status.PENDING, NEW.turn_id),
         (SwitchBranch(), Dequeue(HEAD), AcceptTurn(NEW, from_queue=False)),
     )
-    again = Reanswer("again", a_message(1))
+    again = OpenQuestion("again", a_message(1))
     assert decide(held, Switch(again)) == Decision(
-        ConversationState(Status.PENDING, "again", (HEAD,)), (SwitchBranch(), AnswerAgain(again))
+        ConversationState(Status.PENDING, "again", (HEAD,)), (SwitchBranch(), AnswerQuestion(again))
     )
 
 
 def test_a_switch_without_a_turn_runs_the_queue_only_if_that_would_have_run_meanwhile() -> None:
-    held = replace(at(Status.WAITING, HEAD), held=True)
+    held = replace(at(Status.WAITING, HEAD), is_held=True)
     assert decide(held, Switch()) == Decision(at(Status.WAITING, HEAD), (SwitchBranch(),))
-    assert decide(replace(held, called=True), Switch()) == Decision(
+    assert decide(replace(held, is_start_due=True), Switch()) == Decision(
         ConversationState(Status.PENDING, HEAD.turn_id),
         (SwitchBranch(), AcceptTurn(HEAD, from_queue=True)),
     )

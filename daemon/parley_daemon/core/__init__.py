@@ -1,1 +1,1 @@
-"""Pure rules of a chat: states, events, the fold of parts. Knows no clock, no ids, no I/O."""
+"""The rules of chats, as records and pure functions: states, events, the fold of parts. Does no I/O."""

@@ -1,18 +1,19 @@
-"""The forms of a record, all derived from its fields: on the wire, in the store, in an exported file.
+"""The forms of a record on the wire, in the store and in an exported file, derived from its fields.
 
-A field is declared once, in its record. From there it goes everywhere:
+Theory of operation. A field is declared once, in its record. All forms follow from that:
 
-- On the wire a record is its own JSON: msgspec encodes the struct with camelCase names, and the tag of a part
-  or an event is its `type`. Where the wire shows a record differently, a `ShownForm` leaves fields out
-  (NOT_ON_THE_WIRE), and the caller sets the fields that only a live chat knows.
-- In the store a record's body has snake_case names. A `StoredForm` derives a second struct from the record,
-  down to its parts and nested records, and converts between the two. Fields with a column of their own are
-  not in the body (ONLY_IN_COLUMNS). A part is stored as an array: a short tag (STORED_TAGS), then its fields.
-- In an exported file a record looks as on the wire, with more fields (NOT_IN_A_FILE).
-- `from_attributes` builds a record from any object that has attributes of the same names: a validated model
-  of the protocol, say.
+- On the wire, msgspec encodes the struct with camelCase names; the tag of a part or an event is its `type`.
+  If the wire does not have all fields (NOT_ON_THE_WIRE), a `JsonForm` leaves the others out, and the caller
+  sets the fields that only a live chat knows.
+- In the store, the body of a record is JSON with snake_case names. A `StoredForm` derives a second struct
+  from the record, with its nested records and parts, and converts between the two. Fields with a column of
+  their own are not in the body (ONLY_IN_COLUMNS). A part is an array: a short tag (STORED_TAGS), then its
+  fields.
+- In an exported file, a record looks as on the wire, but has other fields (all except NOT_IN_A_FILE).
+- `from_attributes` builds a record from an object with attributes of the same names, such as a validated
+  model of the protocol.
 
-The tables at the top are all the differences there are. A record that gets a field needs no change here.
+The tables at the top list all differences. A new field of a record needs no change in this module.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ NOT_ON_THE_WIRE: Mapping[type[msgspec.Struct], frozenset[str]] = {
     Chat: frozenset({"title_is_automatic", "reserved_seq", "leaf_id"}),
     QueuedMessage: frozenset({"turn_id", "settings", "origin", "steers"}),
 }
-"""Fields that clients do not see."""
+"""Fields that are not sent to clients."""
 
 NOT_IN_A_FILE: Mapping[type[msgspec.Struct], frozenset[str]] = {
     Chat: frozenset({"owner", "last_seq", "reserved_seq"}),
@@ -38,16 +39,16 @@ NOT_IN_A_FILE: Mapping[type[msgspec.Struct], frozenset[str]] = {
     Turn: frozenset({"chat_id"}),
     QueuedMessage: frozenset({"chat_id", "steers"}),
 }
-"""Fields that an exported file lacks. An import takes their defaults, or says what they are."""
+"""Fields that are not in an exported file. An import uses their defaults, or passes values for them."""
 
 ONLY_IN_COLUMNS: Mapping[type[msgspec.Struct], tuple[str, ...]] = {
     Message: ("chat_id", "id", "parent_id", "turn_id", "role", "client_message_id"),
     QueuedMessage: ("id", "chat_id", "client_message_id"),
 }
-"""Fields whose only place in the store is a column of their own."""
+"""Fields that are stored in a column and not in the body."""
 
 NOT_STORED: Mapping[type[msgspec.Struct], tuple[str, ...]] = {Message: ("siblings",)}
-"""Fields that the store works out when it reads a record."""
+"""Fields that the store computes when it reads a record."""
 
 STORED_TAGS: Mapping[type[msgspec.Struct], str] = {
     Text: "text",
@@ -70,14 +71,14 @@ _fields = cache(msgspec.structs.fields)
 
 
 def columns_of(record: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Return the fields that a stored body lacks: those of columns, then those that are worked out."""
+    """Return the fields that are not in the stored body: those with columns, then those that are computed."""
     return (*ONLY_IN_COLUMNS.get(record, ()), *NOT_STORED.get(record, ()))
 
 
 # ---------------------------------------------------------------------------- as JSON that is shown
 
 
-class ShownForm(Generic[R]):
+class JsonForm(Generic[R]):
     """A record as JSON with camelCase names, without some of its fields."""
 
     def __init__(self, record: type[R], hidden: frozenset[str]) -> None:
@@ -87,8 +88,8 @@ class ShownForm(Generic[R]):
             record.__name__, [(name, Any) for name in names], rename="camel", gc=False
         )
 
-    def of(self, record: R) -> Any:
-        """Return an object to encode. Its attributes are the fields; the caller may set them."""
+    def to_object(self, record: R) -> Any:
+        """Return an object to encode. Its attributes are the fields, and the caller may set them."""
         return self._make(*self._values(record))
 
 
@@ -96,16 +97,16 @@ class ShownForm(Generic[R]):
 
 
 class StoredForm(Generic[R]):
-    """A record's body in the store: JSON with snake_case names. Fields that it lacks get their defaults."""
+    """A record's body in the store: JSON with snake_case names. Missing fields get their defaults."""
 
     def __init__(self, record: type[R]) -> None:
         self._record = record
-        self._twin = _twin(record)
-        self._decode: Callable[[bytes | str], Any] = msgspec.json.Decoder(self._twin.stored).decode
+        self._conversion = _conversion(record)
+        self._decode: Callable[[bytes | str], Any] = msgspec.json.Decoder(self._conversion.stored).decode
 
     def encode(self, record: R) -> bytes:
         """Return the body."""
-        return encode(self._twin.to_stored(record))
+        return encode(self._conversion.to_stored(record))
 
     def decode(self, body: bytes | str, *columns: Any) -> R:
         """Return the record. `columns` are the fields that are not in the body, in the order of `columns_of`.
@@ -113,20 +114,20 @@ class StoredForm(Generic[R]):
         Raises:
             msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is damaged.
         """
-        return self._twin.from_stored(self._decode(body), columns)
+        return self._conversion.from_stored(self._decode(body), columns)
 
 
 class StoredPieces:
     """Streamed pieces in the store: an array of a short tag and the fields of the piece."""
 
     def __init__(self) -> None:
-        twins = [_twin(kind) for kind in STORED_TAGS]
-        union: Any = Union[tuple(twin.stored for twin in twins)]  # noqa: UP007 - made of a list
+        conversions = [_conversion(kind) for kind in STORED_TAGS]
+        union: Any = Union[tuple(conversion.stored for conversion in conversions)]  # noqa: UP007 - made of a list
         self._decode: Callable[[bytes | str], Any] = msgspec.json.Decoder(union).decode
 
     def encode(self, piece: msgspec.Struct) -> bytes:
         """Return a piece as JSON."""
-        return encode(_twin(type(piece)).to_stored(piece))
+        return encode(_conversion(type(piece)).to_stored(piece))
 
     def decode(self, body: bytes | str) -> Any:
         """Return the piece.
@@ -137,10 +138,10 @@ class StoredPieces:
         return _from_stored(self._decode(body))
 
 
-class _Twin:
-    """A record's type, the type that it is stored as, and the way from one to the other.
+class _Conversion:
+    """The stored type of a record, and the conversion in both directions.
 
-    Where no name changes and nothing is nested, a body is read as the record itself.
+    If all names stay the same and nothing is nested, the record itself is the stored type of its body.
     """
 
     def __init__(self, record: type[msgspec.Struct]) -> None:
@@ -154,10 +155,12 @@ class _Twin:
         order = (*names, *outside)
         self._in_order = itemgetter(*[order.index(name) for name in record.__struct_fields__])
         self._record: Callable[..., Any] = record
-        self._nested = [(at, *ways) for at, field in enumerate(fields) if (ways := _nested(field.type))]
+        self._nested = [
+            (at, *ways) for at, field in enumerate(fields) if (ways := _find_converters(field.type))
+        ]
         self._tag = STORED_TAGS.get(record)
         self._is_same = not outside and not self._nested and names == list(record.__struct_encode_fields__)
-        self._body = _define(f"Stored{record.__name__}", [_declared(field) for field in fields], self)
+        self._body = _define(f"Stored{record.__name__}", [_stored_field(field) for field in fields], self)
         read_as = record if self._is_same else self._body
         self.stored: type[msgspec.Struct] = read_as
         if self._tag is not None:
@@ -189,16 +192,18 @@ class _Twin:
         return self._record(*self._in_order((*values, *columns))) if columns else self._record(*values)
 
 
-def _define(name: str, fields: Sequence[Any], twin: _Twin, **options: Any) -> Any:
-    """Return a struct of the store. It leads back to its twin, which can restore its record."""
-    return msgspec.defstruct(name, fields, frozen=True, gc=False, namespace={"twin": twin}, **options)
+def _define(name: str, fields: Sequence[Any], conversion: _Conversion, **options: Any) -> Any:
+    """Return a stored type. Its attribute `conversion` converts it back to the record."""
+    return msgspec.defstruct(
+        name, fields, frozen=True, gc=False, namespace={"conversion": conversion}, **options
+    )
 
 
-_twin = cache(_Twin)
+_conversion = cache(_Conversion)
 
 
-def _declared(field: msgspec.structs.FieldInfo) -> Any:
-    """Return a field of a stored record as `defstruct` takes it."""
+def _stored_field(field: msgspec.structs.FieldInfo) -> Any:
+    """Return a field of a stored type, as an argument of `defstruct`."""
     kind = _stored_type(field.type)
     if field.required:
         return field.name, kind
@@ -209,9 +214,9 @@ def _declared(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def _stored_type(kind: Any) -> Any:
-    """Return what a type is in the store: the same, with the stored form of each record in it."""
+    """Return the type with each record in it replaced by its stored type."""
     if _is_record(kind):
-        return _twin(kind).stored
+        return _conversion(kind).stored
     args = get_args(kind)
     if get_origin(kind) in (Union, UnionType):
         return Union[tuple(map(_stored_type, args))]  # noqa: UP007 - made of a list
@@ -220,9 +225,9 @@ def _stored_type(kind: Any) -> Any:
     return kind
 
 
-def _nested(kind: Any) -> tuple[Convert, Convert] | None:
-    """Return how to store and how to restore a value of this type; None: it is stored as it is."""
-    if not _changes(kind):
+def _find_converters(kind: Any) -> tuple[Convert, Convert] | None:
+    """Return the functions that store and restore a value of this type. None: it is stored unchanged."""
+    if not _needs_conversion(kind):
         return None
     if get_origin(kind) is tuple:
         return _all_to_stored, _all_from_stored
@@ -233,22 +238,22 @@ def _is_record(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _changes(kind: Any) -> bool:
-    """Whether a value of this type is, or holds, a record that is stored as another type."""
+def _needs_conversion(kind: Any) -> bool:
+    """Return whether a value of this type is, or contains, a record with another stored type."""
     if _is_record(kind):
-        return _twin(kind).stored is not kind
-    return any(map(_changes, get_args(kind)))
+        return _conversion(kind).stored is not kind
+    return any(map(_needs_conversion, get_args(kind)))
 
 
 def _to_stored(value: Any) -> Any:
     if value is None:
         return None
     record: type[msgspec.Struct] = value.__class__
-    return _twin(record).to_stored(value)
+    return _conversion(record).to_stored(value)
 
 
 def _from_stored(value: Any) -> Any:
-    return None if value is None else value.twin.from_stored(value)
+    return None if value is None else value.conversion.from_stored(value)
 
 
 def _all_to_stored(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -262,28 +267,28 @@ def _all_from_stored(values: Sequence[Any]) -> tuple[Any, ...]:
 # ----------------------------------------------------------------------- from objects of the protocol
 
 
-class _Dumps(Protocol):
-    """An object that returns itself as JSON values: what the wire's provider options are."""
+class _Dumpable(Protocol):
+    """A pydantic model: the provider options of the wire."""
 
     def model_dump(self, *, mode: str, by_alias: bool, exclude_none: bool) -> dict[str, Any]: ...
 
 
 def from_attributes(
-    record: type[R], source: object, *, lacking: frozenset[str] = frozenset(), **given: Any
+    record: type[R], source: object, *, exclude: frozenset[str] = frozenset(), **overrides: Any
 ) -> R:
     """Return a record with the attributes of `source`, nested objects included.
 
-    None stands for the default where the record's field cannot be None. `given` takes precedence over the
-    source. `lacking` names fields that the source does not have.
+    An attribute that is None becomes the field's default if the field cannot be None. `overrides` take
+    precedence over the source. `exclude` names fields that the source does not have.
 
     Raises:
         AttributeError: the source has no such attribute.
         msgspec.ValidationError: a value is of another type.
     """
-    values = given
-    for field, nested, is_nullable in _reading(record):
+    values = overrides
+    for field, nested, is_nullable in _field_types(record):
         name = field.name
-        if name in values or name in lacking:
+        if name in values or name in exclude:
             continue
         value = getattr(source, name)
         if value is None:
@@ -292,7 +297,7 @@ def from_attributes(
         elif nested is not None:
             values[name] = from_attributes(nested, value)
         elif get_origin(field.type) is _MAPPING and not isinstance(value, Mapping):
-            dumps = cast("_Dumps", value)
+            dumps = cast("_Dumpable", value)
             values[name] = dumps.model_dump(mode="json", by_alias=True, exclude_none=True)
         else:
             values[name] = msgspec.convert(value, field.type, from_attributes=True)
@@ -303,10 +308,10 @@ _MAPPING = get_origin(Mapping[str, str])
 
 
 @cache
-def _reading(
+def _field_types(
     record: type[msgspec.Struct],
 ) -> tuple[tuple[msgspec.structs.FieldInfo, type[msgspec.Struct] | None, bool], ...]:
-    """Return each field with its record type, when it is one record, and whether it can be None."""
+    """Return each field with its type if that is a record, and whether it can be None."""
     found: list[tuple[msgspec.structs.FieldInfo, type[msgspec.Struct] | None, bool]] = []
     for field in _fields(record):
         kinds = get_args(field.type) if get_origin(field.type) in (Union, UnionType) else (field.type,)

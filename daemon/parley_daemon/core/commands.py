@@ -1,6 +1,7 @@
-"""What a chat's turns may be told to do, where they stand, and what then has to be done: plain records.
+"""The input and output of the state machine as records: state, commands, effects, decisions.
 
-Time and ids come in with the commands. What follows from which command is `conversation`'s business.
+`state_machine` says which command is allowed when, and `transitions` what follows from it. A command brings
+the ids and times that it needs.
 """
 
 from enum import Enum
@@ -12,12 +13,13 @@ from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Message, ModelSettings, Outcome, QueuedMessage, Status
 
 QUEUE_LIMIT = 20
+"""Messages that a queue can hold."""
 
 WhenBusy = Literal["queue", "steer", "interrupt", "reject"]
 
 
 class StopCause(Enum):
-    """Why a running turn is stopped. It decides the outcome: never guessed from an exception."""
+    """Why a turn under way is stopped. The cause decides the outcome; no exception is interpreted."""
 
     INTERRUPT = "interrupt"
     SWITCH = "switch"
@@ -35,7 +37,7 @@ class RefusalReason(Enum):
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """The command is not allowed in this state; nothing changed."""
+    """The command is not allowed in this state. Nothing has changed."""
 
     def __init__(self, reason: RefusalReason, message: str) -> None:
         super().__init__(message)
@@ -43,21 +45,24 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
 
 
 class ConversationState(msgspec.Struct, frozen=True, gc=False):
-    """Where a chat's turns stand. `turn_id` is the turn under way: set exactly while the chat is busy.
+    """The state of a chat's turns.
 
-    Messages that steer the turn under way stand before the others in the queue. While the chat is `held`,
-    because its active branch is about to change, no turn begins: `called` says that the queue's head would
-    have begun.
+    Attributes:
+        status: what the chat is doing.
+        turn_id: the turn under way; None exactly when the chat is not busy.
+        queue: the messages that wait. Those that steer the turn under way come first.
+        is_held: whether the active branch is about to change. No turn begins while it is set.
+        is_start_due: whether the first message of the queue would have begun while the chat was held.
     """
 
     status: Status = Status.WAITING
     turn_id: str | None = None
     queue: tuple[QueuedMessage, ...] = ()
-    held: bool = False
-    called: bool = False
+    is_held: bool = False
+    is_start_due: bool = False
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether a turn is under way."""
         return self.turn_id is not None
 
@@ -66,110 +71,123 @@ class ConversationState(msgspec.Struct, frozen=True, gc=False):
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """A person's next message, already given the id of its turn and of its place in the queue."""
+    """Accept a user message. It already has the id of its turn and its id in the queue."""
 
     message: QueuedMessage
     when_busy: WhenBusy = "queue"
 
 
 class Interrupt(msgspec.Struct, frozen=True, gc=False):
-    """Stop what is under way."""
+    """Stop the turn under way, if there is one."""
 
     cause: StopCause = StopCause.INTERRUPT
 
 
 class Begin(msgspec.Struct, frozen=True, gc=False):
-    """The turn under way got a free slot."""
+    """The turn under way has its slot and begins to run."""
 
     turn_id: str
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
-    """The turn under way is over; its answer is about to be committed.
+    """The turn under way has ended. Its answer is about to be committed.
 
-    `cause` is set when it was stopped: a shutdown leaves the queue for the next start. `delegated`: the
-    chat is a child that has delivered its report when the answer is complete.
+    `cause` says why it was stopped, None when it was not. After a shutdown the queue stays for the next
+    start. `is_delegated`: see Chat.is_delegated.
     """
 
     turn_id: str
     outcome: Outcome
     cause: StopCause | None = None
-    delegated: bool = False
+    is_delegated: bool = False
 
 
-class Join(msgspec.Struct, frozen=True, gc=False):
-    """A model call of the turn under way is complete: messages that steer it join it now."""
+class JoinSteering(msgspec.Struct, frozen=True, gc=False):
+    """A model call of the turn under way is complete. The messages that steer the turn join it."""
 
     turn_id: str
 
 
-class Withdraw(msgspec.Struct, frozen=True, gc=False):
-    """Take a message out of the queue."""
+class RemoveQueued(msgspec.Struct, frozen=True, gc=False):
+    """Remove a message from the queue."""
 
     queued_id: str
 
 
-class Rewrite(msgspec.Struct, frozen=True, gc=False):
-    """Let a message of the queue say something else."""
+class EditQueued(msgspec.Struct, frozen=True, gc=False):
+    """Replace the content of a queued message."""
 
     queued_id: str
     content: tuple[Part, ...]
 
 
-class Promote(msgspec.Struct, frozen=True, gc=False):
-    """Run a message of the queue next; a turn under way is interrupted for it."""
+class PromoteQueued(msgspec.Struct, frozen=True, gc=False):
+    """Run a queued message next. A turn under way is interrupted."""
 
     queued_id: str
 
 
-class Hold(msgspec.Struct, frozen=True, gc=False):
-    """Stop what is under way and begin nothing: the active branch is about to change."""
+class HoldChat(msgspec.Struct, frozen=True, gc=False):
+    """Stop the turn under way and begin no other, because the active branch is about to change."""
 
 
-class Release(msgspec.Struct, frozen=True, gc=False):
-    """The branch does not change after all. What would have begun meanwhile begins now."""
+class ReleaseChat(msgspec.Struct, frozen=True, gc=False):
+    """End a hold without changing the branch. A turn that would have begun meanwhile begins now."""
 
 
-class Reanswer(msgspec.Struct, frozen=True, gc=False):
-    """A user message of the history, to be answered by a turn of this id."""
+class OpenQuestion(msgspec.Struct, frozen=True, gc=False):
+    """A user message of the history that a new turn, `turn_id`, answers. None: the chat's model."""
 
     turn_id: str
-    question: Message
+    message: Message
     model: str | None = None
     settings: ModelSettings = ModelSettings()
 
 
 class Switch(msgspec.Struct, frozen=True, gc=False):
-    """The active branch of a held chat becomes another one; then `turn` begins.
+    """Make another branch of a held chat the active one, end the hold, and begin `turn`.
 
-    Without one begins what would have begun meanwhile.
+    Without `turn`, a turn that would have begun meanwhile begins. With `clears_queue`, all messages are
+    removed from the queue.
     """
 
-    turn: QueuedMessage | Reanswer | None = None
+    turn: QueuedMessage | OpenQuestion | None = None
     clears_queue: bool = False
 
 
-Command = Send | Interrupt | Begin | End | Join | Withdraw | Rewrite | Promote | Hold | Release | Switch
+Command = (
+    Send
+    | Interrupt
+    | Begin
+    | End
+    | JoinSteering
+    | RemoveQueued
+    | EditQueued
+    | PromoteQueued
+    | HoldChat
+    | ReleaseChat
+    | Switch
+)
 
 
 # ------------------------------------------------------------------- effects
 
 
 class AcceptTurn(msgspec.Struct, frozen=True, gc=False):
-    """Write the user message and its turn; run the turn as soon as a slot is free."""
+    """Store the user message and its turn. The turn runs as soon as a slot is free."""
 
     message: QueuedMessage
     from_queue: bool
 
 
 class Enqueue(msgspec.Struct, frozen=True, gc=False):
-    """Write the message to the end of the queue."""
+    """Store the message at the end of the queue."""
 
     message: QueuedMessage
 
 
 class StopTurn(msgspec.Struct, frozen=True, gc=False):
-    """Stop the run of this turn; it answers with End."""
+    """Stop the run of this turn. An End command follows."""
 
     turn_id: str
     cause: StopCause
@@ -182,42 +200,42 @@ class StartTurn(msgspec.Struct, frozen=True, gc=False):
 
 
 class FinishTurn(msgspec.Struct, frozen=True, gc=False):
-    """Write the turn's answer and outcome, then tell that it ended."""
+    """Store the turn's answer and outcome, and publish that it has ended."""
 
     turn_id: str
     outcome: Outcome
 
 
 class JoinTurn(msgspec.Struct, frozen=True, gc=False):
-    """Write the message as one more question of the turn under way."""
+    """Store the message as a further question of the turn under way."""
 
     message: QueuedMessage
 
 
-class AnswerAgain(msgspec.Struct, frozen=True, gc=False):
-    """Open a turn that answers a message of the history; run it as soon as a slot is free."""
+class AnswerQuestion(msgspec.Struct, frozen=True, gc=False):
+    """Store a turn that answers a message of the history. It runs as soon as a slot is free."""
 
-    again: Reanswer
+    question: OpenQuestion
 
 
 class Dequeue(msgspec.Struct, frozen=True, gc=False):
-    """Remove the message from the queue; its turn never was."""
+    """Remove the message from the queue. Its turn will never run."""
 
     message: QueuedMessage
 
 
 class Requeue(msgspec.Struct, frozen=True, gc=False):
-    """Write the whole queue anew: its order or a content changed, or a message came in at another place."""
+    """Store the whole queue: its order or a content has changed, or a message was inserted before others."""
 
 
 class SwitchBranch(msgspec.Struct, frozen=True, gc=False):
-    """Make the other branch the active one, and tell it."""
+    """Make the other branch the active one, and publish that."""
 
 
 Effect = (
     AcceptTurn
     | JoinTurn
-    | AnswerAgain
+    | AnswerQuestion
     | Enqueue
     | Dequeue
     | Requeue
@@ -229,7 +247,7 @@ Effect = (
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The next state, and what has to be done, in this order."""
+    """The next state, and the effects to carry out, in this order."""
 
     state: ConversationState
     effects: tuple[Effect, ...] = ()

@@ -1,10 +1,10 @@
-"""Which part of a history a summary stands for, and how long a history is. Knows no model and no store."""
+"""Compaction: a summary in place of the beginning of a history, and the estimated length of a history."""
 
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from parley_daemon.core.parts import Part, Text, ToolCall, ToolResult, weight
+from parley_daemon.core.parts import Part, Text, ToolCall, ToolResult, count_characters
 from parley_daemon.core.records import Message
 
 CHARACTERS_PER_TOKEN = 4
@@ -12,16 +12,16 @@ _INTRODUCTION = "Summary of this conversation so far:\n\n"
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
-    """What stands for all messages of a branch up to `after_id` in later requests. `message` is a user's."""
+    """A user message that replaces all messages of a branch up to `after_id` in later requests."""
 
     after_id: int
     message: Message
 
 
 def apply_summaries(branch: Sequence[Message], summaries: Iterable[Summary]) -> tuple[Message, ...]:
-    """Return the branch with its newest summary in the place of what that stands for.
+    """Return the branch with its newest summary in place of the messages that the summary replaces.
 
-    A question at its end is never part of that: it has to be asked as it was said.
+    A question at the end of the branch is never replaced: the model has to get its exact words.
     """
     by_end = {summary.after_id: summary for summary in summaries}
     asked = bool(branch) and branch[-1].role == "user"
@@ -33,7 +33,7 @@ def apply_summaries(branch: Sequence[Message], summaries: Iterable[Summary]) -> 
 
 
 def drop_open_questions(branch: Sequence[Message]) -> Sequence[Message]:
-    """Return the branch without the questions at its end that nobody has answered."""
+    """Return the branch without the unanswered questions at its end."""
     end = len(branch)
     while end and branch[end - 1].role == "user":
         end -= 1
@@ -41,39 +41,43 @@ def drop_open_questions(branch: Sequence[Message]) -> Sequence[Message]:
 
 
 def summary_content(text: str) -> tuple[Part, ...]:
-    """Return the content of a summary's message."""
+    """Return the content of the message of a summary."""
     return (Text(_INTRODUCTION + text),)
 
 
-def tokens(messages: Iterable[Message]) -> int:
-    """Return about how many tokens these messages are, rather too few than too many."""
-    characters = sum([weight(part) for message in messages for part in message.content])
+def count_tokens(messages: Iterable[Message]) -> int:
+    """Return an estimate of the tokens of these messages, which is more often too low than too high."""
+    characters = sum([count_characters(part) for message in messages for part in message.content])
     return characters // CHARACTERS_PER_TOKEN
 
 
 def transcript(messages: Iterable[Message]) -> str:
-    """Return messages as plain text for a model to summarise."""
+    """Return messages as plain text, for a model that summarizes them."""
     return "\n\n".join(
-        [f"{message.role.upper()}:\n{_said(message)}" for message in messages if _said(message)]
+        [
+            f"{message.role.upper()}:\n{_message_text(message)}"
+            for message in messages
+            if _message_text(message)
+        ]
     )
 
 
-def _said(message: Message) -> str:
-    said: list[str] = []
+def _message_text(message: Message) -> str:
+    lines: list[str] = []
     for part in message.content:
         match part:
             case Text(text):
-                said.append(text)
+                lines.append(text)
             case ToolCall():
-                said.append(f"[calls {part.tool_name}: {part.args}]")
+                lines.append(f"[calls {part.tool_name}: {part.args}]")
             case ToolResult():
-                said.append(f"[{part.tool_name} answers: {part.result}]")
+                lines.append(f"[{part.tool_name} answers: {part.result}]")
             case _:
                 pass
-    return "\n".join(said).strip()
+    return "\n".join(lines).strip()
 
 
-def pieces(text: str, characters: int) -> list[str]:
+def split_text(text: str, characters: int) -> list[str]:
     """Cut a text into pieces of at most so many characters, at line ends where that is possible."""
     cut: list[str] = []
     while len(text) > characters:

@@ -1,4 +1,4 @@
-"""What happens in a chat, as frozen records. Each gets the chat's next `seq` when it is published."""
+"""The events of a chat. Each gets the chat's next number (`seq`) when it is published."""
 
 import msgspec
 
@@ -16,18 +16,18 @@ from parley_daemon.core.records import (
 
 
 class _EventBase(msgspec.Struct, frozen=True, gc=False, rename="camel", tag_field="type", omit_defaults=True):
-    """As JSON, an event has its `type`; a field is left out when it is at its default."""
+    """As JSON, an event has a `type`, and no field that is at its default."""
 
 
 class StatusChanged(_EventBase, frozen=True, gc=False, tag="status"):
-    """The chat does something else now."""
+    """The status of the chat has changed."""
 
     status: Status
     turn_id: str | None = None
 
 
 class TurnStarted(_EventBase, frozen=True, gc=False, tag="turn_started"):
-    """A turn got its slot and runs."""
+    """A turn has its slot and runs."""
 
     turn_id: str
     user_message_id: int
@@ -35,7 +35,7 @@ class TurnStarted(_EventBase, frozen=True, gc=False, tag="turn_started"):
 
 
 class MessagePart(_EventBase, frozen=True, gc=False, tag="message_part"):
-    """A streamed piece of part number `index` of a message in progress."""
+    """A streamed piece of a message in progress. `index` is the number of its part, from 0."""
 
     turn_id: str
     message_id: int
@@ -45,20 +45,20 @@ class MessagePart(_EventBase, frozen=True, gc=False, tag="message_part"):
 
 
 class MessageAdded(_EventBase, frozen=True, gc=False, tag="message"):
-    """A message is durable; it replaces what was streamed under its id."""
+    """A message is stored. It replaces the pieces that were streamed under its id."""
 
     message: Message
     turn_id: str | None = None
 
 
 class QueueUpdated(_EventBase, frozen=True, gc=False, tag="queue_update"):
-    """The whole queue as it is now."""
+    """The queue has changed. `queue` is the whole queue."""
 
     queue: tuple[QueuedMessage, ...]
 
 
 class PreviewReset(_EventBase, frozen=True, gc=False, tag="preview_reset"):
-    """What was streamed under this id is void: another attempt begins at part 0."""
+    """The pieces that were streamed under this id are no longer valid. The next attempt begins at part 0."""
 
     message_id: int
     reason: str
@@ -66,9 +66,10 @@ class PreviewReset(_EventBase, frozen=True, gc=False, tag="preview_reset"):
 
 
 class Retrying(_EventBase, frozen=True, gc=False, tag="retry"):
-    """For the `attempt`th time (from 1) a model call got no answer; `model` is asked after the wait.
+    """Attempt number `attempt` (from 1) of a model call failed. `model` is asked after `delay_ms`.
 
-    It is another model than before where a turn falls back.
+    It is a fallback model if the turn does not ask the same model again. `retrying_at` is the time of the
+    next attempt.
     """
 
     attempt: int
@@ -80,7 +81,7 @@ class Retrying(_EventBase, frozen=True, gc=False, tag="retry"):
 
 
 class HistoryReset(_EventBase, frozen=True, gc=False, tag="history_reset"):
-    """The active branch is another one after this message (None: from the beginning)."""
+    """The active branch has changed after this message (None: from the beginning)."""
 
     after_message_id: int | None
 
@@ -93,7 +94,7 @@ class ErrorRaised(_EventBase, frozen=True, gc=False, tag="error"):
 
 
 class ChatChanged(_EventBase, frozen=True, gc=False, tag="chat"):
-    """The chat's own record changed, or the chat is gone."""
+    """The chat's record has changed, or the chat was deleted."""
 
     chat: Chat
     status: Status
@@ -101,7 +102,7 @@ class ChatChanged(_EventBase, frozen=True, gc=False, tag="chat"):
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Milliseconds of a turn: waiting for a slot, until the first part, in all; and how many attempts."""
+    """Milliseconds that a turn waited for a slot, for the first part, and in total; its attempts."""
 
     queued_ms: int
     first_part_ms: int | None
@@ -110,7 +111,7 @@ class Timings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class TurnEnded(_EventBase, frozen=True, gc=False, tag="turn_ended"):
-    """The turn is over, its history is durable and the chat is free. Exactly one per turn."""
+    """The turn has ended, its messages are stored, and the chat is free. There is exactly one per turn."""
 
     turn_id: str
     outcome: Outcome
@@ -136,7 +137,7 @@ Event = (
 
 
 def turn_of(event: Event) -> str | None:
-    """Return the id of the turn that the event belongs to."""
+    """Return the id of the turn that the event belongs to. None: it belongs to no turn."""
     match event:
         case QueueUpdated() | ChatChanged() | HistoryReset():
             return None

@@ -1,6 +1,6 @@
-"""The parts of a message, whole and in pieces, and the rule that folds pieces into parts.
+"""The parts of a message, the pieces that a model streams, and the fold, which joins pieces into parts.
 
-Pieces are what a model streams; a message is the fold of its pieces. The JSON of a part is its wire form.
+The JSON of a part is its form on the wire.
 """
 
 from collections.abc import Iterable
@@ -13,17 +13,21 @@ ToolOutcome = Literal["ok", "failed", "denied", "interrupted", "timed_out"]
 
 
 class _PartBase(msgspec.Struct, frozen=True, gc=False, rename="camel", tag_field="type", omit_defaults=True):
-    """As JSON, a part has its `type` and no optional field that is None."""
+    """As JSON, a part has a `type`, and no optional field that is None."""
 
 
 class Text(_PartBase, frozen=True, gc=False, tag="text"):
-    """Plain text (Markdown). As a piece: the new text only."""
+    """Text in Markdown. As a piece: only the new text."""
 
     text: str
 
 
 class Reasoning(_PartBase, frozen=True, gc=False, tag="reasoning"):
-    """What the model thought. As a piece: the new text; title and signature once they are known."""
+    """Reasoning of the model. As a piece: only the new text, and title and signature once they are known.
+
+    `signature` is the provider's proof that the text is unchanged. Some providers require it in later
+    requests.
+    """
 
     text: str
     title: str | None = None
@@ -31,7 +35,7 @@ class Reasoning(_PartBase, frozen=True, gc=False, tag="reasoning"):
 
 
 class ToolCall(_PartBase, frozen=True, gc=False, tag="tool-call"):
-    """A finished request of the model to call a tool; `args` is any JSON value."""
+    """A complete request of the model to call a tool. `args` is any JSON value."""
 
     tool_call_id: str
     tool_name: str
@@ -39,7 +43,7 @@ class ToolCall(_PartBase, frozen=True, gc=False, tag="tool-call"):
 
 
 class ToolCallPiece(_PartBase, frozen=True, gc=False, tag="tool-call"):
-    """More of a tool call's arguments as JSON text."""
+    """A piece of the arguments of a tool call, as JSON text."""
 
     tool_call_id: str
     tool_name: str
@@ -47,7 +51,7 @@ class ToolCallPiece(_PartBase, frozen=True, gc=False, tag="tool-call"):
 
 
 class ToolResult(_PartBase, frozen=True, gc=False, tag="tool-result"):
-    """What a tool answered; `result` is any JSON value."""
+    """The result of a tool call. `result` is any JSON value."""
 
     tool_call_id: str
     tool_name: str
@@ -57,7 +61,7 @@ class ToolResult(_PartBase, frozen=True, gc=False, tag="tool-result"):
 
 
 class Source(_PartBase, frozen=True, gc=False, tag="source"):
-    """Something the answer rests on."""
+    """A source that the answer is based on."""
 
     source_id: str
     url: str
@@ -69,7 +73,7 @@ class Source(_PartBase, frozen=True, gc=False, tag="source"):
 
 
 class File(_PartBase, frozen=True, gc=False, tag="file"):
-    """A file in a message: `data` (base64) or `url`, never both."""
+    """A file in a message. It has either `data` (base64) or `url`."""
 
     media_type: str
     data: str | None = None
@@ -81,8 +85,8 @@ Part = Text | Reasoning | ToolCall | ToolResult | Source | File
 Piece = Text | Reasoning | ToolCallPiece | ToolCall | ToolResult | Source | File
 
 
-def weight(piece: Piece) -> int:
-    """Return about how many characters a piece holds."""
+def count_characters(piece: Piece) -> int:
+    """Return the approximate number of characters in a piece."""
     match piece:
         case Text(text) | Reasoning(text):
             return len(text)
@@ -99,7 +103,7 @@ def weight(piece: Piece) -> int:
 
 
 def merge(first: Piece, second: Piece) -> Piece | None:
-    """Return one piece that says what both say, or None when they do not merge (protocol, "Fine print")."""
+    """Return both pieces as one. None: they cannot be merged (see "Fine print" in protocol/README.md)."""
     match first, second:
         case Text(), Text():
             return Text(first.text + second.text)
@@ -114,7 +118,11 @@ def merge(first: Piece, second: Piece) -> Piece | None:
 
 
 def join(pieces: list[Piece]) -> Piece:
-    """Merge pieces of one part that all merge with one another, in linear time."""
+    """Merge pieces of one part in linear time.
+
+    Raises:
+        ValueError: there are several pieces of a kind that cannot be merged.
+    """
     first = pieces[0]
     if len(pieces) == 1:
         return first
@@ -138,27 +146,27 @@ _RUN = 512
 
 
 class _Open(msgspec.Struct, gc=False):
-    """One part in the making: its pieces so far, older ones merged in runs so that they stay few."""
+    """A part in progress: its pieces so far. Older pieces are merged in runs, so that there are few."""
 
     pieces: list[Piece]
     runs: int = 0
 
     @property
     def signed(self) -> bool:
-        """Whether it is reasoning whose end is there."""
+        """Whether it is reasoning with its signature, which ends it."""
         last = self.pieces[-1]
         return isinstance(last, Reasoning) and last.signature is not None
 
     def add(self, piece: Piece) -> None:
-        """Take the next piece of the part."""
+        """Add the next piece of the part."""
         pieces = self.pieces
         pieces.append(piece)
         if len(pieces) - self.runs > _RUN and not isinstance(piece, ToolCall):
             pieces[self.runs :] = [join(pieces[self.runs :])]
             self.runs += 1
 
-    def merged(self) -> Piece:
-        """Return all pieces as one."""
+    def merge(self) -> Piece:
+        """Merge all pieces into one, and return it."""
         whole = join(self.pieces)
         self.pieces[:] = [whole]
         self.runs = 1
@@ -166,11 +174,11 @@ class _Open(msgspec.Struct, gc=False):
 
 
 class Assembler:
-    """Gives each piece of one message its part's index, and folds what came so far.
+    """Assigns each piece of one message to a part, and folds the pieces so far.
 
-    Text after text goes to the same part, reasoning after reasoning too, unless that is signed: a signature
-    vouches for what came before it. A tool call's pieces go to their own call's part, whatever came between;
-    everything else opens a new part.
+    Text that follows text belongs to the same part. So does reasoning that follows reasoning, unless the part
+    has a signature: a signature ends a part. The pieces of a tool call belong to the part of their call, even
+    if other pieces came in between. Every other piece begins a new part.
     """
 
     __slots__ = ("_calls", "_open")
@@ -183,7 +191,7 @@ class Assembler:
         return len(self._open)
 
     def add(self, piece: Piece) -> int:
-        """Take the next piece and return the index of the part that it belongs to."""
+        """Add the next piece, and return the index of its part."""
         if isinstance(piece, ToolCallPiece | ToolCall):
             index = self._calls.setdefault(piece.tool_call_id, len(self._open))
             if index == len(self._open):
@@ -203,15 +211,15 @@ class Assembler:
         return len(self._open) - 1
 
     def parts(self) -> tuple[Part, ...]:
-        """Return the parts as the pieces so far make them. A tool call without its arguments is left out."""
+        """Return the fold of the pieces so far. A tool call whose arguments are incomplete is left out."""
         return tuple([part for part in map(_fold, self._open) if part is not None])
 
     def pieces(self) -> tuple[tuple[int, Piece], ...]:
-        """Return what came so far as one piece a part, each with its index: what a preview shows."""
+        """Return one merged piece for each part so far, with the part's index: the content of a preview."""
         shown: list[tuple[int, Piece]] = []
         for index, slot in enumerate(self._open):
             last = slot.pieces[-1]
-            shown.append((index, last if isinstance(last, ToolCall) else slot.merged()))
+            shown.append((index, last if isinstance(last, ToolCall) else slot.merge()))
         return tuple(shown)
 
 
@@ -223,7 +231,7 @@ def _fold(slot: _Open) -> Part | None:
         case ToolCallPiece():
             return None
         case Text() | Reasoning():
-            whole = slot.merged()
+            whole = slot.merge()
             assert isinstance(whole, Text | Reasoning)
             return whole
         case _:
@@ -231,7 +239,7 @@ def _fold(slot: _Open) -> Part | None:
 
 
 def fold(pieces: Iterable[Piece]) -> tuple[Part, ...]:
-    """Return the parts that a message consists of when these pieces were streamed."""
+    """Return the parts of a message, given its streamed pieces."""
     assembler = Assembler()
     for piece in pieces:
         assembler.add(piece)
@@ -239,5 +247,5 @@ def fold(pieces: Iterable[Piece]) -> tuple[Part, ...]:
 
 
 def plain_text(parts: Iterable[Part]) -> str:
-    """Return the text parts joined: what a person would copy."""
+    """Return the text parts, joined."""
     return "".join([part.text for part in parts if isinstance(part, Text)])

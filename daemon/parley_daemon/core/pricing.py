@@ -1,4 +1,4 @@
-"""What tokens cost. Knows no provider: prices come with the model's configuration."""
+"""The cost of a model call, computed from the prices in the model's configuration."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ _MILLION = 1_000_000
 
 
 class Pricing(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """US dollars per million tokens. Without prices of their own, cached tokens cost what input costs."""
+    """Prices in US dollars per million tokens. None: cached tokens have the price of input tokens."""
 
     input_per_million: float
     output_per_million: float
@@ -16,10 +16,10 @@ class Pricing(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     cache_creation_per_million: float | None = None
 
 
-def cost(usage: Usage, pricing: Pricing) -> float | None:
-    """Return US dollars, None when the provider told no counts.
+def compute_cost(usage: Usage, pricing: Pricing) -> float | None:
+    """Return the cost in US dollars. None: the provider did not report the tokens.
 
-    Cached tokens are part of the input, reasoning tokens part of the output: neither is counted twice.
+    Cached tokens are part of the input tokens, and reasoning tokens part of the output tokens.
     """
     if usage.input_tokens is None or usage.output_tokens is None:
         return None

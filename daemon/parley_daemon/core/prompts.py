@@ -1,7 +1,7 @@
-"""The history as a model may get it, repaired where it was cut.
+"""The history as it is sent to a model, with repairs.
 
-Providers refuse a tool call without its result, a result without its call, two calls with one id, and empty
-messages. What is stored stays as it is: the repair happens each time a request is built.
+Providers refuse a tool call without its result, a result without its call, two calls with the same id, and
+empty messages. Such things are repaired when a request is built. The stored messages do not change.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,13 +17,17 @@ Entry = tuple[Role, tuple[Part, ...]]
 
 
 def drop_repeated_questions(history: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the history without questions that got no answer and that the next turn asks word by word again.
+    """Return the history without unanswered questions that the next turn repeats word by word.
 
-    Whoever sends a message again after a turn that failed does not mean it twice.
+    A message that is sent again after a failed turn is not a second question.
     """
     followers = (*history[1:], None)
     return tuple(
-        [one for one, after in zip(history, followers, strict=False) if not _is_asked_again(one, after)]
+        [
+            message
+            for message, after in zip(history, followers, strict=False)
+            if not _is_asked_again(message, after)
+        ]
     )
 
 
@@ -35,16 +39,16 @@ def _is_asked_again(question: Message, after: Message | None) -> bool:
 
 
 def prompt_entries(history: Iterable[Message], model: str | None = None) -> tuple[Entry, ...]:
-    """Return (role, parts) of each message to send: oldest first, calls and results adjacent and paired.
+    """Return (role, parts) of each message to send, oldest first. Each tool call is followed by its result.
 
-    `model` is who gets them, as "provider:model". Only its own reasoning goes back to it: another one's means
-    nothing to it, and its signatures are refused.
+    `model` is the model that gets them, as "provider:model". Reasoning of other models is left out: this
+    model cannot use it, and its provider refuses the signatures.
     """
-    return tuple(_paired([entry for message in history if (entry := _sendable(message, model))]))
+    return tuple(_pair_calls([entry for message in history if (entry := _sendable(message, model))]))
 
 
 def _sendable(message: Message, model: str | None) -> Entry | None:
-    """Leave out what says nothing: blank text, another model's reasoning, a message of reasoning alone."""
+    """Return the entry of a message without blank text and other models' reasoning. None: nothing is left."""
     own = message.model is not None and message.model == model
     parts = tuple([part for part in message.content if _says_something(part, own=own)])
     return (message.role, parts) if any(not isinstance(part, Reasoning) for part in parts) else None
@@ -60,14 +64,14 @@ def _says_something(part: Part, *, own: bool) -> bool:
             return True
 
 
-def _paired(entries: list[Entry]) -> Iterator[Entry]:
+def _pair_calls(entries: list[Entry]) -> Iterator[Entry]:
     used: set[str] = set()
     at = 0
     while at < len(entries):
         role, parts = entries[at]
         at += 1
         if role == "tool":
-            continue  # an orphan: its call is not right before it
+            continue  # it does not follow its call
         if role != "assistant" or not any(isinstance(part, ToolCall) for part in parts):
             yield role, parts
             continue
@@ -75,21 +79,21 @@ def _paired(entries: list[Entry]) -> Iterator[Entry]:
         while at < len(entries) and entries[at][0] == "tool":
             results += [part for part in entries[at][1] if isinstance(part, ToolResult)]
             at += 1
-        yield from _answered(parts, results, used)
+        yield from _answer_calls(parts, results, used)
 
 
-def _answered(parts: tuple[Part, ...], results: list[ToolResult], used: set[str]) -> Iterator[Entry]:
-    """Yield a message with calls, then one for the result of each. `used` are the ids of earlier calls."""
+def _answer_calls(parts: tuple[Part, ...], results: list[ToolResult], used: set[str]) -> Iterator[Entry]:
+    """Yield a message with calls, then the result of each call. `used` has the ids of earlier calls."""
     sent: list[Part] = []
     answers: list[Entry] = []
     for part in parts:
         if isinstance(part, ToolCall):
             result = next((one for one in results if one.tool_call_id == part.tool_call_id), None)
             if result is None:
-                result = _interrupted(part)
+                result = _interrupted_result(part)
             else:
                 results.remove(result)
-            id = _unused(part.tool_call_id, used)
+            id = _unique_id(part.tool_call_id, used)
             used.add(id)
             answers.append(("tool", (replace(result, tool_call_id=id),)))
             part = replace(part, tool_call_id=id)
@@ -98,8 +102,8 @@ def _answered(parts: tuple[Part, ...], results: list[ToolResult], used: set[str]
     yield from answers
 
 
-def _unused(id: str, used: set[str]) -> str:
-    """Return the id, or one made of it: some servers count their calls from one again in each answer."""
+def _unique_id(id: str, used: set[str]) -> str:
+    """Return the id, with a number if it is used already: some servers count calls from 1 in each answer."""
     number, unused = 1, id
     while unused in used:
         number += 1
@@ -107,5 +111,5 @@ def _unused(id: str, used: set[str]) -> str:
     return unused
 
 
-def _interrupted(call: ToolCall) -> ToolResult:
+def _interrupted_result(call: ToolCall) -> ToolResult:
     return ToolResult(call.tool_call_id, call.tool_name, INTERRUPTED_RESULT, True, "interrupted")

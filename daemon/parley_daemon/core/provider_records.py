@@ -1,6 +1,6 @@
-"""Providers and models as somebody configured them over the protocol: plain frozen records.
+"""Providers and models that were configured over the protocol, and the choice of the default model.
 
-An API key is no part of them. Knows no configuration file and no environment.
+API keys are not part of the records.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -13,7 +13,7 @@ from parley_daemon.core.records import ModelSettings
 
 
 class ProviderRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """A provider. `has_key`: a key was given for it and is kept elsewhere. Times as in Chat."""
+    """A provider. `has_key`: its API key is stored (see ports/secrets). Times as in Chat."""
 
     name: str
     type: str
@@ -26,9 +26,10 @@ class ProviderRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class ModelRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """A model of a provider, by the provider's name. `compression_threshold` is in percent. Times as in Chat.
+    """A model of a provider. At most one record is the default.
 
-    Of all records at most one is the default.
+    `provider` is the provider's name. `context_limit` is in tokens, `compression_threshold` in percent of it.
+    Times as in Chat.
     """
 
     provider: str
@@ -50,7 +51,7 @@ class ModelRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 def choose_default(records: Iterable[ModelRecord]) -> ModelRecord | None:
-    """Return who becomes the default when nobody said who: the first by provider and model."""
+    """Return the default model if nothing else decides: the first by provider and model."""
     return min(records, key=lambda one: (one.provider, one.model), default=None)
 
 
@@ -58,22 +59,22 @@ def update_default(
     records: Sequence[ModelRecord],
     providers: Container[str],
     *,
-    wish: str | None = None,
-    not_this: str | None = None,
-    elect: bool = True,
+    preferred: str | None = None,
+    avoided: str | None = None,
+    may_choose: bool = True,
 ) -> list[ModelRecord]:
-    """Return the records that have to change so that there is one default among those in use.
+    """Return the records that have to change so that one of the models in use is the default.
 
-    Those are the enabled ones of the providers that are there. It is the one of the id `wish`, else the one
-    that there is, unless that is `not_this`. When nobody is it and `elect`, one is elected: `not_this` only
-    when there is no other.
+    A model is in use if it is enabled and `providers` contains its provider. The default is, in this order:
+    the model with the id `preferred`; the present default, unless that is `avoided`; with `may_choose`, the
+    first other model, or `avoided` if there is no other. Without `may_choose` there may be no default.
     """
     in_use = [one for one in records if one.enabled and one.provider in providers]
-    chosen = next((one for one in in_use if one.id == wish), None)
+    chosen = next((one for one in in_use if one.id == preferred), None)
     if chosen is None:
-        chosen = next((one for one in in_use if one.is_default and one.id != not_this), None)
-    if chosen is None and elect:
-        chosen = choose_default([one for one in in_use if one.id != not_this]) or choose_default(in_use)
+        chosen = next((one for one in in_use if one.is_default and one.id != avoided), None)
+    if chosen is None and may_choose:
+        chosen = choose_default([one for one in in_use if one.id != avoided]) or choose_default(in_use)
     wanted = None if chosen is None else chosen.id
     return [
         replace(one, is_default=one.id == wanted) for one in records if one.is_default != (one.id == wanted)

@@ -1,4 +1,4 @@
-"""What a chat consists of: chat, message, queued message, turn, usage, failure. Plain frozen records."""
+"""The records of a chat: chat, message, queued message, turn, usage, failure."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -32,7 +32,7 @@ FailureKind = Literal[
 
 
 class Status(StrEnum):
-    """What a chat is doing. Only waiting, completed and error are ever stored."""
+    """What a chat is doing. Only waiting, completed and error are stored."""
 
     WAITING = "waiting"
     PENDING = "pending"
@@ -44,7 +44,7 @@ class Status(StrEnum):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Tokens and money of a model call, or sums of them. None: the provider did not say."""
+    """Tokens and cost (US dollars) of a model call, or the sums of several. None: not reported."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -56,7 +56,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     cost_usd: float | None = None
 
     def add(self, other: "Usage") -> "Usage":
-        """Return the sum, field by field; a limit is not summed, the newer one stands."""
+        """Return the sum, field by field. The context limit is not summed: the newer one is used."""
         summed = {name: _sum(getattr(self, name), getattr(other, name)) for name in Usage.__struct_fields__}
         summed["context_limit"] = other.context_limit or self.context_limit
         return Usage(**summed)
@@ -71,7 +71,7 @@ def _sum(one: float | None, other: float | None) -> Any:
 class Failure(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Why a turn failed (TurnError on the wire).
 
-    `message` is one plain sentence without secrets, `detail` at most 500 characters of what the peer said.
+    `message` is a sentence for people, without secrets. `detail` is at most 500 characters of the response.
     """
 
     kind: FailureKind
@@ -84,7 +84,7 @@ class Failure(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Limits of one model call in milliseconds. None: the default of the configuration."""
+    """Time limits of one model call in milliseconds. None: the default of the configuration."""
 
     connect_ms: int | None = None
     first_part_ms: int | None = None
@@ -92,15 +92,15 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     total_ms: int | None = None
 
     def with_defaults(self, base: "Timeouts") -> "Timeouts":
-        """Return these limits, with `base` where one is not set."""
+        """Return these limits; those that are not set are taken from `base`."""
         return Timeouts(**_overlay(self, base))
 
 
 class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """How a model is asked. None: not sent to the provider. `provider_options`: by provider dialect.
+    """Settings of model calls. None: not sent to the provider. `provider_options` are by dialect.
 
-    Two are for the daemon alone. `fallback_models` are asked in this order where a model cannot answer; None:
-    those of the configuration. `local_only`: only models of local providers may be asked.
+    Two settings are not sent to providers. `fallback_models` are asked in this order if the model cannot
+    answer; None: those of the configuration. `local_only`: only models of local providers may be asked.
     """
 
     max_output_tokens: int | None = None
@@ -118,9 +118,9 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     provider_options: Mapping[str, Mapping[str, Any]] = {}
 
     def with_defaults(self, base: "ModelSettings") -> "ModelSettings":
-        """Return these settings, with `base` where one is not set; options merge name by name.
+        """Return these settings; those that are not set are taken from `base`. Options are merged by name.
 
-        What is local only in either stays so: that can be narrowed, never widened.
+        `local_only` is set if either has it: it can be switched on here, but not off.
         """
         options = {**base.provider_options}
         for dialect, chosen in self.provider_options.items():
@@ -133,20 +133,20 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 def _overlay(upper: "Timeouts | ModelSettings", lower: "Timeouts | ModelSettings") -> dict[str, Any]:
-    """Return the fields of `upper`, with those of `lower` where `upper` has None."""
+    """Return the fields of `upper`; those that are None are taken from `lower`."""
     chosen = msgspec.structs.asdict(upper)
     return {name: getattr(lower, name) if value is None else value for name, value in chosen.items()}
 
 
 class ForkOrigin(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The chat and message that a fork was taken at."""
+    """The chat and the message that a fork was made from."""
 
     chat_id: str
     message_id: int
 
 
 class Context(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The files that a chat may look at; URIs and glob patterns."""
+    """The files that a chat may read: `repositories` and `files` are URIs, the others glob patterns."""
 
     repositories: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
@@ -155,11 +155,11 @@ class Context(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """A chat's own record: everything but its messages. Times are RFC 3339 UTC with milliseconds.
+    """A chat without its messages. Times are RFC 3339 UTC with milliseconds.
 
-    `status` is a resting one (waiting, completed, error): what a live chat is doing is known by its actor.
-    `last_seq` is the newest event's number, `reserved_seq` the bound below which numbers may have been used;
-    they differ only while a turn is under way. `leaf_id` ends the active branch.
+    `status` is waiting, completed or error; only the chat's actor knows whether a turn is under way.
+    `last_seq` is the number of the newest event. Numbers up to `reserved_seq` may have been used; the two
+    differ only while a turn is under way. `leaf_id` is the last message of the active branch.
     """
 
     id: str
@@ -188,16 +188,16 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     leaf_id: int | None = None
 
     @property
-    def delegated(self) -> bool:
-        """Whether another chat gave it something to do: its complete answer is the report on that."""
+    def is_delegated(self) -> bool:
+        """Whether it is an agent's chat below another chat. Its complete answer completes the chat."""
         return self.kind == "agent" and self.parent_chat_id is not None
 
 
 class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """A durable message. `parent_id` is the message before it on its branch, None for the first one.
+    """A stored message. `parent_id` is the message before it on its branch; None: it is the first one.
 
-    `siblings` are the ids of all messages with the same parent, itself included, oldest first; empty stands
-    for itself alone.
+    `siblings` has the ids of all messages with the same parent, with its own, oldest first. It is empty if
+    there is no other.
     """
 
     id: int
@@ -216,10 +216,10 @@ class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """A user message that waits for its turn. Its turn's id is given when it is queued.
+    """A user message that waits for its turn, whose id is `turn_id`.
 
-    One that `steers` joins the turn under way instead, after the model call that runs; when that turn ends
-    before, it waits for its own turn like the others.
+    A message that `steers` joins the turn under way instead, after the present model call. If that turn ends
+    first, the message waits for its own turn.
     """
 
     id: str
@@ -235,9 +235,9 @@ class QueuedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """One question and its answer. `outcome` is None while it is under way. Times as in Chat.
+    """One question and its answer. `outcome` is None while the turn is under way. Times as in Chat.
 
-    `output` is the JSON value of an answer that had to fit a schema.
+    `output` is the JSON value of an answer that had to conform to a schema.
     """
 
     id: str

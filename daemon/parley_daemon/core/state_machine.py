@@ -4,7 +4,7 @@ Theory of operation
 ===================
 A chat runs one turn at a time. Its state is a `ConversationState`: a status, the id of the turn under way,
 and the queue of messages that wait. A chat is *resting* (waiting, error, completed) when no turn is under
-way, *working* (pending, running, paused) or *interrupting* when one is; `turn_id` is set exactly then.
+way. Otherwise it is *working* (pending, running, paused) or *interrupting*, and `turn_id` is set.
 
 `decide` looks up (status, command) in TRANSITIONS and calls the function of that row. The function returns a
 `Decision`: the next state, and the effects that the caller has to carry out, in this order. A pair without a
@@ -17,8 +17,10 @@ The rules that the functions keep:
   queue (Enqueue, Requeue), or is reported as removed (Dequeue).
 - The queue has at most QUEUE_LIMIT messages. Messages that steer the running turn stand before the others.
 - When a turn ends, the head of the queue runs next, unless the turn failed or the daemon is stopping.
-- A chat is *held* while its active branch changes. No turn begins then; `called` records that one would have.
-- StopTurn asks the turn to stop. Its End follows later and frees the chat, however often it was stopped.
+- A chat is *held* while its active branch changes. No turn begins then; `is_start_due` records that one would
+  have begun.
+- StopTurn asks the run of the turn to stop. Its End follows later and frees the chat. A turn may be stopped
+  several times, but has one End.
 
 Nothing here waits, stores or sends. Times and ids come in with the commands.
 """
@@ -32,18 +34,18 @@ from parley_daemon.core.commands import (
     Command,
     ConversationState,
     Decision,
+    EditQueued,
     End,
-    Hold,
+    HoldChat,
     Interrupt,
-    Join,
-    Promote,
+    JoinSteering,
+    PromoteQueued,
     RefusalReason,
     Refused,
-    Release,
-    Rewrite,
+    ReleaseChat,
+    RemoveQueued,
     Send,
     Switch,
-    Withdraw,
 )
 from parley_daemon.core.records import Status
 
@@ -51,7 +53,7 @@ _RESTING = (Status.WAITING, Status.ERROR, Status.COMPLETED)
 _WORKING = (Status.PENDING, Status.RUNNING, Status.PAUSED)
 _BUSY = (*_WORKING, Status.INTERRUPTING)
 
-# A pair without a row is refused: Begin, End and Join come from the run of a turn, only while it is busy.
+# A pair without a row is refused. Begin, End and JoinSteering come from the run of the turn under way.
 TRANSITIONS: dict[tuple[Status, type[Command]], Callable[[ConversationState, Any], Decision]] = {
     **{(status, Send): transitions.accept_message for status in _RESTING},
     **{(status, Send): transitions.queue_message for status in _BUSY},
@@ -60,16 +62,16 @@ TRANSITIONS: dict[tuple[Status, type[Command]], Callable[[ConversationState, Any
     (Status.INTERRUPTING, Interrupt): transitions.stop_again,
     (Status.PENDING, Begin): transitions.begin_turn,
     **{(status, End): transitions.end_turn for status in _BUSY},
-    **{(status, Join): transitions.join_turn for status in _WORKING},
-    **{(status, Withdraw): transitions.remove_queued for status in Status},
-    **{(status, Rewrite): transitions.edit_queued for status in Status},
-    **{(status, Promote): transitions.run_promoted for status in _RESTING},
-    **{(status, Promote): transitions.stop_for_promoted for status in _WORKING},
-    (Status.INTERRUPTING, Promote): transitions.promote_while_stopping,
-    **{(status, Hold): transitions.hold for status in _RESTING},
-    **{(status, Hold): transitions.hold_and_stop for status in _BUSY},
-    **{(status, Release): transitions.release for status in _RESTING},
-    **{(status, Release): transitions.release_busy for status in _BUSY},
+    **{(status, JoinSteering): transitions.join_turn for status in _WORKING},
+    **{(status, RemoveQueued): transitions.remove_queued for status in Status},
+    **{(status, EditQueued): transitions.edit_queued for status in Status},
+    **{(status, PromoteQueued): transitions.run_promoted for status in _RESTING},
+    **{(status, PromoteQueued): transitions.stop_for_promoted for status in _WORKING},
+    (Status.INTERRUPTING, PromoteQueued): transitions.promote_while_stopping,
+    **{(status, HoldChat): transitions.hold_chat for status in _RESTING},
+    **{(status, HoldChat): transitions.hold_and_stop for status in _BUSY},
+    **{(status, ReleaseChat): transitions.release_chat for status in _RESTING},
+    **{(status, ReleaseChat): transitions.release_busy for status in _BUSY},
     **{(status, Switch): transitions.switch_branch for status in _RESTING},
 }
 
@@ -82,6 +84,6 @@ def decide(state: ConversationState, command: Command) -> Decision:
     """
     transition = TRANSITIONS.get((state.status, type(command)))
     if transition is None:
-        what = type(command).__name__.lower()
-        raise Refused(RefusalReason.NOT_ALLOWED_NOW, f"Cannot {what} while the chat is {state.status}.")
+        message = f"{type(command).__name__} is not possible while the chat is {state.status}."
+        raise Refused(RefusalReason.NOT_ALLOWED_NOW, message)
     return transition(state, command)

@@ -1,7 +1,7 @@
-"""The functions of the state machine: what each command does to a chat's state.
+"""The transitions of the state machine: what each command does in the statuses where it is allowed.
 
-Each takes the state and the command and returns the next state with its effects, or raises Refused when a
-condition of its own does not hold. The table in `state_machine` says which one applies when.
+Each function takes the state and the command, and returns the next state with the effects. It raises Refused
+when its own condition does not hold, such as a full queue. The table in `state_machine` calls it.
 """
 
 from collections.abc import Iterable
@@ -11,45 +11,45 @@ from msgspec.structs import replace
 from parley_daemon.core.commands import (
     QUEUE_LIMIT,
     AcceptTurn,
-    AnswerAgain,
+    AnswerQuestion,
     Begin,
     ConversationState,
     Decision,
     Dequeue,
+    EditQueued,
     Effect,
     End,
     Enqueue,
     FinishTurn,
-    Hold,
+    HoldChat,
     Interrupt,
-    Join,
+    JoinSteering,
     JoinTurn,
-    Promote,
-    Reanswer,
+    OpenQuestion,
+    PromoteQueued,
     RefusalReason,
     Refused,
-    Release,
+    ReleaseChat,
+    RemoveQueued,
     Requeue,
-    Rewrite,
     Send,
     StartTurn,
     StopCause,
     StopTurn,
     Switch,
     SwitchBranch,
-    Withdraw,
 )
 from parley_daemon.core.records import Outcome, QueuedMessage, Status
 
 
 def accept_message(state: ConversationState, send: Send) -> Decision:
-    """Start a turn with this message; behind a backlog it takes its place and the head goes first.
+    """Start a turn with this message. If others are queued, add it to the queue and start the first one.
 
-    The queue may be full: as one message comes, another leaves.
+    The queue may be full: one message is added, and one leaves.
     """
-    if state.held:
+    if state.is_held:
         way = "reject" if send.when_busy == "reject" else "queue"
-        return queue_message(replace(state, called=True), replace(send, when_busy=way))
+        return queue_message(replace(state, is_start_due=True), replace(send, when_busy=way))
     if not state.queue:
         return _start_turn(state, (AcceptTurn(send.message, from_queue=False),), send.message.turn_id)
     if send.when_busy == "reject":
@@ -73,14 +73,14 @@ def queue_message(state: ConversationState, send: Send) -> Decision:
 
 
 def _steer(state: ConversationState, message: QueuedMessage) -> Decision:
-    """Put the message before those that wait for turns of their own, behind those that steer already."""
+    """Insert the message after those that steer, before those that wait for their own turns."""
     steering = tuple(one for one in state.queue if one.steers)
     waiting = state.queue[len(steering) :]
     queue = (*steering, replace(message, steers=True), *waiting)
     return Decision(replace(state, queue=queue), (Requeue(),))
 
 
-def join_turn(state: ConversationState, join: Join) -> Decision:
+def join_turn(state: ConversationState, join: JoinSteering) -> Decision:
     _expect_turn(state, join.turn_id)
     joining = tuple(one for one in state.queue if one.steers)
     rest = replace(state, queue=state.queue[len(joining) :])
@@ -103,7 +103,7 @@ def stop_turn(state: ConversationState, interrupt: Interrupt) -> Decision:
 
 
 def stop_again(state: ConversationState, interrupt: Interrupt) -> Decision:
-    """Interrupting twice is fine; a stronger cause (delete, shutdown) replaces a weaker one."""
+    """A second interrupt changes nothing. A stronger cause (delete, shutdown) replaces a weaker one."""
     if interrupt.cause is StopCause.INTERRUPT:
         return Decision(state)
     return _request_stop(state, interrupt.cause)
@@ -114,19 +114,19 @@ def ignore_interrupt(state: ConversationState, _: Interrupt) -> Decision:
 
 
 def end_turn(state: ConversationState, end: End) -> Decision:
-    """Free the chat; after an answer or an interrupt the queue goes on, after a failure it stays."""
+    """Free the chat. After an answer or an interrupt the queue continues, after a failure it stays."""
     _expect_turn(state, end.turn_id)
     finish = FinishTurn(end.turn_id, end.outcome)
-    free = replace(state, status=status_after(end.outcome, delegated=end.delegated), turn_id=None)
-    going_on = end.outcome != "failed" and end.cause in (None, StopCause.INTERRUPT, StopCause.SWITCH)
-    return _run_head(free, (finish,)) if going_on else Decision(free, (finish,))
+    free = replace(state, status=status_after(end.outcome, is_delegated=end.is_delegated), turn_id=None)
+    continues = end.outcome != "failed" and end.cause in (None, StopCause.INTERRUPT, StopCause.SWITCH)
+    return _run_head(free, (finish,)) if continues else Decision(free, (finish,))
 
 
-def status_after(outcome: Outcome, *, delegated: bool) -> Status:
-    """Return what a chat is after a turn that came to this, when no other turn follows."""
+def status_after(outcome: Outcome, *, is_delegated: bool) -> Status:
+    """Return the status of a chat after a turn with this outcome, if no other turn follows."""
     if outcome == "failed":
         return Status.ERROR
-    return Status.COMPLETED if delegated and outcome == "completed" else Status.WAITING
+    return Status.COMPLETED if is_delegated and outcome == "completed" else Status.WAITING
 
 
 def _start_turn(state: ConversationState, effects: tuple[Effect, ...], turn_id: str) -> Decision:
@@ -135,23 +135,27 @@ def _start_turn(state: ConversationState, effects: tuple[Effect, ...], turn_id: 
 
 
 def _without_steering(queue: Iterable[QueuedMessage]) -> tuple[QueuedMessage, ...]:
-    """What was to steer a turn that is over, or about to be, waits for a turn of its own."""
+    """Return the queue with all messages waiting for their own turns: the turn that they steer ends."""
     return tuple(replace(one, steers=False) if one.steers else one for one in queue)
 
 
 def _run_head(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Decision:
-    """Begin the turn of the queue's head, if there is one; of a held chat once it is released."""
+    """Start the turn of the first queued message, if any. In a held chat, note that it is due."""
     if not state.queue:
         return Decision(state, effects)
-    if state.held:
-        return Decision(replace(state, called=True), effects)
+    if state.is_held:
+        return Decision(replace(state, is_start_due=True), effects)
     head, *rest = state.queue
     accept = AcceptTurn(head, from_queue=True)
     return _start_turn(replace(state, queue=tuple(rest)), (*effects, accept), head.turn_id)
 
 
 def _find_queued(state: ConversationState, queued_id: str) -> tuple[QueuedMessage, tuple[QueuedMessage, ...]]:
-    """Return the message and the queue without it."""
+    """Return the message and the queue without it.
+
+    Raises:
+        Refused: it is not in the queue.
+    """
     found = next((queued for queued in state.queue if queued.id == queued_id), None)
     if found is None:
         message = "That message is not in the queue: it has begun, or was removed."
@@ -159,56 +163,56 @@ def _find_queued(state: ConversationState, queued_id: str) -> tuple[QueuedMessag
     return found, tuple(queued for queued in state.queue if queued is not found)
 
 
-def remove_queued(state: ConversationState, withdraw: Withdraw) -> Decision:
-    gone, rest = _find_queued(state, withdraw.queued_id)
+def remove_queued(state: ConversationState, command: RemoveQueued) -> Decision:
+    gone, rest = _find_queued(state, command.queued_id)
     return Decision(replace(state, queue=rest), (Dequeue(gone),))
 
 
-def edit_queued(state: ConversationState, rewrite: Rewrite) -> Decision:
-    old, _ = _find_queued(state, rewrite.queued_id)
-    new = replace(old, content=rewrite.content)
+def edit_queued(state: ConversationState, command: EditQueued) -> Decision:
+    old, _ = _find_queued(state, command.queued_id)
+    new = replace(old, content=command.content)
     queue = tuple(new if queued is old else queued for queued in state.queue)
     return Decision(replace(state, queue=queue), (Requeue(),))
 
 
-def _move_to_front(state: ConversationState, promote: Promote) -> ConversationState:
+def _move_to_front(state: ConversationState, promote: PromoteQueued) -> ConversationState:
     first, rest = _find_queued(state, promote.queued_id)
     return replace(state, queue=_without_steering((first, *rest)))
 
 
-def run_promoted(state: ConversationState, promote: Promote) -> Decision:
+def run_promoted(state: ConversationState, promote: PromoteQueued) -> Decision:
     return _run_head(_move_to_front(state, promote), (Requeue(),))
 
 
-def stop_for_promoted(state: ConversationState, promote: Promote) -> Decision:
+def stop_for_promoted(state: ConversationState, promote: PromoteQueued) -> Decision:
     return _request_stop(_move_to_front(state, promote), StopCause.INTERRUPT, (Requeue(),))
 
 
-def promote_while_stopping(state: ConversationState, promote: Promote) -> Decision:
-    """The turn under way is being stopped already."""
+def promote_while_stopping(state: ConversationState, promote: PromoteQueued) -> Decision:
+    """Move the message to the front. The turn under way is being stopped already."""
     return Decision(_move_to_front(state, promote), (Requeue(),))
 
 
-def hold(state: ConversationState, _: Hold) -> Decision:
-    return Decision(replace(state, held=True))
+def hold_chat(state: ConversationState, _: HoldChat) -> Decision:
+    return Decision(replace(state, is_held=True))
 
 
-def hold_and_stop(state: ConversationState, _: Hold) -> Decision:
-    return _request_stop(replace(state, held=True), StopCause.SWITCH)
+def hold_and_stop(state: ConversationState, _: HoldChat) -> Decision:
+    return _request_stop(replace(state, is_held=True), StopCause.SWITCH)
 
 
-def release(state: ConversationState, _: Release) -> Decision:
+def release_chat(state: ConversationState, _: ReleaseChat) -> Decision:
     return _resume_queue(state)
 
 
 def _resume_queue(state: ConversationState, effects: tuple[Effect, ...] = ()) -> Decision:
-    """The chat is held no longer, and rests: the queue runs if it would have run meanwhile."""
-    free = replace(state, held=False, called=False)
-    return _run_head(free, effects) if state.called else Decision(free, effects)
+    """End the hold of a resting chat. The queue runs if it would have run meanwhile."""
+    free = replace(state, is_held=False, is_start_due=False)
+    return _run_head(free, effects) if state.is_start_due else Decision(free, effects)
 
 
-def release_busy(state: ConversationState, _: Release) -> Decision:
-    return Decision(replace(state, held=False, called=False))
+def release_busy(state: ConversationState, _: ReleaseChat) -> Decision:
+    return Decision(replace(state, is_held=False, is_start_due=False))
 
 
 def switch_branch(state: ConversationState, switch: Switch) -> Decision:
@@ -221,8 +225,8 @@ def switch_branch(state: ConversationState, switch: Switch) -> Decision:
     match switch.turn:
         case QueuedMessage() as message:
             return _start_turn(rest, (*effects, AcceptTurn(message, from_queue=False)), message.turn_id)
-        case Reanswer() as again:
-            return _start_turn(rest, (*effects, AnswerAgain(again)), again.turn_id)
+        case OpenQuestion() as open_question:
+            return _start_turn(rest, (*effects, AnswerQuestion(open_question)), open_question.turn_id)
         case None:
             return _resume_queue(rest, effects)
 

@@ -3,10 +3,10 @@
 import anyio
 import pytest
 
-from parley_daemon.core.compaction import pieces, tokens
+from parley_daemon.core.compaction import count_tokens, split_text
 from parley_daemon.core.events import ChatChanged, PreviewReset
 from parley_daemon.core.parts import Text, plain_text
-from parley_daemon.core.pricing import Pricing, cost
+from parley_daemon.core.pricing import Pricing, compute_cost
 from parley_daemon.core.records import Failure, Message, Usage
 from parley_daemon.core.titles import clean_title
 from parley_daemon.engine.collection.new_chat import RestoredMessage
@@ -103,9 +103,9 @@ async def test_the_configured_cheap_model_gives_titles_and_its_failure_is_nobody
 def test_cached_tokens_are_part_of_the_input_and_reasoning_part_of_the_output() -> None:
     prices = Pricing(10.0, 40.0, cache_read_per_million=1.0, cache_creation_per_million=20.0)
     used = Usage(1_000_000, 100_000, None, reasoning_tokens=90_000, cache_read_tokens=500_000)
-    assert cost(used, prices) == pytest.approx(5.0 + 0.5 + 4.0)
-    assert cost(Usage(1_000_000, 0), Pricing(10.0, 40.0)) == pytest.approx(10.0)
-    assert cost(Usage(cache_read_tokens=5), prices) is None
+    assert compute_cost(used, prices) == pytest.approx(5.0 + 0.5 + 4.0)
+    assert compute_cost(Usage(1_000_000, 0), Pricing(10.0, 40.0)) == pytest.approx(10.0)
+    assert compute_cost(Usage(cache_read_tokens=5), prices) is None
 
 
 async def test_a_priced_model_says_what_each_answer_and_the_chat_cost(rig: Rig) -> None:
@@ -126,7 +126,7 @@ async def test_a_priced_model_says_what_each_answer_and_the_chat_cost(rig: Rig) 
 
 def test_a_text_is_cut_into_pieces_that_are_the_whole() -> None:
     text = "".join([f"line {number}\n" for number in range(1000)]) + "x" * 5000
-    cut = pieces(text, 700)
+    cut = split_text(text, 700)
     assert "".join(cut) == text
     assert max(map(len, cut)) <= 700
 
@@ -248,7 +248,7 @@ async def test_a_fifty_thousand_token_chat_goes_on_with_an_eight_thousand_token_
         words = "word " * 800
         chat_id = await rig.chat(messages=history(*[f"{number} {words}" for number in range(50)]))
         heard = await rig.listen(chat_id)
-        assert tokens((await rig.snapshot(chat_id)).messages) > 45_000
+        assert count_tokens((await rig.snapshot(chat_id)).messages) > 45_000
         await rig.send(chat_id, "What did we say?")
         summaries = 0
         while True:

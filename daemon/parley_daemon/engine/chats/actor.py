@@ -25,13 +25,13 @@ from msgspec.structs import replace
 
 from parley_daemon.core.commands import (
     Command,
+    EditQueued,
     Interrupt,
-    Promote,
-    Rewrite,
+    PromoteQueued,
+    RemoveQueued,
     Send,
     StopCause,
     WhenBusy,
-    Withdraw,
 )
 from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.core.parts import Part
@@ -92,12 +92,12 @@ class ChatActor:
     @property
     def is_busy(self) -> bool:
         """Whether a turn is under way."""
-        return self._live.state.busy
+        return self._live.state.is_busy
 
     @property
     def is_busy_or_held(self) -> bool:
         """Whether a turn is under way, or may begin because the active branch is being changed."""
-        return self._live.state.busy or self._live.state.held
+        return self._live.state.is_busy or self._live.state.is_held
 
     @property
     def is_deleted(self) -> bool:
@@ -108,7 +108,7 @@ class ChatActor:
     def is_unused(self) -> bool:
         """Whether it can leave memory: no turn, no listener, no caller, nothing unsaved."""
         live = self._live
-        return not (live.state.busy or self.users or live.waiters or live.unsaved) and live.feed.is_idle
+        return not (live.state.is_busy or self.users or live.waiters or live.unsaved) and live.feed.is_idle
 
     async def snapshot(
         self, *, after: int | None = None, before: int | None = None, limit: int | None = None
@@ -220,7 +220,7 @@ class ChatActor:
             turn_ids = {turn_id, own_turn_id}
             queued = next((one for one in live.state.queue if one.turn_id in turn_ids), None)
             if queued is not None:
-                await self.executor.execute(Withdraw(queued.id))
+                await self.executor.execute(RemoveQueued(queued.id))
             elif live.state.turn_id in turn_ids:
                 await self.executor.execute(Interrupt(StopCause.INTERRUPT))
 
@@ -273,7 +273,7 @@ class ChatActor:
             await run.done.wait()
         async with live.lock:
             live.check_exists()
-            if live.state.busy:
+            if live.state.is_busy:
                 raise ConflictError("A new turn began while the chat was being deleted. Delete it again.")
             await live.commit(DeleteChat(live.id))
             live.chat = replace(live.chat, archived=True)
@@ -319,15 +319,15 @@ class MessageQueue:
 
     async def edit(self, queued_id: str, content: tuple[Part, ...]) -> tuple[QueuedMessage, ...]:
         """Replace a message's content."""
-        return await self._execute(Rewrite(queued_id, content))
+        return await self._execute(EditQueued(queued_id, content))
 
     async def remove(self, queued_id: str) -> tuple[QueuedMessage, ...]:
         """Remove a message; its turn will never run."""
-        return await self._execute(Withdraw(queued_id))
+        return await self._execute(RemoveQueued(queued_id))
 
     async def promote(self, queued_id: str) -> tuple[QueuedMessage, ...]:
         """Run a message next. A turn under way is interrupted for it."""
-        return await self._execute(Promote(queued_id))
+        return await self._execute(PromoteQueued(queued_id))
 
     async def _execute(self, command: Command) -> tuple[QueuedMessage, ...]:
         live = self._live

@@ -1,9 +1,9 @@
 """Changing a chat's active branch: edit a message, answer one again, select another branch.
 
 Theory of operation: the messages of a chat form a tree; the active branch runs from the root to `leaf_id`.
-A branch cannot change under a running turn. So a change first sends `Hold`, which stops the turn under way
-and keeps the queue from starting another one, waits for the turn's end without the chat's lock, and then
-switches under the lock (`Switch`), which releases the chat. When the change fails in between, `Release`
+A branch cannot change under a running turn. So a change first sends `HoldChat`, which stops the turn under
+way and keeps the queue from starting another one, waits for the turn's end without the chat's lock, and then
+switches under the lock (`Switch`), which releases the chat. When the change fails in between, `ReleaseChat`
 lets the queue continue. At most one change is under way at a time.
 """
 
@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import anyio
 from msgspec.structs import replace
 
-from parley_daemon.core.commands import Hold, Reanswer, Release, StopCause, Switch
+from parley_daemon.core.commands import HoldChat, OpenQuestion, ReleaseChat, StopCause, Switch
 from parley_daemon.core.records import Message, ModelSettings, QueuedMessage, Turn
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft, queued_message, to_acceptance
 from parley_daemon.engine.chats.changeset import Changeset
@@ -75,9 +75,9 @@ class Branches:
         await self._user_message(message_id)  # before anything is stopped
         async with self._hold():
             question = await self._user_message(message_id)
-            again = Reanswer(self._live.services.clock.new_id(), question, model, settings)
-            changeset = await self._plan_switch(question.id, Switch(again))
-            accepted = Acceptance("started", again.turn_id, question)
+            open_question = OpenQuestion(self._live.services.clock.new_id(), question, model, settings)
+            changeset = await self._plan_switch(question.id, Switch(open_question))
+            accepted = Acceptance("started", open_question.turn_id, question)
             await self._executor.carry_out(changeset, lambda: on_accepted(accepted))
 
     async def select(self, message_id: int, *, newest_leaf: bool) -> ChatView:
@@ -105,9 +105,11 @@ class Branches:
                 history = await live.load_history()
                 question = next((one for one in reversed(history) if one.role == "user"), None)
                 changeset = self._executor.new_changeset()
-                if question is not None and not live.state.busy:
-                    again = Reanswer(live.services.clock.new_id(), question, lost.model, lost.settings)
-                    changeset = await self._plan_switch(question.id, Switch(again))
+                if question is not None and not live.state.is_busy:
+                    open_question = OpenQuestion(
+                        live.services.clock.new_id(), question, lost.model, lost.settings
+                    )
+                    changeset = await self._plan_switch(question.id, Switch(open_question))
                 changeset.writes.append(PutTurn(lost))
                 await self._executor.carry_out(changeset)
             except StoreUnavailableError as error:
@@ -160,7 +162,7 @@ class Branches:
                 async with live.lock:
                     live.check_open()
                     run = live.run
-                    await self._executor.execute(Hold())
+                    await self._executor.execute(HoldChat())
                 if run is not None:
                     await run.done.wait()
                     if run.cause is StopCause.SHUTDOWN:
@@ -169,7 +171,7 @@ class Branches:
                     live.check_open()
                     yield
             finally:
-                if live.state.held:
+                if live.state.is_held:
                     await self._release()
 
     async def _release(self) -> None:
@@ -181,7 +183,7 @@ class Branches:
                     return
                 try:
                     await live.load_history()
-                    await self._executor.execute(Release())
+                    await self._executor.execute(ReleaseChat())
                 except StoreUnavailableError as error:
                     log.warning("the queue of chat %s does not continue: %s", live.id, error)
-                    live.state = replace(live.state, held=False, called=False)
+                    live.state = replace(live.state, is_held=False, is_start_due=False)

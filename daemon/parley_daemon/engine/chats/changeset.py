@@ -125,7 +125,7 @@ class Changeset(msgspec.Struct):
         self.events.append(HistoryReset(shared[-1].id if shared else None))
         # The turns of these messages ended long ago, so the events belong to no turn.
         self.events += [MessageAdded(message, None) for message in new]
-        if not self.state.busy:  # otherwise the turn that begins publishes the chat
+        if not self.state.is_busy:  # otherwise the turn that begins publishes the chat
             self.publish_chat()
 
     def add_message(self, message: Message) -> Message:
@@ -149,6 +149,6 @@ class Changeset(msgspec.Struct):
         if not self.writes:
             return
         seq = last_seq + len(self.events)
-        reserved = max(self.chat.reserved_seq, seq + SEQ_BLOCK) if self.state.busy else seq
+        reserved = max(self.chat.reserved_seq, seq + SEQ_BLOCK) if self.state.is_busy else seq
         self.chat = replace(self.chat, last_seq=seq, reserved_seq=reserved)
         self.writes = [*[one for one in self.writes if not isinstance(one, PutChat)], PutChat(self.chat)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.commands import Begin, End, Join, JoinTurn
+from parley_daemon.core.commands import Begin, End, JoinSteering, JoinTurn
 from parley_daemon.core.events import Event, MessagePart, TurnEnded
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Failure, Message, Turn
@@ -89,7 +89,7 @@ class CurrentTurn:
         live, run = self._live, self._live.run
         if run is None or run.cause is not None or run.is_abandoned or result.outcome != "completed":
             return None
-        decision = self.executor.decide(Join(result.turn.id))
+        decision = self.executor.decide(JoinSteering(result.turn.id))
         if not decision.effects:
             return None
         changeset = self.executor.new_changeset()
@@ -106,7 +106,7 @@ class CurrentTurn:
     def _plan_end(self, result: TurnResult) -> Changeset:
         live = self._live
         cause = None if live.run is None else live.run.cause
-        return self.executor.plan(End(result.turn.id, result.outcome, cause, live.chat.delegated), result)
+        return self.executor.plan(End(result.turn.id, result.outcome, cause, live.chat.is_delegated), result)
 
     def _plan_unsaved_end(self, result: TurnResult, error: StoreUnavailableError) -> Changeset:
         failure = Failure("internal", f"The answer is not saved yet: {error}", retryable=True)

@@ -12,7 +12,7 @@ from itertools import islice
 import msgspec
 
 from parley_daemon.core.events import Event, MessageAdded, MessagePart, QueueUpdated, turn_of
-from parley_daemon.core.parts import Reasoning, Text, weight
+from parley_daemon.core.parts import Reasoning, Text, count_characters
 
 EVENTS_KEPT = 10_000
 BYTES_KEPT = 4 * 1024 * 1024
@@ -34,11 +34,11 @@ def _weight(event: Event) -> int:
         return _RECORD_BYTES + len(event.piece.text)
     match event:
         case MessageAdded(message):
-            held = sum(map(weight, message.content))
+            held = sum(map(count_characters, message.content))
         case QueueUpdated(queue):
-            held = sum([weight(part) for one in queue for part in one.content])
+            held = sum([count_characters(part) for one in queue for part in one.content])
         case MessagePart():
-            held = weight(event.piece)
+            held = count_characters(event.piece)
         case _:
             held = 0
     return min(4 * _RECORD_BYTES + held, _MAX_EVENT_WEIGHT)

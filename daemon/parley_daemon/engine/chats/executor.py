@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from parley_daemon.core.commands import (
     AcceptTurn,
-    AnswerAgain,
+    AnswerQuestion,
     Command,
     Decision,
     Dequeue,
@@ -107,9 +107,11 @@ class CommandExecutor:
                     turn_changes.accept_message(
                         changeset, message, from_queue=from_queue, history=history, default_model=default
                     )
-                case AnswerAgain(again):
-                    default = fallback_default(catalogue, again.model, own_model)
-                    turn_changes.answer_again(changeset, again, history=history, default_model=default)
+                case AnswerQuestion(open_question):
+                    default = fallback_default(catalogue, open_question.model, own_model)
+                    turn_changes.answer_question(
+                        changeset, open_question, history=history, default_model=default
+                    )
                 case JoinTurn(message):
                     turn_changes.join_message(changeset, message)
                 case SwitchBranch():

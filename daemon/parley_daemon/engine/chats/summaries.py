@@ -58,7 +58,7 @@ class Summaries:
             ModelError: the model call failed.
             and what `LiveChat.check_turn` raises.
         """
-        if self._live.state.busy:
+        if self._live.state.is_busy:
             raise ChatBusyError("A turn is under way in the chat. Compact the chat when the turn has ended.")
         await self._live.check_turn(None, ModelSettings())
         async with self._live.services.summary_slots:

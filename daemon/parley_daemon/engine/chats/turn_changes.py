@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.commands import Reanswer, StopCause
+from parley_daemon.core.commands import OpenQuestion, StopCause
 from parley_daemon.core.compaction import Summary, apply_summaries, summary_content
 from parley_daemon.core.events import ErrorRaised, MessageAdded, StatusChanged, TurnEnded, TurnStarted
 from parley_daemon.core.parts import plain_text
@@ -34,8 +34,8 @@ def accept_message(
     if from_queue:
         changeset.writes.append(DropQueued(queued.id))
     question = changeset.add_message(_question(changeset, queued, queued.turn_id))
-    again = Reanswer(queued.turn_id, question, queued.model, queued.settings)
-    _open_turn(changeset, again, history, default_model)
+    open_question = OpenQuestion(queued.turn_id, question, queued.model, queued.settings)
+    _open_turn(changeset, open_question, history, default_model)
     follows_a_turn = any(isinstance(event, TurnEnded) for event in changeset.events)
     changeset.drop_queue_event()
     changeset.events.append(MessageAdded(question, question.turn_id))
@@ -47,14 +47,18 @@ def accept_message(
         changeset.events.append(StatusChanged(changeset.state.status, question.turn_id))
 
 
-def answer_again(
-    changeset: Changeset, again: Reanswer, *, history: Sequence[Message], default_model: str | None
+def answer_question(
+    changeset: Changeset,
+    open_question: OpenQuestion,
+    *,
+    history: Sequence[Message],
+    default_model: str | None,
 ) -> None:
     """Open a turn for a question at the end of the active branch."""
-    _open_turn(changeset, again, history, default_model)
+    _open_turn(changeset, open_question, history, default_model)
     if changeset.branch is not None:
         changeset.publish_chat()
-    changeset.events.append(StatusChanged(changeset.state.status, again.turn_id))
+    changeset.events.append(StatusChanged(changeset.state.status, open_question.turn_id))
 
 
 def _first_title(chat: Chat, queued: QueuedMessage) -> str | None:
@@ -79,12 +83,14 @@ def _question(changeset: Changeset, queued: QueuedMessage, turn_id: str) -> Mess
 
 
 def _open_turn(
-    changeset: Changeset, again: Reanswer, history: Sequence[Message], default_model: str | None
+    changeset: Changeset, open_question: OpenQuestion, history: Sequence[Message], default_model: str | None
 ) -> None:
-    chat, question = changeset.chat, again.question
-    references = tuple(dict.fromkeys([name for name in (again.model, chat.model, default_model) if name]))
+    chat, question = changeset.chat, open_question.message
+    references = tuple(
+        dict.fromkeys([name for name in (open_question.model, chat.model, default_model) if name])
+    )
     model = references[0] if references else None
-    turn = Turn(again.turn_id, chat.id, question.id, changeset.at, model, again.settings)
+    turn = Turn(open_question.turn_id, chat.id, question.id, changeset.at, model, open_question.settings)
     # The answer's id is used up when the turn is accepted: a crash must not give it to another message.
     message_id = chat.last_message_id + 1
     changeset.chat = replace(
@@ -99,7 +105,7 @@ def _open_turn(
         message_id=message_id,
         references=references,
         system_prompt=chat.system_prompt,
-        settings=again.settings.with_defaults(chat.settings),
+        settings=open_question.settings.with_defaults(chat.settings),
         history=_request_history(changeset, history),
     )
     changeset.writes.append(PutTurn(turn))
@@ -175,7 +181,7 @@ def finish_turn(changeset: Changeset, result: TurnResult) -> None:
     """Add the answer, close the turn, free the chat."""
     turn_id = result.turn.id
     add_answer(changeset, result)
-    status = status_after(result.outcome, delegated=changeset.chat.delegated)
+    status = status_after(result.outcome, is_delegated=changeset.chat.is_delegated)
     changeset.chat = replace(changeset.chat, updated_at=changeset.at, status=status, last_error=result.error)
     changeset.writes.append(PutTurn(_close_turn(result, changeset.at)))
     if result.error is not None:

@@ -108,10 +108,10 @@ class ModelConfigs:
         if default and not record.enabled:
             raise InvalidConfigurationError("cannot be true of a model that is switched off", "is_default")
         records = [*[one for one in self._state.models.values() if one.id != record.id], record]
-        wish, not_this = (record.id if default else None), (record.id if default is False else None)
+        preferred, avoided = (record.id if default else None), (record.id if default is False else None)
         changed = {
             record.id: record,
-            **{one.id: one for one in self._default_changes(records, wish, not_this)},
+            **{one.id: one for one in self._default_changes(records, preferred, avoided)},
         }
         await self._state.commit(*[PutModel(one) for one in changed.values()])
         found = self._find(record.id)
@@ -119,15 +119,19 @@ class ModelConfigs:
         return found
 
     def _default_changes(
-        self, records: Sequence[ModelRecord], wish: str | None = None, not_this: str | None = None
+        self, records: Sequence[ModelRecord], preferred: str | None = None, avoided: str | None = None
     ) -> Sequence[ModelRecord]:
         """Return the records that have to change so that there is one default model.
 
         If the file has models and names no default, its first one is the default, and none is chosen here.
         """
-        elect = not self._catalogue.file_defaults.has_models
+        may_choose = not self._catalogue.file_defaults.has_models
         return update_default(
-            records, usable_provider_names(self._catalogue), wish=wish, not_this=not_this, elect=elect
+            records,
+            usable_provider_names(self._catalogue),
+            preferred=preferred,
+            avoided=avoided,
+            may_choose=may_choose,
         )
 
     def _find(self, id: str) -> ModelSetup | None:

@@ -112,8 +112,8 @@ class Providers:
             is_preset = self._catalogue.is_preset(name)
             gone = [] if is_preset else [one for one in models if one.provider == name]
             rest = [one for one in models if one not in gone]
-            elect = not self._catalogue.file_defaults.has_models
-            changed = update_default(rest, usable_provider_names(self._catalogue), elect=elect)
+            may_choose = not self._catalogue.file_defaults.has_models
+            changed = update_default(rest, usable_provider_names(self._catalogue), may_choose=may_choose)
             had_key = self._state.providers[name].has_key
             self._state.set_key(name, None)
             await self._state.commit(

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.compaction import tokens
+from parley_daemon.core.compaction import count_tokens
 from parley_daemon.core.records import Failure, FailureKind, Message, ModelSettings
 from parley_daemon.engine.errors import NotLocalError
 from parley_daemon.engine.turns.model_selection import find_model
@@ -123,7 +123,7 @@ class FallbackChain:
             self._excluded[name] = str(error)
             return None
         limit = model.context_limit
-        if limit is not None and tokens(history) > limit:
+        if limit is not None and count_tokens(history) > limit:
             # Not summarized for it: the summary would stay in later requests, after the outage is over.
             self._excluded[name] = f"The chat is longer than its context of {limit} tokens."
             return None

@@ -17,7 +17,7 @@ import anyio.lowlevel
 import msgspec
 from msgspec.structs import replace
 
-from parley_daemon.core.compaction import tokens
+from parley_daemon.core.compaction import count_tokens
 from parley_daemon.core.events import PreviewReset, Retrying
 from parley_daemon.core.parts import Assembler, Piece
 from parley_daemon.core.prompts import prompt_entries
@@ -131,7 +131,7 @@ class ModelCall:
         attempt = 1
         while True:
             try:
-                if attempt == 1 and model.context_limit and tokens(self._history) > model.context_limit:
+                if attempt == 1 and model.context_limit and count_tokens(self._history) > model.context_limit:
                     await self._compact(model)
                 await self._attempt(model)
                 services.retries.record_answer(model.id)

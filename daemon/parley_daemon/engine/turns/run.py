@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.events import Timings
 from parley_daemon.core.parts import Assembler
-from parley_daemon.core.pricing import cost
+from parley_daemon.core.pricing import compute_cost
 from parley_daemon.core.records import Failure, Message, Turn, Usage
 from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS
 from parley_daemon.engine.turns.host import (
@@ -258,5 +258,5 @@ def _add_limit_and_cost(usage: Usage, model: ResolvedModel) -> Usage:
     if usage.context_limit is None:
         usage = replace(usage, context_limit=model.context_limit)
     if usage.cost_usd is None and model.pricing is not None:
-        usage = replace(usage, cost_usd=cost(usage, model.pricing))
+        usage = replace(usage, cost_usd=compute_cost(usage, model.pricing))
     return usage

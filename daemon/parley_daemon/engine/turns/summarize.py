@@ -6,9 +6,9 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from parley_daemon.core.compaction import CHARACTERS_PER_TOKEN, pieces, transcript
+from parley_daemon.core.compaction import CHARACTERS_PER_TOKEN, split_text, transcript
 from parley_daemon.core.parts import Part, Text, plain_text
-from parley_daemon.core.pricing import cost
+from parley_daemon.core.pricing import compute_cost
 from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
 from parley_daemon.core.titles import SHORT_LENGTH, clean_title
 from parley_daemon.engine.turns.model_call import open_stream
@@ -89,7 +89,7 @@ async def summarize(
 
 async def _summarize_pieces(model: ResolvedModel, text: str, size: int) -> tuple[str, Usage | None]:
     notes, usage = "", None
-    for piece in pieces(text, size):
+    for piece in split_text(text, size):
         so_far = f"NOTES SO FAR:\n{notes}\n\n" if notes else ""
         notes, used = await _ask(model, _SUMMARY, f"{so_far}CONVERSATION:\n{piece}", "summary")
         if used is not None:
@@ -135,4 +135,4 @@ async def _ask(
 def _add_cost(usage: Usage | None, model: ResolvedModel) -> Usage | None:
     if usage is None or model.pricing is None or usage.cost_usd is not None:
         return usage
-    return replace(usage, cost_usd=cost(usage, model.pricing))
+    return replace(usage, cost_usd=compute_cost(usage, model.pricing))

@@ -26,7 +26,7 @@ def write(whole: WholeChat) -> str:
     """
     head = {"format": FILE_FORMAT, "version": FILE_VERSION, "generator": f"parleyd {VERSION}"}
     lists: dict[str, Iterable[Json]] = {
-        "messages": map(_MESSAGE.of, whole.messages),
+        "messages": map(_MESSAGE.to_object, whole.messages),
         "turns": [_turn(turn) for turn in whole.turns if turn.outcome is not None],
         "queuedMessages": map(_queued, whole.queue),
     }
@@ -44,22 +44,22 @@ def write(whole: WholeChat) -> str:
     return b"".join(text).decode()
 
 
-_CHAT = codec.ShownForm(Chat, codec.NOT_IN_A_FILE[Chat])
-_MESSAGE = codec.ShownForm(Message, codec.NOT_IN_A_FILE[Message])
-_TURN = codec.ShownForm(Turn, codec.NOT_IN_A_FILE[Turn])
-_QUEUED = codec.ShownForm(QueuedMessage, codec.NOT_IN_A_FILE[QueuedMessage])
+_CHAT = codec.JsonForm(Chat, codec.NOT_IN_A_FILE[Chat])
+_MESSAGE = codec.JsonForm(Message, codec.NOT_IN_A_FILE[Message])
+_TURN = codec.JsonForm(Turn, codec.NOT_IN_A_FILE[Turn])
+_QUEUED = codec.JsonForm(QueuedMessage, codec.NOT_IN_A_FILE[QueuedMessage])
 
 
 def _chat(chat: Chat) -> Json:
-    return _with_safe_settings(_CHAT.of(chat))
+    return _with_safe_settings(_CHAT.to_object(chat))
 
 
 def _turn(turn: Turn) -> Json:
-    return _with_safe_settings(_TURN.of(turn))
+    return _with_safe_settings(_TURN.to_object(turn))
 
 
 def _queued(queued: QueuedMessage) -> Json:
-    return _with_safe_settings(_QUEUED.of(queued))
+    return _with_safe_settings(_QUEUED.to_object(queued))
 
 
 def _with_safe_settings(shown: Json) -> Json:

@@ -61,7 +61,7 @@ def read(text: str) -> WholeChat:
     _check_head(_json(data, _Head))
     body = _json(data, _Body)
     exported = _model(ExportedChat, body.chat, "chat")
-    chat = codec.from_attributes(Chat, exported, lacking=codec.NOT_IN_A_FILE[Chat], owner="")
+    chat = codec.from_attributes(Chat, exported, exclude=codec.NOT_IN_A_FILE[Chat], owner="")
     messages = [
         _read(Message, _model(ExportedMessage, raw, path), chat.id)
         for path, raw in _items(body.messages, "messages")
@@ -81,7 +81,7 @@ def read(text: str) -> WholeChat:
 
 
 def _read(record: type[R], exported: Wire, chat_id: str) -> R:
-    return codec.from_attributes(record, exported, lacking=codec.NOT_IN_A_FILE[record], chat_id=chat_id)
+    return codec.from_attributes(record, exported, exclude=codec.NOT_IN_A_FILE[record], chat_id=chat_id)
 
 
 def _refuse(problem: str) -> NoReturn:

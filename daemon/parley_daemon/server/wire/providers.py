@@ -9,12 +9,12 @@ from parley_daemon.server.wire.errors import invalid_params
 from parley_daemon.server.wire.records import Json
 from parley_protocol.models.providers import ModelPricing
 
-_MODEL = codec.ShownForm(ModelSetup, frozenset())
+_MODEL = codec.JsonForm(ModelSetup, frozenset())
 
 
 def model_config(one: ModelSetup) -> Json:
     """Return a ModelConfig. Settings that set nothing are null."""
-    shown = _MODEL.of(one)
+    shown = _MODEL.to_object(one)
     shown.settings = None if one.settings == ModelSettings() else records.settings(one.settings)
     return shown
 

@@ -26,8 +26,8 @@ Json = Any
 encode = msgspec.json.encode
 
 _DIALECTS = tuple(map(to_camel, ProviderOptions.model_fields))
-_CHAT = codec.ShownForm(Chat, codec.NOT_ON_THE_WIRE[Chat])
-_QUEUED = codec.ShownForm(QueuedMessage, codec.NOT_ON_THE_WIRE[QueuedMessage])
+_CHAT = codec.JsonForm(Chat, codec.NOT_ON_THE_WIRE[Chat])
+_QUEUED = codec.JsonForm(QueuedMessage, codec.NOT_ON_THE_WIRE[QueuedMessage])
 
 # ------------------------------------------------------------------------------ from the wire
 
@@ -58,7 +58,7 @@ def settings(one: ModelSettings) -> ModelSettings:
 
 def chat(view: ChatView) -> Json:
     """Return a Chat as it is now."""
-    shown = _CHAT.of(view.chat)
+    shown = _CHAT.to_object(view.chat)
     shown.status = view.status
     shown.last_seq = view.last_seq
     shown.settings = settings(shown.settings)
@@ -77,7 +77,7 @@ def messages(many: Iterable[Message]) -> list[Message]:
 
 def queued(one: QueuedMessage) -> Json:
     """Return a QueuedMessage."""
-    return _QUEUED.of(one)
+    return _QUEUED.to_object(one)
 
 
 def _preview(one: Preview | None) -> Json:

@@ -12,7 +12,7 @@ from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import Part, Piece, Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
-from parley_daemon.core.pricing import Pricing, cost
+from parley_daemon.core.pricing import Pricing, compute_cost
 from parley_daemon.core.records import Failure, Usage
 from parley_daemon.ports.models import Chunk, Finish, ModelError, StopReason, UsageReport
 from tests.support.providers.anthropic_script import (
@@ -243,7 +243,7 @@ def test_cached_input_is_a_part_of_the_input_and_costs_what_it_costs() -> None:
         cache_creation_tokens=2000,
         cache_read_tokens=30_000,
     )
-    dollars = cost(usage, Pricing(4.0, 20.0, 0.4, 5.0))
+    dollars = compute_cost(usage, Pricing(4.0, 20.0, 0.4, 5.0))
     assert dollars == pytest.approx((100 * 4 + 2000 * 5 + 30_000 * 0.4 + 50 * 20) / 1e6)
 
 
