@@ -15,15 +15,14 @@ from parley_clients.cli.display.plain import PlainOutput
 from parley_clients.events import Event
 from parley_clients.results import Json
 from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.parley_command import run_parley
 
 PARLEY = str(Path(sys.executable).with_name("parley"))
 
 
 def run(daemon: DaemonProcess, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command without a terminal."""
-    return subprocess.run(
-        [PARLEY, *words], env=daemon.env, input=stdin, capture_output=True, text=True, check=False, timeout=40
-    )
+    return run_parley(daemon.env, *words, stdin=stdin)
 
 
 def in_terminal(daemon: DaemonProcess, *words: str, interrupt_at: str | None = None) -> tuple[int, str]:
@@ -49,8 +48,13 @@ def in_terminal(daemon: DaemonProcess, *words: str, interrupt_at: str | None = N
 
 
 def test_without_a_terminal_only_the_answer_is_on_standard_output(shared_daemon: DaemonProcess) -> None:
-    done = run(shared_daemon, "ask", "/fast /tokens 4")
-    assert (done.returncode, done.stdout.strip()) == (0, "1 2 3 4")
+    done = subprocess.run(
+        [PARLEY, "ask", "/fast /tokens 4"],
+        env=shared_daemon.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, b"1 2 3 4")
 
 
 def test_the_question_may_come_from_standard_input(shared_daemon: DaemonProcess) -> None:
@@ -92,9 +96,7 @@ async def test_a_chat_is_listed_shown_and_gone_on_with_by_a_part_of_its_id(daemo
 
 
 def test_no_daemon_is_a_sentence(places: dict[str, str]) -> None:
-    done = subprocess.run(
-        [PARLEY, "--socket", "/nowhere.sock", "list"], env=places, capture_output=True, text=True, check=False
-    )
+    done = run_parley(places, "--socket", "/nowhere.sock", "list")
     assert done.returncode == 1
     assert "/nowhere.sock" in done.stderr
     assert "Traceback" not in done.stderr
@@ -125,9 +127,15 @@ def test_what_only_looks_succeeds(shared_daemon: DaemonProcess, words: list[str]
 
 
 @pytest.mark.parametrize(
-    "words", [["ask", "/fast /tokens 3"], ["list", "--limit", "1000"], ["models", "--json"], ["--help"]]
+    ("words", "to"),
+    [
+        (["ask", "/fast /tokens 3"], "/dev/full"),
+        (["list", "--limit", "1000"], "/dev/full"),
+        (["models", "--json"], "/dev/full"),
+        (["--help"], "/dev/full"),
+        (["list"], "closed"),  # noticed before the words are read
+    ],
 )
-@pytest.mark.parametrize("to", ["/dev/full", "closed"])
 def test_output_that_goes_nowhere_is_one_sentence(
     shared_daemon: DaemonProcess, words: list[str], to: str
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from parley_clients import sync
 from tests.support.processes.daemon import DaemonProcess
-from tests.support.processes.terminal import PARLEY, Terminal
+from tests.support.processes.parley_command import run_parley
+from tests.support.processes.terminal import Terminal
 
 
 class Parley:
@@ -23,10 +24,7 @@ class Parley:
 
     def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run it without a terminal."""
-        command = [PARLEY, *words]
-        return subprocess.run(
-            command, env=self.daemon.env, input=stdin, capture_output=True, text=True, check=False, timeout=40
-        )
+        return run_parley(self.daemon.env, *words, stdin=stdin)
 
     def said(self, *words: str, stdin: str = "") -> str:
         """Run it; return what it printed when all went well."""

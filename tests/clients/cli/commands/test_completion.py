@@ -12,6 +12,7 @@ from parley_clients import sync
 from parley_clients.cli.arguments import make_parser
 from parley_clients.cli.commands.completion import complete
 from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.parley_command import run_parley
 from tests.support.processes.terminal import PARLEY, Terminal
 
 
@@ -31,8 +32,7 @@ def in_shell(daemon_env: dict[str, str]) -> dict[str, str]:
 
 def asked(env: dict[str, str], *words: str) -> list[str]:
     """Return the lines that the scripts get for the words of a line."""
-    command = [PARLEY, "__complete", *words]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=40)
+    done = run_parley(env, "__complete", *words)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 

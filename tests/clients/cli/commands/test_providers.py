@@ -7,7 +7,8 @@ import anyio
 import pytest
 
 from tests.support.processes.daemon import DaemonProcess, running_daemon
-from tests.support.processes.terminal import PARLEY, Terminal
+from tests.support.processes.parley_command import run_parley
+from tests.support.processes.terminal import Terminal
 from tests.support.providers.script import status
 from tests.support.providers.server import fake_provider
 
@@ -16,9 +17,7 @@ LIST = status(200, {"data": [{"id": "llama-3"}, {"id": "phi"}]})
 
 def parley(daemon: DaemonProcess, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command with this on its standard input."""
-    return subprocess.run(
-        [PARLEY, *words], env=daemon.env, input=said, capture_output=True, text=True, check=False, timeout=60
-    )
+    return run_parley(daemon.env, *words, stdin=said)
 
 
 async def test_providers_are_configured_in_the_shell(daemon: DaemonProcess) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from parley_clients.cli.messages import fallback_message
 from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.parley_command import run_parley
 from tests.support.processes.raw_client import unix_peer
 from tests.support.processes.terminal import PARLEY, Terminal
 
@@ -30,7 +31,7 @@ HOSTILE = "a\x1b]0;owned\x07b\x1b[2Jc\x9b31md"
 
 def run(daemon: DaemonProcess, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command without a terminal."""
-    return subprocess.run([PARLEY, *words], env=daemon.env, capture_output=True, text=True, check=False)
+    return run_parley(daemon.env, *words)
 
 
 def test_what_is_typed_during_an_answer_is_not_shown_and_the_terminal_is_as_before(

@@ -1,0 +1,78 @@
+"""Runs `parley` without a terminal inside the process of the tests.
+
+A process of its own costs about a third of a second of CPU, most of it for imports. Where the process itself
+is the subject (signals, closed streams, a terminal), a test starts the program `PARLEY` instead.
+"""
+
+import io
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TextIO
+
+from parley_clients.cli.main import run
+
+_STREAMS = ("stdin", "stdout", "stderr")
+
+
+def run_parley(env: Mapping[str, str], *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command line as a process with this environment would, with all its streams on pipes.
+
+    It changes `os.environ` and the standard streams of this process until it returns.
+    """
+    output, errors = _PipeReader(), _PipeReader()
+    given = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
+    with _environment(env), _standard_streams(given, output.file, errors.file):
+        try:
+            code = run(words)
+        finally:
+            said, complaint = output.close(), errors.close()
+    return subprocess.CompletedProcess(["parley", *words], code, said, complaint)
+
+
+class _PipeReader:
+    """A pipe that is always read, so that what is written to `file` never waits."""
+
+    def __init__(self) -> None:
+        self._source, target = os.pipe()
+        self.file = os.fdopen(target, "w", encoding="utf-8")
+        self._content = b""
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with os.fdopen(self._source, "rb") as source:
+            self._content = source.read()
+
+    def close(self) -> str:
+        """Return all that was written."""
+        self.file.close()
+        self._thread.join()
+        return self._content.decode()
+
+
+@contextmanager
+def _environment(env: Mapping[str, str]) -> Generator[None]:
+    saved = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+@contextmanager
+def _standard_streams(*streams: TextIO) -> Generator[None]:
+    saved = [getattr(sys, name) for name in _STREAMS]
+    for name, stream in zip(_STREAMS, streams, strict=True):
+        setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        for name, stream in zip(_STREAMS, saved, strict=True):
+            setattr(sys, name, stream)
