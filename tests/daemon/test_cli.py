@@ -84,7 +84,7 @@ async def test_serve_replaces_neither_a_file_nor_a_socket_in_use(
     notes = tmp_path / "notes.txt"
     notes.write_text("precious")
     for path, problem in ((str(notes), "no socket"), (shared_daemon.socket, "another process listens")):
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             done = await anyio.run_process([*PARLEYD, "serve", "--socket", path], env=places, check=False)
         assert done.returncode == 1
         assert f"Cannot listen on {path}" in done.stderr.decode()

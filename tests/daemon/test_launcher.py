@@ -29,7 +29,7 @@ async def stop(places: dict[str, str]) -> None:
 async def exit_code(peer: Peer) -> int:
     """Wait for the end of the spawned process."""
     assert peer.process is not None
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return await peer.process.wait()
 
 
@@ -61,7 +61,7 @@ async def test_a_process_with_other_clients_stays_until_they_leave(places: dict[
         async with unix_peer(info.socket) as joined:
             await joined.initialize()
             await parent.end_input()
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 await parent.closed.wait()
             await joined.alive()
         assert await exit_code(parent) == 0
@@ -124,7 +124,7 @@ async def test_a_daemon_in_another_runtime_directory_is_named_with_advice_that_w
     shared_daemon: DaemonProcess, tmp_path: Path, words: list[str]
 ) -> None:
     env = {**shared_daemon.env, "PARLEY_RUNTIME_DIR": str(tmp_path / "elsewhere")}
-    with anyio.fail_after(15):
+    with anyio.fail_after(30):
         done = await anyio.run_process([*PARLEYD, *words], env=env, check=False, input=b"")
     assert done.returncode == 1
     said = done.stderr.decode()

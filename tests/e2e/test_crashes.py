@@ -147,7 +147,7 @@ async def test_a_kill_at_this_moment_loses_nothing(
         await peer.subscribe(chat_id)
         await reach(peer, provider, chat_id)
         await daemon.kill()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await peer.closed.wait()
         record = ClientRecord(peer, chat_id)
     await daemon.start()

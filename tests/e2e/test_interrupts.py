@@ -76,7 +76,7 @@ async def interrupt_often(daemon: DaemonProcess, provider: FakeProvider, count: 
 
 async def given_back(peer: Peer, daemon: DaemonProcess, provider: FakeProvider, most: int) -> Held:
     """Wait until no turn, no other client, no model call and not more files are left; return what is."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while True:
             status, now = await peer.result("server/status"), held(daemon.pid, provider)
             at_rest = status["runningTurns"] == 0 and status["clients"] == 1 and not provider.under_way

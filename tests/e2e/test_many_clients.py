@@ -90,7 +90,7 @@ async def test_a_title_that_a_person_gives_meanwhile_is_never_overwritten(titled
                 await peer.subscribe(chat_id)
             await other.result("chat/watch", {"partialResultToken": "w"})
             await one.result("chat/ask", {"chatId": chat_id, "content": "What is it?"})
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 await asked.wait()
             if titled == "right behind it":
                 go.set()
@@ -101,7 +101,7 @@ async def test_a_title_that_a_person_gives_meanwhile_is_never_overwritten(titled
             go.set()
             reply = provider.requests[1].reply
             assert reply is not None
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 while not reply.ended:
                     await anyio.lowlevel.checkpoint()
             await one.result("chat/ask", {"chatId": chat_id, "content": "And now?"})

@@ -76,7 +76,7 @@ async def test_the_process_that_checks_ends_with_its_daemon(daemon: DaemonProces
         (child,) = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
         descriptor = os.pidfd_open(int(child))
         await (daemon.kill() if kill else daemon.stop())
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await anyio.wait_readable(descriptor)  # once it has ended
     os.close(descriptor)
 

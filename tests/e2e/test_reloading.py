@@ -27,7 +27,7 @@ def save(daemon: DaemonProcess, content: str) -> None:
 
 async def until(peer: Peer, method: str, true: Callable[[Any], object]) -> Any:
     """Ask until the answer is as wished; return it."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while not true(result := await peer.result(method)):
             pass
     return result
@@ -107,7 +107,7 @@ async def test_a_running_turn_goes_on_with_what_it_began_with_and_the_next_one_a
             assert told["messages"][-1]["content"] == [{"type": "text", "text": "The old one."}]
             told = await peer.result("chat/ask", ask)
             assert told["messages"][-1]["content"] == [{"type": "text", "text": "The new one."}]
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 await old.idle()  # its connection was closed behind its last turn
 
 

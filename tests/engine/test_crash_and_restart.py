@@ -65,7 +65,7 @@ LOST: list[Moment] = [accepted, streaming, interrupting, finishing, with_a_queue
 
 @pytest.mark.parametrize("reach", [nothing_sent, ended, *LOST])
 async def test_after_a_crash_a_chat_lists_opens_and_takes_a_prompt(rig: Rig, reach: Moment) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await reach(rig, chat_id)
@@ -95,7 +95,7 @@ async def test_after_a_crash_a_chat_lists_opens_and_takes_a_prompt(rig: Rig, rea
 
 @pytest.mark.parametrize("reach", LOST)
 async def test_a_lost_turn_ends_interrupted_once(rig: Rig, reach: Moment) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await reach(rig, chat_id)
         async with rig.restarted() as again:
@@ -112,7 +112,7 @@ async def test_a_lost_turn_ends_interrupted_once(rig: Rig, reach: Moment) -> Non
 
 
 async def test_streamed_text_is_there_as_an_incomplete_message() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running() as rig:  # in memory the journal is as new as the stream
             chat_id = await rig.chat()
             await streaming(rig, chat_id)
@@ -132,7 +132,7 @@ async def test_streamed_text_is_there_as_an_incomplete_message() -> None:
 
 
 async def test_streamed_text_reaches_the_disk_while_it_streams(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await streaming(rig, chat_id)
         while True:  # until the group commit behind the stream was done
@@ -144,7 +144,7 @@ async def test_streamed_text_reaches_the_disk_while_it_streams(rig: Rig) -> None
 
 @pytest.mark.parametrize("reach", LOST)
 async def test_numbers_are_never_used_again(rig: Rig, reach: Moment) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await reach(rig, chat_id)
@@ -161,7 +161,7 @@ async def test_numbers_are_never_used_again(rig: Rig, reach: Moment) -> None:
 
 
 async def test_a_chat_at_rest_can_be_resumed_from_its_last_number_after_a_crash(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await ended(rig, chat_id)
@@ -190,7 +190,7 @@ async def test_a_turn_with_more_events_than_a_block_reserves_more() -> None:
 
 
 async def test_many_crashes_in_a_row_keep_every_partial_answer() -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running() as first:
             chat_id = await first.chat()
             rig = first

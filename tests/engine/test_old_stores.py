@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 @old
 async def test_all_that_an_old_store_holds_is_there(folder: Path, name: str) -> None:
     make_old_store(folder / "parley.db", name)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(Disk(folder)) as rig:
             chats, _, total = await rig.chats.list(ChatQuery(ME))
             assert ({view.chat.id for view in chats}, total) == ({CHILD, CHAT}, 2)
@@ -52,7 +52,7 @@ async def test_all_that_an_old_store_holds_is_there(folder: Path, name: str) -> 
 @old
 async def test_a_chat_of_an_old_store_goes_on(folder: Path, name: str) -> None:
     make_old_store(folder / "parley.db", name)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(Disk(folder)) as rig:
             heard = await rig.listen(CHILD)
             assert (await rig.send(CHILD, "again", client_message_id="later")).disposition == "queued"

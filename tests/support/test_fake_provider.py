@@ -36,7 +36,7 @@ async def model(origin: str) -> AsyncGenerator[HttpModel]:
 
 async def ask(model: HttpModel, prompt: str) -> list[Chunk]:
     request = ModelRequest("fake", (PromptMessage("user", (Text(prompt),)),))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return [part async for batch in model.stream(request) for part in batch]
 
 

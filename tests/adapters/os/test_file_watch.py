@@ -17,7 +17,7 @@ from parley_daemon.adapters.os.file_watch import changes
 @asynccontextmanager
 async def watching(path: Path) -> AsyncGenerator[AsyncGenerator[None]]:
     """Watch a file; yields once the watch is active."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with aclosing(changes(path)) as told:
             await anext(told)
             yield told
@@ -175,6 +175,6 @@ async def test_a_system_that_cannot_watch_files_is_an_error(
         raise OSError(28, "inotify watch limit reached")
 
     monkeypatch.setattr(file_watch, "_folders", refuse)
-    with anyio.fail_after(10), pytest.raises(OSError, match="limit reached"):
+    with anyio.fail_after(30), pytest.raises(OSError, match="limit reached"):
         async with aclosing(changes(tmp_path / "config.toml")) as told:
             await anext(told)

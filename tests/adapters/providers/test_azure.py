@@ -110,7 +110,7 @@ def test_the_environment_presets_azure_once_it_has_the_address_too() -> None:
 
 async def ask(model: Model, **settings: Any) -> list[Chunk]:
     request = ModelRequest("gpt", (PromptMessage("user", (Text("Hi"),)),), None, ModelSettings(**settings))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         try:
             return [chunk async for batch in model.stream(request) for chunk in batch]
         finally:

@@ -43,7 +43,7 @@ def unavailable(listed: Catalogue, reference: str) -> ProviderUnavailableError:
 async def asked(listed: Catalogue, reference: str, server: FakeProvider) -> Request:
     """Ask a model one question and return what its server got; it greets in its dialect."""
     resolved = listed.resolve(reference)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async for _ in resolved.model.stream(
             ModelRequest(resolved.name, (PromptMessage("user", (Text("Hi"),)),))
         ):

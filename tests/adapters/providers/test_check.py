@@ -29,7 +29,7 @@ def at(server: FakeProvider, *models: str, type: str = "openai-compat") -> Confi
 
 
 async def checked(catalogue: ConfiguredCatalogue, name: str = "x") -> ProviderCheck:
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         told = await catalogue.check(name)
     assert told is not None
     assert CANARY not in repr(told)
@@ -191,7 +191,7 @@ async def test_the_demo_is_always_fine() -> None:
 async def test_a_check_that_is_given_up_leaves_nothing_open() -> None:
     async with fake_provider((silence(),), (NO_LIST,), (silence(),)) as server:
         catalogue = at(server, "llama")
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             for count in (1, 3):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(catalogue.check, "x")

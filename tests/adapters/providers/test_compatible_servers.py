@@ -37,7 +37,7 @@ async def ask(
     try:
         resolved = catalogue.resolve(f"mine:{model}")
         request = ModelRequest(resolved.name, messages or (HI,), None, settings or ModelSettings())
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             return [chunk async for batch in resolved.model.stream(request) for chunk in batch]
     finally:
         await catalogue.aclose()

@@ -61,7 +61,7 @@ async def ask(url: str, type: str, model: str, *messages: PromptMessage, **setti
     try:
         resolved = catalogue.resolve(f"mine:{model}")
         request = ModelRequest(resolved.name, messages, "Be brief.", ModelSettings(**settings))
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             return [chunk async for batch in resolved.model.stream(request) for chunk in batch]
     finally:
         await catalogue.aclose()

@@ -60,7 +60,7 @@ def at(server: FakeProvider, *configs: ModelConfig, key: str | None = None) -> C
 
 
 async def quick(work: Awaitable[object]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await work
 
 
@@ -183,7 +183,7 @@ async def test_several_who_want_to_know_ask_once() -> None:
     go_on = anyio.Event()
     async with fake_provider((silence(go_on), models("m"))) as server:
         catalogue = at(server)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 for _ in range(3):
                     tasks.start_soon(catalogue.refresh_models, "x")
@@ -198,7 +198,7 @@ async def test_several_who_want_to_know_ask_once() -> None:
 async def test_who_gives_up_waiting_leaves_it_to_the_next_one() -> None:
     async with fake_provider((silence(),), (models("m"),)) as server:
         catalogue = at(server)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(catalogue.refresh_models, "x")
                 await server.requested()
@@ -212,7 +212,7 @@ async def test_a_provider_that_is_changed_meanwhile_is_not_shown_what_the_old_on
     go_on = anyio.Event()
     async with fake_provider((silence(go_on), models("old"))) as server:
         catalogue = at(server)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(catalogue.refresh_models, "x")
                 await server.requested()

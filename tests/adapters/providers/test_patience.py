@@ -22,7 +22,7 @@ async def asked(model: HttpModel) -> None:
     """Ask, and take the answer in."""
     settings = ModelSettings(timeouts=Timeouts(connect_ms=7000))
     request = ModelRequest("llama", (PromptMessage("user", (Text("Hi"),)),), None, settings)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async for _ in model.stream(request):
             pass
 

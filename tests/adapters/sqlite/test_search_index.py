@@ -242,7 +242,7 @@ async def test_the_index_is_updated_without_a_search(tmp_path: Path, monkeypatch
     store = SqliteStore(tmp_path / "parley.db")
     await store.open()
     await store.commit(PutChat(a_chat(title="whale")))
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         await caught_up.wait()
     await store.aclose()
     assert [word for _, _, word, _, _ in contents(tmp_path / "parley.db")] == ["whale"]

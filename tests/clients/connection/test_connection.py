@@ -92,7 +92,7 @@ async def odd_daemon(behave: Callable[[Odd], Coroutine[Any, Any, None]]) -> Asyn
             tasks.cancel_scope.cancel()
 
     try:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async with await anyio.create_unix_listener(path) as listener, anyio.create_task_group() as tasks:
                 tasks.start_soon(listener.serve, serve)
                 async with connect(f"unix:{path}", reconnect=False) as client:

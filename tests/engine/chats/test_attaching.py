@@ -52,7 +52,7 @@ def folded(snapshot: Snapshot, *heard: Sequence[Published]) -> ChatView:
 
 async def test_whoever_attaches_at_any_event_of_a_turn_shows_the_same(rig: Rig) -> None:
     attached: list[tuple[Attachment, Recorder]] = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(messages=(RestoredMessage("user", (Text("before"),)),))
         attached.append(await rig.attach(chat_id))
         await rig.send(chat_id, "Hi")
@@ -83,7 +83,7 @@ async def test_whoever_attaches_at_any_event_of_a_turn_shows_the_same(rig: Rig) 
 
 
 async def test_whoever_resumes_from_any_event_gets_exactly_what_was_missed(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         first, all_of_it = await rig.attach(chat_id)
         await rig.send(chat_id)
@@ -105,7 +105,7 @@ async def test_whoever_resumes_from_any_event_gets_exactly_what_was_missed(rig: 
 
 @pytest.mark.parametrize("after_seq", [-1, 1_000, 10**12])
 async def test_a_number_that_never_was_gets_a_snapshot(rig: Rig, after_seq: int) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         rig.model.answer = [Text("Yes.")]
         await rig.ask(chat_id)
@@ -115,7 +115,7 @@ async def test_a_number_that_never_was_gets_a_snapshot(rig: Rig, after_seq: int)
 
 
 async def test_what_is_no_longer_kept_gets_a_snapshot(rig: Rig) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         rig.model.answer = [Text("x" * 1000)] * 6000
         await rig.ask(chat_id)
@@ -127,7 +127,7 @@ async def test_what_is_no_longer_kept_gets_a_snapshot(rig: Rig) -> None:
 
 
 async def test_attaching_while_messages_are_read_from_the_store_loses_nothing(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         rig.model.answer = [Text("Yes.")]
         await rig.ask(chat_id, "one")
@@ -152,7 +152,7 @@ async def test_attaching_while_messages_are_read_from_the_store_loses_nothing(ri
 
 
 async def test_a_subscriber_that_gave_up_while_it_attached_hears_nothing(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         rig.model.answer = [Text("Yes.")]
         await rig.ask(chat_id, "one")
@@ -168,7 +168,7 @@ async def test_a_subscriber_that_gave_up_while_it_attached_hears_nothing(rig: Ri
 
 
 async def test_a_detached_subscriber_hears_nothing_more(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         gone, stays = await rig.listen(chat_id), await rig.listen(chat_id)
         rig.model.answer = [Text("Yes.")]
@@ -192,7 +192,7 @@ PAGES = [
 
 
 async def test_a_history_in_memory_is_paged_as_the_store_pages_it(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         rig.model.answer = [Text("Yes.")]
         for number in range(4):
@@ -205,7 +205,7 @@ async def test_a_history_in_memory_is_paged_as_the_store_pages_it(rig: Rig) -> N
 
 
 async def test_only_the_tail_is_in_the_snapshot(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         rig.model.answer = [Text("Yes.")]
         for number in range(3):

@@ -36,7 +36,7 @@ async def test_an_idle_chat_starts_whatever_was_wanted_for_a_busy_one(rig: Rig, 
 async def test_the_disposition_says_what_became_of_a_message(
     rig: Rig, when_busy: WhenBusy, disposition: str
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         first = await rig.send(chat_id, "first")
         await rig.model.asked()
@@ -48,7 +48,7 @@ async def test_the_disposition_says_what_became_of_a_message(
 
 
 async def test_rejecting_leaves_everything_as_it_was(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await rig.send(chat_id)
         heard = await rig.listen(chat_id)
@@ -59,7 +59,7 @@ async def test_rejecting_leaves_everything_as_it_was(rig: Rig) -> None:
 
 
 async def test_an_interrupting_message_comes_after_the_partial_answer(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "first")
@@ -79,7 +79,7 @@ async def test_an_interrupting_message_comes_after_the_partial_answer(rig: Rig) 
 
 
 async def test_interrupting_goes_through_the_queue_in_its_order(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "first")
@@ -94,7 +94,7 @@ async def test_interrupting_goes_through_the_queue_in_its_order(rig: Rig) -> Non
 
 
 async def test_a_steering_message_joins_the_turn_after_the_call_that_runs(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         first = await rig.send(chat_id, "Tell me a story.")
@@ -131,7 +131,7 @@ async def test_a_steering_message_joins_the_turn_after_the_call_that_runs(rig: R
 
 
 async def test_a_steered_turn_returns_all_of_its_answers_and_the_usage_of_all_calls(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         first = await rig.send(chat_id)
         call = await rig.model.asked()
@@ -152,7 +152,7 @@ async def test_a_steered_turn_returns_all_of_its_answers_and_the_usage_of_all_ca
 
 @pytest.mark.parametrize("end", ["interrupt", "fail"])
 async def test_a_message_that_could_not_steer_waits_for_its_own_turn(rig: Rig, end: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -172,7 +172,7 @@ async def test_a_message_that_could_not_steer_waits_for_its_own_turn(rig: Rig, e
 
 
 async def test_a_crash_keeps_the_order_that_steering_and_promoting_gave_the_queue() -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running() as rig:
             chat_id = await rig.chat()
             await rig.send(chat_id)
@@ -186,7 +186,7 @@ async def test_a_crash_keeps_the_order_that_steering_and_promoting_gave_the_queu
 
 
 async def test_a_waiting_message_can_be_rewritten_and_that_is_what_the_model_gets(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -203,7 +203,7 @@ async def test_a_waiting_message_can_be_rewritten_and_that_is_what_the_model_get
 
 
 async def test_a_removed_message_does_not_run_and_who_waits_for_it_is_told(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -225,7 +225,7 @@ async def test_a_removed_message_does_not_run_and_who_waits_for_it_is_told(rig: 
 
 
 async def test_a_promoted_message_runs_next_and_interrupts_the_turn(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -242,7 +242,7 @@ async def test_a_promoted_message_runs_next_and_interrupts_the_turn(rig: Rig) ->
 
 
 async def test_promoting_wakes_a_chat_whose_last_turn_failed(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -256,7 +256,7 @@ async def test_promoting_wakes_a_chat_whose_last_turn_failed(rig: Rig) -> None:
 
 
 async def test_what_is_not_in_the_queue_cannot_be_changed(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await rig.send(chat_id)
         id = queued_id(await rig.send(chat_id, "once"))
@@ -269,7 +269,7 @@ async def test_what_is_not_in_the_queue_cannot_be_changed(rig: Rig) -> None:
 
 
 async def test_a_message_that_comes_while_the_branch_of_a_resting_chat_changes_runs_then() -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running() as rig:  # in memory, where a read takes no time, the order is certain
             chat_id = await rig.chat()
             await rig.ask_quickly(chat_id, "1")

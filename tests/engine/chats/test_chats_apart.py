@@ -19,7 +19,7 @@ async def test_the_settings_of_one_chat_are_not_another_ones(rig: Rig) -> None:
     def change(chat: Chat) -> Chat:
         return replace(chat, system_prompt="Rhyme!", settings=ModelSettings(temperature=0.9))
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         one, other = await rig.chat(system_prompt="Be brief."), await rig.chat()
         heard, elsewhere = await rig.listen(one), await rig.listen(other)
         await rig.send(other, "Hi")
@@ -42,7 +42,7 @@ async def test_the_settings_of_one_chat_are_not_another_ones(rig: Rig) -> None:
 
 
 async def test_the_settings_of_one_turn_are_not_the_next_ones(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=ModelSettings(temperature=0.1))
         heard = await rig.listen(chat_id)
         model = rig.catalogue.models["test:other"]

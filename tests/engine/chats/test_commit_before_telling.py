@@ -17,7 +17,7 @@ async def test_nothing_of_a_send_is_told_before_its_commit(rig: Rig) -> None:
     chat_id = await rig.chat()
     heard = await rig.listen(chat_id)
     answers: list[Acceptance] = []
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
             draft = Draft((Text("Hi"),))
@@ -41,7 +41,7 @@ async def test_nothing_of_a_send_is_told_before_its_commit(rig: Rig) -> None:
 
 
 async def test_nothing_of_an_end_is_told_before_its_commit(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -74,7 +74,7 @@ async def test_two_sends_at_once_never_both_start(rig: Rig, when_busy: str) -> N
         except ChatBusyError as error:
             refused.append(error)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
             for text in ("one", "two", "three"):
@@ -90,7 +90,7 @@ async def test_two_sends_at_once_never_both_start(rig: Rig, when_busy: str) -> N
 
 
 async def test_a_send_that_cannot_be_committed_leaves_no_trace(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         rig.store.hold()
@@ -119,7 +119,7 @@ async def test_a_send_that_cannot_be_committed_leaves_no_trace(rig: Rig) -> None
 
 
 async def test_a_model_that_breaks_before_a_commit_that_fails_leaves_no_task(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         rig.store.hold()
         rig.store.broken = True
@@ -148,7 +148,7 @@ async def test_whoever_attaches_between_the_commit_and_the_first_part_gets_no_te
         assert attachment.snapshot is not None
         previews.append(attachment.snapshot.preview)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
             draft = Draft((Text("Hi"),))
@@ -168,7 +168,7 @@ async def test_whoever_attaches_between_the_commit_and_the_first_part_gets_no_te
 
 
 async def test_an_interrupt_before_the_first_part_keeps_only_what_was_streamed(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         async with anyio.create_task_group() as tasks:
@@ -191,7 +191,7 @@ async def test_an_interrupt_before_the_first_part_keeps_only_what_was_streamed(r
 async def test_a_caller_who_gives_up_during_a_commit_leaves_memory_and_disk_equal(
     rig: Rig, step: str
 ) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         async with anyio.create_task_group() as tasks:
@@ -209,7 +209,7 @@ async def test_a_caller_who_gives_up_during_a_commit_leaves_memory_and_disk_equa
 
 
 async def test_a_chat_whose_creation_was_given_up_is_either_there_or_not(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             rig.store.hold()
             tasks.start_soon(rig.chat)
@@ -221,7 +221,7 @@ async def test_a_chat_whose_creation_was_given_up_is_either_there_or_not(rig: Ri
 
 
 async def test_a_deletion_that_was_given_up_during_its_commit_is_carried_out(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         async with anyio.create_task_group() as tasks:

@@ -17,7 +17,7 @@ async def child_of(rig: Rig, kind: str = "agent") -> str:
 
 
 async def test_it_is_completed_with_its_answer_also_after_a_restart(disk: Disk) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(disk) as rig:
             rig.model.answer = [Text("My report.")]
             chat_id = await child_of(rig)
@@ -40,7 +40,7 @@ async def test_a_child_that_was_given_nothing_to_do_waits(rig: Rig) -> None:
 
 
 async def test_one_that_is_interrupted_or_fails_has_delivered_nothing(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await child_of(rig)
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)

@@ -13,7 +13,7 @@ from tests.support.engine.rig import ME, Rig, Watcher
 
 
 async def test_a_deleted_chat_is_gone(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id, other = await rig.chat(), await rig.chat()
         await rig.delete(chat_id)
         assert await rig.chats.ids() == (other,)
@@ -27,7 +27,7 @@ async def test_a_deleted_chat_is_gone(rig: Rig) -> None:
 
 
 async def test_deleting_during_a_turn_ends_it_and_tells_listeners_last(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "one")
@@ -48,7 +48,7 @@ async def test_deleting_during_a_turn_ends_it_and_tells_listeners_last(rig: Rig)
 
 async def test_two_deletions_at_once_delete_once(rig: Rig) -> None:
     refused: list[Exception] = []
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -68,7 +68,7 @@ async def test_two_deletions_at_once_delete_once(rig: Rig) -> None:
 
 
 async def test_a_chat_that_cannot_be_deleted_stays_usable(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -83,7 +83,7 @@ async def test_a_chat_that_cannot_be_deleted_stays_usable(rig: Rig) -> None:
 
 
 async def test_a_message_that_comes_while_a_chat_is_deleted_is_refused_or_keeps_the_chat(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await rig.send(chat_id)
         outcomes: list[str] = []
@@ -112,7 +112,7 @@ async def test_a_message_that_comes_while_a_chat_is_deleted_is_refused_or_keeps_
 
 async def test_watchers_hear_of_every_chat_of_their_owner(rig: Rig) -> None:
     watcher, stranger = Watcher(), Watcher()
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         rig.engine.watchers.add(ME, watcher)
         rig.engine.watchers.add(ME, watcher)
         rig.engine.watchers.add("somebody else", stranger)
@@ -132,7 +132,7 @@ async def test_watchers_hear_of_every_chat_of_their_owner(rig: Rig) -> None:
 
 
 async def test_taking_a_message_back_while_its_chat_is_deleted_does_not_bring_the_chat_back(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await rig.send(chat_id)
         await rig.model.asked()

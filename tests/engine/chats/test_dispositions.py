@@ -89,7 +89,7 @@ async def reached(reach: Reach, status: Status) -> AsyncGenerator[tuple[Rig, str
 async def test_the_answer_says_which_of_the_wishes_was_carried_out(
     reach: Reach, status: Status, way: WhenBusy, told: str | None
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with reached(reach, status) as (rig, chat_id):
             if told is None:
                 before = await rig.snapshot(chat_id)

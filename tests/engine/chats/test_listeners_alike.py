@@ -58,7 +58,7 @@ async def eventful(rig: Rig, chat_id: str, heard: Recorder) -> None:
 
 
 async def test_all_hear_the_same_whatever_happens_and_show_the_same(disk: Disk) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(disk, retries=AT_ONCE) as rig:
             chat_id = await rig.chat()
             attached = [await rig.attach(chat_id) for _ in range(LISTENERS)]
@@ -74,7 +74,7 @@ async def test_all_hear_the_same_whatever_happens_and_show_the_same(disk: Disk) 
 
 
 async def test_a_branch_is_reset_before_any_of_its_messages_for_every_listener(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         for text in ("1", "2"):
             await rig.ask_quickly(chat_id, text)
@@ -106,7 +106,7 @@ async def test_a_branch_is_reset_before_any_of_its_messages_for_every_listener(r
 
 async def test_whoever_comes_back_to_any_event_of_it_shows_the_same(disk: Disk) -> None:
     """An edit, above all, reaches clients that have seen messages with higher numbers."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with running(disk, retries=AT_ONCE) as rig:
             chat_id = await rig.chat()
             attachment, heard = await rig.attach(chat_id)
@@ -124,7 +124,7 @@ async def test_whoever_comes_back_to_any_event_of_it_shows_the_same(disk: Disk) 
 async def test_whoever_attaches_at_any_event_of_it_shows_the_same(disk: Disk) -> None:
     """Also in the midst of an edit, of a retry, of a back-off: a snapshot at each event, and what follows."""
     attached: list[tuple[Snapshot, Recorder]] = []
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with running(disk, retries=AT_ONCE) as rig:
             chat_id = await rig.chat()
 
@@ -156,7 +156,7 @@ async def test_attaching_while_the_store_cannot_be_read_is_an_error_and_leaves_n
     async def unreadable(*_: object, **__: object) -> None:
         raise StoreUnavailableError("The disk is gone.")
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await rig.ask_quickly(chat_id, "1")
         async with rig.restarted() as again:
@@ -174,7 +174,7 @@ async def test_attaching_while_the_store_cannot_be_read_is_an_error_and_leaves_n
 @pytest.mark.parametrize("end", ["interrupt", "fail", "end", "finish"])
 @pytest.mark.parametrize("said", ["only half a call", "half a call behind a whole one"])
 async def test_after_the_end_of_a_turn_no_part_is_left_open(rig: Rig, end: str, said: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         attachment, heard = await rig.attach(chat_id)
         await rig.send(chat_id)

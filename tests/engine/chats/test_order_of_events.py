@@ -15,7 +15,7 @@ END = ["message assistant", "status waiting", "TurnEnded"]
 
 
 async def test_a_turn_from_its_question_to_its_end(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         accepted = await rig.send(chat_id, "Why?")
@@ -41,7 +41,7 @@ async def test_a_turn_from_its_question_to_its_end(rig: Rig) -> None:
 
 
 async def test_the_answer_to_a_send_comes_before_every_event_of_its_turn(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         heard_before: list[int] = []
@@ -57,7 +57,7 @@ async def test_the_answer_to_a_send_comes_before_every_event_of_its_turn(rig: Ri
 
 async def test_a_failed_turn_tells_its_error_before_the_status(rig: Rig) -> None:
     failure = Failure("auth", "The key is wrong.", provider="test", status_code=401)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -74,7 +74,7 @@ async def test_a_failed_turn_tells_its_error_before_the_status(rig: Rig) -> None
 
 
 async def test_a_turn_that_said_nothing_adds_no_message(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -86,7 +86,7 @@ async def test_a_turn_that_said_nothing_adds_no_message(rig: Rig) -> None:
 
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_an_interrupted_turn_ends_in_the_same_order(rig: Rig, at_once: bool) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -103,7 +103,7 @@ async def test_an_interrupted_turn_ends_in_the_same_order(rig: Rig, at_once: boo
 
 
 async def test_the_next_of_the_queue_is_told_after_the_end_of_the_one_before(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(title="T")
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "one")
@@ -120,7 +120,7 @@ async def test_the_next_of_the_queue_is_told_after_the_end_of_the_one_before(rig
 
 
 async def test_whoever_reacts_to_the_end_of_a_turn_is_served(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         rig.model.answer = [Text("Yes.")]
@@ -132,7 +132,7 @@ async def test_whoever_reacts_to_the_end_of_a_turn_is_served(rig: Rig) -> None:
 
 
 async def test_two_listeners_hear_the_same(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         one, other = await rig.listen(chat_id), await rig.listen(chat_id)
         rig.model.answer = [Reasoning("Hm."), Text("Yes.")]

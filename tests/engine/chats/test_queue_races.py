@@ -44,7 +44,7 @@ async def test_a_change_of_the_queue_that_meets_the_end_of_the_turn(
 ) -> None:
     """The head runs by then and is queued no more; another one is changed: no message runs twice or never."""
     refused: list[NotQueuedError] = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "first")
@@ -83,7 +83,7 @@ async def test_a_change_of_the_queue_that_meets_the_end_of_the_turn(
 
 async def test_of_two_clients_that_promote_and_remove_one_message_at_once_one_is_told(rig: Rig) -> None:
     told: list[str] = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "first")
@@ -138,7 +138,7 @@ async def refused(rig: Rig, chat_id: str, change: Awaitable[Any]) -> None:
 
 @pytest.mark.parametrize("change", [*QUEUE_CHANGES, *SENDS])
 async def test_what_cannot_be_committed_has_not_happened_to_a_turn_that_runs(rig: Rig, change: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id, heard, waiting = await busy(rig)
         await refused(rig, chat_id, {**QUEUE_CHANGES, **SENDS}[change](rig, chat_id, waiting))
         await rig.model.calls[0].finish(" an answer")
@@ -154,7 +154,7 @@ async def test_what_cannot_be_committed_has_not_happened_to_a_turn_that_runs(rig
 
 @pytest.mark.parametrize("change", [*SENDS, *SWITCHES])
 async def test_what_cannot_be_committed_has_not_happened_to_a_chat_at_rest(rig: Rig, change: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await rig.ask_quickly(chat_id, "1", "A1")
         await refused(rig, chat_id, {**SENDS, **SWITCHES}[change](rig, chat_id, ""))
@@ -170,7 +170,7 @@ async def test_a_switch_that_cannot_be_committed_leaves_the_branch_and_lets_the_
     rig: Rig, change: str
 ) -> None:
     """The turn is stopped by then; what it said is kept where it was."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id, heard, waiting = await busy(rig)
         rig.store.fail_after = 1  # the end of the turn is saved
         with pytest.raises(StoreUnavailableError):

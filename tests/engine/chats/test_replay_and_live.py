@@ -29,7 +29,7 @@ ACTIONS = st.one_of(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ACTIONS, max_size=30))
 async def test_every_client_shows_the_same_text(script: list[tuple[str, Any]]) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with running() as rig:
             chat_id = await rig.chat()
             clients: list[Client] = [Client(rig, chat_id) for _ in range(CLIENTS)]

@@ -16,7 +16,7 @@ async def found(rig: Rig, query: str, owner: str = ME) -> Found:
 
 
 async def test_question_and_answer_are_found_as_soon_as_they_are_there(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat = await rig.chat(title="Birds")
         accepted = await rig.send(chat, "When does an albatross sleep?")
         assert await found(rig, "albatross") == [(chat, 1)]

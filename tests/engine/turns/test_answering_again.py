@@ -43,7 +43,7 @@ async def at_rest(rig: Rig, chat_id: str) -> list[str]:
 
 
 async def test_who_comes_first_finds_every_lost_turn_under_way_again(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chats = [await lost_turn(rig, f"question {number}") for number in range(5)]
         async with rig.restarted() as after, anyio.create_task_group() as tasks:
             tasks.start_soon(after.engine.open)
@@ -60,7 +60,7 @@ async def test_who_comes_first_finds_every_lost_turn_under_way_again(rig: Rig) -
 
 
 async def test_a_message_that_steered_the_lost_turn_stays_in_the_history_and_is_answered(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "Count.")
@@ -81,7 +81,7 @@ async def test_a_message_that_steered_the_lost_turn_stays_in_the_history_and_is_
 async def test_a_crash_during_a_recovery_forgets_no_turn_and_answers_none_twice(
     rig: Rig, commits: int
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chats, disk = [await lost_turn(rig) for _ in range(3)], rig.disk
         async with rig.restarted() as halfway, anyio.create_task_group() as tasks:
             halfway.store.hold_after(commits)
@@ -103,7 +103,7 @@ async def test_a_crash_during_a_recovery_forgets_no_turn_and_answers_none_twice(
 
 
 async def test_a_turn_that_cannot_be_begun_again_is_over_once_the_chat_goes_on(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await lost_turn(rig)
         async with rig.restarted() as after:
             after.store.fail_after = 1  # the recovery's own commit
@@ -118,7 +118,7 @@ async def test_a_turn_that_cannot_be_begun_again_is_over_once_the_chat_goes_on(r
 
 
 async def test_two_lost_turns_of_a_chat_are_one_question_to_answer_again(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await lost_turn(rig)
         await rig.store.commit(PutTurn(a_turn("older", chat_id)))
         async with rig.restarted() as after:

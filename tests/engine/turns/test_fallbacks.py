@@ -56,7 +56,7 @@ class Relay:
 async def relaying(
     settings: ModelSettings = CHAIN, policy: RetryPolicy = AT_ONCE, **chat: object
 ) -> AsyncGenerator[Relay]:
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with running(retries=policy) as rig:
             rig.catalogue.models[THIRD] = ScriptedModel()
             chat_id = await rig.chat(settings=settings, **chat)
@@ -341,7 +341,7 @@ async def test_fallbacks_that_cannot_be_used_are_passed_over_and_the_final_error
 
 async def test_in_a_local_only_chat_only_local_models_are_fallen_back_on() -> None:
     settings = ModelSettings(fallback_models=(SECOND, THIRD), local_only=True)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(retries=AT_ONCE) as rig:
             rig.catalogue.models[THIRD] = ScriptedModel()
             rig.catalogue.local |= {FIRST, THIRD}

@@ -30,7 +30,7 @@ async def without(rig: Rig, *gone: str) -> AsyncGenerator[ScriptedModel]:
     for one in gone:
         del rig.catalogue.models[one]
     rig.model.answer = [Text("Yes.")]
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         yield rig.model
 
 
@@ -86,7 +86,7 @@ async def test_the_demo_answers_in_no_other_models_place(disk: Disk) -> None:
 
 
 async def test_a_queued_message_whose_model_goes_is_answered_by_the_chats(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -99,7 +99,7 @@ async def test_a_queued_message_whose_model_goes_is_answered_by_the_chats(rig: R
 
 
 async def test_a_queued_message_whose_provider_is_out_of_order_by_then_fails_with_its_name(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -113,7 +113,7 @@ async def test_a_queued_message_whose_provider_is_out_of_order_by_then_fails_wit
 
 async def test_a_turn_asks_the_model_that_it_began_with_whatever_is_configured_meanwhile(rig: Rig) -> None:
     later = ScriptedModel()
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -137,7 +137,7 @@ async def test_a_chats_settings_lie_over_those_of_its_model_and_a_turns_over_bot
         provider_options={"openaiCompat": {"user": "model", "extraBody": {"a": 1}}},
     )
     own = ModelSettings(top_p=0.3, seed=4, provider_options={"openaiCompat": {"user": "chat"}})
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=own)
         turn = ModelSettings(seed=5, timeouts=Timeouts(idle_ms=9_000))
         await rig.send(chat_id, settings=turn)
@@ -155,7 +155,7 @@ async def test_titles_are_asked_for_with_the_models_options_and_without_its_tast
         rig.catalogue.settings = ModelSettings(
             temperature=0.1, output_schema={"type": "object"}, provider_options=options
         )
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await rig.send(await rig.chat())
             await (await rig.model.asked()).finish("{}")
             title = await rig.model.asked()

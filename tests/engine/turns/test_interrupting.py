@@ -56,7 +56,7 @@ PHASES: list[Phase] = [
 
 @pytest.mark.parametrize("reach", PHASES)
 async def test_an_interrupt_ends_the_turn_and_keeps_what_was_streamed(rig: Rig, reach: Phase) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await reach(rig, chat_id, heard)
@@ -79,7 +79,7 @@ async def test_an_interrupt_ends_the_turn_and_keeps_what_was_streamed(rig: Rig, 
 
 
 async def test_a_turn_that_waits_for_a_slot_can_be_interrupted() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(max_running_turns=1) as rig:
             first, second = await rig.chat(), await rig.chat()
             heard = await rig.listen(second)
@@ -100,7 +100,7 @@ async def test_a_turn_that_waits_for_a_slot_can_be_interrupted() -> None:
 
 
 async def test_an_interrupt_while_the_send_is_committed_takes_effect_after_it(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         async with anyio.create_task_group() as tasks:
@@ -115,7 +115,7 @@ async def test_an_interrupt_while_the_send_is_committed_takes_effect_after_it(ri
 
 
 async def test_an_interrupt_while_the_answer_is_committed_comes_too_late(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -133,7 +133,7 @@ async def test_an_interrupt_while_the_answer_is_committed_comes_too_late(rig: Ri
 
 
 async def test_a_turn_that_fails_while_it_is_being_stopped_is_interrupted(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "one")
@@ -156,7 +156,7 @@ async def test_a_turn_that_fails_while_it_is_being_stopped_is_interrupted(rig: R
 
 
 async def test_interrupting_twice_ends_the_turn_once(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id)
@@ -172,7 +172,7 @@ async def test_interrupting_twice_ends_the_turn_once(rig: Rig) -> None:
 
 
 async def test_after_an_interrupt_the_queue_goes_on_behind_the_partial_answer(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "one")
@@ -189,7 +189,7 @@ async def test_after_an_interrupt_the_queue_goes_on_behind_the_partial_answer(ri
 
 
 async def test_only_the_turn_that_is_meant_is_interrupted(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         first = await rig.send(chat_id, "one")
@@ -204,7 +204,7 @@ async def test_only_the_turn_that_is_meant_is_interrupted(rig: Rig) -> None:
 
 
 async def test_interrupting_a_turn_that_waits_in_the_queue_takes_its_message_back(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "one")
@@ -238,7 +238,7 @@ async def test_a_model_that_does_not_go_away_does_not_keep_its_turn(
 ) -> None:
     monkeypatch.setattr(deadlines, "CLEANUP_SECONDS", 0.02)
     monkeypatch.setattr(run, "CLEANUP_SECONDS", 0.02)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         call = await hang(rig, chat_id)
@@ -255,7 +255,7 @@ async def test_a_model_that_does_not_go_away_does_not_keep_its_turn(
 
 async def test_a_model_that_does_not_go_away_does_not_keep_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "CLEANUP_SECONDS", 0.02)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(max_running_turns=1) as rig:
             chat_id, other = await rig.chat(), await rig.chat()
             heard = await rig.listen(chat_id)
@@ -271,7 +271,7 @@ async def test_a_model_that_hangs_past_its_time_limit_is_given_up(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deadlines, "CLEANUP_SECONDS", 0.02)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, settings=limits_of(idle_ms=20))
@@ -288,7 +288,7 @@ async def test_a_model_that_was_given_up_is_not_asked_again_for_a_turn_that_is_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(deadlines, "CLEANUP_SECONDS", 0.02)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(retries=RetryPolicy(attempts=3, first=0.0)) as rig:
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)

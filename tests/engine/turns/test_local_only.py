@@ -22,7 +22,7 @@ STAYS = ModelSettings(local_only=True)
 async def mixed() -> AsyncGenerator[Rig]:
     """An engine with a remote model, the default, and a local one; it looks after titles and long chats."""
     policy = SummaryPolicy(titles=True, title_model=REMOTE, threshold=0)
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with running(summaries=policy) as rig:
             rig.catalogue.local.add(LOCAL)
             yield rig

@@ -34,7 +34,7 @@ async def fail(rig: Rig, heard: Recorder, failure: Failure, count: int) -> list[
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 async def test_a_question_that_is_tried_again_is_the_same_request_each_time(rig: Rig, refusal: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "Why?")
@@ -50,7 +50,7 @@ async def test_a_question_that_is_tried_again_is_the_same_request_each_time(rig:
 
 
 async def test_a_question_that_is_sent_again_word_by_word_goes_out_once(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         requests: list[list[tuple[str, str]]] = []
@@ -62,7 +62,7 @@ async def test_a_question_that_is_sent_again_word_by_word_goes_out_once(rig: Rig
 
 
 async def test_another_question_after_a_failure_goes_out_behind_the_one_without_an_answer(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "Why?")
@@ -72,7 +72,7 @@ async def test_another_question_after_a_failure_goes_out_behind_the_one_without_
 
 
 async def test_what_is_said_twice_and_was_answered_goes_out_twice(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await rig.ask_quickly(chat_id, "Go on.", "1")
         await rig.send(chat_id, "Go on.")
@@ -86,7 +86,7 @@ async def test_what_is_said_twice_and_was_answered_goes_out_twice(rig: Rig) -> N
 
 
 async def test_a_failure_outlives_a_restart_and_the_question_is_answered_then(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "Why?")

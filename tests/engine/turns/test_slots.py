@@ -9,7 +9,7 @@ from tests.support.engine.rig import Recorder, running
 
 
 async def test_turns_wait_for_a_slot_in_the_order_in_which_they_came() -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(max_running_turns=2) as rig:
             chats = [await rig.chat() for _ in range(10)]
             for number, chat_id in enumerate(chats):
@@ -28,7 +28,7 @@ async def test_turns_wait_for_a_slot_in_the_order_in_which_they_came() -> None:
 
 
 async def test_a_chat_with_a_queue_does_not_go_before_others() -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(max_running_turns=1) as rig:
             busy, other = await rig.chat(), await rig.chat()
             for text in ("b0", "b1", "b2"):
@@ -44,7 +44,7 @@ async def test_a_chat_with_a_queue_does_not_go_before_others() -> None:
 
 @pytest.mark.parametrize("outcome", ["fails", "is interrupted"])
 async def test_every_end_of_a_turn_gives_its_slot_free(outcome: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(max_running_turns=1) as rig:
             chat_id, other = await rig.chat(), await rig.chat()
             await rig.send(chat_id)
@@ -58,7 +58,7 @@ async def test_every_end_of_a_turn_gives_its_slot_free(outcome: str) -> None:
 
 
 async def test_a_turn_says_how_long_it_waited() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(max_running_turns=1) as rig:
             one, other = await rig.chat(), await rig.chat()
             heard = await rig.listen(other)
@@ -76,7 +76,7 @@ async def test_a_turn_says_how_long_it_waited() -> None:
 
 
 async def test_two_hundred_chats_stream_at_once_without_mixing() -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         async with running() as rig:
             rig.model.answer = [Text("Yes, "), Text("I do.")]
             heard: dict[str, Recorder] = {}

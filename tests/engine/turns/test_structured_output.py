@@ -23,7 +23,7 @@ RED = {"name": "red"}
 async def answered(rig: Rig, *said: Any, reason: StopReason = "stop", schema: Any = COLOUR) -> TurnDone:
     """Ask for what fits a schema, let the model say this, and return what the turn came to."""
     chat_id = await rig.chat(settings=ModelSettings(output_schema=schema))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         accepted = await rig.send(chat_id)
         await (await rig.model.asked()).finish(*said, reason=reason)
         return await rig.wait(chat_id, accepted.turn_id)
@@ -58,7 +58,7 @@ async def test_a_schema_of_the_models_own_counts_as_one_of_the_chat(
 ) -> None:
     rig.catalogue.settings = ASKED
     chat_id = await rig.chat()
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         accepted = await rig.send(chat_id)
         await (await rig.model.asked()).finish(text)
         done = await rig.wait(chat_id, accepted.turn_id)
@@ -115,7 +115,7 @@ async def test_an_answer_that_does_not_fit_fails_the_turn_and_stays_in_the_histo
 
 async def test_it_is_not_asked_for_again_by_itself_nor_of_another_model() -> None:
     settings = ModelSettings(output_schema=COLOUR, fallback_models=("test:other",))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(retries=RetryPolicy(attempts=8, first=0.0)) as rig:
             chat_id = await rig.chat(settings=settings)
             heard = await rig.listen(chat_id)
@@ -160,7 +160,7 @@ async def test_without_a_schema_there_is_no_value(rig: Rig) -> None:
 
 
 async def test_a_schema_of_one_turn_goes_before_the_chats(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=ASKED)
         rig.model.answer = [Text("[1]")]
         done = await rig.ask(chat_id, settings=ModelSettings(output_schema={"type": "array"}))
@@ -178,7 +178,7 @@ async def test_a_schema_that_is_none_fails_the_turn_and_says_why(rig: Rig) -> No
 async def test_the_value_is_still_there_when_the_same_message_is_asked_again_after_a_restart(
     rig: Rig,
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=ASKED)
         rig.model.answer = [Text('{"name": "red"}')]
         first = await rig.ask(chat_id, client_message_id="c1")
@@ -191,7 +191,7 @@ async def test_the_value_is_still_there_when_the_same_message_is_asked_again_aft
 async def test_the_answer_to_each_message_that_steers_has_to_fit_and_the_last_one_is_the_value(
     rig: Rig,
 ) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=ASKED)
         accepted = await rig.send(chat_id)
         call = await rig.model.asked()
@@ -204,7 +204,7 @@ async def test_the_answer_to_each_message_that_steers_has_to_fit_and_the_last_on
 
 
 async def test_a_turn_that_is_interrupted_has_no_value(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=ASKED)
         accepted = await rig.send(chat_id)
         await (await rig.model.asked()).say('{"name": "red"}')
@@ -223,7 +223,7 @@ async def test_an_interrupt_does_not_wait_for_a_check() -> None:
             await anyio.sleep_forever()
 
     endless = Endless()
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         async with running(schemas=endless) as rig:
             chat_id = await rig.chat(settings=ASKED)
             heard = await rig.listen(chat_id)
@@ -236,7 +236,7 @@ async def test_an_interrupt_does_not_wait_for_a_check() -> None:
 
 
 async def test_a_failed_call_is_told_as_what_it_is(rig: Rig) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=ASKED)
         accepted = await rig.send(chat_id)
         failure = Failure("auth", "No.", provider="test")

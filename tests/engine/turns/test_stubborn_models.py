@@ -73,7 +73,7 @@ def as_model(rig: Rig, model: ScriptedModel) -> None:
 async def test_an_interrupted_turn_is_interrupted_whatever_its_model_makes_of_it(
     disk: Disk, way: str
 ) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(disk, retries=RetryPolicy(first=0.0)) as rig:
             model = Stubborn(WAYS[way])
             as_model(rig, model)
@@ -93,7 +93,7 @@ async def test_an_interrupted_turn_is_interrupted_whatever_its_model_makes_of_it
 
 
 async def test_what_a_model_still_says_when_it_is_stopped_is_kept_where_it_was_told(disk: Disk) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(disk) as rig:
             model = Stubborn(ends_silently, [Text(" and the rest"), Finish("stop")])
             as_model(rig, model)
@@ -127,7 +127,7 @@ class CutOff(ScriptedModel):
 async def test_a_call_that_nobody_cancelled_and_that_says_so_was_cut_off_and_is_tried_again(
     disk: Disk,
 ) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(disk, retries=RetryPolicy(first=0.0)) as rig:
             model = CutOff()
             as_model(rig, model)
@@ -150,7 +150,7 @@ async def test_a_fault_of_a_call_behind_a_turn_takes_nothing_with_it(
     titles = purpose == "title"
     policy = SummaryPolicy(titles, "test:other", threshold=100 if titles else 0)
     ended = 0
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(disk, summaries=policy) as rig:
             model = CutOff(fault())
             rig.catalogue.models["test:other"] = cast("Model", model)
@@ -174,7 +174,7 @@ async def test_a_model_that_cannot_be_loaded_ahead_takes_nothing_with_it(
 
     monkeypatch.setattr(ScriptedModel, "warm", warm)
     ended = ""
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat()
         await anyio.wait_all_tasks_blocked()
         ended = (await rig.ask_quickly(chat_id)).ended.outcome
@@ -182,7 +182,7 @@ async def test_a_model_that_cannot_be_loaded_ahead_takes_nothing_with_it(
 
 
 async def test_an_interrupt_while_the_next_attempt_is_waited_for_is_the_last_word() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(retries=RetryPolicy(first=3600.0)) as rig:
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)
@@ -200,7 +200,7 @@ async def test_an_interrupt_while_the_next_attempt_is_waited_for_is_the_last_wor
 @pytest.mark.parametrize("purpose", ["title", "summary"])
 async def test_leaving_the_engine_ends_what_is_asked_beside_the_turns(disk: Disk, purpose: str) -> None:
     titles = purpose == "title"
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with running(disk, summaries=SummaryPolicy(titles, threshold=100 if titles else 0)) as rig:
             chat_id = await rig.chat()
             heard = await rig.listen(chat_id)

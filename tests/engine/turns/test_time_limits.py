@@ -27,7 +27,7 @@ def kind_of(ended: TurnEnded) -> tuple[str, str, bool]:
 
 
 async def test_a_model_that_does_not_begin_is_a_timeout(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id, call, heard = await ask(rig, first_part_ms=SHORT)
         assert kind_of(await heard.ended()) == ("failed", "timeout", True)
         await call.closed.wait()
@@ -35,7 +35,7 @@ async def test_a_model_that_does_not_begin_is_a_timeout(rig: Rig) -> None:
 
 
 async def test_signs_of_life_do_not_lengthen_the_wait_for_the_first_part(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         _, call, heard = await ask(rig, first_part_ms=SHORT)
         async with anyio.create_task_group() as tasks:
 
@@ -49,7 +49,7 @@ async def test_signs_of_life_do_not_lengthen_the_wait_for_the_first_part(rig: Ri
 
 
 async def test_silence_between_parts_is_stream_idle_and_keeps_what_came(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id, call, heard = await ask(rig, idle_ms=SHORT)
         await call.say("Par")
         assert kind_of(await heard.ended()) == ("failed", "stream_idle", True)
@@ -59,7 +59,7 @@ async def test_silence_between_parts_is_stream_idle_and_keeps_what_came(rig: Rig
 
 @pytest.mark.parametrize("life", [[], [Reasoning("hm ")], [Text("x")]], ids=["keep-alive", "thought", "text"])
 async def test_whatever_comes_between_parts_counts_as_life(rig: Rig, life: list[Text | Reasoning]) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chat_id, call, _ = await ask(rig, idle_ms=1_000)
         await call.say("Par")
         for _ in range(11):  # in all longer than the limit
@@ -76,7 +76,7 @@ async def outcome(rig: Rig, chat_id: str) -> str:
 
 
 async def test_the_whole_answer_can_be_limited_and_that_is_not_retryable(rig: Rig) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         _, call, heard = await ask(rig, total_ms=SHORT)
         async with anyio.create_task_group() as tasks:
 
@@ -93,7 +93,7 @@ async def test_a_stream_that_stays_open_after_its_finish_has_finished(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("parley_daemon.engine.turns.deadlines._LINGER", 0.02)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id, call, _ = await ask(rig)
         await call.say("Yes.", Finish("stop"))
         assert await outcome(rig, chat_id) == "completed"
@@ -103,7 +103,7 @@ async def test_a_stream_that_stays_open_after_its_finish_has_finished(
 
 async def test_limits_of_a_message_go_before_the_chats_and_those_before_the_models(rig: Rig) -> None:
     rig.catalogue.timeouts = Timeouts(1, 2, 3, 4)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         chat_id = await rig.chat(settings=limits(first_part_ms=20_000, idle_ms=30_000, total_ms=40_000))
         await rig.send(chat_id, settings=limits(idle_ms=33_000))
         call = await rig.model.asked()

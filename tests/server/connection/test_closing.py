@@ -17,7 +17,7 @@ FRAME = encode_frame(json.dumps({"params": {"token": "t", "value": 1}}).encode()
 async def test_all_who_wait_for_an_empty_outbox_are_woken() -> None:
     transport = RecordingTransport()
     outbox = Outbox(transport, lambda: None)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outbox.run)
             await anyio.wait_all_tasks_blocked()
@@ -31,9 +31,14 @@ async def test_all_who_wait_for_an_empty_outbox_are_woken() -> None:
 async def test_a_client_that_closes_after_its_last_request_gets_the_response_and_the_end_at_once(
     shared_daemon: DaemonProcess,
 ) -> None:
-    async with connect(f"unix:{shared_daemon.socket}") as client:
-        chat = await client.create_chat()
-        await chat.ask("/fast /tokens 1")
-        await chat.retry()  # it ends its subscription last, and waits for nothing
-        left = time.monotonic()
-    assert time.monotonic() - left < 1.5
+    took: list[float] = []
+    for _ in range(5):  # a busy machine may delay one of them; what waits for the limit of 2 s delays all
+        async with connect(f"unix:{shared_daemon.socket}") as client:
+            chat = await client.create_chat()
+            await chat.ask("/fast /tokens 1")
+            await chat.retry()  # it ends its subscription last, and waits for nothing
+            left = time.monotonic()
+        took.append(time.monotonic() - left)
+        if took[-1] < 1.5:
+            break
+    assert min(took) < 1.5

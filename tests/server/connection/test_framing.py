@@ -61,7 +61,7 @@ async def refused(peer: Peer, data: bytes) -> None:
     await peer.send_bytes(data)
     error = await peer.find(lambda message: "error" in message)
     assert (error["id"], error["error"]["code"]) == (None, -32600)
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await peer.closed.wait()
 
 
@@ -83,7 +83,7 @@ async def test_what_came_before_garbage_is_still_answered(shared_daemon: DaemonP
         await peer.initialize()
         await peer.send_bytes(encode_frame(STATUS) + b"garbage\r\n\r\n")
         assert "result" in await peer.response(700)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await peer.closed.wait()
 
 
@@ -123,6 +123,6 @@ async def test_a_client_that_leaves_in_mid_frame_is_forgotten(shared_daemon: Dae
 
 async def _only_client(peer: Peer) -> None:
     """Wait until nobody else is connected."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         while (await peer.result("server/status"))["clients"] > 1:
             await anyio.lowlevel.checkpoint()

@@ -121,7 +121,7 @@ async def test_p4_a_signal_ends_the_process_with_its_input_open(
         peer.process.send_signal(number)
         ended = await peer.event("s", "turn_ended")
         assert (ended["outcome"], ended["error"]["kind"]) == ("interrupted", "daemon_lost")
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             assert await peer.process.wait() == 0
 
 

@@ -34,13 +34,13 @@ async def initialize(editor: LanguageClient, name: str, folder: Path | None = No
     """Open the session with the capabilities of a real editor."""
     folders = [types.WorkspaceFolder(folder.as_uri(), folder.name)] if folder else None
     params = types.InitializeParams(client_capabilities(name), workspace_folders=folders)
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         return await editor.initialize_session(params)
 
 
 async def call(editor: LanguageClient, method: str, params: dict[str, Any]) -> Any:
     """Send one of our own requests."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(30):
         return await editor.protocol.send_request_async(method, params)
 
 

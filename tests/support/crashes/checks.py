@@ -54,7 +54,7 @@ class AfterKill:
 
     async def _wait_until_idle(self, chat_id: str, snapshot: Json) -> None:
         """Wait until a chat that was found like this has nothing to do."""
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             while True:
                 status, waiting = snapshot["chat"]["status"], len(snapshot["queuedMessages"])
                 for value in self.peer.events(chat_id):

@@ -247,7 +247,7 @@ async def clients_at_work(
             for number, (scenario, peer) in enumerate(peers.items()):
                 tasks.start_soon(_run, scenario, ScenarioClient(peer, chance, f"{name}.{number}"))
             yield peers
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 for peer in peers.values():
                     await peer.closed.wait()
 

@@ -31,7 +31,7 @@ from tests.support.model_checker.reference_chat import ReferenceChat, ReferenceM
 CLIENTS = 3
 _ATTEMPTS = 3
 _POLICY = RetryPolicy(attempts=_ATTEMPTS, first=0.0, jitter=0.0)
-_STUCK_SECONDS = 5
+_STUCK_SECONDS = 30
 T = TypeVar("T")
 
 

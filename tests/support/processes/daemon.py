@@ -15,8 +15,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from parley_protocol.runtime import RuntimeInfo, runtime_file
 
-READY_SECONDS = 20
-STOP_SECONDS = 20
+READY_SECONDS = 40
+STOP_SECONDS = 40
 # No key of a test goes into the machine's keyring, and none comes from there.
 _NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")

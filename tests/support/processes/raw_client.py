@@ -17,7 +17,7 @@ from parley_protocol.framing import FrameDecoder, encode_frame
 from tests.support.processes.trace import Entry, Json, check_trace
 from tests.support.processes.unix_stream import connect_unix
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 30
 
 
 class WireClosed(Exception):  # noqa: N818 - an end, not a fault

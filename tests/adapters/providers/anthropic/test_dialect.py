@@ -63,7 +63,7 @@ class Opened:
 
     async def batches(self, url: str | FakeProvider, question: ModelRequest | None = None) -> list[Batch]:
         model = self.model(url)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             return [batch async for batch in model.stream(question or request())]
 
     async def ask(self, url: str | FakeProvider, question: ModelRequest | None = None) -> list[Chunk]:
@@ -156,7 +156,7 @@ async def test_a_ping_is_an_empty_batch(opened: Opened) -> None:
     script = (raw(named(begin())), stall(begun), raw(named({"type": "ping"})), stall(pinged), says("Hi"))
     batches: list[Batch] = []
     async with fake_provider(script) as server:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             async for batch in opened.model(server).stream(request()):
                 batches.append(batch)
                 (pinged if begun.is_set() else begun).set()
@@ -230,7 +230,7 @@ async def test_closing_the_stream_closes_the_connection(opened: Opened) -> None:
     async with fake_provider((raw(named(begin(), *text("Hel")[:-1])), stall())) as server:
         async with aclosing(opened.model(server).stream(request())) as stream:
             await anext(stream)
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             await server.disconnected()
 
 

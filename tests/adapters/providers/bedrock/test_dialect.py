@@ -70,7 +70,7 @@ async def chunks(
     bedrock = opened(server.origin, key, **{**REGION, **options})
     question = ModelRequest(model, (PromptMessage("user", (Text("Grüße"),)),), "Be brief.", ModelSettings())
     try:
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             return [part async for batch in bedrock.stream(question) for part in batch]
     finally:
         await bedrock.aclose()
@@ -511,7 +511,7 @@ async def test_profiles_and_models_of_anthropics_are_listed_by_signed_requests()
     scripts = [(status(200, page),) for page in (PROFILES, MORE_PROFILES, FOUNDATION)]
     async with fake_provider(*scripts) as server:
         catalogue = listing(server)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await catalogue.refresh_models("bedrock")
         assert [
             (one.model, one.display_name, one.capabilities) for one in catalogue.providers()[0].models
@@ -530,7 +530,7 @@ async def test_profiles_and_models_of_anthropics_are_listed_by_signed_requests()
 async def test_a_key_of_bedrocks_own_lists_the_models_without_a_signature() -> None:
     async with fake_provider((status(200, {}),), (status(200, FOUNDATION),)) as server:
         catalogue = listing(server, AWS_BEARER_TOKEN_BEDROCK="key-canary")
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await catalogue.refresh_models("bedrock")
         assert len(catalogue.providers()[0].models) == 1
         assert {one.headers["authorization"] for one in server.requests} == {"Bearer key-canary"}
@@ -540,7 +540,7 @@ async def test_a_key_of_bedrocks_own_lists_the_models_without_a_signature() -> N
 async def test_who_may_not_list_the_models_may_still_ask_them() -> None:
     async with fake_provider((status(403, {"message": "not authorized to perform"}),)) as server:
         catalogue = listing(server)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await catalogue.refresh_models("bedrock")
         info = catalogue.providers()[0]
         assert (info.available, info.models) == (True, ())
@@ -549,7 +549,7 @@ async def test_who_may_not_list_the_models_may_still_ask_them() -> None:
 async def test_without_credentials_the_list_says_what_to_set() -> None:
     async with fake_provider() as server:
         catalogue = listing(server)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await catalogue.refresh_models("bedrock")
         info = catalogue.providers()[0]
         assert (info.available, info.unavailable_reason) == (False, "fetch_failed")
@@ -561,6 +561,6 @@ async def test_without_credentials_the_list_says_what_to_set() -> None:
 async def test_an_address_of_ones_own_has_no_list() -> None:
     config = ProviderConfig("bedrock", "bedrock", "http://127.0.0.1:9", options=REGION)
     catalogue = ConfiguredCatalogue([config])
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         await catalogue.refresh_models("bedrock")
     assert catalogue.providers()[0].available

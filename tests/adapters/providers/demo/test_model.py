@@ -33,7 +33,7 @@ def question(*prompts: str) -> ModelRequest:
 
 
 async def ask(*prompts: str) -> list[Chunk]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return [part async for batch in DemoModel(pace=0).stream(question(*prompts)) for part in batch]
 
 
@@ -54,7 +54,7 @@ async def test_the_default_answer_has_reasoning_text_a_source_and_usage() -> Non
 async def test_it_says_that_it_is_the_demo_and_no_real_model() -> None:
     for prompt in ("Hi", "help", "/error"):
         texts: list[Text] = []
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             try:
                 async for batch in DemoModel(pace=0).stream(question(prompt)):
                     texts += [part for part in batch if isinstance(part, Text)]
@@ -139,7 +139,7 @@ async def test_fast_does_not_pause(prompt: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("kind", get_args(FailureKind))
 async def test_error_fails_with_the_given_kind(kind: FailureKind) -> None:
     pieces: list[Piece | object] = []
-    with anyio.fail_after(5), pytest.raises(ModelError) as caught:
+    with anyio.fail_after(30), pytest.raises(ModelError) as caught:
         async for batch in DemoModel(pace=0).stream(question(f"/error {kind}")):
             pieces += batch
     assert 3 <= len(pieces) <= 20
@@ -173,7 +173,7 @@ async def test_an_unknown_command_is_answered_like_any_other_prompt() -> None:
 
 
 async def test_an_empty_chat_is_answered() -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         batches = [batch async for batch in DemoModel(pace=0).stream(ModelRequest("demo", ()))]
     assert batches[-1][-1] == Finish("stop")
 
@@ -223,7 +223,7 @@ SCHEMAS: list[dict[str, Any]] = [
 async def test_an_output_schema_is_answered_with_a_value_that_fits(schema: dict[str, Any]) -> None:
     assert check_schema(schema) is None
     request = replace(question("Say something."), settings=ModelSettings(output_schema=schema))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
     value = json.loads(plain_text([part for part in chunks if isinstance(part, Text)]))
     assert check_value(schema, value) is None
@@ -232,6 +232,6 @@ async def test_an_output_schema_is_answered_with_a_value_that_fits(schema: dict[
 
 async def test_a_command_takes_precedence_over_an_output_schema() -> None:
     request = replace(question("/tokens 2"), settings=ModelSettings(output_schema={"type": "object"}))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         chunks = [part async for batch in DemoModel(pace=0).stream(request) for part in batch]
     assert plain_text([part for part in chunks if isinstance(part, Text)]) == "1 2 "

@@ -40,7 +40,7 @@ async def ask(server: FakeProvider, model: str = "google:gemini-9", **settings: 
     try:
         resolved = catalogue.resolve(model)
         request = ModelRequest(resolved.name, (HI,), None, ModelSettings(**settings))
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             return [chunk async for batch in resolved.model.stream(request) for chunk in batch]
     finally:
         await catalogue.aclose()

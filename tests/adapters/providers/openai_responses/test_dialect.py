@@ -41,7 +41,7 @@ async def open_model() -> AsyncGenerator[Open]:
 async def ask(model: HttpModel, *parts: Part, **settings: Any) -> list[Chunk]:
     message = PromptMessage("user", parts or (Text("Hi"),))
     request = ModelRequest("gpt-5", (message,), None, ModelSettings(**settings))
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return [chunk async for batch in model.stream(request) for chunk in batch]
 
 
@@ -172,7 +172,7 @@ async def test_what_one_read_brings_is_one_batch(open_model: Open) -> None:
     async with fake_provider(script, (raw(second.stream), stall())) as server:
         model = open_model(server)
         request = ModelRequest("gpt-5", (PromptMessage("user", (Text("Hi"),)),))
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             stream = model.stream(request)
             assert list(await anext(stream)) == [Text("ab")]
             go.set()
