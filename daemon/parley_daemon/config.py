@@ -1,6 +1,7 @@
-"""The configuration file, read into typed settings. A broken file is a complaint, never the end of a start.
+"""Reads the configuration file into typed settings.
 
-Knows the file's form; what a provider type means is the catalogue's business.
+An invalid file does not stop the daemon: `Config.complaint` says what is wrong, and all other settings have
+their defaults. The settings of a provider are checked later, by the catalogue, which has the provider types.
 """
 
 import json
@@ -29,7 +30,7 @@ _Price = Annotated[float, msgspec.Meta(ge=0)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 _MAX_MS = 2**31 - 1
-"""Almost 25 days, as for timers elsewhere."""
+"""The longest time in milliseconds: almost 25 days, the limit of 32-bit timers."""
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=_MAX_MS)]
 Wait = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MS)]
@@ -45,7 +46,7 @@ class _Provider(msgspec.Struct, forbid_unknown_fields=True):
     enabled: bool = True
     headers: dict[str, str] = {}
     local: bool | None = None
-    # Settings of some types only; the catalogue says which.
+    # Settings of some types only. The catalogue refuses them for other types.
     api: str | None = None
     api_version: str | None = None
     region: str | None = None
@@ -108,7 +109,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, gc=False):
-    """What the daemon was told. `complaint` names file and line of what could not be read."""
+    """The settings of the daemon. `complaint` says what is wrong with the file, and in which line."""
 
     default_model: str | None = None
     fallback_models: tuple[str, ...] = ()
@@ -119,7 +120,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     timeouts: Timeouts = msgspec.field(default_factory=lambda: _timeouts(_Limits()))
     retries: RetryPolicy = RetryPolicy()
     recovery: Recovery = "interrupt"
-    scribe: SummaryPolicy = SummaryPolicy(titles=True)
+    summaries: SummaryPolicy = SummaryPolicy(titles=True)
     complaint: str | None = None
 
 
@@ -128,7 +129,7 @@ def _timeouts(limits: _Limits) -> Timeouts:
 
 
 def load_config(path: Path) -> Config:
-    """Read the file; without one everything is at its default, with a broken one there is a complaint."""
+    """Read the file. If it is missing or invalid, all settings have their defaults."""
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -139,13 +140,13 @@ def load_config(path: Path) -> Config:
         line = error.object[: error.start].count(b"\n") + 1
         return Config(complaint=f"{path}, line {line}: the file is not UTF-8.")
     try:
-        file = _checked(tomllib.loads(text))
-        complaint = _misnamed(path, text, file)
-        return Config(complaint=complaint) if complaint else _config(file)
+        file = msgspec.convert(tomllib.loads(text), _File)
+        complaint = _find_invalid_provider_name(path, text, file)
+        return Config(complaint=complaint) if complaint else _make_config(file)
     except tomllib.TOMLDecodeError as error:
-        return Config(complaint=f"{path}{_toml_place(str(error))}")
+        return Config(complaint=f"{path}{_describe_syntax_error(str(error))}")
     except msgspec.ValidationError as error:
-        return Config(complaint=f"{path}{_place(text, str(error))}")
+        return Config(complaint=f"{path}{_describe_invalid_setting(text, str(error))}")
     except ValidationError as error:
         problem = field_problems(error)[0]
         line = _line(text, re.findall(r"[A-Za-z0-9_-]+", problem.path))
@@ -153,16 +154,12 @@ def load_config(path: Path) -> Config:
         return Config(complaint=f"{path}{line}: {problem.path} {what}.")
 
 
-def _checked(document: dict[str, Any]) -> _File:
-    return msgspec.convert(document, _File)
-
-
-def _misnamed(path: Path, text: str, file: _File) -> str | None:
-    """Return what is wrong with the name of a provider; the protocol cannot name every one."""
-    fits = TypeAdapter[str](ProviderName)
+def _find_invalid_provider_name(path: Path, text: str, file: _File) -> str | None:
+    """Return what is wrong with the first name of a provider that the protocol does not allow."""
+    allowed = TypeAdapter[str](ProviderName)
     for name in file.providers:
         try:
-            fits.validate_python(name)
+            allowed.validate_python(name)
         except ValidationError:
             line = _line(text, [name or '""'])
             rule = '1 to 64 letters, digits and ".", "_", "-" that begin with a letter or digit'
@@ -171,7 +168,7 @@ def _misnamed(path: Path, text: str, file: _File) -> str | None:
     return None
 
 
-def _config(file: _File) -> Config:
+def _make_config(file: _File) -> Config:
     return Config(
         default_model=file.default_model,
         fallback_models=tuple(file.fallback_models),
@@ -217,7 +214,7 @@ def _config(file: _File) -> Config:
             fallback_wait=file.retries.fallback_wait_ms / 1000,
         ),
         recovery=file.recovery,
-        scribe=SummaryPolicy(
+        summaries=SummaryPolicy(
             titles=file.titles.enabled,
             title_model=file.titles.model,
             threshold=file.compaction.threshold,
@@ -237,26 +234,52 @@ def _own_options(provider: _Provider) -> dict[str, str]:
     return {name: value for name in names if (value := getattr(provider, name)) is not None}
 
 
-def _toml_place(message: str) -> str:
-    """Put the line first: "Expected '=' (at line 3, column 5)" reads better as ", line 3: Expected '='."."""
+def _describe_syntax_error(message: str) -> str:
+    """Rewrite "Expected '=' (at line 3, column 5)" as ", line 3: Expected '='."."""
     found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
     what = message[: found.start()] if found else message
     line = f", line {found[1]}" if found and found[1] else ", at its end"
     return f"{line}: {what}."
 
 
-def _place(text: str, message: str) -> str:
-    """Return the line of the field that a validation error is about, and what is wrong with it."""
+_TOML_TYPES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "a table",
+}
+
+
+def _describe_invalid_setting(text: str, message: str) -> str:
+    """Rewrite a message of msgspec in the words of TOML, with the name of the setting and its line.
+
+    "Expected `int` >= 1 - at `$.retries.attempts`" becomes
+    ", line 2: attempts must be an integer of 1 or more.".
+    """
     what, _, path = message.partition(" - at `$")
-    unknown = re.search(r"unknown field `([^`]+)`", what)
     names = re.findall(r"\.([A-Za-z0-9_-]+)", path.rstrip("`"))
-    line = _line(text, [unknown[1]] if unknown else names)
-    where = ".".join(names)
-    return f"{line}: {what}." if line else f": {what}{f' (in {where})' if where else ''}."
+    if unknown := re.fullmatch(r"Object contains unknown field `([^`]+)`", what):
+        return f"{_line(text, [unknown[1]])}: there is no setting {unknown[1]} here."
+    name = f"each value of {names[-1]}" if path.endswith("]`") else names[-1] if names else "the file"
+    if missing := re.fullmatch(r"Object missing required field `([^`]+)`", what):
+        problem = f"lacks {missing[1]}"
+    elif bound := re.fullmatch(r"Expected `(\w+)` ([<>])= ([\d.]+)", what):
+        direction = "more" if bound[2] == ">" else "less"
+        problem = f"must be {_TOML_TYPES[bound[1]]} of {bound[3].removesuffix('.0')} or {direction}"
+    elif kind := re.fullmatch(r"Expected `([^`]+)`, got `\w+`", what):
+        kinds = [_TOML_TYPES[one] for one in kind[1].split(" | ") if one in _TOML_TYPES]
+        problem = f"must be {' or '.join(kinds)}"
+    elif value := re.fullmatch(r"Invalid enum value '(.*)'", what):
+        problem = f'cannot be "{value[1]}"'
+    else:
+        problem = f"is invalid: {what}"
+    return f"{_line(text, names)}: {name} {problem}."
 
 
 def _line(text: str, names: Sequence[str]) -> str:
-    """Return the line that sets the last of these names, as ", line 3"; nothing when none does."""
+    """Return the first line that sets the last of these names, as ", line 3", or "" if there is none."""
     wanted = names[-1] if names else ""
     for number, line in enumerate(text.splitlines(), start=1):
         if wanted and re.match(rf"\s*(\[.*)?[\"']?{re.escape(wanted)}[\"']?\s*(=|\]|\.)", line):

@@ -60,4 +60,4 @@ class ConfigReloader:
             fallback_models=config.fallback_models,
             local_only=config.local_only,
         )
-        self._engine.set_policies(config.max_running_turns, config.retries, config.scribe)
+        self._engine.set_policies(config.max_running_turns, config.retries, config.summaries)

@@ -128,7 +128,7 @@ async def _serve(options: DaemonOptions) -> int:
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,
-        summaries=config.scribe,
+        summaries=config.summaries,
     )
     app = App(engine, secrets.token_urlsafe(32), clock.now())
     logging.getLogger().addHandler(ClientLogs(app))

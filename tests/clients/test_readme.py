@@ -65,7 +65,7 @@ def test_the_samples_of_the_configuration_are_valid_and_name_the_defaults(tmp_pa
     assert load_config(path) == Config()
     path.write_text(defaults.replace("# total_ms", "total_ms").replace("# model", "model"), "utf-8")
     read = load_config(path)
-    assert (read.timeouts.total_ms, read.scribe.title_model) == (600_000, "local:small")
+    assert (read.timeouts.total_ms, read.summaries.title_model) == (600_000, "local:small")
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)

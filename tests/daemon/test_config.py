@@ -41,6 +41,24 @@ def test_a_number_out_of_bounds_is_reported_with_file_and_line(
     assert (config.max_running_turns, config.timeouts) == (200, Config().timeouts)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("default_model = 3", ", line 1: default_model must be a string."),
+        ("fallback_models = [1]", ", line 1: each value of fallback_models must be a string."),
+        ('recovery = "maybe"', ', line 1: recovery cannot be "maybe".'),
+        ("[retriez]", ", line 1: there is no setting retriez here."),
+        ("[retries]\nattempts = 0", ", line 2: attempts must be an integer of 1 or more."),
+        ("[compaction]\nthreshold = 101", ", line 2: threshold must be an integer of 100 or less."),
+        ('[providers.p]\nbase_url = "x"', ", line 1: each value of providers lacks type."),
+    ],
+)
+def test_an_invalid_setting_is_named_in_plain_words(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text, "utf-8")
+    assert load_config(path).complaint == f"{path}{problem}"
+
+
 def test_the_smallest_numbers_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("[limits]\nmax_running_turns = 1\nidle_ms = 1\n[retries]\nfirst_ms = 0\n", "utf-8")
