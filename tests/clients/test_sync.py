@@ -8,8 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from parley_clients import ChatNotFoundError, sync
+from parley_clients import Chat, ChatNotFoundError, Client, ModelConfigs, Providers, Queue, sync
 from tests.support.processes.daemon import private_environment
+
+PAIRS = [
+    (Client, sync.Client),
+    (Chat, sync.Chat),
+    (Queue, sync.Queue),
+    (Providers, sync.Providers),
+    (ModelConfigs, sync.ModelConfigs),
+]
+
+
+@pytest.mark.parametrize(("kind", "blocking"), PAIRS)
+def test_a_blocking_object_has_every_name_of_the_asynchronous_one(kind: type, blocking: type) -> None:
+    missing = {name for name in dir(kind) if not name.startswith("_")} - set(dir(blocking))
+    assert not missing, f"add these to sync.{blocking.__name__}: {missing}"
 
 
 @pytest.fixture

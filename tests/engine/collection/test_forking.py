@@ -1,17 +1,24 @@
 """Forks: the path to a message as a chat of its own; the source does not notice."""
 
+import asyncio
+
 import anyio
+import msgspec
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 from msgspec.structs import replace
 
+from parley_daemon.adapters.memory.state import MemoryState
+from parley_daemon.adapters.memory.store import MemoryStore
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Context, ForkOrigin, ModelSettings, Usage
 from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ChatNotFoundError, MessageNotFoundError
 from parley_daemon.ports.store import StoreUnavailableError, WholeChat
 from parley_daemon.ports.store_writes import AddMessage, PutChat
+from tests.support.engine.drawn_records import every_field
 from tests.support.engine.records import a_chat, a_message
-from tests.support.engine.rig import ME, Rig, Watcher, spoken
+from tests.support.engine.rig import ME, Disk, Rig, Watcher, running, spoken
 
 
 def history(*texts: str) -> tuple[RestoredMessage, ...]:
@@ -226,3 +233,38 @@ async def test_an_answer_that_could_not_be_saved_is_part_of_the_fork(rig: Rig) -
         await heard.ended()
         fork = (await rig.chats.fork(source_id, None)).chat
         assert await rig.history(fork.id) == [("user", "Hi"), ("assistant", "Hello")]
+
+
+COPIED = {"kind", "model", "system_prompt", "settings", "context", "metadata"}
+OWN = {
+    *("id", "owner", "created_at", "updated_at", "title", "title_is_automatic", "forked_from"),
+    *("last_message_id", "leaf_id"),
+}
+AT_THE_DEFAULT = {
+    *("status", "last_error", "parent_chat_id", "root_chat_id", "archived", "pinned", "usage"),
+    *("last_seq", "reserved_seq"),
+}
+
+
+def test_each_field_of_a_chat_is_copied_to_a_fork_or_is_left_out_on_purpose() -> None:
+    undecided = set(Chat.__struct_fields__) - COPIED - OWN - AT_THE_DEFAULT
+    assert not undecided, f"decide whether a fork has these fields of its source: {undecided}"
+
+
+@settings(
+    max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow]
+)
+@given(source=every_field(Chat, id="c1", owner=ME, leaf_id=1, last_message_id=1))
+def test_a_fork_has_the_copied_fields_of_its_source_and_no_others(source: Chat) -> None:
+    async def fork() -> Chat:
+        state = MemoryState()
+        await MemoryStore(state).commit(PutChat(source), AddMessage(a_message(1)))
+        async with running(Disk(state)) as rig:
+            return (await rig.chats.fork("c1", None)).chat
+
+    made = asyncio.run(fork())
+    for name in COPIED:
+        assert getattr(made, name) == getattr(source, name), name
+    for field in msgspec.structs.fields(Chat):
+        if field.name in AT_THE_DEFAULT:
+            assert getattr(made, field.name) != getattr(source, field.name), field.name

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from parley_daemon.ports.store import ChatQuery
+from parley_protocol.models.chats import ChatListParams
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, unix_peer
 
@@ -47,3 +49,8 @@ async def test_pages_hold_each_chat_once_while_chats_change(daemon: DaemonProces
         assert page["nextCursor"] is None
         assert len(seen) == len(set(seen))
         assert set(chats) <= set(seen)
+
+
+def test_the_params_of_a_list_are_the_filters_of_the_store() -> None:
+    in_the_store, on_the_wire = set(ChatQuery.__struct_fields__) - {"owner"}, set(ChatListParams.model_fields)
+    assert in_the_store == on_the_wire, "ChatQuery and ChatListParams have the same fields, except owner"
