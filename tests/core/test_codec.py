@@ -19,6 +19,7 @@ from parley_daemon.adapters.memory.store import MemoryStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS, Table
 from parley_daemon.core import codec
+from parley_daemon.core import records as core_records
 from parley_daemon.core.events import ChatChanged, Event, MessageAdded, MessagePart, QueueUpdated, Timings
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.pricing import Pricing
@@ -44,7 +45,7 @@ from parley_daemon.server.files import chat_export, chat_import
 from parley_daemon.server.wire import providers as wire_providers
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.events import event_bytes
-from parley_protocol.models import chats, events, exports, objects, parts, providers
+from parley_protocol.models import base, chats, events, exports, objects, parts, providers
 from parley_protocol.models import settings as wire_settings
 from parley_protocol.models.base import Wire, to_camel
 from tests.support.engine.drawn_records import every_field
@@ -130,6 +131,21 @@ def test_a_record_comes_back_from_the_wire_with_every_field(
     hidden = codec.NOT_ON_THE_WIRE.get(record, frozenset[str]())
     unseen = {name: getattr(drawn, name) for name in hidden}
     assert codec.from_attributes(record, read, **unseen) == drawn
+
+
+CHOICES: list[tuple[Any, Any]] = [
+    (core_records.Status, objects.ChatStatus),
+    (core_records.ChatKind, objects.ChatKind),
+    (core_records.Outcome, objects.TurnOutcome),
+    (core_records.FailureKind, objects.TurnErrorKind),
+    (core_records.Role, base.Role),
+]
+
+
+@pytest.mark.parametrize(("of_the_core", "on_the_wire"), CHOICES)
+def test_a_choice_has_the_same_values_in_the_core_and_on_the_wire(of_the_core: Any, on_the_wire: Any) -> None:
+    values = get_args(of_the_core) or tuple(of_the_core)
+    assert {str(value) for value in values} == set(get_args(on_the_wire))
 
 
 def test_a_configured_provider_and_its_wire_model_have_the_same_fields() -> None:

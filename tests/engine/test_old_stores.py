@@ -23,6 +23,11 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_version_before_this_one_is_among_the_old_stores() -> None:
+    versions = {len(migrations) for migrations in VERSIONS.values()}
+    assert len(MIGRATIONS) - 1 in versions, "add it to VERSIONS in tests/support/engine/old_stores.py"
+
+
 @old
 async def test_all_that_an_old_store_holds_is_there(folder: Path, name: str) -> None:
     make_old_store(folder / "parley.db", name)

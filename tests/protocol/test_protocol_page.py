@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from parley_protocol.framing import FrameDecoder, encode_frame
 from parley_protocol.methods import GROUPS, METHODS, Kind
 from parley_protocol.models.base import Params
 from parley_protocol.models.events import EVENT_TYPES, parse_event
+from parley_protocol.models.objects import ChatStatus
 from parley_protocol.protocol_page import update_page
 from parley_protocol.runtime import RuntimeInfo, data_dir, runtime_file, write_runtime_file
 from parley_protocol.schema import COMMAND, page_is_stale
@@ -101,6 +102,11 @@ def test_a_row_of_an_error_has_code_name_and_meaning() -> None:
     code = ErrorCode.CHAT_ARCHIVED
     assert [str(int(code)), f"`{code.name}`", code.meaning] in table_under("Errors")
     assert len(table_under("Errors")) == len(ErrorCode)
+
+
+def test_the_terms_explain_every_status_of_a_chat() -> None:
+    missing = [name for name in get_args(ChatStatus) if not re.search(rf"^- `{name}`[:;]", PAGE, re.M)]
+    assert not missing, f"explain these statuses under Terms: {missing}"
 
 
 def test_every_method_is_in_exactly_one_group() -> None:

@@ -33,6 +33,12 @@ VERSIONS: dict[str, tuple[str, ...]] = {
 """What earlier versions ran to make their tables."""
 
 
+_COLUMNS = (
+    *("id", "owner", "kind", "title_key", "archived", "parent_chat_id"),
+    *("created_at", "updated_at", "body", "search_id", "search_title"),
+)
+
+
 def make_old_store(path: Path, name: str) -> int:
     """Write a store of one of VERSIONS; return its version."""
     migrations = VERSIONS[name]
@@ -49,7 +55,8 @@ def make_old_store(path: Path, name: str) -> int:
             *(chat["id"], "local", "chat", f"0{chat['title'].lower()}", False, chat["parent_chat_id"]),
             *(chat["created_at"], chat["updated_at"], _json(chat), *later),
         )
-        connection.execute(f"INSERT INTO chats VALUES ({', '.join('?' * len(row))})", row)
+        columns = ", ".join(_COLUMNS[: len(row)])
+        connection.execute(f"INSERT INTO chats ({columns}) VALUES ({', '.join('?' * len(row))})", row)
     for table, rows in _ROWS.items():
         for row in rows:
             connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
