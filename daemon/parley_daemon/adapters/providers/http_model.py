@@ -67,15 +67,15 @@ class HttpModel:
         headers = {**self._headers, **prepared.headers}
         response = await self._pool.post(call, prepared.body, headers, connect_ms / 1000)
         answer = ResponseReader(call, self.dialect.parser(call), self.dialect.framing())
-        rest: list[Chunk] = []  # what came together with the end mark
+        last_chunks: list[Chunk] = []  # of the read with the end mark
         deadline: float | None = None  # of the wait for usage
         try:
             if not 200 <= response.status < 300:
-                raise await self._pool.refusal(call, response)
+                raise await self._pool.read_error(call, response)
             while not answer.is_done and (data := await self._read(call, response, deadline)):
                 batch = answer.feed(data)
                 if answer.is_done:
-                    rest = batch
+                    last_chunks = batch
                     break
                 if answer.is_complete and answer.error is None:
                     batch += answer.finish()
@@ -83,7 +83,7 @@ class HttpModel:
                 yield batch
                 if answer.error is not None:
                     raise answer.error
-            yield rest + answer.end()
+            yield last_chunks + answer.end()
         finally:
             if answer.is_done:
                 self._pool.release(response)
@@ -117,12 +117,12 @@ class HttpModel:
             prepared = await self.dialect.build_request(request)
         except InvalidRequestError as error:
             raise call.invalid_request(str(error)) from error
-        given = prepared.headers
-        if any(not name or re.search(r"[^\x20-\x7e]", name + value) for name, value in given.items()):
+        extra_headers = prepared.headers
+        if any(not name or re.search(r"[^\x20-\x7e]", name + value) for name, value in extra_headers.items()):
             raise call.invalid_request(
                 "extraHeaders contains characters that are not allowed in HTTP headers."
             )
-        secrets = (*self._secrets, *given.values())
+        secrets = (*self._secrets, *extra_headers.values())
         call = Call(self._provider, request.model, prepared.url, secrets, has_key=self._has_key)
         return call, prepared
 

@@ -28,7 +28,7 @@ def test_an_error_becomes_what_it_means(recorded: dict[str, Any]) -> None:
     status, said = recorded["status"], recorded["body"]
     body = said.encode() if isinstance(said, str) else json.dumps(said).encode()
     if status == 200:
-        failed = call.error_in_payload(body, certainly=True).failure
+        failed = call.error_in_payload(body, is_error=True).failure
     else:
         failed = call.error_from_status(status, recorded.get("headers", {}), body).failure
         assert failed.status_code == status

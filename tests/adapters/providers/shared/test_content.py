@@ -18,7 +18,7 @@ from parley_daemon.ports.models import ModelRequest, PromptMessage
 
 DIALECTS: dict[str, Callable[[ModelRequest], bytes]] = {
     **{
-        flavour.group: partial(chat_request.build_body, flavour=flavour, who="x")
+        flavour.group: partial(chat_request.build_body, flavour=flavour, provider="x")
         for flavour in (
             chat_request.OPENAI,
             chat_request.COMPATIBLE,
@@ -26,9 +26,9 @@ DIALECTS: dict[str, Callable[[ModelRequest], bytes]] = {
             chat_request.VERCEL,
         )
     },
-    "responses": partial(responses_request.build_body, who="x"),
+    "responses": partial(responses_request.build_body, provider="x"),
     "anthropic": lambda request: encode_json(anthropic_request.build_body(request, "x")),
-    "google": partial(google_request.build_body, who="x"),
+    "google": partial(google_request.build_body, provider="x"),
 }
 HI = Text("What is it?")
 

@@ -139,34 +139,34 @@ def _fragment(cited: Citation) -> str:
 
 
 def update_usage(value: object, before: Usage | None) -> Usage | None:
-    """Return the usage in this shape, counts added to those known before; they only ever grow.
+    """Return the usage in this shape, merged with the counts before it. Counts only grow.
 
     Anthropic counts cached input apart; in a Usage it is a part of the input.
     """
     body = convert_or_none(value, UsageBody)
     if body is None:
         return before
-    known = before or Usage()
-    created = _larger(known.cache_creation_tokens, body.cache_creation_input_tokens)
-    read = _larger(known.cache_read_tokens, body.cache_read_input_tokens)
-    fresh = known.input_tokens
-    if fresh is not None:
-        fresh -= (known.cache_creation_tokens or 0) + (known.cache_read_tokens or 0)
-    fresh = _larger(fresh, body.input_tokens)
-    taken = None if fresh is None else fresh + (created or 0) + (read or 0)
-    given = _larger(known.output_tokens, body.output_tokens)
+    previous = before or Usage()
+    created = _larger(previous.cache_creation_tokens, body.cache_creation_input_tokens)
+    read = _larger(previous.cache_read_tokens, body.cache_read_input_tokens)
+    uncached_input = previous.input_tokens
+    if uncached_input is not None:
+        uncached_input -= (previous.cache_creation_tokens or 0) + (previous.cache_read_tokens or 0)
+    uncached_input = _larger(uncached_input, body.input_tokens)
+    input_tokens = None if uncached_input is None else uncached_input + (created or 0) + (read or 0)
+    output_tokens = _larger(previous.output_tokens, body.output_tokens)
     details = convert_or_default(body.output_tokens_details, OutputDetails)
     usage = Usage(
-        input_tokens=taken,
-        output_tokens=given,
-        total_tokens=None if taken is None or given is None else taken + given,
-        reasoning_tokens=_larger(known.reasoning_tokens, details.thinking_tokens),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=None if input_tokens is None or output_tokens is None else input_tokens + output_tokens,
+        reasoning_tokens=_larger(previous.reasoning_tokens, details.thinking_tokens),
         cache_creation_tokens=created,
         cache_read_tokens=read,
     )
     return None if usage == Usage() else usage
 
 
-def _larger(known: int | None, said: object) -> int | None:
-    now = read_count(said)
-    return known if now is None else max(now, known or 0)
+def _larger(before: int | None, value: object) -> int | None:
+    now = read_count(value)
+    return before if now is None else max(now, before or 0)

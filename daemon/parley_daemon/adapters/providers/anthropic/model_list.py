@@ -13,7 +13,7 @@ from parley_daemon.adapters.providers.shared.model_list import (
     as_list,
     as_object,
     build_entry,
-    known_words,
+    map_words,
     read_entries,
     sort_distinct,
 )
@@ -41,6 +41,6 @@ async def anthropic_models(base_url: str, headers: Mapping[str, str], fetch: Fet
 
 def _anthropic(entry: dict[str, Any]) -> ListedModel | None:
     abilities = as_object(entry.get("capabilities"))
-    said = [name for name, value in abilities.items() if as_object(value).get("supported") is True]
+    words = [name for name, value in abilities.items() if as_object(value).get("supported") is True]
     limit = as_count(entry.get("max_input_tokens"))
-    return build_entry(entry.get("id"), entry.get("display_name"), limit, known_words(said, _ANTHROPIC))
+    return build_entry(entry.get("id"), entry.get("display_name"), limit, map_words(words, _ANTHROPIC))

@@ -77,7 +77,7 @@ class AnthropicParser:
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what is new."""
         for index in list(self._open):
-            self._end(index)
+            self._end_block(index)
         chunks = self.take()
         if not self._has_text:
             self._pieces.append(Text, self._explanation)
@@ -112,7 +112,7 @@ class AnthropicParser:
             ):
                 texts.append(delta.text)
                 continue
-            self._event(event, payload)
+            self._handle_event(event, payload)
 
     def feed_document(self, body: bytes) -> bool:
         """Take a whole message; False when it is not an answer (see Parser)."""
@@ -120,10 +120,10 @@ class AnthropicParser:
         if message is None or message.content is None:
             return False
         for index, block in enumerate(message.content):
-            self._begin(index, block)
-            self._end(index)
+            self._start_block(index, block)
+            self._end_block(index)
         self._answer.usage = update_usage(message.usage, self._answer.usage)
-        self._stop(message.stop_reason, message.stop_details)
+        self._set_stop_reason(message.stop_reason, message.stop_details)
         self.is_done = True
         return True
 
@@ -139,7 +139,7 @@ class AnthropicParser:
             return None
         return self._answer.decode(payload, Event)
 
-    def _event(self, event: Event, payload: bytes) -> None:
+    def _handle_event(self, event: Event, payload: bytes) -> None:
         """Take any event.
 
         Raises:
@@ -147,26 +147,26 @@ class AnthropicParser:
         """
         match event.type:
             case "content_block_delta" if event.delta is not None:
-                self._delta(event.index, event.delta)
+                self._handle_delta(event.index, event.delta)
             case "content_block_start":
-                self._begin(event.index, event.content_block)
+                self._start_block(event.index, event.content_block)
             case "content_block_stop":
-                self._end(event.index)
+                self._end_block(event.index)
             case "message_start":
                 start = convert_or_none(event.message, Start) or Start()
                 self._answer.usage = update_usage(start.usage, self._answer.usage)
             case "message_delta":
                 self._answer.usage = update_usage(event.usage, self._answer.usage)
                 if event.delta is not None:
-                    self._stop(event.delta.stop_reason, event.delta.stop_details)
+                    self._set_stop_reason(event.delta.stop_reason, event.delta.stop_details)
             case "message_stop":
                 self.is_done = True
             case _ if event.error or event.type == "error":
-                raise self._call.error_in_payload(payload, certainly=True)
+                raise self._call.error_in_payload(payload, is_error=True)
             case _:  # a ping, or an event of a newer version
                 pass
 
-    def _begin(self, index: int | None, value: object) -> None:
+    def _start_block(self, index: int | None, value: object) -> None:
         block = convert_or_none(value, Block)
         if block is None:
             return
@@ -181,14 +181,14 @@ class AnthropicParser:
             case "redacted_thinking":
                 self._sign(block.data and REDACTED + block.data)
             case "tool_use":
-                self._begin_call(index, block)
+                self._start_call(index, block)
             case "web_search_tool_result" if isinstance(block.content, list):
                 for found in cast("list[object]", block.content):
                     self._answer.add_source(read_source(found))
             case _:  # a result of a tool that ran at the provider
                 pass
 
-    def _delta(self, index: int | None, delta: Delta) -> None:
+    def _handle_delta(self, index: int | None, delta: Delta) -> None:
         match delta.type:
             case "text_delta":
                 self._pieces.append(Text, delta.text or "")
@@ -204,7 +204,7 @@ class AnthropicParser:
             case _:
                 pass
 
-    def _end(self, index: int | None) -> None:
+    def _end_block(self, index: int | None) -> None:
         """End a block. Arguments of a call that streamed take precedence over those of its start event."""
         if index in self._open:
             call, given = self._open.pop(index)
@@ -214,19 +214,19 @@ class AnthropicParser:
         if signature:
             self._pieces.sign(signature)
 
-    def _begin_call(self, index: int | None, block: Block) -> None:
-        taken = {known.id for known in self._calls}
+    def _start_call(self, index: int | None, block: Block) -> None:
+        used_ids = {call.id for call in self._calls}
         id = replace_surrogates(block.id or "")
-        own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
-        call = OpenCall(own, replace_surrogates(block.name or ""))
+        call_id = id if id and id not in used_ids else f"call_{uuid.uuid4().hex}"
+        call = OpenCall(call_id, replace_surrogates(block.name or ""))
         at = len(self._calls) if index is None else index
-        self._end(at)  # a block that was not ended
+        self._end_block(at)  # a block that was not ended
         self._calls.append(call)
         self._open[at] = (call, block.input)
         self._pieces.append(call, "")
 
-    def _stop(self, reason: str | None, details: object) -> None:
+    def _set_stop_reason(self, reason: str | None, details: object) -> None:
         self._reason = reason or self._reason
-        said = convert_or_none(details, StopDetails)
-        if said is not None and said.explanation:
-            self._explanation = said.explanation
+        stop_details = convert_or_none(details, StopDetails)
+        if stop_details is not None and stop_details.explanation:
+            self._explanation = stop_details.explanation

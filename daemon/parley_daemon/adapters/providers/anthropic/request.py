@@ -35,12 +35,12 @@ _OPTIONS = {
     "effort": "output_config.effort",
 }
 # Handled elsewhere, or without effect: tools are only declared for the history.
-_APART = ("sendReasoning", "disableParallelToolUse")
+_HANDLED_ELSEWHERE = ("sendReasoning", "disableParallelToolUse")
 # Models that do not accept the tool choice "none".
 _MUST_CHOOSE = re.compile(r"claude-(?:v?[12]|instant|3-(?!7))")
 _MARK = {"type": "ephemeral"}
 _MARKED_MESSAGES = 2
-_BEGINNING = "(The assistant begins.)"
+_OPENING = "(The assistant begins.)"
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 DEFAULT_TOKENS = 32_000
@@ -57,10 +57,10 @@ _LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
 )
 
 
-def build_body(request: ModelRequest, who: str) -> Json:
+def build_body(request: ModelRequest, provider: str) -> Json:
     """Return the body without the fields that differ between hosts: `model`, `stream` and a version.
 
-    `who` is the provider in error messages. The ends of the system prompt and of the last two messages are
+    `provider` is its name in error messages. The ends of the system prompt and of the last two messages are
     marked for the prompt cache when the chat may continue from there.
 
     Raises:
@@ -84,24 +84,24 @@ def build_body(request: ModelRequest, who: str) -> Json:
         prompt.mark()
     body: Json = {
         "messages": prompt.messages,
-        **_settings(request, options, who),
+        **_settings(request, options, provider),
         **_tools(prompt.tools, request.model),
     }
     return {**body, "system": prompt.system} if prompt.system else body
 
 
-def _settings(request: ModelRequest, options: Mapping[str, object], who: str) -> Json:
+def _settings(request: ModelRequest, options: Mapping[str, object], provider: str) -> Json:
     settings = request.settings
-    fields = map_settings(settings, SETTINGS, who)
+    fields = map_settings(settings, SETTINGS, provider)
     budget = None
     chosen = dict(options)
     if isinstance(thinking := options.get("thinking"), Mapping):
         chosen["thinking"] = {"type": "enabled", **cast("Json", to_snake_case(cast("Json", thinking)))}
         budget = cast("int | None", cast("Json", thinking).get("budgetTokens"))
-    fields |= map_options(chosen, _OPTIONS, who, but=_APART)
+    fields |= map_options(chosen, _OPTIONS, provider, skip=_HANDLED_ELSEWHERE)
     if settings.output_schema is not None:
-        shape = {"type": "json_schema", "schema": restrict_schema(settings.output_schema, who)}
-        fields["output_config"] = {**cast("Json", fields.get("output_config", {})), "format": shape}
+        format = {"type": "json_schema", "schema": restrict_schema(settings.output_schema, provider)}
+        fields["output_config"] = {**cast("Json", fields.get("output_config", {})), "format": format}
     fields["max_tokens"] = _max_tokens(settings, request.model, budget)
     return fields
 
@@ -115,15 +115,15 @@ def _tools(names: Iterable[str], model: str) -> Json:
 
 
 def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
-    given = settings.max_output_tokens
-    if given is None:
+    limit = settings.max_output_tokens
+    if limit is None:
         return default_max_tokens(model, budget)
-    if budget is not None and budget >= given:
+    if budget is not None and budget >= limit:
         raise InvalidRequestError(
-            f"thinking.budgetTokens ({budget:,}) must be less than maxOutputTokens ({given:,}), which"
+            f"thinking.budgetTokens ({budget:,}) must be less than maxOutputTokens ({limit:,}), which"
             " includes it."
         )
-    return given
+    return limit
 
 
 def default_max_tokens(model: str, budget: int | None) -> int:
@@ -162,8 +162,8 @@ class _Prompt:
                 return self._append("user", results)
             case "assistant":
                 blocks = list(self._answer_blocks(message.parts))
-                says = any(block["type"] not in _THOUGHTS for block in blocks)
-                return self._append("assistant", blocks if says else [])
+                has_content = any(block["type"] not in _THOUGHTS for block in blocks)
+                return self._append("assistant", blocks if has_content else [])
 
     def mark(self) -> None:
         """Mark the ends of cacheable prefixes: each request reads there what the request before it wrote."""
@@ -178,7 +178,7 @@ class _Prompt:
         if not blocks:
             return False
         if not self.messages and role == "assistant":
-            self.messages.append({"role": "user", "content": [_text(_BEGINNING)]})
+            self.messages.append({"role": "user", "content": [_text(_OPENING)]})
         if self.messages and self.messages[-1]["role"] == role:
             _content(self.messages[-1]).extend(blocks)
         else:
@@ -191,9 +191,9 @@ class _Prompt:
                 case Text() if part.text.strip():
                     yield _text(part.text)
                 case Reasoning(signature=str(signature)) if self._sends_reasoning:
-                    yield _thought(part.text, signature)
+                    yield _thinking_block(part.text, signature)
                 case ToolCall():
-                    name = _fit(part.tool_name)[:128] or "tool"
+                    name = _safe_name(part.tool_name)[:128] or "tool"
                     self.tools[name] = None
                     yield {
                         "type": "tool_use",
@@ -214,13 +214,13 @@ class _Prompt:
 
     def _id(self, id: str) -> str:
         """Return the id of a call with allowed characters only; ids of other makers have more."""
-        known = self._ids.get(id)
-        if known is None:
-            taken = set(self._ids.values())
-            fit = _fit(id) or "call"
-            names = (fit if number == 1 else f"{fit}-{number}" for number in range(1, len(taken) + 2))
-            known = self._ids[id] = next(name for name in names if name not in taken)
-        return known
+        sent_id = self._ids.get(id)
+        if sent_id is None:
+            used_ids = set(self._ids.values())
+            base = _safe_name(id) or "call"
+            names = (base if number == 1 else f"{base}-{number}" for number in range(1, len(used_ids) + 2))
+            sent_id = self._ids[id] = next(name for name in names if name not in used_ids)
+        return sent_id
 
 
 def _user_blocks(parts: Iterable[Part]) -> Iterator[Json]:
@@ -252,11 +252,11 @@ def _file(file: File) -> Json:
         source = {"type": "url", "url": file.url}
     else:
         return _text(describe_file(file))
-    titled = {"title": file.title} if file.title and kind == "document" else {}
-    return {"type": kind, "source": source, **titled}
+    title_field = {"title": file.title} if file.title and kind == "document" else {}
+    return {"type": kind, "source": source, **title_field}
 
 
-def _thought(text: str, signature: str) -> Json:
+def _thinking_block(text: str, signature: str) -> Json:
     if signature.startswith(REDACTED):
         return {"type": "redacted_thinking", "data": signature.removeprefix(REDACTED)}
     return {"type": "thinking", "thinking": text, "signature": signature}
@@ -270,5 +270,5 @@ def _content(message: Json) -> list[Json]:
     return cast("list[Json]", message["content"])
 
 
-def _fit(name: str) -> str:
+def _safe_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)

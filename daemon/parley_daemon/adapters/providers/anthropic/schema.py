@@ -21,7 +21,7 @@ _FORMATS = frozenset(
 )
 
 
-def restrict_schema(schema: Mapping[str, object], who: str) -> Json:
+def restrict_schema(schema: Mapping[str, object], provider: str) -> Json:
     """Return a schema with only the accepted keywords.
 
     Objects are closed, as is required; limits of numbers, lengths and the like become words.
@@ -29,58 +29,60 @@ def restrict_schema(schema: Mapping[str, object], who: str) -> Json:
     Raises:
         InvalidRequestError: an object may have properties of any name, which a closed object cannot have.
     """
-    inner = _inner(who)
-    given = dict(schema)
-    taken: Json = {}
+    inner = _subschema_converter(provider)
+    source = dict(schema)
+    result: Json = {}
     for name in ("$defs", "definitions"):
-        if isinstance(found := given.pop(name, None), Mapping):
-            taken[name] = _each(cast("Json", found), inner)
-    if "$ref" in given:
-        return {**taken, "$ref": given["$ref"]}
-    if "properties" in given or "object" in _types(given):
-        taken |= _closed(given, who)
+        if isinstance(value := source.pop(name, None), Mapping):
+            result[name] = _convert_values(cast("Json", value), inner)
+    if "$ref" in source:
+        return {**result, "$ref": source["$ref"]}
+    if "properties" in source or "object" in _types(source):
+        result |= _close_object(source, provider)
     for name in ("anyOf", "oneOf", "allOf"):
-        if isinstance(found := given.pop(name, None), list):
-            branches = [inner(branch) for branch in cast("list[object]", found)]
-            taken["anyOf" if name == "oneOf" else name] = branches
-    if isinstance(given.get("items"), Mapping):
-        taken["items"] = inner(given.pop("items"))
-    if given.get("minItems") in (0, 1):
-        taken["minItems"] = given.pop("minItems")
-    if given.get("format") in _FORMATS:
-        taken["format"] = given.pop("format")
-    rest = {name: value for name, value in given.items() if name not in _KEPT | _DROPPED}
-    taken |= {name: value for name, value in given.items() if name in _KEPT}
+        if isinstance(value := source.pop(name, None), list):
+            branches = [inner(branch) for branch in cast("list[object]", value)]
+            result["anyOf" if name == "oneOf" else name] = branches
+    if isinstance(source.get("items"), Mapping):
+        result["items"] = inner(source.pop("items"))
+    if source.get("minItems") in (0, 1):
+        result["minItems"] = source.pop("minItems")
+    if source.get("format") in _FORMATS:
+        result["format"] = source.pop("format")
+    rest = {name: value for name, value in source.items() if name not in _KEPT | _DROPPED}
+    result |= {name: value for name, value in source.items() if name in _KEPT}
     if rest:
         limits = f"It has to fit {msgspec.json.encode(rest).decode()}."
-        taken["description"] = f"{taken['description']}\n\n{limits}" if taken.get("description") else limits
-    return taken
+        result["description"] = (
+            f"{result['description']}\n\n{limits}" if result.get("description") else limits
+        )
+    return result
 
 
-def _inner(who: str) -> Callable[[object], object]:
+def _subschema_converter(provider: str) -> Callable[[object], object]:
     def inner(schema: object) -> object:
-        return restrict_schema(cast("Json", schema), who) if isinstance(schema, Mapping) else schema
+        return restrict_schema(cast("Json", schema), provider) if isinstance(schema, Mapping) else schema
 
     return inner
 
 
-def _each(schemas: Mapping[str, object], change: Callable[[object], object]) -> Json:
-    return {name: change(schema) for name, schema in schemas.items()}
+def _convert_values(schemas: Mapping[str, object], convert: Callable[[object], object]) -> Json:
+    return {name: convert(schema) for name, schema in schemas.items()}
 
 
 def _types(schema: Mapping[str, object]) -> tuple[object, ...]:
-    kinds = schema.get("type")
-    return tuple(cast("list[object]", kinds)) if isinstance(kinds, list) else (kinds,)
+    types = schema.get("type")
+    return tuple(cast("list[object]", types)) if isinstance(types, list) else (types,)
 
 
-def _closed(given: Json, who: str) -> Json:
+def _close_object(source: Json, provider: str) -> Json:
     """Remove the keywords of an object from a schema and return those of a closed object."""
-    properties = given.pop("properties", None)
-    extra = given.pop("additionalProperties", None)
+    properties = source.pop("properties", None)
+    extra = source.pop("additionalProperties", None)
     if isinstance(extra, Mapping) or (not properties and extra is not False):
         raise InvalidRequestError(
-            f"{who} does not support this outputSchema: each object must list its properties, and"
+            f"{provider} does not support this outputSchema: each object must list its properties, and"
             " additionalProperties must not be a schema."
         )
-    named = _each(cast("Json", properties or {}), _inner(who))
-    return {"properties": named, "additionalProperties": False}
+    closed_properties = _convert_values(cast("Json", properties or {}), _subschema_converter(provider))
+    return {"properties": closed_properties, "additionalProperties": False}

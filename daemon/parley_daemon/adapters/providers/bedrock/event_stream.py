@@ -61,7 +61,7 @@ class AwsEventStream:
             for at in range(0, len(chunk), _STEP):
                 self._buffer.add_data(chunk[at : at + _STEP])
                 for message in self._buffer:
-                    _take(message.headers, message.payload, received)
+                    _decode_frame(message.headers, message.payload, received)
         except self._faults as error:
             raise FramingError(str(error)) from error
         return received
@@ -71,9 +71,9 @@ class AwsEventStream:
         return Payloads([])
 
 
-def _take(headers: dict[str, Any], payload: bytes, received: Payloads) -> None:
-    kind = headers.get(":message-type")
-    if kind == "event":
+def _decode_frame(headers: dict[str, Any], payload: bytes, received: Payloads) -> None:
+    message_type = headers.get(":message-type")
+    if message_type == "event":
         if headers.get(":event-type") == "chunk":
             event = _read_chunk(payload).event
             # A server that imitates Bedrock may put the event itself into the frame.
@@ -82,8 +82,8 @@ def _take(headers: dict[str, Any], payload: bytes, received: Payloads) -> None:
             received.comments += 1
         return
     name = headers.get(":exception-type") or headers.get(":error-code") or "error"
-    said = _read_exception(payload) if kind == "exception" and payload else _Exception()
-    message = said.originalMessage or said.message or headers.get(":error-message") or ""
-    error = {"type": name, "message": message, "status_code": said.originalStatusCode}
+    exception = _read_exception(payload) if message_type == "exception" and payload else _Exception()
+    message = exception.originalMessage or exception.message or headers.get(":error-message") or ""
+    error = {"type": name, "message": message, "status_code": exception.originalStatusCode}
     received.names[len(received.data)] = "error"
     received.data.append(msgspec.json.encode(error))

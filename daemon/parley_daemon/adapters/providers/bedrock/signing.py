@@ -44,14 +44,14 @@ class AwsSigner:
         """
         # When the call is cancelled, a request for credentials may still be in progress; its result is
         # dropped.
-        return await anyio.to_thread.run_sync(self._signed, url, body, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(self._sign, url, body, abandon_on_cancel=True)
 
-    def _signed(self, url: str, body: bytes | None) -> dict[str, str]:
+    def _sign(self, url: str, body: bytes | None) -> dict[str, str]:
         auth: Any = importlib.import_module("botocore.auth")
         requests: Any = importlib.import_module("botocore.awsrequest")
         exceptions: Any = importlib.import_module("botocore.exceptions")
         try:
-            credentials = self._found()
+            credentials = self._load_credentials()
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
             message = f"The AWS credentials of {self._provider} cannot be loaded."
             raise ModelError(Failure("auth", message, quote(str(error)), self._provider)) from error
@@ -63,7 +63,7 @@ class AwsSigner:
         auth.SigV4Auth(credentials, _SERVICE, self._region).add_auth(request)
         return {name: str(value) for name, value in request.headers.items() if name != "Content-Type"}
 
-    def _found(self) -> Any:
+    def _load_credentials(self) -> Any:
         """Return the current credentials. Credentials that renew themselves do so here."""
         credentials: Any = importlib.import_module("botocore.credentials")
         sessions: Any = importlib.import_module("botocore.session")

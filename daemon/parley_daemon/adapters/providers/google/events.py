@@ -161,5 +161,5 @@ def _count(value: object) -> int | None:
     return read_count(value) if isinstance(value, float) else None
 
 
-def _sum(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one + (other or 0)
+def _sum(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first + (second or 0)

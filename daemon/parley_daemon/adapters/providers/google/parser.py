@@ -94,7 +94,7 @@ class GoogleParser:
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
         self._has_calls = False
-        self._used: UsageBody | None = None  # the usage of the newest event
+        self._newest_usage: UsageBody | None = None  # the usage of the newest event
         self._reads = 0
 
     @property
@@ -106,12 +106,12 @@ class GoogleParser:
         """Return what is new since the last call, with the texts of one part joined."""
         self._reads += 1
         if self._reads % _USAGE_EVERY == 1:
-            self._count()
+            self._update_usage()
         return self._answer.take()
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what is new."""
-        self._count()
+        self._update_usage()
         reason = _STOP_REASONS.get(self.reason or "STOP", "other")
         return self._answer.finish(reason, has_calls=self._has_calls)
 
@@ -129,7 +129,7 @@ class GoogleParser:
                 event = self._answer.decode(payload, Event)
                 if event is None:
                     continue
-            self._used = event.usage_metadata or self._used
+            self._newest_usage = event.usage_metadata or self._newest_usage
             candidates = event.candidates
             if candidates and len(candidates) == 1 and event.error is None:
                 candidate = candidates[0]
@@ -152,8 +152,8 @@ class GoogleParser:
                     ):
                         texts.append(part.text)
                         continue
-            self._count()
-            self._event(event, payload)
+            self._update_usage()
+            self._handle_event(event, payload)
 
     def feed_document(self, body: bytes) -> bool:
         """Take a whole answer, or the array of a stream's events; False when it is no answer (see Parser)."""
@@ -170,12 +170,12 @@ class GoogleParser:
         self.feed([bytes(payload) for payload in payloads])
         return len(payloads) > 0
 
-    def _count(self) -> None:
-        if self._used is not None:
-            self._answer.usage = read_usage(self._used) or self._answer.usage
-            self._used = None
+    def _update_usage(self) -> None:
+        if self._newest_usage is not None:
+            self._answer.usage = read_usage(self._newest_usage) or self._answer.usage
+            self._newest_usage = None
 
-    def _event(self, event: Event, payload: bytes) -> None:
+    def _handle_event(self, event: Event, payload: bytes) -> None:
         """Take any event.
 
         Raises:
@@ -189,49 +189,53 @@ class GoogleParser:
                 raise error
             feedback = event.prompt_feedback
             if feedback is not None and feedback.block_reason:
-                said = ": ".join(filter(None, [feedback.block_reason, feedback.block_reason_message]))
-                raise self._failed("content_filter", "The content filter of {} refused this chat.", said)
+                detail = ": ".join(filter(None, [feedback.block_reason, feedback.block_reason_message]))
+                raise self._build_error(
+                    "content_filter", "The content filter of {} refused this chat.", detail
+                )
         for candidate in event.candidates or ():
             if candidate.index:
                 continue
             if candidate.content is not None:
                 for part in candidate.content.parts or ():
-                    self._part(part)
-            self._cite(candidate)
+                    self._handle_part(part)
+            self._add_sources(candidate)
             if candidate.finish_reason:
-                self._end(candidate, candidate.finish_reason)
+                self._set_stop_reason(candidate, candidate.finish_reason)
 
-    def _end(self, candidate: Candidate, reason: str) -> None:
+    def _set_stop_reason(self, candidate: Candidate, reason: str) -> None:
         self.reason = reason
         if reason in _FAILURES:
             kind, message, retryable = _FAILURES[reason]
-            said = candidate.finish_message
-            quoted = f"{reason}: {said}" if isinstance(said, str) and said else reason
-            raise self._failed(kind, message, quoted, retryable=retryable)
+            detail = candidate.finish_message
+            quoted = f"{reason}: {detail}" if isinstance(detail, str) and detail else reason
+            raise self._build_error(kind, message, quoted, retryable=retryable)
 
-    def _failed(self, kind: FailureKind, message: str, quoted: str, *, retryable: bool = False) -> ModelError:
+    def _build_error(
+        self, kind: FailureKind, message: str, quoted: str, *, retryable: bool = False
+    ) -> ModelError:
         return self._call.error(kind, message.format(self._call.provider), quoted, retryable=retryable)
 
-    def _part(self, part: Part) -> None:
+    def _handle_part(self, part: Part) -> None:
         if part.function_call is not None:
-            self._signed("functionCall", part.thought_signature)
-            self._tool(part.function_call)
+            self._sign("functionCall", part.thought_signature)
+            self._add_call(part.function_call)
         elif part.thought:  # images in thoughts are ignored
             self._pieces.append(Reasoning, part.text or "")
             if part.thought_signature:
                 self._pieces.sign(part.thought_signature)
         elif part.inline_data is not None or part.file_data is not None:
-            self._signed("fileData" if part.inline_data is None else "inlineData", part.thought_signature)
-            self._file(part)
+            self._sign("fileData" if part.inline_data is None else "inlineData", part.thought_signature)
+            self._add_file(part)
         elif part.text is not None:
             self._pieces.append(Text, part.text)
-            self._signed("text", part.thought_signature)
+            self._sign("text", part.thought_signature)
 
-    def _signed(self, field: SignedField, signature: str | None) -> None:
+    def _sign(self, field: SignedField, signature: str | None) -> None:
         if signature:
             self._pieces.sign(add_field(field, signature))
 
-    def _tool(self, call: FunctionCall) -> None:
+    def _add_call(self, call: FunctionCall) -> None:
         self._has_calls = True
         args: object = {} if call.args is None else call.args
         if self._pieces.has_surrogates:
@@ -239,14 +243,14 @@ class GoogleParser:
         id = replace_surrogates(call.id or "") or make_call_id(uuid.uuid4().hex)
         self._pieces.add(ToolCall(id, replace_surrogates(call.name or ""), args))
 
-    def _file(self, part: Part) -> None:
-        given = part.file_data if part.inline_data is None else part.inline_data
-        blob = convert_or_none(given, Blob)
+    def _add_file(self, part: Part) -> None:
+        value = part.file_data if part.inline_data is None else part.inline_data
+        blob = convert_or_none(value, Blob)
         if blob is not None and (blob.data or blob.file_uri):
             url = None if blob.data else blob.file_uri
             self._pieces.add(File(blob.mime_type, blob.data or None, url, blob.display_name))
 
-    def _cite(self, candidate: Candidate) -> None:
+    def _add_sources(self, candidate: Candidate) -> None:
         if candidate.grounding_metadata is None and candidate.citation_metadata is None:
             return
         for cited in read_citations(candidate):

@@ -48,12 +48,12 @@ CATEGORIES = (
 UNSIGNED = "skip_thought_signature_validator"
 
 
-def build_body(request: ModelRequest, who: str) -> bytes:
-    """Return the JSON body; the model is named in the URL. `who` is the provider in error messages.
+def build_body(request: ModelRequest, provider: str) -> bytes:
+    """Return the JSON body; the URL names the model. `provider` is its name in error messages.
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: an option is unknown to Google.
+        InvalidRequestError: an option is unknown to Google.
     """
     system = [request.system_prompt or ""]
     contents: list[Json] = []
@@ -64,7 +64,7 @@ def build_body(request: ModelRequest, who: str) -> bytes:
             continue
         last = _parts(message)
         role = "model" if message.role == "assistant" else "user"
-        if message.role == "tool" and contents and _answers(contents[-1]):
+        if message.role == "tool" and contents and _has_tool_results(contents[-1]):
             cast("list[Json]", contents[-1]["parts"]).extend(
                 last
             )  # all results of one answer's calls in one content
@@ -72,34 +72,34 @@ def build_body(request: ModelRequest, who: str) -> bytes:
             contents.append({"role": role, "parts": last})
     if not last:
         raise EmptyPromptError
-    body: Json = {"contents": contents, **_settings(request.settings, who)}
+    body: Json = {"contents": contents, **_settings(request.settings, provider)}
     if instructions := join_texts(system):
         body["systemInstruction"] = {"parts": [{"text": instructions}]}
     return encode_json(body)
 
 
-def _settings(settings: ModelSettings, who: str) -> Json:
-    given = settings.provider_options.get(GROUP, {})
-    config = map_settings(settings, SETTINGS, who)
-    fields = map_options(given, OPTIONS, who, but=("threshold",))
+def _settings(settings: ModelSettings, provider: str) -> Json:
+    options = settings.provider_options.get(GROUP, {})
+    config = map_settings(settings, SETTINGS, provider)
+    fields = map_options(options, OPTIONS, provider, skip=("threshold",))
     config |= cast("Json", fields.pop("generationConfig", {}))
     if settings.output_schema is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": settings.output_schema}
     if config:
         fields["generationConfig"] = config
-    if given.get("threshold") is not None:
-        chosen = cast("Iterable[Mapping[str, object]]", fields.get("safetySettings") or ())
-        named = {each.get("category") for each in chosen}
+    if options.get("threshold") is not None:
+        configured = cast("Iterable[Mapping[str, object]]", fields.get("safetySettings") or ())
+        configured_categories = {each.get("category") for each in configured}
         others = [
-            {"category": category, "threshold": given["threshold"]}
+            {"category": category, "threshold": options["threshold"]}
             for category in CATEGORIES
-            if category not in named
+            if category not in configured_categories
         ]
-        fields["safetySettings"] = [*chosen, *others]
+        fields["safetySettings"] = [*configured, *others]
     return fields
 
 
-def _answers(content: Json) -> bool:
+def _has_tool_results(content: Json) -> bool:
     return "functionResponse" in cast("list[Json]", content["parts"])[-1]
 
 
@@ -118,7 +118,7 @@ def _user_parts(parts: Iterable[Part]) -> list[Json]:
     sent: list[Json] = []
     texts: list[str] = []
 
-    def put_texts() -> None:
+    def flush_texts() -> None:
         text = join_texts(texts)
         texts.clear()
         if text.strip():
@@ -135,18 +135,18 @@ def _user_parts(parts: Iterable[Part]) -> list[Json]:
                 if text is not None:
                     texts.append(text)
                 else:
-                    put_texts()
+                    flush_texts()
                     sent.append(_file(part))
             case _:
                 pass
-    put_texts()
+    flush_texts()
     return sent
 
 
 def _answer_parts(parts: Iterable[Part]) -> list[Json]:
     """Return the parts of an answer; none when there are only thoughts."""
     sent: list[Json] = []
-    waiting: tuple[SignedField | None, str] | None = None  # the signature for the next part
+    pending_signature: tuple[SignedField | None, str] | None = None  # the signature for the next part
     calls = 0
     for part in parts:
         match part:
@@ -154,7 +154,7 @@ def _answer_parts(parts: Iterable[Part]) -> list[Json]:
                 if part.text:
                     sent.append({"text": part.text})
             case Reasoning():
-                waiting = _thought(part, sent)
+                pending_signature = _append_thought(part, sent)
                 continue
             case ToolCall():
                 sent.append({"functionCall": _call(part)})
@@ -163,15 +163,15 @@ def _answer_parts(parts: Iterable[Part]) -> list[Json]:
                 sent.append(_file(part))
             case _:
                 continue
-        if waiting is not None and waiting[0] in sent[-1]:
-            sent[-1]["thoughtSignature"] = waiting[1]
+        if pending_signature is not None and pending_signature[0] in sent[-1]:
+            sent[-1]["thoughtSignature"] = pending_signature[1]
         elif calls == 1 and "functionCall" in sent[-1]:
             sent[-1]["thoughtSignature"] = UNSIGNED
-        waiting = None
+        pending_signature = None
     return sent if any(_has_content(part) for part in sent) else []
 
 
-def _thought(part: Reasoning, sent: list[Json]) -> tuple[SignedField | None, str] | None:
+def _append_thought(part: Reasoning, sent: list[Json]) -> tuple[SignedField | None, str] | None:
     """Add a thought, and a signature of the part before it; return the signature of the part after it."""
     field, signature = split_field(part.signature or "")
     if part.text or (signature and field is None):

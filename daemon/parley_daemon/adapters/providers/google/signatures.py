@@ -22,12 +22,12 @@ def add_field(field: SignedField, signature: str) -> str:
     return f"{field}:{signature}"
 
 
-def split_field(kept: str) -> tuple[SignedField | None, str]:
+def split_field(part_signature: str) -> tuple[SignedField | None, str]:
     """Return the field that a signature belongs to (None: a thought), and the signature."""
     for field in _FIELDS:
-        if kept.startswith(f"{field}:"):
-            return field, kept.removeprefix(f"{field}:")
-    return None, kept
+        if part_signature.startswith(f"{field}:"):
+            return field, part_signature.removeprefix(f"{field}:")
+    return None, part_signature
 
 
 def make_call_id(unique: str) -> str:

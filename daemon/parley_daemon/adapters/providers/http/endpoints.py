@@ -6,7 +6,7 @@ from socket import inet_aton
 from urllib.parse import urlsplit, urlunsplit
 
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
-_ASKED = re.compile(r"/(chat/completions|responses|messages)$")
+_ENDPOINT = re.compile(r"/(chat/completions|responses|messages)$")
 
 
 def endpoint_url(base_url: str, path: str, *, version: str = "v1") -> str:
@@ -25,10 +25,10 @@ def endpoint_url(base_url: str, path: str, *, version: str = "v1") -> str:
     base = parts.path.rstrip("/")
     if base.endswith(path):
         pass
-    elif beside := _ASKED.search(base):
-        base = base[: beside.start()] + path
+    elif endpoint := _ENDPOINT.search(base):
+        base = base[: endpoint.start()] + path
     else:
-        has_version = any(_VERSION.fullmatch(step) for step in base.split("/"))
+        has_version = any(_VERSION.fullmatch(segment) for segment in base.split("/"))
         base += path if has_version or not version else f"/{version}{path}"
     return urlunsplit((parts.scheme, parts.netloc, base, parts.query, ""))
 

@@ -35,8 +35,12 @@ def read_body(body: bytes) -> ErrorText:
         error = cast("object", msgspec.json.decode(body))
     except (ValueError, RecursionError):
         return ErrorText(text)
-    said = read_error(error)
-    return said if said.message or not error else ErrorText(text, said.label, said.number)
+    error_text = read_error(error)
+    return (
+        error_text
+        if error_text.message or not error
+        else ErrorText(text, error_text.label, error_text.number)
+    )
 
 
 def read_error(error: object) -> ErrorText:
@@ -47,9 +51,9 @@ def read_error(error: object) -> ErrorText:
         return read_error(first)
     fields = _fields(error)
     if fields.get("error"):
-        said = read_error(fields["error"])
-        label = f"{said.label} {_label(fields)}".strip()
-        return ErrorText(said.message or _message(fields), label, said.number or _number(fields))
+        error_text = read_error(fields["error"])
+        label = f"{error_text.label} {_label(fields)}".strip()
+        return ErrorText(error_text.message or _message(fields), label, error_text.number or _number(fields))
     for first in _items(fields.get("errors"))[:1]:
         return read_error(first)
     return ErrorText(_message(fields), _label(fields), _number(fields))
@@ -73,8 +77,8 @@ def _message(fields: dict[str, object]) -> str:
     found = next((fields[name] for name in names if fields.get(name)), "")
     if isinstance(found, str):
         message = found
-    elif complaints := _items(found):
-        message = "; ".join([_validation_message(item) for item in complaints])
+    elif problems := _items(found):
+        message = "; ".join([_validation_message(item) for item in problems])
     else:
         message = read_error(found).message
     raw = _fields(fields.get("metadata")).get("raw")  # a router quotes its upstream provider
@@ -84,7 +88,7 @@ def _message(fields: dict[str, object]) -> str:
 def _validation_message(item: object) -> str:
     """Return a validator's message about one field, without the input, which may be a whole prompt."""
     fields = _fields(item)
-    where = ".".join([str(step) for step in _items(fields.get("loc"))])
+    where = ".".join([str(segment) for segment in _items(fields.get("loc"))])
     return f"{where}: {fields.get('msg', '')}".removeprefix(": ")
 
 

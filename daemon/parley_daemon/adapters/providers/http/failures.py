@@ -66,49 +66,49 @@ class Call:
 
     def error_from_status(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
         """Return the error of a response with an HTTP status other than success."""
-        said = read_body(body)
-        hint = retry_hint(headers, said.text)
-        rule = self._rule(status, said, hint)
+        error_text = read_body(body)
+        hint = retry_hint(headers, error_text.text)
+        rule = self._find_rule(status, error_text, hint)
         kind, retryable = (rule.kind, rule.retryable) if rule else ("invalid_request", False)
-        sentence = self._sentence(kind, status, said, hint, retryable)
-        return self._error(kind, retryable, status, said, hint, sentence)
+        message = self._build_message(kind, status, error_text, hint, retryable)
+        return self._error(kind, retryable, status, error_text, hint, message)
 
     def error_from_object(self, error: object) -> ModelError:
         """Return the error of an error object inside a successful response."""
-        said = read_error(error)
-        hint = retry_hint({}, said.text)
-        status = said.number or _status_of(said)
-        rule = self._rule(status, said, hint)
+        error_text = read_error(error)
+        hint = retry_hint({}, error_text.text)
+        status = error_text.number or _status_of(error_text)
+        rule = self._find_rule(status, error_text, hint)
         # The request was accepted: a failure without an explanation is the server's, and worth another try.
         kind, retryable = (rule.kind, rule.retryable) if rule else ("overloaded", True)
-        sentence = self._sentence(kind, status, said, hint, retryable)
-        return self._error(kind, retryable, said.number, said, hint, sentence)
+        message = self._build_message(kind, status, error_text, hint, retryable)
+        return self._error(kind, retryable, error_text.number, error_text, hint, message)
 
     @overload
-    def error_in_payload(self, payload: bytes, *, certainly: Literal[True]) -> ModelError: ...
+    def error_in_payload(self, payload: bytes, *, is_error: Literal[True]) -> ModelError: ...
 
     @overload
     def error_in_payload(self, payload: bytes) -> ModelError | None: ...
 
-    def error_in_payload(self, payload: bytes, *, certainly: bool = False) -> ModelError | None:
-        """Return the error in a payload; None: it is none. `certainly`: the server has marked it as one."""
+    def error_in_payload(self, payload: bytes, *, is_error: bool = False) -> ModelError | None:
+        """Return the error in a payload; None: it is none. `is_error`: the server has marked it as one."""
         try:
-            said = cast("object", msgspec.json.decode(payload))
+            value = cast("object", msgspec.json.decode(payload))
         except (ValueError, RecursionError):
-            said = payload.decode("utf-8", "replace")
+            value = payload.decode("utf-8", "replace")
         kinds: tuple[object, ...] = ()
-        if isinstance(said, dict):
-            fields = cast("dict[str, object]", said)
+        if isinstance(value, dict):
+            fields = cast("dict[str, object]", value)
             kinds = (fields.get("object"), fields.get("type"))
-        return self.error_from_object(cast("object", said)) if certainly or "error" in kinds else None
+        return self.error_from_object(cast("object", value)) if is_error or "error" in kinds else None
 
     def error_in_document(self, body: bytes) -> ModelError | None:
         """Return the error in a JSON document that came in place of an answer; None: it has no message."""
         try:
-            said = cast("object", msgspec.json.decode(body))
+            value = cast("object", msgspec.json.decode(body))
         except (ValueError, RecursionError):
             return None
-        return self.error_from_object(said) if read_error(said).message else None
+        return self.error_from_object(value) if read_error(value).message else None
 
     def bad_stream(self, message: str, quoted: str | None = None) -> ModelError:
         """Return the error of a response that is not an answer, or not a complete one."""
@@ -123,10 +123,10 @@ class Call:
         detail = quote(quoted, self.secrets) or None
         return ModelError(Failure(kind, message, detail, self.provider, retryable=retryable))
 
-    def _rule(self, status: int | None, said: ErrorText, hint: int | None) -> Rule | None:
+    def _find_rule(self, status: int | None, error_text: ErrorText, hint: int | None) -> Rule | None:
         # The name of a model must not match a rule: "quota-7b" is not a quota.
         name = rf"(?<![\w-]){re.escape(self.model)}(?![\w-])"
-        text = re.sub(name, "model", said.text[:_MAX_TEXT_LENGTH])
+        text = re.sub(name, "model", error_text.text[:_MAX_TEXT_LENGTH])
         return next((rule for rule in RULES if rule.applies(status, text, hint)), None)
 
     def _error(
@@ -134,16 +134,16 @@ class Call:
         kind: FailureKind,
         retryable: bool,
         status: int | None,
-        said: ErrorText,
+        error_text: ErrorText,
         hint: int | None,
-        sentence: str,
+        message: str,
     ) -> ModelError:
-        detail = quote(said.message or said.label, self.secrets) or None
+        detail = quote(error_text.message or error_text.label, self.secrets) or None
         wait = hint if retryable else None
-        return ModelError(Failure(kind, sentence, detail, self.provider, status, retryable, wait))
+        return ModelError(Failure(kind, message, detail, self.provider, status, retryable, wait))
 
-    def _sentence(
-        self, kind: FailureKind, status: int | None, said: ErrorText, hint: int | None, retryable: bool
+    def _build_message(
+        self, kind: FailureKind, status: int | None, error_text: ErrorText, hint: int | None, retryable: bool
     ) -> str:
         name, model = self.provider, self.model
         match kind, status:
@@ -152,8 +152,8 @@ class Call:
                     f"The proxy for {self.origin} requires a user name and a password; add them to the URL in"
                     " HTTP_PROXY or HTTPS_PROXY."
                 )
-            case "auth", _ if (denied := self._denied(said)) is not None:
-                return denied
+            case "auth", _ if (advice := self._denial_advice(error_text)) is not None:
+                return advice
             case "auth", 403 if not self.has_key:
                 return f"{name} does not allow this request; no API key is configured."
             case "auth", 403:
@@ -205,7 +205,7 @@ class Call:
             case _, 413:
                 return f"The request is larger than {name} accepts."
             case _:
-                why = first_sentences(said.message, self.secrets)
+                why = first_sentences(error_text.message, self.secrets)
                 return f"{name} refused the request: {why}" if why else f"{name} refused the request."
 
     @property
@@ -215,10 +215,10 @@ class Call:
             return ""
         return f" If the URLs of this server have no /v1, set base_url to the full URL: {full_url}"
 
-    def _denied(self, said: ErrorText) -> str | None:
-        """Return the sentence of `DENIALS` for an error; None: there is none."""
+    def _denial_advice(self, error_text: ErrorText) -> str | None:
+        """Return the advice of `DENIALS` for an error; None: there is none."""
         for pattern, sentence in DENIALS:
-            if found := pattern.search(said.text[:_MAX_TEXT_LENGTH]):
+            if found := pattern.search(error_text.text[:_MAX_TEXT_LENGTH]):
                 return sentence.format(provider=self.provider, model=self.model, **found.groupdict())
         return None
 
@@ -246,8 +246,8 @@ def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) 
     return round(sum(float(number) * _MILLISECONDS[unit.lower()] for number, unit in spans))
 
 
-def _status_of(said: ErrorText) -> int | None:
-    for words in (said.label, said.message[:_MAX_TEXT_LENGTH]):
+def _status_of(error_text: ErrorText) -> int | None:
+    for words in (error_text.label, error_text.message[:_MAX_TEXT_LENGTH]):
         for pattern, status in STATUS_OF_TYPE:
             if pattern.search(words):
                 return status

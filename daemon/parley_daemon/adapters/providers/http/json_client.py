@@ -14,7 +14,7 @@ from parley_daemon.adapters.providers.http.pool import HttpPool
 
 MAX_BYTES = 16 * 2**20
 _HEADERS = {"Accept": "application/json", "User-Agent": "parleyd"}
-_NOT_THERE = (404, 405, 501)
+_NOT_FOUND_STATUSES = (404, 405, 501)
 
 
 class NotFoundError(Exception):
@@ -59,12 +59,12 @@ class JsonClient:
         secrets = tuple(filter(None, [*self._secrets, *headers.values()]))
         call = Call(self._provider, "(models)", url, secrets, has_key=self._has_key)
         self.last = exchange = Exchange(call.shown_url)
-        began = time.monotonic()
+        started_at = time.monotonic()
         try:
             with anyio.CancelScope(deadline=self._deadline):
                 return await self._get(call, {**_HEADERS, **headers}, exchange)
         finally:
-            exchange.seconds = time.monotonic() - began
+            exchange.seconds = time.monotonic() - started_at
         message = f"{self._provider} did not answer within {self._seconds:g} s."
         raise call.error("timeout", message, "", retryable=True)
 
@@ -73,14 +73,14 @@ class JsonClient:
         response = await pool.get(call, headers, self._seconds)
         exchange.status = response.status
         try:
-            exchange.body = body = await pool.body(call, response, MAX_BYTES)
+            exchange.body = body = await pool.read_body(call, response, MAX_BYTES)
         finally:
             response.close()
         if 300 <= response.status < 400:
             body = response.headers.get("Location", "").encode("utf-8", "surrogateescape")
         if not 200 <= response.status < 300:
             error = call.error_from_status(response.status, response.headers, body)
-            raise NotFoundError(call.shown_url) if response.status in _NOT_THERE else error
+            raise NotFoundError(call.shown_url) if response.status in _NOT_FOUND_STATUSES else error
         try:
             return msgspec.json.decode(body)
         except (ValueError, RecursionError):
@@ -88,8 +88,8 @@ class JsonClient:
         try:
             return decode_lenient(body, object)
         except ValueError:
-            what = "a web page" if is_page(body) else "text that is not JSON"
-            message = f"{call.shown_url} answers with {what}; check base_url."
+            content = "a web page" if is_page(body) else "text that is not JSON"
+            message = f"{call.shown_url} answers with {content}; check base_url."
             quoted = body[:2000].decode("utf-8", "replace")
             raise call.error("bad_stream", message, quoted, retryable=False) from None
 

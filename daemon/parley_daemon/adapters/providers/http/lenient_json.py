@@ -27,20 +27,20 @@ def encode_json(value: object) -> bytes:
         return replace_surrogates(json.dumps(value, ensure_ascii=False)).encode()
 
 
-def convert_or_none(value: object, kind: type[_T]) -> _T | None:
+def convert_or_none(value: object, shape: type[_T]) -> _T | None:
     """Return a value converted to a type; None when its shape does not fit."""
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, shape)
     except msgspec.ValidationError:
         return None
 
 
-def convert_or_default(value: object, kind: type[_T]) -> _T:
-    """Return a value converted to a type; `kind()` when it is None or its shape does not fit."""
-    return (None if value is None else convert_or_none(value, kind)) or kind()
+def convert_or_default(value: object, shape: type[_T]) -> _T:
+    """Return a value converted to a type; `shape()` when it is None or its shape does not fit."""
+    return (None if value is None else convert_or_none(value, shape)) or shape()
 
 
-def decode_lenient(payload: bytes, kind: type[_T]) -> _T:
+def decode_lenient(payload: bytes, shape: type[_T]) -> _T:
     """Decode JSON that the strict decoder refuses: invalid UTF-8, NaN, and lone surrogates.
 
     Lone surrogates stay in the texts: the other half may come in the next event.
@@ -49,8 +49,8 @@ def decode_lenient(payload: bytes, kind: type[_T]) -> _T:
         ValueError: it is not JSON, or its shape does not fit.
     """
     try:
-        read = json.loads(payload.decode("utf-8", "replace"), object_pairs_hook=_with_whole_names)
-        return msgspec.convert(read, kind)
+        value = json.loads(payload.decode("utf-8", "replace"), object_pairs_hook=_replace_surrogates_in_names)
+        return msgspec.convert(value, shape)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -67,5 +67,5 @@ def read_amount(value: object) -> float | None:
     return value if 0 <= value <= _MAX_SAFE_INTEGER else None
 
 
-def _with_whole_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+def _replace_surrogates_in_names(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     return {replace_surrogates(name): value for name, value in fields}

@@ -92,12 +92,12 @@ class HttpPool:
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 # The server closed a kept connection just as it was reused: the request was not read.
                 if not (first and connection.get("reused")):
-                    raise _unreachable(call, error, connect_seconds) from error
+                    raise _connection_error(call, error, connect_seconds) from error
                 first = False
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise _unreachable(call, error, connect_seconds) from error
+                raise _connection_error(call, error, connect_seconds) from error
 
-    async def refusal(self, call: Call, response: "aiohttp.ClientResponse") -> ModelError:
+    async def read_error(self, call: Call, response: "aiohttp.ClientResponse") -> ModelError:
         """Return the error of a response with a status other than success."""
         import aiohttp
 
@@ -112,8 +112,8 @@ class HttpPool:
             pass  # the status says enough
         return call.error_from_status(response.status, response.headers, bytes(body))
 
-    async def body(self, call: Call, response: "aiohttp.ClientResponse", most: int) -> bytes:
-        """Return the body of a response, cut after the read that goes past `most` bytes.
+    async def read_body(self, call: Call, response: "aiohttp.ClientResponse", max_bytes: int) -> bytes:
+        """Return the body of a response, cut after the read that goes past `max_bytes` bytes.
 
         Raises:
             ModelError: the connection broke before its end.
@@ -122,7 +122,7 @@ class HttpPool:
 
         body = bytearray()
         try:
-            while len(body) <= most and (data := await response.content.readany()):
+            while len(body) <= max_bytes and (data := await response.content.readany()):
                 body += data
         except (aiohttp.ClientError, OSError) as error:
             message = f"The connection to {call.provider} broke in the middle of the answer."
@@ -135,18 +135,18 @@ class HttpPool:
             response.close()
             return
         loop = asyncio.get_running_loop()
-        self._lingering[response] = loop.call_later(_LINGER, self._give_up, response)
-        response.content.on_eof(lambda: self._give_up(response))
+        self._lingering[response] = loop.call_later(_LINGER, self._close_response, response)
+        response.content.on_eof(lambda: self._close_response(response))
 
     async def aclose(self) -> None:
         """Close every connection."""
         for response in list(self._lingering):
-            self._give_up(response)
+            self._close_response(response)
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    def _give_up(self, response: "aiohttp.ClientResponse") -> None:
+    def _close_response(self, response: "aiohttp.ClientResponse") -> None:
         timer = self._lingering.pop(response, None)
         if timer is not None:
             timer.cancel()
@@ -188,40 +188,40 @@ def _proxy_for(url: str) -> str | None:
     return proxy if proxy.startswith(("http://", "https://")) else None
 
 
-def _unreachable(call: Call, error: Exception, connect_seconds: float) -> ModelError:
+def _connection_error(call: Call, error: Exception, connect_seconds: float) -> ModelError:
     import aiohttp
 
-    said, place = str(error), call.origin
+    detail, origin = str(error), call.origin
     match error:
         case aiohttp.ClientConnectorDNSError():
-            message = f"The host name in {place} cannot be resolved; check base_url and the network."
-            return call.error("network", message, said, retryable=True)
+            message = f"The host name in {origin} cannot be resolved; check base_url and the network."
+            return call.error("network", message, detail, retryable=True)
         case aiohttp.ClientConnectorCertificateError():
-            message = f"The certificate of {place} is not trusted by this machine."
-            return call.error("network", message, said, retryable=False)
+            message = f"The certificate of {origin} is not trusted by this machine."
+            return call.error("network", message, detail, retryable=False)
         case aiohttp.ClientSSLError():
             message = (
-                f"The TLS handshake with {place} failed; check whether base_url should begin with http://."
+                f"The TLS handshake with {origin} failed; check whether base_url should begin with http://."
             )
-            return call.error("network", message, said, retryable=False)
+            return call.error("network", message, detail, retryable=False)
         case aiohttp.ClientProxyConnectionError():
-            message = f"The proxy for {place} cannot be reached; check HTTP_PROXY and HTTPS_PROXY."
-            return call.error("network", message, said, retryable=True)
+            message = f"The proxy for {origin} cannot be reached; check HTTP_PROXY and HTTPS_PROXY."
+            return call.error("network", message, detail, retryable=True)
         case aiohttp.ClientHttpProxyError():
-            message = f"The proxy for {place} refused the connection (HTTP {error.status})."
-            return call.error("network", message, said, retryable=False)
+            message = f"The proxy for {origin} refused the connection (HTTP {error.status})."
+            return call.error("network", message, detail, retryable=False)
         case TimeoutError():
-            message = f"{place} did not accept a connection within {connect_seconds:g} s."
-            return call.error("timeout", message, said, retryable=True)
+            message = f"{origin} did not accept a connection within {connect_seconds:g} s."
+            return call.error("timeout", message, detail, retryable=True)
         case aiohttp.ClientConnectorError():
             advice = "Is the server running?" if is_local(call.url) else "Check base_url and the network."
-            return call.error("network", f"Nothing answers at {place}. {advice}", said, retryable=True)
+            return call.error("network", f"Nothing answers at {origin}. {advice}", detail, retryable=True)
         case aiohttp.ClientResponseError():
-            message = f"The server at {place} does not answer in HTTP; check base_url."
-            return call.error("bad_stream", message, said, retryable=False)
+            message = f"The server at {origin} does not answer in HTTP; check base_url."
+            return call.error("bad_stream", message, detail, retryable=False)
         case aiohttp.ClientConnectionError() | OSError():
-            message = f"{place} closed the connection without an answer."
-            return call.error("network", message, said, retryable=True)
+            message = f"{origin} closed the connection without an answer."
+            return call.error("network", message, detail, retryable=True)
         case _:
-            message = f"No request can be sent to {place}; check base_url."
-            return call.error("invalid_request", message, said, retryable=False)
+            message = f"No request can be sent to {origin}; check base_url."
+            return call.error("invalid_request", message, detail, retryable=False)

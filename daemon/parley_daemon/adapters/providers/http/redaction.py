@@ -15,33 +15,40 @@ _MIN_SECRET_LENGTH = 6
 _END = re.compile(r"[.!?](?= [^a-z])")
 
 
-def _shape(pattern: str, replacement: str = REMOVED) -> tuple[re.Pattern[str], str]:
+def _secret_shape(pattern: str, replacement: str = REMOVED) -> tuple[re.Pattern[str], str]:
     return re.compile(pattern), replacement
 
 
 _SHAPES = (
-    _shape(r"(?i)\b(bearer|basic)\s+[\w.~+/=*-]{6,}", rf"\1 {REMOVED}"),
-    _shape(r"(?i)\b((?:x-)?api[-_]key[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+", rf"\1{REMOVED}"),
-    _shape(
+    _secret_shape(r"(?i)\b(bearer|basic)\s+[\w.~+/=*-]{6,}", rf"\1 {REMOVED}"),
+    _secret_shape(r"(?i)\b((?:x-)?api[-_]key[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+", rf"\1{REMOVED}"),
+    _secret_shape(
         r"(?i)([?&](?:api[-_]?key|key|token|access_token|sig|signature|secret)=)[^&\s\"'<>]+", rf"\1{REMOVED}"
     ),
-    _shape(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^/\s@\"'<>]+@", rf"\1{REMOVED}@"),
+    _secret_shape(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^/\s@\"'<>]+@", rf"\1{REMOVED}@"),
     # Keys of well-known makers, also as those quote them back: sk-ab**********yz.
-    _shape(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|pplx|nvapi)[-_][\w*.-]{6,}"),
-    _shape(r"\bAIza[\w-]{16,}"),
+    _secret_shape(r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|pplx|nvapi)[-_][\w*.-]{6,}"),
+    _secret_shape(r"\bAIza[\w-]{16,}"),
 )
 
 
-def _char_pattern(sign: str) -> str:
+def _char_pattern(character: str) -> str:
     """Return a pattern for one character of a secret: plain, and escaped as in JSON, URLs and HTML.
 
     Nested JSON and JSON with escaped slashes match, too. The number of backslashes is bounded, to be quick.
     """
-    if sign.isascii() and sign.isalnum():
-        return sign
-    percent = "".join([f"%(?:25)?{byte:02x}" for byte in sign.encode("utf-8", "surrogatepass")])
-    code = ord(sign)
-    forms = (sign, json.dumps(sign)[1:-1], f"\\u{code:04x}", escape(sign), f"&#x{code:x};", f"&#{code};")
+    if character.isascii() and character.isalnum():
+        return character
+    percent = "".join([f"%(?:25)?{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")])
+    code = ord(character)
+    forms = (
+        character,
+        json.dumps(character)[1:-1],
+        f"\\u{code:04x}",
+        escape(character),
+        f"&#x{code:x};",
+        f"&#{code};",
+    )
     wanted = "|".join([*map(re.escape, forms), percent])
     return rf"\\{{0,3}}(?i:{wanted})"
 
@@ -58,24 +65,26 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 def excerpt(text: str, secrets: Iterable[str] = (), *, lines: int = 12, limit: int = 1000) -> str:
     """Return the first lines of a text without secrets; "…" marks where it is truncated."""
-    shown = redact(replace_surrogates(text[: 16 * limit]), secrets).strip()
-    cut = "\n".join(shown.splitlines()[:lines])[:limit]
-    return cut if cut == shown and len(text) <= 16 * limit else f"{cut.rstrip()} …"
+    redacted = redact(replace_surrogates(text[: 16 * limit]), secrets).strip()
+    truncated = "\n".join(redacted.splitlines()[:lines])[:limit]
+    return truncated if truncated == redacted and len(text) <= 16 * limit else f"{truncated.rstrip()} …"
 
 
 def quote(text: str, secrets: Iterable[str] = (), limit: int = DETAIL_LIMIT) -> str:
     """Return a text without secrets, on one line, truncated to `limit` characters."""
     # Redacted before it is truncated, or half a key would stay. The rest of a huge text is ignored.
-    shown = " ".join(redact(replace_surrogates(text[: 16 * limit]), secrets).split())
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    redacted = " ".join(redact(replace_surrogates(text[: 16 * limit]), secrets).split())
+    return redacted if len(redacted) <= limit else redacted[: limit - 1] + "…"
 
 
 def first_sentences(text: str, secrets: Iterable[str] = (), limit: int = 240) -> str:
     """Return the first sentences of a text, without secrets, on one line; "" when it is data (JSON)."""
-    shown = quote(text, secrets, limit=4 * limit)
-    if not shown or (shown[0] in "[{" and not shown.startswith(REMOVED)):
+    redacted = quote(text, secrets, limit=4 * limit)
+    if not redacted or (redacted[0] in "[{" and not redacted.startswith(REMOVED)):
         return ""
-    if len(shown) > limit:
-        ends = [found.end() for found in _END.finditer(shown, 0, limit)]
-        shown = shown[: ends[-1]] if ends else (shown[:limit].rpartition(" ")[0] or shown[:limit]) + " …"
-    return shown if shown[-1] in ".!?…" else f"{shown}."
+    if len(redacted) > limit:
+        ends = [found.end() for found in _END.finditer(redacted, 0, limit)]
+        redacted = (
+            redacted[: ends[-1]] if ends else (redacted[:limit].rpartition(" ")[0] or redacted[:limit]) + " …"
+        )
+    return redacted if redacted[-1] in ".!?…" else f"{redacted}."

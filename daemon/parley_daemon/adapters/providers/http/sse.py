@@ -8,9 +8,10 @@ parser keeps the unfinished line, the data lines of the unfinished event, and it
 throughout: only a complete payload is ever decoded, by the dialect.
 
 There are two paths. Most reads hold whole events of one form, `data: ...` and a blank line, or the same with
-an `event:` line before it. Those are cut by one `split` (`_uniform`), which costs a fraction of the general
-rules. The number of line ends in the read proves that nothing else is in it; when it is something else, the
-read goes line by line through the general rules (`_lines`, `_line`). Both give the same result.
+an `event:` line before it. Those are cut by one `split` (`_split_uniform`), which costs a fraction of the
+general rules. The number of line ends in the read proves that nothing else is in it. When there is something
+else, the read goes line by line through the general rules (`_feed_lines`, `_take_line`). Both give the same
+result.
 
 Memory is bounded: an event larger than the limit raises EventTooLargeError. Fields `id` and `retry` are
 ignored, since a model call is never resumed. Comments are counted: they are signs of life.
@@ -48,9 +49,9 @@ class SseParser:
         self._max = max_event_bytes
         self._bom: bytes | None = b""  # the start of the stream as long as it may be a byte order mark
         self._skip_lf = False  # the last read ended in CR: an LF now is the same line end
-        self._partial: list[bytes] = []  # the line under way
+        self._partial: list[bytes] = []  # the unfinished line
         self._partial_size = 0
-        self._data: list[bytes] = []  # the data lines of the event under way
+        self._data: list[bytes] = []  # the data lines of the unfinished event
         self._data_size = 0
         self._name = ""
 
@@ -62,34 +63,34 @@ class SseParser:
         """
         received = Payloads([])
         if self._bom is not None:
-            chunk = self._without_bom(chunk)
+            chunk = self._strip_bom(chunk)
         blank = _CRLF_END if b"\r" in chunk else _END
         start = 0
         if self._partial or self._data or self._name or self._skip_lf:
             start = chunk.find(blank) + len(blank)
             if start < len(blank):
-                self._lines(chunk, received)
+                self._feed_lines(chunk, received)
                 return received
-            self._lines(chunk[:start], received)
+            self._feed_lines(chunk[:start], received)
         end = chunk.rfind(blank) + len(blank)
         if end > start:
             events = chunk[start:end]
-            if len(events) > self._max or not _uniform(events, received):
-                self._lines(events, received)
+            if len(events) > self._max or not _split_uniform(events, received):
+                self._feed_lines(events, received)
             start = end
         if start < len(chunk):
-            self._lines(chunk[start:], received)
+            self._feed_lines(chunk[start:], received)
         return received
 
     def close(self) -> Payloads:
         """Return the last event of a stream that ended without its blank line or line end."""
         received = Payloads([])
         if self._partial:
-            self._line(self._completed(b""), received)
-        self._line(b"", received)
+            self._take_line(self._complete_line(b""), received)
+        self._take_line(b"", received)
         return received
 
-    def _without_bom(self, chunk: bytes) -> bytes:
+    def _strip_bom(self, chunk: bytes) -> bytes:
         head = (self._bom or b"") + chunk
         if len(head) < len(_BOM) and _BOM.startswith(head):
             self._bom = head
@@ -97,7 +98,7 @@ class SseParser:
         self._bom = None
         return head.removeprefix(_BOM)
 
-    def _lines(self, chunk: bytes, received: Payloads) -> None:
+    def _feed_lines(self, chunk: bytes, received: Payloads) -> None:
         if self._skip_lf and chunk:
             self._skip_lf = False
             chunk = chunk.removeprefix(b"\n")
@@ -110,21 +111,21 @@ class SseParser:
         else:
             rest = lines.pop()
         if self._partial and lines:
-            lines[0] = self._completed(lines[0])
+            lines[0] = self._complete_line(lines[0])
         for line in lines:
-            self._line(line, received)
+            self._take_line(line, received)
         if rest:
             self._partial.append(rest)
             self._partial_size += len(rest)
             self._check_size()
 
-    def _completed(self, rest: bytes) -> bytes:
+    def _complete_line(self, rest: bytes) -> bytes:
         line = b"".join([*self._partial, rest])
         self._partial.clear()
         self._partial_size = 0
         return line
 
-    def _line(self, line: bytes, received: Payloads) -> None:
+    def _take_line(self, line: bytes, received: Payloads) -> None:
         if not line:
             if self._data:
                 if self._name:
@@ -150,18 +151,18 @@ class SseParser:
             raise EventTooLargeError(self._max)
 
 
-def _uniform(events: bytes, received: Payloads) -> bool:
+def _split_uniform(events: bytes, received: Payloads) -> bool:
     """Split whole events of one data line each; False, and nothing is added, when the form is another."""
     if events.startswith(b"event: "):
-        return _uniformly_named(events, received)
+        return _split_named(events, received)
     blank = _CRLF_END if events.endswith(_CRLF_END) else _END
     if events.startswith(b"data: "):
-        field_ = b"data: "
+        prefix = b"data: "
     elif events.startswith(b"data:") and blank + b"data: " not in events:
-        field_ = b"data:"
+        prefix = b"data:"
     else:
         return False
-    payloads = events[len(field_) : -len(blank)].split(blank + field_)
+    payloads = events[len(prefix) : -len(blank)].split(blank + prefix)
     # Each line end belongs to a blank line that was split at: no second data line, no comment, no name.
     ends = 2 * len(payloads)
     if events.count(b"\n") != ends or events.count(b"\r") != (ends if blank is _CRLF_END else 0):
@@ -170,7 +171,7 @@ def _uniform(events: bytes, received: Payloads) -> bool:
     return True
 
 
-def _uniformly_named(events: bytes, received: Payloads) -> bool:
+def _split_named(events: bytes, received: Payloads) -> bool:
     pieces = events[len(b"event: ") : -len(_END)].split(b"\n\nevent: ")
     # Three line ends for each: one behind the name, then the data's and the blank line's.
     if events.count(b"\n") != 3 * len(pieces) or b"\r" in events:
@@ -179,8 +180,8 @@ def _uniformly_named(events: bytes, received: Payloads) -> bool:
     payloads: list[bytes] = []
     at = len(received.data)
     for piece in pieces:
-        name, field_, payload = piece.partition(b"\ndata: ")
-        if not field_:
+        name, prefix, payload = piece.partition(b"\ndata: ")
+        if not prefix:
             return False
         payloads.append(payload)
         if name:

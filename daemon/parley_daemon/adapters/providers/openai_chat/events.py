@@ -110,24 +110,26 @@ decode_event = msgspec.json.Decoder(Event).decode
 def read_usage(value: object) -> Usage | None:
     """Return the usage in this shape; None when it says nothing. Reasoning is a part of the output.
 
-    xAI counts it apart, which shows in a total that only holds with it.
+    xAI counts it separately: then the total is the sum of input, output and reasoning.
     """
     body = convert_or_none(value, UsageBody)
     if body is None:
         return None
     read = convert_or_default(body.prompt_tokens_details, InputDetails)
     written = convert_or_default(body.completion_tokens_details, OutputDetails)
-    given, answered, total = map(read_count, (body.prompt_tokens, body.completion_tokens, body.total_tokens))
-    thought = read_count(written.reasoning_tokens, body.reasoning_tokens)
-    if given is not None and answered is not None:
-        if thought and total == given + answered + thought:
-            answered += thought
-        total = given + answered if total is None else total
+    input_tokens, output_tokens, total_tokens = map(
+        read_count, (body.prompt_tokens, body.completion_tokens, body.total_tokens)
+    )
+    reasoning_tokens = read_count(written.reasoning_tokens, body.reasoning_tokens)
+    if input_tokens is not None and output_tokens is not None:
+        if reasoning_tokens and total_tokens == input_tokens + output_tokens + reasoning_tokens:
+            output_tokens += reasoning_tokens
+        total_tokens = input_tokens + output_tokens if total_tokens is None else total_tokens
     usage = Usage(
-        input_tokens=given,
-        output_tokens=answered,
-        total_tokens=total,
-        reasoning_tokens=thought,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=total_tokens,
+        reasoning_tokens=reasoning_tokens,
         cache_creation_tokens=read_count(read.cache_write_tokens, body.cache_creation_input_tokens),
         cache_read_tokens=read_count(read.cached_tokens, body.prompt_cache_hit_tokens),
         cost_usd=read_cost(body),

@@ -14,13 +14,13 @@ from parley_daemon.adapters.providers.shared.model_list import (
     as_list,
     as_object,
     build_entry,
-    known_words,
+    map_words,
     read_entries,
     sort_distinct,
 )
 
-# What OpenAI lists beside its models for text, which say nothing of it.
-_NO_TALKERS = re.compile(
+# Names of models in OpenAI's list that are not chat models. The list itself does not say so.
+_NOT_CHAT_MODELS = re.compile(
     r"embedding|moderation|whisper|^tts-|-tts|dall-e|image|sora|transcribe|realtime|^davinci-|^babbage-"
 )
 _OTHER_TYPES = re.compile(r"(?i)embed|image|rerank|moderation|audio|speech|transcri|video|tts")
@@ -44,13 +44,13 @@ _CAPABILITIES = {
 
 
 async def openai_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[ListedModel]:
-    """Return OpenAI's own models, those that talk."""
+    """Return OpenAI's own chat models."""
     found = await compatible_models(base_url, headers, fetch)
-    return [one for one in found if not _NO_TALKERS.search(one.model)]
+    return [model for model in found if not _NOT_CHAT_MODELS.search(model.model)]
 
 
 async def compatible_models(base_url: str, headers: Mapping[str, str], fetch: Fetch) -> Sequence[ListedModel]:
-    """Return the models of a server with OpenAI's `/models`, whatever more it says of them."""
+    """Return the models of a server with OpenAI's `/models`, with the capabilities that it lists."""
     url: str | None = endpoint_url(base_url, "/models")
     found: list[ListedModel] = []
     for _ in range(MAX_PAGES):
@@ -75,13 +75,13 @@ def _compatible(entry: dict[str, Any]) -> ListedModel | None:
         return None
     if (outputs and "text" not in outputs) or abilities.get("completion_chat") is False:
         return None
-    said = [
+    words = [
         *as_list(entry.get("supported_parameters")),
         *as_list(architecture.get("input_modalities")),
         *as_list(entry.get("tags")),
         *[name for name, has in abilities.items() if has is True],
     ]
-    limit = next((one for name in _LIMITS if (one := as_count(entry.get(name)))), None)
+    limit = next((count for name in _LIMITS if (count := as_count(entry.get(name)))), None)
     return build_entry(
-        entry.get("id") or entry.get("name"), entry.get("name"), limit, known_words(said, _CAPABILITIES)
+        entry.get("id") or entry.get("name"), entry.get("name"), limit, map_words(words, _CAPABILITIES)
     )

@@ -7,7 +7,7 @@ The stream is a series of events with `choices[0].delta`: text in `content`, par
 `[DONE]` is the end mark. Servers that imitate the API leave out the end mark or the reason, repeat the whole
 answer at the end, send it in one event, or send lists where OpenAI sends text; they write reasoning into
 `reasoning_content`, `reasoning`, `reasoning_details` or `<think>` tags. All of these variants occur in real
-servers and are understood here, whoever sends them. A server that does not stream sends one JSON document,
+servers and are accepted from every server. A server that does not stream sends one JSON document,
 with `message` in place of `delta`.
 
 The usual event, text and nothing else, is handled in `feed` without a further call: the hot path.
@@ -48,7 +48,7 @@ _STOP_REASONS: dict[str, StopReason] = {
     "content_filter": "content_filter",
     "safety": "content_filter",
 }
-_OLDER = -1  # the index of the call in the older form of the API, which has none
+_FUNCTION_CALL_INDEX = -1  # the index of the call in the older form of the API, which has none
 
 
 class ChatParser:
@@ -63,7 +63,7 @@ class ChatParser:
         self._tag = ThinkTag()
         self._details = ReasoningDetails() if keeps_details else None
         self._calls = ToolCallTracker(self._pieces)
-        self._begun = False  # a part of the answer has come
+        self._has_begun = False  # a part of the answer has come
         self._refused = False
 
     @property
@@ -83,7 +83,7 @@ class ChatParser:
         reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
         if reason == "stop" and self._refused:
             reason = "content_filter"
-        return self._answer.finish(reason, self._calls.rest(), has_calls=len(self._calls) > 0)
+        return self._answer.finish(reason, self._calls.take_finished(), has_calls=len(self._calls) > 0)
 
     def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the payloads of one read. The usual event, only text, is handled in line.
@@ -122,7 +122,7 @@ class ChatParser:
                 ):
                     texts.append(content)
                 case _:
-                    self._event(event, payload)
+                    self._handle_event(event, payload)
                     plain = self._is_plain()
 
     def _is_plain(self) -> bool:
@@ -134,7 +134,7 @@ class ChatParser:
         event = None if body.startswith(b"[") else self._decode(body)
         if event is None or not event.choices:
             return False
-        self._event(event, body, batch=True)
+        self._handle_event(event, body, batch=True)
         self.is_done = True
         return True
 
@@ -149,7 +149,7 @@ class ChatParser:
             return None
         return self._answer.decode(payload, Event)
 
-    def _event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
+    def _handle_event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
         """Take any event, or the body of a batch answer.
 
         Raises:
@@ -170,13 +170,13 @@ class ChatParser:
             if choice.index:
                 continue
             # Some servers send a whole answer in one event; some repeat it at the end of the stream.
-            whole = batch or (choice.delta is None and not self._begun)
+            whole = batch or (choice.delta is None and not self._has_begun)
             delta = choice.message if whole else choice.delta
             if delta is not None:
-                self._delta(delta)
-            self._end(choice)
+                self._handle_delta(delta)
+            self._set_stop_reason(choice)
 
-    def _end(self, choice: Choice) -> None:
+    def _set_stop_reason(self, choice: Choice) -> None:
         """Take the stop reason, if there is one.
 
         Raises:
@@ -191,43 +191,43 @@ class ChatParser:
             message = f"{self._call.provider} is overloaded at the moment."
             raise self._call.error("overloaded", message, choice.finish_reason, retryable=True)
 
-    def _delta(self, delta: Delta) -> None:
+    def _handle_delta(self, delta: Delta) -> None:
         if self._details is not None and self._pieces.run is not Reasoning:
             self._details.begin()
-        self._begun = self._begun or _has_content(delta)
-        given = (delta.reasoning_content, delta.reasoning)
-        thought = next((text for text in given if isinstance(text, str) and text), None)
+        self._has_begun = self._has_begun or _has_content(delta)
+        texts = (delta.reasoning_content, delta.reasoning)
+        thought = next((text for text in texts if isinstance(text, str) and text), None)
         details = _items(delta.reasoning_details)
         # Routers send the same text in both fields; only the details have the signature.
         if thought and not any(item.thought for item, _ in details):
             self._pieces.append(Reasoning, thought)
         for item, value in details:
-            self._item(item, value)
+            self._add_item(item, value)
         if isinstance(delta.content, list):
             for item, value in _items(cast("object", delta.content)):
                 if item.type == "image_url":
-                    self._image(value)
+                    self._add_image(value)
                 else:
-                    self._item(item, value)
+                    self._add_item(item, value)
         elif delta.content:
-            self._text(delta.content)
+            self._add_text(delta.content)
         if delta.refusal:
             self._refused = True
             self._pieces.append(Text, delta.refusal)
         if isinstance(delta.images, list):
             for image in cast("list[object]", delta.images):
-                self._image(image)
+                self._add_image(image)
         for tool in delta.tool_calls or ():
             self._calls.add(tool.index, tool.id, tool.function)
         if delta.function_call is not None and not delta.tool_calls:
             function = convert_or_none(delta.function_call, Function)
             if function is not None and (function.name or function.arguments):
-                self._calls.add(_OLDER, None, function)
+                self._calls.add(_FUNCTION_CALL_INDEX, None, function)
         if isinstance(delta.annotations, list):
             for cited in cast("list[object]", delta.annotations):
                 self._answer.add_source(read_source(cited))
 
-    def _text(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         if self._tag.passed:
             self._pieces.append(Text, text)
             return
@@ -237,11 +237,11 @@ class ChatParser:
         if answer:
             self._pieces.append(Text, answer)
 
-    def _item(self, item: ContentItem, value: object) -> None:
+    def _add_item(self, item: ContentItem, value: object) -> None:
         thought = item.thought
         if thought is None:
             self._refused = self._refused or bool(item.refusal)
-            self._text(item.text or item.refusal or "")
+            self._add_text(item.text or item.refusal or "")
         elif thought:
             self._pieces.append(Reasoning, thought)
         signature = item.signature
@@ -250,7 +250,7 @@ class ChatParser:
         if signature:
             self._pieces.sign(signature)
 
-    def _image(self, value: object) -> None:
+    def _add_image(self, value: object) -> None:
         image = read_image(value)
         if image is not None:
             self._pieces.add(image)
@@ -264,5 +264,5 @@ def _has_content(delta: Delta) -> bool:
 
 def _items(values: object) -> list[tuple[ContentItem, object]]:
     """Return the valid items of a list, each with its raw value."""
-    many = cast("list[object]", values) if isinstance(values, list) else ()
-    return [(item, value) for value in many if (item := convert_or_none(value, ContentItem)) is not None]
+    raw_items = cast("list[object]", values) if isinstance(values, list) else ()
+    return [(item, value) for value in raw_items if (item := convert_or_none(value, ContentItem)) is not None]

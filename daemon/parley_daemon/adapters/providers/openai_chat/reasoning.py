@@ -21,37 +21,37 @@ class ReasoningDetails:
     """Collects the details of one reasoning part."""
 
     def __init__(self) -> None:
-        self._kept: list[Json] = []
+        self._details: list[Json] = []
 
     def begin(self) -> None:
         """Begin a new part. The details of an unsigned part are dropped."""
-        self._kept.clear()
+        self._details.clear()
 
     def add(self, detail: Mapping[str, object]) -> str | None:
         """Take a detail, or a part of one; return the signature of the part when it is complete."""
-        known = {name: value for name, value in detail.items() if value is not None}
-        known.pop(_TEXTS.get(str(known.get("type")), ""), None)
-        last = self._kept[-1] if self._kept else None
-        if last and last.get("type") == known.get("type"):
-            last |= known
+        fields = {name: value for name, value in detail.items() if value is not None}
+        fields.pop(_TEXTS.get(str(fields.get("type")), ""), None)
+        last = self._details[-1] if self._details else None
+        if last and last.get("type") == fields.get("type"):
+            last |= fields
         else:
-            self._kept.append(known)
-        if not (known.get("signature") or known.get("data")):
+            self._details.append(fields)
+        if not (fields.get("signature") or fields.get("data")):
             return None
-        signature = encode_json(self._kept).decode()
-        self._kept.clear()
+        signature = encode_json(self._details).decode()
+        self._details.clear()
         return signature
 
 
 def read_details(part: Reasoning) -> list[Json]:
     """Return the details of a reasoning part to send back; none when it was not signed."""
     try:
-        kept = msgspec.json.decode(part.signature or "[]", type=list[dict[str, object]])
+        details = msgspec.json.decode(part.signature or "[]", type=list[dict[str, object]])
     except (ValueError, RecursionError):
         return []  # a signature of another dialect
     text = part.text
-    for detail in kept:
+    for detail in details:
         field = _TEXTS.get(cast("str", detail.get("type")))
         if field is not None:
             detail[field], text = text, ""
-    return kept
+    return details

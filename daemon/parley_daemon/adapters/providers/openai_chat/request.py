@@ -120,15 +120,15 @@ VERCEL = Flavour(
 )
 
 
-def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
-    """Return the JSON body that asks for a stream with usage. `who` is the provider in complaints.
+def build_body(request: ModelRequest, flavour: Flavour, provider: str) -> bytes:
+    """Return the JSON body that asks for a stream with usage. `provider` is its name in error messages.
 
-    `extraBody` of the provider options is laid over it field by field; a null there takes a field out. Where
-    it asks for no stream, how to stream is not said: that is refused.
+    `extraBody` of the provider options replaces fields of the body; a null there removes a field. When it
+    turns streaming off, `stream_options` is left out, because servers refuse it then.
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: an option is set that these servers do not know, or two that are one to them.
+        InvalidRequestError: an option is not supported, or the token limit is set twice.
     """
     messages: list[Json] = []
     settings = request.settings
@@ -144,9 +144,9 @@ def build_body(request: ModelRequest, flavour: Flavour, who: str) -> bytes:
             _append(messages, sent)
     if not last:
         raise EmptyPromptError
-    fields = _settings(settings, flavour, who)
+    fields = _settings(settings, flavour, provider)
     if "tools" not in fields and flavour.hosts_claude and "claude" in request.model:
-        fields = {**_declared(request.messages), **fields}
+        fields = {**_declare_tools(request.messages), **fields}
     body: Json = {
         "model": request.model,
         "messages": messages,
@@ -167,40 +167,40 @@ def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:
     return {name: str(value) for name, value in cast("Mapping[str, object]", extra).items()}
 
 
-def _settings(settings: ModelSettings, flavour: Flavour, who: str) -> Json:
-    given = settings.provider_options.get(flavour.group, {})
-    chosen = {
-        name: to_snake_case(value) if name in flavour.objects else value for name, value in given.items()
+def _settings(settings: ModelSettings, flavour: Flavour, provider: str) -> Json:
+    options = settings.provider_options.get(flavour.group, {})
+    options = {
+        name: to_snake_case(value) if name in flavour.objects else value for name, value in options.items()
     }
-    fields = map_settings(settings, flavour.settings, who)
-    check_token_limit(settings, chosen, who)
+    fields = map_settings(settings, flavour.settings, provider)
+    check_token_limit(settings, options, provider)
     if settings.output_schema is not None:
-        fields["response_format"] = _response_format(settings.output_schema, chosen)
-    apart = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
-    fields |= map_options(chosen, flavour.options, who, but=apart)
-    extra = chosen.get("extraBody")
+        fields["response_format"] = _response_format(settings.output_schema, options)
+    skipped = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
+    fields |= map_options(options, flavour.options, provider, skip=skipped)
+    extra = options.get("extraBody")
     extra = cast("Json", extra) if isinstance(extra, Mapping) else {}
     if not extra.get("tools"):  # refused without tools
         fields.pop("parallel_tool_calls", None)
     return {**fields, **extra}
 
 
-def _declared(messages: Iterable[PromptMessage]) -> Json:
+def _declare_tools(messages: Iterable[PromptMessage]) -> Json:
     """Return tool declarations: Anthropic's models refuse a history with calls of undeclared tools."""
     calls = [part for message in messages for part in message.parts if isinstance(part, ToolCall)]
-    nothing: Json = {"type": "object", "properties": {}}
+    no_parameters: Json = {"type": "object", "properties": {}}
     tools = [
-        {"type": "function", "function": {"name": name, "parameters": nothing}}
+        {"type": "function", "function": {"name": name, "parameters": no_parameters}}
         for name in dict.fromkeys(call.tool_name for call in calls)
     ]
     return {"tools": tools, "tool_choice": "none"} if tools else {}
 
 
-def _response_format(schema: Mapping[str, object], chosen: Mapping[str, object]) -> Json:
-    form = schema_format(schema, chosen)
-    if form.pop("type") == "json_object":
+def _response_format(schema: Mapping[str, object], options: Mapping[str, object]) -> Json:
+    format = schema_format(schema, options)
+    if format.pop("type") == "json_object":
         return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": form}
+    return {"type": "json_schema", "json_schema": format}
 
 
 def _append(messages: list[Json], message: Json) -> None:

@@ -38,9 +38,9 @@ class ToolCallTracker:
             arguments = encode_json(arguments).decode()
         call = self._find_continued(at, id, name, arguments)
         if call is None:
-            taken = {known.id for known in self._calls}
-            own = id if id and id not in taken else f"call_{uuid.uuid4().hex}"
-            call = OpenCall(own, name)
+            used_ids = {call.id for call in self._calls}
+            call_id = id if id and id not in used_ids else f"call_{uuid.uuid4().hex}"
+            call = OpenCall(call_id, name)
             self._calls.append(call)
             if at is not None:
                 self._by_index[at] = call
@@ -49,7 +49,7 @@ class ToolCallTracker:
         call.name = call.name or name
         self._pieces.append(call, arguments)
 
-    def rest(self) -> Sequence[ToolCall]:
+    def take_finished(self) -> Sequence[ToolCall]:
         """Return the complete calls that were not returned before."""
         calls = [ToolCall(call.id, call.name, call.args) for call in self._calls[self._returned :]]
         self._returned = len(self._calls)
@@ -63,15 +63,15 @@ class ToolCallTracker:
         JSON and the delta cannot continue it, since some servers repeat the name.
         """
         if index is not None:
-            known = self._by_index.get(index)
-            if known is None or not name or (id and id != known.id):
-                return None if known and id and name else known
-            begins = name != known.name or arguments.lstrip().startswith("{")
-            return None if known.name and begins and _is_json(self._pieces.arguments(known)) else known
-        known = self._calls[-1] if self._calls else None
-        if known is None or (id and id != known.id) or (name and not id):
+            call = self._by_index.get(index)
+            if call is None or not name or (id and id != call.id):
+                return None if call and id and name else call
+            is_new = name != call.name or arguments.lstrip().startswith("{")
+            return None if call.name and is_new and _is_json(self._pieces.arguments(call)) else call
+        call = self._calls[-1] if self._calls else None
+        if call is None or (id and id != call.id) or (name and not id):
             return None
-        return known
+        return call
 
 
 def _number(index: object) -> int | float | None:

@@ -40,8 +40,10 @@ from parley_daemon.ports.models import Chunk, StopReason
 
 _TEXT = "response.output_text.delta"
 _REASONS: dict[str, StopReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
-_BROKEN = frozenset({"failed", "cancelled"})
+_END_EVENTS = frozenset(
+    {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
+)
+_FAILED_STATUSES = frozenset({"failed", "cancelled"})
 
 Place = tuple[str, int | str | None, int | None]
 """The place of a text: its kind, its item, and its number in the item."""
@@ -106,7 +108,7 @@ class ResponsesParser:
             ):
                 texts.append(event.delta)
                 continue
-            self._event(event, payload)
+            self._handle_event(event, payload)
             if self.is_done:
                 return
 
@@ -119,7 +121,7 @@ class ResponsesParser:
         if response.output is None or response.status in ("queued", "in_progress"):
             return False
         self._pieces.has_surrogates = True
-        self._end(response)
+        self._finish_response(response)
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
@@ -132,7 +134,7 @@ class ResponsesParser:
             return None
         return self._answer.decode(payload, Event)
 
-    def _event(self, event: Event, payload: bytes) -> None:
+    def _handle_event(self, event: Event, payload: bytes) -> None:
         """Take any event. Those of progress, and of tools that run at the provider, are ignored.
 
         Raises:
@@ -160,13 +162,13 @@ class ResponsesParser:
                 item = convert_or_none(event.item, Item)
                 if item is not None:
                     self._has_items = True
-                    self._take(item, event.output_index)
+                    self._add_item(item, event.output_index)
             case "response.output_text.annotation.added":
                 self._answer.add_source(read_source(event.annotation))
             case "error":
-                raise self._call.error_in_payload(payload, certainly=True)
-            case kind if kind in _ENDS:
-                self._end(
+                raise self._call.error_in_payload(payload, is_error=True)
+            case kind if kind in _END_EVENTS:
+                self._finish_response(
                     convert_or_none(event.response, Response) or Response(), kind.removeprefix("response.")
                 )
             case "":
@@ -177,7 +179,7 @@ class ResponsesParser:
             case _:
                 pass
 
-    def _end(self, response: Response, status: str = "completed") -> None:
+    def _finish_response(self, response: Response, status: str = "completed") -> None:
         """Take a finished response. Its items are used only when they did not come one by one.
 
         Raises:
@@ -188,39 +190,39 @@ class ResponsesParser:
             for index, value in enumerate(response.output or ()):
                 item = convert_or_none(value, Item)
                 if item is not None:
-                    self._take(item, index, listed=True)
+                    self._add_item(item, index, listed=True)
         status = response.status or status
-        if status in _BROKEN:
+        if status in _FAILED_STATUSES:
             raise self._call.error_from_object(response.error or f"The response was {status}.")
         if status == "incomplete":
             reason = convert_or_default(response.incomplete_details, Incomplete).reason
             self._reason = _REASONS.get(reason or "", "other")
         self.is_done = True
 
-    def _take(self, item: Item, index: int | None, *, listed: bool = False) -> None:
+    def _add_item(self, item: Item, index: int | None, *, listed: bool = False) -> None:
         """Take a whole item, as far as its texts and arguments did not come in deltas.
 
         In the list of a finished response its index may be another one than while it streamed.
         """
-        of = item.id if index is None else index
+        item_key = item.id if index is None else index
 
-        def has_come(kind: str) -> bool:
+        def has_streamed(kind: str) -> bool:
             return self._streamed.has(kind) if listed else self._streamed.covers(kind, item.id, index)
 
         match item.type:
             case "message":
                 for at, content in enumerate(item.content or ()):
                     self._refused = self._refused or bool(content.refusal)
-                    if not has_come("text"):
-                        self._append(Text, ("text", of, at), content.text or content.refusal or "")
+                    if not has_streamed("text"):
+                        self._append(Text, ("text", item_key, at), content.text or content.refusal or "")
                     if isinstance(content.annotations, list):
                         for cited in cast("list[object]", content.annotations):
                             self._answer.add_source(read_source(cited))
             case "reasoning":
                 for kind, contents in (("summary", item.summary), ("thought", item.content)):
-                    if not has_come(kind):
+                    if not has_streamed(kind):
                         for at, content in enumerate(contents or ()):
-                            self._append(Reasoning, (kind, of, at), content.text or "")
+                            self._append(Reasoning, (kind, item_key, at), content.text or "")
                 signature = build_signature(item)
                 if signature is not None:
                     self._pieces.sign(signature)
@@ -240,8 +242,8 @@ class ResponsesParser:
     def _append_delta(self, run: _TextRun, kind: str, event: Event, at: int | None, text: str) -> None:
         """Take a delta of a text."""
         self._streamed.add(kind, event.item_id, event.output_index)
-        of = event.item_id if event.output_index is None else event.output_index
-        self._append(run, (kind, of, at), text)
+        item_key = event.item_id if event.output_index is None else event.output_index
+        self._append(run, (kind, item_key, at), text)
 
     def _append(self, run: _TextRun, place: Place, text: str) -> None:
         """Append to a text."""

@@ -42,17 +42,17 @@ def build_signature(item: Item) -> str | None:
     return msgspec.json.encode(signature).decode()
 
 
-def build_item(part: Reasoning, *, named: bool) -> Json | None:
+def build_item(part: Reasoning, *, with_id: bool) -> Json | None:
     """Return the item to send back for a part; None when its signature is missing or of another API.
 
-    `named`: with its id, as it must be when the API has not stored the item.
+    `with_id`: with its id, as it must be when the API has not stored the item.
     """
     try:
         signature = _decode(part.signature or "")
     except (ValueError, RecursionError):
         return None
     lengths = signature.summary + signature.content
-    texts = _cut(part.text, lengths)
+    texts = _split_texts(part.text, lengths)
     if texts is None:
         texts, signature.summary, signature.content = [part.text], [len(part.text)], []
     count = len(signature.summary)
@@ -60,7 +60,7 @@ def build_item(part: Reasoning, *, named: bool) -> Json | None:
         "type": "reasoning",
         "summary": [{"type": "summary_text", "text": text} for text in texts[:count]],
     }
-    if named:
+    if with_id:
         item["id"] = signature.id
     if signature.encrypted_content is not None:
         item["encrypted_content"] = signature.encrypted_content
@@ -73,7 +73,7 @@ def _lengths(contents: Sequence[Content] | None) -> list[int]:
     return [len(replace_surrogates(content.text)) for content in contents or () if content.text]
 
 
-def _cut(text: str, lengths: Sequence[int]) -> list[str] | None:
+def _split_texts(text: str, lengths: Sequence[int]) -> list[str] | None:
     """Return the texts of these lengths that make up a text; None when they do not."""
     texts: list[str] = []
     at = 0

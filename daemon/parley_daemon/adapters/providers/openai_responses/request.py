@@ -51,7 +51,7 @@ OPTIONS: Table = {
     "serviceTier": "service_tier",
 }
 # Options about tool calls are refused without tools, and no tools are declared.
-_APART = ("logProbs", "include", "parallelToolCalls", *SCHEMA_OPTIONS)
+_HANDLED_ELSEWHERE = ("logProbs", "include", "parallelToolCalls", *SCHEMA_OPTIONS)
 _LOG_PROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
 # Names of reasoning models. Other models refuse a request for encrypted reasoning. A reasoning model that its
@@ -60,15 +60,19 @@ _REASONING_MODEL = re.compile(r"(?:^|[/.:_-])(?:o\d|gpt-(?:[5-9]|[1-9]\d)|codex)
 _MEDIA = ("audio/", "video/")
 
 
-def build_body(request: ModelRequest, who: str) -> bytes:
-    """Return the JSON body of a request for a stream. `who` is the provider in error messages.
+def build_body(request: ModelRequest, provider: str) -> bytes:
+    """Return the JSON body of a request for a stream. `provider` is its name in error messages.
 
     Raises:
         EmptyPromptError: the last message has no content.
-        UnfitRequestError: an option is unknown to the API, or the token limit is set twice.
+        InvalidRequestError: an option is unknown to the API, or the token limit is set twice.
     """
     settings = request.settings
-    fields = _fields(settings, f"{who} (responses API)", thinks=bool(_REASONING_MODEL.search(request.model)))
+    fields = _fields(
+        settings,
+        f"{provider} (responses API)",
+        is_reasoning_model=bool(_REASONING_MODEL.search(request.model)),
+    )
     items: list[Json] = []
     system = add_schema_to_prompt(
         request.system_prompt, settings.output_schema, settings.provider_options.get(GROUP, {})
@@ -77,45 +81,49 @@ def build_body(request: ModelRequest, who: str) -> bytes:
         items.append({"role": "system", "content": system})
     last: list[Json] = []
     for message in inline_data_urls(request.messages):
-        last = _items(message, named=fields["store"] is not True)
+        last = _items(message, with_ids=fields["store"] is not True)
         items += last
     if not last:
         raise EmptyPromptError
     return encode_json({"model": request.model, "input": items, "stream": True, **fields})
 
 
-def _fields(settings: ModelSettings, who: str, *, thinks: bool) -> Json:
-    given = settings.provider_options.get(GROUP, {})
-    check_token_limit(settings, given, who)
+def _fields(settings: ModelSettings, provider: str, *, is_reasoning_model: bool) -> Json:
+    options = settings.provider_options.get(GROUP, {})
+    check_token_limit(settings, options, provider)
     fields = {
         "store": False,
-        **map_settings(settings, SETTINGS, who),
-        **map_options(given, OPTIONS, who, but=_APART),
+        **map_settings(settings, SETTINGS, provider),
+        **map_options(options, OPTIONS, provider, skip=_HANDLED_ELSEWHERE),
     }
     if settings.output_schema is not None:
         text = cast("Json", fields.setdefault("text", {}))
-        text["format"] = schema_format(settings.output_schema, given)
-    include = [str(name) for name in cast("Iterable[object]", given.get("include") or ())]
-    if given.get("logProbs") or "topLogProbs" in given:
+        text["format"] = schema_format(settings.output_schema, options)
+    include = [str(name) for name in cast("Iterable[object]", options.get("include") or ())]
+    if options.get("logProbs") or "topLogProbs" in options:
         include.append(_LOG_PROBS)
-    if thinks or "reasoning" in fields:
+    if is_reasoning_model or "reasoning" in fields:
         include.append(_ENCRYPTED)
     if include:
         fields["include"] = list(dict.fromkeys(include))
     return fields
 
 
-def _items(message: PromptMessage, *, named: bool) -> list[Json]:
+def _items(message: PromptMessage, *, with_ids: bool) -> list[Json]:
     """Return the items of the API for one message; none when it holds nothing to send."""
     match message.role:
         case "tool":
             results = [part for part in message.parts if isinstance(part, ToolResult)]
             return [
-                {"type": "function_call_output", "call_id": one.tool_call_id, "output": result_text(one)}
-                for one in results
+                {
+                    "type": "function_call_output",
+                    "call_id": result.tool_call_id,
+                    "output": result_text(result),
+                }
+                for result in results
             ]
         case "assistant":
-            items = list(_answer(message.parts, named=named))
+            items = list(_answer(message.parts, with_ids=with_ids))
             # Reasoning without the output that follows it is refused: the answer was cut off there.
             while items and items[-1].get("type") == "reasoning":
                 items.pop()
@@ -128,14 +136,14 @@ def _items(message: PromptMessage, *, named: bool) -> list[Json]:
             return [{"role": message.role, "content": blocks}]
 
 
-def _answer(parts: Iterable[Part], *, named: bool) -> Iterator[Json]:
+def _answer(parts: Iterable[Part], *, with_ids: bool) -> Iterator[Json]:
     """Yield the items of an answer in their order, neighbouring texts as one message."""
     texts: list[str] = []
     item: Json | None
     for part in parts:
         match part:
             case Reasoning():
-                item = build_item(part, named=named)
+                item = build_item(part, with_id=with_ids)
             case ToolCall():
                 item = {
                     "type": "function_call",

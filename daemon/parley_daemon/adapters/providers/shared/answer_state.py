@@ -36,7 +36,7 @@ class AnswerState:
         self._cited = 0  # how many sources were returned
         self._finish: Finish | None = None
 
-    def decode(self, payload: bytes, kind: type[_T]) -> _T | None:
+    def decode(self, payload: bytes, shape: type[_T]) -> _T | None:
         """Decode an event that the strict decoder refused; None: it is a sign of life.
 
         Raises:
@@ -46,7 +46,7 @@ class AnswerState:
         if not text:
             return None
         try:
-            event = decode_lenient(text, kind)
+            event = decode_lenient(text, shape)
         except ValueError as error:
             message = f"{self._call.provider} sent an event that is not valid."
             raise self._call.bad_stream(message, text[:8000].decode("utf-8", "replace")) from error
@@ -54,10 +54,10 @@ class AnswerState:
         return event
 
     def add_source(self, source: Source | None) -> None:
-        """Add a source, unless its URL is known. It is numbered when it is returned."""
+        """Add a source, unless there is one with its URL. It is numbered when it is returned."""
         if source is not None:
-            known = self._sources.get(source.url)
-            if known is None or (known.text is None and source.text is not None):
+            existing = self._sources.get(source.url)
+            if existing is None or (existing.text is None and source.text is not None):
                 self._sources[source.url] = source
 
     def take(self) -> list[Chunk]:
@@ -76,9 +76,9 @@ class AnswerState:
         `calls` are the complete tool calls that were not returned before.
         """
         sources = list(self._sources.values())
-        named = [replace(source, source_id=str(n + 1)) for n, source in enumerate(sources)][self._cited :]
+        numbered = [replace(source, source_id=str(n + 1)) for n, source in enumerate(sources)][self._cited :]
         self._cited = len(sources)
-        chunks = [*self.pieces.flush(), *self.take(), *named, *calls]
+        chunks = [*self.pieces.flush(), *self.take(), *numbered, *calls]
         finish = Finish("tool_calls" if has_calls and reason == "stop" else reason)
         if finish != self._finish:
             self._finish = finish

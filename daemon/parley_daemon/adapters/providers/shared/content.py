@@ -45,9 +45,9 @@ def quote_source(source: Source) -> str:
 
 def describe_file(file: File) -> str:
     """Return a text in place of a file that cannot be sent: its name and type."""
-    place = None if file.url and is_data_url(file.url) else file.url
-    shown = " ".join([word for word in (file.title, place) if word])
-    return f"[File {shown or 'without a name'}, {file.media_type}]"
+    address = None if file.url and is_data_url(file.url) else file.url
+    label = " ".join([word for word in (file.title, address) if word])
+    return f"[File {label or 'without a name'}, {file.media_type}]"
 
 
 def file_text(file: File) -> str | None:

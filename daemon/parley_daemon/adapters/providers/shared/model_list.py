@@ -30,24 +30,27 @@ class ListedModel(msgspec.Struct, frozen=True, gc=False):
 def read_entries(
     entries: Iterable[object], read: Callable[[dict[str, Any]], ListedModel | None]
 ) -> Sequence[ListedModel]:
-    return [one for entry in entries if (one := read(as_object(entry))) is not None]
+    """Return the models that `read` finds in the entries of a list; entries without one are left out."""
+    return [model for entry in entries if (model := read(as_object(entry))) is not None]
 
 
 def sort_distinct(models: Iterable[ListedModel]) -> Sequence[ListedModel]:
     """Return each model once, upper and lower case being the same, by name."""
-    found = {one.model.casefold(): one for one in models}
-    return sorted(found.values(), key=lambda one: one.model)[:MAX_MODELS]
+    distinct = {model.model.casefold(): model for model in models}
+    return sorted(distinct.values(), key=lambda model: model.model)[:MAX_MODELS]
 
 
-def build_entry(name: object, shown: object, limit: int | None, words: tuple[str, ...]) -> ListedModel | None:
+def build_entry(
+    name: object, display_name: object, limit: int | None, words: tuple[str, ...]
+) -> ListedModel | None:
     if not isinstance(name, str) or not name.strip() or len(name) > _MAX_NAME_LENGTH:
         return None
-    display = shown.strip() if isinstance(shown, str) else ""
+    display = display_name.strip() if isinstance(display_name, str) else ""
     return ListedModel(name, display[:_MAX_NAME_LENGTH] or None, limit, words)
 
 
-def known_words(said: Iterable[object], known: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([known[word] for word in said if isinstance(word, str) and word in known]))
+def map_words(words: Iterable[object], table: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([table[word] for word in words if isinstance(word, str) and word in table]))
 
 
 def add_query(url: str, **query: str) -> str:

@@ -27,19 +27,19 @@ class CostFields(msgspec.Struct):
     cost_details: Any = None
 
 
-def read_cost(said: CostFields) -> float | None:
+def read_cost(usage: CostFields) -> float | None:
     """Return what the call has cost in US dollars; None when it is not known.
 
     Only a number counts: other servers send objects and words under that name. With the user's own key at the
     maker (`is_byok`), `cost` is only the router's fee, and the maker's bill is added.
     Source: https://openrouter.ai/docs/use-cases/usage-accounting
     """
-    cost = read_amount(said.cost)
+    cost = read_amount(usage.cost)
     if cost is None:
         return None
     bill = (
-        convert_or_default(said.cost_details, CostDetails).upstream_inference_cost
-        if said.is_byok is True
+        convert_or_default(usage.cost_details, CostDetails).upstream_inference_cost
+        if usage.is_byok is True
         else None
     )
     return float(cost + (read_amount(bill) or 0))

@@ -46,8 +46,8 @@ def add_schema_to_prompt(
     """
     if schema is None or not _is_prompt_only(options):
         return system_prompt
-    wish = "Answer with one JSON value that fits this JSON Schema, and with nothing else:"
-    return "\n\n".join(filter(None, (system_prompt, f"{wish}\n{encode_json(schema).decode()}")))
+    instruction = "Answer with one JSON value that fits this JSON Schema, and with nothing else:"
+    return "\n\n".join(filter(None, (system_prompt, f"{instruction}\n{encode_json(schema).decode()}")))
 
 
 def is_strict(schema: Mapping[str, object]) -> bool:
@@ -58,12 +58,12 @@ def is_strict(schema: Mapping[str, object]) -> bool:
     """
     if schema.get("type") != "object" or "anyOf" in schema:
         return False
-    waiting: list[object] = [schema]
-    while waiting:
-        one = waiting.pop()
-        if not isinstance(one, Mapping) or not _follows_the_rules(cast("Json", one)):
+    pending: list[object] = [schema]
+    while pending:
+        subschema = pending.pop()
+        if not isinstance(subschema, Mapping) or not _follows_the_rules(cast("Json", subschema)):
             return False
-        waiting += _inner(cast("Json", one))
+        pending += _subschemas(cast("Json", subschema))
     return True
 
 
@@ -76,11 +76,11 @@ def _follows_the_rules(schema: Json) -> bool:
         return False
     if "$ref" in schema:  # nothing may stand beside it
         return len(schema) == 1 and _OWN_REFERENCE.fullmatch(str(schema["$ref"])) is not None
-    kinds = schema.get("type")
-    kinds = cast("list[object]", kinds) if isinstance(kinds, list) else [kinds]
-    if "array" in kinds and "items" not in schema:
+    types = schema.get("type")
+    types = cast("list[object]", types) if isinstance(types, list) else [types]
+    if "array" in types and "items" not in schema:
         return False
-    if "object" in kinds or "properties" in schema:
+    if "object" in types or "properties" in schema:
         properties, needed = schema.get("properties"), schema.get("required", [])
         if schema.get("additionalProperties") is not False or not isinstance(properties, Mapping):
             return False
@@ -88,7 +88,7 @@ def _follows_the_rules(schema: Json) -> bool:
     return "type" in schema or "anyOf" in schema
 
 
-def _inner(schema: Json) -> Iterator[object]:
+def _subschemas(schema: Json) -> Iterator[object]:
     for name in _TABLES:
         yield from cast("Json", schema.get(name, {})).values()
     yield from cast("list[object]", schema.get("anyOf", []))

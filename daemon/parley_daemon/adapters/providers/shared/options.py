@@ -26,49 +26,51 @@ _WIRE_NAMES = {
 }
 
 
-def map_settings(settings: ModelSettings, table: Table, who: str) -> Json:
+def map_settings(settings: ModelSettings, table: Table, provider: str) -> Json:
     """Return the fields of the common settings. `table` is keyed by their names in the protocol.
 
     Raises:
-        InvalidRequestError: a setting is set that the provider `who` does not know.
+        InvalidRequestError: a setting is set that is not in the table. `provider` is named in the message.
     """
-    given = {wire: getattr(settings, name) for name, wire in _WIRE_NAMES.items()}
-    return map_options({name: value for name, value in given.items() if value is not None}, table, who)
+    options = {wire: getattr(settings, name) for name, wire in _WIRE_NAMES.items()}
+    return map_options({name: value for name, value in options.items() if value is not None}, table, provider)
 
 
-def map_options(given: Mapping[str, object], table: Table, who: str, *, but: Iterable[str] = ()) -> Json:
-    """Return options under the provider's names, nested as in the table; the names in `but` are left out.
+def map_options(
+    options: Mapping[str, object], table: Table, provider: str, *, skip: Iterable[str] = ()
+) -> Json:
+    """Return options under the provider's names, nested as in the table; the names in `skip` are left out.
 
     Raises:
         InvalidRequestError: an option is not in the table.
     """
-    apart = frozenset(but)
+    skipped = frozenset(skip)
     body: Json = {}
-    for name, value in given.items():
-        if name in apart:
+    for name, value in options.items():
+        if name in skipped:
             continue
         if name not in table:
             raise InvalidRequestError(
-                f'{who} does not support the option "{name}". Remove it from the settings.'
+                f'{provider} does not support the option "{name}". Remove it from the settings.'
             )
-        *way, last = table[name].split(".")
-        place = body
-        for step in way:
-            place = cast("Json", place.setdefault(step, {}))
-        place[last] = value
+        *path, last = table[name].split(".")
+        target = body
+        for step in path:
+            target = cast("Json", target.setdefault(step, {}))
+        target[last] = value
     return body
 
 
-def check_token_limit(settings: ModelSettings, given: Mapping[str, object], who: str) -> None:
+def check_token_limit(settings: ModelSettings, options: Mapping[str, object], provider: str) -> None:
     """Check that only one limit of the answer is set: `maxCompletionTokens` is another name of the setting.
 
     Raises:
         InvalidRequestError: both are set.
     """
-    if settings.max_output_tokens is not None and given.get("maxCompletionTokens") is not None:
+    if settings.max_output_tokens is not None and options.get("maxCompletionTokens") is not None:
         raise InvalidRequestError(
-            f'"maxOutputTokens" and "maxCompletionTokens" are the same option of {who}. Remove one of them'
-            " from the settings."
+            f'"maxOutputTokens" and "maxCompletionTokens" are the same option of {provider}. Remove one of'
+            " them from the settings."
         )
 
 

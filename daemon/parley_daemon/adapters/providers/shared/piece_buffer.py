@@ -36,14 +36,14 @@ Run = type[Text] | type[Reasoning] | OpenCall
 class PieceBuffer:
     """Texts in, pieces out. Texts of one run between two calls of `take` are joined."""
 
-    __slots__ = ("_pieces", "_signature", "_split", "has_surrogates", "run", "texts")
+    __slots__ = ("_half_characters", "_pieces", "_signature", "has_surrogates", "run", "texts")
 
     def __init__(self) -> None:
         self.run: Run = Text
         self.texts: list[str] = []  # of the current run; parsers append here directly on the hot path
         self.has_surrogates = False  # set from the first text on that may hold a lone surrogate
         self._signature: str | None = None
-        self._split: dict[Run, str] = {}
+        self._half_characters: dict[Run, str] = {}
         self._pieces: list[Piece] = []
 
     def append(self, run: Run, text: str) -> None:
@@ -70,7 +70,7 @@ class PieceBuffer:
         if not any(call.arguments):
             self.append(call, arguments)
             self._close()
-        self._split.pop(call, None)  # half a character at the end: then it is not JSON anyway
+        self._half_characters.pop(call, None)  # half a character at the end: then it is not JSON anyway
         self._pieces.append(ToolCall(call.id, call.name, call.args))
 
     def arguments(self, call: OpenCall) -> str:
@@ -85,10 +85,10 @@ class PieceBuffer:
 
     def flush(self) -> list[Piece]:
         """Return the last pieces. Half a character whose other half never came is replaced."""
-        for run, half in list(self._split.items()):
+        for run, half_character in list(self._half_characters.items()):
             self.append(run, "")
-            self._split[run] = ""
-            self.texts.append(replace_surrogates(half))
+            self._half_characters[run] = ""
+            self.texts.append(replace_surrogates(half_character))
         return self.take()
 
     def _close(self) -> None:
@@ -99,7 +99,7 @@ class PieceBuffer:
         texts.clear()
         run = self.run
         if self.has_surrogates:
-            text = self._without_split(run, text)
+            text = self._join_split_character(run, text)
         signature, self._signature = self._signature, None
         if run is Text:
             if text:
@@ -111,10 +111,10 @@ class PieceBuffer:
             run.arguments.append(text)
             self._pieces.append(ToolCallPiece(run.id, run.name, text))
 
-    def _without_split(self, run: Run, text: str) -> str:
-        text = self._split.pop(run, "") + text
+    def _join_split_character(self, run: Run, text: str) -> str:
+        text = self._half_characters.pop(run, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._split[run] = text[-1]
+            self._half_characters[run] = text[-1]
             text = text[:-1]
         return replace_surrogates(text)
 
@@ -161,7 +161,7 @@ class ThinkTag:
         if self._state == "thoughts":
             thoughts, closed, text = text.partition(self.CLOSE)
             if not closed:
-                kept = self._tail(thoughts)
+                kept = self._tag_start_length(thoughts)
                 self._held = thoughts[len(thoughts) - kept :]
                 return thoughts[: len(thoughts) - kept], ""
             self._state = "gap"
@@ -176,7 +176,7 @@ class ThinkTag:
         held, self._held = self._held, ""
         return (held, "") if self._state == "thoughts" else ("", held)
 
-    def _tail(self, text: str) -> int:
+    def _tag_start_length(self, text: str) -> int:
         """Return how many characters at the end may be the beginning of the closing tag."""
         longest = min(len(self.CLOSE) - 1, len(text))
         return next((n for n in range(longest, 0, -1) if text.endswith(self.CLOSE[:n])), 0)

@@ -29,15 +29,15 @@ class ResponseReader:
     """One response. Once `error` is set or `is_done` is true, it must not be fed again."""
 
     def __init__(
-        self, call: Call, fold: Parser, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
+        self, call: Call, parser: Parser, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
     ) -> None:
         self.error: ModelError | None = None
         self._call = call
         self._max = max_bytes
-        self._parser = fold
+        self._parser = parser
         self._framing: Framing = framing or SseParser(max_bytes)
         self._head = b""  # what came before the first byte that is not blank
-        self._is_known = framing is not None
+        self._is_recognised = framing is not None
         self._document: list[bytes] | None = None
         self._document_size = 0
         self._has_events = False
@@ -58,12 +58,12 @@ class ResponseReader:
         When the answer fails in this read, `error` is set and the chunks before the failure are returned.
         """
         try:
-            if not self._is_known:
+            if not self._is_recognised:
                 data = self._recognise(self._head + data)
             if self._document is not None:
-                self._keep(self._document, data)
-            elif self._is_known:
-                self._events(self._framing.feed(data))
+                self._extend_document(self._document, data)
+            elif self._is_recognised:
+                self._feed_parser(self._framing.feed(data))
         except ModelError as error:
             self.error = error
         except EventTooLargeError as error:
@@ -93,13 +93,13 @@ class ResponseReader:
             self._read_document(b"".join(self._document).strip(_BLANK))
         elif self.is_complete:
             with suppress(ModelError):  # a broken event after the answer cannot spoil it
-                self._events(self._framing.close())
+                self._feed_parser(self._framing.close())
         else:
-            self._events(self._framing.close())
+            self._feed_parser(self._framing.close())
         if not self.is_complete:
             message = f"{self._call.provider} closed the stream before the answer was complete."
-            said = "" if self._has_events else self._head.decode("utf-8", "replace")
-            raise self._call.bad_stream(message, said)
+            quoted = "" if self._has_events else self._head.decode("utf-8", "replace")
+            raise self._call.bad_stream(message, quoted)
         return self._parser.finish()
 
     def _recognise(self, head: bytes) -> bytes:
@@ -113,10 +113,10 @@ class ResponseReader:
             raise self._call.bad_stream(message, page_text(head))
         elif not start and len(head) < _MAX_BLANK_BYTES:
             return b""
-        self._is_known = True
+        self._is_recognised = True
         return head
 
-    def _keep(self, document: list[bytes], data: bytes) -> None:
+    def _extend_document(self, document: list[bytes], data: bytes) -> None:
         self._document_size += len(data)
         if self._document_size > self._max:
             raise self._call.bad_stream(f"{self._call.provider} sent an answer that is too large.")
@@ -128,13 +128,13 @@ class ResponseReader:
             message = f"{self._call.provider} sent an answer in an unknown format; check base_url."
             raise error or self._call.bad_stream(message, body[:8000].decode("utf-8", "replace"))
 
-    def _events(self, received: Payloads) -> None:
+    def _feed_parser(self, received: Payloads) -> None:
         data = received.data
         self._has_events = self._has_events or bool(data)
         if "error" in received.names.values():
             at = next(at for at, name in received.names.items() if name == "error")
             self._parser.feed(data[:at])
             if not self.is_done:
-                raise self._call.error_in_payload(data[at], certainly=True)
+                raise self._call.error_in_payload(data[at], is_error=True)
             return
         self._parser.feed(data)
