@@ -115,6 +115,8 @@ class TurnWaiter:
 class TurnWaiters:
     """The callers that wait for turns of one chat."""
 
+    __slots__ = ("_waiters",)
+
     def __init__(self) -> None:
         self._waiters: list[TurnWaiter] = []
 

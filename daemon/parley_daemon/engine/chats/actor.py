@@ -10,7 +10,7 @@ Theory of operation:
 - Streamed pieces take no lock. They change no state; they are numbered, journaled and published at once.
 - Attaching is one step. A listener is registered and the snapshot is fixed without an await in between, so
   no event is lost and none is delivered twice.
-- A turn runs in a task of its own (`TurnRun`), which never touches the chat. It reports to `CurrentTurn`,
+- A turn runs in a task of its own (`TurnRun`), which never touches the chat. It reports to a `CurrentTurn`,
   which takes the lock. Stopping a turn tells the run why, and does not wait: the turn ends with a command
   of its own.
 
@@ -51,6 +51,7 @@ from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.listeners import Listeners
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
+from parley_daemon.engine.chats.summaries import Summaries
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.engine.turns.run import TurnRun
@@ -75,9 +76,8 @@ class ChatActor:
         self.id = stored.chat.id
         self.users = 0
         self._live = live = LiveChat(stored, services, history)
-        self._current_turn = current_turn = CurrentTurn(live)
-        self.executor = current_turn.executor
-        self.summaries = current_turn.summaries
+        self.executor = CommandExecutor(live, lambda executor: CurrentTurn(live, executor))
+        self.summaries = Summaries(live, self.executor)
         self.queue = MessageQueue(live, self.executor)
         self.branches = Branches(live, self.executor)
         self.listeners = Listeners(live)
@@ -312,6 +312,8 @@ class MessageQueue:
         NotQueuedError: the message is not in the queue.
         ChatArchivedError: the chat is archived.
     """
+
+    __slots__ = ("_executor", "_live")
 
     def __init__(self, live: LiveChat, executor: CommandExecutor) -> None:
         self._live = live

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 class Branches:
     """The branches of one chat."""
 
+    __slots__ = ("_executor", "_live", "_switching")
+
     def __init__(self, live: LiveChat, executor: CommandExecutor) -> None:
         self._live = live
         self._executor = executor

@@ -23,17 +23,19 @@ from parley_daemon.ports.store_writes import PutChat
 class CurrentTurn:
     """The chat's side of the turn under way (implements TurnHost)."""
 
-    def __init__(self, live: LiveChat) -> None:
-        self.executor = CommandExecutor(live, self)
-        self.summaries = Summaries(live, self.executor)
+    __slots__ = ("_executor", "_live", "_summaries")
+
+    def __init__(self, live: LiveChat, executor: CommandExecutor) -> None:
         self._live = live
+        self._executor = executor
+        self._summaries = Summaries(live, executor)
 
     async def begin(self, turn: Turn) -> None:
         """See TurnHost."""
         live = self._live
         async with live.lock:
             if live.state.turn_id == turn.id and live.run is not None and live.run.cause is None:
-                await self.executor.execute(Begin(turn.id))
+                await self._executor.execute(Begin(turn.id))
 
     async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
         """See TurnHost. Takes no lock: pieces change no state. This is the hot path."""
@@ -56,7 +58,7 @@ class CurrentTurn:
 
     async def compact(self, model: ResolvedModel, history: tuple[Message, ...]) -> tuple[Message, ...] | None:
         """See TurnHost."""
-        return await self.summaries.shorten(model, history)
+        return await self._summaries.shorten(model, history)
 
     async def finish(self, result: TurnResult) -> NextCall | None:
         """See TurnHost.
@@ -73,13 +75,13 @@ class CurrentTurn:
                 if call is not None:
                     return call
                 changeset = self._plan_end(result)
-                await self.executor.save(changeset)
+                await self._executor.save(changeset)
             except StoreUnavailableError as error:
                 changeset = self._plan_unsaved_end(result, error)
             ended = next(event for event in changeset.events if isinstance(event, TurnEnded))
             answers = () if live.run is None else (*live.run.answers, *_answers(changeset))
             live.run = None
-            self.executor.adopt_and_publish(changeset)
+            self._executor.adopt_and_publish(changeset)
             live.waiters.resolve(result.turn.id, TurnDone(ended, answers, result.output))
             live.services.host.turn_ended(live.view, result, wants_title=live.wants_title)
             return None
@@ -89,14 +91,14 @@ class CurrentTurn:
         live, run = self._live, self._live.run
         if run is None or run.cause is not None or run.is_abandoned or result.outcome != "completed":
             return None
-        decision = self.executor.decide(JoinSteering(result.turn.id))
+        decision = self._executor.decide(JoinSteering(result.turn.id))
         if not decision.effects:
             return None
-        changeset = self.executor.new_changeset()
+        changeset = self._executor.new_changeset()
         turn_changes.add_answer(changeset, result)
-        self.executor.add_effects(changeset, decision)
+        self._executor.add_effects(changeset, decision)
         call = turn_changes.next_call(changeset, live.history or ())
-        await self.executor.carry_out(changeset, run.clear_preview)
+        await self._executor.carry_out(changeset, run.clear_preview)
         for effect in decision.effects:
             if isinstance(effect, JoinTurn):
                 live.waiters.mark_joined(effect.message.turn_id)
@@ -106,7 +108,7 @@ class CurrentTurn:
     def _plan_end(self, result: TurnResult) -> Changeset:
         live = self._live
         cause = None if live.run is None else live.run.cause
-        return self.executor.plan(End(result.turn.id, result.outcome, cause, live.chat.is_delegated), result)
+        return self._executor.plan(End(result.turn.id, result.outcome, cause, live.chat.is_delegated), result)
 
     def _plan_unsaved_end(self, result: TurnResult, error: StoreUnavailableError) -> Changeset:
         failure = Failure("internal", f"The answer is not saved yet: {error}", retryable=True)

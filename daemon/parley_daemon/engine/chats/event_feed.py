@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 class EventFeed:
     """Numbers the events of a chat and passes each to every sink, in order."""
 
+    __slots__ = ("_log", "_sinks")
+
     def __init__(self, last_seq: int) -> None:
         self._log = EventLog(last_seq)
         self._sinks: tuple[Sink, ...] = ()

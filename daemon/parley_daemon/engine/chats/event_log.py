@@ -47,6 +47,8 @@ def _weight(event: Event) -> int:
 class EventLog:
     """A ring buffer of events. Above its bounds the oldest events are dropped."""
 
+    __slots__ = ("_events", "_kept", "_size", "_weight", "last_seq")
+
     def __init__(self, last_seq: int, *, events: int = EVENTS_KEPT, size: int = BYTES_KEPT) -> None:
         self.last_seq = last_seq
         self._kept: deque[Published] = deque()

@@ -17,7 +17,6 @@ The order of 3 to 5 is the reason why a crash never takes back what a client was
 is on disk. All steps run under the chat's lock, so that commands of a chat take effect one after the other.
 """
 
-import weakref
 from collections.abc import Callable
 
 from parley_daemon.core.commands import (
@@ -50,13 +49,16 @@ from parley_daemon.ports.store_writes import Write
 class CommandExecutor:
     """Changes one live chat. Call every method with the chat's lock held.
 
-    `turn_host` is what the runs of the chat's turns report to. It owns this executor, so the reference to it
-    is weak: in a reference cycle, an unloaded chat would stay in memory until a full garbage collection.
+    `make_turn_host` makes what the run of a turn reports to, one for each run. The host refers to the
+    executor, so the executor does not keep it: an unloaded chat is then freed at once, not by a later
+    garbage collection.
     """
 
-    def __init__(self, live: LiveChat, turn_host: TurnHost) -> None:
+    __slots__ = ("_live", "_make_turn_host")
+
+    def __init__(self, live: LiveChat, make_turn_host: Callable[["CommandExecutor"], TurnHost]) -> None:
         self._live = live
-        self._turn_host_ref = weakref.ref(turn_host)
+        self._make_turn_host = make_turn_host
 
     # ------------------------------------------------------------------ decide and plan
 
@@ -132,9 +134,7 @@ class CommandExecutor:
         return changeset
 
     def _new_run(self, brief: TurnBrief) -> TurnRun:
-        turn_host = self._turn_host_ref()
-        assert turn_host is not None
-        return TurnRun(brief, turn_host, self._live.services)
+        return TurnRun(brief, self._make_turn_host(self), self._live.services)
 
     # ----------------------------------------------------------- commit, adopt, publish
 

@@ -12,6 +12,8 @@ _FIRST_EVENTS = (MessageAdded, StatusChanged)
 class Listeners:
     """Who hears the events of one chat."""
 
+    __slots__ = ("_live",)
+
     def __init__(self, live: LiveChat) -> None:
         self._live = live
 

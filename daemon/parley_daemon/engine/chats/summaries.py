@@ -19,6 +19,8 @@ from parley_daemon.ports.models import ModelError
 class Summaries:
     """The title and the summaries of one chat."""
 
+    __slots__ = ("_executor", "_live")
+
     def __init__(self, live: LiveChat, executor: CommandExecutor) -> None:
         self._live = live
         self._executor = executor
