@@ -39,14 +39,14 @@ class Event:
     @property
     def text(self) -> str:
         """The text that this event adds to the answer; "" unless it is a piece of a text part."""
-        return self._added("text")
+        return self._part_text("text")
 
     @property
     def reasoning(self) -> str:
         """The reasoning that this event adds; "" unless it is a piece of a reasoning part."""
-        return self._added("reasoning")
+        return self._part_text("reasoning")
 
-    def _added(self, kind: str) -> str:
+    def _part_text(self, kind: str) -> str:
         part = self.raw.get("part")
         return part["text"] if part is not None and part["type"] == kind else ""
 

@@ -106,7 +106,7 @@ def type_declarations(document: Mapping[str, Any]) -> str:
     return "\n".join(blocks)
 
 
-def generated() -> dict[str, str]:
+def generate_files() -> dict[str, str]:
     """Return the text of every generated file by its name."""
     document = json_schema()
     return {
@@ -117,7 +117,7 @@ def generated() -> dict[str, str]:
 
 def stale_files(out: Path) -> list[str]:
     """Return the names of the files in `out` that are missing or differ from what is generated."""
-    return [name for name, text in generated().items() if _read(out / name) != text]
+    return [name for name, text in generate_files().items() if _read(out / name) != text]
 
 
 def page_is_stale() -> bool:
@@ -143,10 +143,10 @@ def _definitions() -> dict[str, Json]:
     given_by_clients = _reachable(shared["$defs"])
     definitions: dict[str, Json] = {}
     for name, schema in shared["$defs"].items():
-        definitions[name] = _object(by_name[name], _cleaned(schema), name in given_by_clients)
+        definitions[name] = _object(by_name[name], _clean(schema), name in given_by_clients)
     shapes: dict[str, str] = {}
     for name in aliases:
-        schema = definitions[name] = _cleaned(schemas[cast("Any", (name, "validation"))])
+        schema = definitions[name] = _clean(schemas[cast("Any", (name, "validation"))])
         if shapes.setdefault(_shape(schema), name) != name:
             raise ValueError(f"{name} and {shapes[_shape(schema)]} are the same")
     for schema in definitions.values():
@@ -212,19 +212,19 @@ def _without_null(schema: Json) -> Json:
     return rest | ({"anyOf": options} if options else {})
 
 
-def _cleaned(value: Any) -> Any:
+def _clean(value: Any) -> Any:
     """Drop what says nothing here: generated titles, OpenAPI's discriminators, defaults of null."""
     if isinstance(value, list):
-        return [_cleaned(inner) for inner in cast("list[Any]", value)]
+        return [_clean(inner) for inner in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     schema = cast("Json", value)
     if "properties" in schema:
-        properties = {name: _cleaned(inner) for name, inner in schema["properties"].items()}
-        schema = {key: _cleaned(inner) for key, inner in schema.items() if key != "properties"}
+        properties = {name: _clean(inner) for name, inner in schema["properties"].items()}
+        schema = {key: _clean(inner) for key, inner in schema.items() if key != "properties"}
         schema["properties"] = properties
     return {
-        key: inner if key == "properties" else _cleaned(inner)
+        key: inner if key == "properties" else _clean(inner)
         for key, inner in schema.items()
         if key not in ("title", "discriminator") and (key, inner) != ("default", None)
     }
@@ -290,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stderr.write(f"Out of date: {', '.join(stale)}. Run: {COMMAND}\n")
         return 1 if stale else 0
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in generated().items():
+    for name, text in generate_files().items():
         (out / name).write_text(text, encoding="utf-8", newline="\n")
     if options.out is None:
         page = protocol_page.update_page(PAGE.read_text(encoding="utf-8"))

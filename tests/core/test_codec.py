@@ -42,8 +42,7 @@ from parley_daemon.ports.catalogue import ModelInfo, ModelSetup, ProviderCheck, 
 from parley_daemon.ports.store import SearchHit, Store, WholeChat
 from parley_daemon.ports.store_writes import AddMessage, PutChat, PutModel, PutProvider, PutQueued, PutTurn
 from parley_daemon.server.files import chat_export, chat_import
-from parley_daemon.server.wire import providers as wire_providers
-from parley_daemon.server.wire import records
+from parley_daemon.server.wire import configuration, records
 from parley_daemon.server.wire.events import event_bytes
 from parley_protocol.models import base, chats, events, exports, objects, parts, providers
 from parley_protocol.models import settings as wire_settings
@@ -66,7 +65,7 @@ def show_chat(chat: Chat) -> Any:
 ON_THE_WIRE: list[tuple[type[Any], type[Wire], Any]] = [
     (Chat, objects.Chat, show_chat),
     (Message, objects.Message, records.message),
-    (QueuedMessage, objects.QueuedMessage, records.queued),
+    (QueuedMessage, objects.QueuedMessage, records.queued_message),
     (ModelSettings, wire_settings.ModelSettings, records.settings),
     (Timeouts, wire_settings.Timeouts, None),
     (Usage, objects.Usage, None),
@@ -79,7 +78,7 @@ ON_THE_WIRE: list[tuple[type[Any], type[Wire], Any]] = [
     (ProviderInfo, providers.ModelProvider, None),
     (ProviderCheck, providers.ProviderCheckResult, None),
     (SearchHit, chats.ChatSearchHit, None),
-    (ModelSetup, providers.ModelConfig, wire_providers.model_config),
+    (ModelSetup, providers.ModelConfig, configuration.model_config),
 ]
 WIRE_PARTS: dict[str, type[Wire]] = {
     "Text": parts.TextPart,

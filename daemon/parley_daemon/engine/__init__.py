@@ -1,1 +1,1 @@
-"""The driver of live chats: actors, turns, subscriptions. Knows neither the wire nor SQL."""
+"""The driver of live chats: actors, turns, subscriptions. Does no network I/O and no SQL itself."""

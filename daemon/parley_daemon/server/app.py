@@ -1,4 +1,4 @@
-"""What all connections of a daemon share: the engine, the token, and who is connected."""
+"""What all connections of a daemon share: the engine, the token, and the list of connections."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ OWNER = "local"
 
 
 class Client(Protocol):
-    """What the daemon as a whole does with one of its connections."""
+    """A connection, as far as the daemon as a whole uses it."""
 
     def eof(self) -> None:
-        """Read nothing more, send what waits, then close."""
+        """Stop reading, send the output that waits, then close."""
         ...
 
     def send_log(self, level: int, line: str) -> None:
@@ -41,7 +41,7 @@ class App(msgspec.Struct):
         self.clients.add(client)
 
     def remove(self, client: Client) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         self.clients.discard(client)
         self.last_used_at = time.monotonic()
         self._client_left.set()
@@ -66,7 +66,7 @@ class App(msgspec.Struct):
 
 
 class ClientLogs(logging.Handler):
-    """Passes the daemon's own log lines to its clients, each of which picks the levels that it wants."""
+    """Sends the daemon's log lines to its clients. Each client has its own minimum level."""
 
     def __init__(self, app: App) -> None:
         super().__init__(logging.INFO)
@@ -75,7 +75,7 @@ class ClientLogs(logging.Handler):
         self.addFilter(lambda record: record.name.startswith("parley"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record, from any thread."""
+        """Pass on a log record. May be called in any thread."""
         line, level = record.getMessage(), record.levelno
         try:
             self._loop.call_soon_threadsafe(self._send, line, level)

@@ -1,4 +1,4 @@
-"""One request of a client while it is handled: its params, its single response, and how it is cancelled."""
+"""One request of a client while it is handled: its params, its response, and its cancellation."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from parley_daemon.server.wire.jsonrpc import Incoming
 
 
 class ClientConnection(Protocol):
-    """What a request may use of the connection that it came on.
+    """The part of a connection that its requests may use.
 
     `chats` are the chats of the client's user.
     `work_done_calls` are the requests that report progress under a work-done token, by that token.
@@ -33,11 +33,11 @@ class ClientConnection(Protocol):
         ...
 
     def respond(self, call: "Call", frame: bytes) -> None:
-        """Send the one response of a request."""
+        """Send the response of a request. Each request has exactly one."""
         ...
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run something in the background until the connection ends."""
+        """Run a coroutine in the background until the connection ends."""
         ...
 
     def open_text(self, uri: str) -> Awaitable[str | None]:
@@ -48,12 +48,12 @@ class ClientConnection(Protocol):
 class Call:
     """One request while it is handled.
 
-    Requests of one chat start in the order in which they came: each waits until the one before it calls
-    `allow_next`, which a handler does as soon as the rest of it only waits (a `chat/ask` for the end of its
-    turn), and which happens by itself at its end.
+    Requests of one chat start in the order of their arrival: each waits until the one before it calls
+    `allow_next`. A handler calls it as soon as it only waits for something, such as the end of a turn. At the
+    end of a handler it is called automatically.
 
-    Cancelling the request cancels its `scope`, unless the handler has set `on_cancel`: then that is called
-    instead, and the handler has to bring the request to its end.
+    Cancelling the request cancels its `scope`. If the handler has set `on_cancel`, that is called instead,
+    and the handler has to end the request.
     """
 
     __slots__ = (
@@ -85,18 +85,18 @@ class Call:
         self._slots: anyio.Semaphore | None = None
 
     def occupy_slot(self, slots: anyio.Semaphore) -> None:
-        """Keep the slot, which has been acquired, until `allow_next`."""
+        """Hold a slot, which was acquired already, until `allow_next`."""
         self._slots = slots
 
     def allow_next(self) -> None:
-        """Let the next request of the chat start: the rest of this one only waits."""
+        """Allow the next request of the chat to start, because this one only waits from now on."""
         self.next_allowed.set()
         slots, self._slots = self._slots, None
         if slots is not None:
             slots.release()
 
     def reply(self, result: Any) -> None:
-        """Send the response now; the handler may go on after it."""
+        """Send the response now. The handler may continue afterwards."""
         self.connection.respond(self, jsonrpc.result_frame(self.id, result))
 
     def cancel(self) -> None:

@@ -70,7 +70,7 @@ def absent_when_none(value: object) -> bool:
     return value is None
 
 
-def _within_metadata_limit(value: dict[str, Any]) -> dict[str, Any]:
+def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError:
@@ -87,7 +87,7 @@ def _within_metadata_limit(value: dict[str, Any]) -> dict[str, Any]:
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def _in_utc(value: str) -> str:
+def _to_utc(value: str) -> str:
     """Return a time in UTC with milliseconds, the format of all times on the wire."""
     text = value.upper()
     try:
@@ -99,7 +99,7 @@ def _in_utc(value: str) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _a_uri(value: str) -> str:
+def _check_uri(value: str) -> str:
     if _SCHEME.match(value) is None:
         raise ValueError("must be a URI, such as file:///home/ada/project, not a path")
     return value
@@ -112,10 +112,10 @@ OptionalStr = Annotated[str | None, Field(exclude_if=absent_when_none)]
 OptionalInt = Annotated[int | None, Field(exclude_if=absent_when_none)]
 OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
 
-Metadata = Annotated[dict[str, Any], AfterValidator(_within_metadata_limit)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
 Title = Annotated[str, Field(max_length=255)]
-Timestamp = Annotated[str, AfterValidator(_in_utc), Field(json_schema_extra={"format": "date-time"})]
-Uri = Annotated[str, AfterValidator(_a_uri), Field(json_schema_extra={"format": "uri"})]
+Timestamp = Annotated[str, AfterValidator(_to_utc), Field(json_schema_extra={"format": "date-time"})]
+Uri = Annotated[str, AfterValidator(_check_uri), Field(json_schema_extra={"format": "uri"})]
 Id = Annotated[str, Field(min_length=1)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Line = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]

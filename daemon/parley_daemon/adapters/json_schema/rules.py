@@ -133,9 +133,9 @@ def _describe(error: Any) -> str:
             bounds = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
             return f"must be {bounds.get(error.validator, 'a multiple of')} {_quote(wanted)}"
         case "minLength" | "maxLength":
-            return f"must have {_bound(error.validator)} {_count(wanted, 'character')}"
+            return f"must have {_bound_words(error.validator)} {_count(wanted, 'character')}"
         case "minItems" | "maxItems":
-            return f"must have {_bound(error.validator)} {_count(wanted, 'item')}"
+            return f"must have {_bound_words(error.validator)} {_count(wanted, 'item')}"
         case "anyOf" | "oneOf":
             return f"must match {'one' if error.validator == 'anyOf' else 'exactly one'} of several schemas"
         case None:
@@ -146,7 +146,7 @@ def _describe(error: Any) -> str:
             return f'does not match "{keyword}": {_quote(wanted)}'
 
 
-def _bound(keyword: str) -> str:
+def _bound_words(keyword: str) -> str:
     return "at least" if keyword.startswith("min") else "at most"
 
 

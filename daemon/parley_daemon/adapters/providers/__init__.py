@@ -1,1 +1,1 @@
-"""Model providers: the catalogue, the registry of provider types, and the wire dialects."""
+"""Model providers: the catalogue, the registry of provider types, and the dialects."""

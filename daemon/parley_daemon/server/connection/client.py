@@ -1,4 +1,4 @@
-"""What a connection knows of its client, and what it asks the client for."""
+"""The client of a connection: its settings, and the requests that the daemon sends to it."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -24,7 +24,10 @@ _TRACE_LEVELS = {"messages": logging.WARNING, "verbose": logging.INFO}
 
 
 class ClientRequests:
-    """Requests of the daemon to its client. Their ids are integers: some clients can answer no other."""
+    """Requests of the daemon to its client.
+
+    Their ids are integers, because some clients support no others.
+    """
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -50,14 +53,14 @@ class ClientRequests:
         return responses[0].result if responses and responses[0].error is None else None
 
     def receive(self, response: Response) -> None:
-        """Take a response of the client; one that nobody waits for is ignored."""
+        """Handle a response of the client. It is ignored if no request waits for it."""
         settle = self._open.pop(response.id, None)
         if settle is not None:
             settle(response)
 
 
 class ClientSettings:
-    """What the client said of itself in `initialize`, and its settings since then.
+    """What the client sent in `initialize`, and its settings since then.
 
     `origin` is its name, None if it gave none. `trace` is LSP's trace value: "off", "messages", "verbose".
     The interval between streamed parts goes to the subscriptions; streams that begin afterwards use it.
@@ -78,7 +81,7 @@ class ClientSettings:
         self._open_pulls = 0
 
     def initialize(self, params: dict[str, Any]) -> None:
-        """Take the params of `initialize`; they have been checked."""
+        """Store the params of `initialize`, which were checked before."""
         options = jsonrpc.as_object(params.get("initializationOptions"))
         name = options.get("clientName") or jsonrpc.as_object(params.get("clientInfo")).get("name")
         self.origin = name if isinstance(name, str) else None
@@ -98,7 +101,7 @@ class ClientSettings:
         return next((kind for bound, kind in _MESSAGE_TYPES if level >= bound), _MESSAGE_TYPE_LOG)
 
     def pull(self) -> None:
-        """Ask the client for its settings in the background, if it says that it has some."""
+        """Request the client's settings in the background, if it supports that."""
         workspace = jsonrpc.as_object(self.initialize_params.get("capabilities")).get("workspace")
         has_settings = jsonrpc.as_object(workspace).get("configuration") is True
         if has_settings and self._open_pulls < MAX_CONFIGURATION_REQUESTS:

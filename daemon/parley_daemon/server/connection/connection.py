@@ -1,8 +1,8 @@
-"""One client's connection: takes its bytes, runs its requests, sends its responses and streams.
+"""One client's connection: handles its bytes, runs its requests, sends its responses and streams.
 
-Theory of operation. The transport calls `feed` on the event loop with whatever bytes have come. `feed` cuts
-them into messages and acts on each at once: a notification such as `$/cancelRequest` takes effect before any
-request that is still queued, and a request becomes a task of `Requests`. So reading never waits for work.
+Theory of operation. The transport calls `feed` on the event loop with the bytes that have arrived. `feed`
+cuts them into messages and handles each at once: a notification such as `$/cancelRequest` takes effect before
+any request that is still queued, and a request becomes a task of `Requests`. So reading never waits for work.
 
 Everything to the client goes through the `Outbox`, which never blocks and has one task that writes. If the
 client does not read its responses, the connection stops reading from it, so that it cannot pile up more of
@@ -105,16 +105,16 @@ class Connection:
             self._transport.close()
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run something in the background until the connection ends."""
+        """Run a coroutine in the background until the connection ends."""
         assert self._tasks is not None
         self._tasks.start_soon(work)
 
     def eof(self) -> None:
-        """Read nothing more, send what waits, then close."""
+        """Stop reading, send the output that waits, then close."""
         self._ended.set()
 
     def begin_initialized(self, params: Any) -> None:
-        """Take the params of an `initialize` that was answered before this connection was made."""
+        """Store the params of an `initialize` request that was answered before this connection was made."""
         self._is_initialized = True
         self._client.initialize(jsonrpc.as_object(params))
 
@@ -132,7 +132,7 @@ class Connection:
     # ---------------------------------------------------------------------- input
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the client."""
+        """Handle bytes from the client."""
         if self._ended.is_set():
             return
         if self._tasks is None:
@@ -164,7 +164,7 @@ class Connection:
             self._receive_request(message, message.id)
 
     def _receive_notification(self, note: Incoming) -> None:
-        """Act on a notification. Unknown ones are ignored, and all but `exit` before `initialize`."""
+        """Handle a notification. Unknown ones are ignored, and before `initialize` all except `exit`."""
         params = jsonrpc.as_object(note.params)
         match note.method:
             case "exit":
@@ -235,12 +235,12 @@ class Connection:
     # --------------------------------------------------------------------- output
 
     def respond(self, call: Call, frame: bytes) -> None:
-        """Send the one response of a request."""
+        """Send the response of a request. Each request has exactly one."""
         call.has_response = True
         self._put_response(frame)
 
     def send_log(self, level: int, line: str) -> None:
-        """Send a log line as `window/logMessage` if the client asked for such and reads what it is sent."""
+        """Send a log line as `window/logMessage`, if the client wants its level and reads its messages."""
         kind = self._client.log_type(level)
         if kind is not None and not self.outbox.is_congested:
             params = {"type": kind, "message": line}
@@ -254,7 +254,7 @@ class Connection:
             self._transport.pause_reading()
 
     def _on_room(self) -> None:
-        """Continue what has waited for the client to read."""
+        """Continue the work that waited until the client read."""
         self._requests.on_room()
         if self._is_reading_paused and not self.outbox.is_congested:
             self._is_reading_paused = False

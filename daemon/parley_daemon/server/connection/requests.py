@@ -1,9 +1,9 @@
 """Runs the requests of one client.
 
 Theory of operation. Requests run concurrently, each as a task, and each gets exactly one response: its
-result, or the error that its exception stands for. Four rules bound them:
+result, or the error for its exception. Four rules bound them:
 
-* Order. Requests that name the same chat start in the order in which they came. Each waits for the one before
+* Order. Requests that name the same chat start in the order of their arrival. Each waits for the one before
   it to call `Call.allow_next`; a request that is cancelled while it waits is answered at once, and passes the
   permission on when it gets it itself. Requests of different chats do not wait for each other.
 * Open requests. A client may have MAX_OPEN requests without a response; more are refused with 1010.
@@ -38,7 +38,7 @@ MAX_LARGE = 4
 
 
 class Requests:
-    """The open requests of one client. `start` runs something in the background of the connection."""
+    """The open requests of one client. `start` runs a coroutine until the connection ends."""
 
     def __init__(
         self, outbox: Outbox, start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
@@ -56,7 +56,7 @@ class Requests:
         return id in self._open
 
     def start(self, call: Call, id: RequestId) -> None:
-        """Start a request, or let it wait for those before it.
+        """Start a request. It may have to wait for earlier ones.
 
         Raises:
             WireError: the method is not served, or too many requests are open.
@@ -118,7 +118,7 @@ class Requests:
             self._allow_next(call, before)
 
     async def _run_large(self, call: Call, handler: Handler) -> Any:
-        """Run a request with a possibly large answer when few others do and the client reads."""
+        """Run a request with a possibly large answer, as soon as few others run and the client reads."""
         if self._large_slots.value == 0 or self._outbox.size > RESET_ABOVE:
             call.allow_next()
         async with self._large_slots:

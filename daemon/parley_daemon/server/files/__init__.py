@@ -1,1 +1,1 @@
-"""Chats and references as files."""
+"""Exported and imported chats, Markdown transcripts, and files that messages refer to."""

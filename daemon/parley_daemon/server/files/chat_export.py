@@ -1,6 +1,6 @@
-"""A whole chat as the JSON file of chat/export. The file's shape is parley_protocol.models.exports.
+"""Writes a chat as the JSON file of chat/export, whose format is in parley_protocol.models.exports.
 
-Made for a worker thread: messages are encoded one by one, so that the loop gets its turns meanwhile.
+It runs in a worker thread. Messages are encoded one by one, so that the event loop can run in between.
 """
 
 import re
@@ -19,16 +19,16 @@ from parley_protocol.version import VERSION
 
 
 def write(whole: WholeChat) -> str:
-    """Return the file's text: one message, turn or queued message a line.
+    """Return the text of the file. Each message, turn and queued message has its own line.
 
     Raises:
-        ChatTooLargeError: it would not fit into one answer.
+        ChatTooLargeError: the text would not fit into one response.
     """
     head = {"format": FILE_FORMAT, "version": FILE_VERSION, "generator": f"parleyd {VERSION}"}
     lists: dict[str, Iterable[Json]] = {
         "messages": map(_MESSAGE.to_object, whole.messages),
         "turns": [_turn(turn) for turn in whole.turns if turn.outcome is not None],
-        "queuedMessages": map(_queued, whole.queue),
+        "queuedMessages": map(_queued_message, whole.queue),
     }
     text = [encode(head)[:-1], b',\n"chat":', encode(_chat(whole.chat))]
     size = sum(map(len, text))
@@ -58,7 +58,7 @@ def _turn(turn: Turn) -> Json:
     return _with_safe_settings(_TURN.to_object(turn))
 
 
-def _queued(queued: QueuedMessage) -> Json:
+def _queued_message(queued: QueuedMessage) -> Json:
     return _with_safe_settings(_QUEUED.to_object(queued))
 
 
@@ -74,7 +74,7 @@ _CREDENTIAL = re.compile(
 
 
 def _without_credentials(settings: ModelSettings) -> ModelSettings:
-    """Leave out where keys are put: all extra headers, and what is named like a key in an extra body."""
+    """Remove fields that may hold keys: all extra headers, and fields of an extra body with such names."""
     options: Mapping[str, Mapping[str, Any] | None] = settings.provider_options
     safe: Any = {
         dialect: chosen

@@ -1,6 +1,6 @@
-"""The JSON file of chat/export read back: a whole chat, with the ids that it has there.
+"""Reads the JSON file of chat/export: a chat with everything that belongs to it, with the ids of the file.
 
-Made for a worker thread: messages are read one by one, so that the loop gets its turns meanwhile.
+It runs in a worker thread. Messages are read one by one, so that the event loop can run in between.
 """
 
 from collections.abc import Iterable
@@ -49,11 +49,11 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 def read(text: str) -> WholeChat:
-    """Return the chat in a file, with the ids that it has there.
+    """Return the chat in a file, with the ids of the file.
 
     Raises:
-        ChatTooLargeError: it is longer than what is ever written.
-        WireError: -32602, it is no such file, or is broken, or was written by a newer version.
+        ChatTooLargeError: the text is longer than any exported file.
+        WireError: -32602, the text is not such a file, is broken, or was written by a newer version.
     """
     data = text.encode()
     if len(data) > CONTENT_LIMIT:
@@ -127,7 +127,7 @@ def _model(model: type[W], raw: msgspec.Raw, path: str) -> W:
 
 
 def _check_whole(whole: WholeChat) -> None:
-    """Refuse what no chat can be: messages that are not a tree, ids that are not unique."""
+    """Refuse a chat whose messages are not a tree or whose ids are not unique."""
     ids: set[int] = set()
     for message in sorted(whole.messages, key=lambda one: one.id):
         if message.id in ids:

@@ -34,7 +34,7 @@ def transcript(snapshot: Snapshot) -> str:
     if chat.last_error is not None:
         blocks.append(f"*The last turn ended with an error: {_line(chat.last_error.message)}*")
     for queued in snapshot.queue:
-        blocks += _queued(queued)
+        blocks += _queued_message(queued)
     text = "\n\n".join(blocks) + "\n"
     if len(text.encode()) > CONTENT_LIMIT:
         raise ChatTooLargeError(CONTENT_LIMIT)
@@ -72,7 +72,7 @@ def _message(message: Message) -> Iterator[str]:
         yield "*[The answer is incomplete.]*"
 
 
-def _queued(queued: QueuedMessage) -> Iterator[str]:
+def _queued_message(queued: QueuedMessage) -> Iterator[str]:
     yield "## User · queued"
     yield from _content(queued.content)
 

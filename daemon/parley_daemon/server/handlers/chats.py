@@ -11,8 +11,8 @@ from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire import records
+from parley_daemon.server.wire.configuration import check_settings
 from parley_daemon.server.wire.errors import invalid_params, wire_error
-from parley_daemon.server.wire.settings import checked_settings
 from parley_protocol.models.chats import (
     ChatCreateParams,
     ChatDeleteParams,
@@ -34,7 +34,7 @@ async def create(call: Call, params: ChatCreateParams) -> Any:
         kind=params.kind or "chat",
         model=params.model,
         system_prompt=params.system_prompt,
-        settings=await checked_settings(params.settings, schemas),
+        settings=await check_settings(params.settings, schemas),
         context=records.core_context(params.context),
         metadata=params.metadata,
         parent_chat_id=params.parent_chat_id,
@@ -73,7 +73,7 @@ async def list_chats(call: Call, params: ChatListParams) -> Any:
 async def update(call: Call, params: ChatUpdateParams) -> Any:
     """Change the fields that are given. null resets a field; a field that is left out stays as it is."""
     given = params.model_fields_set
-    settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
+    settings = await check_settings(params.settings, call.connection.app.engine.schemas)
 
     def change(record: Chat) -> Chat:
         if "title" in given:

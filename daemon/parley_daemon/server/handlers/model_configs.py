@@ -6,8 +6,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ModelRecord
 from parley_daemon.server.call import Call
-from parley_daemon.server.wire import providers
-from parley_daemon.server.wire.settings import checked_settings
+from parley_daemon.server.wire.configuration import check_settings, core_pricing, model_config
 from parley_protocol.models.providers import (
     ModelConfigCreateParams,
     ModelConfigDeleteParams,
@@ -19,7 +18,7 @@ from parley_protocol.models.providers import (
 async def list_configs(call: Call, params: ModelConfigListParams) -> Any:
     """Return the setups of models."""
     found = await call.connection.app.engine.model_configs.list(params.provider)
-    return {"modelConfigs": [providers.model_config(one) for one in found]}
+    return {"modelConfigs": [model_config(one) for one in found]}
 
 
 async def create(call: Call, params: ModelConfigCreateParams) -> Any:
@@ -33,18 +32,18 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
         enabled=params.enabled,
         context_limit=params.context_limit,
         compression_threshold=params.compression_threshold,
-        settings=await checked_settings(params.settings, call.connection.app.engine.schemas),
-        pricing=providers.core_pricing(params.pricing),
+        settings=await check_settings(params.settings, call.connection.app.engine.schemas),
+        pricing=core_pricing(params.pricing),
     )
     configs = call.connection.app.engine.model_configs
-    return providers.model_config(await configs.create(wanted, default=params.is_default))
+    return model_config(await configs.create(wanted, default=params.is_default))
 
 
 async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
     """Change the fields that are given. null resets a field; `settings` and `pricing` are replaced."""
     given = params.model_fields_set
-    settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
-    pricing = providers.core_pricing(params.pricing)
+    settings = await check_settings(params.settings, call.connection.app.engine.schemas)
+    pricing = core_pricing(params.pricing)
 
     def change(record: ModelRecord) -> ModelRecord:
         if "display_name" in given:
@@ -64,7 +63,7 @@ async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
     default = params.is_default is True if "is_default" in given else None
     configs = call.connection.app.engine.model_configs
     changed = await configs.update(params.provider, params.model, change, default=default)
-    return providers.model_config(changed)
+    return model_config(changed)
 
 
 async def delete(call: Call, params: ModelConfigDeleteParams) -> Any:

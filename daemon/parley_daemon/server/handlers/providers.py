@@ -37,7 +37,7 @@ async def create(call: Call, params: ProviderCreateParams) -> Any:
         created_at="",
         updated_at="",
         display_name=params.display_name or None,
-        base_url=_stripped(params.base_url),
+        base_url=_strip_url(params.base_url),
         enabled=params.enabled,
     )
     key = NewKey(params.api_key) if params.api_key else None
@@ -52,7 +52,7 @@ async def update(call: Call, params: ProviderUpdateParams) -> Any:
         if "display_name" in given:
             record = replace(record, display_name=params.display_name or None)
         if "base_url" in given:
-            record = replace(record, base_url=_stripped(params.base_url))
+            record = replace(record, base_url=_strip_url(params.base_url))
         if "enabled" in given:
             record = replace(record, enabled=params.enabled is not False)
         return record
@@ -71,5 +71,5 @@ async def delete(call: Call, params: ProviderDeleteParams) -> Any:
     await call.connection.app.engine.providers.delete(params.provider)
 
 
-def _stripped(url: str | None) -> str | None:
+def _strip_url(url: str | None) -> str | None:
     return (url or "").strip() or None

@@ -47,7 +47,7 @@ async def get_status(call: Call, params: ServerStatusParams) -> Any:
 def _resident_bytes() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except OSError:  # not Linux: the peak is the nearest thing to be had
+    except OSError:  # not Linux: only the peak is known
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
     return pages * os.sysconf("SC_PAGE_SIZE")

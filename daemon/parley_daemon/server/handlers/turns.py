@@ -15,8 +15,8 @@ from parley_daemon.server.call import Call
 from parley_daemon.server.files.references import input_parts
 from parley_daemon.server.streaming.work_done import WorkDoneProgress
 from parley_daemon.server.wire import records
+from parley_daemon.server.wire.configuration import check_settings
 from parley_daemon.server.wire.errors import WireError, invalid_params
-from parley_daemon.server.wire.settings import checked_settings
 from parley_protocol.errors import ErrorCode
 from parley_protocol.models.turns import (
     ChatAskParams,
@@ -44,12 +44,12 @@ async def send(call: Call, params: ChatSendParams) -> None:
 
 
 def _acceptance(accepted: Acceptance) -> Any:
-    """Return the wire form of what happened to an accepted message."""
+    """Return what happened to an accepted message, as a wire object."""
     return {
         "disposition": accepted.disposition,
         "turnId": accepted.turn_id,
         "message": None if accepted.message is None else records.message(accepted.message),
-        "queuedMessage": None if accepted.queued is None else records.queued(accepted.queued),
+        "queuedMessage": None if accepted.queued is None else records.queued_message(accepted.queued),
     }
 
 
@@ -59,7 +59,7 @@ async def _send(
     chat: ChatActor,
     on_accepted: Callable[[Acceptance], None],
 ) -> None:
-    """Send a message. One that was accepted before gets the earlier answer, even if it is refused now."""
+    """Send a message. If it was accepted before, return the earlier answer, even if it is refused now."""
     try:
         await chat.send(await _draft(call, params), params.when_busy, on_accepted)
     except (EngineError, WireError, UnknownModelError, ProviderUnavailableError):
@@ -73,14 +73,14 @@ async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
     return Draft(
         await input_parts(call.connection, params.content),
         params.model,
-        await checked_settings(params.settings, call.connection.app.engine.schemas),
+        await check_settings(params.settings, call.connection.app.engine.schemas),
         params.client_message_id,
         call.connection.origin,
     )
 
 
 async def ask(call: Call, params: ChatAskParams) -> Any:
-    """Respond when the turn has ended; stream it under the token if there is one."""
+    """Respond when the turn has ended. Its events are streamed if there is a token."""
     asking = _Ask(call, params)
     asking.reserve_tokens()
     try:
@@ -153,7 +153,7 @@ class _Ask:
         return done
 
     def _on_accepted(self, accepted: Acceptance) -> None:
-        """Begin to listen. The message is durable, and no event of its turn has gone out yet."""
+        """Begin to listen. The message is stored, and no event of its turn has been sent yet."""
         assert self._chat is not None
         connection, params = self._call.connection, self._params
         self._turn_id = accepted.turn_id
@@ -172,7 +172,7 @@ class _Ask:
     def close(self) -> None:
         """Stop listening, and release the tokens."""
         connection, params = self._call.connection, self._params
-        self._call.on_cancel = None  # else the two keep each other, and a large message, in memory
+        self._call.on_cancel = None  # otherwise the two keep each other, and a large message, in memory
         if params.partial_result_token is not None:
             connection.streams.release(params.partial_result_token, self._turn_id)
         if self._work_done is not None:
@@ -216,7 +216,7 @@ async def retry(call: Call, params: ChatRetryParams) -> None:
     def on_accepted(accepted: Acceptance) -> None:
         call.reply(_acceptance(accepted))
 
-    settings = await checked_settings(params.settings, call.connection.app.engine.schemas)
+    settings = await check_settings(params.settings, call.connection.app.engine.schemas)
     async with call.connection.chats.open(params.chat_id) as chat:
         await chat.branches.retry(params.message_id, params.model, settings, on_accepted)
 
@@ -234,12 +234,12 @@ async def edit_message(call: Call, params: ChatEditMessageParams) -> None:
 
 
 async def rewind(call: Call, params: ChatRewindParams) -> Any:
-    """Let the active branch end at the message."""
+    """Make the active branch end at the message."""
     return await _select(call, params, newest_leaf=False)
 
 
 async def select_branch(call: Call, params: ChatSelectBranchParams) -> Any:
-    """Let the active branch run through the message to its newest leaf."""
+    """Make the active branch run through the message to its newest leaf."""
     return await _select(call, params, newest_leaf=True)
 
 
@@ -268,4 +268,4 @@ async def promote_queued(call: Call, params: ChatQueuePromoteParams) -> Any:
 
 
 def _queue(queue: Sequence[QueuedMessage]) -> Any:
-    return {"queuedMessages": [records.queued(message) for message in queue]}
+    return {"queuedMessages": [records.queued_message(message) for message in queue]}

@@ -1,6 +1,6 @@
 """Listening sockets, and the files of Unix sockets. A socket file that is in use is never replaced.
 
-Imports the standard library only, since an editor waits for it.
+Imports only the standard library, because an editor waits for it.
 """
 
 import errno
@@ -55,16 +55,16 @@ def _remove_unused(path: str) -> None:
         except (ConnectionRefusedError, FileNotFoundError):
             pass
         except TimeoutError:  # its queue is full: a process listens, but slowly
-            raise _in_use(path) from None
+            raise _in_use_error(path) from None
         else:
-            raise _in_use(path)
+            raise _in_use_error(path)
     try:
         os.unlink(path)
     except FileNotFoundError:
         return
 
 
-def _in_use(path: str) -> OSError:
+def _in_use_error(path: str) -> OSError:
     return OSError(errno.EADDRINUSE, "another process listens there", path)
 
 

@@ -1,6 +1,6 @@
 """Connects a parent process to a running daemon by copying bytes both ways.
 
-Imports the standard library only, since an editor waits for it.
+Imports only the standard library, because an editor waits for it.
 """
 
 import os

@@ -1,10 +1,10 @@
 """The byte streams to and from clients: accepted sockets, and the standard streams of a parent process.
 
-Theory of operation. A transport pushes the bytes that come into its `Receiver` (a connection) on the event
-loop, and writes what it is given without blocking. Flow control goes both ways: asyncio calls `pause_writing`
+Theory of operation. A transport passes the bytes that arrive to its `Receiver` (a connection) on the event
+loop, and writes without blocking. Flow control goes both ways: asyncio calls `pause_writing`
 when more than WRITE_BUFFER bytes are buffered, and the writer then waits in `wait_until_writable`; a
 connection whose client does not read calls `pause_reading`. A transport whose peer is gone ignores writes and
-is always writable, so that nobody waits for it for ever.
+is always writable, so that no writer waits forever.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ _CLOSE_SECONDS = 2.0
 
 
 class Receiver(Protocol):
-    """Takes the bytes that come from a client."""
+    """Receives the bytes of a client."""
 
     def feed(self, data: bytes) -> None:
-        """Take bytes."""
+        """Handle bytes of the client."""
         ...
 
     def eof(self) -> None:
-        """Take the end of the input."""
+        """Handle the end of the input."""
         ...
 
 

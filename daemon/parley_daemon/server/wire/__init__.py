@@ -1,1 +1,1 @@
-"""Between core records and the wire: the only code that knows both."""
+"""The translation between core records and the wire."""

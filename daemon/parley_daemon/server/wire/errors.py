@@ -1,4 +1,4 @@
-"""Turns exceptions into error responses. This is the only place that does.
+"""Turns exceptions into error responses. No other module does that.
 
 The text of an unexpected exception, of a validator or of a provider's library is never sent to a client.
 """

@@ -21,7 +21,7 @@ def event_bytes(published: Published, chat_id: str) -> bytes:
     if isinstance(event, MessagePart):
         encoded = part_bytes(event, chat_id, published.seq, 1)
     else:
-        fields = encode(_shown(event, published.seq))
+        fields = encode(_to_json(event, published.seq))
         encoded = b'{"chatId":"%b","seq":%d,%b' % (chat_id.encode(), published.seq, fields[1:])
     if len(encoded) <= _KEPT:
         published.encoded = encoded
@@ -29,7 +29,10 @@ def event_bytes(published: Published, chat_id: str) -> bytes:
 
 
 def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
-    """Return a streamed piece as JSON; it stands for `span` events. This is the hot path: no dictionary."""
+    """Return a streamed piece as JSON.
+
+    It stands for `span` events. This is the hot path: no dictionary is built.
+    """
     part = event.piece
     shown = b'{"type":"text","text":%b}' % encode(part.text) if isinstance(part, Text) else encode(part)
     return (
@@ -47,13 +50,13 @@ def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
     )
 
 
-def _shown(event: Event, seq: int) -> Json:
-    """Return what to encode: the event itself, unless it holds a record that the wire shows differently."""
+def _to_json(event: Event, seq: int) -> Json:
+    """Return the object to encode: the event, or a dictionary if its record looks different on the wire."""
     match event:
         case MessageAdded(message, turn_id):
             return MessageAdded(records.message(message), turn_id)
         case QueueUpdated(queue):
-            return {"type": "queue_update", "queuedMessages": [records.queued(one) for one in queue]}
+            return {"type": "queue_update", "queuedMessages": [records.queued_message(one) for one in queue]}
         case ChatChanged(chat, status, deleted):
             shown = {"type": "chat", "chat": records.chat(ChatView(chat, status, seq))}
             return {**shown, "deleted": True} if deleted else shown
@@ -62,7 +65,7 @@ def _shown(event: Event, seq: int) -> Json:
 
 
 def reset_bytes(one: Snapshot, chat_id: str, reason: str) -> bytes:
-    """Return a reset event: it stands for everything up to its snapshot."""
+    """Return a reset event. It replaces all events up to its snapshot."""
     return encode(
         {
             "type": "reset",
@@ -75,5 +78,5 @@ def reset_bytes(one: Snapshot, chat_id: str, reason: str) -> bytes:
 
 
 def watch_bytes(view: ChatView, change: str) -> bytes:
-    """Return what chat/watch streams."""
+    """Return an event of chat/watch."""
     return encode({"type": change, "chat": records.chat(view)})

@@ -1,6 +1,7 @@
-"""Core records as wire objects, and back. `core.codec` derives most of it; here is what needs a live chat.
+"""Converts core records to wire objects and back. `core.codec` derives most of the conversion.
 
-The objects are structs whose JSON is the wire's. They are encoded once and never become pydantic models.
+This module adds what needs a live chat. Wire objects are structs that encode to the JSON of the wire; they
+are encoded once and never become pydantic models.
 """
 
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from parley_protocol.models.settings import ModelSettings as WireSettings
 from parley_protocol.models.settings import ProviderOptions
 
 Json = Any
-"""What `encode` takes: a struct whose JSON is a wire object, or a dictionary of such."""
+"""An argument of `encode`: a struct whose JSON is a wire object, or a dictionary of them."""
 
 encode = msgspec.json.encode
 
@@ -33,7 +34,7 @@ _QUEUED = codec.JsonForm(QueuedMessage, codec.NOT_ON_THE_WIRE[QueuedMessage])
 
 
 def core_part(part: wire_parts.Part) -> Part:
-    """Return a whole part that a client sent."""
+    """Return a complete part that a client sent."""
     return msgspec.convert(part, Part, from_attributes=True)
 
 
@@ -51,13 +52,13 @@ def core_context(one: WireContext | None) -> Context:
 
 
 def settings(one: ModelSettings) -> ModelSettings:
-    """Return ModelSettings with the options of every dialect; null where there are none."""
+    """Return ModelSettings with the options of every dialect. A dialect without options has null."""
     options: Any = {dialect: one.provider_options.get(dialect) for dialect in _DIALECTS}
     return replace(one, provider_options=options)
 
 
 def chat(view: ChatView) -> Json:
-    """Return a Chat as it is now."""
+    """Return a Chat with its present status."""
     shown = _CHAT.to_object(view.chat)
     shown.status = view.status
     shown.last_seq = view.last_seq
@@ -66,7 +67,7 @@ def chat(view: ChatView) -> Json:
 
 
 def message(one: Message) -> Message:
-    """Return a Message. One without alternatives is its own only sibling."""
+    """Return a Message. Without alternatives, `siblings` has only its own id."""
     return one if one.siblings else replace(one, siblings=(one.id,))
 
 
@@ -75,7 +76,7 @@ def messages(many: Iterable[Message]) -> list[Message]:
     return [message(one) for one in many]
 
 
-def queued(one: QueuedMessage) -> Json:
+def queued_message(one: QueuedMessage) -> Json:
     """Return a QueuedMessage."""
     return _QUEUED.to_object(one)
 
@@ -96,14 +97,14 @@ def snapshot(one: Snapshot) -> dict[str, Any]:
     return {
         "chat": chat(one.view),
         "messages": messages(one.messages),
-        "queuedMessages": [queued(each) for each in one.queue],
+        "queuedMessages": [queued_message(each) for each in one.queue],
         "preview": _preview(one.preview),
         "actionRequests": [],
     }
 
 
 def turn_ended(event: TurnEnded) -> dict[str, Any]:
-    """Return what turn_ended and the result of chat/ask have in common."""
+    """Return the fields that turn_ended and the result of chat/ask share."""
     fields = msgspec.to_builtins(event)
     del fields["type"]
     return fields

@@ -11,7 +11,7 @@ from parley_protocol.models.base import MAX_PROBLEMS, path_of
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-# A place is the place around it and the step from there. A path is only built for a field that is reported.
+# A place is its parent place and the step from there. A path is built only for a field that is reported.
 _Place = tuple["_Place", int | str] | None
 
 

@@ -1,0 +1,62 @@
+"""Settings, models and prices between core records and the wire, with the checks that models cannot express.
+
+Other records of providers are sent unchanged.
+"""
+
+from typing import TYPE_CHECKING
+
+from parley_daemon.core import codec
+from parley_daemon.core.pricing import Pricing
+from parley_daemon.core.records import ModelSettings
+from parley_daemon.ports.catalogue import ModelSetup
+from parley_daemon.ports.schemas import SchemaCheckError, Schemas
+from parley_daemon.server.wire import records
+from parley_daemon.server.wire.errors import invalid_params
+from parley_daemon.server.wire.records import Json
+from parley_protocol.models.settings import ModelSettings as WireSettings
+
+if TYPE_CHECKING:  # turns need the settings only
+    from parley_protocol.models.providers import ModelPricing
+
+_MODEL = codec.JsonForm(ModelSetup, frozenset())
+_SCHEMA_PATH = "settings.outputSchema"
+
+
+def model_config(setup: ModelSetup) -> Json:
+    """Return a ModelConfig. `settings` is null if no setting is set."""
+    shown = _MODEL.to_object(setup)
+    shown.settings = None if setup.settings == ModelSettings() else records.settings(setup.settings)
+    return shown
+
+
+def core_pricing(pricing: "ModelPricing | None") -> Pricing | None:
+    """Return the prices that a client sent. None: it sent none.
+
+    Raises:
+        WireError: -32602, one of the two required prices is missing.
+    """
+    if pricing is None or not any(price is not None for price in pricing.model_dump().values()):
+        return None
+    if pricing.input_per_million is None or pricing.output_per_million is None:
+        name = "inputPerMillion" if pricing.input_per_million is None else "outputPerMillion"
+        raise invalid_params([{"path": f"pricing.{name}", "problem": "is needed beside the other prices"}])
+    return codec.from_attributes(Pricing, pricing)
+
+
+async def check_settings(sent: WireSettings | None, schemas: Schemas) -> ModelSettings:
+    """Return the settings that a client sent.
+
+    Raises:
+        WireError: -32602, the output schema is not a valid JSON Schema.
+    """
+    settings = records.core_settings(sent)
+    if settings.output_schema is None:
+        return settings
+    try:
+        violation = await schemas.check_schema(settings.output_schema)
+    except SchemaCheckError as error:
+        raise invalid_params([{"path": _SCHEMA_PATH, "problem": str(error)}]) from error
+    if violation is not None:
+        path = f"{_SCHEMA_PATH}.{violation.path}" if violation.path else _SCHEMA_PATH
+        raise invalid_params([{"path": path, "problem": violation.problem}])
+    return settings
