@@ -16,6 +16,15 @@ UnavailableReason = Literal["missing_api_key", "fetch_failed", "disabled"]
 _NO_KEY = re.compile(r"[^\x21-\x7e]")
 
 
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+def _check_name(value: str) -> str:
+    if _NAME.match(value) is None or value.endswith("\n"):  # "$" also matches before a last line break
+        raise ValueError('must begin with a letter or digit, and have only letters, digits, ".", "_" and "-"')
+    return value
+
+
 def _as_key(value: str) -> str:
     """Return a key without white space around it, which is easily copied along."""
     key = value.strip()
@@ -27,7 +36,9 @@ def _as_key(value: str) -> str:
 Percent = Annotated[int, Field(ge=0, le=100)]
 Price = Annotated[float, Field(ge=0)]
 DisplayName = Annotated[str, Field(max_length=255)]
-ProviderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+ProviderName = Annotated[
+    str, AfterValidator(_check_name), Field(max_length=64, json_schema_extra={"pattern": _NAME.pattern})
+]
 ProviderType = Annotated[str, Field(min_length=1)]
 ApiKey = Annotated[str, Field(max_length=16_384), AfterValidator(_as_key)]
 

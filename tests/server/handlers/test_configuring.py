@@ -93,7 +93,13 @@ async def test_what_is_configured_takes_effect_at_once(daemon: DaemonProcess) ->
 
 
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
-    ("provider/create", {**WORK, "provider": "no spaces"}, "provider", "must match"),
+    (
+        "provider/create",
+        {**WORK, "provider": "no spaces"},
+        "provider",
+        "must begin with a letter or digit, and",
+    ),
+    ("provider/create", {**WORK, "provider": "work\n"}, "provider", "must begin with a letter or digit, and"),
     ("provider/create", {**WORK, "type": "oracle"}, "type", "must be one of openai, openai-compat, "),
     ("provider/create", {**WORK, "baseUrl": None}, "baseUrl", "is required for a provider of the type"),
     ("provider/create", {**WORK, "baseUrl": "h:80"}, "baseUrl", "must begin with http:// or https://"),
