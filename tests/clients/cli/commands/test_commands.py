@@ -109,8 +109,12 @@ def test_the_queue_is_listed_and_changed(parley: Parley) -> None:
     assert [(line[0], line[2]) for line in listed] == [(str(n + 1), f"/stall {n}") for n in range(3)]
     assert "/stall new" in parley.said("queue", parley.id, "edit", "2", "/stall", "new")
     assert [one["id"] for one in parley.json("queue", parley.id, "rm", ids[0][-8:])] == ids[1:]
-    parley.said("queue", parley.id, "promote", ids[2])
-    assert [message["id"] for message in parley.chat.queue.list().messages] == [ids[1]]
+    with parley.chat.attach() as live:
+        # The promoted message leaves the queue when the running turn has ended.
+        promoted = parley.json("queue", parley.id, "promote", ids[2])
+        assert [message["id"] for message in promoted] == [ids[2], ids[1]]
+        queues = (event.raw["queuedMessages"] for event in live if event.type == "queue_update")
+        assert [ids[1]] in ([message["id"] for message in queue] for queue in queues)
     refusal = parley.refused("queue", parley.id, "rm", "7")
     assert refusal == "parley: The queue has no message 7: its only position is 1."
     for words in (["rm"], ["list", "1"], ["edit", "1"], ["rm", "1", "text"], ["dance"]):
