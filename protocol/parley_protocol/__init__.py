@@ -1,1 +1,1 @@
-"""The wire contract: models, the method table, error codes. Knows nothing of the daemon."""
+"""The contract between daemon and clients: models, the method table, error codes, framing."""

@@ -1,14 +1,4 @@
-"""The events of a chat, as `$/progress` carries them.
-
-To add an event:
-
-1. Write its class here and add it to `KnownEvent`. The first line of its docstring is its meaning on the
-   protocol page.
-2. Write the event of the engine in `parley_daemon/core/events.py` and its encoding in
-   `parley_daemon/server/wire/events.py`.
-3. Apply it in `fold.ChatView`, if it changes what a client shows, and add it to the test of `ChatView`.
-4. Run `python -m parley_protocol.schema`.
-"""
+"""The events of a chat, as `$/progress` carries them. CONTRIBUTING.md has the checklist for a new event."""
 
 from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
