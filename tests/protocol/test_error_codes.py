@@ -12,7 +12,7 @@ def test_every_code_is_unique_and_says_what_it_means_in_one_line() -> None:
         assert re.fullmatch(r"[A-Z][^\n]*\.", code.meaning), code.name
 
 
-def test_the_projects_own_codes_are_1001_to_1013_and_the_others_are_lsps() -> None:
+def test_the_projects_own_codes_have_no_gap_and_the_others_are_lsps() -> None:
     own = sorted(int(code) for code in ErrorCode if code > 0)
     assert own == list(range(1001, 1014))
     lsps = {code.name: int(code) for code in ErrorCode if code < 0}
