@@ -11,7 +11,7 @@ from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.ports.models import ModelError, ModelRequest, PromptMessage
-from tests.adapters.providers.openai_chat.test_dialect import opened
+from tests.support.providers.chat_model import opened
 from tests.support.providers.script import done, finish, silence, status, text
 from tests.support.providers.server import fake_provider
 

@@ -188,11 +188,11 @@ def test_arguments_in_pieces_go_before_those_that_came_with_the_call() -> None:
     assert parts(answer(block)) == (ToolCall("a", "f", {"x": 2}),)
 
 
-def test_arguments_that_are_no_json_stay_a_string() -> None:
+def test_arguments_that_are_not_json_stay_a_string() -> None:
     assert parts(answer(tool("a", "f", '{"x": '))) == (ToolCall("a", "f", '{"x": '),)
 
 
-def test_calls_that_share_an_id_are_told_apart() -> None:
+def test_calls_with_the_same_id_are_separate_calls() -> None:
     first, second = parts(answer(tool("a", "f", "1"), tool("a", "f", "2", index=1)))
     assert isinstance(first, ToolCall)
     assert isinstance(second, ToolCall)
@@ -262,7 +262,7 @@ def test_counts_only_grow_and_the_last_event_may_bring_any_of_them() -> None:
 
 
 @pytest.mark.parametrize("usage", [None, "much", {"input_tokens": "many"}, [], {"input_tokens": -1}])
-def test_missing_or_odd_usage_spoils_nothing(usage: object) -> None:
+def test_missing_or_invalid_usage_is_ignored(usage: object) -> None:
     events = [begin(), *text("a"), *end()]
     events[0]["message"]["usage"] = events[-2]["usage"] = usage
     assert read(named(*events)) == [Text("a"), STOP]
@@ -271,7 +271,7 @@ def test_missing_or_odd_usage_spoils_nothing(usage: object) -> None:
 
 
 @pytest.mark.parametrize("odd", [{"output_tokens_details": []}, {"cache_read_input_tokens": "?"}])
-def test_an_odd_field_of_the_usage_spoils_only_itself(odd: dict[str, Any]) -> None:
+def test_only_the_invalid_fields_of_usage_are_ignored(odd: dict[str, Any]) -> None:
     last = {"output_tokens": 7, **odd}
     assert used(named(begin(), *text("a"), *end(usage=last))) == Usage(10, 7, 17)
 

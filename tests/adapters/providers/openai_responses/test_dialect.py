@@ -164,7 +164,7 @@ async def test_a_server_that_only_knows_chat_completions_is_named_with_the_way_o
     )
 
 
-async def test_what_one_read_brings_is_one_batch(open_model: Open) -> None:
+async def test_one_network_read_is_one_batch(open_model: Open) -> None:
     go = anyio.Event()
     first, second = Answer().message(["a", "b"]).ended(), Answer().message("c")
     cut_at = first.stream.index(b"event: response.output_text.done")

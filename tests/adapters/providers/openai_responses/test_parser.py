@@ -159,7 +159,7 @@ def test_an_empty_text_makes_no_paragraph() -> None:
     assert both(Answer().message("").message("One.", "").ended()) == (Text("One."),)
 
 
-def test_a_refusal_is_text_and_says_at_its_end_that_it_is_one() -> None:
+def test_a_refusal_is_text_and_its_finish_is_content_filter() -> None:
     for answer, said in (
         (Answer().message(refusal="I cannot.").ended(), "I cannot."),
         (Answer().message("Well:", refusal="No.").ended(), "Well:\n\nNo."),
@@ -399,7 +399,7 @@ def test_calls_without_ids_or_with_the_same_one_get_ids_of_their_own() -> None:
         assert len({call.tool_call_id for call in calls}) == 2
 
 
-def test_arguments_that_are_no_json_stay_a_string() -> None:
+def test_arguments_that_are_not_json_stay_a_string() -> None:
     cut = {"type": "response.incomplete", "response": {"incomplete_details": {"reason": "max_output_tokens"}}}
     chunks = read(named(added(0, "fc", "a", "f"), argued(0, "fc", '{"x": '), cut))
     assert chunks[-2:] == [ToolCall("a", "f", '{"x": '), Finish("length")]
@@ -445,7 +445,7 @@ def test_usage_comes_with_the_last_event() -> None:
 
 
 @pytest.mark.parametrize("told", [None, {}, "many", {"input_tokens": "x"}, {"input_tokens": -1}, [1]])
-def test_missing_or_odd_usage_spoils_nothing(told: object) -> None:
+def test_missing_or_invalid_usage_is_ignored(told: object) -> None:
     event = {"type": "response.completed", "response": {"usage": told}}
     assert read(plain("a"), named(event)) == [Text("a"), STOP]
 
@@ -458,7 +458,7 @@ def test_missing_or_odd_usage_spoils_nothing(told: object) -> None:
         ({"input_tokens": "?", "output_tokens": 2, "cost": 0.25}, Usage(None, 2, cost_usd=0.25)),
     ],
 )
-def test_an_odd_field_of_the_usage_spoils_only_itself(told: object, read_as: Usage) -> None:
+def test_only_the_invalid_fields_of_usage_are_ignored(told: object, read_as: Usage) -> None:
     event = {"type": "response.incomplete", "response": {"usage": told, "incomplete_details": ["odd"]}}
     assert read(plain("a"), named(event)) == [Text("a"), UsageReport(read_as), Finish("other")]
 
@@ -585,7 +585,7 @@ def test_malformed_events_are_bad_stream_and_quoted() -> None:
 # ---------------------------------------------------------------------------- half characters
 
 
-def test_bytes_that_are_no_utf8_are_replaced() -> None:
+def test_invalid_utf8_is_replaced() -> None:
     assert parts(plain("a#b").replace(b"#", b"\xff"), END) == (Text("a\ufffdb"),)
 
 
