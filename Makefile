@@ -31,10 +31,10 @@ demo: $(STAMP) ## show a daemon and two clients in a chat
 	@$(BIN)/python -m parley_clients.demo
 
 test: $(STAMP) ## run the fast tests; SLOW=1 adds the slow ones, ARGS="..." goes to pytest, JOBS=n sets the workers
-	$(PYTEST) -n $(JOBS) --dist worksteal $(if $(SLOW),,-m "not slow") $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist worksteal $(if $(SLOW),--hypothesis-profile thorough,-m "not slow") $(ARGS)
 
 test-slow: $(STAMP) ## run only the slow tests
-	$(PYTEST) -n $(JOBS) --dist worksteal -m slow $(ARGS)
+	$(PYTEST) -n $(JOBS) --dist worksteal --hypothesis-profile thorough -m slow $(ARGS)
 
 AIMOCK := @copilotkit/aimock@1.43.0
 

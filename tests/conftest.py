@@ -5,14 +5,18 @@ from collections.abc import AsyncGenerator, Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import THOROUGH
 from tests.support.processes.daemon import DaemonProcess, private_environment, running_daemon
 from tests.support.processes.provided_daemon import running_with_provider
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.server import FakeProvider
 
 # How long an example takes, or how long it takes to draw one, says nothing on a loaded machine.
-settings.register_profile("parley", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("parley")
+settings.register_profile(
+    "fast", deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(THOROUGH, settings.get_profile("fast"), max_examples=100)  # make test SLOW=1
+settings.load_profile("fast")
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ SHELVES = st.lists(st.tuples(st.just("create"), st.just(0), TITLES, st.integers(
 
 
 # One store for all examples: each has an owner of its own.
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     made=SHELVES,
     order=st.sampled_from(ORDERS),

@@ -39,6 +39,7 @@ from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Outcome, Status
 from parley_daemon.core.state_machine import decide
 from tests.support.engine.records import a_message, a_queued
+from tests.support.examples import examples
 
 
 def ids(state: ConversationState) -> list[str]:
@@ -245,4 +246,4 @@ class AnyCommands(RuleBasedStateMachine):
 
 
 TestAnyCommands = AnyCommands.TestCase
-TestAnyCommands.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
+TestAnyCommands.settings = settings(max_examples=examples(20), stateful_step_count=50, deadline=None)

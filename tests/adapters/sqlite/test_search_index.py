@@ -20,6 +20,7 @@ from parley_daemon.core.records import Chat, Message
 from parley_daemon.ports.store import SearchUnavailableError
 from parley_daemon.ports.store_writes import AddMessage, DeleteChat, PutChat, Write
 from tests.support.engine.records import a_chat, a_message
+from tests.support.examples import examples
 
 HAS_FTS5 = "parley_daemon.adapters.sqlite.search_index._has_fts5"
 MAKE = "parley_daemon.adapters.sqlite.search_index._build"
@@ -158,7 +159,7 @@ def contents(path: Path) -> list[tuple[str, int | None, str, str, int]]:
     return sorted(found, key=str)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(_STEPS, max_size=12), st.booleans())
 def test_the_updated_index_equals_one_that_is_built_again(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, str]], at_once: bool

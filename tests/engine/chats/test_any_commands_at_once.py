@@ -16,6 +16,7 @@ from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from tests.support.crashes.chat_record import ChatRecord
 from tests.support.engine.rig import Disk, FakeClock, running
+from tests.support.examples import examples
 from tests.support.model_checker import concurrent_commands
 from tests.support.model_checker.concurrent_commands import ConcurrentAction, ConcurrentChat, until_quiet
 
@@ -66,7 +67,7 @@ async def live_through(rounds: list[Round]) -> None:
         await chat.to_the_end()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(ROUNDS, min_size=1, max_size=6))
 async def test_nothing_is_lost_or_doubled(rounds: list[Round]) -> None:
     with anyio.fail_after(30):
@@ -92,7 +93,7 @@ async def collide(first: str, second: str, steps: int, held: int) -> None:
         await chat.to_the_end()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.sampled_from(ANY), st.sampled_from(ANY), st.integers(0, 19), st.sampled_from([0, 15]))
 async def test_two_things_at_once_get_along(first: str, second: str, steps: int, held: int) -> None:
     with anyio.fail_after(30):

@@ -25,6 +25,7 @@ from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.core.commands import WhenBusy
 from parley_daemon.engine.recovery import Recovery
 from tests.support.engine.rig import Disk
+from tests.support.examples import examples
 from tests.support.model_checker.commands import CommandedChat
 from tests.support.model_checker.comparison import CLIENTS
 from tests.support.model_checker.reference_chat import ReferenceChat, ReferenceMessage
@@ -169,11 +170,11 @@ def run(machine: type[AnyConversation], examples: int) -> None:
 
 
 def test_a_chat_is_as_the_rules_say() -> None:
-    run(AnyConversation, 25)
+    run(AnyConversation, examples(10))
 
 
 def test_a_chat_on_disk_is_as_the_rules_say() -> None:
-    run(AnyConversationOnDisk, 5)
+    run(AnyConversationOnDisk, examples(2))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from tests.support.engine.records import as_wire_values
 from tests.support.engine.rig import running
 from tests.support.engine.scripted_model import ScriptedCall
 from tests.support.engine.subscriber import Client
+from tests.support.examples import examples
 
 CLIENTS = 3
 
@@ -26,7 +27,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(ACTIONS, max_size=30))
 async def test_every_client_shows_the_same_text(script: list[tuple[str, Any]]) -> None:
     with anyio.fail_after(30):

@@ -29,6 +29,7 @@ from parley_protocol.models.exports import (
 from tests.support.engine.records import a_chat, a_message, a_queued, a_turn
 from tests.support.engine.rig import Disk, FakeClock, running
 from tests.support.engine.strategies import whole_chats
+from tests.support.examples import examples
 
 Json = dict[str, Any]
 
@@ -46,14 +47,14 @@ def without_ids(text: str) -> Json:
     return file
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(whole_chats())
 def test_an_export_read_back_is_the_same_chat(whole: WholeChat) -> None:
     read = chat_import.read(chat_export.write(whole))
     assert replace(read, chat=replace(read.chat, owner="local")) == whole
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(whole_chats())
 def test_an_export_of_an_import_is_the_same_file_but_for_ids(whole: WholeChat) -> None:
     text = chat_export.write(whole)
@@ -67,7 +68,7 @@ def test_an_export_of_an_import_is_the_same_file_but_for_ids(whole: WholeChat) -
     assert copy.chat.owner == "somebody else"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(whole_chats())
 def test_exported_imported_and_exported_through_an_engine_it_is_the_same_but_for_ids(
     whole: WholeChat,
@@ -93,7 +94,7 @@ def test_exported_imported_and_exported_through_an_engine_it_is_the_same_but_for
     asyncio.run(round_trip())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(whole_chats())
 def test_the_schema_describes_the_file(whole: WholeChat) -> None:
     value = json.loads(chat_export.write(whole))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import Failure, ForkOrigin, Usage
@@ -161,7 +161,6 @@ def test_what_waits_what_runs_and_what_failed_is_said() -> None:
     )
 
 
-@settings(max_examples=50, deadline=None)
 @given(whole_chats())
 def test_every_chat_has_a_transcript_in_which_each_message_begins(whole: WholeChat) -> None:
     chat = whole.chat

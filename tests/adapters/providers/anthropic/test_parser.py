@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
@@ -526,7 +526,6 @@ def block_of(kind: str, said: list[str], index: int) -> list[dict[str, Any]]:
     return thinking(*said, index=index) if kind == "thinking" else tool(f"id{index}", "f", *said, index=index)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(BLOCKS, max_size=6), st.lists(st.integers(0, 3000), max_size=6))
 def test_the_message_does_not_depend_on_how_the_bytes_were_read(
     blocks: list[tuple[str, list[str]]], cuts: list[int]

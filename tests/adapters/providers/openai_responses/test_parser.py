@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_daemon.adapters.providers.http.failures import Call
@@ -143,7 +143,6 @@ def test_reading_any_split_of_the_bytes_gives_the_same_message() -> None:
         assert parts(SMALL[:at], SMALL[at:]) == whole
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, len(EVERYTHING.stream)), max_size=40))
 def test_many_splits_give_the_same_message_too(cuts: list[int]) -> None:
     edges = pairwise([0, *sorted(cuts), len(EVERYTHING.stream)])
