@@ -82,6 +82,7 @@ async def given_back(peer: Peer, daemon: DaemonProcess, provider: FakeProvider, 
             at_rest = status["runningTurns"] == 0 and status["clients"] == 1 and not provider.under_way
             if at_rest and now.files <= most:
                 return now
+            await anyio.sleep(0.01)
 
 
 async def check_interrupts(count: int) -> None:

@@ -28,8 +28,8 @@ def save(daemon: DaemonProcess, content: str) -> None:
 async def until(peer: Peer, method: str, true: Callable[[Any], object]) -> Any:
     """Ask until the answer is as wished; return it."""
     with anyio.fail_after(30):
-        while not true(result := await peer.result(method)):
-            pass
+        while not true(result := await peer.result(method)):  # noqa: ASYNC110 - of another process
+            await anyio.sleep(0.01)
     return result
 
 

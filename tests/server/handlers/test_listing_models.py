@@ -49,6 +49,7 @@ async def test_the_first_list_waits_a_moment_and_no_longer() -> None:
             late.set()
             with anyio.fail_after(30):
                 while not second["models"]:
+                    await anyio.sleep(0.01)
                     second = (await peer.result("model/list"))["providers"][1]
             assert len(quick.requests) == len(slow.requests) == 1
 

@@ -82,33 +82,33 @@ BAD_PARAMS: list[tuple[str, str, Any, list[str]]] = [
 ]
 
 
-async def test_bad_params_are_named_field_by_field(wire: Peer) -> None:
+async def test_bad_params_are_named_field_by_field(peer: Peer) -> None:
     for name, method, params, paths in BAD_PARAMS:
-        error = await wire.error(method, params)
+        error = await peer.error(method, params)
         assert error["code"] == -32602, name
         assert [field["path"] for field in error["data"]["fields"]] == paths, name
         assert "pydantic" not in json.dumps(error), name
-        await wire.alive()
+        await peer.alive()
 
 
-async def test_an_unknown_method_and_one_of_a_later_version_are_refused(wire: Peer) -> None:
-    assert (await wire.error("chat/dance"))["code"] == -32601
-    assert (await wire.error("chat/diff"))["code"] == -32601
-    assert (await wire.error("textDocument/hover", {}))["code"] == -32601
+async def test_an_unknown_method_and_one_of_a_later_version_are_refused(peer: Peer) -> None:
+    assert (await peer.error("chat/dance"))["code"] == -32601
+    assert (await peer.error("chat/diff"))["code"] == -32601
+    assert (await peer.error("textDocument/hover", {}))["code"] == -32601
 
 
-async def test_null_and_missing_params_stand_for_empty_ones(wire: Peer) -> None:
-    assert "id" in await wire.result("chat/create")
-    await wire.send({"jsonrpc": "2.0", "id": "n", "method": "chat/create", "params": None})
-    assert "result" in await wire.response("n")
+async def test_null_and_missing_params_stand_for_empty_ones(peer: Peer) -> None:
+    assert "id" in await peer.result("chat/create")
+    await peer.send({"jsonrpc": "2.0", "id": "n", "method": "chat/create", "params": None})
+    assert "result" in await peer.response("n")
 
 
-async def test_unknown_chats_are_not_found(wire: Peer) -> None:
+async def test_unknown_chats_are_not_found(peer: Peer) -> None:
     for method, more in (("chat/get", {}), ("chat/send", {"content": "a"}), ("chat/interrupt", {})):
-        assert (await wire.error(method, {"chatId": "nope", **more}))["code"] == 1001
+        assert (await peer.error(method, {"chatId": "nope", **more}))["code"] == 1001
 
 
-async def test_nothing_that_is_nested_in_params_is_taken_for_a_message_or_renamed(wire: Peer) -> None:
+async def test_nothing_that_is_nested_in_params_is_taken_for_a_message_or_renamed(peer: Peer) -> None:
     metadata = {
         "quoted": {"jsonrpc": "2.0", "id": 1, "method": "x"},
         "my-key": 1,
@@ -117,9 +117,9 @@ async def test_nothing_that_is_nested_in_params_is_taken_for_a_message_or_rename
         "with space": 4,
         "type_name": 5,
     }
-    chat = await wire.result("chat/create", {"metadata": metadata})
+    chat = await peer.result("chat/create", {"metadata": metadata})
     assert chat["metadata"] == metadata
-    assert (await wire.result("chat/get", {"chatId": chat["id"]}))["chat"]["metadata"] == metadata
+    assert (await peer.result("chat/get", {"chatId": chat["id"]}))["chat"]["metadata"] == metadata
 
 
 TEXTS = (
@@ -156,12 +156,12 @@ async def test_an_id_in_use_is_refused_and_the_first_request_goes_on(wire: Peer)
     assert answer["result"]["outcome"] == "interrupted"
 
 
-async def test_answers_to_requests_that_nobody_made_are_ignored(wire: Peer) -> None:
-    await wire.send({"jsonrpc": "2.0", "id": 12345, "result": None})
-    await wire.send({"jsonrpc": "2.0", "id": "x", "error": {"code": 1, "message": "m"}})
-    await wire.send({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "m"}})
-    await wire.alive()
-    assert [message for message in wire.received if "error" in message] == []
+async def test_answers_to_requests_that_nobody_made_are_ignored(peer: Peer) -> None:
+    await peer.send({"jsonrpc": "2.0", "id": 12345, "result": None})
+    await peer.send({"jsonrpc": "2.0", "id": "x", "error": {"code": 1, "message": "m"}})
+    await peer.send({"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "m"}})
+    await peer.alive()
+    assert [message for message in peer.received if "error" in message] == []
 
 
 async def test_more_requests_than_the_limit_are_refused_one_by_one(wire: Peer) -> None:

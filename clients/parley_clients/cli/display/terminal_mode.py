@@ -37,6 +37,7 @@ class DrawingMode:
             if before is not signal.SIG_IGN and before is not None:
                 self._saved_handlers[number] = before
                 signal.signal(number, self._handle_signal)
+        self._switch_off()  # again: the shell may have moved this process to the foreground in between
 
     def leave(self) -> None:
         """Restore the terminal and the signal handlers."""

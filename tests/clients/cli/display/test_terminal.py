@@ -191,6 +191,7 @@ def test_a_resize_during_an_answer_leaves_nothing_stale(tmux: Callable[..., str]
         deadline = time.monotonic() + 30
         while text not in (screen := tmux("capture-pane", "-p", "-S", "-40")):
             assert time.monotonic() < deadline, screen
+            time.sleep(0.05)  # each look starts a process
         return screen
 
     wait_for("the same stream goes on")
