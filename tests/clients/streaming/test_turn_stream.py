@@ -1,7 +1,6 @@
 """The events of a turn and the finished answer of the same turn say the same, however the turn goes."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Literal
 
 import anyio
@@ -9,7 +8,7 @@ import pytest
 
 from parley_clients import Answer, Chat, Client, TurnStream, connect
 from parley_protocol.fold import plain_text
-from tests.support.processes.daemon import running_daemon
+from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.providers.script import (
     Script,
     comment,
@@ -50,10 +49,29 @@ ANSWERS: dict[str, list[Script]] = {
 }
 
 
-@asynccontextmanager
-async def chats_on(provider: FakeProvider) -> AsyncGenerator[Client]:
-    """Connect to a daemon on this provider, which is asked three times at most."""
-    config = f"""
+@pytest.fixture(scope="module")
+async def provided(anyio_backend: str) -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
+    """A daemon, and its provider, which is asked three times at most. All tests here share them."""
+    async with fake_provider() as provider, running_daemon(config=on(provider)) as daemon:
+        yield daemon, provider
+
+
+@pytest.fixture
+async def client(provided: tuple[DaemonProcess, FakeProvider]) -> AsyncGenerator[Client]:
+    async with connect(f"unix:{provided[0].socket}") as client:
+        yield client
+
+
+@pytest.fixture
+def provider(provided: tuple[DaemonProcess, FakeProvider]) -> FakeProvider:
+    provider = provided[1]
+    provider.scripts.clear()
+    return provider
+
+
+def on(provider: FakeProvider) -> str:
+    """Return the configuration of a daemon on this provider."""
+    return f"""
         default_model = "fake:one"
         titles.enabled = false
         retries = {{ attempts = 3, first_ms = 1 }}
@@ -61,8 +79,6 @@ async def chats_on(provider: FakeProvider) -> AsyncGenerator[Client]:
         type = "openai-compat"
         base_url = "{provider.base_url}"
     """
-    async with running_daemon(config=config) as daemon, connect(f"unix:{daemon.socket}") as client:
-        yield client
 
 
 async def chat_for(client: Client, provider: FakeProvider, how: How, scripts: list[Script]) -> Chat:
@@ -106,63 +122,63 @@ def said(answer: Answer | None) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("how", ["ask", "edit", "retry"])
-async def test_every_form_of_a_turn_says_the_same(how: How) -> None:
-    async with fake_provider() as provider, chats_on(provider) as client:
-        for name, scripts in ANSWERS.items():
-            whole = said(await answered(await chat_for(client, provider, how, scripts), how))
+async def test_every_form_of_a_turn_says_the_same(how: How, client: Client, provider: FakeProvider) -> None:
+    for name, scripts in ANSWERS.items():
+        whole = said(await answered(await chat_for(client, provider, how, scripts), how))
 
-            chat = await chat_for(client, provider, how, scripts)
-            stream = streamed(chat, how)
-            events = [one async for one in stream]
-            assert said(stream.answer) == whole, name
-            valid = [e for e in events if e.type in ("message_part", "preview_reset")]
-            for place in [place for place, e in enumerate(valid) if e.type == "preview_reset"][-1:]:
-                del valid[: place + 1]
-            assert "".join([one.text for one in valid]) == whole[0], name
-            assert "".join([one.reasoning for one in valid]) == whole[1], name
-            assert [one.type for one in events].count("turn_ended") == 1
-            stored = (await chat.get()).messages[-1]
-            assert not whole[0] or plain_text(stored["content"]) == whole[0]
+        chat = await chat_for(client, provider, how, scripts)
+        stream = streamed(chat, how)
+        events = [one async for one in stream]
+        assert said(stream.answer) == whole, name
+        valid = [e for e in events if e.type in ("message_part", "preview_reset")]
+        for place in [place for place, e in enumerate(valid) if e.type == "preview_reset"][-1:]:
+            del valid[: place + 1]
+        assert "".join([one.text for one in valid]) == whole[0], name
+        assert "".join([one.reasoning for one in valid]) == whole[1], name
+        assert [one.type for one in events].count("turn_ended") == 1
+        stored = (await chat.get()).messages[-1]
+        assert not whole[0] or plain_text(stored["content"]) == whole[0]
 
-            chat = await chat_for(client, provider, how, scripts)
-            texts = streamed(chat, how).text(cumulative=True)
-            grown = [one async for one in texts]
-            assert said(texts.answer) == whole, name
-            assert (grown[-1] if grown else "") == whole[0], name
+        chat = await chat_for(client, provider, how, scripts)
+        texts = streamed(chat, how).text(cumulative=True)
+        grown = [one async for one in texts]
+        assert said(texts.answer) == whole, name
+        assert (grown[-1] if grown else "") == whole[0], name
 
-            if how == "ask":  # the others' finished answer is that of their stream
-                stream = streamed(await chat_for(client, provider, how, scripts), how)
-                assert said(await stream.finish()) == whole, name
-            assert not provider.scripts, name
+        if how == "ask":  # the others' finished answer is that of their stream
+            stream = streamed(await chat_for(client, provider, how, scripts), how)
+            assert said(await stream.finish()) == whole, name
+        assert not provider.scripts, name
 
 
 @pytest.mark.parametrize("how", ["ask", "edit", "retry"])
-async def test_an_interrupted_turn_says_the_same_in_both_forms(how: How) -> None:
+async def test_an_interrupted_turn_says_the_same_in_both_forms(
+    how: How, client: Client, provider: FakeProvider
+) -> None:
     script: Script = (text("Half of ", "it"), stall())
-    async with fake_provider() as provider, chats_on(provider) as client:
-        answers: list[tuple[object, ...]] = []
-        for form in ("stream", "answer"):
-            chat = await chat_for(client, provider, how, [script])
-            if form == "stream":
-                stream = streamed(chat, how)
-                seen = ""
-                async for one in stream:
-                    seen += one.text
-                    if seen == "Half of it":
-                        stream.interrupt()
-                answers.append(said(stream.answer))
-                continue
-            async with chat.attach(tail=0) as live, anyio.create_task_group() as tasks:
+    answers: list[tuple[object, ...]] = []
+    for form in ("stream", "answer"):
+        chat = await chat_for(client, provider, how, [script])
+        if form == "stream":
+            stream = streamed(chat, how)
+            seen = ""
+            async for one in stream:
+                seen += one.text
+                if seen == "Half of it":
+                    stream.interrupt()
+            answers.append(said(stream.answer))
+            continue
+        async with chat.attach(tail=0) as live, anyio.create_task_group() as tasks:
 
-                async def keep(chat: Chat = chat) -> None:
-                    answers.append(said(await answered(chat, how)))
+            async def keep(chat: Chat = chat) -> None:
+                answers.append(said(await answered(chat, how)))
 
-                tasks.start_soon(keep)
-                seen = ""
-                async for one in live:
-                    seen += one.text
-                    if seen.endswith("Half of it"):
-                        break
-                await chat.interrupt()
-        assert answers[0] == answers[1]
-        assert answers[0][:3] == ("Half of it", "", "interrupted")
+            tasks.start_soon(keep)
+            seen = ""
+            async for one in live:
+                seen += one.text
+                if seen.endswith("Half of it"):
+                    break
+            await chat.interrupt()
+    assert answers[0] == answers[1]
+    assert answers[0][:3] == ("Half of it", "", "interrupted")
