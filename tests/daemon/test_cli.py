@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from parley_daemon.adapters.os.directory_lock import LOCK_NAME, lock_directory
+from parley_daemon.cli import run_command
 from parley_protocol import runtime
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import unix_peer
@@ -28,11 +29,11 @@ async def test_a_second_daemon_on_the_same_data_names_the_first_one(shared_daemo
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "soon"])
-async def test_an_invalid_idle_exit_is_a_usage_error(places: dict[str, str], seconds: str) -> None:
-    command = [*PARLEYD, "serve", f"--idle-exit={seconds}"]
-    done = await anyio.run_process(command, env=places, check=False)
-    assert done.returncode == 2
-    assert "--idle-exit" in done.stderr.decode()
+def test_an_invalid_idle_exit_is_a_usage_error(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(["serve", f"--idle-exit={seconds}"])
+    assert ended.value.code == 2
+    assert "--idle-exit" in capsys.readouterr().err
 
 
 async def test_status_and_stop(daemon: DaemonProcess) -> None:
