@@ -22,7 +22,7 @@ local notes = {}
 vim.notify = function(text) notes[#notes + 1] = text end
 local function fail(text) io.stderr:write(text .. "\\n") os.exit(1) end
 local function wait(what, condition)
-  if not vim.wait(15000, condition, 5) then
+  if not vim.wait(30000, condition, 5) then
     local lines = table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, false), "\\n")
     fail("waited in vain for " .. what .. "\\nnotes: " .. vim.inspect(notes) .. "\\n" .. lines)
   end
