@@ -23,7 +23,7 @@ def run_parley(env: Mapping[str, str], *words: str, stdin: str = "") -> subproce
 
     It changes `os.environ` and the standard streams of this process until it returns.
     """
-    output, errors = _PipeReader(), _PipeReader()
+    output, errors = _PipeReader(*os.pipe()), _PipeReader(*os.pipe())
     given = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
     with _environment(env), _standard_streams(given, output.file, errors.file):
         try:
@@ -33,19 +33,43 @@ def run_parley(env: Mapping[str, str], *words: str, stdin: str = "") -> subproce
     return subprocess.CompletedProcess(["parley", *words], code, said, complaint)
 
 
-class _PipeReader:
-    """A pipe that is always read, so that what is written to `file` never waits."""
+def run_in_terminal(env: Mapping[str, str], *words: str) -> tuple[int, str]:
+    """Run a command line with all its streams on a terminal; return its exit code and what was shown.
 
-    def __init__(self) -> None:
-        self._source, target = os.pipe()
+    It is not the controlling terminal: nothing can be typed, and keys that send signals do nothing.
+    """
+    shown = _PipeReader(*os.openpty())
+    with (
+        open(os.dup(shown.file.fileno()), encoding="utf-8") as keyboard,
+        _environment({**env, "TERM": "xterm-256color"}),
+        _standard_streams(keyboard, shown.file, shown.file),
+    ):
+        try:
+            code = run(words)
+        finally:
+            keyboard.close()
+            said = shown.close()
+    return code, said
+
+
+class _PipeReader:
+    """A pipe or a terminal that is always read, so that what is written to `file` never waits."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self._source = source
         self.file = os.fdopen(target, "w", encoding="utf-8")
         self._content = b""
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
     def _read(self) -> None:
-        with os.fdopen(self._source, "rb") as source:
-            self._content = source.read()
+        try:
+            while data := os.read(self._source, 65536):
+                self._content += data
+        except OSError:  # how a terminal ends
+            pass
+        finally:
+            os.close(self._source)
 
     def close(self) -> str:
         """Return all that was written."""

@@ -10,8 +10,7 @@ import pytest
 
 from parley_clients import sync
 from tests.support.processes.daemon import DaemonProcess
-from tests.support.processes.parley_command import run_parley
-from tests.support.processes.terminal import Terminal
+from tests.support.processes.parley_command import run_in_terminal, run_parley
 
 
 class Parley:
@@ -145,9 +144,9 @@ def test_chats_are_pinned_marked_in_the_list_and_unpinned(parley: Parley) -> Non
     for words in (("list",), ("list", "--pinned")):
         (line,) = [line for line in parley.said(*words).splitlines() if parley.id in line]
         assert line.split("\t")[3:] == ["Command", "pinned"]
-        terminal = Terminal(parley.daemon.env, *words)
-        assert terminal.end() == 0
-        assert re.search(rf"{parley.id}.*Command.*pinned", terminal.shown)
+        code, shown = run_in_terminal(parley.daemon.env, *words)
+        assert code == 0
+        assert re.search(rf"{parley.id}.*Command.*pinned", shown)
     (record,) = parley.json("unpin", parley.id)
     assert record["pinned"] is False
     assert parley.id not in parley.said("list", "--pinned")
@@ -202,9 +201,8 @@ def test_in_a_terminal_what_was_done_is_said(parley: Parley) -> None:
         (["unpin", parley.id], f"{parley.id} was unpinned."),
         (["archive", parley.id], f"{parley.id} was archived."),
     ):
-        terminal = Terminal(parley.daemon.env, *words)
-        assert terminal.end() == 0
-        assert said in terminal.shown, words
+        code, shown = run_in_terminal(parley.daemon.env, *words)
+        assert (code, said in shown) == (0, True), words
 
 
 def test_the_prompt_knows_what_goes_back(parley: Parley) -> None:
