@@ -27,7 +27,7 @@ class DrainingModel:
     def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
         """Call the model; see the port."""
         self._calls += 1
-        return _CountedStream(self.model.stream(request), self._ended)
+        return _CountedStream(self.model.stream(request), self._end_call)
 
     async def warm(self) -> None:
         """Load what the first call needs."""
@@ -35,7 +35,7 @@ class DrainingModel:
         try:
             await self.model.warm()
         finally:
-            await self._ended()
+            await self._end_call()
 
     async def retire(self) -> None:
         """Close it as soon as no call is in progress: another model has replaced it."""
@@ -46,7 +46,7 @@ class DrainingModel:
         """Close it now."""
         await self.model.aclose()
 
-    async def _ended(self) -> None:
+    async def _end_call(self) -> None:
         self._calls -= 1
         await self._settle()
 
@@ -57,13 +57,13 @@ class DrainingModel:
 
 
 class _CountedStream(AsyncGenerator[Batch, None]):
-    """A stream that reports when it is closed. It hands on the coroutines of the inner stream."""
+    """A stream that reports when it is closed. It returns the coroutines of the inner stream unchanged."""
 
-    __slots__ = ("_ended", "_open", "_stream")
+    __slots__ = ("_end_call", "_open", "_stream")
 
     def __init__(self, stream: AsyncGenerator[Batch, None], ended: Callable[[], Awaitable[None]]) -> None:
         self._stream = stream
-        self._ended = ended
+        self._end_call = ended
         self._open = True
 
     def __anext__(self) -> Coroutine[Any, Any, Batch]:
@@ -90,4 +90,4 @@ class _CountedStream(AsyncGenerator[Batch, None]):
         finally:
             if self._open:
                 self._open = False
-                await self._ended()
+                await self._end_call()
