@@ -29,7 +29,7 @@ def short_id(id: str) -> str:
 
 
 def find_chat(client: Client, part: str) -> str:
-    """Return the id of the chat whose id begins or ends with these characters.
+    """Return the id of the chat that is named by the beginning or the end of its id, or of its short id.
 
     Raises:
         CommandError: no chat, or more than one, has such an id.
@@ -39,7 +39,7 @@ def find_chat(client: Client, part: str) -> str:
         return wanted
     found = [record for record in client.all_chats() if wanted and _has_id(record, wanted)]
     if not found:
-        raise CommandError(f"There is no chat {part}. See parley list.")
+        raise CommandError(f'No chat has the id "{part}". See parley list.')
     if len(found) > 1:
         some = ", ".join(short_id(record.id) for record in found[:5])
         raise CommandError(
@@ -49,7 +49,7 @@ def find_chat(client: Client, part: str) -> str:
 
 
 def _has_id(record: ChatRecord, part: str) -> bool:
-    return record.id.startswith(part) or record.id.endswith(part)
+    return record.id.startswith(part) or record.id.endswith(part) or short_id(record.id).startswith(part)
 
 
 def find_last_chat(client: Client) -> str:

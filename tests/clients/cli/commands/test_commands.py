@@ -154,6 +154,11 @@ def test_chats_are_pinned_marked_in_the_list_and_unpinned(parley: Parley) -> Non
     assert line.split("\t")[3:] == ["Command"]
 
 
+def test_a_chat_is_named_by_the_beginning_of_the_id_that_the_list_shows(parley: Parley) -> None:
+    assert "Command" in parley.said("show", parley.id[:7])
+    assert parley.refused("show", "xyz") == 'parley: No chat has the id "xyz". See parley list.'
+
+
 def test_a_chat_goes_through_a_file(parley: Parley, tmp_path: Path) -> None:
     assert parley.said("export", parley.id).startswith("# Command\n")
     file = tmp_path / "chat.json"
