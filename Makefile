@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## show a daemon and two clients in a chat
 	@$(BIN)/python -m parley_clients.demo
 
-test: $(STAMP) ## run the fast tests; SLOW=1 adds the slow ones, ARGS="..." goes to pytest, JOBS=n sets the workers
+test: $(STAMP) ## run the fast tests; SLOW=1 adds the slow ones and more examples, ARGS="..." goes to pytest, JOBS=n sets the workers
 	$(PYTEST) -n $(JOBS) --dist worksteal $(if $(SLOW),--hypothesis-profile thorough,-m "not slow") $(ARGS)
 
 test-slow: $(STAMP) ## run only the slow tests
