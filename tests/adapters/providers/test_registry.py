@@ -1,5 +1,7 @@
 """The rows of provider types: each can be configured, and each is described."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,13 @@ def test_a_setting_that_a_type_does_not_have_is_reported() -> None:
     assert provider.problem.message == (
         'Provider "x" is of the type "openai", which has no setting "region".'
     )
+
+
+def test_importing_the_registry_imports_no_dialect() -> None:
+    code = (
+        "import sys, parley_daemon.adapters.providers.registry\n"
+        "names = ('anthropic', 'bedrock', 'demo', 'google', 'openai_chat', 'openai_responses', 'azure')\n"
+        "print([name for name in names if f'parley_daemon.adapters.providers.{name}' in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n"

@@ -9,6 +9,9 @@ The built-in rows stand in `TYPES`. Another package adds a row through an entry 
 a ProviderType. Looking through the installed packages takes time, so it happens once, when a type is wanted
 that is not built in, or when all types are wanted. A built-in type takes precedence over one of the same
 name. A row that cannot be loaded is logged and left out: a broken package must not prevent the start.
+
+The functions of the built-in rows import their dialects when they are called: a daemon uses few of them, and
+the imports would delay its start.
 """
 
 import logging
@@ -18,24 +21,7 @@ from importlib.metadata import entry_points
 
 from msgspec.structs import replace
 
-from parley_daemon.adapters.providers import azure
-from parley_daemon.adapters.providers.anthropic.dialect import VERSION, AnthropicMessages
-from parley_daemon.adapters.providers.anthropic.model_list import anthropic_models
-from parley_daemon.adapters.providers.bedrock import access as bedrock
-from parley_daemon.adapters.providers.demo.model import DemoModel
-from parley_daemon.adapters.providers.google.dialect import GoogleGenerate
-from parley_daemon.adapters.providers.google.model_list import google_models
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
-from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-from parley_daemon.adapters.providers.openai_chat.model_list import compatible_models, openai_models
-from parley_daemon.adapters.providers.openai_chat.request import (
-    COMPATIBLE,
-    OPENAI,
-    OPENROUTER,
-    VERCEL,
-    Flavour,
-)
-from parley_daemon.adapters.providers.openai_responses.dialect import Responses
 from parley_daemon.adapters.providers.provider_type import Access, ProviderType, bearer_headers, over_http
 from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 from parley_daemon.ports.models import Model
@@ -45,43 +31,118 @@ log = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "parleyd.provider_types"
 
 
-def _list_models(
-    lister: Callable[[str, Mapping[str, str], Fetch], Awaitable[Sequence[ListedModel]]],
-    headers: Callable[[Access], Mapping[str, str]] = bearer_headers,
-) -> Callable[[Access, Fetch], Awaitable[Sequence[ListedModel]]]:
-    return lambda access, fetch: lister(access.base_url, headers(access), fetch)
-
-
-def _get(path: str) -> Callable[[Access, Fetch], Awaitable[object]]:
+def _verify_with_get(path: str) -> Callable[[Access, Fetch], Awaitable[object]]:
     return lambda access, fetch: fetch(endpoint_url(access.base_url, path), bearer_headers(access))
-
-
-def _make_chat(flavour: Flavour) -> Callable[[Access], Model]:
-    return lambda access: over_http(access, ChatCompletions(access.name, access.base_url, flavour))
 
 
 def _make_openai(access: Access) -> Model:
     if access.options.get("api") == "chat":
-        return _make_chat(OPENAI)(access)
+        from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
+        from parley_daemon.adapters.providers.openai_chat.request import OPENAI
+
+        return over_http(access, ChatCompletions(access.name, access.base_url, OPENAI))
+    from parley_daemon.adapters.providers.openai_responses.dialect import Responses
+
     return over_http(access, Responses(access.name, access.base_url))
 
 
+async def _list_openai(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
+    from parley_daemon.adapters.providers.openai_chat.model_list import openai_models
+
+    return await openai_models(access.base_url, bearer_headers(access), fetch)
+
+
+def _make_compatible(access: Access) -> Model:
+    from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
+    from parley_daemon.adapters.providers.openai_chat.request import COMPATIBLE
+
+    return over_http(access, ChatCompletions(access.name, access.base_url, COMPATIBLE))
+
+
+async def _list_compatible(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
+    from parley_daemon.adapters.providers.openai_chat.model_list import compatible_models
+
+    return await compatible_models(access.base_url, bearer_headers(access), fetch)
+
+
+def _make_openrouter(access: Access) -> Model:
+    from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
+    from parley_daemon.adapters.providers.openai_chat.request import OPENROUTER
+
+    return over_http(access, ChatCompletions(access.name, access.base_url, OPENROUTER))
+
+
+def _make_vercel(access: Access) -> Model:
+    from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
+    from parley_daemon.adapters.providers.openai_chat.request import VERCEL
+
+    return over_http(access, ChatCompletions(access.name, access.base_url, VERCEL))
+
+
 def _make_anthropic(access: Access) -> Model:
+    from parley_daemon.adapters.providers.anthropic.dialect import AnthropicMessages
+
     return over_http(access, AnthropicMessages(access.name, access.base_url), _anthropic_headers(access))
 
 
+async def _list_anthropic(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
+    from parley_daemon.adapters.providers.anthropic.model_list import anthropic_models
+
+    return await anthropic_models(access.base_url, _anthropic_headers(access), fetch)
+
+
 def _anthropic_headers(access: Access) -> Mapping[str, str]:
+    from parley_daemon.adapters.providers.anthropic.dialect import VERSION
+
     key = {"x-api-key": access.api_key} if access.api_key else {}
     return {"anthropic-version": VERSION, **key, **access.headers}
 
 
 def _make_google(access: Access) -> Model:
+    from parley_daemon.adapters.providers.google.dialect import GoogleGenerate
+
     return over_http(access, GoogleGenerate(access.name, access.base_url), _google_headers(access))
+
+
+async def _list_google(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
+    from parley_daemon.adapters.providers.google.model_list import google_models
+
+    return await google_models(access.base_url, _google_headers(access), fetch)
 
 
 def _google_headers(access: Access) -> Mapping[str, str]:
     key = {"x-goog-api-key": access.api_key} if access.api_key else {}
     return {**key, **access.headers}
+
+
+def _make_bedrock(access: Access) -> Model:
+    from parley_daemon.adapters.providers.bedrock.access import make_model
+
+    return make_model(access)
+
+
+async def _list_bedrock(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
+    from parley_daemon.adapters.providers.bedrock.access import list_models
+
+    return await list_models(access, fetch)
+
+
+def _make_azure(access: Access) -> Model:
+    from parley_daemon.adapters.providers.azure import make_model
+
+    return make_model(access)
+
+
+async def _verify_azure(access: Access, fetch: Fetch) -> object:
+    from parley_daemon.adapters.providers.azure import verify_key
+
+    return await verify_key(access, fetch)
+
+
+def _make_demo(access: Access) -> Model:
+    from parley_daemon.adapters.providers.demo.model import DemoModel
+
+    return DemoModel(access.pace)
 
 
 _BUILT_IN = (
@@ -93,14 +154,14 @@ _BUILT_IN = (
         key_variables=("OPENAI_API_KEY",),
         url_variable="OPENAI_BASE_URL",
         options={"api": ("responses", "chat")},
-        list_models=_list_models(openai_models),
+        list_models=_list_openai,
     ),
     ProviderType(
         "openai-compat",
         "OpenAI-compatible server",
-        _make_chat(COMPATIBLE),
+        _make_compatible,
         needs_key=False,
-        list_models=_list_models(compatible_models),
+        list_models=_list_compatible,
     ),
     ProviderType(
         "anthropic",
@@ -109,18 +170,18 @@ _BUILT_IN = (
         base_url="https://api.anthropic.com",
         key_variables=("ANTHROPIC_API_KEY",),
         url_variable="ANTHROPIC_BASE_URL",
-        list_models=_list_models(anthropic_models, _anthropic_headers),
+        list_models=_list_anthropic,
     ),
     ProviderType(
         "bedrock",
         "Amazon Bedrock",
-        bedrock.make_model,
+        _make_bedrock,
         key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
         url_variable="AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
         needs_key=False,
         needs_url=False,
         options={"region": (), "profile": ()},
-        list_models=bedrock.list_models,
+        list_models=_list_bedrock,
     ),
     ProviderType(
         "google",
@@ -128,39 +189,39 @@ _BUILT_IN = (
         _make_google,
         base_url="https://generativelanguage.googleapis.com",
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        list_models=_list_models(google_models, _google_headers),
+        list_models=_list_google,
     ),
     ProviderType(
         "azure",
         "Azure OpenAI",
-        azure.make_model,
+        _make_azure,
         key_variables=("AZURE_OPENAI_API_KEY",),
         url_variable="AZURE_OPENAI_ENDPOINT",
         options={"api": ("responses", "chat"), "api_version": ()},
-        verify_key=azure.verify_key,
+        verify_key=_verify_azure,
     ),
     ProviderType(
         "openrouter",
         "OpenRouter",
-        _make_chat(OPENROUTER),
+        _make_openrouter,
         base_url="https://openrouter.ai/api/v1",
         key_variables=("OPENROUTER_API_KEY",),
-        list_models=_list_models(compatible_models),
-        verify_key=_get("/key"),
+        list_models=_list_compatible,
+        verify_key=_verify_with_get("/key"),
     ),
     ProviderType(
         "vercel",
         "Vercel AI Gateway",
-        _make_chat(VERCEL),
+        _make_vercel,
         base_url="https://ai-gateway.vercel.sh/v1",
         key_variables=("AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN"),
-        list_models=_list_models(compatible_models),
-        verify_key=_get("/credits"),
+        list_models=_list_compatible,
+        verify_key=_verify_with_get("/credits"),
     ),
     ProviderType(
         "demo",
         "parleyd demo",
-        lambda access: DemoModel(access.pace),
+        _make_demo,
         needs_key=False,
         needs_url=False,
         local=True,
