@@ -53,7 +53,7 @@ def question(prompt: str = "Hi", **settings: Any) -> ModelRequest:
 
 
 async def batches(model: HttpModel, request: ModelRequest | None = None) -> list[Batch]:
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         return [batch async for batch in model.stream(request or question())]
 
 
