@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+import signal
 from collections.abc import AsyncGenerator, Generator
 
 import pytest
@@ -10,6 +11,12 @@ from tests.support.processes.daemon import DaemonProcess, private_environment, r
 from tests.support.processes.provided_daemon import running_with_provider
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.server import FakeProvider
+
+# Processes inherit ignored signals: of a shell's background job (SIGINT, SIGQUIT) or of nohup (SIGHUP). Tests
+# that send signals expect what a process in the foreground does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes, or how long it takes to draw one, says nothing on a loaded machine.
 settings.register_profile(
