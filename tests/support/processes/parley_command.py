@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from typing import TextIO
 
 from parley_clients.cli.main import run
@@ -27,7 +28,7 @@ def run_parley(env: Mapping[str, str], *words: str, stdin: str = "") -> subproce
     given = io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")
     with _environment(env), _standard_streams(given, output.file, errors.file):
         try:
-            code = run(words)
+            code = _run_apart(words)
         finally:
             said, complaint = output.close(), errors.close()
     return subprocess.CompletedProcess(["parley", *words], code, said, complaint)
@@ -45,11 +46,16 @@ def run_in_terminal(env: Mapping[str, str], *words: str) -> tuple[int, str]:
         _standard_streams(keyboard, shown.file, shown.file),
     ):
         try:
-            code = run(words)
+            code = _run_apart(words)
         finally:
             keyboard.close()
             said = shown.close()
     return code, said
+
+
+def _run_apart(words: Sequence[str]) -> int:
+    """Run a command in an empty context: with `sniffio` installed, anyio keeps in it that a loop runs."""
+    return Context().run(run, words)
 
 
 class _PipeReader:
