@@ -92,5 +92,5 @@ def test_a_large_file_is_checked_in_a_moment() -> None:
     given = {"chatId": "c", "content": [file(data=data)]}
     taken = time.process_time()
     ChatSendParams.from_wire(given)
-    assert time.process_time() - taken < 2
+    assert time.process_time() - taken < 0.5
     assert problems(ChatSendParams, {"chatId": "c", "content": [file(data=f"{data[:-4]}!!!!")]})
