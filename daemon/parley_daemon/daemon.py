@@ -40,6 +40,7 @@ from parley_daemon.engine.engine import Engine
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store
 from parley_daemon.server.app import App, ClientLogs
+from parley_daemon.server.handlers import find_handler
 from parley_daemon.server.transport.listeners import socket_remover
 from parley_daemon.server.transport.server import Server
 from parley_protocol.runtime import RuntimeInfo, write_runtime_file
@@ -141,6 +142,7 @@ async def _serve(options: DaemonOptions) -> int:
         tasks.start_soon(ConfigReloader(options.config, config, catalogue, engine).run)
         server = Server(app, tasks)
         async with _listening(options, app, server):
+            find_handler("chat/list")  # nearly every client's first request needs its module
             if options.parent is not None:
                 code = await _serve_parent(options.parent, server, app)
             elif options.idle_exit is not None:

@@ -200,6 +200,20 @@ def test_every_field_of_an_event_reaches_clients(kind: type[Any], data: st.DataO
 
 # --------------------------------------------------------------------------------- the stores
 
+NO_SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(("maxOutputTokens", "temperature", "topP", "topK", "presencePenalty"), None),
+    **dict.fromkeys(
+        ("frequencyPenalty", "stop", "seed", "outputSchema", "fallbackModels", "localOnly"), None
+    ),
+    "timeouts": dict.fromkeys(("connectMs", "firstPartMs", "idleMs", "totalMs"), None),
+    "providerOptions": {},
+}
+NO_CONTEXT: dict[str, list[str]] = {"repositories": [], "include": [], "exclude": [], "files": []}
+NO_USAGE: dict[str, None] = {
+    **dict.fromkeys(("inputTokens", "outputTokens", "totalTokens", "reasoningTokens", "contextLimit"), None),
+    **dict.fromkeys(("cacheCreationTokens", "cacheReadTokens", "costUsd"), None),
+}
+
 
 @st.composite
 def chats_with_all(draw: st.DrawFn) -> WholeChat:
@@ -246,6 +260,65 @@ def test_a_store_returns_every_field(
             await store.aclose()
 
     asyncio.run(write_and_read())
+
+
+SMALLEST_BODIES: list[tuple[type[Any], bytes, tuple[Any, ...], dict[str, Any]]] = [
+    (
+        Chat,
+        b'{"id":"c1","owner":"local","created_at":"t","updated_at":"t"}',
+        (),
+        {
+            **{"kind": "chat", "titleIsAutomatic": True, "status": "waiting", "context": NO_CONTEXT},
+            **{
+                "settings": NO_SETTINGS,
+                "archived": False,
+                "pinned": False,
+                "metadata": {},
+                "usage": NO_USAGE,
+            },
+            **{"lastSeq": 0, "reservedSeq": 0, "lastMessageId": 0},
+            **dict.fromkeys(("title", "lastError", "model", "systemPrompt", "parentChatId"), None),
+            **dict.fromkeys(("rootChatId", "forkedFrom", "leafId"), None),
+        },
+    ),
+    (
+        Message,
+        b'{"content":[["text",{"text":"hi"}]],"created_at":"t"}',
+        ("c1", 1, None, None, "user", None, ()),
+        {"complete": True, **dict.fromkeys(("model", "usage", "origin"), None)},
+    ),
+    (
+        QueuedMessage,
+        b'{"turn_id":"t1","content":[],"created_at":"t"}',
+        ("q1", "c1", None),
+        {"settings": NO_SETTINGS, "steers": False, **dict.fromkeys(("model", "origin"), None)},
+    ),
+    (
+        Turn,
+        b'{"id":"t1","chat_id":"c1","user_message_id":1,"accepted_at":"t"}',
+        (),
+        {
+            "settings": NO_SETTINGS,
+            **dict.fromkeys(("model", "endedAt", "outcome", "stopReason", "usage", "error", "output"), None),
+        },
+    ),
+]
+"""Each record with its smallest body, the values of its columns, and the defaults of the other fields."""
+
+
+@pytest.mark.parametrize(
+    ("record", "body", "columns", "defaults"),
+    SMALLEST_BODIES,
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_store_omits_defaults_and_restores_the_same_ones(
+    record: type[Any], body: bytes, columns: tuple[Any, ...], defaults: dict[str, Any]
+) -> None:
+    form = codec.StoredForm[Any](record)
+    restored = form.decode(body, *columns)
+    shown = json.loads(codec.encode(restored))
+    assert {name: shown[name] for name in defaults} == defaults
+    assert form.encode(restored) == body
 
 
 TABLES: list[Table[Any]] = [CHATS, MESSAGES, TURNS, QUEUED]

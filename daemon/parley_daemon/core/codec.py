@@ -155,12 +155,17 @@ class _Conversion:
         order = (*names, *outside)
         self._in_order = itemgetter(*[order.index(name) for name in record.__struct_fields__])
         self._record: Callable[..., Any] = record
-        self._nested = [
-            (at, *ways) for at, field in enumerate(fields) if (ways := _find_converters(field.type))
-        ]
         self._tag = STORED_TAGS.get(record)
-        self._is_same = not outside and not self._nested and names == list(record.__struct_encode_fields__)
+        ways = {field.name: pair for field in fields if (pair := _find_converters(field.type))}
+        self._is_same = not outside and not ways and names == list(record.__struct_encode_fields__)
         self._body = _define(f"Stored{record.__name__}", [_stored_field(field) for field in fields], self)
+        stored_fields = zip(fields, _fields(self._body), strict=True)
+        self._nested = [
+            (at, *ways[field.name], field.default, stored.default)
+            for at, (field, stored) in enumerate(stored_fields)
+            if field.name in ways
+        ]
+        """Position, functions and defaults of the nested fields. msgspec omits a default by identity."""
         read_as = record if self._is_same else self._body
         self.stored: type[msgspec.Struct] = read_as
         if self._tag is not None:
@@ -173,8 +178,9 @@ class _Conversion:
         values: Sequence[Any] = self._values(record)
         if self._nested:
             changed = list(values)
-            for at, store, _ in self._nested:
-                changed[at] = store(changed[at])
+            for at, store, _, default, stored_default in self._nested:
+                value = changed[at]
+                changed[at] = stored_default if value == default else store(value)
             values = changed
         body: Any = self._body(*values)
         return body if self._tag is None else self.stored(body)
@@ -186,8 +192,9 @@ class _Conversion:
         values: Sequence[Any] = self._values(body)
         if self._nested:
             changed = list(values)
-            for at, _, restore in self._nested:
-                changed[at] = restore(changed[at])
+            for at, _, restore, default, stored_default in self._nested:
+                value = changed[at]
+                changed[at] = default if value is stored_default else restore(value)
             values = changed
         return self._record(*self._in_order((*values, *columns))) if columns else self._record(*values)
 
@@ -195,7 +202,13 @@ class _Conversion:
 def _define(name: str, fields: Sequence[Any], conversion: _Conversion, **options: Any) -> Any:
     """Return a stored type. Its attribute `conversion` converts it back to the record."""
     return msgspec.defstruct(
-        name, fields, frozen=True, gc=False, namespace={"conversion": conversion}, **options
+        name,
+        fields,
+        frozen=True,
+        gc=False,
+        omit_defaults=True,
+        namespace={"conversion": conversion},
+        **options,
     )
 
 
