@@ -112,6 +112,21 @@ def test_in_a_stream_the_code_goes_before_words(error: Any, kind: str, retryable
     assert (failure.kind, failure.retryable) == (kind, retryable)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/...",
+        "jinja2.exceptions.TemplateError: System role not supported",
+        "Value is not callable: null at row 1, column 2: {{ raise_exception('No.') }}",
+        "Failed to apply the chat template: unknown role",
+    ],
+)
+def test_a_chat_template_that_refuses_the_messages_is_quoted_and_not_asked_again(words: str) -> None:
+    failure = refused(500, openai(words, "server_error"))
+    assert (failure.kind, failure.retryable) == ("invalid_request", False)
+    assert words.split(":")[0] in failure.message
+
+
 def test_a_models_name_is_not_read_as_a_reason() -> None:
     call = Call("acme", "quota-flagged-by-billing", CALL.url)
     body = openai("quota-flagged-by-billing: temperature must be below 2")

@@ -7,6 +7,7 @@ from typing import cast
 import msgspec
 
 _MAX_BYTES = 8000
+_MAX_STATUS = 999  # larger numbers are codes of the provider's own
 _MARKUP = re.compile(rb"(?is)^\s*(<!doctype|<html|<\?xml|<head|<body)")
 # Linear: each pattern looks at a character once, so that a page of nothing but "<script" is quick, too.
 _TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
@@ -53,9 +54,14 @@ def read_error(error: object) -> ErrorText:
     if fields.get("error"):
         error_text = read_error(fields["error"])
         label = f"{error_text.label} {_label(fields)}".strip()
-        return ErrorText(error_text.message or _message(fields), label, error_text.number or _number(fields))
+        message, beside = error_text.message, _message(fields)
+        if isinstance(fields["error"], str) and beside not in message:  # "error" is a code, or a headline
+            message = f"{message}: {beside}"
+        return ErrorText(message or beside, label, error_text.number or _number(fields))
     for first in _items(fields.get("errors"))[:1]:
         return read_error(first)
+    if base := _fields(fields.get("base_resp")):  # MiniMax
+        return read_error(base)
     return ErrorText(_message(fields), _label(fields), _number(fields))
 
 
@@ -73,7 +79,18 @@ def page_text(body: bytes) -> str:
 
 
 def _message(fields: dict[str, object]) -> str:
-    names = ("message", "Message", "detail", "msg", "reason")  # AWS' gateway writes "Message"
+    names = (
+        "message",
+        "Message",  # AWS' gateway
+        "detail",
+        "msg",
+        "reason",
+        "error_msg",
+        "error_message",
+        "errorMessage",
+        "error_description",
+        "status_msg",
+    )
     found = next((fields[name] for name in names if fields.get(name)), "")
     if isinstance(found, str):
         message = found
@@ -93,10 +110,14 @@ def _validation_message(item: object) -> str:
 
 
 def _label(fields: dict[str, object]) -> str:
-    named = [fields.get(name) for name in ("code", "type", "status", "error_type")]
+    names = ("code", "type", "status", "error_type", "error_code", "errorCode", "errorType")
+    named = [fields.get(name) for name in names]
     details = fields.get("details")
     named.append(_fields(details).get("error_code"))
-    return " ".join([*[name for name in named if isinstance(name, str)], *_detail_codes(details)])
+    codes = [
+        str(one) for one in named if isinstance(one, str) or (isinstance(one, int) and one > _MAX_STATUS)
+    ]
+    return " ".join([*codes, *_detail_codes(details)])
 
 
 def _detail_codes(details: object) -> Iterator[str]:

@@ -5,35 +5,45 @@ Providers disagree about statuses: an empty account is 402, 429, 400 or 403; a p
 decides. Rules with words come before rules with a status only. The words were collected from real responses
 (tests/adapters/providers/http/recorded_errors.jsonl) and from the providers' documentation.
 
+Some meanings have too many wordings for a list: such a rule has a function instead (`overflow`).
+
 - `RULES`: from status and words to a FailureKind, and whether another try makes sense.
 - `STATUS_OF_TYPE`: an error inside a 200 response has no status; its type stands for one.
 - `DENIALS`: what a user can do about a denial, when the error says more than that.
 """
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
+from parley_daemon.adapters.providers.http.overflow import RATE, counts_overflow, is_overflow
 from parley_daemon.core.records import FailureKind
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False):
-    """One row: it applies at these statuses (empty: any but `never_at`) and, if given, with these words."""
+    """One row: it applies at these statuses (empty: any but `never_at`) and, if given, with these words.
+
+    `meaning` is given the message and the codes of the error.
+    """
 
     kind: FailureKind
     statuses: frozenset[int] = frozenset()
     words: re.Pattern[str] | None = None
+    meaning: Callable[[str, str], bool] | None = None
     retryable: bool = False
     never_at: frozenset[int] = frozenset()
     only_without_hint: bool = False
 
-    def applies(self, status: int | None, words: str, hint: int | None) -> bool:
-        """Return whether the rule applies to a status, the words of an error, and its retry hint in ms."""
+    def applies(self, status: int | None, message: str, label: str, hint: int | None) -> bool:
+        """Return whether the rule applies to a status, an error's message and codes, and its hint in ms."""
         if self.statuses and status not in self.statuses:
             return False
         if status in self.never_at or (self.only_without_hint and hint is not None):
             return False
-        return self.words is None or self.words.search(words) is not None
+        if self.meaning is not None and not self.meaning(message, label):
+            return False
+        return self.words is None or self.words.search(f"{message} {label}") is not None
 
 
 def _at(*statuses: int) -> frozenset[int]:
@@ -63,15 +73,20 @@ RULES: tuple[Rule, ...] = (
     # Google sends a retry hint also when the requests of the day are used up, or none are granted.
     Rule("usage_limit", _at(429), regex(r"requestsperday|tokens\w*perday|limit: 0\b")),
     Rule("usage_limit", _at(400, 403), regex(r"\bquota\b|\bbilling\b")),
+    Rule(
+        "usage_limit",
+        _at(400, 403),
+        regex(r"per[ -]day|(dai|month)ly (\w+ )?limit"),
+        only_without_hint=True,
+    ),
     # A request that is larger than the tokens of one minute will be so again.
     Rule("rate_limit", _at(413, 429), regex(r"request too large"), only_without_hint=True),
-    # A router quotes this code of its upstream provider behind a 502, too.
+    Rule("rate_limit", _at(413), RATE, only_without_hint=True),
+    Rule("rate_limit", never_at=_PLAIN, words=RATE, retryable=True),
+    # A router quotes its upstream provider behind a 502, too.
     Rule("context_length", never_at=_at(401, 402, 429), words=regex(r"context_length_exceeded")),
-    Rule("context_length", never_at=_PLAIN, words=regex(
-        r"context[ _]length|context[ _](window|size|limit)|maximum context|prompt is too long"
-        r"|input is too long|too many (input )?tokens|reduce the length"
-        r"|exceeds? the (maximum|model'?s?) (number of )?tokens?"
-    )),
+    Rule("context_length", _at(502, 503), meaning=counts_overflow),
+    Rule("context_length", never_at=_PLAIN | _at(414, 431), meaning=is_overflow),
     Rule("content_filter", never_at=_PLAIN, words=regex(
         r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
         r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"
@@ -91,6 +106,10 @@ RULES: tuple[Rule, ...] = (
     Rule("rate_limit", _at(409, 425, 429), retryable=True),
     Rule("overloaded", _at(500), regex(r"requires more system memory")),
     Rule("invalid_request", _at(501), regex(r"not support")),
+    # A chat template that refuses the messages will do so again.
+    Rule("invalid_request", _at(500), regex(
+        r"jinja|raise_exception|(chat|prompt)[ _-]?template|template[ _-]?(error|exception|render)"
+    )),
     # 500 is most often a model server without memory or slots; behind a gateway's 502 is no model server.
     Rule("overloaded", _at(500, 503, 529), retryable=True),
     Rule("overloaded", _at(424)),  # the model behind Bedrock failed

@@ -126,8 +126,9 @@ class Call:
     def _find_rule(self, status: int | None, error_text: ErrorText, hint: int | None) -> Rule | None:
         # The name of a model must not match a rule: "quota-7b" is not a quota.
         name = rf"(?<![\w-]){re.escape(self.model)}(?![\w-])"
-        text = re.sub(name, "model", error_text.text[:_MAX_TEXT_LENGTH])
-        return next((rule for rule in RULES if rule.applies(status, text, hint)), None)
+        message = re.sub(name, "model", error_text.message[:_MAX_TEXT_LENGTH])
+        label = re.sub(name, "model", error_text.label[:_MAX_TEXT_LENGTH])
+        return next((rule for rule in RULES if rule.applies(status, message, label, hint)), None)
 
     def _error(
         self,
