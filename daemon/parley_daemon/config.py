@@ -7,6 +7,7 @@ their defaults. The settings of a provider are checked later, by the catalogue, 
 import json
 import re
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -131,7 +132,7 @@ def _timeouts(limits: _Limits) -> Timeouts:
 def load_config(path: Path) -> Config:
     """Read the file. If it is missing or invalid, all settings have their defaults."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().removeprefix(BOM_UTF8).decode("utf-8")
     except FileNotFoundError:
         return Config()
     except OSError as error:

@@ -59,6 +59,18 @@ def test_an_invalid_setting_is_named_in_plain_words(tmp_path: Path, text: str, p
     assert load_config(path).complaint == f"{path}{problem}"
 
 
+def test_a_byte_order_mark_is_ignored_and_lines_are_counted_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('\ufeffdefault_model = "c:m"\r\n', "utf-8")
+    assert load_config(path) == Config(default_model="c:m")
+    path.write_text("\ufeff\n[limits]\nidle_ms = 0\n", "utf-8")
+    complaint = load_config(path).complaint
+    assert complaint is not None
+    assert complaint.startswith(f"{path}, line 3: ")
+    path.write_text('default_model = "c:m"\n', "utf-16")
+    assert load_config(path).complaint == f"{path}, line 1: the file is not UTF-8."
+
+
 def test_the_smallest_numbers_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("[limits]\nmax_running_turns = 1\nidle_ms = 1\n[retries]\nfirst_ms = 0\n", "utf-8")

@@ -267,6 +267,11 @@ async def test_a_broken_file_is_refused_with_a_sentence_that_says_where(
     assert len(caught.value.message) < 300
 
 
+def test_a_byte_order_mark_before_a_file_is_ignored() -> None:
+    text = chat_export.write(small())
+    assert chat_import.read("\ufeff" + text) == chat_import.read(text)
+
+
 def test_client_message_ids_are_unique_over_messages_and_queue() -> None:
     whole = replace(small(), queue=(a_queued("q1", client_message_id="mine"),))
     twice = replace(whole, messages=(a_message(1, client_message_id="mine"), *whole.messages[1:]))

@@ -55,7 +55,7 @@ def read(text: str) -> WholeChat:
         ChatTooLargeError: the text is longer than any exported file.
         WireError: -32602, the text is not such a file, is broken, or was written by a newer version.
     """
-    data = text.encode()
+    data = text.removeprefix("\ufeff").encode()
     if len(data) > CONTENT_LIMIT:
         raise ChatTooLargeError(CONTENT_LIMIT)
     _check_head(_json(data, _Head))

@@ -138,19 +138,6 @@ async def test_a_connection_whose_response_never_ends_is_closed_with_the_model(o
             await server.disconnected()
 
 
-async def test_proxies_of_the_environment_are_used_but_not_on_the_way_to_this_machine(
-    open_model: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    async with fake_provider(HELLO) as proxy, fake_provider(HELLO) as server:
-        monkeypatch.setenv("http_proxy", proxy.origin)
-        await ask(open_model(server))
-        assert proxy.connections == 0
-        await ask(open_model("http://models.test/v1"))
-        assert proxy.requests[0].path == "http://models.test/v1/chat/completions"
-
-
 async def test_neither_keys_nor_prompts_are_logged(
     open_model: Open, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -133,6 +133,9 @@ async def test_the_vercel_gateways_list_holds_other_types_of_models() -> None:
         # A list without a frame around it (Together), and one under another name
         ([{"id": "m", "context_length": 7, "type": "chat"}], [ListedModel("m", None, 7)]),
         ({"models": [{"name": "m:8b", "model": "m:8b"}]}, [ListedModel("m:8b", "m:8b")]),
+        ({"data": [{"model": "m", "name": "M"}]}, [ListedModel("m", "M")]),
+        ({"data": [{"name": "m"}, {"id": None, "model": "n"}]}, [ListedModel("m", "m"), ListedModel("n")]),
+        ({"data": [{"id": "m", "model": "other", "name": "M"}]}, [ListedModel("m", "M")]),
         # Odd ones
         ({"data": [{"id": "B"}, {"id": "a"}, {"id": "b"}]}, [ListedModel("a"), ListedModel("b")]),
         ({"data": [{"id": ""}, {"id": 3}, {}, None, "m", {"id": "x" * 600}]}, []),
@@ -159,6 +162,15 @@ async def test_a_list_in_pages_is_read_to_its_end_and_the_key_goes_to_no_other_s
         "https://openrouter.ai/api/v1/models",
         "https://openrouter.ai/api/v1/models?offset=1",
     ]
+
+
+async def test_lists_of_gateways_name_their_models_in_other_ways() -> None:
+    server = Server({"models": [{"model": "claude-x"}, {"name": "claude-y"}]})
+    found = await anthropic_models("https://gateway.test", HEADERS, server)
+    assert [one.model for one in found] == ["claude-x", "claude-y"]
+    server = Server({"data": [{"id": "models/gemini-x"}, {"model": "gemini-y"}]})
+    found = await google_models("https://gateway.test", HEADERS, server)
+    assert [one.model for one in found] == ["gemini-x", "gemini-y"]
 
 
 async def test_anthropics_list_is_read_page_by_page() -> None:

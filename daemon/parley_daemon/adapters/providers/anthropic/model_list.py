@@ -14,6 +14,7 @@ from parley_daemon.adapters.providers.shared.model_list import (
     as_object,
     build_entry,
     map_words,
+    model_name,
     read_entries,
     sort_distinct,
 )
@@ -32,7 +33,7 @@ async def anthropic_models(base_url: str, headers: Mapping[str, str], fetch: Fet
     found: list[ListedModel] = []
     for _ in range(MAX_PAGES):
         page = as_object(await fetch(add_query(url, limit="1000", after_id=after), headers))
-        found += read_entries(as_list(page.get("data")), _anthropic)
+        found += read_entries(as_list(page.get("data")) or as_list(page.get("models")), _anthropic)
         after = page.get("last_id") if page.get("has_more") is True else ""
         if not isinstance(after, str) or not after:
             break
@@ -43,4 +44,4 @@ def _anthropic(entry: dict[str, Any]) -> ListedModel | None:
     abilities = as_object(entry.get("capabilities"))
     words = [name for name, value in abilities.items() if as_object(value).get("supported") is True]
     limit = as_count(entry.get("max_input_tokens"))
-    return build_entry(entry.get("id"), entry.get("display_name"), limit, map_words(words, _ANTHROPIC))
+    return build_entry(model_name(entry), entry.get("display_name"), limit, map_words(words, _ANTHROPIC))

@@ -108,7 +108,7 @@ def _read_profile_region(options: Mapping[str, str], environment: Mapping[str, s
     path = environment.get("AWS_CONFIG_FILE") or "~/.aws/config"
     parser = configparser.RawConfigParser(strict=False)
     try:
-        parser.read(Path(path).expanduser(), "utf-8")
+        parser.read(Path(path).expanduser(), "utf-8-sig")
     except (configparser.Error, OSError, UnicodeDecodeError, RuntimeError):
         return None  # botocore reports what is wrong with the file when it looks for credentials
     sections = ([profile] if profile == "default" else []) + [f"profile {profile}"]

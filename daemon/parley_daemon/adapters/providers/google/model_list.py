@@ -13,6 +13,7 @@ from parley_daemon.adapters.providers.shared.model_list import (
     as_list,
     as_object,
     build_entry,
+    model_name,
     read_entries,
     sort_distinct,
 )
@@ -24,7 +25,7 @@ async def google_models(base_url: str, headers: Mapping[str, str], fetch: Fetch)
     found: list[ListedModel] = []
     for _ in range(MAX_PAGES):
         page = as_object(await fetch(add_query(url, pageSize="1000", pageToken=token), headers))
-        found += read_entries(as_list(page.get("models")), _google)
+        found += read_entries(as_list(page.get("models")) or as_list(page.get("data")), _google)
         token = page.get("nextPageToken")
         if not isinstance(token, str) or not token:
             break
@@ -33,7 +34,10 @@ async def google_models(base_url: str, headers: Mapping[str, str], fetch: Fetch)
 
 def _google(entry: dict[str, Any]) -> ListedModel | None:
     name = entry.get("name")
-    if "generateContent" not in as_list(entry.get("supportedGenerationMethods")) or not isinstance(name, str):
+    if isinstance(name, str) and "generateContent" not in as_list(entry.get("supportedGenerationMethods")):
+        return None
+    name = name or model_name(entry)  # gateways have OpenAI's entries, without methods
+    if not isinstance(name, str):
         return None
     limit = as_count(entry.get("inputTokenLimit"))
     reasons = ("reasoning",) if entry.get("thinking") is True else ()

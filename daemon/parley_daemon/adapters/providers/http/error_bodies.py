@@ -1,6 +1,7 @@
 """Reads the message and the codes out of the body of an error, in any of the shapes that are in use."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import cast
 
@@ -29,6 +30,7 @@ class ErrorText(msgspec.Struct, frozen=True, gc=False):
 
 def read_body(body: bytes) -> ErrorText:
     """Return the error in the body of an HTTP response."""
+    body = body.removeprefix(BOM_UTF8)
     if is_page(body):
         return ErrorText(page_text(body))
     text = body[:_MAX_BYTES].decode("utf-8", "replace").strip()

@@ -150,8 +150,8 @@ class Call:
         match kind, status:
             case "auth", 407:
                 return (
-                    f"The proxy for {self.origin} requires a user name and a password; add them to the URL in"
-                    " HTTP_PROXY or HTTPS_PROXY."
+                    f"The proxy for {self.origin} requires a user name and a password; add them to its URL in"
+                    " the environment (http_proxy, HTTPS_PROXY or ALL_PROXY)."
                 )
             case "auth", _ if (advice := self._denial_advice(error_text)) is not None:
                 return advice

@@ -1,6 +1,7 @@
 """Gets JSON from a provider within limits of time and size, and keeps the last exchange for checks."""
 
 import time
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -81,6 +82,7 @@ class JsonClient:
         if not 200 <= response.status < 300:
             error = call.error_from_status(response.status, response.headers, body)
             raise NotFoundError(call.shown_url) if response.status in _NOT_FOUND_STATUSES else error
+        body = body.removeprefix(BOM_UTF8)
         try:
             return msgspec.json.decode(body)
         except (ValueError, RecursionError):

@@ -6,21 +6,22 @@ server, the request has not been read and is sent once more on a new one. A resp
 is not closed at once: its last bytes get 3 s to arrive (`release`), so that the connection can be reused; a
 response that is abandoned is closed at once, which tells the server to stop.
 
-Proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) are used, except for this machine; a netrc file
-is not. Redirects are not followed: they would send the prompt and the key elsewhere. Logs nothing.
+Proxies of the environment are used (`proxies`), except for this machine; a netrc file is not. Redirects are
+not followed: they would send the prompt and the key elsewhere. Logs nothing.
 """
 
 import asyncio
 import importlib
 import io
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 
 from parley_daemon.adapters.providers.http.endpoints import is_local
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.proxies import Proxy, UnusableProxyError, find_proxy
 from parley_daemon.ports.models import ModelError
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ _CONNECTIONS = 1000  # per provider; more calls at once than any daemon runs tur
 _KEEP_ALIVE = 60.0
 _LINGER = 3.0  # how long the bytes after an answer's end may take before the connection is given up
 _LARGE_BODY = 2**20
+_MAX_HEADER_BYTES = 256 * 1024  # of one header of a response; curl allows 300 KiB for all of them
+_MAX_HEADERS = 1000
+_TOO_LARGE = ("Got more than", "Too many headers")  # how aiohttp's messages about such headers begin
 _MAX_REFUSAL_BYTES = 64 * 1024
 _REFUSAL_TIMEOUT = 5.0
 
@@ -42,7 +46,7 @@ class HttpPool:
     def __init__(self, url: str) -> None:
         self._url = url
         self._session: aiohttp.ClientSession | None = None
-        self._proxy: str | None = None
+        self._proxy: Proxy | UnusableProxyError | None = None
         self._lingering: dict[aiohttp.ClientResponse, asyncio.TimerHandle] = {}
 
     async def warm(self) -> None:
@@ -73,7 +77,11 @@ class HttpPool:
             await self.warm()
         import aiohttp  # imported late: it takes longer than a start may wait
 
-        session = self._open()
+        session, proxy = self._open(), self._proxy
+        if isinstance(proxy, UnusableProxyError):
+            raise call.error("network", str(proxy), "", retryable=False)
+        if proxy is not None and call.url.startswith("http:"):  # https: only the proxy may see them (CONNECT)
+            headers = {**headers, **proxy.headers}
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_connect=connect_seconds)
         first = True
         while True:
@@ -85,17 +93,18 @@ class HttpPool:
                     data=(body or None) if len(body) < _LARGE_BODY else io.BytesIO(body),
                     headers=headers,
                     timeout=timeout,
-                    proxy=self._proxy,
+                    proxy=None if proxy is None else proxy.url,
+                    proxy_headers=None if proxy is None else proxy.headers,
                     allow_redirects=False,
                     trace_request_ctx=connection,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 # The server closed a kept connection just as it was reused: the request was not read.
                 if not (first and connection.get("reused")):
-                    raise _connection_error(call, error, connect_seconds) from error
+                    raise _connection_error(call, error, connect_seconds, proxy) from error
                 first = False
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise _connection_error(call, error, connect_seconds) from error
+                raise _connection_error(call, error, connect_seconds, proxy) from error
 
     async def read_error(self, call: Call, response: "aiohttp.ClientResponse") -> ModelError:
         """Return the error of a response with a status other than success."""
@@ -158,13 +167,16 @@ class HttpPool:
 
             reuse = aiohttp.TraceConfig()
             reuse.on_connection_reuseconn.append(_note_reuse)
-            self._proxy = None if is_local(self._url) else _proxy_for(self._url)
+            self._proxy = _proxy_for(self._url)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=0, limit_per_host=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[reuse],
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
+                max_headers=_MAX_HEADERS,
             )
         return self._session
 
@@ -178,21 +190,29 @@ async def _note_reuse(_session: object, context: "SimpleNamespace", _params: obj
     connection["reused"] = True
 
 
-def _proxy_for(url: str) -> str | None:
-    from urllib.request import getproxies_environment, proxy_bypass
-
-    parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    proxy = getproxies_environment().get(parts.scheme, "")
-    return proxy if proxy.startswith(("http://", "https://")) else None
+def _proxy_for(url: str) -> Proxy | UnusableProxyError | None:
+    try:
+        return None if is_local(url) else find_proxy(url, os.environ)
+    except UnusableProxyError as error:
+        return error
 
 
-def _connection_error(call: Call, error: Exception, connect_seconds: float) -> ModelError:
+def _connection_error(
+    call: Call, error: Exception, connect_seconds: float, proxy: Proxy | None
+) -> ModelError:
     import aiohttp
 
     detail, origin = str(error), call.origin
     match error:
+        case aiohttp.ClientConnectorDNSError() | aiohttp.ClientProxyConnectionError() if proxy is not None:
+            message = f"The proxy {proxy.url} cannot be reached; check {proxy.variable}."
+            return call.error("network", message, detail, retryable=True)
+        case aiohttp.ClientHttpProxyError() if proxy is not None and error.status == 407:
+            message = f"The proxy {proxy.url} requires a user name and a password; check {proxy.variable}."
+            return call.error("auth", message, detail, retryable=False)
+        case aiohttp.ClientHttpProxyError() if proxy is not None:
+            message = f"The proxy {proxy.url} refused the connection to {origin} (HTTP {error.status})."
+            return call.error("network", message, detail, retryable=False)
         case aiohttp.ClientConnectorDNSError():
             message = f"The host name in {origin} cannot be resolved; check base_url and the network."
             return call.error("network", message, detail, retryable=True)
@@ -204,18 +224,15 @@ def _connection_error(call: Call, error: Exception, connect_seconds: float) -> M
                 f"The TLS handshake with {origin} failed; check whether base_url should begin with http://."
             )
             return call.error("network", message, detail, retryable=False)
-        case aiohttp.ClientProxyConnectionError():
-            message = f"The proxy for {origin} cannot be reached; check HTTP_PROXY and HTTPS_PROXY."
-            return call.error("network", message, detail, retryable=True)
-        case aiohttp.ClientHttpProxyError():
-            message = f"The proxy for {origin} refused the connection (HTTP {error.status})."
-            return call.error("network", message, detail, retryable=False)
         case TimeoutError():
             message = f"{origin} did not accept a connection within {connect_seconds:g} s."
             return call.error("timeout", message, detail, retryable=True)
         case aiohttp.ClientConnectorError():
             advice = "Is the server running?" if is_local(call.url) else "Check base_url and the network."
             return call.error("network", f"Nothing answers at {origin}. {advice}", detail, retryable=True)
+        case aiohttp.ClientResponseError() if error.message.startswith(_TOO_LARGE):
+            message = f"The headers of the answer from {origin} are too large."
+            return call.error("bad_stream", message, detail, retryable=False)
         case aiohttp.ClientResponseError():
             message = f"The server at {origin} does not answer in HTTP; check base_url."
             return call.error("bad_stream", message, detail, retryable=False)

@@ -15,6 +15,7 @@ from parley_daemon.adapters.providers.shared.model_list import (
     as_object,
     build_entry,
     map_words,
+    model_name,
     read_entries,
     sort_distinct,
 )
@@ -82,6 +83,4 @@ def _compatible(entry: dict[str, Any]) -> ListedModel | None:
         *[name for name, has in abilities.items() if has is True],
     ]
     limit = next((count for name in _LIMITS if (count := as_count(entry.get(name)))), None)
-    return build_entry(
-        entry.get("id") or entry.get("name"), entry.get("name"), limit, map_words(words, _CAPABILITIES)
-    )
+    return build_entry(model_name(entry), entry.get("name"), limit, map_words(words, _CAPABILITIES))

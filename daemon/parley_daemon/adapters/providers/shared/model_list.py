@@ -34,6 +34,12 @@ def read_entries(
     return [model for entry in entries if (model := read(as_object(entry))) is not None]
 
 
+def model_name(entry: Mapping[str, object]) -> str | None:
+    """Return the name of a model in an entry: the first text of `id`, `model` and `name`."""
+    names = [entry.get(key) for key in ("id", "model", "name")]
+    return next((name for name in names if isinstance(name, str) and name.strip()), None)
+
+
 def sort_distinct(models: Iterable[ListedModel]) -> Sequence[ListedModel]:
     """Return each model once, upper and lower case being the same, by name."""
     distinct = {model.model.casefold(): model for model in models}
