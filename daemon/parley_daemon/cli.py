@@ -10,7 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from parley_daemon.launcher import DaemonPaths, connect, describe_owner, open_unix_socket, run_stdio
+from parley_daemon.launcher import (
+    RETURN_SECONDS,
+    DaemonPaths,
+    connect,
+    describe_owner,
+    open_unix_socket,
+    run_stdio,
+)
 from parley_daemon.rpc_call import INITIALIZE, call_daemon
 from parley_protocol import runtime
 from parley_protocol.version import VERSION
@@ -134,9 +141,11 @@ def _serve(paths: DaemonPaths, arguments: argparse.Namespace) -> int:
         sys.stderr.write(describe_owner(paths))
         return 1
     with lock:
-        unix, unix_path = open_unix_socket(paths, arguments.socket)
-        if unix is None:
-            return _fail(f"Cannot listen on {unix_path}.")
+        path = Path(arguments.socket).expanduser().absolute() if arguments.socket else None
+        try:
+            unix, path = open_unix_socket(paths, path)
+        except OSError as error:
+            return _fail(f"Cannot listen on {error}.")
         from parley_daemon import daemon
 
         def ready(where: str) -> None:
@@ -146,9 +155,9 @@ def _serve(paths: DaemonPaths, arguments: argparse.Namespace) -> int:
             daemon.DaemonOptions(
                 data_dir=paths.data_dir,
                 config=paths.config,
-                runtime_file=paths.runtime_file,
+                places=daemon.Places(paths.runtime_file, path, is_own_path=bool(arguments.socket)),
+                lock=lock,
                 unix=unix,
-                unix_path=unix_path,
                 tcp=tcp,
                 idle_exit=arguments.idle_exit,
                 ready=ready,
@@ -176,7 +185,13 @@ def _open_tcp(address: str) -> socket.socket | str:
 
 
 def _status(paths: DaemonPaths) -> int:
+    from parley_daemon.adapters.os.directory_lock import find_owner
+
     peer = connect(paths)
+    if peer is None and find_owner(paths.data_dir) is not None:
+        peer = connect(paths, seconds=RETURN_SECONDS)
+        if peer is None:
+            return _fail(describe_owner(paths).strip())
     if peer is None:
         return _fail(f"No daemon serves {paths.data_dir}.")
     with peer:
@@ -189,21 +204,43 @@ def _status(paths: DaemonPaths) -> int:
 
 
 def _stop(paths: DaemonPaths) -> int:
-    from parley_daemon.adapters.os.directory_lock import find_owner
-
-    info = runtime.read_runtime_file(paths.runtime_file)
-    # After a daemon was killed, the process id in its runtime file may belong to an unrelated process.
-    if info is None or find_owner(paths.data_dir) != info.pid:
+    pid = _find_daemon(paths)
+    if pid is None:
         return _fail(f"No daemon serves {paths.data_dir}.")
-    os.kill(info.pid, signal.SIGTERM)
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return 0  # it has just ended
+    except OSError as error:
+        return _fail(f"Cannot stop the daemon (pid {pid}): {error.strerror}.")
     deadline = time.monotonic() + STOP_SECONDS
-    while runtime.is_process_alive(info.pid):
+    while runtime.is_process_alive(pid):
         if time.monotonic() > deadline:
             return _fail(
-                f"The daemon (pid {info.pid}) is still running {STOP_SECONDS:g} s after it was asked to stop."
+                f"The daemon (pid {pid}) is still running {STOP_SECONDS:g} s after it was asked to stop. "
+                f"`kill -9 {pid}` ends it at once; what was acknowledged is kept."
             )
         time.sleep(0.02)
     return 0
+
+
+def _find_daemon(paths: DaemonPaths) -> int | None:
+    """Return the process id of the daemon, also if its lock file, socket or runtime file was removed."""
+    from parley_daemon.adapters.os.directory_lock import find_owner, read_note
+
+    # A process id is only believed with proof: after a daemon was killed, an unrelated process may have it.
+    owner = find_owner(paths.data_dir)
+    if owner is not None and read_note(paths.data_dir)[1] is not None:
+        return owner  # it holds the lock, and wrote the note of a daemon
+    info, peer = runtime.read_runtime_file(paths.runtime_file), connect(paths)
+    if info is None or peer is None:
+        return None
+    with peer:
+        try:
+            status = call_daemon(peer, [INITIALIZE, ("server/status", {})], _ANSWER_SECONDS)[-1]
+        except OSError:
+            return None
+    return info.pid if status.get("pid") == info.pid else None
 
 
 def _schema() -> int:

@@ -14,7 +14,6 @@ process at once; the store recovers at the next start as it does after a crash.
 
 import gc
 import logging
-import logging.handlers
 import os
 import secrets
 import signal
@@ -27,10 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
+from parley_daemon.adapters.os.directory_lock import FileLock
+from parley_daemon.adapters.os.log_file import log_path, start_logging
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
@@ -41,18 +43,12 @@ from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store
 from parley_daemon.server.app import App, ClientLogs
 from parley_daemon.server.handlers import find_handler
-from parley_daemon.server.transport.listeners import socket_remover
+from parley_daemon.server.transport.addresses import CHECK_SECONDS, Addresses, Places
 from parley_daemon.server.transport.server import Server
-from parley_protocol.runtime import RuntimeInfo, write_runtime_file
+from parley_protocol.runtime import RuntimeInfo
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 log = logging.getLogger("parleyd")
-
-LOG_BYTES = 2 * 1024 * 1024
-"""Size at which a new log file is begun."""
-
-LOG_FILES = 3
-"""Log files that are kept, the current one included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +69,8 @@ class ParentStreams:
 class DaemonOptions:
     """How to run a daemon.
 
-    `runtime_file` is written while the daemon accepts clients; None: no client can find it. `unix` and `tcp`
-    are listening sockets. `unix_path` is the path of the Unix socket, or the reason why there is none.
+    `places`: the files through which clients find it. `lock`: the lock on the data directory; None: the
+    daemon runs without one. `unix` and `tcp` are listening sockets, `unix` at the path in `places`.
     `parent`: the process to serve over pipes. `idle_exit`: seconds without clients and running turns after
     which the daemon stops; ignored with a parent. `ready` is called with the addresses once clients are
     accepted.
@@ -82,9 +78,9 @@ class DaemonOptions:
 
     data_dir: Path
     config: Path
-    runtime_file: Path | None
-    unix: socket.socket | None
-    unix_path: str | None
+    places: Places
+    lock: FileLock | None = None
+    unix: socket.socket | None = None
     tcp: socket.socket | None = None
     in_memory: bool = False
     parent: ParentStreams | None = None
@@ -94,12 +90,13 @@ class DaemonOptions:
 
 def run_daemon(options: DaemonOptions) -> int:
     """Run a daemon until it is stopped; return the exit code of the process."""
-    _log_to_file(options)
+    start_logging(log_path(options.data_dir))
     try:
         return anyio.run(_serve, options)
     except Exception:  # the boundary of the process
         log.critical("unexpected error: the daemon exits", exc_info=True)
-        sys.stderr.write(f"parleyd: unexpected error; the log in {_log_folder(options)} has the details.\n")
+        path = log_path(options.data_dir)
+        sys.stderr.write(f"parleyd: unexpected error; the log has the details: {path}\n")
         return 1
 
 
@@ -141,16 +138,28 @@ async def _serve(options: DaemonOptions) -> int:
         tasks.start_soon(engine.open)
         tasks.start_soon(ConfigReloader(options.config, config, catalogue, engine).run)
         server = Server(app, tasks)
-        async with _listening(options, app, server):
-            find_handler("chat/list")  # nearly every client's first request needs its module
-            if options.parent is not None:
-                code = await _serve_parent(options.parent, server, app)
-            elif options.idle_exit is not None:
-                await server.wait_until_idle(options.idle_exit)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(_published(options, app, server))
+            except OSError as error:
+                sys.stderr.write(f"parleyd: {_cannot_be_found(options, error)}\n")
+                code = 1
             else:
-                await anyio.sleep_forever()
+                find_handler("chat/list")  # nearly every client's first request needs its module
+                code = await _wait_for_end(options, server, app)
         tasks.cancel_scope.cancel()
     return code
+
+
+async def _wait_for_end(options: DaemonOptions, server: Server, app: App) -> int:
+    """Return the exit code once the daemon is not needed any more."""
+    if options.parent is not None:
+        return await _serve_parent(options.parent, server, app)
+    if options.idle_exit is not None:
+        await server.wait_until_idle(options.idle_exit)
+    else:
+        await anyio.sleep_forever()
+    return 0
 
 
 def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
@@ -174,36 +183,51 @@ async def _serve_parent(parent: ParentStreams, server: Server, app: App) -> int:
 
 
 @asynccontextmanager
-async def _listening(options: DaemonOptions, app: App, server: Server) -> AsyncGenerator[None]:
-    """Accept clients on the sockets while the block runs, and publish the addresses in the runtime file."""
-    async with AsyncExitStack() as stack:
-        tcp = None
-        if options.unix is not None:
-            await stack.enter_async_context(server.listening(options.unix, trusted=True))
-        if options.tcp is not None:
-            host, port = options.tcp.getsockname()[:2]
-            tcp = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            await stack.enter_async_context(server.listening(options.tcp, trusted=False))
-        if options.runtime_file is not None:
-            info = RuntimeInfo(
-                pid=os.getpid(),
-                socket=options.unix_path,
-                tcp=tcp,
-                token=app.token,
-                version=VERSION,
-                protocol_version=PROTOCOL_VERSION,
-                data_dir=str(options.data_dir),
-                started_at=app.started_at,
-            )
-            if options.unix_path is not None:
-                stack.callback(socket_remover(options.unix_path))
-            write_runtime_file(options.runtime_file, info)
-            stack.callback(options.runtime_file.unlink, missing_ok=True)
-        where = " and ".join(name for name in (options.unix_path, tcp) if name)
-        log.info("parleyd %s serves on %s", VERSION, where or "standard input and output")
+async def _published(options: DaemonOptions, app: App, server: Server) -> AsyncGenerator[None]:
+    """Accept clients while the block runs, and keep the files through which they find the daemon.
+
+    Raises:
+        OSError: no client would find a daemon that has no parent.
+    """
+    info = RuntimeInfo(
+        pid=os.getpid(),
+        socket=None,
+        tcp=None,
+        token=app.token,
+        version=VERSION,
+        protocol_version=PROTOCOL_VERSION,
+        data_dir=str(options.data_dir),
+        started_at=app.started_at,
+    )
+    addresses = Addresses(server, options.places, info, is_optional=options.parent is not None)
+    async with addresses.published(options.unix, options.tcp), anyio.create_task_group() as upkeep:
+        upkeep.start_soon(_keep_files, addresses, options.lock)
+        log.info("parleyd %s serves on %s", VERSION, str(addresses) or "standard input and output")
         if options.ready is not None:
-            options.ready(where)
+            options.ready(str(addresses))
         yield
+        upkeep.cancel_scope.cancel()
+
+
+async def _keep_files(addresses: Addresses, lock: FileLock | None) -> None:
+    """Put back what somebody else removes: the files that lead to the daemon, and its lock file."""
+    if lock is None:
+        return
+    problem = None
+    while True:
+        await anyio.sleep(CHECK_SECONDS)
+        await addresses.keep()
+        try:
+            if await to_thread.run_sync(lock.keep, addresses.runtime_file):
+                log.warning("the lock file of %s was removed or changed; it is there again", lock.path.parent)
+            problem = None
+        except OSError as error:
+            if problem != (problem := f"{lock.path} is not locked any more: {error.strerror}"):
+                log.error("%s", problem)
+
+
+def _cannot_be_found(options: DaemonOptions, error: OSError) -> str:
+    return f"Cannot write the runtime file {options.places.runtime_file}: {error.strerror or error}."
 
 
 async def _stop_on_signal(tasks: TaskGroup, engine: Engine, app: App) -> None:
@@ -246,22 +270,3 @@ def _start_collector() -> None:
     gc.freeze()
     gc.set_threshold(5_000, 5, 1_000)
     gc.enable()
-
-
-def _log_folder(options: DaemonOptions) -> Path:
-    return options.data_dir / "log"
-
-
-def _log_to_file(options: DaemonOptions) -> None:
-    """Log to a rotating file in the data directory, or to standard error when that cannot be written."""
-    handler: logging.Handler
-    try:
-        folder = _log_folder(options)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            folder / "parleyd.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"
-        )
-    except OSError:
-        handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])

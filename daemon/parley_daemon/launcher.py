@@ -15,6 +15,7 @@ An editor waits for this process, so every import counts. The steps are ordered 
 Imports the standard library and modules that are as light.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -24,14 +25,20 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from parley_daemon.server.transport.proxy import connect_to_daemon, copy_streams
 from parley_daemon.server.wire.initialize import initialize_result, option_problems
 from parley_protocol import runtime
 
+if TYPE_CHECKING:
+    from parley_daemon.adapters.os.directory_lock import FileLock
+
 CONNECT_SECONDS = 15.0
 """How long a daemon that is starting may take until it accepts connections on its socket."""
+
+RETURN_SECONDS = 5.0
+"""How long a daemon may take to put back a socket or a runtime file that was removed."""
 
 SHARED_IDLE_SECONDS = 600
 """How long a shared daemon stays after its last client has left and its last turn has ended."""
@@ -64,7 +71,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
     """Serve the parent process over standard input and output; return the exit code."""
     input_fd, output_fd = _take_standard_streams()
     if in_memory:
-        return _become_daemon(paths, input_fd, output_fd, locked=False, in_memory=True)
+        return _become_daemon(paths, input_fd, output_fd, in_memory=True)
     peer = connect(paths)
     if peer is None and shared and not _is_served_elsewhere(paths):
         peer = _start_shared_daemon(paths)
@@ -76,7 +83,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
         lock = lock_directory(paths.data_dir, paths.runtime_file)
     except OSError:
         # The daemon runs without a store: each request that needs it is answered with what is wrong.
-        return _become_daemon(paths, input_fd, output_fd, locked=False)
+        return _become_daemon(paths, input_fd, output_fd)
     if lock is None:
         peer = connect(paths, seconds=CONNECT_SECONDS)
         if peer is None:
@@ -84,7 +91,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
             return 1
         return copy_streams(peer, input_fd, output_fd)
     with lock:
-        return _become_daemon(paths, input_fd, output_fd, locked=True)
+        return _become_daemon(paths, input_fd, output_fd, lock)
 
 
 def connect(paths: DaemonPaths, *, seconds: float = 0.0) -> socket.socket | None:
@@ -125,6 +132,11 @@ def describe_owner(paths: DaemonPaths) -> str:
             f"{theirs} and this process uses {ours}. Set PARLEY_RUNTIME_DIR={theirs} to connect to it, or "
             f"stop it with `kill {pid}`.\n"
         )
+    if info is None and pid is not None and runtime_file is not None:
+        return (
+            f"The daemon with pid {pid} serves {paths.data_dir}, but cannot be reached: its runtime file "
+            f"{runtime_file} does not lead to it, and it does not put it back. Stop it with `parleyd stop`.\n"
+        )
     if info is None:
         owner = "Another process" if pid is None else f"The process with pid {pid}"
         return f"{owner} has locked {paths.data_dir} and does not accept connections. Stop it first.\n"
@@ -149,43 +161,50 @@ def _take_standard_streams() -> tuple[int, int]:
 
 
 def _become_daemon(
-    paths: DaemonPaths, input_fd: int, output_fd: int, *, locked: bool, in_memory: bool = False
+    paths: DaemonPaths,
+    input_fd: int,
+    output_fd: int,
+    lock: "FileLock | None" = None,
+    *,
+    in_memory: bool = False,
 ) -> int:
-    """Answer `initialize`, then load the daemon and run it. Other clients can connect only when `locked`."""
+    """Answer `initialize`, then load the daemon and run it. Other clients can connect only with a lock."""
     read_ahead, initialize_params = answer_initialize(input_fd, output_fd)
     from parley_daemon import daemon
 
-    unix = unix_path = None
-    if locked:
-        unix, unix_path = open_unix_socket(paths)
+    places, unix = daemon.Places(None, None), None
+    if lock is not None:
+        places = daemon.Places(paths.runtime_file, runtime.socket_path(paths.data_dir))
+        with contextlib.suppress(OSError):  # the daemon serves its parent, logs the problem, and tries again
+            unix, _ = open_unix_socket(paths)
     return daemon.run_daemon(
         daemon.DaemonOptions(
             data_dir=paths.data_dir,
             config=paths.config,
-            runtime_file=paths.runtime_file if unix else None,
+            places=places,
+            lock=lock,
             unix=unix,
-            unix_path=unix_path,
             in_memory=in_memory,
             parent=daemon.ParentStreams(input_fd, output_fd, read_ahead, initialize_params),
         )
     )
 
 
-def open_unix_socket(paths: DaemonPaths, path: str | None = None) -> tuple[socket.socket | None, str | None]:
+def open_unix_socket(paths: DaemonPaths, path: Path | None = None) -> tuple[socket.socket, Path]:
     """Return a listening Unix socket and its path. `path`: None for the default one of the data directory.
 
-    Returns None and a description of the problem when the socket cannot be created: a daemon on standard
-    streams runs without it.
+    Raises:
+        OSError: it cannot be created. The text says where and why.
     """
     from parley_daemon.server.transport.listeners import open_unix_listener
 
-    where = Path(path).expanduser().absolute() if path else runtime.socket_path(paths.data_dir)
+    where = path or runtime.socket_path(paths.data_dir)
     try:
         if path is None:
             runtime.make_private_dir(where.parent)
-        return open_unix_listener(str(where)), str(where)
+        return open_unix_listener(str(where)), where
     except OSError as error:
-        return None, f"{where}: {error.strerror or error}"
+        raise OSError(f"{where}: {error.strerror or error}") from None
 
 
 def answer_initialize(input_fd: int, output_fd: int) -> tuple[bytes, Any]:
@@ -259,11 +278,11 @@ def _start_shared_daemon(paths: DaemonPaths) -> socket.socket | None:
     import subprocess
     import tempfile
 
-    from parley_daemon.adapters.os.directory_lock import FileLock, lock_file
+    from parley_daemon.adapters.os.directory_lock import find_owner, lock_file
 
     try:
         runtime.make_private_dir(paths.runtime_file.parent)
-        starting: FileLock = lock_file(paths.runtime_file.with_suffix(".starting"), wait=True)
+        starting = lock_file(paths.runtime_file.with_suffix(".starting"), wait=True)
     except OSError:
         return None
     with starting, tempfile.TemporaryFile() as stderr:
@@ -284,7 +303,8 @@ def _start_shared_daemon(paths: DaemonPaths) -> socket.socket | None:
         while peer is None and time.monotonic() < deadline and child.poll() is None:
             peer = connect(paths, seconds=2 * _POLL_SECONDS)
         if peer is None:
-            peer = connect(paths)
+            # Another process owns the directory. If its files were removed, it is about to put them back.
+            peer = connect(paths, seconds=RETURN_SECONDS if find_owner(paths.data_dir) is not None else 0)
         if peer is None:
             stderr.seek(0)
             sys.stderr.write(stderr.read().decode("utf-8", "replace"))

@@ -2,10 +2,11 @@
 
 import json
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from parley_protocol.framing import FrameDecoder, encode_frame
+from parley_protocol.framing import FrameDecoder, FrameError, encode_frame
 
 Request = tuple[str, dict[str, Any]]
 """A method and its params."""
@@ -14,15 +15,16 @@ INITIALIZE: Request = ("initialize", {"capabilities": {}})
 """The request that has to be the first one on a connection."""
 
 
-def call_daemon(peer: socket.socket, requests: Sequence[Request], seconds: float) -> list[Any]:
+def call_daemon(peer: socket.socket, requests: Sequence[Request], seconds: float) -> list[dict[str, Any]]:
     """Send all requests, then return the response to each in the order of the requests.
 
-    A response is the result of the method, or the JSON-RPC error object when it failed. Notifications from
-    the daemon are ignored.
+    A response is the result of the method, an object, or the JSON-RPC error object when it failed.
+    Notifications from the daemon are ignored.
 
     Raises:
-        OSError: the daemon closed the connection, or sent nothing for so many seconds.
+        OSError: the daemon closed the connection, did not answer within so many seconds, or is no daemon.
     """
+    deadline = time.monotonic() + seconds
     peer.settimeout(seconds)
     for id, (method, params) in enumerate(requests):
         body = {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
@@ -30,11 +32,16 @@ def call_daemon(peer: socket.socket, requests: Sequence[Request], seconds: float
     responses: dict[int, Any] = {}
     decoder = FrameDecoder()
     while len(responses) < len(requests):
+        peer.settimeout(max(0.001, deadline - time.monotonic()))
         data = peer.recv(65536)
         if not data:
             raise ConnectionError("it closed the connection")
-        for frame in decoder.feed(data):
-            message = json.loads(frame)
-            if "method" not in message:
-                responses[message["id"]] = message.get("result") or message.get("error")
+        try:
+            for frame in decoder.feed(data):
+                message = json.loads(frame)
+                if "method" not in message and message["id"] in range(len(requests)):
+                    answer = message.get("result") or message.get("error")
+                    responses[message["id"]] = {**answer}
+        except (FrameError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise ConnectionError("what listens there does not speak the protocol of parleyd") from None
     return [responses[id] for id in range(len(requests))]

@@ -20,8 +20,38 @@ LOCK_NAME = "parleyd.lock"
 class FileLock:
     """A lock file that this process holds, until `release` or the end of the process."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, note: bytes) -> None:
+        self.path = path
         self._descriptor = descriptor
+        self._write_note(note)
+
+    def keep(self, runtime_file: Path | None) -> bool:
+        """Put the file back if it was removed, replaced or changed; return whether that was necessary.
+
+        Without the file, another process could lock the directory, too. `runtime_file`: for the note.
+
+        Raises:
+            BlockingIOError: another process has put a file of its own in the place and locked it.
+            OSError: the file cannot be written, or its directory does not exist any more.
+        """
+        note = _encode_note(runtime_file)
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            found = None
+        if found is None or not os.path.samestat(found, os.fstat(self._descriptor)):
+            descriptor = _open_locked(self.path, wait=False)
+            os.close(self._descriptor)
+            self._descriptor = descriptor
+        elif note == self._note and _version(found) == self._written:
+            return False
+        self._write_note(note)
+        return True
+
+    def _write_note(self, note: bytes) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, note, 0)
+        self._note, self._written = note, _version(os.fstat(self._descriptor))
 
     def release(self) -> None:
         """Release the lock."""
@@ -46,7 +76,7 @@ def lock_directory(data_dir: Path, runtime_file: Path | None = None) -> FileLock
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        return lock_file(data_dir / LOCK_NAME, note=os.fsencode(runtime_file) if runtime_file else b"")
+        return lock_file(data_dir / LOCK_NAME, runtime_file)
     except BlockingIOError:
         return None
 
@@ -81,8 +111,8 @@ def read_note(data_dir: Path) -> tuple[int | None, Path | None]:
     return int(pid) if pid.isdigit() else None, Path(os.fsdecode(where)) if where else None
 
 
-def lock_file(path: Path, *, wait: bool = False, note: bytes = b"") -> FileLock:
-    """Lock a file, which is created when it does not exist. Writes the process id and the note into it.
+def lock_file(path: Path, runtime_file: Path | None = None, *, wait: bool = False) -> FileLock:
+    """Lock a file, which is created when it does not exist. Writes the note into it.
 
     With `wait`, blocks until the lock is free.
 
@@ -90,15 +120,30 @@ def lock_file(path: Path, *, wait: bool = False, note: bytes = b"") -> FileLock:
         BlockingIOError: another process holds the lock, and `wait` is false.
         OSError: the file cannot be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _open_locked(path, wait)
     try:
-        _lock(descriptor, wait)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d\n%b\n" % (os.getpid(), note) if note else b"%d\n" % os.getpid())
+        return FileLock(path, descriptor, _encode_note(runtime_file))
     except OSError:
         os.close(descriptor)
         raise
-    return FileLock(descriptor)
+
+
+def _encode_note(runtime_file: Path | None) -> bytes:
+    return b"%d\n" % os.getpid() + (b"%b\n" % os.fsencode(runtime_file) if runtime_file else b"")
+
+
+def _version(found: os.stat_result) -> tuple[int, int]:
+    return found.st_mtime_ns, found.st_size
+
+
+def _open_locked(path: Path, wait: bool) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _lock(descriptor, wait)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _lock(descriptor: int, wait: bool) -> None:

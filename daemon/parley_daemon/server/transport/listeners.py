@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+import sys
 
 _PROBE_SECONDS = 1.0
 
@@ -23,17 +23,27 @@ def open_unix_listener(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_unused(path)
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
+        _bind(listener, path)
         listener.listen(1024)
         listener.setblocking(False)
     except OSError:
         listener.close()
         raise
     return listener
+
+
+def _bind(listener: socket.socket, path: str) -> None:
+    """Bind a Unix socket to a file of mode 0600 that is never accessible by others, whatever the umask is."""
+    if sys.platform == "linux":
+        os.fchmod(listener.fileno(), 0o600)  # the file gets this mode, less the umask
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        return
+    before = os.umask(0o177)  # of the whole process: other threads may create files meanwhile
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
 
 
 def _remove_unused(path: str) -> None:
@@ -48,43 +58,29 @@ def _remove_unused(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise FileExistsError(errno.EEXIST, "a file that is no socket is in the way", path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_PROBE_SECONDS)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            pass
-        except TimeoutError:  # its queue is full: a process listens, but slowly
-            raise _in_use_error(path) from None
-        else:
-            raise _in_use_error(path)
+    if is_listening(path):
+        raise OSError(errno.EADDRINUSE, "another process listens there", path)
     try:
         os.unlink(path)
     except FileNotFoundError:
         return
 
 
-def _in_use_error(path: str) -> OSError:
-    return OSError(errno.EADDRINUSE, "another process listens there", path)
+def is_listening(path: str) -> bool:
+    """Return whether a process listens on the socket at `path`. May take a second.
 
-
-def socket_remover(path: str) -> Callable[[], None]:
-    """Return a function that removes the socket file that is there now, but not one that has replaced it."""
-    own = _identity(path)
-
-    def remove() -> None:
-        if own is not None and _identity(path) == own:
-            os.unlink(path)
-
-    return remove
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    Raises:
+        OSError: the path cannot be reached, or is not a socket.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except TimeoutError:  # its queue is full: a process listens, but slowly
+            return True
+    return True
 
 
 def open_tcp_listener(host: str, port: int) -> socket.socket:

@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -24,9 +22,8 @@ class Server:
         self._app = app
         self._tasks = tasks
 
-    @asynccontextmanager
-    async def listening(self, listener: socket.socket, *, trusted: bool) -> AsyncGenerator[None]:
-        """Accept clients on a listening socket while the block runs. `trusted` ones need no token."""
+    async def listen(self, listener: socket.socket, *, trusted: bool) -> asyncio.Server:
+        """Accept clients on a listening socket until the result is closed. `trusted` ones need no token."""
 
         def on_open(transport: SocketTransport) -> Connection:
             connection = Connection(self._app, transport, trusted=trusted)
@@ -34,11 +31,7 @@ class Server:
             return connection
 
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: SocketTransport(on_open), sock=listener, backlog=1024)
-        try:
-            yield
-        finally:
-            server.close()
+        return await loop.create_server(lambda: SocketTransport(on_open), sock=listener, backlog=1024)
 
     async def serve_parent(
         self, input_fd: int, output_fd: int, *, read_already: bytes = b"", initialize_params: Any = None
