@@ -78,22 +78,70 @@ def _add_json(command: Parser, output: str) -> None:
     command.add_argument("--json", action="store_true", help=f"print {output}")
 
 
+def _add_files(command: Parser) -> None:
+    command.add_argument(
+        "-f",
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        dest="files",
+        help="send a file: an image, audio, video, a PDF, or text with its name; can be given again",
+    )
+
+
+def _add_model(command: Parser, help: str = "the model to use") -> None:
+    command.add_argument("--model", metavar="PROVIDER:MODEL", help=help)
+
+
+def _add_settings(command: Parser, help: str) -> None:
+    command.add_argument(
+        "-o", "--option", action="append", default=[], metavar="NAME=VALUE", dest="settings", help=help
+    )
+
+
+def _add_schema(command: Parser) -> None:
+    command.add_argument(
+        "--schema",
+        metavar="FILE",
+        help="a JSON Schema that the answer must match (a file, or the schema itself); prints the value",
+    )
+
+
+def _add_answer_format(command: Parser) -> None:
+    format = command.add_mutually_exclusive_group()
+    format.add_argument("-x", "--code", action="store_true", help="print only the code blocks of the answer")
+    format.add_argument("--json", action="store_true", help="print each event as a line of JSON")
+
+
+def _add_chat(command: Parser) -> None:
+    """Add the chat of a command: an id, or --last. `options.chat_and_rest` splits the words."""
+    command.add_argument("id", nargs="?", metavar="ID", help="the chat")
+    command.add_argument("--last", action="store_true", help="the chat that was used last, instead of ID")
+
+
 def _add_conversations(add: AddCommand) -> None:
     ask = add("ask", "ask:ask", "ask one question and show the answer while it is written")
-    ask.add_argument("text", nargs="*", metavar="TEXT", help="the question; - reads standard input")
+    ask.add_argument(
+        "text", nargs="*", metavar="TEXT", help="the question; - before or after it adds standard input"
+    )
     where = ask.add_mutually_exclusive_group()
     where.add_argument("--chat", metavar="ID", help="ask in this chat")
     where.add_argument("--last", action="store_true", help="ask in the chat that was used last")
     where.add_argument("--new", action="store_true", help="ask in a new chat (the default)")
-    ask.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to use")
+    _add_model(ask)
     ask.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
-    _add_json(ask, "each event as a line of JSON")
+    _add_files(ask)
+    _add_settings(ask, "a setting of the new chat, or of this turn; can be given again")
+    _add_schema(ask)
+    _add_answer_format(ask)
 
     chat = add("chat", "repl:chat", "start a conversation, in a new or an existing chat")
     chat.add_argument("id", nargs="?", metavar="ID", help="the chat to continue")
     chat.add_argument("--last", action="store_true", help="continue the chat that was used last")
-    chat.add_argument("--model", metavar="PROVIDER:MODEL", help="set the model of the chat")
+    _add_model(chat, "set the model of the chat")
     chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
+    _add_settings(chat, "a setting of the new chat; can be given again")
 
 
 def _add_listings(add: AddCommand) -> None:
@@ -105,7 +153,7 @@ def _add_listings(add: AddCommand) -> None:
     _add_json(listing, "each chat as a line of JSON")
 
     show = add("show", "show:show", "print the messages of a chat")
-    show.add_argument("id", metavar="ID")
+    _add_chat(show)
     show.add_argument(
         "--ids", action="store_true", help="print the number of each message, for edit, rewind and so on"
     )
@@ -134,19 +182,22 @@ def _add_listings(add: AddCommand) -> None:
 
 def _add_turns(add: AddCommand) -> None:
     edit = add("edit", "edit_retry:edit", "replace a question and show the new answer; this clears the queue")
-    edit.add_argument("id", metavar="ID")
-    edit.add_argument("text", nargs="+", metavar="TEXT", help="the new question; - reads standard input")
+    _add_chat(edit)
+    edit.add_argument(
+        "text", nargs="*", metavar="TEXT", help="the new question; - before or after it adds standard input"
+    )
     edit.add_argument("--message", type=_number, metavar="N", help="the question (default: the last one)")
-    edit.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to use")
-    _add_json(edit, "each event as a line of JSON")
+    _add_model(edit)
+    _add_files(edit)
+    _add_answer_format(edit)
 
     retry = add("retry", "edit_retry:retry", "get another answer to a question")
-    retry.add_argument("id", metavar="ID")
-    retry.add_argument(
-        "message", type=_number, nargs="?", metavar="MESSAGE", help="the question (default: the last one)"
-    )
-    retry.add_argument("--model", metavar="PROVIDER:MODEL", help="the model to use")
-    _add_json(retry, "each event as a line of JSON")
+    _add_chat(retry)
+    retry.add_argument("message", nargs="?", metavar="MESSAGE", help="the question (default: the last one)")
+    _add_model(retry)
+    _add_settings(retry, "a setting of this turn; can be given again")
+    _add_schema(retry)
+    _add_answer_format(retry)
 
     queue = add("queue", "queue:queue", "list or change the queue of a chat")
     queue.add_argument("id", metavar="ID")

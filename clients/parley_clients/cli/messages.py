@@ -96,8 +96,8 @@ def describe_failed_turn(ended: Json, chat_id: str) -> str | None:
 
 
 def message_text(message: Json) -> str:
-    """Return the text parts of a message, joined."""
-    return escape_controls("".join([part["text"] for part in message["content"] if part["type"] == "text"]))
+    """Return what a message says on a terminal: its texts, and the names of its files."""
+    return parts_as_markdown([part for part in message["content"] if part["type"] in ("text", "file")])
 
 
 def message_author(message: Json) -> str:

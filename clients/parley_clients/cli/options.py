@@ -2,9 +2,10 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from parley_clients.cli.errors import CommandError
+from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.results import ChatRecord
 from parley_clients.sync import Client, connect
 
@@ -52,13 +53,28 @@ def _has_id(record: ChatRecord, part: str) -> bool:
     return record.id.startswith(part) or record.id.endswith(part) or short_id(record.id).startswith(part)
 
 
+def chat_and_rest(options: argparse.Namespace, rest: Sequence[str] = ()) -> tuple[str | None, list[str]]:
+    """Return the chat that a command names, None for --last, and its other words.
+
+    With --last the first word is not an id but belongs to the rest.
+
+    Raises:
+        UsageError: the command names no chat.
+    """
+    if options.last:
+        return None, [*([] if options.id is None else [options.id]), *rest]
+    if options.id is None:
+        raise UsageError("Which chat? Give its id, as parley list shows it, or --last.")
+    return options.id, list(rest)
+
+
 def find_last_chat(client: Client) -> str:
-    """Return the id of the chat that was updated last.
+    """Return the id of the chat that was updated last and is not archived.
 
     Raises:
         CommandError: there is no chat.
     """
-    page = client.list_chats(limit=1)
+    page = client.list_chats(archived=False, limit=1)
     if not page.chats:
         raise CommandError("There are no chats yet.")
     return page.chats[0].id

@@ -98,8 +98,8 @@ def run_turn(stream: TurnStream, make_output: Callable[[], Output]) -> Json | No
                     break
                 output.show(events)
                 ended = next((e.raw for e in events if e.type == "turn_ended"), ended)
-            if ended is None and stream.answer is not None:
-                ended = stream.answer.raw
+            if stream.answer is not None:
+                ended = {**stream.answer.raw, **(ended or {})}  # the event may lack the output
         finally:
             output.end(ended)
     return ended

@@ -1,42 +1,89 @@
 """`parley ask`: asks one question, shows the answer, and returns an exit code."""
 
 import argparse
-import sys
+from collections.abc import Callable
 
-from parley_clients.cli.display.output import make_output
+from parley_clients.cli.display.output import make_output, make_progress
 from parley_clients.cli.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     CommandError,
     UsageError,
-    check_text,
     print_error,
 )
+from parley_clients.cli.inputs import UnreadInput, read_content
 from parley_clients.cli.messages import describe_failed_turn
 from parley_clients.cli.options import connect_daemon, find_chat, find_last_chat, short_id
 from parley_clients.cli.turns import run_turn
 from parley_clients.errors import ConnectionLostError
 from parley_clients.results import Json
-from parley_clients.sync import Chat, Client
+from parley_clients.sync import Chat, Client, TurnStream
 
 
 def ask(options: argparse.Namespace) -> int:
     """Ask a question and show the answer; return 0 if it completed, 1 if it failed, 130 if interrupted."""
     if options.system is not None and (options.chat or options.last):
         raise UsageError("--system is for a new chat. It cannot be combined with --chat or --last.")
-    text = read_question(options.text)
+    unread = UnreadInput(options.text, options.files)
+    unread.report()
+    content = read_content(options.text, options.files)
+    settings, schema = read_settings(options), read_schema(options)
     with connect_daemon(options) as client:
-        chat = _select_chat(client, options)
+        chat = _select_chat(client, options, settings)
+        if chat.record is not None:
+            settings = {}  # the new chat has them
+        turn_settings = {**settings, **schema} or None
         try:
-            ended = run_turn(chat.stream(text, model=options.model), lambda: make_output(options))
+            code = show_turn(
+                options, chat, lambda: chat.stream(content, model=options.model, settings=turn_settings)
+            )
         except ConnectionLostError as error:
             id = short_id(chat.id)
             hint = f"The chat is kept: see parley show {id}, or continue with parley ask --chat {id}."
             raise CommandError(f"{error.message} {hint}") from None
-    return turn_exit_code(ended, chat.id)
+    unread.report()
+    return code
 
 
-def turn_exit_code(ended: Json | None, chat_id: str) -> int:
+def read_settings(options: argparse.Namespace) -> Json:
+    """Return the settings of -o."""
+    if not options.settings:
+        return {}
+    from parley_clients.cli.settings import read_settings
+
+    return read_settings(options.settings)
+
+
+def read_schema(options: argparse.Namespace) -> Json:
+    """Return the setting of --schema, or nothing."""
+    if options.schema is None:
+        return {}
+    if options.code:
+        raise UsageError("-x prints code, --schema prints a value. Give one of them.")
+    from parley_clients.cli.settings import read_schema
+
+    return {"outputSchema": read_schema(options.schema)}
+
+
+def show_turn(options: argparse.Namespace, chat: Chat, start: Callable[[], TurnStream]) -> int:
+    """Run a turn and show its answer, or only the code or the value in it; return the exit code."""
+    wants_value = getattr(options, "schema", None) is not None and not options.json
+    if not options.code and not wants_value:
+        return _exit_code(run_turn(start(), lambda: make_output(options)), chat.id)
+    from parley_clients.cli.display.value import ValueOutput, print_code, print_value
+
+    output = ValueOutput(make_progress(options))
+    ended = run_turn(start(), lambda: output)
+    code = _exit_code(ended, chat.id)
+    if code == 0 and ended is not None:
+        if wants_value:
+            print_value(ended.get("output"))
+        else:
+            print_code(output.text, chat.id)
+    return code
+
+
+def _exit_code(ended: Json | None, chat_id: str) -> int:
     """Return the exit code for the `turn_ended` event of a turn; print the reason if the turn failed."""
     if ended is None:
         return EXIT_INTERRUPTED
@@ -47,25 +94,9 @@ def turn_exit_code(ended: Json | None, chat_id: str) -> int:
     return EXIT_INTERRUPTED if ended["outcome"] == "interrupted" else 0
 
 
-def read_question(words: list[str]) -> str:
-    """Return the question: the words, or standard input.
-
-    Raises:
-        UsageError: the question is empty, or not valid text.
-    """
-    text = " ".join(words)
-    if text == "-" or (not text and not sys.stdin.isatty()):
-        text = check_text(sys.stdin.read(), "Standard input")
-    else:
-        text = check_text(text, "The question")
-    if not text.strip():
-        raise UsageError("There is no question. Give a text, or - to read standard input.")
-    return text
-
-
-def _select_chat(client: Client, options: argparse.Namespace) -> Chat:
+def _select_chat(client: Client, options: argparse.Namespace, settings: Json) -> Chat:
     if options.chat:
         return client.chat(find_chat(client, options.chat))
     if options.last:
         return client.chat(find_last_chat(client))
-    return client.create_chat(model=options.model, system_prompt=options.system)
+    return client.create_chat(model=options.model, system_prompt=options.system, settings=settings or None)

@@ -47,7 +47,12 @@ def complete(parser: Parser, words: Sequence[str]) -> int:
     cursor = _Cursor(parser)
     for word in before:
         cursor.advance(word)
+    option, equals, value = current.partition("=")
+    prefix = ""
+    if equals and cursor.advance_to_value(option):  # --model=demo:d
+        prefix, current = f"{option}=", value
     for word, description in _candidates(cursor, current):
+        word = word if word in (_FILES, _DIRECTORIES) else prefix + word
         sys.stdout.write(f"{word}\t{one_line(description)}\n" if description else f"{word}\n")
     return 0
 
@@ -80,6 +85,14 @@ class _Cursor:
                 self.option = found
         else:
             self._advance_argument(word)
+
+    def advance_to_value(self, name: str) -> bool:
+        """Move to the value of the long option with this name; return False if there is none."""
+        if self.option is None and not self.only_arguments and name.startswith("--"):
+            found = [action for action in self.parser.actions if name in action.option_strings]
+            self.option = next((action for action in found if action.nargs != 0), None)
+            return self.option is not None
+        return False
 
     def _advance_argument(self, word: str) -> None:
         argument = self.argument
@@ -136,6 +149,10 @@ def _value_candidates(cursor: _Cursor, action: argparse.Action, current: str) ->
             return [
                 candidate for candidate in _provider_candidates(cursor) if candidate[0].startswith(current)
             ]
+        case "PROVIDER:MODEL":
+            return _model_candidates(cursor, current)
+        case "NAME=VALUE":
+            return _setting_candidates(current)
         case "FILE" | "PATH":
             return [(_FILES, "")]
         case "DIR":
@@ -150,6 +167,31 @@ def _provider_candidates(cursor: _Cursor) -> list[Candidate]:
     providers: list[Json] = [] if raw is None else raw["providers"]
     configured = [p for p in providers if p["source"] != "supported" or p["enabled"]]
     return [(provider["provider"], provider["displayName"]) for provider in configured]
+
+
+def _model_candidates(cursor: _Cursor, current: str) -> list[Candidate]:
+    """Return the available models whose id begins with the current word, or whose name without provider does.
+
+    Some shells show only candidates that continue the word, so those of the second kind are the last resort.
+    """
+    raw = _call_daemon(cursor.values, lambda client: client.models())
+    providers: list[Json] = [] if raw is None else raw["providers"]
+    models: list[Json] = [model for p in providers if p["available"] for model in p["models"]]
+    for key in ("id", "model"):
+        found = [m for m in models if str(m[key]).startswith(current)]
+        if found:
+            return [(model["id"], model["displayName"]) for model in found]
+    return []
+
+
+def _setting_candidates(current: str) -> list[Candidate]:
+    """Return the names of settings, each with "=", or the values of the one that is named."""
+    from parley_clients.cli.settings import list_settings, list_values
+
+    name, equals, value = current.partition("=")
+    if equals:
+        return [(f"{name}={choice}", "") for choice in list_values(name) if choice.startswith(value)]
+    return [(f"{name}=", what) for name, what in list_settings().items() if name.startswith(current)]
 
 
 def _chat_candidates(cursor: _Cursor, current: str) -> list[Candidate]:

@@ -2,11 +2,10 @@
 
 import argparse
 
-from parley_clients.cli.commands.ask import read_question, turn_exit_code
-from parley_clients.cli.display.output import make_output
-from parley_clients.cli.errors import CommandError
-from parley_clients.cli.options import connect_daemon, find_chat
-from parley_clients.cli.turns import run_turn
+from parley_clients.cli.commands.ask import read_schema, read_settings, show_turn
+from parley_clients.cli.errors import CommandError, UsageError
+from parley_clients.cli.inputs import UnreadInput, read_content
+from parley_clients.cli.options import chat_and_rest, connect_daemon, find_chat, find_last_chat
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
@@ -15,22 +14,32 @@ _PAGE_SIZE = 200
 
 def edit(options: argparse.Namespace) -> int:
     """Replace a question and show the answer; return the exit code of `parley ask`."""
-    text = read_question(options.text)
+    id, words = chat_and_rest(options, options.text)
+    unread = UnreadInput(words, options.files)
+    unread.report()
+    content = read_content(words, options.files)
     with connect_daemon(options) as client:
-        chat = client.chat(find_chat(client, options.id))
+        chat = client.chat(find_last_chat(client) if id is None else find_chat(client, id))
         message_id = find_last_question(chat)["id"] if options.message is None else options.message
-        stream = chat.stream_edit(message_id, text, model=options.model)
-        ended = run_turn(stream, lambda: make_output(options))
-    return turn_exit_code(ended, chat.id)
+        code = show_turn(options, chat, lambda: chat.stream_edit(message_id, content, model=options.model))
+    unread.report()
+    return code
 
 
 def retry(options: argparse.Namespace) -> int:
     """Show another answer to a question; return the exit code of `parley ask`."""
+    id, words = chat_and_rest(options, [] if options.message is None else [options.message])
+    if len(words) > 1 or not all(word.isdecimal() for word in words):
+        raise UsageError(
+            f"Give the number of one message, as parley show --ids prints it, not {' '.join(words)}."
+        )
+    message = int(words[0]) if words else None
+    settings = {**read_settings(options), **read_schema(options)} or None
     with connect_daemon(options) as client:
-        chat = client.chat(find_chat(client, options.id))
-        stream = chat.stream_retry(options.message, model=options.model)
-        ended = run_turn(stream, lambda: make_output(options))
-    return turn_exit_code(ended, chat.id)
+        chat = client.chat(find_last_chat(client) if id is None else find_chat(client, id))
+        return show_turn(
+            options, chat, lambda: chat.stream_retry(message, model=options.model, settings=settings)
+        )
 
 
 def find_last_question(chat: Chat) -> Json:

@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 
 from parley_clients.cli.commands import slash
+from parley_clients.cli.commands.ask import read_settings
 from parley_clients.cli.commands.show import print_snapshot
 from parley_clients.cli.display.output import can_draw, make_console, make_output
 from parley_clients.cli.errors import CommandError, UsageError, check_text, print_error
@@ -37,7 +38,9 @@ def chat(options: argparse.Namespace) -> int:
                 chat.set_model(options.model)
             print_snapshot(chat.get(limit=_SHOWN_MESSAGES).raw, options)
         else:
-            chat = client.create_chat(model=options.model, system_prompt=options.system)
+            chat = client.create_chat(
+                model=options.model, system_prompt=options.system, settings=read_settings(options) or None
+            )
         _Repl(chat, options).run()
     return 0
 

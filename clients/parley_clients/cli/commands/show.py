@@ -6,16 +6,21 @@ import sys
 from parley_clients.cli.commands.listing import one_line_title
 from parley_clients.cli.display.output import can_draw, make_console
 from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.errors import UsageError
 from parley_clients.cli.messages import escape_controls, parts_as_markdown, transcript
-from parley_clients.cli.options import connect_daemon, find_chat
+from parley_clients.cli.options import chat_and_rest, connect_daemon, find_chat, find_last_chat
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
 
 def show(options: argparse.Namespace) -> int:
     """Print all messages of the active branch."""
+    id, rest = chat_and_rest(options)
+    if rest:
+        raise UsageError("Give the id of a chat or --last, not both.")
     with connect_daemon(options) as client:
-        snapshot = _read_all_messages(client.chat(find_chat(client, options.id)))
+        chat_id = find_last_chat(client) if id is None else find_chat(client, id)
+        snapshot = _read_all_messages(client.chat(chat_id))
     if options.json:
         print_json(snapshot)
     else:

@@ -6,24 +6,27 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from rich.console import Console
 
     from parley_clients.cli.turns import Output
 
 
-def can_draw(options: argparse.Namespace) -> bool:
-    """Return whether standard output is a terminal on which to draw with rich."""
-    return sys.stdout.isatty() and not options.plain and os.environ.get("TERM") != "dumb"
+def can_draw(options: argparse.Namespace, stream: "TextIO | None" = None) -> bool:
+    """Return whether a stream (default: standard output) is a terminal on which to draw with rich."""
+    is_terminal = sys.stdout.isatty() if stream is None else stream.isatty()
+    return is_terminal and not options.plain and os.environ.get("TERM") != "dumb"
 
 
-def make_console(options: argparse.Namespace) -> "Console":
-    """Return a rich console on standard output. Loads rich."""
+def make_console(options: argparse.Namespace, *, stderr: bool = False) -> "Console":
+    """Return a rich console on standard output, or on standard error. Loads rich."""
     from rich.console import Console
 
     from parley_clients.cli.display.markdown import THEME
 
     no_color = bool(options.no_color or os.environ.get("NO_COLOR"))
-    return Console(highlight=False, no_color=no_color, theme=THEME)
+    return Console(highlight=False, no_color=no_color, theme=THEME, stderr=stderr)
 
 
 def make_output(options: argparse.Namespace, *, whole_chat: bool = False) -> "Output":
@@ -39,3 +42,14 @@ def make_output(options: argparse.Namespace, *, whole_chat: bool = False) -> "Ou
     from parley_clients.cli.display.terminal import TerminalOutput
 
     return TerminalOutput(make_console(options), whole_chat=whole_chat)
+
+
+def make_progress(options: argparse.Namespace) -> "Output":
+    """Return an output on standard error, for a turn whose text is not shown."""
+    if not can_draw(options, sys.stderr):
+        from parley_clients.cli.display.plain import PlainOutput
+
+        return PlainOutput(whole_chat=False)
+    from parley_clients.cli.display.terminal import TerminalOutput
+
+    return TerminalOutput(make_console(options, stderr=True))

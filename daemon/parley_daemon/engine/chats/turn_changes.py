@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from parley_daemon.core.commands import OpenQuestion, StopCause
 from parley_daemon.core.compaction import Summary, apply_summaries, summary_content
 from parley_daemon.core.events import ErrorRaised, MessageAdded, StatusChanged, TurnEnded, TurnStarted
-from parley_daemon.core.parts import plain_text
+from parley_daemon.core.parts import Text
 from parley_daemon.core.prompts import drop_repeated_questions
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
 from parley_daemon.core.titles import first_title
@@ -64,7 +64,7 @@ def answer_question(
 def _first_title(chat: Chat, queued: QueuedMessage) -> str | None:
     """Return a title made from the chat's first message, None when it has one or shall have none."""
     if chat.title is None and chat.title_is_automatic:
-        return first_title(plain_text(queued.content))
+        return first_title(" ".join([part.text for part in queued.content if isinstance(part, Text)]))
     return None
 
 

@@ -77,6 +77,59 @@ def test_another_answer_is_asked_for(parley: Parley) -> None:
     assert "nope" in parley.refused("retry", parley.id, "--model", "nope:x")
 
 
+def test_the_chat_that_was_used_last_needs_no_id(parley: Parley) -> None:
+    parley.chat.ask("/fast /tokens 3")
+    assert parley.said("retry", "--last").strip() == "1 2 3"
+    assert parley.said("retry", "--last", "1").strip() == "1 2"
+    assert parley.said("edit", "--last", "/fast /tokens 4").strip() == "1 2 3 4"
+    assert "1 2 3 4" in parley.said("show", "--last")
+    for words in (
+        ["show"],
+        ["retry"],
+        ["edit"],
+        ["show", "--last", parley.id],
+        ["retry", "--last", "1", "2"],
+    ):
+        assert parley.refused(*words, code=2).startswith("parley: ")
+    parley.chat.archive()
+    assert "1 2 3 4" not in parley.said("show", "--last")
+
+
+def test_settings_hold_for_a_new_chat_or_for_one_turn(parley: Parley) -> None:
+    parley.said("ask", "-o", "seed=7", "-o", "timeouts.total_ms=60000", "/fast /tokens 1")
+    (chat, *_) = parley.json("list")
+    settings = chat["settings"]
+    assert isinstance(settings, dict)
+    assert (settings["seed"], settings["timeouts"]["totalMs"]) == (7, 60000)
+    parley.said("ask", "--last", "-o", "seed=8", "/fast /tokens 1")
+    parley.said("retry", "--last", "-o", "seed=9")
+    (chat, *_) = parley.json("list")
+    assert chat["settings"] == settings
+    assert "from 0 to 2" in parley.refused("retry", "--last", "-o", "temperature=3", code=2)
+
+
+def test_only_the_code_of_an_answer_is_printed(parley: Parley) -> None:
+    code = parley.said("ask", "-x", "/fast hello")
+    assert code.startswith("[providers.local]\n")
+    assert "```" not in code
+    assert parley.said("retry", "--last", "-x") == parley.said("edit", "--last", "-x", "/fast hello") == code
+    assert "no code block" in parley.refused("ask", "-x", "/fast /tokens 2")
+    failed = parley.run("ask", "-x", "/fast /error auth")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert parley.refused("ask", "-x", "--schema", "{}", "x", code=2)
+
+
+def test_the_value_of_a_schema_is_printed(parley: Parley, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "object", "properties": {"n": {"const": "ä"}}, "required": ["n"]}', "utf-8")
+    assert parley.said("ask", "--schema", str(file), "/fast make one") == '{"n": "ä"}\n'
+    events = parley.json("ask", "--schema", str(file), "/fast make one")
+    assert events[-1]["type"] == "turn_ended"
+    assert "not JSON" in parley.refused("ask", "--schema", "{", "x", code=2)
+    code, shown = run_in_terminal(parley.daemon.env, "ask", "--schema", str(file), "/fast make one")
+    assert (code, '{\r\n  "n": "ä"\r\n}' in shown) == (0, True)
+
+
 def test_branches_are_listed_and_changed(parley: Parley) -> None:
     assert parley.said("branch", parley.id) == ""
     parley.said("edit", parley.id, "/fast /tokens 3")

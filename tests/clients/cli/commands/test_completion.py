@@ -100,6 +100,24 @@ def test_chats_are_named_by_both_forms_of_their_ids(shared_daemon: DaemonProcess
     assert short in first(asked(socket, "--socket", shared_daemon.socket, "show", ""))
 
 
+def test_models_are_named_by_every_command_that_takes_one(shared_daemon: DaemonProcess) -> None:
+    env = shared_daemon.env
+    for words in (["ask"], ["chat"], ["edit", "id"], ["retry", "id"], ["ask", "--json", "-f", "x"]):
+        (line,) = asked(env, *words, "--model", "demo:")
+        assert line.startswith("demo:demo\t")
+    assert first(asked(env, "ask", "--model=dem")) == ["--model=demo:demo"]
+    assert first(asked(env, "model", "set", "")) == ["demo:demo"]
+    assert asked(env, "ask", "--model", "nobody:") == []
+
+
+def test_settings_are_named_with_what_they_are(completed: Callable[..., list[str]]) -> None:
+    assert completed("ask", "-o", "temper")[0].startswith("temperature=\ta number from 0 to 2")
+    assert first(completed("retry", "-o", "timeouts.t")) == ["timeouts.totalMs="]
+    assert first(completed("chat", "-o", "localOnly=")) == ["localOnly=true", "localOnly=false"]
+    assert completed("ask", "-o", "nonsense=") == completed("ask", "-o", "openai.metadata.a=") == []
+    assert completed("ask", "-f", "") == completed("ask", "--schema", "x") == [":files"]
+
+
 def test_no_daemon_is_started_and_a_stuck_one_is_not_waited_for(
     places: dict[str, str], tmp_path: Path
 ) -> None:
@@ -131,6 +149,11 @@ def test_tab_in_bash(shared_daemon: DaemonProcess, chat: sync.Chat, tmp_path: Pa
         (f"parley show {chat.id[-8:-2]}\t", f"parley show {chat.id[-8:]} "),
         ("parley export --fo\t", "parley export --format "),
         ("parley import my\t", "parley import my\\ chat.json "),
+        ("parley ask --model dem\t", "parley ask --model demo:demo "),
+        ("parley ask --model demo:d\t", "parley ask --model demo:demo "),
+        ("parley ask --model=demo:\t", "parley ask --model=demo:demo "),
+        ("parley ask -o temper\t0.5 -o timeouts.to\t", "-o temperature=0.5 -o timeouts.totalMs="),
+        ("parley ask -o localOnly=t\t", "parley ask -o localOnly=true "),
     ):
         terminal.type(typed)
         terminal.wait_for(shown)
@@ -152,6 +175,9 @@ def test_tab_in_zsh(shared_daemon: DaemonProcess, chat: sync.Chat) -> None:
     for typed, shown in (
         ("parley arch\t", "[parley archive ]"),
         (f"parley show {chat.id[-8:-2]}\t", f"[parley show {chat.id[-8:]} ]"),
+        ("parley ask --model demo:d\t", "[parley ask --model demo:demo ]"),
+        ("parley ask --model=dem\t", "[parley ask --model=demo:demo ]"),
+        ("parley ask -o temper\t", "[parley ask -o temperature=]"),
     ):
         terminal.type(f"{typed}\x18")
         terminal.wait_for(shown)
@@ -167,6 +193,9 @@ def test_completion_in_fish(shared_daemon: DaemonProcess, chat: sync.Chat) -> No
     for line, word in (
         ("parley arch", "archive\tArchive chats"),
         ("parley show ", f"{chat.id[-8:]}\tTab: key"),
+        ("parley ask --model dem", "demo:demo\t"),
+        ("parley ask --model=demo:", "--model=demo:demo\t"),
+        ("parley ask -o temper", "temperature=\t"),
     ):
         script = f"parley completion fish | source; complete -C '{line}'"
         env = in_shell(shared_daemon.env)

@@ -1,0 +1,78 @@
+"""Output of a turn of which only a value is wanted: its code blocks, or the value of its output schema.
+
+The value is printed when the turn has ended: before that an attempt can fail, and a value can be incomplete.
+Meanwhile another output, without the text of the answer, shows how far the turn is.
+"""
+
+import json
+import sys
+from typing import Any
+
+from parley_clients.cli.errors import CommandError
+from parley_clients.cli.messages import escape_controls
+from parley_clients.cli.turns import Output
+from parley_clients.events import Event
+from parley_clients.results import Json
+
+_CONTENT = ("message_part", "message", "preview_reset")
+
+
+class ValueOutput:
+    """Keeps the text of the answer. `progress` is the output that gets the other events."""
+
+    def __init__(self, progress: Output) -> None:
+        self._progress = progress
+        self._messages: dict[int, str] = {}
+
+    def begin(self) -> None:
+        """Begin to show the progress."""
+        self._progress.begin()
+
+    def show(self, events: list[Event]) -> None:
+        """Keep what the answer says; show the rest."""
+        for event in events:
+            if event.type == "message" and event.raw["message"]["role"] == "assistant":
+                message = event.raw["message"]
+                texts = [part["text"] for part in message["content"] if part["type"] == "text"]
+                self._messages[message["id"]] = "".join(texts)
+        self._progress.show([event for event in events if event.type not in _CONTENT])
+
+    def tick(self) -> None:
+        """Update the progress."""
+        self._progress.tick()
+
+    def show_interrupting(self) -> None:
+        """Show that the turn is being interrupted."""
+        self._progress.show_interrupting()
+
+    def end(self, ended: Json | None) -> None:
+        """Stop showing the progress."""
+        self._progress.end(None)
+
+    @property
+    def text(self) -> str:
+        """The text of the answer."""
+        return "\n\n".join([text for text in self._messages.values() if text])
+
+
+def print_code(text: str, chat_id: str) -> None:
+    """Print the contents of the fenced code blocks of an answer, separated by blank lines.
+
+    Raises:
+        CommandError: there are none.
+    """
+    from markdown_it import MarkdownIt
+
+    blocks = [token.content for token in MarkdownIt().parse(text) if token.type == "fence"]
+    if not blocks:
+        raise CommandError(f"The answer has no code block. See it with parley show {chat_id[-8:]}.")
+    code = "\n".join([block if block.endswith("\n") else block + "\n" for block in blocks])
+    sys.stdout.write(escape_controls(code) if sys.stdout.isatty() else code)
+
+
+def print_value(value: Any) -> None:
+    """Print a JSON value: on a terminal over several lines, else on one."""
+    if sys.stdout.isatty():
+        sys.stdout.write(escape_controls(json.dumps(value, ensure_ascii=False, indent=2)) + "\n")
+    else:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
