@@ -10,8 +10,10 @@ handed to the store's writer as one job: one row per run of pieces of the same p
 Journal writes are not flushed to disk by themselves; they survive a crash of the process (see `threads`).
 
 At most one write is under way. What arrives meanwhile is collected for the next one. When more than
-PIECES_COLLECTED pieces have been collected, neighbours of one part are merged. So memory is bounded by the
-messages in progress, not by the number of pieces, however slow the disk is.
+PIECES_COLLECTED pieces have been collected, pieces of one part are merged, also when pieces of other parts
+came in between. So memory is bounded by the messages in progress, not by the number of pieces, however slow
+the disk is. Pieces that cannot be merged stay; the next merge waits until twice as many have been collected,
+so that a piece costs the same however many there are.
 
 When a message becomes durable (`discard`), its collected pieces are dropped. Pieces of it in the write that
 is under way are deleted by the message's own commit, which is queued behind that write. A failed write puts
@@ -33,7 +35,7 @@ FLUSH_SECONDS = 0.09
 """Time between the first collected piece and the write. With the write itself, 100 ms."""
 
 PIECES_COLLECTED = 20_000
-"""Above this number, collected pieces are merged in memory."""
+"""Above this number, collected pieces are merged in memory for the first time."""
 
 RETRY_SECONDS = 1.0
 """Time between a failed write and the next one."""
@@ -52,6 +54,7 @@ class JournalBuffer:
         self._write = write
         self._collected: dict[MessageKey, Rows] = {}
         self._count = 0
+        self._merge_above = PIECES_COLLECTED
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: asyncio.Future[None] | None = None
         self._discarded_meanwhile: set[MessageKey] = set()
@@ -67,7 +70,7 @@ class JournalBuffer:
         self._count += 1
         if self._timer is None and self._under_way is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
-        elif self._count > PIECES_COLLECTED:
+        elif self._count > self._merge_above:
             self._merge()
 
     def discard(self, key: MessageKey) -> None:
@@ -86,6 +89,7 @@ class JournalBuffer:
             rows = [entry for entries in self._collected.values() for entry in entries]
             self._collected = {}
             self._count = 0
+            self._merge_above = PIECES_COLLECTED
             self._under_way = self._write(rows)
             self._under_way.add_done_callback(lambda done: self._finish_write(rows, done))
         return self._under_way
@@ -104,29 +108,40 @@ class JournalBuffer:
             self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
 
     def _put_back(self, rows: Rows) -> None:
-        for row in reversed(rows):
-            self._collected.setdefault((row.chat_id, row.message_id), []).insert(0, row)
+        returned: dict[MessageKey, Rows] = {}
+        for row in rows:
+            returned.setdefault((row.chat_id, row.message_id), []).append(row)
+        for key, before in returned.items():
+            self._collected[key] = before + self._collected.get(key, [])
         self._count += len(rows)
 
     def _merge(self) -> None:
-        self._collected = {key: _merge_neighbours(rows) for key, rows in self._collected.items()}
+        self._collected = {key: _merge_parts(rows) for key, rows in self._collected.items()}
         self._count = sum(map(len, self._collected.values()))
+        self._merge_above = max(PIECES_COLLECTED, 2 * self._count)
 
 
-def _merge_neighbours(entries: Rows) -> Rows:
-    """Return the entries with runs of pieces of one part joined. The order is kept."""
+def _merge_parts(entries: Rows) -> Rows:
+    """Return the entries with the pieces of each part joined, in the order of the first ones.
+
+    The order within a part is kept, and parts begin in the order of their indexes: the fold is the same.
+    """
     runs: list[list[JournalEntry]] = []
+    open_runs: dict[int, list[JournalEntry]] = {}  # by the index of the part
     for entry in entries:
-        if runs and _is_same_part(runs[-1][0], entry):
-            runs[-1].append(entry)
+        run = open_runs.get(entry.index)
+        if run is not None and _can_merge(run[0], entry):
+            run.append(entry)
         else:
-            runs.append([entry])
+            open_runs[entry.index] = run = [entry]
+            runs.append(run)
     return [
         run[0] if len(run) == 1 else replace(run[0], piece=join([entry.piece for entry in run]))
         for run in runs
     ]
 
 
-def _is_same_part(first: JournalEntry, entry: JournalEntry) -> bool:
-    is_same = first.index == entry.index and type(first.piece) is type(entry.piece)
-    return is_same and isinstance(entry.piece, Text | Reasoning | ToolCallPiece)
+def _can_merge(first: JournalEntry, entry: JournalEntry) -> bool:
+    return type(first.piece) is type(entry.piece) and isinstance(
+        entry.piece, Text | Reasoning | ToolCallPiece
+    )
