@@ -23,6 +23,7 @@ from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.engine.turns.summarize import SummaryPolicy
+from parley_daemon.ports.models import AnswerLimits
 from parley_protocol.models.base import field_problems
 from parley_protocol.models.providers import ProviderName
 from parley_protocol.models.settings import ModelSettings as WireSettings
@@ -35,6 +36,9 @@ _MAX_MS = 2**31 - 1
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=_MAX_MS)]
 Wait = Annotated[int, msgspec.Meta(ge=0, le=_MAX_MS)]
+AnswerMib = Annotated[int, msgspec.Meta(ge=1, le=48)]
+"""A part of an answer has to fit into one message of the protocol, which has at most 64 MiB."""
+
 PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 
 
@@ -85,6 +89,7 @@ class _Limits(msgspec.Struct, forbid_unknown_fields=True):
     first_part_ms: Milliseconds = 120_000
     idle_ms: Milliseconds = 60_000
     total_ms: Milliseconds | None = None
+    answer_mib: AnswerMib = 32
 
 
 class _Retries(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,6 +127,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     retries: RetryPolicy = RetryPolicy()
     recovery: Recovery = "interrupt"
     summaries: SummaryPolicy = SummaryPolicy(titles=True)
+    answer_limits: AnswerLimits = AnswerLimits()
     complaint: str | None = None
 
 
@@ -221,6 +227,7 @@ def _make_config(file: _File) -> Config:
             threshold=file.compaction.threshold,
         ),
         timeouts=_timeouts(file.limits),
+        answer_limits=AnswerLimits(size=file.limits.answer_mib * 2**20),
     )
 
 

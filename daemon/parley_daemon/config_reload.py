@@ -60,4 +60,6 @@ class ConfigReloader:
             fallback_models=config.fallback_models,
             local_only=config.local_only,
         )
-        self._engine.set_policies(config.max_running_turns, config.retries, config.summaries)
+        self._engine.set_policies(
+            config.max_running_turns, config.retries, config.summaries, config.answer_limits
+        )

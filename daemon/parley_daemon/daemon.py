@@ -127,6 +127,7 @@ async def _serve(options: DaemonOptions) -> int:
         retries=config.retries,
         recovery=config.recovery,
         summaries=config.summaries,
+        answer_limits=config.answer_limits,
     )
     app = App(engine, secrets.token_urlsafe(32), clock.now())
     logging.getLogger().addHandler(ClientLogs(app))

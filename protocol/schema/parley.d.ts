@@ -1539,7 +1539,7 @@ export interface TurnError {
   retryAfterMs: number | null;
 }
 
-export type TurnErrorKind = "auth" | "missing_key" | "rate_limit" | "usage_limit" | "overloaded" | "timeout" | "stream_idle" | "context_length" | "content_filter" | "invalid_request" | "model_not_found" | "network" | "bad_stream" | "tool" | "daemon_lost" | "internal";
+export type TurnErrorKind = "auth" | "missing_key" | "rate_limit" | "usage_limit" | "overloaded" | "timeout" | "stream_idle" | "context_length" | "content_filter" | "invalid_request" | "model_not_found" | "network" | "bad_stream" | "tool" | "daemon_lost" | "limit" | "internal";
 
 export type TurnOutcome = "completed" | "interrupted" | "failed";
 

@@ -27,6 +27,7 @@ FailureKind = Literal[
     "bad_stream",
     "tool",
     "daemon_lost",
+    "limit",
     "internal",
 ]
 

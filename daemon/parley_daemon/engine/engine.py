@@ -26,6 +26,7 @@ from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.catalogue import Catalogue, ProviderInfo
 from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoredChat, StoreStatus, StoreUnavailableError
@@ -64,6 +65,7 @@ class Engine:
         retries: RetryPolicy | None = None,
         recovery: Recovery = "interrupt",
         summaries: SummaryPolicy | None = None,
+        answer_limits: AnswerLimits | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.schemas = schemas
@@ -83,6 +85,7 @@ class Engine:
             summary_slots=anyio.Semaphore(SUMMARIES_AT_ONCE),
             retries=Retries(retries or RetryPolicy()),
             summary_policy=summaries or SummaryPolicy(),
+            answer_limits=answer_limits or AnswerLimits(),
             host=self,
         )
         self._background = BackgroundWork(self._services, self._registry.open, self._tasks)
@@ -139,11 +142,18 @@ class Engine:
                 "some turns did not end within %g s; they are recovered at the next start", STOP_SECONDS
             )
 
-    def set_policies(self, max_running_turns: int, retries: RetryPolicy, summaries: SummaryPolicy) -> None:
+    def set_policies(
+        self,
+        max_running_turns: int,
+        retries: RetryPolicy,
+        summaries: SummaryPolicy,
+        answer_limits: AnswerLimits,
+    ) -> None:
         """Apply other limits and policies, also to turns under way."""
         self._services.turn_slots.total_tokens = max_running_turns
         self._services.retries.policy = retries
         self._services.summary_policy = summaries
+        self._services.answer_limits = answer_limits
 
     # ------------------------------------------------------------------------- status
 

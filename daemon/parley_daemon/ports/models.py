@@ -19,10 +19,27 @@ class PromptMessage(msgspec.Struct, frozen=True, gc=False):
     parts: tuple[Part, ...]
 
 
+class AnswerLimits(msgspec.Struct, frozen=True, gc=False):
+    """How large an answer may be. An answer that is larger fails with kind `limit`; its beginning is kept.
+
+    Attributes:
+        size: bytes of all texts, arguments and files (files in base64).
+        call_size: bytes of the arguments of one tool call, as JSON.
+        calls: tool calls.
+        parts: parts of all types.
+    """
+
+    size: int = 32 * 2**20
+    call_size: int = 2 * 2**20
+    calls: int = 256
+    parts: int = 2_000
+
+
 class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     """One model call.
 
-    `model` is the provider's own name of the model. Every limit in `settings.timeouts` is set.
+    `model` is the provider's own name of the model. Every limit in `settings.timeouts` is set. `limits` are
+    enforced by the caller, too; a model need not read more than they allow.
     """
 
     model: str
@@ -30,6 +47,7 @@ class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     system_prompt: str | None = None
     settings: ModelSettings = ModelSettings()
     purpose: Purpose = "answer"
+    limits: AnswerLimits = AnswerLimits()
 
 
 class UsageReport(msgspec.Struct, frozen=True, gc=False):

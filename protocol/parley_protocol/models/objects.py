@@ -32,6 +32,7 @@ TurnErrorKind = Literal[
     "bad_stream",
     "tool",
     "daemon_lost",
+    "limit",
     "internal",
 ]
 

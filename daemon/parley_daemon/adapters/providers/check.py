@@ -28,6 +28,7 @@ GET_SECONDS = 15.0
 CHAT_SECONDS = 30.0
 """The time limit of the model call: a local server may have to load the model first."""
 
+_ENOUGH_CHARACTERS = 4000
 _TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=30_000, idle_ms=30_000)
 
 
@@ -129,6 +130,8 @@ async def _check_chat(provider_type: ProviderType, access: Access, name: str) ->
             async with aclosing(model.stream(request)) as batches:
                 async for batch in batches:
                     texts += [chunk.text for chunk in batch if isinstance(chunk, Text)]
+                    if sum(map(len, texts)) > _ENOUGH_CHARACTERS:
+                        break  # it answers; a server that ignores the limit of one token may never end
     except ModelError as error:
         failure = error.failure
     except TimeoutError:

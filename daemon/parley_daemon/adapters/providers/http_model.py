@@ -3,6 +3,8 @@
 It joins a `Dialect`, the pool of connections and a `ResponseReader`. One batch is yielded for each network
 read. After the stop reason, the response is read on for a few seconds, since usage may follow. When a call is
 closed or cancelled before the end mark, its connection is closed, which tells the server to stop.
+
+A large event or document is parsed in a thread, so that the event loop serves others meanwhile.
 """
 
 import re
@@ -11,17 +13,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.pool import HttpPool
 from parley_daemon.adapters.providers.shared.dialect import Dialect, InvalidRequestError, PreparedRequest
-from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
+from parley_daemon.adapters.providers.shared.response_reader import ResponseReader, max_event_bytes
 from parley_daemon.ports.models import Batch, Chunk, ModelError, ModelRequest
 
 if TYPE_CHECKING:
     import aiohttp
 
 _DEFAULT_CONNECT_MS = 10_000
+_LARGE = 2**20  # bytes of one event or document above which it is parsed in a thread
 _HEADERS = {
     "Content-Type": "application/json",
     "Accept": "text/event-stream, application/json",
@@ -66,14 +70,20 @@ class HttpModel:
         connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
         headers = {**self._headers, **prepared.headers}
         response = await self._pool.post(call, prepared.body, headers, connect_ms / 1000)
-        answer = ResponseReader(call, self.dialect.parser(call), self.dialect.framing())
+        answer = ResponseReader(
+            call, self.dialect.parser(call), self.dialect.framing(), max_event_bytes(request.limits)
+        )
         last_chunks: list[Chunk] = []  # of the read with the end mark
         deadline: float | None = None  # of the wait for usage
         try:
             if not 200 <= response.status < 300:
                 raise await self._pool.read_error(call, response)
+            self._pool.check_encoding(call, response)
             while not answer.is_done and (data := await self._read(call, response, deadline)):
-                batch = answer.feed(data)
+                if answer.pending > _LARGE:
+                    batch = await anyio.to_thread.run_sync(answer.feed, data)
+                else:
+                    batch = answer.feed(data)
                 if answer.is_done:
                     last_chunks = batch
                     break
@@ -83,7 +93,13 @@ class HttpModel:
                 yield batch
                 if answer.error is not None:
                     raise answer.error
-            yield last_chunks + answer.end()
+            if answer.pending > _LARGE:
+                last_chunks += await anyio.to_thread.run_sync(answer.end)
+            else:
+                last_chunks += answer.end()
+            yield last_chunks
+            if answer.error is not None:
+                raise answer.error
         finally:
             if answer.is_done:
                 self._pool.release(response)

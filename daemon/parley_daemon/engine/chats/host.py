@@ -12,6 +12,7 @@ from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.catalogue import Catalogue
 from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.store import Store
 
@@ -54,9 +55,10 @@ class ChatHost(Protocol):
 
 @dataclass(slots=True)
 class ChatServices:
-    """What all chats of an engine share. Only `summary_policy` is replaced when the configuration changes.
+    """What all chats of an engine share.
 
-    `summary_slots` limits how many titles and summaries are requested at the same time.
+    `summary_policy` and `answer_limits` are replaced when the configuration changes. `summary_slots` limits
+    how many titles and summaries are requested at the same time.
     """
 
     store: Store
@@ -67,4 +69,5 @@ class ChatServices:
     summary_slots: anyio.Semaphore
     retries: Retries
     summary_policy: SummaryPolicy
+    answer_limits: AnswerLimits
     host: ChatHost

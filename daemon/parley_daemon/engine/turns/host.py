@@ -12,6 +12,7 @@ from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome,
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
 from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
 
 DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
@@ -102,3 +103,4 @@ class TurnServices(Protocol):
     schemas: Schemas
     turn_slots: anyio.CapacityLimiter
     retries: Retries
+    answer_limits: AnswerLimits

@@ -22,6 +22,7 @@ from parley_daemon.core.events import PreviewReset, Retrying
 from parley_daemon.core.parts import Assembler, Piece
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.core.records import Failure, ModelSettings, Turn, Usage
+from parley_daemon.engine.turns.answer_size import AnswerMeter, divide
 from parley_daemon.engine.turns.deadlines import CallDeadlines
 from parley_daemon.engine.turns.fallback import FallbackChain
 from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnHost, TurnServices
@@ -104,6 +105,7 @@ class ModelCall:
         self._progress = progress
         self._patience = patience
         self._retries_told = 0
+        self._meter = AnswerMeter(services.answer_limits)  # of the attempt under way
 
     async def answer(self) -> None:
         """Ask until there is an answer, and check it.
@@ -233,10 +235,17 @@ class ModelCall:
         if not entries or entries[-1][0] == "assistant":  # a provider would continue that text
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
         messages = tuple([PromptMessage(role, parts) for role, parts in entries])
-        return ModelRequest(model.name, messages, self._brief.system_prompt, self._settings(model))
+        return ModelRequest(
+            model.name,
+            messages,
+            self._brief.system_prompt,
+            self._settings(model),
+            limits=self._services.answer_limits,
+        )
 
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
         provider = model.provider
+        self._meter = AnswerMeter(request.limits)
         self.deadlines = deadlines = CallDeadlines(request.settings.timeouts, provider, self._patience)
         with deadlines.enforce():
             async with open_stream(model, request) as batches:
@@ -244,6 +253,8 @@ class ModelCall:
                     async for batch in batches:
                         if batch:
                             await self._take(batch)
+                            if self._meter.exceeded is not None:
+                                raise ModelError(self._meter.failure(provider))
                         deadlines.extend(
                             is_streaming=len(self.assembler) > 0, is_done=self.stop_reason is not None
                         )
@@ -265,17 +276,41 @@ class ModelCall:
         if self.is_abandoned:
             return
         pieces: list[tuple[int, Piece]] = []
+        meter = self._meter
         for chunk in batch:
             if isinstance(chunk, UsageReport):
                 self.usage = chunk.usage
             elif isinstance(chunk, Finish):
                 self.stop_reason = chunk.reason
             else:
-                pieces.append((self.assembler.add(chunk), chunk))
+                kept = meter.admit(chunk)
+                if kept is not None and meter.is_long:
+                    await self._publish_long(pieces, kept)
+                    pieces = []
+                elif kept is not None:
+                    index = self.assembler.add(kept)
+                    pieces.append((index, kept))
+                    meter.count_part(index)
+                if meter.exceeded is not None:
+                    break
         if pieces:
-            if progress.first_part_at is None:
-                progress.first_part_at = self._services.clock.monotonic()
-            await self._host.stream(progress.turn, self.message_id, pieces)
+            await self._publish(pieces)
+
+    async def _publish(self, pieces: list[tuple[int, Piece]]) -> None:
+        progress = self._progress
+        if progress.first_part_at is None:
+            progress.first_part_at = self._services.clock.monotonic()
+        await self._host.stream(progress.turn, self.message_id, pieces)
+
+    async def _publish_long(self, before: list[tuple[int, Piece]], piece: Piece) -> None:
+        """Publish what came before a long piece, then the piece bit by bit: others get their turn."""
+        if before:
+            await self._publish(before)
+        for each in divide(piece):
+            if self.is_abandoned:
+                return
+            await self._publish([(self.assembler.add(each), each)])
+            await anyio.lowlevel.checkpoint()
 
     async def _read_output(self) -> None:
         """Read the answer's JSON value if it has to fit a schema.

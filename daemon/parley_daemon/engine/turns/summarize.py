@@ -30,6 +30,7 @@ _MIN_PIECE_LENGTH = 2_000
 # The share of a model's context for one piece: the notes so far and the new notes need room, too.
 _SHARE = 0.5
 _PIECE_WITHOUT_LIMIT = 200_000
+_MAX_SUMMARY_LENGTH = 200_000
 
 
 class SummaryPolicy(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +126,9 @@ async def _ask(
             if most is not None and length > most:
                 complete = True
                 break
+            if length > _MAX_SUMMARY_LENGTH:
+                message = f"{model.provider} sent a summary of more than {_MAX_SUMMARY_LENGTH:,} characters."
+                raise ModelError(Failure("limit", message, provider=model.provider))
     if not complete:
         provider = model.provider
         message = f"{provider} closed the stream before the answer was complete."

@@ -143,9 +143,32 @@ def test_a_web_page_is_bad_stream_and_names_the_address() -> None:
     assert failed.detail == "Router login: Hi"
 
 
-def test_an_event_or_answer_that_is_too_large_is_bad_stream() -> None:
-    for data in (b"data: " + b"x" * 2000, batch({"content": "x" * 2000})):
+def test_an_event_or_answer_that_is_too_large_exceeds_the_limit_and_its_beginning_is_kept() -> None:
+    event = deltas({"content": "x" * 2000})
+    for data in (
+        event,
+        b'data:{"choices":\ndata: [{"delta":{"content":"' + b"x" * 2000,
+        batch({"content": "x" * 2000}),
+    ):
         answer = ResponseReader(CALL, ChatParser(CALL), max_bytes=1000)
-        answer.feed(data)
+        chunks = [
+            each
+            for at in range(0, len(data), 100)
+            if not answer.error
+            for each in answer.feed(data[at : at + 100])
+        ]
         assert answer.error is not None
+        assert answer.error.failure.kind == "limit"
+        assert not answer.error.failure.retryable
         assert "too large" in answer.error.failure.message
+        (text,) = chunks
+        assert isinstance(text, Text)
+        assert 800 < len(text.text) < 1100
+        assert set(text.text) == {"x"}
+
+
+def test_an_event_that_is_too_large_and_not_json_exceeds_the_limit_too() -> None:
+    answer = ResponseReader(CALL, ChatParser(CALL), max_bytes=1000)
+    assert answer.feed(b"data: " + b"x" * 2000) == []
+    assert answer.error is not None
+    assert answer.error.failure.kind == "limit"

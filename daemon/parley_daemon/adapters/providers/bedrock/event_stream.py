@@ -1,6 +1,8 @@
 """The framing of Bedrock's answers: AWS' binary event stream, whose chunks hold the model's own events.
 
-botocore reads the frames. `load` imports it in a thread before the first stream, since that takes long.
+botocore reads the frames. It copies all that it holds with each piece that it is given, so it is given the
+prelude of a frame, which it checks, and then the rest in one piece. `load` imports it in a thread before the
+first stream, since that takes long.
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStream.html
 """
 
@@ -14,7 +16,7 @@ from parley_daemon.adapters.providers.http.sse import Payloads
 from parley_daemon.adapters.providers.shared.dialect import FramingError
 
 _MODULE = "botocore.eventstream"
-_STEP = 4096  # botocore copies the rest of its buffer with each frame
+_PRELUDE_BYTES = 12  # the length of the frame, the length of its headers, and a checksum
 
 
 class _Chunk(msgspec.Struct):
@@ -37,6 +39,9 @@ class AwsEventStream:
     def __init__(self) -> None:
         module: Any = importlib.import_module(_MODULE)
         self._buffer = module.EventStreamBuffer()
+        self._waiting = bytearray()  # of a frame, as far as it was not given to the buffer
+        self._wanted = _PRELUDE_BYTES
+        self._has_prelude = False
         self._faults: tuple[type[Exception], ...] = (
             module.ParserError,
             msgspec.DecodeError,
@@ -58,10 +63,19 @@ class AwsEventStream:
         """
         received = Payloads([])
         try:
-            for at in range(0, len(chunk), _STEP):
-                self._buffer.add_data(chunk[at : at + _STEP])
-                for message in self._buffer:
+            self._waiting += chunk
+            at = 0
+            while at + self._wanted <= len(self._waiting):
+                given = bytes(self._waiting[at : at + self._wanted])
+                at += len(given)
+                self._buffer.add_data(given)
+                for message in self._buffer:  # checks a prelude, or reads a whole frame
                     _decode_frame(message.headers, message.payload, received)
+                self._has_prelude = not self._has_prelude
+                self._wanted = _PRELUDE_BYTES
+                if self._has_prelude:
+                    self._wanted = max(0, int.from_bytes(given[:4], "big") - _PRELUDE_BYTES)
+            del self._waiting[:at]
         except self._faults as error:
             raise FramingError(str(error)) from error
         return received

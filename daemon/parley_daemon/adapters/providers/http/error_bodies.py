@@ -9,6 +9,8 @@ import msgspec
 
 _MAX_BYTES = 8000
 _MAX_STATUS = 999  # larger numbers are codes of the provider's own
+_MAX_DEPTH = 16
+_MAX_PROBLEMS = 100
 _MARKUP = re.compile(rb"(?is)^\s*(<!doctype|<html|<\?xml|<head|<body)")
 # Linear: each pattern looks at a character once, so that a page of nothing but "<script" is quick, too.
 _TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
@@ -46,25 +48,25 @@ def read_body(body: bytes) -> ErrorText:
     )
 
 
-def read_error(error: object) -> ErrorText:
+def read_error(error: object, depth: int = 0) -> ErrorText:
     """Return the error in a JSON value: a whole body, or its field `error`."""
-    if isinstance(error, str):
-        return ErrorText(error)
+    if isinstance(error, str) or depth > _MAX_DEPTH:
+        return ErrorText(error if isinstance(error, str) else "")
     for first in _items(error)[:1]:
-        return read_error(first)
+        return read_error(first, depth + 1)
     fields = _fields(error)
     if fields.get("error"):
-        error_text = read_error(fields["error"])
+        error_text = read_error(fields["error"], depth + 1)
         label = f"{error_text.label} {_label(fields)}".strip()
-        message, beside = error_text.message, _message(fields)
+        message, beside = error_text.message, _message(fields, depth)
         if isinstance(fields["error"], str) and beside not in message:  # "error" is a code, or a headline
             message = f"{message}: {beside}"
         return ErrorText(message or beside, label, error_text.number or _number(fields))
     for first in _items(fields.get("errors"))[:1]:
-        return read_error(first)
+        return read_error(first, depth + 1)
     if base := _fields(fields.get("base_resp")):  # MiniMax
-        return read_error(base)
-    return ErrorText(_message(fields), _label(fields), _number(fields))
+        return read_error(base, depth + 1)
+    return ErrorText(_message(fields, depth), _label(fields), _number(fields))
 
 
 def is_page(body: bytes) -> bool:
@@ -80,7 +82,7 @@ def page_text(body: bytes) -> str:
     return f"{title.group(1).strip()}: {text}" if title else text
 
 
-def _message(fields: dict[str, object]) -> str:
+def _message(fields: dict[str, object], depth: int = 0) -> str:
     names = (
         "message",
         "Message",  # AWS' gateway
@@ -97,9 +99,9 @@ def _message(fields: dict[str, object]) -> str:
     if isinstance(found, str):
         message = found
     elif problems := _items(found):
-        message = "; ".join([_validation_message(item) for item in problems])
+        message = "; ".join([_validation_message(item) for item in problems[:_MAX_PROBLEMS]])
     else:
-        message = read_error(found).message
+        message = read_error(found, depth + 1).message
     raw = _fields(fields.get("metadata")).get("raw")  # a router quotes its upstream provider
     return f"{message}: {raw}" if isinstance(raw, str) else message
 

@@ -114,6 +114,19 @@ class Call:
         """Return the error of a response that is not an answer, or not a complete one."""
         return self.error("bad_stream", message, quoted or "", retryable=True)
 
+    def too_large(self, problem: str) -> ModelError:
+        """Return the error of an answer above a limit. `problem` says which, as in "has 300 tool calls"."""
+        message = f"The answer of {self.provider} {problem}. What came before is kept."
+        return self.error("limit", message, "", retryable=False)
+
+    def compressed(self, encoding: str) -> ModelError:
+        """Return the error of a response with a content encoding that was not requested."""
+        message = (
+            f"{self.provider} sent compressed data ({encoding}), which was not requested; switch off the"
+            f" compression of the server or proxy at {self.origin}."
+        )
+        return self.error("bad_stream", message, "", retryable=False)
+
     def invalid_request(self, message: str) -> ModelError:
         """Return the error of a request that is not worth sending."""
         return self.error("invalid_request", message, "", retryable=False)

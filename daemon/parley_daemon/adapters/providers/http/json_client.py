@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from parley_daemon.adapters.providers.http.error_bodies import is_page
@@ -13,8 +14,9 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import decode_lenient
 from parley_daemon.adapters.providers.http.pool import HttpPool
 
-MAX_BYTES = 16 * 2**20
-_HEADERS = {"Accept": "application/json", "User-Agent": "parleyd"}
+MAX_BYTES = 8 * 2**20
+_LARGE = 256 * 2**10  # bytes above which a body is decoded in a thread
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "parleyd"}
 _NOT_FOUND_STATUSES = (404, 405, 501)
 
 
@@ -72,23 +74,26 @@ class JsonClient:
     async def _get(self, call: Call, headers: Mapping[str, str], exchange: Exchange) -> object:
         pool = self._pool = self._pool or HttpPool(call.url)
         response = await pool.get(call, headers, self._seconds)
-        exchange.status = response.status
+        exchange.status = status = response.status
+        is_success = 200 <= status < 300
         try:
-            exchange.body = body = await pool.read_body(call, response, MAX_BYTES)
+            if is_success:
+                pool.check_encoding(call, response)
+                exchange.body = body = await pool.read_body(call, response, MAX_BYTES)
+            else:
+                exchange.body = await pool.read_refusal(response)
+                error = call.error_from_status(status, response.headers, exchange.body)
+                raise NotFoundError(call.shown_url) if status in _NOT_FOUND_STATUSES else error
         finally:
             response.close()
-        if 300 <= response.status < 400:
-            body = response.headers.get("Location", "").encode("utf-8", "surrogateescape")
-        if not 200 <= response.status < 300:
-            error = call.error_from_status(response.status, response.headers, body)
-            raise NotFoundError(call.shown_url) if response.status in _NOT_FOUND_STATUSES else error
+        if len(body) > MAX_BYTES:
+            message = f"{call.shown_url} answers with more than {MAX_BYTES // 2**20} MiB; check base_url."
+            raise call.error("limit", message, "", retryable=False)
         body = body.removeprefix(BOM_UTF8)
         try:
-            return msgspec.json.decode(body)
-        except (ValueError, RecursionError):
-            pass
-        try:
-            return decode_lenient(body, object)
+            if len(body) > _LARGE:
+                return await anyio.to_thread.run_sync(_decode, body)
+            return _decode(body)
         except ValueError:
             content = "a web page" if is_page(body) else "text that is not JSON"
             message = f"{call.shown_url} answers with {content}; check base_url."
@@ -99,3 +104,15 @@ class JsonClient:
         """Close the connections."""
         if self._pool is not None:
             await self._pool.aclose()
+
+
+def _decode(body: bytes) -> object:
+    """Decode JSON, leniently.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return decode_lenient(body, object)

@@ -55,6 +55,17 @@ def decode_lenient(payload: bytes, shape: type[_T]) -> _T:
         raise ValueError("nested too deeply") from error
 
 
+def complete_json(beginning: bytes) -> bytes | None:
+    """Return the beginning of a JSON document, completed to a valid one; None: that is not possible."""
+    from pydantic_core import from_json  # rarely needed
+
+    try:
+        value = from_json(beginning.decode("utf-8", "ignore"), allow_partial="trailing-strings")
+    except ValueError:
+        return None
+    return encode_json(value)
+
+
 def read_count(*numbers: object) -> int | None:
     """Return the first value that is a count; words, NaN, infinity and negative numbers are not."""
     return next((int(number) for value in numbers if (number := read_amount(value)) is not None), None)

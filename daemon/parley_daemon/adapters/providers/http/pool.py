@@ -38,6 +38,8 @@ _MAX_HEADERS = 1000
 _TOO_LARGE = ("Got more than", "Too many headers")  # how aiohttp's messages about such headers begin
 _MAX_REFUSAL_BYTES = 64 * 1024
 _REFUSAL_TIMEOUT = 5.0
+# Some servers name no encoding here, but the character set or the transfer encoding.
+_PLAIN_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "utf8", "chunked", "aws-chunked"})
 
 
 class HttpPool:
@@ -106,11 +108,29 @@ class HttpPool:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise _connection_error(call, error, connect_seconds, proxy) from error
 
+    def check_encoding(self, call: Call, response: "aiohttp.ClientResponse") -> None:
+        """Raise ModelError if the body is compressed. That was not requested, and a few bytes may become
+        gigabytes.
+        """
+        encoding = _find_compression(response)
+        if encoding is not None:
+            raise call.compressed(encoding)
+
     async def read_error(self, call: Call, response: "aiohttp.ClientResponse") -> ModelError:
         """Return the error of a response with a status other than success."""
+        body = await self.read_refusal(response)
+        return call.error_from_status(response.status, response.headers, body)
+
+    async def read_refusal(self, response: "aiohttp.ClientResponse") -> bytes:
+        """Return the beginning of the body of an error, or the address that it redirects to.
+
+        It is empty when it does not come soon, or is compressed: the status says enough.
+        """
         import aiohttp
 
         body = bytearray()
+        if _find_compression(response) is not None:
+            return b""
         if 300 <= response.status < 400:
             body += response.headers.get("Location", "").encode("utf-8", "surrogateescape")
         try:
@@ -118,8 +138,8 @@ class HttpPool:
                 while len(body) < _MAX_REFUSAL_BYTES and (data := await response.content.readany()):
                     body += data
         except (aiohttp.ClientError, OSError):
-            pass  # the status says enough
-        return call.error_from_status(response.status, response.headers, bytes(body))
+            pass
+        return bytes(body)
 
     async def read_body(self, call: Call, response: "aiohttp.ClientResponse", max_bytes: int) -> bytes:
         """Return the body of a response, cut after the read that goes past `max_bytes` bytes.
@@ -173,12 +193,19 @@ class HttpPool:
                     limit=0, limit_per_host=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
                 trace_configs=[reuse],
                 max_line_size=_MAX_HEADER_BYTES,
                 max_field_size=_MAX_HEADER_BYTES,
                 max_headers=_MAX_HEADERS,
             )
         return self._session
+
+
+def _find_compression(response: "aiohttp.ClientResponse") -> str | None:
+    """Return the content encoding of a response; None: it has none, or one that changes nothing."""
+    encodings = ",".join(response.headers.getall("Content-Encoding", ())).lower().split(",")
+    return next((name for each in encodings if (name := each.strip()) not in _PLAIN_ENCODINGS), None)
 
 
 def _load() -> None:

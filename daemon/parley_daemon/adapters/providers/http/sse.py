@@ -25,11 +25,15 @@ _END, _CRLF_END = b"\n\n", b"\r\n\r\n"
 
 
 class EventTooLargeError(ValueError):
-    """One event outgrew the limit. The parser must not be fed again."""
+    """One event outgrew the limit. The parser must not be fed again.
 
-    def __init__(self, limit: int) -> None:
+    `beginning` is what has come of its payload; empty if the framing does not say.
+    """
+
+    def __init__(self, limit: int, beginning: bytes = b"") -> None:
         super().__init__(f"an event of the stream is larger than {limit:,} bytes")
         self.limit = limit
+        self.beginning = beginning
 
 
 class Payloads(msgspec.Struct, gc=False):
@@ -148,7 +152,10 @@ class SseParser:
 
     def _check_size(self) -> None:
         if self._data_size + self._partial_size > self._max:
-            raise EventTooLargeError(self._max)
+            line = b"".join(self._partial)
+            name, _, value = line.partition(b":")
+            data = [*self._data, *([value.removeprefix(b" ")] if name == b"data" else [])]
+            raise EventTooLargeError(self._max, b"\n".join(data))
 
 
 def _split_uniform(events: bytes, received: Payloads) -> bool:

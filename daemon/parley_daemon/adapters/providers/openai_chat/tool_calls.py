@@ -15,6 +15,8 @@ from parley_daemon.adapters.providers.openai_chat.events import Function
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall, PieceBuffer
 from parley_daemon.core.parts import ToolCall
 
+_MAX_CHECKS = 64
+
 
 class ToolCallTracker:
     """The tool calls of one answer. Their arguments stream into `pieces`."""
@@ -23,6 +25,7 @@ class ToolCallTracker:
         self._pieces = pieces
         self._calls: list[OpenCall] = []
         self._by_index: dict[int | float, OpenCall] = {}
+        self._checks: dict[OpenCall, int] = {}
         self._returned = 0
 
     def __len__(self) -> int:
@@ -67,11 +70,16 @@ class ToolCallTracker:
             if call is None or not name or (id and id != call.id):
                 return None if call and id and name else call
             is_new = name != call.name or arguments.lstrip().startswith("{")
-            return None if call.name and is_new and _is_json(self._pieces.arguments(call)) else call
+            return None if call.name and is_new and self._is_finished(call) else call
         call = self._calls[-1] if self._calls else None
         if call is None or (id and id != call.id) or (name and not id):
             return None
         return call
+
+    def _is_finished(self, call: OpenCall) -> bool:
+        """Whether the arguments are complete. It is looked at a few times only: they may be long."""
+        checks = self._checks[call] = self._checks.get(call, 0) + 1
+        return checks <= _MAX_CHECKS and _is_json(self._pieces.arguments(call))
 
 
 def _number(index: object) -> int | float | None:

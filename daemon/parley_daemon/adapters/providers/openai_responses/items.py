@@ -9,7 +9,10 @@ import uuid
 
 from parley_daemon.adapters.providers.http.lenient_json import encode_json, replace_surrogates
 from parley_daemon.adapters.providers.openai_responses.events import Item
-from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall, PieceBuffer
+from parley_daemon.adapters.providers.shared.piece_buffer import AnswerLimitError, OpenCall, PieceBuffer
+
+MAX_ITEMS = 10_000
+"""Items, or texts of items, whose names are kept. An answer has at most 2,000 parts."""
 
 _Keys = tuple[set[str | None], set[int | None]]
 
@@ -25,6 +28,8 @@ class StreamedTexts:
         ids, indexes = self._items.setdefault(kind, (set(), set()))
         ids.add(id or None)
         indexes.add(index)
+        if len(ids) + len(indexes) > MAX_ITEMS:
+            raise AnswerLimitError("has too many parts")
 
     def has(self, kind: str) -> bool:
         """Return whether any text of this kind came in pieces."""

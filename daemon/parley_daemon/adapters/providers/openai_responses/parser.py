@@ -30,11 +30,11 @@ from parley_daemon.adapters.providers.openai_responses.events import (
     decode_event,
     read_usage,
 )
-from parley_daemon.adapters.providers.openai_responses.items import StreamedTexts, ToolCalls
+from parley_daemon.adapters.providers.openai_responses.items import MAX_ITEMS, StreamedTexts, ToolCalls
 from parley_daemon.adapters.providers.openai_responses.reasoning import BETWEEN, build_signature
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.openai_answers import read_source
-from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
+from parley_daemon.adapters.providers.shared.piece_buffer import AnswerLimitError, OpenCall
 from parley_daemon.core.parts import File, Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 
@@ -251,6 +251,8 @@ class ResponsesParser:
             return
         if place not in self._places:
             self._places.add(place)
+            if len(self._places) > MAX_ITEMS:
+                raise AnswerLimitError("has too many parts")
             if self._last is run:  # another text of the current part
                 self._pieces.append(run, BETWEEN)
         self._last = run

@@ -14,10 +14,15 @@ from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import decode_lenient
-from parley_daemon.adapters.providers.shared.piece_buffer import PieceBuffer
+from parley_daemon.adapters.providers.shared.piece_buffer import AnswerLimitError, PieceBuffer
 from parley_daemon.core.parts import Source
 from parley_daemon.core.records import Usage
 from parley_daemon.ports.models import Chunk, Finish, StopReason, UsageReport
+
+MAX_SOURCES = 1_000
+"""Sources of one answer, which are kept until its end."""
+
+_MAX_SOURCE_CHARACTERS = 8 * 2**20  # of all of them together
 
 _T = TypeVar("_T")
 
@@ -25,7 +30,7 @@ _T = TypeVar("_T")
 class AnswerState:
     """The state of one answer. `usage` is the newest that is known."""
 
-    __slots__ = ("_call", "_cited", "_finish", "_reported", "_sources", "pieces", "usage")
+    __slots__ = ("_call", "_cited", "_finish", "_reported", "_source_size", "_sources", "pieces", "usage")
 
     def __init__(self, call: Call) -> None:
         self.pieces = PieceBuffer()
@@ -33,6 +38,7 @@ class AnswerState:
         self._call = call
         self._reported: Usage | None = None
         self._sources: dict[str, Source] = {}
+        self._source_size = 0
         self._cited = 0  # how many sources were returned
         self._finish: Finish | None = None
 
@@ -54,11 +60,18 @@ class AnswerState:
         return event
 
     def add_source(self, source: Source | None) -> None:
-        """Add a source, unless there is one with its URL. It is numbered when it is returned."""
+        """Add a source, unless there is one with its URL. It is numbered when it is returned.
+
+        Raises:
+            AnswerLimitError: there are too many, or they are too large.
+        """
         if source is not None:
             existing = self._sources.get(source.url)
             if existing is None or (existing.text is None and source.text is not None):
                 self._sources[source.url] = source
+                self._source_size += len(source.url) + len(source.title) + len(source.text or "")
+                if len(self._sources) > MAX_SOURCES or self._source_size > _MAX_SOURCE_CHARACTERS:
+                    raise AnswerLimitError(f"has more than {MAX_SOURCES:,} sources, or sources too large")
 
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""

@@ -5,6 +5,7 @@ can be used, whether it is listed or not.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -12,6 +13,7 @@ import msgspec
 
 MAX_MODELS = 5_000
 MAX_PAGES = 20
+_MAX_ENTRIES = 20_000  # of one page; the rest is not looked at
 _MAX_NAME_LENGTH = 512
 
 Fetch = Callable[[str, Mapping[str, str]], Awaitable[object]]
@@ -31,7 +33,7 @@ def read_entries(
     entries: Iterable[object], read: Callable[[dict[str, Any]], ListedModel | None]
 ) -> Sequence[ListedModel]:
     """Return the models that `read` finds in the entries of a list; entries without one are left out."""
-    return [model for entry in entries if (model := read(as_object(entry))) is not None]
+    return [model for entry in islice(entries, _MAX_ENTRIES) if (model := read(as_object(entry))) is not None]
 
 
 def model_name(entry: Mapping[str, object]) -> str | None:

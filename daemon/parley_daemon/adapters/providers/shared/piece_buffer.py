@@ -4,6 +4,9 @@ A run is the text of the answer, its reasoning, or the arguments of one tool cal
 run; a text of another run ends the run before. `take` returns the pieces since the last call. When lone
 surrogates may occur, half a character at the end of a piece is kept until its other half comes.
 
+What one read may lead to is bounded: a server that sends a hundred thousand tool calls in one event must not
+be followed to the end (`AnswerLimitError`). The limits on a whole answer are enforced by the engine.
+
 `ThinkTag` separates reasoning and answer where a model writes both as one text.
 """
 
@@ -11,6 +14,20 @@ import msgspec
 
 from parley_daemon.adapters.providers.http.lenient_json import replace_surrogates
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCall, ToolCallPiece
+from parley_daemon.ports.models import AnswerLimits
+
+MAX_CALLS = AnswerLimits().calls
+"""Tool calls in one answer."""
+
+_MAX_PIECES = 10_000
+"""Pieces in one read; an answer has at most 2,000 parts."""
+
+_MAX_BLANKS = 1024
+"""Blanks at the beginning that are kept while they may be followed by a tag."""
+
+
+class AnswerLimitError(Exception):
+    """The answer is larger than is accepted. The message completes "The answer of x …"."""
 
 
 class OpenCall(msgspec.Struct, eq=False, gc=False):
@@ -19,6 +36,7 @@ class OpenCall(msgspec.Struct, eq=False, gc=False):
     id: str
     name: str
     arguments: list[str] = []
+    is_counted: bool = False
 
     @property
     def args(self) -> object:
@@ -34,9 +52,12 @@ Run = type[Text] | type[Reasoning] | OpenCall
 
 
 class PieceBuffer:
-    """Texts in, pieces out. Texts of one run between two calls of `take` are joined."""
+    """Texts in, pieces out. Texts of one run between two calls of `take` are joined.
 
-    __slots__ = ("_half_characters", "_pieces", "_signature", "has_surrogates", "run", "texts")
+    Every method that adds something raises AnswerLimitError when the answer becomes too large.
+    """
+
+    __slots__ = ("_calls", "_half_characters", "_pieces", "_signature", "has_surrogates", "run", "texts")
 
     def __init__(self) -> None:
         self.run: Run = Text
@@ -45,12 +66,16 @@ class PieceBuffer:
         self._signature: str | None = None
         self._half_characters: dict[Run, str] = {}
         self._pieces: list[Piece] = []
+        self._calls = 0
 
     def append(self, run: Run, text: str) -> None:
         """Add a text to a run."""
         if run is not self.run:
             self._close()
             self.run = run
+            if isinstance(run, OpenCall) and not run.is_counted:
+                self._count_call()
+                run.is_counted = True
         self.texts.append(text)
 
     def sign(self, signature: str) -> None:
@@ -62,6 +87,8 @@ class PieceBuffer:
     def add(self, piece: Piece) -> None:
         """Add a piece that is complete by itself."""
         self._close()
+        if isinstance(piece, ToolCall):
+            self._count_call()
         self._pieces.append(piece)
 
     def finish_call(self, call: OpenCall, arguments: str = "") -> None:
@@ -75,6 +102,7 @@ class PieceBuffer:
 
     def arguments(self, call: OpenCall) -> str:
         """Return the arguments of a call that have come so far."""
+        call.arguments[:] = ["".join(call.arguments)]
         return "".join([*call.arguments, *(self.texts if self.run is call else ())])
 
     def take(self) -> list[Piece]:
@@ -91,10 +119,18 @@ class PieceBuffer:
             self.texts.append(replace_surrogates(half_character))
         return self.take()
 
+    def _count_call(self) -> None:
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            raise AnswerLimitError(f"has more than {MAX_CALLS} tool calls")
+
     def _close(self) -> None:
         texts = self.texts
         if not texts:
             return
+        if len(self._pieces) >= _MAX_PIECES:
+            texts.clear()
+            raise AnswerLimitError("has too many parts")
         text = texts[0] if len(texts) == 1 else "".join(texts)
         texts.clear()
         run = self.run
@@ -152,7 +188,7 @@ class ThinkTag:
                     self._state = state
                     text = stripped.removeprefix(tag)
                     break
-                if tag.startswith(stripped):  # also when nothing is left
+                if tag.startswith(stripped) and len(text) < _MAX_BLANKS:  # also when nothing is left
                     self._held = text
                     return "", ""
             else:

@@ -7,8 +7,11 @@ response is: "{" or "[" begins one JSON document, which is kept and parsed at th
 not stream; "<" begins a web page, an error; anything else is server-sent events. Content types are not
 reliable.
 
-Errors do not lose what came before them: `feed` returns the chunks before the error and sets `error`. An
-answer is complete (`is_complete`) when its stop reason has come; usage may follow, so the response is read
+Errors do not lose what came before them: `feed` and `end` return the chunks before the error and set
+`error`. The same holds where an answer is too large: the beginning of an event or a document that outgrows
+the limit is completed to valid JSON (`complete_json`), so that its text is kept as far as it came.
+
+An answer is complete (`is_complete`) when its stop reason has come; usage may follow, so the response is read
 on for a few seconds. It is done (`is_done`) when the end mark has come; nothing follows. An end before the
 answer is complete is an error, even when all of its text may have come: nobody can know.
 """
@@ -17,20 +20,35 @@ from contextlib import suppress
 
 from parley_daemon.adapters.providers.http.error_bodies import page_text
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.http.lenient_json import complete_json
 from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Payloads, SseParser
 from parley_daemon.adapters.providers.shared.dialect import Framing, FramingError, Parser
-from parley_daemon.ports.models import Chunk, ModelError
+from parley_daemon.adapters.providers.shared.piece_buffer import AnswerLimitError
+from parley_daemon.ports.models import AnswerLimits, Chunk, ModelError
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _MAX_BLANK_BYTES = 64
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, Zstandard
+
+
+def max_event_bytes(limits: AnswerLimits) -> int:
+    """Return how large one event, or a whole answer in one document, may be.
+
+    A character may take three times its bytes when it is escaped.
+    """
+    return 3 * limits.size + 2**20
 
 
 class ResponseReader:
-    """One response. Once `error` is set or `is_done` is true, it must not be fed again."""
+    """One response. Once `error` is set or `is_done` is true, it must not be fed again.
+
+    `pending` is the number of bytes that are kept for an event or a document that has not ended.
+    """
 
     def __init__(
         self, call: Call, parser: Parser, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
     ) -> None:
+        self.pending = 0
         self.error: ModelError | None = None
         self._call = call
         self._max = max_bytes
@@ -39,13 +57,12 @@ class ResponseReader:
         self._head = b""  # what came before the first byte that is not blank
         self._is_recognised = framing is not None
         self._document: list[bytes] | None = None
-        self._document_size = 0
         self._has_events = False
 
     @property
     def is_done(self) -> bool:
         """Whether the end mark has come: nothing follows."""
-        return self._parser.is_done
+        return self.error is None and self._parser.is_done
 
     @property
     def is_complete(self) -> bool:
@@ -63,13 +80,13 @@ class ResponseReader:
             if self._document is not None:
                 self._extend_document(self._document, data)
             elif self._is_recognised:
-                self._feed_parser(self._framing.feed(data))
+                self._feed_parser(self._framing.feed(data), len(data))
         except ModelError as error:
             self.error = error
         except EventTooLargeError as error:
-            self.error = self._call.bad_stream(
-                f"{self._call.provider} sent an event that is too large.", str(error)
-            )
+            self._feed_beginning(error.beginning)
+        except AnswerLimitError as error:
+            self.error = self._call.too_large(str(error))
         except FramingError as error:
             message = f"{self._call.provider} sent a stream that cannot be read; check base_url."
             self.error = self._call.bad_stream(message, str(error))
@@ -84,11 +101,18 @@ class ResponseReader:
 
     def end(self) -> list[Chunk]:
         """Return the last chunks when the response has ended or `is_done`, with a Finish unless it was
-        returned.
+        returned. If the answer turns out to be too large, `error` is set and there is no Finish.
 
         Raises:
             ModelError: the answer is not complete.
         """
+        try:
+            return self._end()
+        except AnswerLimitError as error:
+            self.error = self._call.too_large(str(error))
+            return self._parser.take()
+
+    def _end(self) -> list[Chunk]:
         if self._document is not None:
             self._read_document(b"".join(self._document).strip(_BLANK))
         elif self.is_complete:
@@ -111,16 +135,29 @@ class ResponseReader:
         elif start.startswith(b"<"):
             message = f"{self._call.shown_url} answers with a web page; check base_url."
             raise self._call.bad_stream(message, page_text(head))
+        elif head.startswith(_COMPRESSED):
+            raise self._call.compressed("data")
         elif not start and len(head) < _MAX_BLANK_BYTES:
             return b""
         self._is_recognised = True
         return head
 
     def _extend_document(self, document: list[bytes], data: bytes) -> None:
-        self._document_size += len(data)
-        if self._document_size > self._max:
-            raise self._call.bad_stream(f"{self._call.provider} sent an answer that is too large.")
+        self.pending += len(data)
         document.append(data)
+        if self.pending > self._max:
+            raise EventTooLargeError(self._max, b"".join(document).strip(_BLANK))
+
+    def _feed_beginning(self, beginning: bytes) -> None:
+        """Take what has come of an event or a document that is too large."""
+        self.error = self._call.too_large(f"is too large: one event has more than {self._max:,} bytes")
+        whole = complete_json(beginning)
+        if whole is not None:
+            with suppress(ModelError, AnswerLimitError):
+                if self._document is None:
+                    self._parser.feed([whole])
+                else:
+                    self._parser.feed_document(whole)
 
     def _read_document(self, body: bytes) -> None:
         if not self._parser.feed_document(body):
@@ -128,8 +165,9 @@ class ResponseReader:
             message = f"{self._call.provider} sent an answer in an unknown format; check base_url."
             raise error or self._call.bad_stream(message, body[:8000].decode("utf-8", "replace"))
 
-    def _feed_parser(self, received: Payloads) -> None:
+    def _feed_parser(self, received: Payloads, size: int = 0) -> None:
         data = received.data
+        self.pending = 0 if data or received.comments else self.pending + size
         self._has_events = self._has_events or bool(data)
         if "error" in received.names.values():
             at = next(at for at, name in received.names.items() if name == "error")
