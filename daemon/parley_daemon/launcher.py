@@ -262,7 +262,7 @@ def _answer_if_plain(body: bytes, rest: bytes, read: bytes, output_fd: int) -> t
         or option_problems(message.get("params"))
     ):
         return read, None
-    answer = {"jsonrpc": "2.0", "id": message["id"], "result": initialize_result()}
+    answer = {"jsonrpc": "2.0", "id": message["id"], "result": initialize_result(message.get("params"))}
     text = json.dumps(answer, separators=(",", ":")).encode("utf-8")
     frame = memoryview(b"Content-Length: %d\r\n\r\n%b" % (len(text), text))
     while frame:

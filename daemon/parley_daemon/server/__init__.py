@@ -1,1 +1,1 @@
-"""Connections, transports and handlers. Only this package uses JSON-RPC and pygls."""
+"""Connections, transports and handlers. Only this package uses JSON-RPC."""

@@ -5,8 +5,10 @@ from typing import Any, Protocol
 
 import anyio
 
+from parley_daemon.core.records import Context
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.server.app import App
+from parley_daemon.server.files.references import LinesRead
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.streaming.streams import Token
 from parley_daemon.server.streaming.subscriptions import Subscriptions
@@ -40,8 +42,15 @@ class ClientConnection(Protocol):
         """Run a coroutine in the background until the connection ends."""
         ...
 
-    def open_text(self, uri: str) -> Awaitable[str | None]:
-        """Return the text of a document that the client has open, None if it is not open."""
+    @property
+    def default_context(self) -> Context:
+        """The context of a chat that the client creates without one: its workspace folders."""
+        ...
+
+    def read_lines(
+        self, uri: str, first: int, last: int | None, max_length: int
+    ) -> Awaitable[LinesRead | None]:
+        """Return lines of a document that the client has open, None if it is not open."""
         ...
 
 

@@ -99,8 +99,13 @@ def _to_utc(value: str) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def is_uri(value: str) -> bool:
+    """Return whether a string begins like a URI, and not like a path."""
+    return _SCHEME.match(value) is not None
+
+
 def _check_uri(value: str) -> str:
-    if _SCHEME.match(value) is None:
+    if not is_uri(value):
         raise ValueError("must be a URI, such as file:///home/ada/project, not a path")
     return value
 

@@ -44,13 +44,15 @@ async def call(editor: LanguageClient, method: str, params: dict[str, Any]) -> A
         return await editor.protocol.send_request_async(method, params)
 
 
-@pytest.mark.parametrize("name", ["neovim", "visual_studio_code", "emacs"])
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("neovim", "utf-8"), ("visual_studio_code", "utf-16"), ("emacs", "utf-32")]
+)
 async def test_real_editors_capabilities_are_taken_and_the_answer_is_lsps(
-    editor: LanguageClient, name: str
+    editor: LanguageClient, name: str, encoding: str
 ) -> None:
     result = await initialize(editor, name)
     capabilities = result.capabilities
-    assert capabilities.position_encoding == types.PositionEncodingKind.Utf16
+    assert capabilities.position_encoding == encoding
     sync = capabilities.text_document_sync
     assert isinstance(sync, types.TextDocumentSyncOptions)
     assert (sync.open_close, sync.change) == (True, types.TextDocumentSyncKind.Incremental)
@@ -65,7 +67,7 @@ async def test_a_reference_reads_the_buffer_as_the_editor_has_it(
     file = tmp_path / "code.py"
     file.write_text("on disk\n", "utf-8")
     uri = file.as_uri()
-    await initialize(editor, "neovim", tmp_path)
+    await initialize(editor, "visual_studio_code", tmp_path)
     opened = types.TextDocumentItem(uri, "python", 1, "first 😀 line\nsecond\n")
     editor.text_document_did_open(types.DidOpenTextDocumentParams(opened))
     # Behind the emoji, which takes two units of UTF-16.

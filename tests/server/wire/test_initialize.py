@@ -4,6 +4,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from parley_daemon.server.wire.initialize import features, initialize_result
 from parley_protocol.methods import METHODS
 from parley_protocol.models.server import InitializeResult
@@ -30,7 +32,7 @@ def test_features_are_the_methods_with_a_handler() -> None:
 def test_answering_initialize_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom parley_daemon.server.wire.initialize import initialize_result, option_problems\n"
-        "initialize_result(), option_problems({})\n"
+        "initialize_result({}), option_problems({})\n"
         "print(*[name for name in ('asyncio', 'anyio', 'msgspec', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -38,9 +40,33 @@ def test_answering_initialize_imports_nothing_heavy() -> None:
 
 
 def test_the_answer_to_initialize_is_what_the_protocol_says() -> None:
-    result = InitializeResult.model_validate(initialize_result())
+    result = InitializeResult.model_validate(initialize_result({}))
     assert result.server_info.name == "parleyd"
     assert result.capabilities.experimental.parley.protocol_version == 1
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (["utf-8", "utf-16", "utf-32"], "utf-8"),
+        (["utf-16", "utf-8"], "utf-16"),
+        (["utf-32", "utf-8", "utf-16"], "utf-32"),
+        (["wtf-8", 7, "utf-8"], "utf-8"),
+        (["wtf-8"], "utf-16"),
+        ([], "utf-16"),
+        (None, "utf-16"),
+        ("utf-8", "utf-16"),
+        ({"utf-8": True}, "utf-16"),
+    ],
+)
+def test_the_clients_first_known_position_encoding_is_chosen(offered: Any, chosen: str) -> None:
+    params = {"capabilities": {"general": {"positionEncodings": offered}}}
+    assert initialize_result(params)["capabilities"]["positionEncoding"] == chosen
+
+
+@pytest.mark.parametrize("params", [None, [], {}, {"capabilities": None}, {"capabilities": {"general": 7}}])
+def test_a_client_that_offers_no_encoding_has_lsps_default(params: Any) -> None:
+    assert initialize_result(params)["capabilities"]["positionEncoding"] == "utf-16"
 
 
 async def test_what_the_daemon_sends_has_every_field_of_its_object(shared_daemon: DaemonProcess) -> None:

@@ -16,7 +16,7 @@ The connection ends by `exit`, by the end of the input, or by an error after whi
 known any more. Then short requests get a moment to finish and the outbox to be written. Turns go on: they
 belong to the chats and not to the connection.
 
-LSP's documents are loaded when the client sends the first notification about them.
+LSP's documents and workspace folders are kept for the client's references and for the chats it creates.
 """
 
 import hmac
@@ -26,17 +26,19 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from parley_daemon.core.records import Context
 from parley_daemon.server.app import OWNER, App
 from parley_daemon.server.call import Call
 from parley_daemon.server.connection.client import ClientRequests, ClientSettings
 from parley_daemon.server.connection.requests import Requests
-from parley_daemon.server.lsp.documents import Documents
+from parley_daemon.server.lsp.documents import DocumentLines, Documents
+from parley_daemon.server.lsp.folders import WorkspaceFolders
 from parley_daemon.server.streaming.outbox import RESET_ABOVE, Outbox, Transport
 from parley_daemon.server.streaming.streams import Token
 from parley_daemon.server.streaming.subscriptions import Subscriptions
 from parley_daemon.server.wire import jsonrpc
 from parley_daemon.server.wire.errors import WireError, invalid_params
-from parley_daemon.server.wire.initialize import initialize_result, option_problems
+from parley_daemon.server.wire.initialize import initialize_result, option_problems, position_encoding
 from parley_daemon.server.wire.jsonrpc import Incoming, InvalidMessageError, RequestId, Response
 from parley_protocol.errors import ErrorCode
 from parley_protocol.framing import MAX_BODY, FrameDecoder, FrameError
@@ -48,7 +50,6 @@ INITIALIZE_SECONDS = 10.0
 """How long an untrusted client may take to send `initialize`."""
 
 _CLOSE_SECONDS = 2.0
-_DOCUMENT_NOTIFICATIONS = ("textDocument/", "notebookDocument/", "workspace/")
 
 
 class Connection:
@@ -67,10 +68,12 @@ class Connection:
         self._requests = Requests(self.outbox, self.start)
         self._client_requests = ClientRequests(self.outbox)
         self._client = ClientSettings(self._client_requests, self.streams, self.start)
-        self._documents: Documents | None = None
+        self._documents = Documents("utf-16", self.start, self._pause_for_documents)
+        self._folders = WorkspaceFolders({})
         self._is_initialized = False
         self._is_shut_down = False
-        self._is_reading_paused = False
+        self._has_unread_responses = False
+        self._has_many_document_changes = False
         self._ended = anyio.Event()
         self._tasks: TaskGroup | None = None
         self._fed_before_run: list[bytes] = []
@@ -79,6 +82,11 @@ class Connection:
     def origin(self) -> str | None:
         """The client's name, None if it gave none."""
         return self._client.origin
+
+    @property
+    def default_context(self) -> Context:
+        """The context of a chat that the client creates without one: its workspace folders."""
+        return Context(repositories=self._folders.uris)
 
     # ------------------------------------------------------------------ lifecycle
 
@@ -115,8 +123,13 @@ class Connection:
 
     def begin_initialized(self, params: Any) -> None:
         """Store the params of an `initialize` request that was answered before this connection was made."""
+        self._begin(jsonrpc.as_object(params))
+
+    def _begin(self, params: dict[str, Any]) -> None:
+        self._client.initialize(params)
+        self._folders = WorkspaceFolders(params)
+        self._documents = Documents(position_encoding(params), self.start, self._pause_for_documents)
         self._is_initialized = True
-        self._client.initialize(jsonrpc.as_object(params))
 
     async def _require_initialize(self) -> None:
         await anyio.sleep(INITIALIZE_SECONDS)
@@ -180,12 +193,10 @@ class Connection:
                 self._client.set_trace(params.get("value"))
             case "window/workDoneProgress/cancel":
                 self._cancel_work(params.get("token"))
-            case method if method.startswith(_DOCUMENT_NOTIFICATIONS):
-                if self._documents is None:
-                    self._documents = Documents(self._client.initialize_params, self.start)
-                self._documents.notify(note)
+            case "workspace/didChangeWorkspaceFolders":
+                self._folders.change(params)
             case _:
-                return
+                self._documents.notify(note)
 
     def _receive_request(self, incoming: Incoming, id: RequestId) -> None:
         call = Call(self, incoming)
@@ -217,10 +228,9 @@ class Connection:
         problems = option_problems(call.params)
         if problems:
             raise invalid_params(problems)
-        self._client.initialize(params)
-        self._is_initialized = True
+        self._begin(params)
         self._decoder.allow(MAX_BODY)
-        call.reply(initialize_result())
+        call.reply(initialize_result(params))
 
     def _cancel_work(self, token: object) -> None:
         """Cancel the request that reports progress under this work-done token."""
@@ -228,9 +238,11 @@ class Connection:
         if call is not None and call.on_cancel is not None:
             call.on_cancel()
 
-    async def open_text(self, uri: str) -> str | None:
-        """Return the text of a document that the client has open, None if it is not open."""
-        return None if self._documents is None else await self._documents.text(uri)
+    async def read_lines(
+        self, uri: str, first: int, last: int | None, max_length: int
+    ) -> DocumentLines | None:
+        """Return lines of a document that the client has open, None if it is not open."""
+        return await self._documents.read_lines(uri, first, last, max_length)
 
     # --------------------------------------------------------------------- output
 
@@ -249,16 +261,25 @@ class Connection:
     def _put_response(self, frame: bytes) -> None:
         """Send a response. Nothing more is read from a client that does not read its responses."""
         self.outbox.put(frame, is_response=True)
-        if self.outbox.size > RESET_ABOVE and not self._is_reading_paused:
-            self._is_reading_paused = True
+        if self.outbox.size > RESET_ABOVE and not self._has_unread_responses:
+            self._has_unread_responses = True
             self._transport.pause_reading()
+
+    def _pause_for_documents(self, is_needed: bool) -> None:
+        """Read nothing more from a client whose changes to documents have to be made first."""
+        self._has_many_document_changes = is_needed
+        if is_needed:
+            self._transport.pause_reading()
+        elif not self._has_unread_responses:
+            self._transport.resume_reading()
 
     def _on_room(self) -> None:
         """Continue the work that waited until the client read."""
         self._requests.on_room()
-        if self._is_reading_paused and not self.outbox.is_congested:
-            self._is_reading_paused = False
-            self._transport.resume_reading()
+        if self._has_unread_responses and not self.outbox.is_congested:
+            self._has_unread_responses = False
+            if not self._has_many_document_changes:
+                self._transport.resume_reading()
         self.streams.on_room()
 
 

@@ -8,14 +8,14 @@ import os
 import stat
 from codecs import getincrementaldecoder
 from collections.abc import Awaitable
-from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from typing import NamedTuple, Protocol
 
 import anyio
 from anyio import to_thread
 
 from parley_daemon.core.parts import File, Part, Source, Text
 from parley_daemon.server.wire.errors import invalid_params
+from parley_daemon.server.wire.uris import file_name, local_path
 from parley_protocol.models.parts import FilePart, InputPart, ReferencePart, TextPart
 
 REFERENCE_LIMIT = 256 * 1024
@@ -27,12 +27,40 @@ READ_LIMIT = 16 * REFERENCE_LIMIT
 _readers = anyio.CapacityLimiter(8)
 
 
+class LinesRead(Protocol):
+    """Lines of a text. `text` is None if they are too long. `problem`: why nothing can be read, else None."""
+
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def line_count(self) -> int:
+        """The number of lines of the whole text."""
+        ...
+
+    @property
+    def problem(self) -> str | None: ...
+
+
 class OpenDocuments(Protocol):
     """The documents that a client has open."""
 
-    def open_text(self, uri: str) -> Awaitable[str | None]:
-        """Return the text of an open document, None if it is not open."""
+    def read_lines(
+        self, uri: str, first: int, last: int | None, max_length: int
+    ) -> Awaitable[LinesRead | None]:
+        """Return lines of a document as the client has it, None if it is not open.
+
+        `first` and `last` count from 1; `last` None: up to the end. `max_length` is in characters.
+        """
         ...
+
+
+class _LinesOfFile(NamedTuple):
+    """Lines of a file. `is_cut`: the file goes on behind the `line_count` lines that were read."""
+
+    text: str | None
+    line_count: int
+    problem: str | None = None
+    is_cut: bool = False
 
 
 async def input_parts(documents: OpenDocuments, content: str | list[InputPart]) -> tuple[Part, ...]:
@@ -57,70 +85,77 @@ async def _part(documents: OpenDocuments, part: InputPart, path: str) -> Part:
 
 
 async def _source(documents: OpenDocuments, part: ReferencePart, path: str) -> Source:
-    unsaved = await documents.open_text(part.uri)
-    # Read in a small thread pool of its own, so that a file system that hangs delays references only.
-    chosen = await to_thread.run_sync(
-        _read_lines, part, unsaved, path, abandon_on_cancel=True, limiter=_readers
-    )
-    name = unquote(part.uri.rstrip("/").rpartition("/")[2])
+    uri, start, end = part.uri, part.start_line or 1, part.end_line
+    read = await documents.read_lines(uri, start, end, REFERENCE_LIMIT)
+    if read is None:
+        # Read in a small thread pool of its own, so that a file system that hangs delays references only.
+        read = await to_thread.run_sync(_read_file, uri, start, end, abandon_on_cancel=True, limiter=_readers)
+    text = _checked(read, part, path)
+    name = file_name(uri)
     if part.start_line is None and part.end_line is None:
-        return Source(part.uri, part.uri, name, "".join(chosen))
+        return Source(uri, uri, name, text)
+    last = min(end or read.line_count, read.line_count)
+    return Source(uri, uri, name, text, start, max(start, last))
+
+
+def _checked(read: LinesRead, part: ReferencePart, path: str) -> str:
+    """Return the text that was read.
+
+    Raises:
+        WireError: -32602, it cannot be used.
+    """
+
+    def refuse(field: str, problem: str) -> Exception:
+        return invalid_params([{"path": f"{path}.{field}", "problem": f"{problem}"}])
+
+    uri, count, end = part.uri, read.line_count, part.end_line
+    if read.problem is not None:
+        raise refuse("uri", f"{uri} {read.problem}")
+    if read.text is None or len(read.text.encode("utf-8", "surrogatepass")) > REFERENCE_LIMIT:
+        limit = REFERENCE_LIMIT // 1024
+        raise refuse("uri", f"{uri} is longer than {limit} KiB; refer to a range of its lines")
+    if isinstance(read, _LinesOfFile) and read.is_cut and (end is None or end > count):
+        problem = f"only the first {READ_LIMIT >> 20} MiB of {uri} can be referred to"
+        raise refuse("endLine" if end else "uri", problem)
     start = part.start_line or 1
-    return Source(part.uri, part.uri, name, "".join(chosen), start, start + max(len(chosen), 1) - 1)
+    if start > max(min(end or count, count), 1):
+        raise refuse("startLine", f"{uri} has {count} lines, not {start} to {end or 'the end'}")
+    return read.text
 
 
-def _read_lines(part: ReferencePart, unsaved: str | None, path: str) -> list[str]:
-    """Return the lines that the reference names, with their line ends."""
-    text, cut = _read(part.uri, path) if unsaved is None else (unsaved, False)
+def _read_file(uri: str, first: int, last: int | None) -> _LinesOfFile:
+    """Return lines of a file on this machine, with their line ends."""
+    try:
+        text, is_cut = _read_text(uri)
+    except _UnusableFileError as error:
+        return _LinesOfFile(None, 0, problem=str(error))
     # Lines end as in LSP: at \n, \r\n or \r, and not at all line ends of Unicode.
     lines = list(io.StringIO(text, newline=""))
-    if cut:
+    if is_cut:
         lines.pop()  # it may be incomplete
-    start = part.start_line or 1
-    chosen = lines[start - 1 : part.end_line]
-    if sum([len(line.encode("utf-8", "surrogatepass")) for line in chosen]) > REFERENCE_LIMIT:
-        problem = f"{part.uri} is longer than {REFERENCE_LIMIT // 1024} KiB; refer to a range of its lines"
-        raise invalid_params([{"path": f"{path}.uri", "problem": problem}])
-    if cut and (part.end_line is None or part.end_line > len(lines)):
-        problem = f"only the first {READ_LIMIT >> 20} MiB of {part.uri} can be referred to"
-        raise invalid_params(
-            [{"path": f"{path}.{'endLine' if part.end_line else 'uri'}", "problem": problem}]
-        )
-    if start > max(min(part.end_line or len(lines), len(lines)), 1):
-        problem = f"{part.uri} has {len(lines)} lines, not {start} to {part.end_line or 'the end'}"
-        raise invalid_params([{"path": f"{path}.startLine", "problem": problem}])
-    return chosen
+    return _LinesOfFile("".join(lines[first - 1 : last]), len(lines), is_cut=is_cut)
 
 
-def _read(uri: str, path: str) -> tuple[str, bool]:
-    """Return the text of a file, and whether it was truncated."""
+class _UnusableFileError(Exception):
+    """A file cannot be referred to, for the reason in the message, which follows its name."""
 
-    def refuse(problem: str) -> Exception:
-        return invalid_params([{"path": f"{path}.uri", "problem": f"{uri} {problem}"}])
 
-    file = _local_path(uri)
+def _read_text(uri: str) -> tuple[str, bool]:
+    """Return the text of a file, and whether it was truncated. A byte order mark is not part of the text."""
+    file = local_path(uri)
     if file is None:
-        raise refuse("is not a file:// URI of a file on this machine")
+        raise _UnusableFileError("is not a file:// URI of a file on this machine")
     try:
         data = _regular_file(file)
     except OSError as error:
-        raise refuse(f"cannot be read: {error.strerror}") from None
+        raise _UnusableFileError(f"cannot be read: {error.strerror}") from None
     if data is None:
-        raise refuse("is not a regular file")
-    cut = len(data) > READ_LIMIT
+        raise _UnusableFileError("is not a regular file")
+    is_cut = len(data) > READ_LIMIT
     try:
-        return getincrementaldecoder("utf-8")().decode(data[:READ_LIMIT], final=not cut), cut
+        return getincrementaldecoder("utf-8-sig")().decode(data[:READ_LIMIT], final=not is_cut), is_cut
     except UnicodeDecodeError:
-        raise refuse("is not a text file in UTF-8") from None
-
-
-def _local_path(uri: str) -> str | None:
-    try:
-        split = urlsplit(uri)
-    except ValueError:
-        return None
-    file = unquote(split.path)
-    return file if split.scheme == "file" and split.netloc in ("", "localhost") and "\0" not in file else None
+        raise _UnusableFileError("is not a text file in UTF-8") from None
 
 
 def _regular_file(file: str) -> bytes | None:

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
-from parley_daemon.core.records import Chat
+from parley_daemon.core.records import Chat, Context
 from parley_daemon.engine.collection.new_chat import NewChat, RestoredMessage
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
@@ -35,12 +35,17 @@ async def create(call: Call, params: ChatCreateParams) -> Any:
         model=params.model,
         system_prompt=params.system_prompt,
         settings=await check_settings(params.settings, schemas),
-        context=records.core_context(params.context),
+        context=_context(call, params),
         metadata=params.metadata,
         parent_chat_id=params.parent_chat_id,
         messages=tuple([_restored_message(message) for message in params.messages or ()]),
     )
     return records.chat(await call.connection.chats.create(new))
+
+
+def _context(call: Call, params: ChatCreateParams) -> Context:
+    """Return the context that the client gave, else that of its workspace folders."""
+    return call.connection.default_context if params.context is None else records.core_context(params.context)
 
 
 def _restored_message(message: HistoryMessage) -> RestoredMessage:

@@ -1,1 +1,1 @@
-"""LSP's own side of a connection: documents, workspace folders, log messages."""
+"""LSP's own side of a connection: open documents and workspace folders."""

@@ -1,64 +1,277 @@
 """The documents that one client has open, for references to files with unsaved changes.
 
-Theory of operation. pygls keeps the documents (positions, encodings, incremental changes). It takes a tenth
-of a second to load, so a thread loads it when the first client sends a notification about documents, and it
-stays loaded for all clients. Notifications that come meanwhile wait in order. Only notifications go to pygls;
-it never sees the transport. Each is structured once at its top level, so that nothing that a client nests in
-its params can be taken for a message.
+Theory of operation. Notifications about documents are handled in the order of their arrival, and so are the
+reads between them. A small notification is handled at once. A large one waits in a queue for a task of its
+own, and so does everything after it: the task gives the event loop back after a few edits, and a thread
+handles long texts, so that other clients are served meanwhile. JSON is decoded edit by edit, too.
+
+The documents of a client have limits. One that exceeds them, or that gets a change which cannot be read, is
+no longer known: its text is dropped, and a reference to it is refused with the reason, because the text on
+disk is not what the editor shows. It is known again once it is opened again or gets a whole new text.
+
+More than PAUSE_ABOVE bytes in the queue stop the connection from reading, so the queue is bounded.
 """
 
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
 
 import anyio
+import msgspec
 from anyio import to_thread
 
+from parley_daemon.server.lsp import sync
+from parley_daemon.server.lsp.text import DocumentText
 from parley_daemon.server.wire.jsonrpc import Incoming
+from parley_daemon.server.wire.uris import document_key
 
-if TYPE_CHECKING:
-    from parley_daemon.server.lsp.workspace import Workspaces
+MAX_DOCUMENT = 16 * 1024 * 1024
+"""Characters of one document."""
 
-MAX_WAITING = 10_000
-"""Notifications that may wait while pygls is loaded. More would mean that the oldest ones are dropped."""
+MAX_ALL_DOCUMENTS = 4 * MAX_DOCUMENT
+"""Characters of all open documents of one client."""
+
+MAX_DOCUMENTS = 10_000
+"""Open documents of one client that are kept."""
+
+PAUSE_ABOVE = 8 * 1024 * 1024
+"""Bytes of waiting notifications above which nothing more is read from the client."""
+
+_LONG_TEXT = 256 * 1024  # characters, about 0.5 ms of work; more goes to a thread
+_EDITS_AT_ONCE = 32  # about 0.3 ms of work
+
+_TOO_LONG = (
+    f"has more than {MAX_DOCUMENT:,} characters in the editor, the limit of an open document; "
+    "close it there to refer to the file on disk"
+)
+_TOO_MUCH = (
+    f"is not kept: the open documents of this client have more than {MAX_ALL_DOCUMENTS:,} characters; "
+    "close some of them, then open this one again"
+)
+_TOO_MANY = (
+    f"may have unsaved changes: this client has had more than {MAX_DOCUMENTS:,} documents open at the same "
+    "time; connect again with fewer of them"
+)
+_NOT_UNDERSTOOD = (
+    "is not known as the editor has it, because a change could not be read; close and open it again"
+)
+
+Steps = Generator[Callable[[], None] | None]
+"""Work in steps. None: others may be served now. A function: a long step, which may run in a thread."""
+
+
+class DocumentLines(msgspec.Struct, gc=False):
+    """What a read found. `text` is None if the lines are too long. `problem`: why nothing can be read."""
+
+    text: str | None = None
+    line_count: int = 0
+    problem: str | None = None
+
+
+class _Document:
+    """An open document. `problem` says why its text is not known, None if it is."""
+
+    __slots__ = ("counted", "problem", "text")
+
+    def __init__(self, encoding: str) -> None:
+        self.text = DocumentText("", encoding)
+        self.problem: str | None = None
+        self.counted = 0
+
+    def forget(self, problem: str) -> None:
+        """Drop the text."""
+        self.text.replace_all("")
+        self.problem = problem
 
 
 class Documents:
-    """One client's documents. Takes notifications at once; `text` waits until all of them are applied."""
+    """One client's documents. `encoding` is that of its positions. `start` runs a task.
+
+    `pause` is called with True if the queue is long, and with False when it is no longer.
+    """
 
     def __init__(
         self,
-        initialize_params: dict[str, Any],
+        encoding: str,
         start: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
+        pause: Callable[[bool], None],
     ) -> None:
-        self._initialize_params = initialize_params
-        self._waiting: deque[Incoming] = deque(maxlen=MAX_WAITING)
-        self._workspaces: Workspaces | None = None
-        self._is_loaded = anyio.Event()
-        start(self._load)
+        self._encoding = encoding
+        self._start = start
+        self._pause = pause
+        self._documents: dict[str, _Document] = {}
+        self._all_counted = 0
+        self._has_dropped_some = False
+        self._queue: deque[tuple[int, Callable[[], Steps]]] = deque()
+        self._queued_bytes = 0
+        self._is_paused = False
 
-    async def _load(self) -> None:
-        workspaces_class = await to_thread.run_sync(_import_workspaces)
-        self._workspaces = workspaces_class(self._initialize_params)
-        while self._waiting:
-            self._workspaces.notify(self._waiting.popleft())
-        self._is_loaded.set()
+    # ---------------------------------------------------------------- notifications
 
     def notify(self, note: Incoming) -> None:
-        """Take a notification about documents or workspace folders."""
-        if self._workspaces is None:
-            self._waiting.append(note)
+        """Take a notification. Those that are not about documents are ignored."""
+        handle = {
+            "textDocument/didOpen": self._open,
+            "textDocument/didChange": self._change,
+            "textDocument/didClose": self._close,
+        }.get(note.method)
+        if handle is None:
+            return
+        params = sync.as_json(note.params)
+        if self._queue or isinstance(note.params, msgspec.Raw):
+            self._enqueue(memoryview(params).nbytes, lambda: handle(params))
         else:
-            self._workspaces.notify(note)
+            _run(handle(params))
 
-    async def text(self, uri: str) -> str | None:
-        """Return the text of an open document as the client has it now, None if it is not open."""
-        await self._is_loaded.wait()
-        assert self._workspaces is not None
-        return self._workspaces.text(uri)
+    def _open(self, params: bytes | msgspec.Raw) -> Steps:
+        try:
+            key = document_key(sync.read_uri(params))
+        except sync.UNREADABLE:
+            return
+        self._remove(key)
+        if len(self._documents) >= MAX_DOCUMENTS:
+            self._has_dropped_some = True
+            return
+        document = self._documents[key] = _Document(self._encoding)
+        try:
+            text = sync.read_text(params)
+        except sync.UNREADABLE:
+            document.forget(_NOT_UNDERSTOOD)
+        else:
+            yield from self._replace_all(document, text)
+        self._count(document)
+
+    def _change(self, params: bytes | msgspec.Raw) -> Steps:
+        try:
+            document = self._documents.get(document_key(sync.read_uri(params)))
+        except sync.UNREADABLE:
+            return
+        if document is None:
+            return
+        try:
+            for number, raw in enumerate(sync.read_changes(params), 1):
+                change = sync.read_change(raw)
+                if change.range is None:
+                    yield from self._replace_all(document, change.text)
+                elif document.problem is None:
+                    yield from _edit(document, change)
+                if number % _EDITS_AT_ONCE == 0:
+                    yield None
+        except sync.UNREADABLE:
+            document.forget(_NOT_UNDERSTOOD)
+        self._count(document)
+
+    def _close(self, params: bytes | msgspec.Raw) -> Steps:
+        try:
+            self._remove(document_key(sync.read_uri(params)))
+        except sync.UNREADABLE:
+            return
+        yield None
+
+    def _replace_all(self, document: _Document, text: str) -> Steps:
+        document.problem = None
+        if len(text) > MAX_DOCUMENT:
+            document.forget(_TOO_LONG)
+        elif len(text) > _LONG_TEXT:
+            yield lambda: document.text.replace_all(text)
+        else:
+            document.text.replace_all(text)
+
+    def _count(self, document: _Document) -> None:
+        """Count what the document has now, and drop its text if that is too much."""
+        self._all_counted -= document.counted
+        if self._all_counted + document.text.length > MAX_ALL_DOCUMENTS:
+            document.forget(_TOO_MUCH)
+        document.counted = document.text.length
+        self._all_counted += document.counted
+
+    def _remove(self, key: str) -> None:
+        document = self._documents.pop(key, None)
+        if document is not None:
+            self._all_counted -= document.counted
+
+    # ------------------------------------------------------------------------ reads
+
+    async def read_lines(
+        self, uri: str, first: int, last: int | None, max_length: int
+    ) -> DocumentLines | None:
+        """Return lines of a document as the client has it now, None if it is not open.
+
+        `first` and `last` count from 1; `last` None means the last line. Lines beyond the end are left out.
+        `max_length` is in characters.
+        """
+        key = document_key(uri)
+        found: list[DocumentLines | None] = []
+        is_done = anyio.Event()
+
+        def read() -> Steps:
+            document = self._documents.get(key)
+            if document is not None:
+                found.append(_lines(document, first, last, max_length))
+            else:
+                found.append(DocumentLines(problem=_TOO_MANY) if self._has_dropped_some else None)
+            is_done.set()
+            yield None
+
+        if self._queue:
+            self._enqueue(0, read)
+            await is_done.wait()
+        else:
+            _run(read())
+        return found[0]
+
+    # ------------------------------------------------------------------------ queue
+
+    def _enqueue(self, size: int, work: Callable[[], Steps]) -> None:
+        self._queue.append((size, work))
+        self._queued_bytes += size
+        if self._queued_bytes > PAUSE_ABOVE and not self._is_paused:
+            self._is_paused = True
+            self._pause(True)
+        if len(self._queue) == 1:
+            self._start(self._work)
+
+    async def _work(self) -> None:
+        """Handle what waits, until nothing does. What is being handled stays at the head of the queue."""
+        while self._queue:
+            size, work = self._queue[0]
+            for long_step in work():
+                if long_step is None:
+                    await anyio.lowlevel.checkpoint()
+                else:
+                    await to_thread.run_sync(long_step)
+            self._queue.popleft()
+            self._queued_bytes -= size
+            if self._is_paused and self._queued_bytes <= PAUSE_ABOVE // 2:
+                self._is_paused = False
+                self._pause(False)
 
 
-def _import_workspaces() -> "type[Workspaces]":
-    from parley_daemon.server.lsp.workspace import Workspaces
+def _run(steps: Steps) -> None:
+    """Do all the work now."""
+    for long_step in steps:
+        if long_step is not None:
+            long_step()
 
-    return Workspaces
+
+def _edit(document: _Document, change: sync.Change) -> Steps:
+    assert change.range is not None
+    start, end, text = change.range.start, change.range.end, document.text
+    if len(change.text) > _LONG_TEXT:
+        if len(change.text) > MAX_DOCUMENT:
+            document.forget(_TOO_LONG)
+            return
+        yield lambda: text.edit((start.line, start.character), (end.line, end.character), change.text)
+    else:
+        text.edit((start.line, start.character), (end.line, end.character), change.text)
+    if text.length > MAX_DOCUMENT:
+        document.forget(_TOO_LONG)
+
+
+def _lines(document: _Document, first: int, last: int | None, max_length: int) -> DocumentLines:
+    if document.problem is not None:
+        return DocumentLines(problem=document.problem)
+    count = document.text.line_count
+    last = count if last is None else min(last, count)
+    text = document.text.lines(first - 1, last - 1, max_length) if first <= last else ""
+    return DocumentLines(text, count)

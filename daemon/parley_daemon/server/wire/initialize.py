@@ -1,8 +1,8 @@
 """The answer to `initialize`, and the check of its params.
 
 A process that becomes a daemon answers `initialize` before it loads anything else, so that an editor does not
-wait for imports. Therefore the answer depends on nothing but the method table: it is the same for every
-client and for every configuration. This module and the table import the standard library only; a test checks
+wait for imports. Therefore the answer depends on nothing but the method table and the client's params: it is
+the same for every configuration. This module and the table import the standard library only; a test checks
 that, and holds `option_problems` against the wire models, which describe the same fields.
 """
 
@@ -14,6 +14,9 @@ from parley_protocol.version import PROTOCOL_VERSION, VERSION
 MAX_INTERVAL_MS = 60_000
 """The largest `minIntervalMs` that a client may ask for."""
 
+POSITION_ENCODINGS = ("utf-8", "utf-16", "utf-32")
+"""LSP's encodings of positions; a position counts units of one of them."""
+
 _INCREMENTAL = 2  # LSP's TextDocumentSyncKind
 
 
@@ -22,11 +25,25 @@ def features() -> dict[str, bool]:
     return {name: True for name, row in METHODS.items() if row.is_served and not row.is_lsp}
 
 
-def initialize_result() -> dict[str, Any]:
-    """Return the result of `initialize`; it is the same for every client."""
+def position_encoding(params: object) -> str:
+    """Return the encoding of the client's positions: the first in its list that is known, else UTF-16.
+
+    LSP 3.17 (`general.positionEncodings`): the list is in the order of the client's preference.
+    """
+    given = _member(_member(_member(params, "capabilities"), "general"), "positionEncodings")
+    offered = cast("list[object]", given) if isinstance(given, list) else []
+    return next((one for one in offered if isinstance(one, str) and one in POSITION_ENCODINGS), "utf-16")
+
+
+def _member(value: object, name: str) -> object:
+    return cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None
+
+
+def initialize_result(params: object) -> dict[str, Any]:
+    """Return the result of an `initialize` with these params."""
     return {
         "capabilities": {
-            "positionEncoding": "utf-16",
+            "positionEncoding": position_encoding(params),
             "textDocumentSync": {"openClose": True, "change": _INCREMENTAL, "save": False},
             "workspace": {"workspaceFolders": {"supported": True, "changeNotifications": True}},
             "experimental": {

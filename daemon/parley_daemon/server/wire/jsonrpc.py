@@ -8,6 +8,11 @@ own frame.
 
 msgspec refuses a body that has a lone surrogate (`\\ud800`). Only such a body is decoded again, by the
 standard library, to find the id and the fields that have them.
+
+Two things differ for notifications about documents. A lone surrogate becomes U+FFFD, which takes as many
+units of UTF-16: if the notification were dropped, the daemon's text would differ from the editor's. And the
+params of a large one stay JSON text (`msgspec.Raw`), so that the loop does not decode thousands of edits in
+one step.
 """
 
 import json
@@ -17,16 +22,34 @@ import msgspec
 
 from parley_daemon.server.wire.errors import WireError
 from parley_daemon.server.wire.records import encode
-from parley_daemon.server.wire.surrogates import fields_with_lone_surrogates, has_lone_surrogate
+from parley_daemon.server.wire.surrogates import (
+    fields_with_lone_surrogates,
+    has_lone_surrogate,
+    replace_lone_surrogates,
+)
 from parley_protocol.errors import ErrorCode
 from parley_protocol.framing import encode_frame
 
 RequestId = int | str
+
+LARGE_NOTIFICATION = 16 * 1024
+"""Bytes of a notification about documents from which on its params are not decoded here."""
+
+DOCUMENTS = "textDocument/"
+"""The beginning of the methods about documents."""
+
 _decode = msgspec.json.Decoder().decode
+
+# Where the method stands in a large body that is worth trying: clients write it first or last.
+_METHOD = f'"{DOCUMENTS}did'.encode()
+_METHOD_WITHIN = 256
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
-    """A request, or a notification if `id` is None. Its params have not been checked."""
+    """A request, or a notification if `id` is None. Its params have not been checked.
+
+    Those of a large notification about documents are `msgspec.Raw`.
+    """
 
     id: RequestId | None
     method: str
@@ -39,6 +62,16 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     id: RequestId
     result: Any
     error: Any
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    jsonrpc: str
+    method: str
+    params: msgspec.Raw = msgspec.Raw(b"null")
+    id: Any = msgspec.UNSET
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class InvalidMessageError(Exception):
@@ -61,12 +94,30 @@ def parse_message(body: bytes) -> Incoming | Response:
     Raises:
         InvalidMessageError: the body is no JSON-RPC 2.0 message.
     """
+    if len(body) > LARGE_NOTIFICATION and (
+        _METHOD in body[:_METHOD_WITHIN] or _METHOD in body[-_METHOD_WITHIN:]
+    ):
+        note = _parse_large_notification(body)
+        if note is not None:
+            return note
     message = _decode_json(body)
     if isinstance(message, list):
         raise _invalid(None, "Batches are not supported. Send each message in its own frame.")
     if not isinstance(message, dict):
         raise _invalid(None, "A message must be a JSON object.")
     return _parse_envelope(as_object(cast("object", message)))
+
+
+def _parse_large_notification(body: bytes) -> Incoming | None:
+    """Return a notification about documents; None for anything else, also if it is invalid."""
+    try:
+        envelope = _decode_envelope(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    is_note = envelope.jsonrpc == "2.0" and envelope.id is msgspec.UNSET
+    if not is_note or not envelope.method.startswith(DOCUMENTS):
+        return None
+    return Incoming(None, envelope.method, envelope.params)
 
 
 def _decode_json(body: bytes) -> Any:
@@ -77,6 +128,16 @@ def _decode_json(body: bytes) -> Any:
             None, WireError(ErrorCode.PARSE_ERROR, "The JSON is nested too deeply.")
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if _METHOD in body:
+            try:
+                message = _decode(replace_lone_surrogates(body))
+            except (ValueError, RecursionError):
+                pass  # something else is wrong with it, too
+            else:
+                if "id" not in as_object(message) and str(as_object(message).get("method")).startswith(
+                    DOCUMENTS
+                ):
+                    return message
         raise _describe_bad_json(body, error) from None
 
 

@@ -1,9 +1,10 @@
-"""Finds the fields of params that have lone surrogates.
+"""Finds the fields of params that have lone surrogates, and replaces these where that does no harm.
 
 JSON can write half of a surrogate pair as `\\ud800`; UTF-8 cannot encode it. Params are searched only after
 the decoder has refused them for it.
 """
 
+import json
 import re
 from typing import Any, Final, cast
 
@@ -18,6 +19,17 @@ _Place = tuple["_Place", int | str] | None
 def has_lone_surrogate(text: str) -> bool:
     """Return whether a string has half of a surrogate pair."""
     return _SURROGATE.search(text) is not None
+
+
+def replace_lone_surrogates(body: bytes) -> bytes:
+    """Return JSON with U+FFFD in place of each lone surrogate.
+
+    Raises:
+        ValueError: the body is not JSON in UTF-8.
+        RecursionError: it is nested too deeply.
+    """
+    text = json.dumps(json.loads(body.decode("utf-8")), ensure_ascii=False)
+    return _SURROGATE.sub("\ufffd", text).encode("utf-8")
 
 
 def fields_with_lone_surrogates(params: object) -> list[dict[str, Any]]:
