@@ -53,10 +53,7 @@ class Answer(Result["ChatAskResult"]):
 
     @property
     def output(self) -> Any:
-        """The validated JSON value if the turn had an `outputSchema`, else None.
-
-        Always None after an edit or a retry: the daemon returns the value only in the result of `chat/ask`.
-        """
+        """The validated JSON value if the turn had an `outputSchema` and completed, else None."""
         return self.raw.get("output")
 
     @property

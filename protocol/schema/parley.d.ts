@@ -1507,7 +1507,11 @@ export interface ToolResultPart {
   outcome: ToolOutcome;
 }
 
-/** The turn has ended, its messages are stored, and the chat is free. Each turn has exactly one. */
+/**
+ * The turn has ended, its messages are stored, and the chat is free. Each turn has exactly one.
+ *
+ * `output` is the answer as JSON, if `outputSchema` was set and the turn completed; null otherwise.
+ */
 export interface TurnEndedEvent {
   chatId: string;
   seq: number;
@@ -1523,6 +1527,7 @@ export interface TurnEndedEvent {
 
 /**
  * Why a turn failed.
+  output: unknown;
  *
  * - `message` is one sentence for a person. `detail` is what the provider answered, 500 characters at most.
  * - `statusCode` is the HTTP status, null when there was no response.

@@ -68,7 +68,7 @@ EVENTS: list[tuple[Event, str | None]] = [
     (QueueUpdated(()), None),
     (ErrorRaised(Failure("internal", "x"), "t1"), "t1"),
     (ChatChanged(a_chat(), Status.WAITING), None),
-    (TurnEnded("t1", "completed", "stop", None, Timings(0, None, 0, 1), None), "t1"),
+    (TurnEnded("t1", "completed", "stop", None, Timings(0, None, 0, 1), None, None), "t1"),
 ]
 
 

@@ -38,8 +38,9 @@ async def test_the_demo_answers_with_a_value_that_fits_and_every_subscriber_gets
         answer = await asked(peer, chat_id)
         assert answer["output"] == {"name": "demo", "age": 18}
         assert (await asked(peer, chat_id, content="/fast /tokens 3"))["error"]["kind"] == "bad_stream"
-        ended = await peer.event("s", "turn_ended")
-        assert "output" not in ended
+        assert (await peer.event("s", "turn_ended"))["output"] == {"name": "demo", "age": 18}
+        failed = await peer.event("s", "turn_ended", lambda one: one["outcome"] == "failed")
+        assert failed["output"] is None
         array = {"outputSchema": {"type": "array", "items": {"const": 1}}}
         assert (await asked(peer, chat_id, settings=array))["output"] == [1]
         chat_id = await peer.new_chat()

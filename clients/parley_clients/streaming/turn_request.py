@@ -79,10 +79,9 @@ class TurnRecorder:
         """Return the result that `chat/ask` would have had, or None before the end of the turn."""
         if self._ended is None:
             return None
-        fields = ("turnId", "outcome", "stopReason", "usage", "timings", "error")
+        fields = ("turnId", "outcome", "stopReason", "usage", "timings", "error", "output")
         raw: Json = {name: self._ended.get(name) for name in fields}
         raw["messages"] = self._messages
-        raw["output"] = None  # not part of any event
         return Answer(raw, self.client_message_id)
 
     def slow_consumer_error(self) -> SlowConsumerError:

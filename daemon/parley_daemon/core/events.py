@@ -1,5 +1,7 @@
 """The events of a chat. Each gets the chat's next number (`seq`) when it is published."""
 
+from typing import Any
+
 import msgspec
 
 from parley_daemon.core.parts import Piece
@@ -111,7 +113,10 @@ class Timings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class TurnEnded(_EventBase, frozen=True, gc=False, tag="turn_ended"):
-    """The turn has ended, its messages are stored, and the chat is free. There is exactly one per turn."""
+    """The turn has ended, its messages are stored, and the chat is free. There is exactly one per turn.
+
+    `output` is the JSON value of an answer that had to conform to a schema, otherwise None.
+    """
 
     turn_id: str
     outcome: Outcome
@@ -119,6 +124,7 @@ class TurnEnded(_EventBase, frozen=True, gc=False, tag="turn_ended"):
     usage: Usage | None
     timings: Timings
     error: Failure | None
+    output: Any
 
 
 Event = (

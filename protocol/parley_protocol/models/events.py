@@ -138,7 +138,10 @@ class ChatEvent(OptionalTurnEvent):
 
 
 class TurnEndedEvent(EventBase):
-    """The turn has ended, its messages are stored, and the chat is free. Each turn has exactly one."""
+    """The turn has ended, its messages are stored, and the chat is free. Each turn has exactly one.
+
+    `output` is the answer as JSON, if `outputSchema` was set and the turn completed; null otherwise.
+    """
 
     type: Literal["turn_ended"] = "turn_ended"
     turn_id: str
@@ -147,6 +150,7 @@ class TurnEndedEvent(EventBase):
     usage: Usage | None = None
     timings: Timings
     error: TurnError | None = None
+    output: Any = None
 
 
 class ResetEvent(OptionalTurnEvent):

@@ -77,6 +77,24 @@ async def test_the_stream_and_the_finished_answer_say_the_same(client: Client, a
     assert plain_text(stored["content"]) == answer.text
 
 
+async def test_the_value_of_an_output_schema_is_in_the_answer_of_an_edit_and_of_a_retry(
+    client: Client,
+) -> None:
+    schema = {"outputSchema": {"type": "array", "items": {"const": 1}, "minItems": 1}}
+    chat = await client.create_chat(settings=schema)
+    assert (await chat.ask("What?")).output == [1]
+    edited, again = await chat.edit(1, "Which?"), await chat.retry()
+    assert (edited.output, edited.model.output) == (again.output, again.model.output) == ([1], [1])
+    stream = chat.stream_retry()
+    events = [event async for event in stream]
+    assert stream.answer is not None
+    assert stream.answer.output == events[-1].raw["output"] == [1]
+    plain = await _asked(client)
+    other = await plain.retry(settings={"outputSchema": {"const": "x"}})
+    assert other.output == "x"
+    assert (await plain.retry()).output is None
+
+
 async def test_sending_an_edit_or_a_retry_does_not_wait_for_its_turn(client: Client) -> None:
     chat = await _asked(client)
     edited = await chat.send_edit(1, "/stall")

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from parley_daemon.core.events import MessageAdded, Retrying
+from parley_daemon.core.events import MessageAdded, Retrying, TurnEnded
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, plain_text
 from parley_daemon.core.records import Failure, ModelSettings, Status
 from parley_daemon.engine.chats.acceptance import TurnDone
@@ -111,6 +111,21 @@ async def test_an_answer_that_does_not_fit_fails_the_turn_and_stays_in_the_histo
     (kept,) = done.messages
     assert (plain_text(kept.content), kept.complete) == (text, True)
     assert ended.usage is not None  # it was paid for
+
+
+async def test_everybody_who_listens_gets_the_value_also_when_resuming(rig: Rig) -> None:
+    with anyio.fail_after(30):
+        chat_id = await rig.chat(settings=ASKED)
+        heard = await rig.listen(chat_id)
+        rig.model.answer = [Text('{"name": "red"}')]
+        await rig.send(chat_id)
+        assert (await heard.ended()).output == RED
+        rig.model.answer = [Text('{"name": "blue"}')]
+        await rig.retry(chat_id)
+        assert (await heard.ended(2)).output == {"name": "blue"}
+        attachment, _ = await rig.attach(chat_id, after_seq=0)
+        resumed = [one.event.output for one in attachment.missed if isinstance(one.event, TurnEnded)]
+    assert resumed == [RED, {"name": "blue"}]
 
 
 async def test_it_is_not_asked_for_again_by_itself_nor_of_another_model() -> None:

@@ -41,11 +41,15 @@ class Acceptance(msgspec.Struct, frozen=True, gc=False):
 
 
 class TurnDone(msgspec.Struct, frozen=True, gc=False):
-    """A turn that has ended, with its answers. `output` is the JSON value that an output schema asked for."""
+    """A turn that has ended, with its answers."""
 
     ended: TurnEnded
     messages: tuple[Message, ...]
-    output: Any = None
+
+    @property
+    def output(self) -> Any:
+        """The JSON value that an output schema asked for."""
+        return self.ended.output
 
 
 def queued_message(draft: Draft, chat_id: str, clock: Clock) -> QueuedMessage:

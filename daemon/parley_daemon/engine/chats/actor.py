@@ -195,9 +195,10 @@ class ChatActor:
             turn.usage or Usage(),
             Timings(queued_ms=0, first_part_ms=None, total_ms=0, attempts=0),
             turn.error,
+            turn.output,
         )
         answers = tuple([message for message in messages if message.role != "user"])
-        return TurnDone(ended, answers, turn.output)
+        return TurnDone(ended, answers)
 
     async def interrupt(self, cause: StopCause = StopCause.INTERRUPT) -> TurnRun | None:
         """Stop the turn under way; return its run, None when there is none. Does not wait for its end."""

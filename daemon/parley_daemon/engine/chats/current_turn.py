@@ -82,7 +82,7 @@ class CurrentTurn:
             answers = () if live.run is None else (*live.run.answers, *_answers(changeset))
             live.run = None
             self._executor.adopt_and_publish(changeset)
-            live.waiters.resolve(result.turn.id, TurnDone(ended, answers, result.output))
+            live.waiters.resolve(result.turn.id, TurnDone(ended, answers))
             live.services.host.turn_ended(live.view, result, wants_title=live.wants_title)
             return None
 

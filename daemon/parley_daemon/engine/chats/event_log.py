@@ -11,7 +11,7 @@ from itertools import islice
 
 import msgspec
 
-from parley_daemon.core.events import Event, MessageAdded, MessagePart, QueueUpdated, turn_of
+from parley_daemon.core.events import Event, MessageAdded, MessagePart, QueueUpdated, TurnEnded, turn_of
 from parley_daemon.core.parts import Reasoning, Text, count_characters
 
 EVENTS_KEPT = 10_000
@@ -39,6 +39,8 @@ def _weight(event: Event) -> int:
             held = sum([count_characters(part) for one in queue for part in one.content])
         case MessagePart():
             held = count_characters(event.piece)
+        case TurnEnded(output=value) if value is not None:
+            held = len(str(value))
         case _:
             held = 0
     return min(4 * _RECORD_BYTES + held, _MAX_EVENT_WEIGHT)

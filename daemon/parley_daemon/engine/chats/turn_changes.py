@@ -207,6 +207,7 @@ def _close_turn(result: TurnResult, at: str) -> Turn:
         outcome=result.outcome,
         stop_reason=result.stop_reason,
         usage=result.turn_usage,
+            result.output,
         error=result.error,
         output=result.output,
     )

@@ -96,8 +96,7 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     if call.cancelled:
         message = "The request was cancelled, and its turn was interrupted. The partial answer is kept."
         raise WireError(ErrorCode.REQUEST_CANCELLED, message)
-    messages = records.messages(done.messages)
-    return {**records.turn_ended(done.ended), "messages": messages, "output": done.output}
+    return {**records.turn_ended(done.ended), "messages": records.messages(done.messages)}
 
 
 class _Ask:
