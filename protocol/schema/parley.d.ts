@@ -715,6 +715,7 @@ export interface ExportedMessage {
   complete: boolean;
   clientMessageId: string | null;
   origin: string | null;
+  refused: TurnError | null;
   createdAt: string;
 }
 
@@ -880,6 +881,8 @@ export interface InvalidParamsData {
  * - `model` is the model that wrote it, "provider:model".
  * - `complete` is false when the message was cut off by an interrupt, a failure or a crash.
  * - `clientMessageId` is the id that its client chose, `origin` the name of that client.
+ * - `refused` is why the provider refused this user message: later requests to models leave it out, with
+ * what was answered to it, until it is retried or edited. null: it was not refused.
  */
 export interface Message {
   id: number;
@@ -894,6 +897,7 @@ export interface Message {
   complete: boolean;
   clientMessageId: string | null;
   origin: string | null;
+  refused: TurnError | null;
   createdAt: string;
 }
 
@@ -1523,11 +1527,11 @@ export interface TurnEndedEvent {
   usage: Usage | null;
   timings: Timings;
   error: TurnError | null;
+  output: unknown;
 }
 
 /**
  * Why a turn failed.
-  output: unknown;
  *
  * - `message` is one sentence for a person. `detail` is what the provider answered, 500 characters at most.
  * - `statusCode` is the HTTP status, null when there was no response.

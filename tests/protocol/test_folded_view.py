@@ -57,7 +57,8 @@ def text(seq: int, value: str, **more: Any) -> Json:
 
 def ended(seq: int, **changes: Any) -> Json:
     timings = {"queuedMs": 0, "firstPartMs": 1, "totalMs": 2, "attempts": 1}
-    outcome = {"outcome": "completed", "stopReason": "stop", "usage": None, "timings": timings, "error": None}
+    nothing = dict.fromkeys(("usage", "error", "output"))
+    outcome = {"outcome": "completed", "stopReason": "stop", "timings": timings, **nothing}
     return event("turn_ended", seq, **outcome | changes)
 
 

@@ -198,7 +198,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A stored message. `parent_id` is the message before it on its branch; None: it is the first one.
 
     `siblings` has the ids of all messages with the same parent, with its own, oldest first. It is empty if
-    there is no other.
+    there is no other. `refused` is why the provider refused this user message (see `refusals`).
     """
 
     id: int
@@ -214,6 +214,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     client_message_id: str | None = None
     origin: str | None = None
     siblings: tuple[int, ...] = ()
+    refused: Failure | None = None
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):

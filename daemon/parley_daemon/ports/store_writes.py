@@ -28,6 +28,12 @@ class AddMessage(msgspec.Struct, frozen=True, gc=False):
     message: Message
 
 
+class PutMessage(msgspec.Struct, frozen=True, gc=False):
+    """Replace a message by one with the same text: the mark that it was refused has changed."""
+
+    message: Message
+
+
 class AddSummary(msgspec.Struct, frozen=True, gc=False):
     """Insert a summary, or replace the one with the same `after_id`."""
 
@@ -97,6 +103,7 @@ Write = (
     PutChat
     | DeleteChat
     | AddMessage
+    | PutMessage
     | AddSummary
     | PutTurn
     | PutQueued

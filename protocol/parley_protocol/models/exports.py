@@ -63,6 +63,7 @@ class ExportedMessage(Wire):
     complete: bool = True
     client_message_id: str | None = None
     origin: str | None = None
+    refused: TurnError | None = None
     created_at: str
 
 

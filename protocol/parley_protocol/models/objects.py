@@ -160,6 +160,8 @@ class Message(Wire):
     - `model` is the model that wrote it, "provider:model".
     - `complete` is false when the message was cut off by an interrupt, a failure or a crash.
     - `clientMessageId` is the id that its client chose, `origin` the name of that client.
+    - `refused` is why the provider refused this user message: later requests to models leave it out, with
+      what was answered to it, until it is retried or edited. null: it was not refused.
     """
 
     id: int
@@ -174,6 +176,7 @@ class Message(Wire):
     complete: bool = True
     client_message_id: str | None = None
     origin: str | None = None
+    refused: TurnError | None = None
     created_at: str
 
 

@@ -89,7 +89,8 @@ async def test_the_value_of_an_output_schema_is_in_the_answer_of_an_edit_and_of_
     events = [event async for event in stream]
     assert stream.answer is not None
     assert stream.answer.output == events[-1].raw["output"] == [1]
-    plain = await _asked(client)
+    plain = await client.create_chat()
+    assert (await plain.ask("What?")).output is None
     other = await plain.retry(settings={"outputSchema": {"const": "x"}})
     assert other.output == "x"
     assert (await plain.retry()).output is None

@@ -40,6 +40,7 @@ def message(message_id: int, text: str, **changes: Any) -> Json:
         "complete": True,
         "clientMessageId": None,
         "origin": None,
+        "refused": None,
         "createdAt": TIME,
         **changes,
     }

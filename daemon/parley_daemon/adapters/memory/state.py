@@ -22,6 +22,7 @@ from parley_daemon.ports.store_writes import (
     DropProvider,
     DropQueued,
     PutChat,
+    PutMessage,
     PutModel,
     PutProvider,
     PutQueued,
@@ -80,6 +81,9 @@ class MemoryState(msgspec.Struct, gc=False):
                     raise StoreUnavailableError("The store has a message with this id already.")
                 self.messages[key] = replace(message, siblings=())
                 self.forget(*key)
+            case PutMessage(message):
+                self._require(message.chat_id)
+                self.messages[message.chat_id, message.id] = replace(message, siblings=())
             case AddSummary(summary):
                 chat_id = summary.message.chat_id
                 self._require(chat_id)

@@ -17,6 +17,7 @@ from parley_daemon.ports.store_writes import (
     DropProvider,
     DropQueued,
     PutChat,
+    PutMessage,
     PutModel,
     PutProvider,
     PutQueued,
@@ -45,6 +46,8 @@ def _apply(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
             execute(MESSAGES.insert, row)
             index.add_message(connection, message.chat_id, message.id, row[-1])
             drop_journal(connection, message.chat_id, message.id)
+        case PutMessage(message):
+            execute(MESSAGES.upsert, MESSAGES.row(message))
         case AddSummary(summary):
             message = summary.message
             execute(

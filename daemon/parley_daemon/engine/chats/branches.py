@@ -23,7 +23,7 @@ from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.engine.errors import MessageNotFoundError, NotAUserMessageError, ShuttingDownError
 from parley_daemon.ports.store import StoreUnavailableError
-from parley_daemon.ports.store_writes import PutTurn
+from parley_daemon.ports.store_writes import PutMessage, PutTurn
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +76,9 @@ class Branches:
         await self._live.check_turn(model, settings)
         await self._user_message(message_id)  # before anything is stopped
         async with self._hold():
-            question = await self._user_message(message_id)
+            question = replace(await self._user_message(message_id), refused=None)
             open_question = OpenQuestion(self._live.services.clock.new_id(), question, model, settings)
-            changeset = await self._plan_switch(question.id, Switch(open_question))
+            changeset = await self._plan_switch(question.id, Switch(open_question), asked_again=question)
             accepted = Acceptance("started", open_question.turn_id, question)
             await self._executor.carry_out(changeset, lambda: on_accepted(accepted))
 
@@ -141,8 +141,13 @@ class Branches:
             raise MessageNotFoundError(f"The chat has no message {message_id}.")
         return found
 
-    async def _plan_switch(self, leaf_id: int | None, switch: Switch) -> Changeset:
-        """Return the changeset that makes the branch that ends at `leaf_id` the active one."""
+    async def _plan_switch(
+        self, leaf_id: int | None, switch: Switch, asked_again: Message | None = None
+    ) -> Changeset:
+        """Return the changeset that makes the branch that ends at `leaf_id` the active one.
+
+        `asked_again` is the message at its end if that is answered again, without a mark that it was refused.
+        """
         live = self._live
         store = live.services.store
         before = await live.load_history()
@@ -152,6 +157,9 @@ class Branches:
             branch = list((await store.path(live.id, leaf_id)).messages) if leaf_id is not None else []
             leaf_children = await store.children(live.id, leaf_id)
         changeset = self._executor.new_changeset()
+        if asked_again is not None and branch[-1].refused is not None:
+            branch = [*branch[:-1], asked_again]
+            changeset.writes.append(PutMessage(asked_again))
         changeset.switch_branch(before, branch, leaf_children)
         return self._executor.add_effects(changeset, self._executor.decide(switch))
 

@@ -4,7 +4,7 @@ A changeset is built, then committed, then adopted by the live chat, then publis
 order. It is a plain value: building one has no effect on the chat.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -12,10 +12,19 @@ from msgspec.structs import replace
 from parley_daemon.core.commands import ConversationState, StopCause
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.events import ChatChanged, Event, HistoryReset, MessageAdded, QueueUpdated
-from parley_daemon.core.records import Chat, Message, QueuedMessage
+from parley_daemon.core.records import Chat, Failure, Message, QueuedMessage
+from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.turns.host import TurnBrief
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store_writes import AddMessage, DropQueued, PutChat, PutQueued, SetQueue, Write
+from parley_daemon.ports.store_writes import (
+    AddMessage,
+    DropQueued,
+    PutChat,
+    PutMessage,
+    PutQueued,
+    SetQueue,
+    Write,
+)
 
 SEQ_BLOCK = 100_000
 """Event numbers are reserved in the store in blocks of this size.
@@ -35,6 +44,7 @@ class Changeset(msgspec.Struct):
         leaf_children: ids of the messages that follow the branch's last message on other branches; the next
             message of the branch becomes their sibling.
         summaries: the chat's summaries as they will be.
+        omitted: see LiveChat.
         writes: what the store has to commit.
         events: what listeners are told afterwards, in order.
         messages: the messages that are added to the active branch.
@@ -50,6 +60,7 @@ class Changeset(msgspec.Struct):
     at: str
     leaf_children: tuple[int, ...] = ()
     summaries: tuple[Summary, ...] = ()
+    omitted: dict[str, frozenset[Cause]] = {}
     writes: list[Write] = []
     events: list[Event] = []
     messages: list[Message] = []
@@ -107,7 +118,7 @@ class Changeset(msgspec.Struct):
         """Make `branch` the active branch in place of `before`; both begin at the root."""
         shared = 0
         for old, new in zip(before, branch, strict=False):
-            if old.id != new.id:
+            if old.id != new.id or old.refused != new.refused:
                 break
             shared += 1
         self.leaf_children = leaf_children
@@ -127,6 +138,21 @@ class Changeset(msgspec.Struct):
         self.events += [MessageAdded(message, None) for message in new]
         if not self.state.is_busy:  # otherwise the turn that begins publishes the chat
             self.publish_chat()
+
+    def mark_refused(self, history: Sequence[Message], refused: Container[int], failure: Failure) -> None:
+        """Mark messages of the active branch as refused.
+
+        Listeners get the branch again from the first of them on: a message is published once on its branch.
+        """
+        branch = [replace(one, refused=failure) if one.id in refused else one for one in history]
+        first = next((at for at, one in enumerate(branch) if one.id in refused), None)
+        if first is None:
+            return
+        self.branch = branch
+        self.writes += [PutMessage(one) for one in branch if one.id in refused]
+        self.events.append(HistoryReset(branch[first - 1].id if first else None))
+        self.events += [MessageAdded(message, None) for message in (*branch[first:], *self.messages)]
+        self.publish_chat()
 
     def add_message(self, message: Message) -> Message:
         """Add a message to the end of the active branch; return it with its siblings."""

@@ -60,6 +60,16 @@ class CurrentTurn:
         """See TurnHost."""
         return await self._summaries.shorten(model, history)
 
+    async def find_filtered_turns(self, history: Sequence[Message]) -> frozenset[str]:
+        """See TurnHost."""
+        store, found = self._live.services.store, set[str]()
+        turn_ids = {one.turn_id for one in history if one.role == "assistant" and one.turn_id is not None}
+        for turn_id in turn_ids:
+            turn = await store.turn(self._live.id, turn_id)
+            if turn is not None and turn.stop_reason == "content_filter":
+                found.add(turn_id)
+        return frozenset(found)
+
     async def finish(self, result: TurnResult) -> NextCall | None:
         """See TurnHost.
 
@@ -95,7 +105,7 @@ class CurrentTurn:
         if not decision.effects:
             return None
         changeset = self._executor.new_changeset()
-        turn_changes.add_answer(changeset, result)
+        turn_changes.add_answer(changeset, result, live.history or ())
         self._executor.add_effects(changeset, decision)
         call = turn_changes.next_call(changeset, live.history or ())
         await self._executor.carry_out(changeset, run.clear_preview)

@@ -77,7 +77,7 @@ class CommandExecutor:
         """Return a changeset that changes nothing yet."""
         live = self._live
         now = live.services.clock.now()
-        return Changeset(live.chat, live.state, now, live.leaf_children, live.summaries)
+        return Changeset(live.chat, live.state, now, live.leaf_children, live.summaries, live.omitted)
 
     def plan(self, command: Command, result: TurnResult | None = None) -> Changeset:
         """Return the changeset of a command. `result` belongs to the command that ends a turn."""
@@ -126,7 +126,7 @@ class CommandExecutor:
                     turn_changes.stop_turn(changeset, cause, is_stopping=is_stopping)
                 case FinishTurn():
                     assert result is not None
-                    turn_changes.finish_turn(changeset, result)
+                    turn_changes.finish_turn(changeset, result, history)
         if changeset.brief is not None:
             # The run may ask the model while the commit is under way; it publishes nothing before `accepted`.
             changeset.run = self._new_run(changeset.brief)

@@ -6,6 +6,7 @@ from parley_daemon.core.commands import ConversationState
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.records import Chat, Message, ModelSettings
+from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.chats.acceptance import TurnWaiters
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.event_feed import EventFeed
@@ -27,6 +28,7 @@ class LiveChat:
         history: the active branch, oldest first; None until `load_history` was called.
         leaf_children: ids of the messages that follow the branch's last message on other branches.
         summaries: the stored summaries of the chat's branches; known once the history is loaded.
+        omitted: what models do not get of earlier messages, by their ids, as far as they have refused it.
         run: the run of the turn under way.
         unsaved: writes that could not be committed. The next commit of the chat includes them.
         is_deleted: whether the chat was deleted. Every call then raises ChatNotFoundError.
@@ -45,6 +47,7 @@ class LiveChat:
         self.history = history
         self.leaf_children: tuple[int, ...] = ()
         self.summaries: tuple[Summary, ...] = ()
+        self.omitted: dict[str, frozenset[Cause]] = {}
         self.run: TurnRun | None = None
         self.unsaved: list[Write] = []
         self.is_deleted = False

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.compaction import apply_summaries, drop_open_questions
 from parley_daemon.core.records import Failure, Message, ModelSettings
+from parley_daemon.core.refusals import drop_refused
 from parley_daemon.engine.chats import turn_changes
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.live_chat import LiveChat
@@ -34,7 +35,7 @@ class Summaries:
             ConflictError: the chat has no answer yet.
         """
         async with self._live.lock:
-            history = await self._live.load_history()
+            history = drop_refused(await self._live.load_history())
             question = next((one for one in history if one.role == "user"), None)
             answer = next((one for one in history if one.role == "assistant"), None)
             if question is None or answer is None:
@@ -85,7 +86,7 @@ class Summaries:
         async with live.lock:
             live.check_open()
             branch = drop_open_questions(await live.load_history())
-            to_send = apply_summaries(branch, live.summaries)
+            to_send = drop_refused(apply_summaries(branch, live.summaries))
         if len(to_send) < 2:
             raise ConflictError("There is nothing to summarise.")
         return await self._summarize(model, to_send, branch[-1].id)

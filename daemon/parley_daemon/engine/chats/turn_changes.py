@@ -10,6 +10,7 @@ from parley_daemon.core.events import ErrorRaised, MessageAdded, StatusChanged, 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.prompts import drop_repeated_questions
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
+from parley_daemon.core.refusals import drop_refused
 from parley_daemon.core.titles import first_title
 from parley_daemon.core.transitions import status_after
 from parley_daemon.engine.chats.changeset import Changeset
@@ -107,6 +108,7 @@ def _open_turn(
         system_prompt=chat.system_prompt,
         settings=open_question.settings.with_defaults(chat.settings),
         history=_request_history(changeset, history),
+        omitted=changeset.omitted,
     )
     changeset.writes.append(PutTurn(turn))
 
@@ -120,8 +122,17 @@ def begin_turn(changeset: Changeset, turn: Turn) -> None:
 # ------------------------------------------------------------------------ between two calls
 
 
-def add_answer(changeset: Changeset, result: TurnResult) -> None:
-    """Add what a model call answered to the active branch. Its usage counts even when it answered nothing."""
+def add_answer(changeset: Changeset, result: TurnResult, history: Sequence[Message]) -> None:
+    """Add what a model call answered to the active branch, and mark what the provider has refused.
+
+    The usage counts even when the model answered nothing.
+    """
+    _add_answer(changeset, result)
+    if result.refusal is not None:
+        changeset.mark_refused(history, result.refused, result.refusal)
+
+
+def _add_answer(changeset: Changeset, result: TurnResult) -> None:
     turn_id, chat = result.turn.id, changeset.chat
     if result.usage is not None:
         changeset.chat = replace(chat, usage=chat.usage.add(result.usage))
@@ -164,7 +175,8 @@ def next_call(changeset: Changeset, history: Sequence[Message]) -> NextCall:
 def _request_history(changeset: Changeset, history: Sequence[Message]) -> tuple[Message, ...]:
     """Return the active branch as it is sent to a model."""
     branch = history if changeset.branch is None else changeset.branch
-    return drop_repeated_questions(apply_summaries((*branch, *changeset.messages), changeset.summaries))
+    shortened = apply_summaries((*branch, *changeset.messages), changeset.summaries)
+    return drop_repeated_questions(drop_refused(shortened))
 
 
 # --------------------------------------------------------------------------- a turn ends
@@ -177,12 +189,12 @@ def stop_turn(changeset: Changeset, cause: StopCause, *, is_stopping: bool) -> N
         changeset.events.append(StatusChanged(changeset.state.status, changeset.state.turn_id))
 
 
-def finish_turn(changeset: Changeset, result: TurnResult) -> None:
+def finish_turn(changeset: Changeset, result: TurnResult, history: Sequence[Message]) -> None:
     """Add the answer, close the turn, free the chat."""
     turn_id = result.turn.id
-    add_answer(changeset, result)
     status = status_after(result.outcome, is_delegated=changeset.chat.is_delegated)
     changeset.chat = replace(changeset.chat, updated_at=changeset.at, status=status, last_error=result.error)
+    add_answer(changeset, result, history)
     changeset.writes.append(PutTurn(_close_turn(result, changeset.at)))
     if result.error is not None:
         changeset.events.append(ErrorRaised(result.error, turn_id))
@@ -195,6 +207,7 @@ def finish_turn(changeset: Changeset, result: TurnResult) -> None:
             result.turn_usage,
             result.timings,
             result.error,
+            result.output,
         )
     )
 
@@ -207,7 +220,6 @@ def _close_turn(result: TurnResult, at: str) -> Turn:
         outcome=result.outcome,
         stop_reason=result.stop_reason,
         usage=result.turn_usage,
-            result.output,
         error=result.error,
         output=result.output,
     )

@@ -116,7 +116,8 @@ class Merge(msgspec.Struct, frozen=True, gc=False):
 def find_missing(own: WholeChat, given: WholeChat, new_id: Callable[[], str]) -> Merge | None:
     """Return what `own` lacks of `given`, None when it has all of its messages.
 
-    Turns have other ids in each store, so these do not count as a difference.
+    Turns have other ids in each store, and a message may have been refused or retried since the file was
+    written. Neither counts as a difference.
 
     Raises:
         ConflictError: `own` has something else under the id of one of the messages.
@@ -127,7 +128,7 @@ def find_missing(own: WholeChat, given: WholeChat, new_id: Callable[[], str]) ->
         ours = here.get(theirs.id)
         if ours is None:
             continue
-        if replace(theirs, chat_id=ours.chat_id, turn_id=ours.turn_id) != ours:
+        if replace(theirs, chat_id=ours.chat_id, turn_id=ours.turn_id, refused=ours.refused) != ours:
             raise ConflictError(f"Message {theirs.id} is not the same in the chat as in the file.")
         if theirs.turn_id is not None and ours.turn_id is not None:
             turn_ids[theirs.turn_id] = ours.turn_id

@@ -9,6 +9,7 @@ import msgspec
 from parley_daemon.core.events import Event, Timings
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Turn, Usage
+from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
 from parley_daemon.ports.clock import Clock
@@ -22,7 +23,8 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     """The result of a model call. `parts` is empty when nothing was answered.
 
     `usage` is that of the call, `turn_usage` that of all calls of the turn so far. `output` is the JSON value
-    of an answer that had to fit a schema.
+    of an answer that had to fit a schema. `refused` are the ids of messages that the provider has refused,
+    for the reason `refusal`.
     """
 
     turn: Turn
@@ -36,6 +38,8 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     error: Failure | None
     timings: Timings
     output: Any = None
+    refused: tuple[int, ...] = ()
+    refusal: Failure | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -47,7 +51,8 @@ class TurnBrief(msgspec.Struct, frozen=True, gc=False):
     """What a run needs to start: the turn, the id of its answer, and what to send to which model.
 
     `references` are model ids in the order of precedence; the first one that exists is asked. `history` ends
-    with the question.
+    with the question. `omitted` says what the models of this chat do not get of earlier messages, by their
+    ids; the run adds to it.
     """
 
     turn: Turn
@@ -56,6 +61,7 @@ class TurnBrief(msgspec.Struct, frozen=True, gc=False):
     system_prompt: str | None
     settings: ModelSettings
     history: tuple[Message, ...]
+    omitted: dict[str, frozenset[Cause]] = {}
 
 
 class NextCall(msgspec.Struct, frozen=True, gc=False):
@@ -87,6 +93,14 @@ class TurnHost(Protocol):
 
         Raises:
             ModelError: the summary could not be made.
+        """
+        ...
+
+    async def find_filtered_turns(self, history: Sequence[Message]) -> frozenset[str]:
+        """Return the turns whose answers in a history were cut off by a content filter.
+
+        Raises:
+            StoreUnavailableError: the turns cannot be read.
         """
         ...
 

@@ -3,7 +3,9 @@
 Theory of operation: `answer` asks the turn's first model. When an attempt fails, `FallbackChain` says
 whether another model is asked at once; otherwise `Retries` says whether and when the same one is asked
 again. When the request is too long for the model, the history is shortened by a summary and the model asked
-again, a few times per turn. What a failed attempt has streamed is void: listeners are told, and the next
+again, a few times per turn. When the provider refuses a request because of a message, `Omissions` say whether
+it is asked again without a part of the history, and which message is marked in the end (see
+`core.refusals`). What a failed attempt has streamed is void: listeners are told, and the next
 attempt begins at part 0 under the same message id. Nothing is told before the turn is announced, since its
 commit may still be under way.
 """
@@ -27,6 +29,7 @@ from parley_daemon.engine.turns.deadlines import CallDeadlines
 from parley_daemon.engine.turns.fallback import FallbackChain
 from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnHost, TurnServices
 from parley_daemon.engine.turns.model_selection import first_model
+from parley_daemon.engine.turns.omissions import Omissions
 from parley_daemon.engine.turns.structured_output import read_output
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
@@ -78,6 +81,7 @@ class ModelCall:
         assembler: the parts of the answer so far.
         usage, stop_reason: what the provider reported, None until then.
         output: the JSON value of the answer, if it had to fit a schema.
+        omissions: what requests leave out, and which messages were refused.
         is_abandoned: whether the turn goes on without the call, which does not end. Nothing of it counts.
         deadlines: of the attempt under way.
     """
@@ -98,6 +102,7 @@ class ModelCall:
         self.output: Any = None
         self.is_abandoned = False
         self.deadlines: CallDeadlines | None = None
+        self.omissions = Omissions(brief, host)
         self._history = call.history
         self._brief = brief
         self._host = host
@@ -114,7 +119,14 @@ class ModelCall:
             ModelError: there is none, or it does not fit its schema.
             StoreUnavailableError: the chat cannot be changed.
         """
-        await self._ask()
+        try:
+            await self._ask()
+        except ModelError as error:
+            is_chosen = self._progress.model is self._progress.first_model
+            failure = self.omissions.note_failure(error.failure, self._history, is_chosen=is_chosen)
+            raise ModelError(failure) from error
+        blocked = self.omissions.blocked(self.stop_reason, self.assembler, self._progress.model)
+        self.omissions.note_answer(self._history, blocked)
         await self._read_output()
 
     # -------------------------------------------------------------------------- attempts
@@ -154,13 +166,19 @@ class ModelCall:
             self._progress.attempts += 1
             try:
                 await self._stream(model, request)
-                return
+                blocked = self.omissions.blocked(self.stop_reason, self.assembler, model)
+                if blocked is None or not await self.omissions.extend(blocked, self._history, model):
+                    return
+                await self._fall_back(blocked, model)
             except ModelError as error:
                 self._patience.deadline = float("inf")
-                if error.failure.kind != "context_length":
-                    raise
-                if not await self._compact(model):
-                    raise ModelError(_add_advice(error.failure)) from error
+                failure = error.failure
+                if await self.omissions.extend(failure, self._history, model):
+                    await self._fall_back(failure, model)
+                elif not self.omissions.needs_summary(failure, self._history):
+                    raise ModelError(self.omissions.classify(failure, self._history)) from error
+                elif not await self._compact(model):
+                    raise ModelError(_add_advice(failure)) from error
             finally:
                 self._patience.deadline = float("inf")
 
@@ -231,7 +249,7 @@ class ModelCall:
         )
 
     def _request(self, model: ResolvedModel) -> ModelRequest:
-        entries = prompt_entries(self._history, model.id)
+        entries = prompt_entries(self.omissions.apply(self._history, model.id), model.id)
         if not entries or entries[-1][0] == "assistant":  # a provider would continue that text
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
         messages = tuple([PromptMessage(role, parts) for role, parts in entries])

@@ -127,7 +127,7 @@ class TurnRun:
         """Return a result as it counts by now: a failure after a stop counts as the stop."""
         if self._cause is None or result.outcome != "failed" or result.error is _UNEXPECTED:
             return result
-        return replace(result, outcome="interrupted", error=_error_of(self._cause))
+        return replace(result, outcome="interrupted", error=_error_of(self._cause), refused=(), refusal=None)
 
     def _cancel(self) -> None:
         self._scope.cancel()
@@ -235,6 +235,8 @@ class TurnRun:
             error=error,
             timings=self._timings(),
             output=call.output if outcome == "completed" else None,
+            refused=() if outcome == "interrupted" else call.omissions.refused,
+            refusal=None if outcome == "interrupted" else call.omissions.refusal,
         )
 
     def _timings(self) -> Timings:

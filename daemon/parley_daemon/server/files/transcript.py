@@ -70,6 +70,8 @@ def _message(message: Message) -> Iterator[str]:
     yield from _content(message.content)
     if not message.complete:
         yield "*[The answer is incomplete.]*"
+    if message.refused is not None:
+        yield f"*[The model did not get this message again: {_line(message.refused.message)}]*"
 
 
 def _queued_message(queued: QueuedMessage) -> Iterator[str]:
