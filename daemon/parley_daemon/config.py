@@ -24,7 +24,7 @@ from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.models import AnswerLimits
-from parley_protocol.models.base import field_problems
+from parley_protocol.models.base import CLIENT_CONTEXT, field_problems
 from parley_protocol.models.providers import ProviderName
 from parley_protocol.models.settings import ModelSettings as WireSettings
 
@@ -233,7 +233,9 @@ def _make_config(file: _File) -> Config:
 
 def _settings(table: dict[str, Any]) -> ModelSettings:
     """Read a model's settings, which are those of the protocol, with names_like_this or likeThis."""
-    checked = WireSettings.model_validate(table, strict=True, extra="forbid", by_name=True)
+    checked = WireSettings.model_validate(
+        table, strict=True, extra="forbid", by_name=True, context=CLIENT_CONTEXT
+    )
     return codec.from_attributes(ModelSettings, checked)
 
 

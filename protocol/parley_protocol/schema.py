@@ -25,14 +25,16 @@ from parley_protocol.models import (
     events,
     exports,
     objects,
+    option_values,
     parts,
+    provider_options,
     providers,
     server,
     settings,
     turns,
     workspace,
 )
-from parley_protocol.models.base import Params, Wire
+from parley_protocol.models.base import OneOf, Params, Wire
 from parley_protocol.version import PROTOCOL_VERSION
 
 COMMAND: Final = "python -m parley_protocol.schema"
@@ -42,11 +44,25 @@ PAGE: Final = Path(__file__).parents[1] / "README.md"
 
 Json = dict[str, Any]
 
-_MODULES = (base, parts, settings, objects, chats, exports, turns, events, providers, workspace, server)
+_MODULES = (
+    base,
+    parts,
+    option_values,
+    provider_options,
+    settings,
+    objects,
+    chats,
+    exports,
+    turns,
+    events,
+    providers,
+    workspace,
+    server,
+)
 _BASES = (
     Wire,
     Params,
-    settings.Options,
+    provider_options.Options,
     objects.ChatFields,
     events.EventBase,
     events.OptionalTurnEvent,
@@ -159,7 +175,8 @@ def _definitions() -> dict[str, Json]:
 def _literals(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """Yield the module's enumerations with their names."""
     for name, value in vars(module).items():
-        if get_origin(value) is Literal and not name.startswith("_"):
+        is_closed = any(isinstance(mark, OneOf) for mark in getattr(value, "__metadata__", ()))
+        if (get_origin(value) is Literal or is_closed) and not name.startswith("_"):
             yield name, value
 
 

@@ -129,18 +129,17 @@ export interface ActionResolvedEvent {
   by: string | null;
 }
 
-/**
- * Options of Anthropic's API, also used for Bedrock. `sendReasoning`: earlier reasoning is sent back to
- * the model.
- */
+export type AnthropicEffort = "low" | "medium" | "high" | "xhigh" | "max";
+
+/** Options of Anthropic's API, also used for Bedrock. */
 export interface AnthropicOptions {
   sendReasoning?: boolean;
   thinking?: AnthropicThinking;
-  effort?: string;
+  effort?: AnthropicEffort;
   disableParallelToolUse?: boolean;
 }
 
-/** Turns extended thinking on, with at most `budgetTokens` tokens. */
+/** Turns extended thinking on. */
 export interface AnthropicThinking {
   budgetTokens: number;
 }
@@ -621,6 +620,8 @@ export interface ClientInfo {
   version?: string | null;
 }
 
+export type CompatibleEffort = "default" | "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
+
 /** The configuration file. It need not exist. `error` says what is wrong with it, null if nothing. */
 export interface ConfigurationStatus {
   path: string;
@@ -784,31 +785,29 @@ export interface GitChange {
 
 export type GitChangeType = "added" | "modified" | "deleted" | "renamed";
 
-/**
- * Options of Google's API. `threshold` applies to every harm category that `safetySettings` does not
- * name.
- */
+/** Options of Google's API. */
 export interface GoogleOptions {
   thinkingConfig?: GoogleThinkingConfig;
   cachedContent?: string;
   safetySettings?: GoogleSafetySetting[];
-  threshold?: string;
+  threshold?: HarmThreshold;
 }
 
 /** The threshold of one harm category, in Google's words. */
 export interface GoogleSafetySetting {
-  category: string;
-  threshold: string;
+  category: HarmCategory;
+  threshold: HarmThreshold;
 }
 
-/**
- * How much the model may think. `thinkingBudget` is in tokens, -1: the model decides, 0: off.
- * `includeThoughts`: the reasoning is streamed.
- */
+/** How much the model may think. */
 export interface GoogleThinkingConfig {
   thinkingBudget?: number;
   includeThoughts?: boolean;
 }
+
+export type HarmCategory = "HARM_CATEGORY_HARASSMENT" | "HARM_CATEGORY_HATE_SPEECH" | "HARM_CATEGORY_SEXUALLY_EXPLICIT" | "HARM_CATEGORY_DANGEROUS_CONTENT" | "HARM_CATEGORY_CIVIC_INTEGRITY" | "HARM_CATEGORY_JAILBREAK";
+
+export type HarmThreshold = "OFF" | "BLOCK_NONE" | "BLOCK_ONLY_HIGH" | "BLOCK_MEDIUM_AND_ABOVE" | "BLOCK_LOW_AND_ABOVE" | "HARM_BLOCK_THRESHOLD_UNSPECIFIED";
 
 /**
  * A message of an earlier conversation, to start a chat with. A string is short for one text part.
@@ -832,6 +831,8 @@ export interface HistoryResetEvent {
   type: "history_reset";
   afterMessageId: number | null;
 }
+
+export type Includable = "code_interpreter_call.outputs" | "computer_call_output.output.image_url" | "file_search_call.results" | "message.input_image.image_url" | "message.output_text.logprobs" | "reasoning.encrypted_content" | "web_search_call.action.sources" | "web_search_call.results";
 
 /**
  * The options of this protocol in `initialize`.
@@ -1044,13 +1045,6 @@ export interface ModelProvider {
 /**
  * Settings of model calls. null: not set, so the next lower level applies (turn, chat, model, provider's
  * default).
- *
- * - `stop`: texts at which the model stops.
- * - `seed`: asks for repeatable answers, where the provider supports it.
- * - `outputSchema`: a JSON Schema that the answer must match.
- * - `fallbackModels`: "provider:model" ids that are tried in this order when the model is overloaded, rate
- * limited, too slow or unreachable. null: those of the daemon's configuration; empty: none.
- * - `localOnly`: only models of local providers are called. true on any level cannot be overridden.
  */
 export interface ModelSettings {
   maxOutputTokens?: number | null;
@@ -1070,13 +1064,10 @@ export interface ModelSettings {
 
 export type ModelSource = "database" | "config";
 
-/**
- * Options of servers that are compatible with OpenAI's chat completions. `extraBody` is merged into the
- * request, `extraHeaders` are added to its headers.
- */
+/** Options of servers that are compatible with OpenAI's chat completions. */
 export interface OpenAICompatOptions {
   user?: string;
-  reasoningEffort?: string;
+  reasoningEffort?: CompatibleEffort;
   extraBody?: Record<string, unknown>;
   extraHeaders?: Record<string, string>;
 }
@@ -1090,8 +1081,8 @@ export interface OpenAIOptions {
   maxToolCalls?: number;
   parallelToolCalls?: boolean;
   user?: string;
-  reasoningEffort?: string;
-  reasoningSummary?: string;
+  reasoningEffort?: ReasoningEffort;
+  reasoningSummary?: ReasoningSummary;
   maxCompletionTokens?: number;
   textVerbosity?: "low" | "medium" | "high";
   prediction?: Record<string, unknown>;
@@ -1099,13 +1090,13 @@ export interface OpenAIOptions {
   metadata?: Record<string, string>;
   promptCacheKey?: string;
   safetyIdentifier?: string;
-  serviceTier?: string;
+  serviceTier?: ServiceTier;
   structuredOutputs?: boolean;
   strictJsonSchema?: boolean;
-  include?: string[];
+  include?: Includable[];
 }
 
-/** Options of OpenRouter. `includeUsage` has no effect any more: usage is always included. */
+/** Options of OpenRouter. */
 export interface OpenRouterOptions {
   reasoning?: RouterReasoning;
   extraBody?: Record<string, unknown>;
@@ -1125,8 +1116,8 @@ export interface OpenRouterRouting {
   dataCollection?: "allow" | "deny";
   only?: string[];
   ignore?: string[];
-  quantizations?: string[];
-  sort?: string;
+  quantizations?: Quantization[];
+  sort?: RoutingOrder;
 }
 
 /** `features` has an entry with the value true for each method that this daemon serves. */
@@ -1263,6 +1254,8 @@ export interface ProviderUpdateParams {
   enabled?: boolean | null;
 }
 
+export type Quantization = "int4" | "int8" | "fp4" | "fp6" | "fp8" | "fp16" | "bf16" | "fp32" | "unknown";
+
 /** The queue changed; this is all of it. */
 export interface QueueUpdateEvent {
   chatId: string;
@@ -1288,6 +1281,8 @@ export interface QueuedMessage {
   createdAt: string;
 }
 
+export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
+
 /**
  * The model's reasoning. When streamed, `text` is the new piece only.
  *
@@ -1300,6 +1295,8 @@ export interface ReasoningPart {
   title?: string;
   signature?: string;
 }
+
+export type ReasoningSummary = "auto" | "concise" | "detailed";
 
 /**
  * A file or a range of its lines, which the daemon reads when the message is accepted. An unsaved buffer
@@ -1347,13 +1344,15 @@ export interface RetryEvent {
 
 export type Role = "system" | "user" | "assistant" | "tool";
 
-/** Reasoning options of OpenRouter and Vercel. `exclude`: reason, but do not stream the reasoning. */
+/** Reasoning options of OpenRouter and Vercel. */
 export interface RouterReasoning {
   enabled?: boolean;
   exclude?: boolean;
   maxTokens?: number;
-  effort?: string;
+  effort?: ReasoningEffort;
 }
+
+export type RoutingOrder = "price" | "throughput" | "latency";
 
 /** LSP's server capabilities. LSP's own fields are kept as received. */
 export interface ServerCapabilities {
@@ -1385,6 +1384,8 @@ export interface ServerStatus {
 
 /** Params of `server/status`. */
 export interface ServerStatusParams {}
+
+export type ServiceTier = "auto" | "default" | "flex" | "scale" | "priority";
 
 /** The state of a chat at one moment. The next event has the number `seq` + 1. */
 export interface Snapshot {
@@ -1440,14 +1441,7 @@ export interface TextPart {
   text: string;
 }
 
-/**
- * Time limits of one model call in milliseconds. null: the daemon's default.
- *
- * - `connectMs`: until the connection is open.
- * - `firstPartMs`: until the first part, connecting included.
- * - `idleMs`: between two parts.
- * - `totalMs`: the whole call.
- */
+/** Time limits in milliseconds. null: the daemon's default. */
 export interface Timeouts {
   connectMs?: number | null;
   firstPartMs?: number | null;

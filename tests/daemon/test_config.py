@@ -59,6 +59,28 @@ def test_an_invalid_setting_is_named_in_plain_words(tmp_path: Path, text: str, p
     assert load_config(path).complaint == f"{path}{problem}"
 
 
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ('providerOptions.openai.reasoningEffort = "banana"', "reasoningEffort must be 'none', 'minimal', "),
+        ('provider_options.anthropic.effort = "banana"', "effort must be 'low', "),
+        ("providerOptions.vercel.extraBody.tools = []", 'extraBody must not contain "tools"'),
+        (
+            'providerOptions.openaiCompat.extraBody.tool_choice = "a"',
+            'extraBody must not contain "tool_choice"',
+        ),
+    ],
+)
+def test_options_of_a_model_have_the_values_that_the_protocol_allows(
+    tmp_path: Path, setting: str, problem: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[models."x:m".settings]\n{setting}\n', "utf-8")
+    complaint = load_config(path).complaint
+    assert complaint is not None
+    assert problem in complaint
+
+
 def test_a_byte_order_mark_is_ignored_and_lines_are_counted_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('\ufeffdefault_model = "c:m"\r\n', "utf-8")

@@ -6,12 +6,25 @@ for the models that it uses.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
 
 MAX_PROBLEMS = 20
 """At most so many invalid fields are reported for one request."""
@@ -63,6 +76,41 @@ class Params(Wire):
         return cls.model_validate(
             given, strict=True, extra="forbid", by_alias=True, by_name=False, context=CLIENT_CONTEXT
         )
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a text with a closed set of values: `Annotated[str, OneOf("low", "high")]`.
+
+    Only what a client or the configuration file sets is checked. An object from a store or a file may have
+    another value, because sets change from version to version.
+    """
+
+    values: tuple[str, ...]
+
+    def __init__(self, *values: str) -> None:
+        object.__setattr__(self, "values", values)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the validator of a text."""
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return an enumeration."""
+        return {**handler(schema), "enum": list(self.values)}
+
+    def _check(self, value: str, info: ValidationInfo) -> str:
+        if value not in self.values and info.context == CLIENT_CONTEXT:
+            raise ValueError(f"must be {alternatives(self.values)}")
+        return value
+
+
+def alternatives(values: Sequence[str]) -> str:
+    """Return values in the words of an error message: "'low', 'medium' or 'high'"."""
+    quoted = [f"'{value}'" for value in values]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
 
 
 def absent_when_none(value: object) -> bool:

@@ -17,7 +17,7 @@ SETTINGS: dict[str, Any] = {
     "providerOptions": {
         "openai": {"user": "ada"},
         "anthropic": {"thinking": {"budgetTokens": 1024}},
-        "google": {"safetySettings": [{"category": "any", "threshold": "off"}]},
+        "google": {"safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]},
         "openrouter": {"provider": {"order": ["a"]}, "reasoning": {}},
     },
 }

@@ -18,8 +18,8 @@ from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot
 from parley_protocol.models import parts as wire_parts
 from parley_protocol.models.base import to_camel
 from parley_protocol.models.objects import ChatContext as WireContext
+from parley_protocol.models.provider_options import ProviderOptions
 from parley_protocol.models.settings import ModelSettings as WireSettings
-from parley_protocol.models.settings import ProviderOptions
 
 Json = Any
 """An argument of `encode`: a struct whose JSON is a wire object, or a dictionary of them."""

@@ -16,7 +16,7 @@ from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCa
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.core.records import Message, ModelSettings, Role
 from parley_daemon.ports.models import ModelRequest, PromptMessage, Purpose
-from parley_protocol.models.settings import AnthropicOptions
+from parley_protocol.models.provider_options import AnthropicOptions
 from tests.support.engine.pairing_rules import anthropic_body_faults
 from tests.support.engine.records import a_message
 from tests.support.engine.strategies import blank, histories

@@ -20,7 +20,7 @@ from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, In
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult, fold
 from parley_daemon.core.records import ModelSettings, Role
 from parley_daemon.ports.models import Finish, ModelRequest, PromptMessage, UsageReport
-from parley_protocol.models.settings import GoogleOptions
+from parley_protocol.models.provider_options import GoogleOptions
 
 HI = PromptMessage("user", (Text("Hi"),))
 ASKED = {"role": "user", "parts": [{"text": "Hi"}]}

@@ -19,7 +19,7 @@ from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCa
 from parley_daemon.core.records import ModelSettings, Role
 from parley_daemon.ports.models import ModelRequest, PromptMessage
 from parley_protocol.models.base import Wire
-from parley_protocol.models.settings import (
+from parley_protocol.models.provider_options import (
     OpenAICompatOptions,
     OpenRouterOptions,
     OpenRouterRouting,
@@ -192,7 +192,7 @@ def test_openrouter_gets_its_options_with_underscores() -> None:
             "quantizations": ["fp8"],
             "sort": "price",
         },
-        "extraBody": {"transforms": [], "tools": [TOOL]},
+        "extraBody": {"transforms": []},
     }
     assert options.keys() == names(OpenRouterOptions)
     assert options["reasoning"].keys() == names(RouterReasoning)
@@ -203,7 +203,6 @@ def test_openrouter_gets_its_options_with_underscores() -> None:
         "usage": {"include": True},
         "logit_bias": {"5": 1},
         "logprobs": True,
-        "parallel_tool_calls": False,
         "user": "u",
         "provider": {
             "order": ["a"],
@@ -216,7 +215,6 @@ def test_openrouter_gets_its_options_with_underscores() -> None:
             "sort": "price",
         },
         "transforms": [],
-        "tools": [TOOL],
     }
 
 
@@ -229,7 +227,7 @@ def test_the_vercel_gateway_gets_its_routing_in_its_own_place() -> None:
         "logProbs": True,
         "topLogProbs": 3,
         "parallelToolCalls": True,
-        "extraBody": {"x": 1, "tools": [TOOL]},
+        "extraBody": {"x": 1},
     }
     assert options.keys() == names(VercelOptions)
     assert options["providerOptions"].keys() == names(VercelRouting)
@@ -241,9 +239,7 @@ def test_the_vercel_gateway_gets_its_routing_in_its_own_place() -> None:
         "logit_bias": {"5": 1},
         "logprobs": True,
         "top_logprobs": 3,
-        "parallel_tool_calls": True,
         "x": 1,
-        "tools": [TOOL],
     }
 
 
@@ -373,10 +369,24 @@ def test_tool_calls_and_their_results_go_back_paired() -> None:
 def test_how_tools_are_called_is_said_only_beside_tools(flavour: Flavour) -> None:
     options: dict[str, Any] = {"parallelToolCalls": False}
     assert body(flavour=flavour, provider_options={flavour.group: options}) == body()
-    if flavour is not OPENAI:
-        options["extraBody"] = {"tools": [TOOL]}
-        sent = body(flavour=flavour, provider_options={flavour.group: options})
-        assert sent == {**body(), "tools": [TOOL], "parallel_tool_calls": False}
+
+
+TOOL_FIELDS: list[dict[str, Any]] = [
+    {"tools": [TOOL]},
+    {"tools": []},
+    {"tool_choice": "auto"},
+    {"functions": [{}]},
+    {"function_call": "auto"},
+]
+
+
+@pytest.mark.parametrize("flavour", [COMPATIBLE, OPENROUTER, VERCEL])
+@pytest.mark.parametrize("extra", TOOL_FIELDS, ids=str)
+def test_tools_in_a_stored_extra_body_are_refused(flavour: Flavour, extra: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        body(flavour=flavour, provider_options={flavour.group: {"extraBody": extra}})
+    (name,) = extra
+    assert f'Remove "{name}" from the settings.' in str(caught.value)
 
 
 CALLED = (
@@ -399,9 +409,8 @@ def test_claude_behind_a_router_gets_the_tools_declared_that_were_called(flavour
     assert sent["tools"] == [TOOL]
     assert sent["tool_choice"] == "none"
     assert "parallel_tool_calls" not in sent
-    given = asked_after_calls(flavour, "anthropic/claude-opus-4.1", extraBody={"tools": [TOOL, TOOL]})
-    assert given["tools"] == [TOOL, TOOL]
-    assert "tool_choice" not in given
+    without = {"tools": None, "tool_choice": None}
+    assert "tools" not in asked_after_calls(flavour, "anthropic/claude-opus-4.1", extraBody=without)
     plain = ModelRequest("anthropic/claude-opus-4.1", (HI,))
     assert "tools" not in json.loads(build_body(plain, flavour, "local"))
 

@@ -16,7 +16,7 @@ from parley_daemon.adapters.providers.shared.response_reader import ResponseRead
 from parley_daemon.core.parts import File, Part, Piece, Reasoning, Source, Text, ToolCall, ToolResult, fold
 from parley_daemon.core.records import ModelSettings, Role
 from parley_daemon.ports.models import ModelRequest, PromptMessage
-from parley_protocol.models.settings import OpenAIOptions
+from parley_protocol.models.provider_options import OpenAIOptions
 from tests.support.providers.responses_script import Answer
 
 HI = PromptMessage("user", (Text("Hi"),))

@@ -29,6 +29,7 @@ from parley_daemon.adapters.providers.shared.options import (
     check_token_limit,
     map_options,
     map_settings,
+    read_extra_body,
     to_snake_case,
 )
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
@@ -128,7 +129,8 @@ def build_body(request: ModelRequest, flavour: Flavour, provider: str) -> bytes:
 
     Raises:
         EmptyPromptError: the last message has no content.
-        InvalidRequestError: an option is not supported, or the token limit is set twice.
+        InvalidRequestError: an option is not supported, `extraBody` declares tools, or the token limit is
+            set twice.
     """
     messages: list[Json] = []
     settings = request.settings
@@ -178,11 +180,8 @@ def _settings(settings: ModelSettings, flavour: Flavour, provider: str) -> Json:
         fields["response_format"] = _response_format(settings.output_schema, options)
     skipped = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
     fields |= map_options(options, flavour.options, provider, skip=skipped)
-    extra = options.get("extraBody")
-    extra = cast("Json", extra) if isinstance(extra, Mapping) else {}
-    if not extra.get("tools"):  # refused without tools
-        fields.pop("parallel_tool_calls", None)
-    return {**fields, **extra}
+    fields.pop("parallel_tool_calls", None)  # refused without tools
+    return {**fields, **read_extra_body(options, provider)}
 
 
 def _declare_tools(messages: Iterable[PromptMessage]) -> Json:

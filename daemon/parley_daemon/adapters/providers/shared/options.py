@@ -13,6 +13,8 @@ import msgspec
 from parley_daemon.adapters.providers.shared.dialect import InvalidRequestError
 from parley_daemon.core.records import ModelSettings
 
+_TOOL_FIELDS = ("tools", "tool_choice", "functions", "function_call")
+
 Json = dict[str, object]
 Table = Mapping[str, str]
 
@@ -72,6 +74,24 @@ def check_token_limit(settings: ModelSettings, options: Mapping[str, object], pr
             f'"maxOutputTokens" and "maxCompletionTokens" are the same option of {provider}. Remove one of'
             " them from the settings."
         )
+
+
+def read_extra_body(options: Mapping[str, object], provider: str) -> Json:
+    """Return the fields of the option `extraBody`.
+
+    Raises:
+        InvalidRequestError: one of them declares tools, whose calls the daemon could not answer. Clients
+            cannot set such an option, but a chat may have one from an earlier version.
+    """
+    extra = options.get("extraBody")
+    fields = cast("Json", extra) if isinstance(extra, Mapping) else {}
+    name = next((name for name in _TOOL_FIELDS if fields.get(name) is not None), None)
+    if name is not None:
+        raise InvalidRequestError(
+            f'"extraBody" declares tools for {provider} ("{name}"), whose calls cannot be answered. Remove'
+            f' "{name}" from the settings.'
+        )
+    return fields
 
 
 def to_snake_case(value: object) -> object:
