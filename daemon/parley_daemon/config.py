@@ -89,11 +89,13 @@ class _Limits(msgspec.Struct, forbid_unknown_fields=True):
     first_part_ms: Milliseconds = 120_000
     idle_ms: Milliseconds = 60_000
     total_ms: Milliseconds | None = None
+    alive_ms: Milliseconds = 900_000
     answer_mib: AnswerMib = 32
 
 
 class _Retries(msgspec.Struct, forbid_unknown_fields=True):
     attempts: PositiveInt = 8
+    attempts_after_text: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 2
     first_ms: Wait = 1000
     longest_ms: Wait = 60_000
     longest_asked_ms: Wait = 300_000
@@ -132,7 +134,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
 
 
 def _timeouts(limits: _Limits) -> Timeouts:
-    return Timeouts(limits.connect_ms, limits.first_part_ms, limits.idle_ms, limits.total_ms)
+    return Timeouts(limits.connect_ms, limits.first_part_ms, limits.idle_ms, limits.total_ms, limits.alive_ms)
 
 
 def load_config(path: Path) -> Config:
@@ -214,6 +216,7 @@ def _make_config(file: _File) -> Config:
         max_running_turns=file.limits.max_running_turns,
         retries=RetryPolicy(
             attempts=file.retries.attempts,
+            attempts_after_text=file.retries.attempts_after_text,
             first=file.retries.first_ms / 1000,
             longest=file.retries.longest_ms / 1000,
             longest_asked=file.retries.longest_asked_ms / 1000,

@@ -1441,12 +1441,17 @@ export interface TextPart {
   text: string;
 }
 
-/** Time limits in milliseconds. null: the daemon's default. */
+/**
+ * Time limits in milliseconds. null: the daemon's default.
+ *
+ * Signs of life of a provider are comments, pings, and empty and progress chunks of its stream.
+ */
 export interface Timeouts {
   connectMs?: number | null;
   firstPartMs?: number | null;
   idleMs?: number | null;
   totalMs?: number | null;
+  aliveMs?: number | null;
 }
 
 /**

@@ -205,7 +205,7 @@ NO_SETTINGS: dict[str, Any] = {
     **dict.fromkeys(
         ("frequencyPenalty", "stop", "seed", "outputSchema", "fallbackModels", "localOnly"), None
     ),
-    "timeouts": dict.fromkeys(("connectMs", "firstPartMs", "idleMs", "totalMs"), None),
+    "timeouts": dict.fromkeys(("connectMs", "firstPartMs", "idleMs", "totalMs", "aliveMs"), None),
     "providerOptions": {},
 }
 NO_CONTEXT: dict[str, list[str]] = {"repositories": [], "include": [], "exclude": [], "files": []}

@@ -113,14 +113,16 @@ def test_local_can_be_configured_for_a_provider_and_for_all(tmp_path: Path) -> N
 
 def test_fallbacks_and_their_retries_can_be_configured(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    retries = "[retries]\nfallback_attempts = 3\nfallback_wait_ms = 700\n"
+    retries = "[retries]\nfallback_attempts = 3\nfallback_wait_ms = 700\nattempts_after_text = 0\n"
     path.write_text(f'fallback_models = ["a:b", "c:d"]\n{retries}', "utf-8")
     config = load_config(path)
     assert config.fallback_models == ("a:b", "c:d")
     assert (config.retries.fallback_attempts, config.retries.fallback_wait) == (3, 0.7)
+    assert config.retries.attempts_after_text == 0
     default = Config()
     assert default.fallback_models == ()
     assert (default.retries.fallback_attempts, default.retries.fallback_wait) == (2, 5.0)
+    assert default.retries.attempts_after_text == 2
 
 
 @pytest.mark.parametrize("name", ["my:prov", "my prov", "", "_x", "a/b", "ü", "a" * 65])

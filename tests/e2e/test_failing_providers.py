@@ -33,7 +33,7 @@ from tests.support.providers.server import FakeProvider, fake_provider
 
 ANSWER: Script = (text("The ", "answer."), finish(), usage(), done())
 QUICK: dict[str, dict[str, Any]] = {
-    "timeout": {"settings": {"timeouts": {"firstPartMs": 200}}},
+    "timeout": {"settings": {"timeouts": {"firstPartMs": 200, "aliveMs": 300}}},
     "stream_idle": {"settings": {"timeouts": {"idleMs": 200}}},
 }
 """Limits that make a silent provider fail soon, by the kind of error that is expected."""

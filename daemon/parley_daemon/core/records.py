@@ -85,12 +85,17 @@ class Failure(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Time limits of one model call in milliseconds. None: the default of the configuration."""
+    """Time limits in milliseconds. None: the default of the configuration.
+
+    `connect_ms`, `first_part_ms` and `idle_ms` are those of one model call, `total_ms` is that of a turn.
+    `alive_ms`: how long a provider may show signs of life without a part of the answer.
+    """
 
     connect_ms: int | None = None
     first_part_ms: int | None = None
     idle_ms: int | None = None
     total_ms: int | None = None
+    alive_ms: int | None = None
 
     def with_defaults(self, base: "Timeouts") -> "Timeouts":
         """Return these limits; those that are not set are taken from `base`."""

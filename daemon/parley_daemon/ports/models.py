@@ -70,11 +70,15 @@ Batch = Sequence[Chunk]
 
 
 class ModelError(Exception):
-    """A model call failed. The message of `failure` says what a user can do, and holds no secrets."""
+    """A model call failed. The message of `failure` says what a user can do, and holds no secrets.
 
-    def __init__(self, failure: Failure) -> None:
+    `of_provider`: the limit that was reached is one of all models of the provider.
+    """
+
+    def __init__(self, failure: Failure, *, of_provider: bool = False) -> None:
         super().__init__(failure.message)
         self.failure = failure
+        self.of_provider = of_provider
 
 
 class Model(Protocol):

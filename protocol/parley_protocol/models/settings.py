@@ -14,19 +14,28 @@ Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 class Timeouts(Wire):
-    """Time limits in milliseconds. null: the daemon's default."""
+    """Time limits in milliseconds. null: the daemon's default.
+
+    Signs of life of a provider are comments, pings, and empty and progress chunks of its stream.
+    """
 
     connect_ms: PositiveInt | None = None
-    """Milliseconds until the connection is open."""
+    """Milliseconds until the connection to the provider is open, 1 or more."""
 
     first_part_ms: PositiveInt | None = None
-    """Milliseconds until the first part of the answer, connecting included."""
+    """Milliseconds without a sign of life before the first part of the answer, connecting included; 1 or
+    more."""
 
     idle_ms: PositiveInt | None = None
-    """Milliseconds between two parts of the answer."""
+    """Milliseconds without a sign of life between two parts of the answer, 1 or more."""
 
     total_ms: PositiveInt | None = None
-    """Milliseconds for the whole call."""
+    """Milliseconds for the whole turn from its acceptance on, 1 or more: with retries, summaries and fallback
+    models."""
+
+    alive_ms: PositiveInt | None = None
+    """Milliseconds without a part of the answer, however many signs of life there are, 1 or more. Never
+    shorter than the limit without a sign of life."""
 
 
 class ModelSettings(Wire):

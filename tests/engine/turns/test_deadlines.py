@@ -6,7 +6,10 @@ import anyio
 import pytest
 
 from parley_daemon.core.records import Timeouts
-from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, CallDeadlines
+from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, CallDeadlines, TurnLimit
+
+START = 1000.0
+GRACE = 0.1  # more than the time to read what waits in the socket
 
 
 class Timer:
@@ -25,7 +28,7 @@ class Loop:
     """The part of an event loop that deadlines use. Its time moves when the test says so."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = START
         self.timers: list[Timer] = []
 
     def time(self) -> float:
@@ -58,24 +61,89 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 
 def deadlines_of(**milliseconds: int) -> tuple[CallDeadlines, anyio.CancelScope]:
     """Return deadlines of two minutes for the first part and one for silence, if not said otherwise."""
-    timeouts = Timeouts(**{"first_part_ms": 120_000, "idle_ms": 60_000, **milliseconds})
+    chosen = {"first_part_ms": 120_000, "idle_ms": 60_000, "alive_ms": 900_000, **milliseconds}
+    timeouts = Timeouts(**chosen)
     patience = anyio.CancelScope()
-    return CallDeadlines(timeouts, "test", patience), patience
+    return CallDeadlines(timeouts, "test", patience, TurnLimit(START, timeouts.total_ms)), patience
 
 
-async def test_before_the_first_part_its_own_limit_applies(loop: Loop) -> None:
+async def test_before_the_first_part_its_own_limit_applies_and_moves_with_every_sign_of_life(
+    loop: Loop,
+) -> None:
     deadlines, _ = deadlines_of()
-    loop.now += 100
-    deadlines.extend(is_streaming=False, is_done=False)
     assert deadlines.deadline == 1120
-    assert deadlines.failure().kind == "timeout"
+    for now in (1100.0, 1210.0, 1320.0):
+        loop.now = now
+        deadlines.extend(has_part=False, is_done=False)
+        assert deadlines.deadline == now + 120
+    failure = deadlines.failure()
+    assert (failure.kind, failure.message) == ("timeout", "test did not begin to answer within 120 s.")
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_signs_of_life_without_parts_count_up_to_a_limit_of_their_own(
+    loop: Loop, has_begun: bool
+) -> None:
+    deadlines, _ = deadlines_of()
+    if has_begun:
+        deadlines.extend(has_part=True, is_done=False)
+    with deadlines.enforce():
+        for _ in range(40):
+            loop.advance(30)
+            deadlines.extend(has_part=False, is_done=False)
+        loop.advance(GRACE)
+        assert deadlines.scope.cancel_called
+    failure = deadlines.failure()
+    assert (failure.kind, failure.retryable) == ("stream_idle" if has_begun else "timeout", True)
+    assert "kept the connection alive" in failure.message
+    assert "900 s" in failure.message
+
+
+async def test_a_part_begins_the_time_for_signs_of_life_anew(loop: Loop) -> None:
+    deadlines, _ = deadlines_of()
+    deadlines.extend(has_part=True, is_done=False)
+    loop.now += 890
+    deadlines.extend(has_part=True, is_done=False)
+    deadlines.extend(has_part=False, is_done=False)
+    assert deadlines.deadline == loop.now + 60
+
+
+async def test_the_limit_for_signs_of_life_shortens_no_silence(loop: Loop) -> None:
+    deadlines, _ = deadlines_of(alive_ms=1)
+    deadlines.extend(has_part=False, is_done=False)
+    assert deadlines.deadline == START + 120
+
+
+async def test_what_waits_in_the_socket_after_a_stop_is_read_before_silence_is_declared(
+    loop: Loop,
+) -> None:
+    deadlines, patience = deadlines_of()
+    with deadlines.enforce():
+        loop.advance(3600)  # the process was stopped; its timer fires late
+        assert not deadlines.scope.cancel_called
+        loop.advance(1)  # there is much to do
+        deadlines.extend(has_part=True, is_done=False)
+        loop.advance(59)
+        assert not deadlines.scope.cancel_called
+        assert patience.deadline == float("inf")
+        loop.advance(1)
+        loop.advance(GRACE)
+        assert deadlines.scope.cancel_called
+
+
+async def test_a_stop_with_nothing_to_read_after_it_is_silence(loop: Loop) -> None:
+    deadlines, _ = deadlines_of()
+    with deadlines.enforce():
+        loop.advance(3600)
+        loop.advance(3)
+        assert deadlines.scope.cancel_called
 
 
 async def test_from_the_first_part_on_the_deadline_moves_with_every_sign_of_life(loop: Loop) -> None:
     deadlines, _ = deadlines_of()
     for now in (1100.0, 1130.0, 1180.0):
         loop.now = now
-        deadlines.extend(is_streaming=True, is_done=False)
+        deadlines.extend(has_part=True, is_done=False)
         assert deadlines.deadline == now + 60
     assert deadlines.failure().kind == "stream_idle"
 
@@ -84,17 +152,18 @@ async def test_signs_of_life_arm_no_timer_and_silence_is_noticed_on_time(loop: L
     deadlines, patience = deadlines_of()
     with deadlines.enforce():
         assert loop.armed == [1120]
-        deadlines.extend(is_streaming=True, is_done=False)
+        deadlines.extend(has_part=True, is_done=False)
         assert loop.armed == [1060]  # the limit for silence is the shorter one
         for _ in range(30):
             loop.advance(1)
-            deadlines.extend(is_streaming=True, is_done=False)
+            deadlines.extend(has_part=True, is_done=False)
         assert (len(loop.timers), loop.armed) == (2, [1060])
         loop.advance(30)  # the timer fires early, and waits on
         assert loop.armed == [1090]
         assert not deadlines.scope.cancel_called
         assert patience.deadline == float("inf")
         loop.advance(30)
+        loop.advance(GRACE)
         assert deadlines.scope.cancel_called
         assert loop.armed == []
 
@@ -102,11 +171,11 @@ async def test_signs_of_life_arm_no_timer_and_silence_is_noticed_on_time(loop: L
 async def test_the_timer_is_cancelled_with_the_call(loop: Loop) -> None:
     deadlines, patience = deadlines_of()
     with pytest.raises(RuntimeError), deadlines.enforce():
-        deadlines.extend(is_streaming=True, is_done=False)
+        deadlines.extend(has_part=True, is_done=False)
         assert loop.armed == [1060]
         raise RuntimeError
     assert loop.armed == []
-    deadlines.extend(is_streaming=True, is_done=True)
+    deadlines.extend(has_part=True, is_done=True)
     loop.advance(1000)
     assert loop.armed == []
     assert not deadlines.scope.cancel_called
@@ -117,7 +186,7 @@ async def test_no_sign_of_life_moves_it_past_the_limit_of_the_whole(loop: Loop) 
     deadlines, _ = deadlines_of(total_ms=70_000)
     assert deadlines.deadline == 1070
     loop.now += 50
-    deadlines.extend(is_streaming=True, is_done=False)
+    deadlines.extend(has_part=True, is_done=False)
     assert deadlines.deadline == 1070
     loop.now += 20
     failure = deadlines.failure()
@@ -128,7 +197,7 @@ async def test_no_sign_of_life_moves_it_past_the_limit_of_the_whole(loop: Loop) 
 async def test_after_the_finish_little_is_left(loop: Loop) -> None:
     deadlines, _ = deadlines_of()
     with deadlines.enforce():
-        deadlines.extend(is_streaming=True, is_done=True)
+        deadlines.extend(has_part=True, is_done=True)
         assert loop.now < deadlines.deadline < loop.now + 5
         assert loop.armed == [deadlines.deadline]
 
@@ -136,9 +205,10 @@ async def test_after_the_finish_little_is_left(loop: Loop) -> None:
 async def test_patience_ends_a_little_after_the_deadline(loop: Loop) -> None:
     deadlines, patience = deadlines_of()
     with deadlines.enforce():
-        deadlines.extend(is_streaming=True, is_done=False)
+        deadlines.extend(has_part=True, is_done=False)
         loop.advance(60)
-    assert patience.deadline == 1060 + CLEANUP_SECONDS
+        loop.advance(GRACE)
+    assert patience.deadline == loop.now + CLEANUP_SECONDS
 
 
 async def test_a_deadline_gives_no_more_patience_to_a_call_that_is_being_stopped(loop: Loop) -> None:
@@ -146,21 +216,31 @@ async def test_a_deadline_gives_no_more_patience_to_a_call_that_is_being_stopped
     with deadlines.enforce():
         patience.deadline = 1121.0
         loop.advance(120)
+        loop.advance(GRACE)
+        assert deadlines.scope.cancel_called
     assert patience.deadline == 1121
 
 
 async def test_without_limits_there_is_no_deadline(loop: Loop) -> None:
-    deadlines = CallDeadlines(Timeouts(), "test", anyio.CancelScope())
+    deadlines = CallDeadlines(Timeouts(), "test", anyio.CancelScope(), TurnLimit(START, None))
     with deadlines.enforce():
-        deadlines.extend(is_streaming=True, is_done=False)
+        deadlines.extend(has_part=True, is_done=False)
         assert deadlines.deadline == float("inf")
         assert loop.timers == []
 
 
 async def test_keep_alives_behind_the_end_of_an_answer_do_not_extend_it(loop: Loop) -> None:
     deadlines, _ = deadlines_of()
-    deadlines.extend(is_streaming=True, is_done=True)
+    deadlines.extend(has_part=True, is_done=True)
     end = deadlines.deadline
     loop.now += 1
-    deadlines.extend(is_streaming=False, is_done=True)
+    deadlines.extend(has_part=False, is_done=True)
     assert deadlines.deadline == end == 1002
+
+
+async def test_parts_after_the_finish_show_that_it_was_none(loop: Loop) -> None:
+    deadlines, _ = deadlines_of()
+    for _ in range(3):  # a server that sends a finish with each part
+        deadlines.extend(has_part=True, is_done=True)
+        loop.now += 1
+    assert deadlines.deadline == loop.now - 1 + 60

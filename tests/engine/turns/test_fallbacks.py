@@ -202,17 +202,17 @@ async def test_a_provider_that_asks_for_a_long_wait_is_left_at_once_and_for_a_sh
     assert relay.told == [(1, "rate_limit", SECOND)]
     retries = Retries()
     short, long = failing("rate_limit", after=5.0).failure, failing("rate_limit", after=5.1).failure
-    assert not retries.is_fallback_due(short, 1, 0.0)
-    assert retries.is_fallback_due(long, 1, 0.0)
-    assert retries.is_fallback_due(short, 2, 0.0)
+    assert not retries.is_fallback_due(FIRST, short, 1, 0.0)
+    assert retries.is_fallback_due(FIRST, long, 1, 0.0)
+    assert retries.is_fallback_due(FIRST, short, 2, 0.0)
 
 
 def test_a_long_line_of_chats_that_wait_for_a_provider_counts_as_a_long_wait() -> None:
     retries = Retries(RetryPolicy(jitter=0.0))
     limited = failing("rate_limit", after=1.0).failure
     for _ in range(30):
-        retries.delay(limited, 1, 0.0)
-    assert retries.is_fallback_due(limited, 1, 0.0)
+        retries.plan(FIRST, limited, 1, 0.0)
+    assert retries.is_fallback_due(FIRST, limited, 1, 0.0)
 
 
 async def test_each_model_is_asked_with_its_own_time_limits() -> None:

@@ -55,4 +55,5 @@ async def test_chats_of_another_provider_do_not_stand_in_that_line() -> None:
 def test_the_wait_of_a_late_attempt_is_a_number_however_late_it_is() -> None:
     retries = Retries(RetryPolicy(attempts=10**9), spread=lambda: 0.0)
     failure = Failure("network", "Gone.", provider="test", retryable=True)
-    assert [retries.delay(failure, attempt, 0.0) for attempt in (64, 1025, 10**6)] == [60.0] * 3
+    waits = [retries.plan("test:model", failure, attempt, 0.0) for attempt in (64, 1025, 10**6)]
+    assert [None if wait is None else wait.seconds for wait in waits] == [60.0] * 3

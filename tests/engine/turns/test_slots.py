@@ -75,6 +75,24 @@ async def test_a_turn_says_how_long_it_waited() -> None:
     assert (timings.queued_ms, timings.first_part_ms, timings.total_ms) == (3000, 2000, 6000)
 
 
+async def test_the_timings_of_a_turn_with_two_answers_are_those_of_its_first_slot_and_part() -> None:
+    with anyio.fail_after(30):
+        async with running(max_running_turns=1) as rig:
+            chat_id = await rig.chat()
+            heard = await rig.listen(chat_id)
+            await rig.send(chat_id)
+            call = await rig.model.asked()
+            rig.clock.seconds += 2
+            await call.say("x")
+            await rig.send(chat_id, "And this?", "steer")
+            rig.clock.seconds += 5
+            await call.finish()
+            call = await rig.model.asked()
+            await call.finish("y")
+            timings = (await heard.ended()).timings
+    assert (timings.queued_ms, timings.first_part_ms, timings.total_ms) == (0, 2000, 7000)
+
+
 async def test_two_hundred_chats_stream_at_once_without_mixing() -> None:
     with anyio.fail_after(30):
         async with running() as rig:

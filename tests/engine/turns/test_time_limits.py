@@ -1,5 +1,8 @@
 """The limits for the first part, for silence and for the whole answer; what counts as life."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import anyio
 import pytest
 
@@ -34,18 +37,38 @@ async def test_a_model_that_does_not_begin_is_a_timeout(rig: Rig) -> None:
     assert await rig.history(chat_id) == [("user", "Hi")]
 
 
-async def test_signs_of_life_do_not_lengthen_the_wait_for_the_first_part(rig: Rig) -> None:
+@asynccontextmanager
+async def keeping_alive(call: ScriptedCall) -> AsyncGenerator[None]:
+    """Send signs of life and nothing else while the block runs."""
+
+    async def keep_alive() -> None:
+        while not call.closed.is_set():
+            call.release([])
+            await anyio.sleep(0.01)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keep_alive)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def test_signs_of_life_lengthen_the_wait_for_the_first_part(rig: Rig) -> None:
     with anyio.fail_after(30):
-        _, call, heard = await ask(rig, first_part_ms=SHORT)
-        async with anyio.create_task_group() as tasks:
+        chat_id, call, _ = await ask(rig, first_part_ms=500)
+        async with keeping_alive(call):
+            await anyio.sleep(1)  # longer than the limit
+        await call.finish("Yes.")
+        assert await outcome(rig, chat_id) == "completed"
 
-            async def keep_alive() -> None:
-                while not call.closed.is_set():
-                    call.release([])
-                    await anyio.sleep(0.01)
 
-            tasks.start_soon(keep_alive)
-            assert kind_of(await heard.ended()) == ("failed", "timeout", True)
+@pytest.mark.parametrize(("text", "kind"), [("", "timeout"), ("Par", "stream_idle")])
+async def test_signs_of_life_alone_have_a_limit_of_their_own(rig: Rig, text: str, kind: str) -> None:
+    with anyio.fail_after(30):
+        _, call, heard = await ask(rig, first_part_ms=SHORT, idle_ms=SHORT, alive_ms=2 * SHORT)
+        async with keeping_alive(call):
+            if text:
+                await call.say(text)
+            assert kind_of(await heard.ended()) == ("failed", kind, True)
 
 
 async def test_silence_between_parts_is_stream_idle_and_keeps_what_came(rig: Rig) -> None:
@@ -102,9 +125,9 @@ async def test_a_stream_that_stays_open_after_its_finish_has_finished(
 
 
 async def test_limits_of_a_message_go_before_the_chats_and_those_before_the_models(rig: Rig) -> None:
-    rig.catalogue.timeouts = Timeouts(1, 2, 3, 4)
+    rig.catalogue.timeouts = Timeouts(1, 2, 3, 4, 5)
     with anyio.fail_after(30):
         chat_id = await rig.chat(settings=limits(first_part_ms=20_000, idle_ms=30_000, total_ms=40_000))
         await rig.send(chat_id, settings=limits(idle_ms=33_000))
         call = await rig.model.asked()
-    assert call.request.settings.timeouts == Timeouts(1, 20_000, 33_000, 40_000)
+    assert call.request.settings.timeouts == Timeouts(1, 20_000, 33_000, 40_000, 5)

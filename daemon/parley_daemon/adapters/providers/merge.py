@@ -26,7 +26,9 @@ from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.ports.catalogue import Overlay, ProviderSource
 
 DEMO_MODEL = "demo:demo"
-DEFAULT_TIMEOUTS = Timeouts(connect_ms=10_000, first_part_ms=120_000, idle_ms=60_000, total_ms=None)
+DEFAULT_TIMEOUTS = Timeouts(
+    connect_ms=10_000, first_part_ms=120_000, idle_ms=60_000, total_ms=None, alive_ms=900_000
+)
 
 
 class ModelConfig(msgspec.Struct, frozen=True, gc=False):

@@ -95,7 +95,7 @@ class FallbackChain:
 
     def _may_fall_back(self, model: ResolvedModel, failure: Failure, attempt: int, now: float) -> bool:
         if failure.kind in OUTAGES and failure.retryable:
-            return self._retries.is_fallback_due(failure, attempt, now)
+            return self._retries.is_fallback_due(model.id, failure, attempt, now)
         if failure.kind == "context_length":
             return True
         return failure.kind in MISFITS and model.id != self.first.id

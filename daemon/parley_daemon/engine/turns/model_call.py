@@ -5,9 +5,10 @@ whether another model is asked at once; otherwise `Retries` says whether and whe
 again. When the request is too long for the model, the history is shortened by a summary and the model asked
 again, a few times per turn. When the provider refuses a request because of a message, `Omissions` say whether
 it is asked again without a part of the history, and which message is marked in the end (see
-`core.refusals`). What a failed attempt has streamed is void: listeners are told, and the next
-attempt begins at part 0 under the same message id. Nothing is told before the turn is announced, since its
-commit may still be under way.
+`core.refusals`). What a failed attempt has streamed is void: listeners are told, and the next attempt begins
+at part 0 under the same message id. Once text has been shown, only few more attempts follow, because readers
+see the answer begin again. Nothing is told before the turn is announced, since its commit may still be under
+way. The limit of the turn (`TurnLimit`) ends all of this.
 """
 
 from collections.abc import AsyncGenerator
@@ -21,15 +22,16 @@ from msgspec.structs import replace
 
 from parley_daemon.core.compaction import count_tokens
 from parley_daemon.core.events import PreviewReset, Retrying
-from parley_daemon.core.parts import Assembler, Piece
+from parley_daemon.core.parts import Assembler, Piece, Text
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.core.records import Failure, ModelSettings, Turn, Usage
 from parley_daemon.engine.turns.answer_size import AnswerMeter, divide
-from parley_daemon.engine.turns.deadlines import CallDeadlines
+from parley_daemon.engine.turns.deadlines import CallDeadlines, TurnLimit
 from parley_daemon.engine.turns.fallback import FallbackChain
 from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnHost, TurnServices
 from parley_daemon.engine.turns.model_selection import first_model
 from parley_daemon.engine.turns.omissions import Omissions
+from parley_daemon.engine.turns.retry import as_rate_limit
 from parley_daemon.engine.turns.structured_output import read_output
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
@@ -61,11 +63,14 @@ async def open_stream(
 class TurnProgress(msgspec.Struct):
     """What a turn has come to so far, over all its calls. `announced` is set when listeners know of the turn.
 
-    `first_model` is resolved once: a configuration that changes meanwhile does not change whom the turn asks.
+    `accepted_at` is a time of the event loop. `first_model` is resolved once, and `limit` with it: a
+    configuration that changes meanwhile does not change whom the turn asks.
     """
 
     turn: Turn
     announced: anyio.Event
+    accepted_at: float
+    limit: TurnLimit
     first_model: ResolvedModel | None = None
     model: ResolvedModel | None = None
     attempts: int = 0
@@ -111,6 +116,7 @@ class ModelCall:
         self._patience = patience
         self._retries_told = 0
         self._meter = AnswerMeter(services.answer_limits)  # of the attempt under way
+        self._last_attempt: int | None = None  # set once text has been shown
 
     async def answer(self) -> None:
         """Ask until there is an answer, and check it.
@@ -127,7 +133,15 @@ class ModelCall:
             raise ModelError(failure) from error
         blocked = self.omissions.blocked(self.stop_reason, self.assembler, self._progress.model)
         self.omissions.note_answer(self._history, blocked)
-        await self._read_output()
+        with self._progress.limit.enforce():
+            await self._read_output()
+
+    def overdue_failure(self) -> Failure:
+        """Return why the call was cancelled by a limit."""
+        limit = self._progress.limit
+        if self.deadlines is None or not limit.leaves(0):
+            return limit.failure()
+        return self.deadlines.failure()
 
     # -------------------------------------------------------------------------- attempts
 
@@ -135,6 +149,8 @@ class ModelCall:
         brief, progress, services = self._brief, self._progress, self._services
         if progress.first_model is None:
             progress.first_model = first_model(services.catalogue, brief.references, brief.settings)
+            total_ms = self._settings(progress.first_model).timeouts.total_ms
+            progress.limit = TurnLimit(progress.accepted_at, total_ms)
         model = progress.first_model
         self._use(model)
         chain = FallbackChain(services.catalogue, services.retries, brief.settings, model)
@@ -151,7 +167,7 @@ class ModelCall:
                 services.retries.record_answer(model.id)
                 return
             except ModelError as error:
-                next_model = await self._wait_for_next(chain, model, error.failure, attempt)
+                next_model = await self._wait_for_next(chain, model, error, attempt)
             attempt = attempt + 1 if next_model is model else 1
             model = next_model
 
@@ -161,29 +177,44 @@ class ModelCall:
 
     async def _attempt(self, model: ResolvedModel) -> None:
         """Ask a model once; where it finds the history too long, again with a shorter one."""
+        limit = self._progress.limit
         while True:
+            limit.check()
+            self._patience.deadline = limit.patience_end
             request = self._request(model)
             self._progress.attempts += 1
             try:
                 await self._stream(model, request)
                 blocked = self.omissions.blocked(self.stop_reason, self.assembler, model)
-                if blocked is None or not await self.omissions.extend(blocked, self._history, model):
+                if blocked is None or not await self._may_omit(blocked, model):
                     return
                 await self._fall_back(blocked, model)
             except ModelError as error:
-                self._patience.deadline = float("inf")
+                self._patience.deadline = limit.patience_end
                 failure = error.failure
-                if await self.omissions.extend(failure, self._history, model):
+                if await self._may_omit(failure, model):
                     await self._fall_back(failure, model)
                 elif not self.omissions.needs_summary(failure, self._history):
-                    raise ModelError(self.omissions.classify(failure, self._history)) from error
-                elif not await self._compact(model):
+                    classified = self.omissions.classify(failure, self._history)
+                    raise ModelError(classified, of_provider=error.of_provider) from error
+                elif self._is_last_attempt or not await self._compact(model):
                     raise ModelError(_add_advice(failure)) from error
             finally:
-                self._patience.deadline = float("inf")
+                self._patience.deadline = limit.patience_end
+
+    async def _may_omit(self, failure: Failure, model: ResolvedModel) -> bool:
+        """Omit what may be why an attempt failed. False: there is nothing, or no attempt is left."""
+        if self._last_attempt is None and any(isinstance(part, Text) for part in self.assembler.parts()):
+            more = self._services.retries.policy.attempts_after_text
+            self._last_attempt = self._progress.attempts + more
+        return not self._is_last_attempt and await self.omissions.extend(failure, self._history, model)
+
+    @property
+    def _is_last_attempt(self) -> bool:
+        return self._last_attempt is not None and self._progress.attempts >= self._last_attempt
 
     async def _wait_for_next(
-        self, chain: FallbackChain, model: ResolvedModel, failure: Failure, attempt: int
+        self, chain: FallbackChain, model: ResolvedModel, error: ModelError, attempt: int
     ) -> ResolvedModel:
         """Return the model of the next attempt, when it is time for it.
 
@@ -193,18 +224,27 @@ class ModelCall:
             ModelError: there is no next attempt.
         """
         retries, now = self._services.retries, self._services.clock.monotonic()
-        retries.record_failure(model.id, failure, now)
+        limit, failure = self._progress.limit, error.failure
+        retries.record_failure(model.id, failure, now, of_provider=error.of_provider)
+        if not limit.leaves(0) or self._is_last_attempt:
+            raise ModelError(chain.final_failure(model, failure))
         other = chain.next_model(model, failure, attempt, self._history, now)
-        if other is None:
-            wait = retries.delay(failure, attempt, now)
-            if wait is None:
-                raise ModelError(chain.final_failure(model, failure))
-            await self._publish_retry(failure, wait, model)
-            await anyio.sleep(wait)
-            await self._void(failure.kind)
-            return model
-        await self._fall_back(failure, other)
-        return other
+        if other is not None:
+            await self._fall_back(failure, other)
+            return other
+        wait = retries.plan(model.id, failure, attempt, now)
+        if wait is None:
+            last = as_rate_limit(failure) if retries.asks_too_much(failure) else failure
+            raise ModelError(chain.final_failure(model, last))
+        try:
+            if not limit.leaves(wait.seconds):
+                raise ModelError(chain.final_failure(model, limit.failure(failure)))
+            await self._publish_retry(failure, wait.seconds, model)
+            await anyio.sleep(wait.seconds)
+        finally:
+            retries.leave(wait)
+        await self._void(failure.kind)
+        return model
 
     async def _fall_back(self, failure: Failure, model: ResolvedModel) -> None:
         await self._publish_retry(failure, 0.0, model)
@@ -224,7 +264,8 @@ class ModelCall:
             return False
         self._progress.compactions += 1
         await self._progress.announced.wait()
-        shorter = await self._host.compact(model, self._history)
+        with self._progress.limit.enforce():
+            shorter = await self._host.compact(model, self._history)
         if shorter is None:
             return False
         self._history = shorter
@@ -264,18 +305,19 @@ class ModelCall:
     async def _stream(self, model: ResolvedModel, request: ModelRequest) -> None:
         provider = model.provider
         self._meter = AnswerMeter(request.limits)
-        self.deadlines = deadlines = CallDeadlines(request.settings.timeouts, provider, self._patience)
+        self.deadlines = deadlines = CallDeadlines(
+            request.settings.timeouts, provider, self._patience, self._progress.limit
+        )
         with deadlines.enforce():
             async with open_stream(model, request) as batches:
                 with deadlines.scope:
                     async for batch in batches:
+                        has_part = False
                         if batch:
-                            await self._take(batch)
+                            has_part = await self._take(batch)
                             if self._meter.exceeded is not None:
                                 raise ModelError(self._meter.failure(provider))
-                        deadlines.extend(
-                            is_streaming=len(self.assembler) > 0, is_done=self.stop_reason is not None
-                        )
+                        deadlines.extend(has_part=has_part, is_done=self.stop_reason is not None)
         if self.stop_reason is not None:
             return
         if deadlines.scope.cancelled_caught:
@@ -283,8 +325,8 @@ class ModelCall:
         message = f"{provider} closed the stream before the answer was complete."
         raise ModelError(Failure("bad_stream", message, provider=provider, retryable=True))
 
-    async def _take(self, batch: Batch) -> None:
-        """Handle the chunks of one batch. This is the hot path.
+    async def _take(self, batch: Batch) -> bool:
+        """Handle the chunks of one batch; return whether parts are among them. This is the hot path.
 
         What is not told does not count: nothing of an abandoned call is kept.
         """
@@ -292,9 +334,9 @@ class ModelCall:
         if not progress.announced.is_set():
             await progress.announced.wait()
         if self.is_abandoned:
-            return
+            return False
         pieces: list[tuple[int, Piece]] = []
-        meter = self._meter
+        meter, has_part = self._meter, False
         for chunk in batch:
             if isinstance(chunk, UsageReport):
                 self.usage = chunk.usage
@@ -304,7 +346,7 @@ class ModelCall:
                 kept = meter.admit(chunk)
                 if kept is not None and meter.is_long:
                     await self._publish_long(pieces, kept)
-                    pieces = []
+                    pieces, has_part = [], True
                 elif kept is not None:
                     index = self.assembler.add(kept)
                     pieces.append((index, kept))
@@ -313,6 +355,8 @@ class ModelCall:
                     break
         if pieces:
             await self._publish(pieces)
+            has_part = True
+        return has_part
 
     async def _publish(self, pieces: list[tuple[int, Piece]]) -> None:
         progress = self._progress

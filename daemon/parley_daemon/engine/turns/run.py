@@ -28,7 +28,7 @@ from parley_daemon.core.events import Timings
 from parley_daemon.core.parts import Assembler
 from parley_daemon.core.pricing import compute_cost
 from parley_daemon.core.records import Failure, Message, Turn, Usage
-from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS
+from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, TurnLimit
 from parley_daemon.engine.turns.host import (
     DAEMON_LOST,
     NextCall,
@@ -63,7 +63,9 @@ class TurnRun:
         self._brief = brief
         self._host = host
         self._services = services
-        self._progress = TurnProgress(brief.turn, anyio.Event())
+        now = anyio.current_time()
+        limit = TurnLimit(now, brief.settings.timeouts.total_ms)
+        self._progress = TurnProgress(brief.turn, anyio.Event(), now, limit)
         self._turn_usage: Usage | None = None
         self._cause: StopCause | None = None
         self._is_withdrawn = False
@@ -157,13 +159,25 @@ class TurnRun:
     async def _work(self) -> None:
         try:
             with self._scope:
-                await self._services.turn_slots.acquire_on_behalf_of(self)
-                self._has_slot = True
-                self._slot_at = self._services.clock.monotonic()
-                await self._answer()
+                if await self._take_slot():
+                    await self._answer()
         finally:
             self._free_slot()
             self._call_ended.set()
+
+    async def _take_slot(self) -> bool:
+        """Wait for a slot. False: none was free within the limit of the turn."""
+        try:
+            with self._progress.limit.enforce():
+                await self._services.turn_slots.acquire_on_behalf_of(self)
+        except ModelError as error:
+            self._failure = error.failure
+            await self._announce()
+            return False
+        self._has_slot = True
+        if self._slot_at is None:
+            self._slot_at = self._services.clock.monotonic()
+        return True
 
     def _free_slot(self) -> None:
         if self._has_slot:
@@ -196,8 +210,8 @@ class TurnRun:
         call = self._call
         call.is_abandoned = True
         self._free_slot()
-        if self._cause is None and call.stop_reason is None and call.deadlines is not None:
-            self._failure = call.deadlines.failure()
+        if self._cause is None and call.stop_reason is None:
+            self._failure = call.overdue_failure()
         self._scope.cancel()  # when the call ends after all, no other one follows
 
     async def _finish(self, result: TurnResult) -> NextCall | None:

@@ -9,6 +9,7 @@ Some meanings have too many wordings for a list: such a rule has a function inst
 
 - `RULES`: from status and words to a FailureKind, and whether another try makes sense.
 - `STATUS_OF_TYPE`: an error inside a 200 response has no status; its type stands for one.
+- `LIMITS_OF_ACCOUNT`: a limit that is not one of a single model.
 - `DENIALS`: what a user can do about a denial, when the error says more than that.
 """
 
@@ -137,6 +138,13 @@ STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (regex(r"invalid_?request|bad_?request|invalid_?argument|unprocessable|validation"), 400),
     (regex(r"server_?error|internal|api_?error"), 500),
 )
+
+# Limits of organisations are not among these: they are usually counted by model.
+LIMITS_OF_ACCOUNT = regex(
+    r"\b(all|any|across) models\b|\b(your|this|the) (account|workspace|api[ _]key|ip)\b"
+    r"|per[ -](account|key|ip)\b"
+)
+"""Words of a limit of all models of a provider together."""
 
 # What a user can do about a denial; the first that is found. All of these are AWS' words: its requests are
 # signed and may be sent without an API key.

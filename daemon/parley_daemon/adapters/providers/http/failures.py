@@ -25,6 +25,7 @@ from parley_daemon.adapters.providers.http.endpoints import without_version
 from parley_daemon.adapters.providers.http.error_bodies import ErrorText, read_body, read_error
 from parley_daemon.adapters.providers.http.failure_rules import (
     DENIALS,
+    LIMITS_OF_ACCOUNT,
     RULES,
     STATUS_OF_TYPE,
     Rule,
@@ -154,7 +155,11 @@ class Call:
     ) -> ModelError:
         detail = quote(error_text.message or error_text.label, self.secrets) or None
         wait = hint if retryable else None
-        return ModelError(Failure(kind, message, detail, self.provider, status, retryable, wait))
+        failure = Failure(kind, message, detail, self.provider, status, retryable, wait)
+        of_provider = (
+            self.model not in error_text.text and LIMITS_OF_ACCOUNT.search(error_text.text) is not None
+        )
+        return ModelError(failure, of_provider=of_provider)
 
     def _build_message(
         self, kind: FailureKind, status: int | None, error_text: ErrorText, hint: int | None, retryable: bool
