@@ -1425,8 +1425,8 @@ export interface StatusEvent {
 }
 
 /**
- * The store. `kind` is "sqlite" or "memory"; `path` and `sizeBytes` are null in memory. `error` says why
- * it cannot be used, null if it can.
+ * The store. `kind` is "sqlite" or "memory"; `path` and `sizeBytes` are null in memory. `error` says what
+ * is wrong with it: why it cannot be read or written, or what part of it is damaged; null if nothing.
  */
 export interface StoreStatus {
   kind: string;

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 5.0
 """How long running turns may take to end when the daemon stops."""
 
+STORE_SECONDS = 3.0
+"""How long the store may take to say whether it can be written."""
+
 SUMMARIES_AT_ONCE = 4
 """Titles and summaries that are requested at the same time; more of them wait."""
 
@@ -166,6 +169,17 @@ class Engine:
     def store_status(self) -> StoreStatus:
         """What the store is, and where."""
         return self._store.status
+
+    async def find_store_problem(self) -> str | None:
+        """Return what is wrong with the store as a sentence; None: it can be read and written."""
+        try:
+            with anyio.fail_after(STORE_SECONDS):
+                await self._open_store()
+                return await self._store.find_problem()
+        except StoreUnavailableError as error:
+            return str(error)
+        except TimeoutError:
+            return f"The store does not answer within {STORE_SECONDS:g} s: the disk is slow, or it is locked."
 
     async def count_chats(self) -> int:
         """Return how many chats are stored."""

@@ -281,6 +281,13 @@ class Store(Protocol):
         """The kind, path and size of the store."""
         ...
 
+    async def find_problem(self) -> str | None:
+        """Return what is wrong with the store as a sentence; None: it can be read and written.
+
+        Tries to write, so that a full disk is noticed before the first message is refused.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Write what is buffered, then close the store."""
         ...

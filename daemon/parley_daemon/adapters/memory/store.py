@@ -127,6 +127,10 @@ class MemoryStore:
         """Return the ids of all chats of this owner."""
         return tuple([chat.id for chat in self._state.chats.values() if chat.owner == owner])
 
+    async def find_problem(self) -> str | None:
+        """Return what is wrong with the store: nothing."""
+        return None
+
     async def count_chats(self) -> int:
         """Return how many chats are stored."""
         return len(self._state.chats)

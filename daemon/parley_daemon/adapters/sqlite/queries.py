@@ -4,6 +4,7 @@ import logging
 import sqlite3
 
 from parley_daemon.adapters.sqlite import codec
+from parley_daemon.adapters.sqlite.health import is_damage
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Message, QueuedMessage, Turn
@@ -208,21 +209,37 @@ def lost_turns(connection: sqlite3.Connection) -> tuple[LostTurn, ...]:
     Turns and pieces that cannot be read are logged and left out.
     """
     lost: list[LostTurn] = []
-    for id, body in connection.execute("SELECT id, body FROM turns WHERE ended = 0 ORDER BY id").fetchall():
+    for id in _turns_under_way(connection):
         try:
+            (body,) = connection.execute("SELECT body FROM turns WHERE id = ?", (id,)).fetchone()
             turn: Turn = codec.decode_turn(body)
             chat(connection, turn.chat_id)  # the recovery of the turn needs it
+            rows = connection.execute(
+                "SELECT message_id, piece FROM journal WHERE turn_id = ? ORDER BY position", (turn.id,)
+            ).fetchall()
         except codec.UNREADABLE:
             log.exception("turn %s was running and cannot be read", id)
             continue
-        rows = connection.execute(
-            "SELECT message_id, piece FROM journal WHERE turn_id = ? ORDER BY position", (turn.id,)
-        ).fetchall()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            log.error("turn %s was running and cannot be read: %s", id, error)
+            continue
         message_id = rows[-1][0] if rows else None
         lost.append(
             LostTurn(turn, message_id, _pieces(turn, [piece for id, piece in rows if id == message_id]))
         )
     return tuple(lost)
+
+
+def _turns_under_way(connection: sqlite3.Connection) -> list[str]:
+    try:
+        return [id for (id,) in connection.execute("SELECT id FROM turns WHERE ended = 0 ORDER BY id")]
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        log.error("which turns were running cannot be read: %s", error)
+        return []
 
 
 def _pieces(turn: Turn, bodies: list[str]) -> tuple[Piece, ...]:

@@ -20,9 +20,12 @@ an index whose version is not VERSION is built again from all messages.
 
 import logging
 import sqlite3
+from contextlib import closing
 
 from parley_daemon.adapters.querying.tokenizer import separate_characters
 from parley_daemon.adapters.sqlite import codec
+from parley_daemon.adapters.sqlite.health import is_damage
+from parley_daemon.adapters.sqlite.salvage import copy_readable_chats
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +75,10 @@ class SearchIndex:
         if not _has_fts5(connection):
             self.complaint = "Search needs SQLite with FTS5, which this Python does not have."
             return
-        (version,) = connection.execute("SELECT version FROM search_state").fetchone()
-        if version == VERSION:
-            return
         try:
+            (version,) = connection.execute("SELECT version FROM search_state").fetchone()
+            if version == VERSION:
+                return
             connection.execute("BEGIN IMMEDIATE")
             _build(connection)
             connection.execute("COMMIT")
@@ -143,22 +146,43 @@ def _build(connection: sqlite3.Connection) -> None:
     execute(_CREATE)
     for name, value in _SETTINGS.items():
         execute("INSERT INTO search (search, rank) VALUES (?, ?)", (name, value))
-    chats = execute("SELECT id, search_id, body FROM chats ORDER BY search_id").fetchall()
+    chats = _read_chats(connection)
     if chats:
         log.info("building the search index of %d chats", len(chats))
     for chat_id, number, body in chats:
-        title = title_to_index(_read_title(body))
-        execute("UPDATE chats SET search_title = ? WHERE id = ?", (title, chat_id))
-        messages = execute(
-            "SELECT id, body FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)
-        ).fetchall()
-        texts = [(number + id, "", text_to_index(body)) for id, body in messages if id < CHAT_STEP]
-        connection.executemany(
-            "INSERT INTO search (rowid, title, text) VALUES (?, ?, ?)",
-            [row for row in [(number, title or "", ""), *texts] if row[1] or row[2]],
-        )
+        try:
+            _add_chat(connection, chat_id, number, body)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error) or not connection.in_transaction:
+                raise
+            log.error("chat %s cannot be read completely; search does not find all of it", chat_id)
     execute("DELETE FROM search_pending")
     execute("UPDATE search_state SET version = ?", (VERSION,))
+
+
+def _read_chats(connection: sqlite3.Connection) -> list[tuple[str, int, bytes]]:
+    question = "SELECT id, search_id, body FROM chats ORDER BY search_id"
+    try:
+        return connection.execute(question).fetchall()
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+    with closing(copy_readable_chats(connection)) as copy:
+        return copy.execute(question).fetchall()
+
+
+def _add_chat(connection: sqlite3.Connection, chat_id: str, number: int, body: bytes) -> None:
+    """Index the title and the messages of a chat."""
+    title = title_to_index(_read_title(body))
+    connection.execute("UPDATE chats SET search_title = ? WHERE id = ?", (title, chat_id))
+    messages = connection.execute(
+        "SELECT id, body FROM messages WHERE chat_id = ? ORDER BY id", (chat_id,)
+    ).fetchall()
+    texts = [(number + id, "", text_to_index(body)) for id, body in messages if id < CHAT_STEP]
+    connection.executemany(
+        "INSERT INTO search (rowid, title, text) VALUES (?, ?, ?)",
+        [row for row in [(number, title or "", ""), *texts] if row[1] or row[2]],
+    )
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:

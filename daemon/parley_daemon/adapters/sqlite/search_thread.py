@@ -10,8 +10,8 @@ import asyncio
 import logging
 import sqlite3
 from functools import partial
-from pathlib import Path
 
+from parley_daemon.adapters.sqlite.health import StoreHealth, to_store_error
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.search_query import DamagedIndexError, search
 from parley_daemon.adapters.sqlite.threads import (
@@ -19,7 +19,6 @@ from parley_daemon.adapters.sqlite.threads import (
     WriterThread,
     connect,
     start_reader,
-    to_store_error,
 )
 from parley_daemon.ports.store import SearchPage, SearchUnavailableError, StoreUnavailableError
 
@@ -34,8 +33,8 @@ _NOT_YET = "the search index could not be brought up to date yet: %s"
 class Searcher:
     """Runs one search after the other in a thread, which the first search starts."""
 
-    def __init__(self, path: Path, index: SearchIndex, writer: WriterThread) -> None:
-        self._path = path
+    def __init__(self, health: StoreHealth, index: SearchIndex, writer: WriterThread) -> None:
+        self._health = health
         self._index = index
         self._writer = writer
         self._reader: ReaderThread | None = None
@@ -78,7 +77,7 @@ class Searcher:
         if self._index.complaint is not None:
             raise SearchUnavailableError(self._index.complaint)
         if self._reader is None:
-            self._reader = start_reader(self._path, self._connect(), "store searcher")
+            self._reader = start_reader(self._health, self._connect(), "store searcher")
 
         def run(connection: sqlite3.Connection) -> SearchPage:
             return search(connection, owner, text, cursor, limit)
@@ -101,10 +100,10 @@ class Searcher:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            connection = connect(self._path)
+            connection = connect(self._health.path)
             connection.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
-            raise to_store_error(self._path, error) from error
+            raise to_store_error(self._health.path, error) from error
         return connection
 
     async def close(self) -> None:

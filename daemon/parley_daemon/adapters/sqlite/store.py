@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from parley_daemon.adapters.sqlite import chat_list, codec, configuration, queries
+from parley_daemon.adapters.sqlite.health import StoreHealth, to_store_error
+from parley_daemon.adapters.sqlite.integrity import IntegrityCheck
 from parley_daemon.adapters.sqlite.journal import JournalBuffer
+from parley_daemon.adapters.sqlite.salvage import ask_about_chats
 from parley_daemon.adapters.sqlite.schema import MIGRATIONS, migrate, refuse_newer
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.search_thread import Searcher
@@ -25,7 +28,6 @@ from parley_daemon.adapters.sqlite.threads import (
     connect,
     start_reader,
     start_writer,
-    to_store_error,
 )
 from parley_daemon.adapters.sqlite.writes import apply_writes, drop_journal, write_journal
 from parley_daemon.core.compaction import Summary
@@ -55,6 +57,8 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
         self._path = path
+        self._health = StoreHealth(path)
+        self._check: IntegrityCheck | None = None
         self._migrations = migrations
         self._writer: WriterThread | None = None
         self._reader: ReaderThread | None = None
@@ -79,9 +83,10 @@ class SqliteStore:
         """
         loop = asyncio.get_running_loop()
         writing, reading, lost = await loop.run_in_executor(None, self._connect)
-        self._writer = start_writer(self._path, writing, "store writer")
-        self._reader = start_reader(self._path, reading, "store reader")
-        self._searcher = Searcher(self._path, self._index, self._writer)
+        self._writer = start_writer(self._health, writing, "store writer")
+        self._reader = start_reader(self._health, reading, "store reader")
+        self._searcher = Searcher(self._health, self._index, self._writer)
+        self._check = IntegrityCheck(self._health, self._mark_index_damaged)
         return lost
 
     def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection, tuple[LostTurn, ...]]:
@@ -99,11 +104,20 @@ class SqliteStore:
             lost = queries.lost_turns(writing)
             opened.append(reading := connect(self._path))
             reading.execute("PRAGMA query_only = ON")
+            # This opens the write-ahead log. Later it could not be opened if the files were deleted.
+            reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            self._health.note_opened()
             return writing, reading, lost
         except (sqlite3.Error, OSError, StoreUnavailableError, *codec.UNREADABLE) as error:
             for connection in opened:
                 connection.close()
             raise to_store_error(self._path, error) from error
+
+    def _mark_index_damaged(self, error: sqlite3.Error) -> None:
+        """Stop using the search index; it is built again at the next start."""
+        self._index.give_up(error)
+        if self._writer is not None:
+            self._writer.submit((self._index.mark_outdated, True)).add_done_callback(_note_failure)
 
     async def aclose(self) -> None:
         """Write the collected journal entries, then end the threads."""
@@ -113,8 +127,8 @@ class SqliteStore:
             except StoreUnavailableError:
                 break
         # The writer is last, because it removes the write-ahead log.
-        threads = self._searcher, self._reader, self._writer
-        self._searcher, self._reader, self._writer = None, None, None
+        threads = self._check, self._searcher, self._reader, self._writer
+        self._check, self._searcher, self._reader, self._writer = None, None, None, None
         for thread in threads:
             if thread is not None:
                 await thread.close()
@@ -176,6 +190,27 @@ class SqliteStore:
 
         return await self._reader.submit(ask)
 
+    async def _ask_about_chats(self, question: Callable[..., T], *values: Any) -> T:
+        def ask(connection: sqlite3.Connection) -> T:
+            return ask_about_chats(connection, self._health, lambda source: question(source, *values))
+
+        return await self._ask(ask)
+
+    async def find_problem(self) -> str | None:
+        """Return what is wrong with the store; None: it can be read and written."""
+        if self._writer is None:
+            return str(self._closed_error())
+        try:
+            await self._writer.submit((self._try_write, False))
+        except StoreUnavailableError as error:
+            return str(error)
+        return self._health.damage
+
+    def _try_write(self, connection: sqlite3.Connection) -> None:
+        """Write a page, and check that there is room for more."""
+        connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
+        self._health.check_space()
+
     async def chat(self, chat_id: str) -> StoredChat | None:
         """Return the chat and its queue."""
         return await self._ask(queries.chat, chat_id)
@@ -186,19 +221,19 @@ class SqliteStore:
 
     async def descendants(self, chat_id: str) -> tuple[str, ...]:
         """Return the ids of all chats below this one."""
-        return await self._ask(queries.descendants, chat_id)
+        return await self._ask_about_chats(queries.descendants, chat_id)
 
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats."""
-        return await self._ask(chat_list.chats, query)
+        return await self._ask_about_chats(chat_list.chats, query)
 
     async def chat_ids(self, owner: str) -> tuple[str, ...]:
         """Return the ids of all chats of this owner."""
-        return await self._ask(queries.chat_ids, owner)
+        return await self._ask_about_chats(queries.chat_ids, owner)
 
     async def count_chats(self) -> int:
         """Return the number of stored chats."""
-        return await self._ask(queries.count_chats)
+        return await self._ask_about_chats(queries.count_chats)
 
     async def path(
         self,
@@ -257,4 +292,4 @@ class SqliteStore:
 
 def _note_failure(done: "asyncio.Future[None]") -> None:
     if not done.cancelled() and done.exception() is not None:
-        log.warning("streamed text of a failed attempt could not be dropped: %s", done.exception())
+        log.warning("a change of the store in the background failed: %s", done.exception())

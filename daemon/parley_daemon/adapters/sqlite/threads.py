@@ -35,6 +35,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from parley_daemon.adapters.sqlite.codec import UNREADABLE
+from parley_daemon.adapters.sqlite.health import StoreHealth, to_store_error
 from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -52,26 +53,6 @@ Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 def connect(path: Path) -> sqlite3.Connection:
     """Open a connection in autocommit mode, for the one thread that will use it."""
     return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-
-
-def to_store_error(path: Path, error: Exception) -> StoreUnavailableError:
-    """Return the error that the engine gets for an error of SQLite, the OS or the codec."""
-    if isinstance(error, StoreUnavailableError):
-        return error
-    if isinstance(error, UNREADABLE):
-        return StoreUnavailableError(f"The store {path} cannot be used: a record in it cannot be read.")
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    reasons = {
-        sqlite3.SQLITE_FULL: "the disk is full",
-        sqlite3.SQLITE_READONLY: "it is not writable",
-        sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
-        sqlite3.SQLITE_NOTADB: "it is not a database of parleyd",
-        sqlite3.SQLITE_CORRUPT: "it is damaged",
-        sqlite3.SQLITE_BUSY: "another process is using it",
-        sqlite3.SQLITE_IOERR: "the disk reports errors",
-    }
-    reason = reasons.get(code) or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return StoreUnavailableError(f"The store {path} cannot be used: {reason}.")
 
 
 class StoreThread(Generic[Job]):
@@ -141,28 +122,32 @@ WriterThread: TypeAlias = StoreThread[tuple[Work, bool]]
 """Commits jobs in groups. A job is `(work, durable)`; durable: it is on disk when its future is done."""
 
 
-def start_reader(path: Path, connection: sqlite3.Connection, name: str) -> ReaderThread:
-    """Start a thread for reads, which owns `connection` from now on. `path` is for error messages."""
-    return StoreThread(connection, name, partial(_run_reads, path, connection))
+def start_reader(health: StoreHealth, connection: sqlite3.Connection, name: str) -> ReaderThread:
+    """Start a thread for reads, which owns `connection` from now on."""
+    return StoreThread(connection, name, partial(_run_reads, health, connection))
 
 
-def start_writer(path: Path, connection: sqlite3.Connection, name: str) -> WriterThread:
-    """Start a thread for writes, which owns `connection` from now on. `path` is for error messages."""
-    return StoreThread(connection, name, _GroupCommit(path, connection).run)
+def start_writer(health: StoreHealth, connection: sqlite3.Connection, name: str) -> WriterThread:
+    """Start a thread for writes, which owns `connection` from now on."""
+    return StoreThread(connection, name, _GroupCommit(health, connection).run)
 
 
-def _run_reads(path: Path, connection: sqlite3.Connection, jobs: Sequence[Waiting[Work]]) -> list[Outcome]:
-    return [_read(path, connection, work, future) for work, future in jobs]
+def _run_reads(
+    health: StoreHealth, connection: sqlite3.Connection, jobs: Sequence[Waiting[Work]]
+) -> list[Outcome]:
+    return [_read(health, connection, work, future) for work, future in jobs]
 
 
-def _read(path: Path, connection: sqlite3.Connection, work: Work, future: "asyncio.Future[Any]") -> Outcome:
+def _read(
+    health: StoreHealth, connection: sqlite3.Connection, work: Work, future: "asyncio.Future[Any]"
+) -> Outcome:
     try:
         return future, work(connection), None
-    except UNREADABLE as error:
-        log.exception("a row of the store cannot be read")
-        return future, None, to_store_error(path, error)
-    except (sqlite3.Error, OSError) as error:
-        return future, None, to_store_error(path, error)
+    except (sqlite3.Error, OSError, *UNREADABLE) as error:
+        if isinstance(error, UNREADABLE):
+            log.exception("a row of the store cannot be read")
+        health.note_error(error)
+        return future, None, to_store_error(health.path, error)
     except Exception as error:  # noqa: BLE001 - the caller of `submit` gets it; the thread goes on
         return future, None, error
 
@@ -170,13 +155,17 @@ def _read(path: Path, connection: sqlite3.Connection, work: Work, future: "async
 class _GroupCommit:
     """Runs a batch of jobs as one transaction."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path = path
+    def __init__(self, health: StoreHealth, connection: sqlite3.Connection) -> None:
+        self._health = health
         self._connection = connection
         self._synchronous = ""
 
     def run(self, jobs: Sequence[Waiting[tuple[Work, bool]]]) -> list[Outcome]:
         """Run all jobs together; if that fails, run each one in a transaction of its own."""
+        try:
+            self._health.check_files()
+        except StoreUnavailableError as error:
+            return [(future, None, error) for _, future in jobs]
         outcomes = self._run_together(jobs)
         if outcomes is None:
             outcomes = [outcome for job in jobs for outcome in self._run_together([job]) or ()]
@@ -197,7 +186,7 @@ class _GroupCommit:
             if len(jobs) > 1:
                 return None
             is_known = isinstance(error, sqlite3.Error | OSError)
-            reported = to_store_error(self._path, error) if is_known else error
+            reported = to_store_error(self._health.path, error) if is_known else error
             return [(future, None, reported) for _, future in jobs]
 
     def _set_synchronous(self, mode: str) -> None:

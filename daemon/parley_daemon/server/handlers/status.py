@@ -13,20 +13,20 @@ from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 
 async def get_status(call: Call, params: ServerStatusParams) -> Any:
-    """Return the state of the daemon. A store that cannot be read is part of the result, not an error."""
+    """Return the state of the daemon. A store that cannot be used is part of the result, not an error."""
     app = call.connection.app
     known = app.engine.store_status
     store: dict[str, Any] = {
         "kind": known.kind,
         "path": known.path,
         "sizeBytes": known.size_bytes,
-        "error": None,
+        "error": await app.engine.find_store_problem(),
     }
     chats = 0
     try:
         chats = await app.engine.count_chats()
     except StoreUnavailableError as error:
-        store["error"] = str(error)
+        store["error"] = store["error"] or str(error)
     return {
         "version": VERSION,
         "protocolVersion": PROTOCOL_VERSION,
