@@ -59,7 +59,8 @@ class UsageReport(msgspec.Struct, frozen=True, gc=False):
 class Finish(msgspec.Struct, frozen=True, gc=False):
     """The answer is complete, and why the model stopped. A stream that ends without a Finish has failed.
 
-    It is sent as soon as the reason is known. A usage report may follow it.
+    It is sent as soon as the reason is known. A usage report and sources may follow it. When anything else
+    follows, the answer was not complete after all: another Finish comes at its end.
     """
 
     reason: StopReason
@@ -79,6 +80,10 @@ class ModelError(Exception):
         super().__init__(failure.message)
         self.failure = failure
         self.of_provider = of_provider
+
+
+class EmptyAnswerError(ModelError):
+    """The answer was complete and held nothing. The same request is worth one more attempt at most."""
 
 
 class Model(Protocol):

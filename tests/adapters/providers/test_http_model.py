@@ -110,7 +110,7 @@ async def test_the_finish_is_sent_while_the_response_stays_open(open_model: Open
     assert list(dict.fromkeys(map(type, chunks))) == kinds
 
 
-async def test_usage_after_the_finish_is_sent_once(open_model: Open) -> None:
+async def test_what_follows_the_finish_is_sent_once(open_model: Open) -> None:
     go = anyio.Event()
     first = (tool(0, "a", "f", "{}"), finish("tool_calls"), stall(go))
     more = (tool(1, "b", "g", "{}"), event({**chunk(), "citations": ["https://x.org"]}), usage(1, 2))
@@ -122,6 +122,7 @@ async def test_usage_after_the_finish_is_sent_once(open_model: Open) -> None:
                 if Finish("tool_calls") in chunks:
                     go.set()
     told = [chunk for chunk in chunks if not isinstance(chunk, ToolCallPiece)]
+    assert told.pop() == Finish("tool_calls")  # the one before it was too early
     assert told[:2] == [ToolCall("a", "f", {}), Finish("tool_calls")]
     rest = [
         UsageReport(Usage(1, 2, 3)),

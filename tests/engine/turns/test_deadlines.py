@@ -244,3 +244,14 @@ async def test_parts_after_the_finish_show_that_it_was_none(loop: Loop) -> None:
         deadlines.extend(has_part=True, is_done=True)
         loop.now += 1
     assert deadlines.deadline == loop.now - 1 + 60
+
+
+async def test_after_a_finish_that_was_taken_back_no_other_one_is_believed(loop: Loop) -> None:
+    deadlines, _ = deadlines_of()
+    deadlines.extend(has_part=True, is_done=True)
+    loop.now += 1
+    deadlines.extend(has_part=True, is_done=False)
+    assert deadlines.deadline == loop.now + 60
+    loop.now += 30
+    deadlines.extend(has_part=False, is_done=True)
+    assert deadlines.deadline == loop.now + 30

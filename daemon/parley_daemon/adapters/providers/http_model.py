@@ -1,8 +1,10 @@
 """A model over HTTP: posts a dialect's request and streams the chunks of its answer.
 
 It joins a `Dialect`, the pool of connections and a `ResponseReader`. One batch is yielded for each network
-read. After the stop reason, the response is read on for a few seconds, since usage may follow. When a call is
-closed or cancelled before the end mark, its connection is closed, which tells the server to stop.
+read. After the stop reason or the end mark, the response is read to its end, or for a few seconds: usage may
+follow. Text may follow, too, and shows that the mark was none; from then on only the end of the response
+counts. When a call is closed or cancelled before the end mark, its connection is closed, which tells the
+server to stop.
 
 A large event or document is parsed in a thread, so that the event loop serves others meanwhile.
 """
@@ -19,13 +21,14 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.pool import HttpPool
 from parley_daemon.adapters.providers.shared.dialect import Dialect, InvalidRequestError, PreparedRequest
 from parley_daemon.adapters.providers.shared.response_reader import ResponseReader, max_event_bytes
-from parley_daemon.ports.models import Batch, Chunk, ModelError, ModelRequest
+from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest
 
 if TYPE_CHECKING:
     import aiohttp
 
 _DEFAULT_CONNECT_MS = 10_000
 _LARGE = 2**20  # bytes of one event or document above which it is parsed in a thread
+_END_SECONDS = 2.0  # how long the end of a response may take after the end mark
 _HEADERS = {
     "Content-Type": "application/json",
     "Accept": "text/event-stream, application/json",
@@ -70,41 +73,56 @@ class HttpModel:
         connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
         headers = {**self._headers, **prepared.headers}
         response = await self._pool.post(call, prepared.body, headers, connect_ms / 1000)
+        parser, framing = self.dialect.parser(call), self.dialect.framing()
+        after_tools = request.messages[-1].role == "tool"  # the model may have nothing to add
         answer = ResponseReader(
-            call, self.dialect.parser(call), self.dialect.framing(), max_event_bytes(request.limits)
+            call, parser, framing, max_event_bytes(request.limits), may_be_empty=after_tools
         )
-        last_chunks: list[Chunk] = []  # of the read with the end mark
-        deadline: float | None = None  # of the wait for usage
+        deadline: float | None = None  # of the wait for the end of a response whose answer is complete
+        was_complete, is_trusted = False, True  # not trusted: a stop reason was none
         try:
             if not 200 <= response.status < 300:
                 raise await self._pool.read_error(call, response)
             self._pool.check_encoding(call, response)
-            while not answer.is_done and (data := await self._read(call, response, deadline)):
+            while data := await self._read(call, response, answer, deadline):
                 if answer.pending > _LARGE:
                     batch = await anyio.to_thread.run_sync(answer.feed, data)
                 else:
                     batch = answer.feed(data)
-                if answer.is_done:
-                    last_chunks = batch
-                    break
-                if answer.is_complete and answer.error is None:
-                    batch += answer.finish()
-                    deadline = deadline or anyio.current_time() + self._usage_grace
+                if not answer.is_complete:
+                    is_trusted = is_trusted and not was_complete
+                    deadline = None
+                elif answer.error is None:
+                    was_complete = True
+                    if answer.has_answer:
+                        batch += answer.finish()
+                    if deadline is None:
+                        deadline = self._end_of_wait(answer, is_trusted=is_trusted)
                 yield batch
                 if answer.error is not None:
                     raise answer.error
             if answer.pending > _LARGE:
-                last_chunks += await anyio.to_thread.run_sync(answer.end)
+                last_chunks = await anyio.to_thread.run_sync(answer.end)
             else:
-                last_chunks += answer.end()
-            yield last_chunks
+                last_chunks = answer.end()
             if answer.error is not None:
+                yield [chunk for chunk in last_chunks if not isinstance(chunk, Finish)]
                 raise answer.error
+            if last_chunks:
+                yield last_chunks
         finally:
             if answer.is_done:
                 self._pool.release(response)
             else:
                 response.close()
+
+    def _end_of_wait(self, answer: ResponseReader, *, is_trusted: bool) -> float | None:
+        """Return until when to wait for the end of a response after a complete answer; None: it must come."""
+        if answer.is_done:
+            return anyio.current_time() + min(self._usage_grace, _END_SECONDS)
+        if answer.has_answer and is_trusted:
+            return anyio.current_time() + self._usage_grace
+        return None
 
     async def address(self, request: ModelRequest) -> str:
         """Return the URL of a request without credentials and query; the base URL for an invalid request."""
@@ -142,10 +160,12 @@ class HttpModel:
         call = Call(self._provider, request.model, prepared.url, secrets, has_key=self._has_key)
         return call, prepared
 
-    async def _read(self, call: Call, response: "aiohttp.ClientResponse", deadline: float | None) -> bytes:
+    async def _read(
+        self, call: Call, response: "aiohttp.ClientResponse", answer: ResponseReader, deadline: float | None
+    ) -> bytes:
         """Return the next network read; b"" at the end, or when the deadline has passed.
 
-        There is a deadline once the answer is complete; errors are ignored from then on.
+        A connection that breaks is an end, too, if the answer is whole by then.
 
         Raises:
             ModelError: the connection broke in mid-answer.
@@ -159,7 +179,7 @@ class HttpModel:
                 with anyio.CancelScope(deadline=deadline):
                     return await response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
-            if deadline is None:
+            if not answer.is_whole:
                 message = f"The connection to {call.provider} broke in the middle of the answer."
                 raise call.bad_stream(message, str(error)) from error
         return b""

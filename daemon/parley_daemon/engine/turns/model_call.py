@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.compaction import count_tokens
 from parley_daemon.core.events import PreviewReset, Retrying
-from parley_daemon.core.parts import Assembler, Piece, Text
+from parley_daemon.core.parts import Assembler, Piece, Source, Text
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.core.records import Failure, ModelSettings, Turn, Usage
 from parley_daemon.engine.turns.answer_size import AnswerMeter, divide
@@ -34,7 +34,15 @@ from parley_daemon.engine.turns.omissions import Omissions
 from parley_daemon.engine.turns.retry import as_rate_limit
 from parley_daemon.engine.turns.structured_output import read_output
 from parley_daemon.ports.catalogue import ResolvedModel
-from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest, PromptMessage, UsageReport
+from parley_daemon.ports.models import (
+    Batch,
+    EmptyAnswerError,
+    Finish,
+    ModelError,
+    ModelRequest,
+    PromptMessage,
+    UsageReport,
+)
 
 COMPACTIONS = 3
 """How often the history may be summarized in one turn."""
@@ -117,6 +125,7 @@ class ModelCall:
         self._retries_told = 0
         self._meter = AnswerMeter(services.answer_limits)  # of the attempt under way
         self._last_attempt: int | None = None  # set once text has been shown
+        self._empty_answers = 0
 
     async def answer(self) -> None:
         """Ask until there is an answer, and check it.
@@ -171,6 +180,11 @@ class ModelCall:
             attempt = attempt + 1 if next_model is model else 1
             model = next_model
 
+    def _count_empty_answer(self, failure: Failure) -> Failure:
+        """Return the failure of an empty answer. Only the first one of a call is worth another attempt."""
+        self._empty_answers += 1
+        return replace(failure, retryable=failure.retryable and self._empty_answers == 1)
+
     def _use(self, model: ResolvedModel) -> None:
         self._progress.model = model
         self._progress.turn = replace(self._progress.turn, model=model.id)
@@ -192,6 +206,8 @@ class ModelCall:
             except ModelError as error:
                 self._patience.deadline = limit.patience_end
                 failure = error.failure
+                if isinstance(error, EmptyAnswerError):
+                    failure = self._count_empty_answer(failure)
                 if await self._may_omit(failure, model):
                     await self._fall_back(failure, model)
                 elif not self.omissions.needs_summary(failure, self._history):
@@ -343,6 +359,8 @@ class ModelCall:
             elif isinstance(chunk, Finish):
                 self.stop_reason = chunk.reason
             else:
+                if self.stop_reason is not None and not isinstance(chunk, Source):
+                    self.stop_reason = None  # the answer goes on: it was not complete
                 kept = meter.admit(chunk)
                 if kept is not None and meter.is_long:
                     await self._publish_long(pieces, kept)

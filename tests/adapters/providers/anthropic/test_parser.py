@@ -372,8 +372,13 @@ def test_what_is_newer_than_this_is_left_out() -> None:
     assert parts(stream + named(*text("a"), *end())) == (Text("a"),)
 
 
-def test_nothing_is_read_after_the_end_mark() -> None:
-    assert parts(answer(text("a")) + answer(text("b")) + b"data: [DONE]\n\n") == (Text("a"),)
+def test_text_after_the_end_mark_belongs_to_the_answer() -> None:
+    assert parts(answer(text("a")) + answer(text("b")) + b"data: [DONE]\n\n") == (Text("ab"),)
+
+
+def test_errors_after_the_end_mark_do_not_count() -> None:
+    for more in (b"data: {broken\n\n", b'event: error\ndata: {"type": "error"}\n\n'):
+        assert parts(answer(text("a")) + more) == (Text("a"),)
 
 
 STOPPED = RICH.index(b"\n\n", RICH.index(b'"message_delta"'))  # where the reason of the end has come

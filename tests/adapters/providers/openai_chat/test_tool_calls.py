@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from parley_daemon.adapters.providers.openai_chat.events import Function
+from parley_daemon.adapters.providers.openai_chat.tool_calls import ToolCallTracker
+from parley_daemon.adapters.providers.shared.piece_buffer import PieceBuffer
 from parley_daemon.core.parts import (
     Piece,
     Text,
@@ -19,6 +22,7 @@ from tests.support.providers.chat_parsing import (
     batch,
     call,
     deltas,
+    failure,
     read,
     sse,
 )
@@ -60,6 +64,54 @@ TOOL_STREAMS = {
         call(0, "a", "f", '{"x":'), call(0, "a", "f", " 1}"), call(0, "a", "f", ""), call(0, "b", "g", "{}")
     ),
     "ids that change": tools(call(0, "a", "f", '{"x":'), call(0, "other", None, "1}"), call(1, "b", "g", "")),
+    "one index for two, the tail under another": tools(
+        call(0, "a", "f", '{"x": 1}'), call(0, "b", "g", "{"), call(1, None, None, "}")
+    ),
+    "the tail under the index of a complete call": tools(
+        call(0, "a", "f", '{"x":'), call(1, "b", "g", "{}"), call(1, None, None, " 1}")
+    ),
+    "an index for each delta": tools(
+        call(0, "a", "f", '{"x":'),
+        call(1, None, None, " 1"),
+        call(2, None, None, "}"),
+        call(3, "b", "g", "{}"),
+    ),
+    "an index for each delta, ids and names repeated": tools(
+        call(0, "a", "f", ""), call(1, "a", "f", '{"x":'), call(2, "a", "f", " 1}"), call(3, "b", "g", "{}")
+    ),
+    "index 0, interleaved by ids": tools(
+        call(0, "a", "f", '{"x":'), call(0, "b", "g", "{"), call(0, "a", None, "1}"), call(0, "b", None, "}")
+    ),
+    "no index, interleaved by ids": tools(
+        call(None, "a", "f", '{"x":'),
+        call(None, "b", "g", "{"),
+        call(None, "a", None, "1}"),
+        call(None, "b", None, "}"),
+    ),
+    "no index, the tail of the one before": tools(
+        call(None, "a", "f", '{"x":'), call(None, "b", "g", "{}"), call(None, None, None, "1}")
+    ),
+    "no index, ids that change": tools(
+        call(None, "a", "f", '{"x":'), call(None, "other", None, " 1}"), call(None, "b", "g", "{}")
+    ),
+    "ids that change, names repeated": tools(
+        call(0, "a", "f", '{"x":'), call(0, "other", "f", " 1}"), call(1, "b", "g", "{}")
+    ),
+    "the names come late": tools(
+        call(0, "a", None, ""), call(0, None, "f", ""), call(0, None, None, '{"x": 1}'), call(1, "b", "g", "")
+    ),
+    "a call repeated at the end": tools(
+        call(0, "a", "f", '{"x": 1}'), call(1, "b", "g", "{}"), call(0, "a", "f", '{"x": 1}')
+    ),
+    "an empty tail at the end": tools(
+        call(0, "a", "f", '{"x": 1}'),
+        call(1, "b", "g", "{}"),
+        call(0, None, None, ""),
+        call(7, None, None, ""),
+    ),
+    "brackets and quotes in texts": tools(
+        call(0, "a", "f", '{"x"'), call(0, None, None, ": 1}"), call(0, "b", "g", "{"), call(5, "", "", "}")
+    ),
     "arguments as objects": tools(
         {"id": "a", "function": {"name": "f", "arguments": {"x": 1}}}, {"id": "b", "function": {"name": "g"}}
     ),
@@ -138,6 +190,46 @@ def test_a_call_in_tool_calls_and_function_call_is_one_call() -> None:
     function = {"name": "f", "arguments": "{}"}
     both = {"tool_calls": [{"index": 0, "id": "a", "function": function}], "function_call": function}
     assert called(deltas(both)) == [("f", {})]
+
+
+def test_brackets_in_strings_do_not_end_a_call() -> None:
+    first = call(0, "a", "f", '{"x": "}\\')
+    more = call(0, None, None, '"]", "y": ')
+    stream = tools(
+        first, more, call(0, "b", "g", '{"z": "'), call(1, None, None, '{\\\\"'), call(1, None, None, "}")
+    )
+    assert called(tools(first, more, call(3, None, None, "[1]}"))) == [("f", {"x": '}"]', "y": [1]})]
+    assert called(stream)[1] == ("g", {"z": "{\\"})
+
+
+def test_two_calls_of_a_function_without_parameters_are_two() -> None:
+    assert called(tools(call(0, "a", "f", ""), call(1, "b", "f", ""))) == [("f", {}), ("f", {})]
+    assert called(tools(call(0, None, "f", ""), call(0, None, "g", ""))) == [("f", {}), ("g", {})]
+    assert called(tools(call(None, "a", "f", ""), call(None, "b", "f", ""))) == [("f", {}), ("f", {})]
+
+
+def test_a_stop_reason_in_the_middle_of_arguments_is_none() -> None:
+    early = sse(chunk(reason="tool_calls"))
+    stream = [tools(call(0, "a", "f", '{"x":')), early, tools(call(0, None, None, "1}")), early]
+    for reads in (stream, [b"".join(stream)]):
+        assert called(*reads) == [("f", {"x": 1})]
+    assert failure(*stream[:2]).kind == "bad_stream"
+
+
+def test_many_small_pieces_of_many_calls_are_assembled_quickly() -> None:
+    pieces = PieceBuffer()
+    tracker = ToolCallTracker(pieces)
+    for number in range(20):
+        tracker.add(number, f"id{number}", Function(f"f{number}", '{"x": "'))
+    for _ in range(5_000):
+        for number in range(20):
+            tracker.add(number, None, Function(None, "{y"))
+        pieces.take()
+    assert tracker.is_unfinished
+    for number in range(20):
+        tracker.add(number, None, Function(None, '"}'))
+    assert not tracker.is_unfinished
+    assert len(tracker.take_finished()) == 20
 
 
 def test_calls_with_the_same_id_are_separate_calls() -> None:

@@ -139,9 +139,19 @@ async def test_an_answer_ends_with_its_last_event_although_the_response_goes_on(
 async def test_a_stream_that_is_closed_before_its_last_event_is_bad_stream(
     open_model: Open, end: Script
 ) -> None:
-    async with fake_provider((*Answer().message("a").script, comment(), *end)) as server:
+    begun = Answer().message("a")
+    del begun.events[-1]
+    async with fake_provider((*begun.script, comment(), *end)) as server:
         failed = await failure(open_model(server))
     assert (failed.kind, failed.retryable, failed.provider) == ("bad_stream", True, "openai")
+
+
+@pytest.mark.parametrize("end", [(), (cut(),), (drop(),)], ids=["in good order", "cut", "dropped"])
+async def test_an_answer_of_complete_items_is_whole_however_its_response_ends(
+    open_model: Open, end: Script
+) -> None:
+    async with fake_provider((*Answer().message("a").script, comment(), *end)) as server:
+        assert await ask(open_model(server)) == [Text("a"), Finish("stop")]
 
 
 async def test_an_error_in_the_stream_is_a_failure_without_the_key(open_model: Open) -> None:

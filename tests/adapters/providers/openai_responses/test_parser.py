@@ -491,9 +491,27 @@ def test_nothing_is_read_after_the_end() -> None:
     assert read(plain("a") + END + b"data: {broken\n\n") == [Text("a"), STOP]
 
 
-def test_a_stream_without_its_end_is_bad_stream_whatever_came_before() -> None:
-    cut = Answer().message("a").calls(("a", "f", ["{}"])).stream
-    for stream in (b"", cut, cut + b"data: [DONE]\n\n"):
+def test_an_answer_whose_items_are_all_complete_is_whole_without_its_end() -> None:
+    for answer in (
+        Answer().message("a"),
+        Answer().reasoning("hm").message("a"),
+        Answer().message("a").calls(("a", "f", ["{}"]), ("b", "g", ["{}"])),
+        Answer().image("aGk="),
+    ):
+        stream = answer.stream
+        for end in (b"", b"data: [DONE]\n\n"):
+            chunks = read(stream + end)
+            assert message_of(chunks) == parts(answer.ended().stream)
+            assert isinstance(chunks[-1], Finish)
+
+
+def test_a_stream_without_its_end_and_with_an_open_item_is_bad_stream() -> None:
+    begun = Answer().message("a")
+    begun.events += Answer().message("b").message("c").events[-6:-1]
+    cut_off: dict[str, Any] = {"type": "message", "id": "m", "status": "incomplete", "content": []}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": cut_off}
+    only_thoughts = Answer().reasoning("hm").stream
+    for stream in (b"", begun.stream, plain("a"), plain("a") + named(done), only_thoughts):
         failed = failure(stream)
         assert (failed.kind, failed.retryable, failed.provider) == ("bad_stream", True, "openai")
 

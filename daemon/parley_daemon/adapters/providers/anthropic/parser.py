@@ -33,6 +33,7 @@ from parley_daemon.adapters.providers.http.lenient_json import (
 )
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
+from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, read_reason
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 
@@ -53,20 +54,26 @@ class AnthropicParser:
     """Parses one answer."""
 
     def __init__(self, call: Call) -> None:
-        self.is_done = False
+        self._has_end_mark = False
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
         self._calls: list[OpenCall] = []
-        self._open: dict[int, tuple[OpenCall, object]] = {}  # each with the arguments of its start event
+        # By index, each with the arguments of its start event. A server may leave out the index.
+        self._open: dict[int | None, tuple[OpenCall, object]] = {}
         self._reason: str | None = None
         self._explanation = ""
         self._has_text = False
 
     @property
+    def is_done(self) -> bool:
+        """Whether the end mark has come, and nothing of the answer after it."""
+        return self._has_end_mark and self._pieces.has_ended
+
+    @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete: only usage can follow."""
-        return self.is_done or self._reason is not None
+        """Whether a stop reason or the end mark has come, and nothing of the answer after it."""
+        return self._pieces.has_ended
 
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""
@@ -93,8 +100,6 @@ class AnthropicParser:
         """
         pieces, texts = self._pieces, self._pieces.texts
         for payload in payloads:
-            if self.is_done:
-                return
             try:
                 event = decode_event(payload)
             except (ValueError, RecursionError):
@@ -124,7 +129,7 @@ class AnthropicParser:
             self._end_block(index)
         self._answer.usage = update_usage(message.usage, self._answer.usage)
         self._set_stop_reason(message.stop_reason, message.stop_details)
-        self.is_done = True
+        self._set_end_mark()
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
@@ -151,7 +156,7 @@ class AnthropicParser:
             case "content_block_start":
                 self._start_block(event.index, event.content_block)
             case "content_block_stop":
-                self._end_block(event.index)
+                self._end_block(self._find_call(event.index))
             case "message_start":
                 start = convert_or_none(event.message, Start) or Start()
                 self._answer.usage = update_usage(start.usage, self._answer.usage)
@@ -160,9 +165,11 @@ class AnthropicParser:
                 if event.delta is not None:
                     self._set_stop_reason(event.delta.stop_reason, event.delta.stop_details)
             case "message_stop":
-                self.is_done = True
-            case _ if event.error or event.type == "error":
+                self._set_end_mark()
+            case kind if event.error or (kind or "").endswith("error"):
                 raise self._call.error_in_payload(payload, is_error=True)
+            case None | "" if (error := self._call.error_in_payload(payload)) is not None:
+                raise error
             case _:  # a ping, or an event of a newer version
                 pass
 
@@ -197,12 +204,17 @@ class AnthropicParser:
             case "signature_delta":
                 self._sign(delta.signature)
             case "input_json_delta":
+                index = self._find_call(index)
                 if index in self._open and delta.partial_json:
                     self._pieces.append(self._open[index][0], delta.partial_json)
             case "citations_delta":
                 self._answer.add_source(read_source(delta.citation))
             case _:
                 pass
+
+    def _find_call(self, index: int | None) -> int | None:
+        """Return the index of the open call that an event is about; without one, it is the newest."""
+        return next(reversed(self._open), None) if index is None else index
 
     def _end_block(self, index: int | None) -> None:
         """End a block. Arguments of a call that streamed take precedence over those of its start event."""
@@ -219,14 +231,29 @@ class AnthropicParser:
         id = replace_surrogates(block.id or "")
         call_id = id if id and id not in used_ids else f"call_{uuid.uuid4().hex}"
         call = OpenCall(call_id, replace_surrogates(block.name or ""))
-        at = len(self._calls) if index is None else index
-        self._end_block(at)  # a block that was not ended
+        self._end_block(index)  # a block that was not ended
         self._calls.append(call)
-        self._open[at] = (call, block.input)
+        self._open[index] = (call, block.input)
         self._pieces.append(call, "")
 
-    def _set_stop_reason(self, reason: str | None, details: object) -> None:
-        self._reason = reason or self._reason
+    def _set_end_mark(self) -> None:
+        if not self._pieces.has_ended:
+            self._reason = None  # a reason that was none
+        self._has_end_mark = True
+        self._pieces.end()
+
+    def _set_stop_reason(self, said: str | None, details: object) -> None:
+        """Take the stop reason, if there is one.
+
+        Raises:
+            ModelError: the reason is a failure.
+        """
+        reason = read_reason(said)
+        if reason is not None and is_failure(reason):
+            raise self._call.error_from_object(f"The stream ended with stop_reason {reason}.")
+        if reason is not None:
+            self._reason = reason
+            self._pieces.end()
         stop_details = convert_or_none(details, StopDetails)
         if stop_details is not None and stop_details.explanation:
             self._explanation = stop_details.explanation

@@ -3,10 +3,11 @@
 Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
 
 Every event is a GenerateContentResponse with `candidates[0].content.parts`: text, thoughts, whole tool calls,
-files. A `finishReason` completes the answer; usage may follow. There is no end mark: the stream just ends.
-Every event counts all tokens anew, so usage is only converted now and then (`_USAGE_EVERY`). Errors come as
-`error`, as `promptFeedback` (the prompt was blocked), or as a finish reason (`_FAILURES`). Without `alt=sse`
-the response is a JSON array of events, or one of them.
+files. A `finishReason` completes the answer; usage may follow. Servers that imitate the API send one with
+every event: the last one counts. There is no end mark: the stream just ends. Every event counts all tokens
+anew, so usage is only converted now and then (`_USAGE_EVERY`). Errors come as `error`, as `promptFeedback`
+(the prompt was blocked), or as a finish reason (`_FAILURES`). Without `alt=sse` the response is a JSON array
+of events, or one of them.
 
 Thought signatures may stand on any part. Those on parts that are not thoughts are kept in reasoning parts of
 their own (`signatures`).
@@ -36,6 +37,7 @@ from parley_daemon.adapters.providers.http.lenient_json import (
     replace_surrogates,
 )
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
+from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, read_reason
 from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
 from parley_daemon.core.records import FailureKind
 from parley_daemon.ports.models import Chunk, ModelError, StopReason
@@ -61,6 +63,11 @@ _USAGE_EVERY = 16
 _UNREADABLE: tuple[FailureKind, str, bool] = (
     "bad_stream",
     "The model of {} sent an answer or a tool call that is not valid.",
+    True,
+)
+_FAILED: tuple[FailureKind, str, bool] = (
+    "overloaded",
+    "{} failed while it was working on the answer.",
     True,
 )
 # With these finish reasons there is no answer.
@@ -89,18 +96,18 @@ class GoogleParser:
     is_done = False
 
     def __init__(self, call: Call) -> None:
-        self.reason: str | None = None  # the stop reason; only usage and sources can follow
+        self.reason: str | None = None  # the newest finish reason
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
-        self._has_calls = False
+        self._calls: dict[str, ToolCall] = {}  # by id
         self._newest_usage: UsageBody | None = None  # the usage of the newest event
         self._reads = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete: only usage can follow."""
-        return self.reason is not None
+        """Whether a finish reason has come, and nothing of the answer after it."""
+        return self._pieces.has_ended
 
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""
@@ -113,7 +120,7 @@ class GoogleParser:
         """Return the last chunks of a complete answer; when called again, only what is new."""
         self._update_usage()
         reason = _STOP_REASONS.get(self.reason or "STOP", "other")
-        return self._answer.finish(reason, has_calls=self._has_calls)
+        return self._answer.finish(reason, has_calls=bool(self._calls))
 
     def feed(self, payloads: Sequence[bytes]) -> None:
         """Take the payloads of one read. The usual event, only text, is handled in line.
@@ -200,13 +207,15 @@ class GoogleParser:
                 for part in candidate.content.parts or ():
                     self._handle_part(part)
             self._add_sources(candidate)
-            if candidate.finish_reason:
-                self._set_stop_reason(candidate, candidate.finish_reason)
+            reason = read_reason(candidate.finish_reason)
+            if reason is not None:
+                self._set_stop_reason(candidate, reason)
 
     def _set_stop_reason(self, candidate: Candidate, reason: str) -> None:
         self.reason = reason
-        if reason in _FAILURES:
-            kind, message, retryable = _FAILURES[reason]
+        self._pieces.end()
+        if reason in _FAILURES or is_failure(reason):
+            kind, message, retryable = _FAILURES.get(reason, _FAILED)
             detail = candidate.finish_message
             quoted = f"{reason}: {detail}" if isinstance(detail, str) and detail else reason
             raise self._build_error(kind, message, quoted, retryable=retryable)
@@ -236,12 +245,17 @@ class GoogleParser:
             self._pieces.sign(add_field(field, signature))
 
     def _add_call(self, call: FunctionCall) -> None:
-        self._has_calls = True
         args: object = {} if call.args is None else call.args
         if self._pieces.has_surrogates:
             args = msgspec.json.decode(encode_json(args))
-        id = replace_surrogates(call.id or "") or make_call_id(uuid.uuid4().hex)
-        self._pieces.add(ToolCall(id, replace_surrogates(call.name or ""), args))
+        id, name = replace_surrogates(call.id or ""), replace_surrogates(call.name or "")
+        whole = ToolCall(id, name, args)
+        if id and self._calls.get(id) == whole:
+            return  # the same call once more
+        if not id or id in self._calls:
+            whole = ToolCall(make_call_id(uuid.uuid4().hex), name, args)
+        self._calls[whole.tool_call_id] = whole
+        self._pieces.add(whole)
 
     def _add_file(self, part: Part) -> None:
         value = part.file_data if part.inline_data is None else part.inline_data

@@ -15,6 +15,8 @@ _MARKUP = re.compile(rb"(?is)^\s*(<!doctype|<html|<\?xml|<head|<body)")
 # Linear: each pattern looks at a character once, so that a page of nothing but "<script" is quick, too.
 _TITLE = re.compile(r"(?i)<title[^<>]*>([^<]*)</title>")
 _DROPPED = re.compile(r"(?is)<(script|style)\b.*?(?:</\1>|\Z)|<head\b.*?(?:</head>|(?=<body)|\Z)|<[^<>]*>")
+# A word for an error in the field `type`, `object` or `status` of an object.
+_ERROR_KIND = re.compile(r"(?i)^(error|fail(ed|ure)|exception)$|[_.-]?error$")
 
 
 class ErrorText(msgspec.Struct, frozen=True, gc=False):
@@ -67,6 +69,27 @@ def read_error(error: object, depth: int = 0) -> ErrorText:
     if base := _fields(fields.get("base_resp")):  # MiniMax
         return read_error(base, depth + 1)
     return ErrorText(_message(fields, depth), _label(fields), _number(fields))
+
+
+def is_error(value: object) -> bool:
+    """Return whether a JSON value that came in place of an event or an answer says that the call failed.
+
+    Many servers send their errors with status 200, each in a shape of its own: `{"error": ...}`,
+    `{"type": "error"}`, `{"code": 500, "message": ...}`, `{"detail": ...}`, `{"success": false}`.
+    """
+    for first in _items(value)[:1]:
+        return is_error(first)
+    fields = _fields(value)
+    kinds = [fields.get(name) for name in ("object", "type", "status")]
+    if any(isinstance(kind, str) and _ERROR_KIND.search(kind) for kind in kinds):
+        return True
+    if any(fields.get(name) for name in ("error", "errors", "detail", "error_msg", "error_message")):
+        return True
+    if fields.get("success") is False or fields.get("ok") is False:
+        return True
+    # A code without a status of HTTP is a word or a number of the server's own, and not always an error's.
+    has_message = any(isinstance(fields.get(name), str) for name in ("message", "msg", "Message"))
+    return has_message and _number(fields) is not None
 
 
 def is_page(body: bytes) -> bool:

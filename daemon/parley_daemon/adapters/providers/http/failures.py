@@ -23,6 +23,7 @@ import msgspec
 
 from parley_daemon.adapters.providers.http.endpoints import without_version
 from parley_daemon.adapters.providers.http.error_bodies import ErrorText, read_body, read_error
+from parley_daemon.adapters.providers.http.error_bodies import is_error as is_error_object
 from parley_daemon.adapters.providers.http.failure_rules import (
     DENIALS,
     LIMITS_OF_ACCOUNT,
@@ -97,11 +98,7 @@ class Call:
             value = cast("object", msgspec.json.decode(payload))
         except (ValueError, RecursionError):
             value = payload.decode("utf-8", "replace")
-        kinds: tuple[object, ...] = ()
-        if isinstance(value, dict):
-            fields = cast("dict[str, object]", value)
-            kinds = (fields.get("object"), fields.get("type"))
-        return self.error_from_object(cast("object", value)) if is_error or "error" in kinds else None
+        return self.error_from_object(value) if is_error or is_error_object(value) else None
 
     def error_in_document(self, body: bytes) -> ModelError | None:
         """Return the error in a JSON document that came in place of an answer; None: it has no message."""

@@ -13,6 +13,9 @@ general rules. The number of line ends in the read proves that nothing else is i
 else, the read goes line by line through the general rules (`_feed_lines`, `_take_line`). Both give the same
 result.
 
+Some model servers report a failure outside of the format: in a field `error: {...}`, or in a bare line of
+JSON with an `error`. Either becomes an event named "error".
+
 Memory is bounded: an event larger than the limit raises EventTooLargeError. Fields `id` and `retry` are
 ignored, since a model call is never resumed. Comments are counted: they are signs of life.
 """
@@ -149,6 +152,11 @@ class SseParser:
             self._name = value.removeprefix(b" ").decode("utf-8", "replace")
         elif not name:
             received.comments += 1
+        elif name == b"error" or _is_error(line):
+            if self._data:
+                self._take_line(b"", received)  # what came before it
+            received.names[len(received.data)] = "error"
+            received.data.append(value.strip() if name == b"error" else line)
 
     def _check_size(self) -> None:
         if self._data_size + self._partial_size > self._max:
@@ -156,6 +164,16 @@ class SseParser:
             name, _, value = line.partition(b":")
             data = [*self._data, *([value.removeprefix(b" ")] if name == b"data" else [])]
             raise EventTooLargeError(self._max, b"\n".join(data))
+
+
+def _is_error(line: bytes) -> bool:
+    """Return whether a line is a JSON object with an `error`."""
+    if not line.startswith(b"{") or b'"error"' not in line:
+        return False
+    try:
+        return bool(msgspec.json.decode(line, type=dict[str, object]).get("error"))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _split_uniform(events: bytes, received: Payloads) -> bool:

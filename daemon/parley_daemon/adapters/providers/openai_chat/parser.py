@@ -33,6 +33,7 @@ from parley_daemon.adapters.providers.openai_chat.tool_calls import ToolCallTrac
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.openai_answers import read_source
 from parley_daemon.adapters.providers.shared.piece_buffer import ThinkTag
+from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, read_reason
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 
@@ -48,6 +49,10 @@ _STOP_REASONS: dict[str, StopReason] = {
     "content_filter": "content_filter",
     "safety": "content_filter",
 }
+# With these reasons the arguments of a tool call may be incomplete.
+_CUT = frozenset(
+    reason for reason, meaning in _STOP_REASONS.items() if meaning in ("length", "content_filter")
+)
 _FUNCTION_CALL_INDEX = -1  # the index of the call in the older form of the API, which has none
 
 
@@ -55,8 +60,7 @@ class ChatParser:
     """Parses one answer. `keeps_details`: reasoning is signed with the details that must be sent back."""
 
     def __init__(self, call: Call, *, keeps_details: bool = False) -> None:
-        self.is_done = False  # the end mark has come
-        self.reason: str | None = None  # the stop reason; only usage can follow it
+        self.reason: str | None = None  # the newest stop reason
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
@@ -64,12 +68,23 @@ class ChatParser:
         self._details = ReasoningDetails() if keeps_details else None
         self._calls = ToolCallTracker(self._pieces)
         self._has_begun = False  # a part of the answer has come
+        self._has_end_mark = False
         self._refused = False
 
     @property
+    def is_done(self) -> bool:
+        """Whether the end mark has come, and nothing of the answer after it."""
+        return self._has_end_mark and self._pieces.has_ended
+
+    @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete: only usage can follow."""
-        return self.is_done or self.reason is not None
+        """Whether a stop reason or the end mark has come, and nothing of the answer after it.
+
+        A stop reason in the middle of a tool call's arguments is none.
+        """
+        return self._pieces.has_ended and (
+            self._has_end_mark or self.reason in _CUT or not self._calls.is_unfinished
+        )
 
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""
@@ -80,7 +95,7 @@ class ChatParser:
         thoughts, text = self._tag.end()
         self._pieces.append(Reasoning, thoughts)
         self._pieces.append(Text, text)
-        reason = _STOP_REASONS.get((self.reason or "stop").lower(), "other")
+        reason = _STOP_REASONS.get(self.reason or "stop", "other")
         if reason == "stop" and self._refused:
             reason = "content_filter"
         return self._answer.finish(reason, self._calls.take_finished(), has_calls=len(self._calls) > 0)
@@ -97,9 +112,8 @@ class ChatParser:
                 event = decode_event(payload)
             except (ValueError, RecursionError):
                 event = self._decode(payload)
-                if self.is_done:
-                    return
                 if event is None:
+                    plain = self._is_plain()
                     continue
             match event.choices:
                 case [choice] if (
@@ -135,7 +149,7 @@ class ChatParser:
         if event is None or not event.choices:
             return False
         self._handle_event(event, body, batch=True)
-        self.is_done = True
+        self._set_end_mark()
         return True
 
     def _decode(self, payload: bytes) -> Event | None:
@@ -145,9 +159,15 @@ class ChatParser:
             ModelError: it is not an event.
         """
         if payload.strip() == b"[DONE]":
-            self.is_done = True
+            self._set_end_mark()
             return None
         return self._answer.decode(payload, Event)
+
+    def _set_end_mark(self) -> None:
+        if not self._pieces.has_ended:
+            self.reason = None  # a reason that was none
+        self._has_end_mark = True
+        self._pieces.end()
 
     def _handle_event(self, event: Event, payload: bytes, *, batch: bool = False) -> None:
         """Take any event, or the body of a batch answer.
@@ -157,7 +177,7 @@ class ChatParser:
         """
         if event.error:
             raise self._call.error_from_object(event.error)
-        if event.choices is None and event.usage is None:
+        if not event.choices and event.usage is None:
             error = self._call.error_in_payload(payload)
             if error is not None:
                 raise error
@@ -182,14 +202,19 @@ class ChatParser:
         Raises:
             ModelError: the reason is a failure.
         """
-        self.reason = choice.finish_reason or self.reason
         if choice.error:
             raise self._call.error_from_object(choice.error)
-        if choice.finish_reason == "error":
-            raise self._call.error_from_object("The stream ended with finish_reason error.")
-        if choice.finish_reason == "insufficient_system_resource":  # DeepSeek's
+        reason = read_reason(choice.finish_reason)
+        if reason is None:
+            return
+        reason = reason.lower()
+        if reason == "insufficient_system_resource":  # DeepSeek's
             message = f"{self._call.provider} is overloaded at the moment."
-            raise self._call.error("overloaded", message, choice.finish_reason, retryable=True)
+            raise self._call.error("overloaded", message, reason, retryable=True)
+        if is_failure(reason):
+            raise self._call.error_from_object(f"The stream ended with finish_reason {reason}.")
+        self.reason = reason
+        self._pieces.end()
 
     def _handle_delta(self, delta: Delta) -> None:
         if self._details is not None and self._pieces.run is not Reasoning:

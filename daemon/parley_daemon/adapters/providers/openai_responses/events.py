@@ -29,6 +29,7 @@ class Event(msgspec.Struct, gc=False):
     summary_index: int | None = None
     item_id: str | None = None
     item: Any = None
+    arguments: Any = None
     annotation: Any = None
     response: Any = None
     error: Any = None
@@ -51,6 +52,7 @@ class Item(msgspec.Struct):
 
     type: str | None = None
     id: str | None = None
+    status: Any = None
     content: list[Content] | None = None
     summary: list[Content] | None = None
     encrypted_content: str | None = None

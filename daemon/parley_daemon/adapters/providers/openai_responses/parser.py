@@ -4,9 +4,10 @@ Source: https://platform.openai.com/docs/api-reference/responses-streaming
 
 An answer is a list of items: messages, reasoning, calls of functions, images. An item streams as events:
 added, deltas of its texts or arguments, done with the whole item. The last event holds the whole response
-(`response.completed`, `.incomplete`, `.failed`, `.cancelled`) and usage; it ends the stream. Servers that
-imitate the API leave out any of these, so what came in deltas must not count again when the whole item comes
-(`items`), and an item that never streamed counts from the whole response.
+(`response.completed`, `.incomplete`, `.failed`, `.cancelled`) and usage; it ends the stream. An answer whose
+items have all come whole is complete without it. Servers that imitate the API leave out any of these, so what
+came in deltas must not count again when the whole item comes (`items`), and an item that never streamed
+counts from the whole response.
 
 Several texts of one reasoning item become one part, with a blank line between them; the signature of the part
 keeps their lengths (`reasoning`).
@@ -44,6 +45,7 @@ _END_EVENTS = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 )
 _FAILED_STATUSES = frozenset({"failed", "cancelled"})
+_ANSWERS = frozenset({"message", "function_call", "image_generation_call"})
 
 Place = tuple[str, int | str | None, int | None]
 """The place of a text: its kind, its item, and its number in the item."""
@@ -56,7 +58,6 @@ class ResponsesParser:
     """Parses one answer."""
 
     def __init__(self, call: Call) -> None:
-        self.is_done = False  # the last event has come
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
@@ -66,14 +67,26 @@ class ResponsesParser:
         self._last: _TextRun | None = None  # the kind of the last part, while it can be continued
         self._streamed = StreamedTexts()
         self._has_items = False  # whether finished items have come
+        self._open_items: dict[str | int | None, None] = {}  # those that have begun, by id, else by index
+        self._has_answer_item = False  # an item that is more than reasoning is complete
         self._calls = ToolCalls(self._pieces)
         self._reason: StopReason = "stop"
         self._refused = False
 
     @property
+    def is_done(self) -> bool:
+        """Whether the last event has come, and nothing of the answer after it."""
+        return self._pieces.has_ended
+
+    @property
     def is_complete(self) -> bool:
         """Whether the answer is complete. Usage comes with the last event, not after it."""
-        return self.is_done
+        return self._pieces.has_ended
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every item is marked complete, and one of them is more than reasoning."""
+        return self._pieces.has_ended or (self._has_answer_item and not self._open_items)
 
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""
@@ -109,8 +122,6 @@ class ResponsesParser:
                 texts.append(event.delta)
                 continue
             self._handle_event(event, payload)
-            if self.is_done:
-                return
 
     def feed_document(self, body: bytes) -> bool:
         """Take a whole answer; False when it is not an answer (see Parser)."""
@@ -156,16 +167,23 @@ class ResponsesParser:
                     self._pieces.append(call, delta)
             case "response.output_item.added":
                 item = convert_or_none(event.item, Item)
+                if item is not None:
+                    self._open_items[item.id or event.output_index] = None
                 if item is not None and item.type == "function_call":
                     self._open_call(item, event.output_index)
+            case "response.function_call_arguments.done" if isinstance(event.arguments, str):
+                call = self._calls.find_open(event.item_id, event.output_index)
+                if call is not None:
+                    self._calls.finish(call, Item(arguments=event.arguments))
             case "response.output_item.done":
                 item = convert_or_none(event.item, Item)
                 if item is not None:
                     self._has_items = True
+                    self._end_item(item, event.output_index)
                     self._add_item(item, event.output_index)
             case "response.output_text.annotation.added":
                 self._answer.add_source(read_source(event.annotation))
-            case "error":
+            case kind if kind.endswith("error"):
                 raise self._call.error_in_payload(payload, is_error=True)
             case kind if kind in _END_EVENTS:
                 self._finish_response(
@@ -186,18 +204,30 @@ class ResponsesParser:
             ModelError: it failed.
         """
         self._answer.usage = read_usage(response.usage) or self._answer.usage
-        if not self._has_items:
+        if not self._has_items and not self._pieces.has_ended:
             for index, value in enumerate(response.output or ()):
                 item = convert_or_none(value, Item)
                 if item is not None:
                     self._add_item(item, index, listed=True)
         status = response.status or status
-        if status in _FAILED_STATUSES:
+        if status in _FAILED_STATUSES or response.error:
             raise self._call.error_from_object(response.error or f"The response was {status}.")
+        self._reason = "stop"
         if status == "incomplete":
             reason = convert_or_default(response.incomplete_details, Incomplete).reason
             self._reason = _REASONS.get(reason or "", "other")
-        self.is_done = True
+        self._pieces.end()
+
+    def _end_item(self, item: Item, index: int | None) -> None:
+        """Note that an item has come whole. One that says that it was cut off is not complete."""
+        for key in (item.id, index, next(iter(self._open_items), None)):
+            if key in self._open_items:
+                del self._open_items[key]
+                break
+        if item.status in (None, "completed"):
+            self._has_answer_item = self._has_answer_item or item.type in _ANSWERS
+        else:
+            self._open_items[item.id or index] = None
 
     def _add_item(self, item: Item, index: int | None, *, listed: bool = False) -> None:
         """Take a whole item, as far as its texts and arguments did not come in deltas.

@@ -4,7 +4,8 @@ Theory of operation. A parser adds to the state while it reads events. `take` re
 last call, once per network read: texts of one part are joined (`piece_buffer`), and usage is reported only
 when it has changed. `finish` returns what must wait for the end: the sources, numbered in order, since the
 text of the answer is one part and a source would split it; then open tool calls; then the Finish. `finish`
-may be called again when usage or sources follow, and returns only what is new.
+may be called again when usage or sources follow, and returns only what is new. When more of the answer
+followed, the Finish before was none, and there is another one.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class AnswerState:
         """Decode an event that the strict decoder refused; None: it is a sign of life.
 
         Raises:
-            ModelError: it is not an event.
+            ModelError: it is an error, or not an event.
         """
         text = payload.strip()
         if not text:
@@ -54,6 +55,8 @@ class AnswerState:
         try:
             event = decode_lenient(text, shape)
         except ValueError as error:
+            if (reported := self._call.error_in_payload(text)) is not None:  # an error in a list, for one
+                raise reported from error
             message = f"{self._call.provider} sent an event that is not valid."
             raise self._call.bad_stream(message, text[:8000].decode("utf-8", "replace")) from error
         self.pieces.has_surrogates = True
@@ -76,6 +79,8 @@ class AnswerState:
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""
         chunks: list[Chunk] = [*self.pieces.take()]
+        if chunks and self._finish is not None:
+            self._finish = None  # the answer went on behind its Finish
         usage = self.usage
         if usage is not self._reported:  # quick: it is nearly always the one that was reported
             if usage is not None and usage != self._reported:
@@ -91,7 +96,11 @@ class AnswerState:
         sources = list(self._sources.values())
         numbered = [replace(source, source_id=str(n + 1)) for n, source in enumerate(sources)][self._cited :]
         self._cited = len(sources)
-        chunks = [*self.pieces.flush(), *self.take(), *numbered, *calls]
+        last = self.pieces.flush()
+        if last or calls:
+            self._finish = None
+        chunks = [*last, *self.take(), *numbered, *calls]
+        self.pieces.end()
         finish = Finish("tool_calls" if has_calls and reason == "stop" else reason)
         if finish != self._finish:
             self._finish = finish

@@ -6,7 +6,7 @@ payloads of events into chunks. Connections, timeouts and the kinds of failures 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.sse import Payloads
@@ -55,16 +55,16 @@ class Framing(Protocol):
 
 
 class Parser(Protocol):
-    """Parses one answer."""
+    """Parses one answer. It is fed after its end mark, too: text after the mark means that it was none."""
 
     @property
     def is_done(self) -> bool:
-        """Whether the end mark has come: nothing follows."""
+        """Whether the end mark has come, and nothing of the answer after it."""
         ...
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete: only usage can follow."""
+        """Whether the end mark or a stop reason has come, and nothing of the answer after it."""
         ...
 
     def feed(self, payloads: Sequence[bytes]) -> None:
@@ -89,6 +89,16 @@ class Parser(Protocol):
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer, with a Finish; when called again, only what is new."""
+        ...
+
+
+@runtime_checkable
+class ItemParser(Protocol):
+    """A parser of a dialect that marks each item of an answer as complete."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all items are marked complete: then the answer is, even if the response just ends."""
         ...
 
 

@@ -4,6 +4,11 @@ A run is the text of the answer, its reasoning, or the arguments of one tool cal
 run; a text of another run ends the run before. `take` returns the pieces since the last call. When lone
 surrogates may occur, half a character at the end of a piece is kept until its other half comes.
 
+A parser calls `end` at a mark that ends the answer. From then on there is no run, until more of the answer
+comes after all: then the mark was none, and the answer goes on (`has_ended` is false again). Blank text is
+kept, but proves nothing. Since a run must be compared before a text is added to it directly, this costs the
+usual text nothing.
+
 What one read may lead to is bounded: a server that sends a hundred thousand tool calls in one event must not
 be followed to the end (`AnswerLimitError`). The limits on a whole answer are enforced by the engine.
 
@@ -60,7 +65,7 @@ class PieceBuffer:
     __slots__ = ("_calls", "_half_characters", "_pieces", "_signature", "has_surrogates", "run", "texts")
 
     def __init__(self) -> None:
-        self.run: Run = Text
+        self.run: Run | None = Text  # None: the answer has ended
         self.texts: list[str] = []  # of the current run; parsers append here directly on the hot path
         self.has_surrogates = False  # set from the first text on that may hold a lone surrogate
         self._signature: str | None = None
@@ -68,20 +73,39 @@ class PieceBuffer:
         self._pieces: list[Piece] = []
         self._calls = 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether a mark has ended the answer, and nothing of it came after the mark."""
+        return self.run is None
+
+    def end(self) -> None:
+        """Note a mark that ends the answer."""
+        self._close()
+        self.run = None
+
     def append(self, run: Run, text: str) -> None:
         """Add a text to a run."""
         if run is not self.run:
             self._close()
-            self.run = run
             if isinstance(run, OpenCall) and not run.is_counted:
                 self._count_call()
                 run.is_counted = True
+            elif self.run is None and not text.strip():
+                self._append_closed(run, text)
+                return
+            self.run = run
         self.texts.append(text)
 
     def sign(self, signature: str) -> None:
         """Sign the reasoning so far. Reasoning after it is another part."""
-        self.append(Reasoning, "")
+        if self.run is not Reasoning:
+            self._close()
         self._signature = replace_surrogates(signature)
+        if self.run is None:
+            self._append_closed(Reasoning, "")
+            return
+        self.run = Reasoning
+        self.texts.append("")
         self._close()
 
     def add(self, piece: Piece) -> None:
@@ -89,6 +113,7 @@ class PieceBuffer:
         self._close()
         if isinstance(piece, ToolCall):
             self._count_call()
+        self.run = self.run or Text
         self._pieces.append(piece)
 
     def finish_call(self, call: OpenCall, arguments: str = "") -> None:
@@ -113,10 +138,12 @@ class PieceBuffer:
 
     def flush(self) -> list[Piece]:
         """Return the last pieces. Half a character whose other half never came is replaced."""
+        self._close()
+        run_before = self.run
         for run, half_character in list(self._half_characters.items()):
-            self.append(run, "")
             self._half_characters[run] = ""
-            self.texts.append(replace_surrogates(half_character))
+            self._append_closed(run, replace_surrogates(half_character))
+        self.run = run_before
         return self.take()
 
     def _count_call(self) -> None:
@@ -124,16 +151,22 @@ class PieceBuffer:
         if self._calls > MAX_CALLS:
             raise AnswerLimitError(f"has more than {MAX_CALLS} tool calls")
 
+    def _append_closed(self, run: Run, text: str) -> None:
+        """Add a text to a run, close it, and return to the run before."""
+        run_before, self.run = self.run, run
+        self.texts.append(text)
+        self._close()
+        self.run = run_before
+
     def _close(self) -> None:
-        texts = self.texts
-        if not texts:
+        texts, run = self.texts, self.run
+        if not texts or run is None:
             return
         if len(self._pieces) >= _MAX_PIECES:
             texts.clear()
             raise AnswerLimitError("has too many parts")
         text = texts[0] if len(texts) == 1 else "".join(texts)
         texts.clear()
-        run = self.run
         if self.has_surrogates:
             text = self._join_split_character(run, text)
         signature, self._signature = self._signature, None

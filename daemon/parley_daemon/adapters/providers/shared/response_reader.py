@@ -11,20 +11,34 @@ Errors do not lose what came before them: `feed` and `end` return the chunks bef
 `error`. The same holds where an answer is too large: the beginning of an event or a document that outgrows
 the limit is completed to valid JSON (`complete_json`), so that its text is kept as far as it came.
 
-An answer is complete (`is_complete`) when its stop reason has come; usage may follow, so the response is read
-on for a few seconds. It is done (`is_done`) when the end mark has come; nothing follows. An end before the
-answer is complete is an error, even when all of its text may have come: nobody can know.
+An answer is complete (`is_complete`) when its stop reason has come; it is done (`is_done`) when the end mark
+has come, and errors no longer count. Either is taken back when more of the answer comes, because some servers
+send such marks early or with each event. So the response is read on: until it ends, or for a few seconds
+(see `http_model`). An answer whose items are all marked complete is whole (`is_whole`) if the response ends
+there. Any other end is an error, even when all of the text may have come: it cannot be known. A complete
+answer with nothing but reasoning in it is an error, too, unless it reached a limit or was filtered.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
+
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.error_bodies import page_text
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import complete_json
 from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Payloads, SseParser
-from parley_daemon.adapters.providers.shared.dialect import Framing, FramingError, Parser
+from parley_daemon.adapters.providers.shared.dialect import Framing, FramingError, ItemParser, Parser
 from parley_daemon.adapters.providers.shared.piece_buffer import AnswerLimitError
-from parley_daemon.ports.models import AnswerLimits, Chunk, ModelError
+from parley_daemon.core.parts import Reasoning, Source, Text
+from parley_daemon.ports.models import (
+    AnswerLimits,
+    Chunk,
+    EmptyAnswerError,
+    Finish,
+    ModelError,
+    UsageReport,
+)
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _MAX_BLANK_BYTES = 64
@@ -40,13 +54,20 @@ def max_event_bytes(limits: AnswerLimits) -> int:
 
 
 class ResponseReader:
-    """One response. Once `error` is set or `is_done` is true, it must not be fed again.
+    """One response. Once `error` is set, it must not be fed again.
 
-    `pending` is the number of bytes that are kept for an event or a document that has not ended.
+    `may_be_empty`: an answer without content is no error. `pending` is the number of bytes that are kept for
+    an event or a document that has not ended.
     """
 
     def __init__(
-        self, call: Call, parser: Parser, framing: Framing | None = None, max_bytes: int = MAX_EVENT_BYTES
+        self,
+        call: Call,
+        parser: Parser,
+        framing: Framing | None = None,
+        max_bytes: int = MAX_EVENT_BYTES,
+        *,
+        may_be_empty: bool = False,
     ) -> None:
         self.pending = 0
         self.error: ModelError | None = None
@@ -58,16 +79,28 @@ class ResponseReader:
         self._is_recognised = framing is not None
         self._document: list[bytes] | None = None
         self._has_events = False
+        self._has_answer = may_be_empty  # more than reasoning has come, or why there is nothing more
+        self._has_thoughts = False
 
     @property
     def is_done(self) -> bool:
-        """Whether the end mark has come: nothing follows."""
+        """Whether the end mark has come, and nothing of the answer after it."""
         return self.error is None and self._parser.is_done
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer is complete: only usage can follow."""
+        """Whether the answer is complete, as far as its marks can be trusted: only usage can follow."""
         return self._parser.is_complete
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer is complete if its response ends now."""
+        return self._parser.is_complete or (isinstance(self._parser, ItemParser) and self._parser.is_whole)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether something of the answer has come. A stop reason before that is not the end."""
+        return self._has_answer
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Take one network read and return its chunks; none when it is only a sign of life.
@@ -82,26 +115,46 @@ class ResponseReader:
             elif self._is_recognised:
                 self._feed_parser(self._framing.feed(data), len(data))
         except ModelError as error:
-            self.error = error
+            self._fail(error)
         except EventTooLargeError as error:
-            self._feed_beginning(error.beginning)
+            if self.is_done:  # it does not belong to the answer
+                self._framing = _Ignored()
+            else:
+                self._feed_beginning(error.beginning)
         except AnswerLimitError as error:
             self.error = self._call.too_large(str(error))
         except FramingError as error:
             message = f"{self._call.provider} sent a stream that cannot be read; check base_url."
-            self.error = self._call.bad_stream(message, str(error))
-        return self._parser.take()
+            self._fail(self._call.bad_stream(message, str(error)), framing=_Ignored())
+        chunks = self._parser.take()
+        if not self._has_answer:
+            self._look_for_answer(chunks)
+        return chunks
+
+    def _fail(self, error: ModelError, framing: Framing | None = None) -> None:
+        """Take an error. After the end mark it cannot spoil the answer."""
+        self._framing = framing or self._framing
+        if not self.is_done:
+            self.error = error
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of an answer that is complete while its response goes on, with a Finish.
 
         It may be fed again, for usage. From the second call on there is usually nothing to return.
         """
-        return self._parser.finish()
+        chunks = self._parser.finish()
+        if not self._has_answer:
+            self._look_for_answer(chunks)
+        return chunks
+
+    def _look_for_answer(self, chunks: Sequence[Chunk]) -> None:
+        self._has_answer = any(map(_is_answer, chunks))
+        self._has_thoughts = self._has_thoughts or any(isinstance(chunk, Reasoning) for chunk in chunks)
 
     def end(self) -> list[Chunk]:
-        """Return the last chunks when the response has ended or `is_done`, with a Finish unless it was
-        returned. If the answer turns out to be too large, `error` is set and there is no Finish.
+        """Return the last chunks when the response has ended, with a Finish unless it was returned.
+
+        When the answer is complete and empty, or turns out to be too large, `error` is set.
 
         Raises:
             ModelError: the answer is not complete.
@@ -120,11 +173,22 @@ class ResponseReader:
                 self._feed_parser(self._framing.close())
         else:
             self._feed_parser(self._framing.close())
-        if not self.is_complete:
+        if not self.is_whole:
             message = f"{self._call.provider} closed the stream before the answer was complete."
             quoted = "" if self._has_events else self._head.decode("utf-8", "replace")
             raise self._call.bad_stream(message, quoted)
-        return self._parser.finish()
+        chunks = self.finish()
+        if not self._has_answer:
+            self.error = self._empty_answer_error()
+        return chunks
+
+    def _empty_answer_error(self) -> ModelError:
+        model = f"{self._call.model} ({self._call.provider})"
+        if self._has_thoughts:
+            message = f"{model} returned only its reasoning and no answer. Ask again, or use another model."
+            return ModelError(replace(self._call.bad_stream(message).failure, retryable=False))
+        message = f"{model} returned nothing: the answer was empty. Ask again, or use another model."
+        return EmptyAnswerError(self._call.bad_stream(message).failure)
 
     def _recognise(self, head: bytes) -> bytes:
         """Note by the first byte what the response is; return what is to be parsed."""
@@ -176,3 +240,28 @@ class ResponseReader:
                 raise self._call.error_in_payload(data[at], is_error=True)
             return
         self._parser.feed(data)
+
+
+class _Ignored:
+    """The framing of what follows the end mark and cannot be read."""
+
+    def feed(self, chunk: bytes) -> Payloads:
+        """Ignore a read."""
+        return Payloads([])
+
+    def close(self) -> Payloads:
+        """Return nothing."""
+        return Payloads([])
+
+
+def _is_answer(chunk: Chunk) -> bool:
+    """Return whether a chunk shows that there is an answer, or why there is none."""
+    match chunk:
+        case Text():
+            return not chunk.text.isspace()
+        case Finish():
+            return chunk.reason in ("length", "content_filter")
+        case Reasoning() | Source() | UsageReport():
+            return False
+        case _:
+            return True
