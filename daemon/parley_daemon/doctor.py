@@ -2,10 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from parley_daemon.launcher import DaemonPaths, connect, describe_owner
 from parley_daemon.rpc_call import INITIALIZE, Request, call_daemon
@@ -61,7 +63,8 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
         yield Finding("daemon", True, f"parleyd {status['version']} is running, pid {status['pid']}")
         if status["store"]["error"]:
             yield Finding("store", False, status["store"]["error"])
-        for provider in listed["providers"]:
+        yield from _check_default_model(listed["defaultModel"], listed["providers"])
+        for provider in _configured(listed["providers"]):
             if not check:
                 yield _describe_provider(provider)
                 continue
@@ -118,9 +121,30 @@ def _list_offline(paths: DaemonPaths) -> Iterator[Finding]:
     catalogue = ConfiguredCatalogue(
         config.providers, config.models, default_model=config.default_model, environment=os.environ
     )
-    for info in catalogue.providers():
-        fields = {"provider": info.provider, "available": info.available, "models": info.models}
-        yield _describe_provider({**fields, "unavailableMessage": info.unavailable_message})
+    providers: list[dict[str, Any]] = msgspec.to_builtins(catalogue.providers())
+    yield from _check_default_model(catalogue.default_model, providers)
+    for provider in _configured(providers):
+        yield _describe_provider(provider)
+
+
+def _configured(providers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the providers without the types that are supported and not configured."""
+    return [one for one in providers if one["available"] or one["source"] != "supported"]
+
+
+def _check_default_model(model: str | None, providers: Iterable[dict[str, Any]]) -> Iterator[Finding]:
+    """Yield whether the default model can be used. There is none if the configuration is broken."""
+    if model is None:
+        return
+    name = model.partition(":")[0]
+    provider = next((one for one in providers if one["provider"] == name), None)
+    if provider is None:
+        yield Finding("default", False, f'the default model "{model}" has no provider that is configured')
+    elif provider["available"]:
+        yield Finding("default", True, f"{model} answers in chats that name no model")
+    else:
+        message = provider["unavailableMessage"]
+        yield Finding("default", False, f'the default model "{model}" cannot be used: {message}')
 
 
 def _describe_provider(provider: dict[str, Any]) -> Finding:

@@ -1008,9 +1008,13 @@ export interface ModelConfigUpdateParams {
 /** Params of `model/list`. */
 export interface ModelListParams {}
 
-/** Result of `model/list`. `complaint` is what is wrong with the configuration file, null if nothing. */
+/**
+ * Result of `model/list`. `complaint` is what is wrong with the configuration file, null if nothing.
+ * `defaultModel` is the model of chats that name none, null if there is none.
+ */
 export interface ModelListResult {
   providers: ModelProvider[];
+  defaultModel: string | null;
   complaint: string | null;
 }
 
@@ -1031,6 +1035,7 @@ export interface ModelPricing {
  * - `unavailableReason` and `unavailableMessage` say why it cannot be used, as a code and as a sentence;
  * null when `available`.
  * - `local`: chats with `localOnly` may use it.
+ * - `source` is where it is configured. "supported": it is not, and `unavailableMessage` says how to do it.
  */
 export interface ModelProvider {
   provider: string;
@@ -1039,6 +1044,7 @@ export interface ModelProvider {
   unavailableReason: UnavailableReason | null;
   unavailableMessage: string | null;
   local: boolean;
+  source: ProviderSource;
   models: Model[];
 }
 

@@ -26,7 +26,7 @@ def doctor(env: dict[str, str], *options: str) -> tuple[int, dict[str, str]]:
 def test_an_empty_setup_has_no_bad_finding(places: dict[str, str]) -> None:
     code, found = doctor(places)
     assert code == 0
-    assert list(found) == ["python", "configuration", "data", "keyring", "daemon", "demo"]
+    assert list(found) == ["python", "configuration", "data", "keyring", "daemon", "default", "demo"]
     assert found["configuration"] == f"ok {places['PARLEY_CONFIG']} does not exist: the defaults apply"
     assert found["data"] == f"ok {places['PARLEY_DATA_DIR']} will be created"
     assert found["daemon"] == "- not running; clients start one when they need it"
@@ -43,6 +43,25 @@ def test_a_broken_file_and_a_missing_key_are_named() -> None:
         code, found = doctor(places)
         assert code == 1
         assert found["configuration"].startswith(f"BAD {places['PARLEY_CONFIG']}, line 1: ")
+
+
+async def test_a_default_model_without_a_key_is_named() -> None:
+    config = 'default_model = "anthropic:claude"\n'
+    problem = (
+        'BAD the default model "anthropic:claude" cannot be used: Provider "anthropic" has no API key: set'
+    )
+    with private_environment(config=config) as places:
+        code, found = await anyio.to_thread.run_sync(doctor, places)
+        assert code == 1
+        assert found["default"].startswith(problem)
+        assert "ANTHROPIC_API_KEY" in found["default"]
+        assert "anthropic" not in found
+    async with running_daemon(config=config) as daemon:
+        code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+        assert code == 1
+        assert found["default"].startswith(problem)
+        code, found = await anyio.to_thread.run_sync(doctor, {**daemon.env, "ANTHROPIC_API_KEY": "sk-late"})
+        assert found["default"].startswith(problem)  # the daemon has the environment of its start
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

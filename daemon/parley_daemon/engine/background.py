@@ -102,6 +102,7 @@ class BackgroundWork:
             return None
 
     async def _set_title(self, chat_id: str, answered_by: str, settings: ModelSettings) -> None:
+        await self._services.host.load_configuration(self._services.summary_policy.title_model)
         model = self._title_model(answered_by, settings)
         async with self._services.summary_slots, self._open_chat(chat_id) as chat:
             with anyio.move_on_after(self._services.summary_policy.title_seconds):

@@ -202,9 +202,11 @@ class Engine:
         """See ChatHost."""
         return self._is_stopping
 
-    async def load_configuration(self) -> None:
+    async def load_configuration(self, *references: str | None) -> None:
         """See ChatHost."""
         await self._configuration.load()
+        if self.catalogue.needs_lists(references):
+            await self.providers.refresh_models(self._tasks.start)
 
     def start_turn(self, run: TurnRun) -> None:
         """See ChatHost."""

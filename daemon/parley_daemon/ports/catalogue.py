@@ -1,6 +1,6 @@
 """The port to the configured providers and their models: which exist, and how they are configured."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -31,7 +31,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A provider and its known models.
 
     `unavailable_reason` and `unavailable_message` say why it cannot be used; None: it can. `local`:
-    local-only chats may use it.
+    local-only chats may use it. `source` is as in ProviderSetup.
     """
 
     provider: str
@@ -41,6 +41,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     models: tuple[ModelInfo, ...]
     unavailable_message: str | None = None
     local: bool = False
+    source: ProviderSource = "config"
 
 
 class PendingRefresh(msgspec.Struct, frozen=True, gc=False):
@@ -159,7 +160,14 @@ class InvalidProviderError(Exception):
 
 
 class UnknownModelError(Exception):
-    """There is no such provider, or the provider knows all of its models and this is none of them."""
+    """There is no such provider, or the provider knows all of its models and this is none of them.
+
+    `candidates`: the ids of the models that a name without a provider may mean; several providers have it.
+    """
+
+    def __init__(self, message: str, candidates: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.candidates = tuple(candidates)
 
 
 class ProviderUnavailableError(Exception):
@@ -220,11 +228,22 @@ class Catalogue(Protocol):
         ...
 
     def resolve(self, reference: str) -> ResolvedModel:
-        """Return the model of a reference, "provider:model".
+        """Return the model of a reference: "provider:model", or a name that only one provider has.
 
         Raises:
-            UnknownModelError: nothing has that name.
+            UnknownModelError: nothing has that name, or several providers have it.
             ProviderUnavailableError: its provider cannot be used now.
+        """
+        ...
+
+    def full_name(self, reference: str) -> str:
+        """Return the "provider:model" of a reference; unchanged if not exactly one provider has the name."""
+        ...
+
+    def needs_lists(self, references: Iterable[str | None]) -> bool:
+        """Return whether the providers' lists of models are needed to tell what a reference means.
+
+        That is so if it, or a default or fallback model, has no provider, and a list is not known yet.
         """
         ...
 

@@ -66,6 +66,7 @@ class ModelProvider(Wire):
     - `unavailableReason` and `unavailableMessage` say why it cannot be used, as a code and as a sentence;
       null when `available`.
     - `local`: chats with `localOnly` may use it.
+    - `source` is where it is configured. "supported": it is not, and `unavailableMessage` says how to do it.
     """
 
     provider: str
@@ -74,6 +75,7 @@ class ModelProvider(Wire):
     unavailable_reason: UnavailableReason | None = None
     unavailable_message: str | None = None
     local: bool = False
+    source: ProviderSource
     models: list[Model]
 
 
@@ -82,9 +84,12 @@ class ModelListParams(Params):
 
 
 class ModelListResult(Wire):
-    """Result of `model/list`. `complaint` is what is wrong with the configuration file, null if nothing."""
+    """Result of `model/list`. `complaint` is what is wrong with the configuration file, null if nothing.
+    `defaultModel` is the model of chats that name none, null if there is none.
+    """
 
     providers: list[ModelProvider]
+    default_model: str | None = None
     complaint: str | None = None
 
 

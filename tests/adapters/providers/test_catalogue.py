@@ -26,12 +26,23 @@ from tests.support.providers.server import FakeProvider, Request, fake_provider
 LOCAL = ProviderConfig("local", base_url="http://127.0.0.1:8080")
 LLAMA = ModelConfig("local:llama3:8b", 32768, "Llama")
 DEMO = ProviderInfo(
-    "demo", "parleyd demo", True, None, (ModelInfo("demo:demo", "demo", "demo", "Demo"),), local=True
+    "demo",
+    "parleyd demo",
+    True,
+    None,
+    (ModelInfo("demo:demo", "demo", "demo", "Demo"),),
+    local=True,
+    source="supported",
 )
 
 
 def catalogue(*providers: ProviderConfig, models: tuple[ModelConfig, ...] = (), **options: Any) -> Catalogue:
     return ConfiguredCatalogue(providers, models, **options)
+
+
+def configured(listed: Catalogue) -> tuple[ProviderInfo, ...]:
+    """Return the providers that are more than supported."""
+    return tuple([one for one in listed.providers() if one.available or one.source != "supported"])
 
 
 def unavailable(listed: Catalogue, reference: str) -> ProviderUnavailableError:
@@ -54,7 +65,7 @@ async def asked(listed: Catalogue, reference: str, server: FakeProvider) -> Requ
 
 def test_without_any_configuration_there_is_the_demo() -> None:
     listed = catalogue()
-    assert listed.providers() == (DEMO,)
+    assert configured(listed) == (DEMO,)
     assert listed.default_model == "demo:demo"
     resolved = listed.resolve("demo:demo")
     assert isinstance(resolved.model, DrainingModel)
@@ -64,7 +75,7 @@ def test_without_any_configuration_there_is_the_demo() -> None:
 
 def test_providers_are_listed_with_their_configured_models() -> None:
     listed = catalogue(LOCAL, models=(LLAMA, ModelConfig("local:phi")))
-    assert listed.providers() == (
+    assert configured(listed) == (
         ProviderInfo(
             "local",
             "local",
@@ -116,7 +127,12 @@ def test_any_model_name_may_be_used_with_a_provider() -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("elsewhere:llama", 'There is no provider "elsewhere"; there are: local, demo.'),
+        (
+            "elsewhere:llama",
+            'There is no provider "elsewhere"; there are: local, demo; not configured: '
+            + ", ".join([name for name in TYPES if name != "demo"])
+            + ".",
+        ),
         ("demo:gpt", 'The demo has no model "gpt", only "demo:demo".'),
         ("llama", '"llama" is not the name of a model; write it as "provider:model".'),
         ("local:", '"local:" is not the name of a model; write it as "provider:model".'),
@@ -152,7 +168,8 @@ def test_a_missing_key_names_the_variable_to_set(config: ProviderConfig, variabl
         assert error.reason == "missing_api_key"
         assert str(error) == (
             f'Provider "mine" has no API key: set the environment variable {variable} of the daemon, '
-            "or api_key in its configuration."
+            "or set api_key in its configuration. The daemon has the environment of its start: after a"
+            ' change there, restart it with "parleyd stop" and any parley command.'
         )
 
 
@@ -205,7 +222,7 @@ def test_a_key_that_no_request_can_carry_is_named_by_where_it_comes_from(key: st
 
 def test_a_bad_key_in_the_environment_alone_is_no_fault_of_the_configuration() -> None:
     listed = catalogue(environment={"OPENAI_API_KEY": "sk-\nx"})
-    [openai, _] = listed.providers()
+    [openai, _] = configured(listed)
     assert (openai.provider, openai.available) == ("openai", False)
     assert "the environment variable OPENAI_API_KEY" in (openai.unavailable_message or "")
     assert (listed.complaint, listed.default_model) == (None, "demo:demo")
@@ -263,7 +280,7 @@ def test_only_the_configuration_makes_every_chat_local_only() -> None:
 
 def test_a_key_in_the_environment_presets_openai() -> None:
     listed = catalogue(environment={"OPENAI_API_KEY": "sk-x"})
-    assert [(info.provider, info.display_name, info.available) for info in listed.providers()] == [
+    assert [(info.provider, info.display_name, info.available) for info in configured(listed)] == [
         ("openai", "OpenAI", True),
         ("demo", "parleyd demo", True),
     ]

@@ -5,7 +5,7 @@ Each call of the model waits to be told: `call = await model.asked()`, then `awa
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -241,6 +241,14 @@ class ScriptedCatalogue:
             local=reference in self.local,
             settings=self.own.get(reference, self.settings),
         )
+
+    def full_name(self, reference: str) -> str:
+        """See the port."""
+        return reference
+
+    def needs_lists(self, references: Iterable[str | None]) -> bool:
+        """See the port."""
+        return False
 
     async def aclose(self) -> None:
         """See the port."""

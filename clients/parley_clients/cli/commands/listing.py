@@ -112,7 +112,8 @@ def list_models(options: argparse.Namespace) -> int:
         for model in provider["models"]:
             note = "" if provider["available"] else f"\t({_unavailable_reason(provider)})"
             sys.stdout.write(f"{one_line(model['id'])}\t{one_line(model['displayName'])}{note}\n")
-        if not provider["models"] and not words:
+        is_configured = provider["available"] or provider.get("source") != "supported"
+        if not provider["models"] and not words and is_configured:
             note = "any of its models" if provider["available"] else _unavailable_reason(provider)
             name, shown = one_line(provider["provider"]), one_line(provider["displayName"])
             sys.stdout.write(f"{name}:…\t{shown}\t({note})\n")

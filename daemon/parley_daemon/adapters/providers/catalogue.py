@@ -22,13 +22,15 @@ from parley_daemon.adapters.providers.merge import (
     provider_config,
 )
 from parley_daemon.adapters.providers.model_lists import ModelLists
+from parley_daemon.adapters.providers.model_names import find_models
 from parley_daemon.adapters.providers.provider import (
     Provider,
     ProviderConfig,
     describe_setup,
+    supported_provider,
     validate_config,
 )
-from parley_daemon.adapters.providers.registry import all_types
+from parley_daemon.adapters.providers.registry import all_types, find_type
 from parley_daemon.core.provider_records import ProviderRecord
 from parley_daemon.core.records import Timeouts
 from parley_daemon.ports.catalogue import (
@@ -147,12 +149,12 @@ class ConfiguredCatalogue:
     @property
     def default_model(self) -> str | None:
         """The model of chats that name none (see `merge`); None: see `complaint`."""
-        return self._default
+        return None if self._default is None else self.full_name(self._default)
 
     @property
     def substitute_model(self) -> str | None:
         """The model that replaces one that no longer exists: the default model, unless that is the demo."""
-        return self._substitute
+        return None if self._substitute is None else self.full_name(self._substitute)
 
     @property
     def file_defaults(self) -> FileDefaults:
@@ -167,7 +169,7 @@ class ConfiguredCatalogue:
     @property
     def fallback_models(self) -> tuple[str, ...]:
         """The fallback models of chats that name none, in order."""
-        return self._fallback_models
+        return tuple([self.full_name(name) for name in self._fallback_models])
 
     @property
     def local_only(self) -> bool:
@@ -175,12 +177,10 @@ class ConfiguredCatalogue:
         return self._local_only
 
     def providers(self) -> tuple[ProviderInfo, ...]:
-        """Return every provider with its configured models."""
+        """Return every provider with its models, then the types that are supported and not configured."""
+        providers = [*self._providers.values(), *self._supported()]
         return tuple(
-            [
-                describe_provider(each, self._models.values(), self._model_lists)
-                for each in self._providers.values()
-            ]
+            [describe_provider(each, self._models.values(), self._model_lists) for each in providers]
         )
 
     def pending_refreshes(self) -> Sequence[PendingRefresh]:
@@ -195,30 +195,26 @@ class ConfiguredCatalogue:
 
     async def check(self, provider: str) -> ProviderCheck | None:
         """Try a provider. When it gives no list of models, call its default model or a configured one."""
-        configured = self._providers.get(provider)
+        configured = self._find(provider)
         if configured is None:
             return None
-        ids = [self._default, *[model.id for model in self._models.values() if model.enabled]]
+        ids = [self.default_model, *[model.id for model in self._models.values() if model.enabled]]
         names = [id.partition(":")[2] for id in ids if id and id.startswith(f"{provider}:")]
         return await check_provider(configured, names[0] if names else None, self._model_lists)
 
     def resolve(self, reference: str) -> ResolvedModel:
-        """Return the model of a reference "provider:model".
+        """Return the model of a reference: "provider:model", or a name that only one provider has.
 
         Raises:
-            UnknownModelError: nothing has that name.
+            UnknownModelError: nothing has that name, or several providers have it.
             ProviderUnavailableError: its provider cannot be used now; the message says what to do.
         """
         name, _, model = reference.partition(":")
-        provider = self._providers.get(name)
-        if not model:
-            raise UnknownModelError(
-                f'"{reference}" is not the name of a model; write it as "provider:model".'
-            )
+        provider = self._find(name) if model else None
         if provider is None:
-            names = ", ".join(self._providers)
-            why = f" The configuration is broken: {self._complaint}" if self._complaint else ""
-            raise UnknownModelError(f'There is no provider "{name}"; there are: {names}.{why}')
+            full_name = self._find_by_name(reference)
+            name, _, model = full_name.partition(":")
+            reference, provider = full_name, self._providers[name]
         if provider.config.type == "demo" and model != "demo":
             raise UnknownModelError(f'The demo has no model "{model}", only "{name}:demo".')
         if provider.problem is not None:
@@ -239,6 +235,57 @@ class ConfiguredCatalogue:
             config.settings,
         )
 
+    def full_name(self, reference: str) -> str:
+        """Return the "provider:model" of a reference (see the port)."""
+        if self._has_provider(reference):
+            return reference
+        found = find_models(reference, self._providers.values(), self._models.values(), self._model_lists)
+        return found[0] if len(found) == 1 else reference
+
+    def needs_lists(self, references: Iterable[str | None]) -> bool:
+        """Return whether lists of models are needed to tell what a reference means (see the port)."""
+        names = (*references, self._default, *self._fallback_models)
+        if all(name is None or self._has_provider(name) for name in names):
+            return False
+        return any(not due.is_known for due in self.pending_refreshes())
+
+    def _has_provider(self, reference: str) -> bool:
+        name, _, model = reference.partition(":")
+        return bool(model) and self._find(name) is not None
+
+    def _find(self, name: str) -> Provider | None:
+        """Return a provider, or a supported type that is not configured, which cannot be used."""
+        found = self._providers.get(name)
+        if found is None and (row := find_type(name)) is not None:
+            return supported_provider(row, self._environment)
+        return found
+
+    def _supported(self) -> Sequence[Provider]:
+        rows = [row for row in all_types().values() if row.name not in self._providers]
+        return [supported_provider(row, self._environment) for row in rows]
+
+    def _find_by_name(self, name: str) -> str:
+        """Return the id of the one model with this name.
+
+        Raises:
+            UnknownModelError: no provider has it, or several have it.
+        """
+        found = find_models(name, self._providers.values(), self._models.values(), self._model_lists)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            message = f'Several providers have a model "{name}"; name one of: {", ".join(found)}.'
+            raise UnknownModelError(message, found)
+        provider, _, model = name.partition(":")
+        if not model:
+            raise UnknownModelError(f'"{name}" is not the name of a model; write it as "provider:model".')
+        names = ", ".join(self._providers)
+        others = ", ".join([each.config.name for each in self._supported()])
+        not_configured = f"; not configured: {others}" if others else ""
+        why = f" The configuration is broken: {self._complaint}" if self._complaint else ""
+        message = f'There is no provider "{provider}"; there are: {names}{not_configured}.{why}'
+        raise UnknownModelError(message)
+
     def setups(self) -> tuple[ProviderSetup, ...]:
         """Return how every provider is configured, then the types that are supported and not configured."""
         setups = [describe_setup(provider) for provider in self._providers.values()]
@@ -253,9 +300,10 @@ class ConfiguredCatalogue:
         """Return how models are configured, the file's first."""
         file = self._file_config.models
         records = [model_config(record) for record in self._overlay.models if record.id not in file]
+        default = self.default_model
         return (
-            *[describe_model_setup(model, "config", self._default) for model in file.values()],
-            *[describe_model_setup(model, "database", self._default) for model in records],
+            *[describe_model_setup(model, "config", default) for model in file.values()],
+            *[describe_model_setup(model, "database", default) for model in records],
         )
 
     def key_of(self, name: str) -> str | None:

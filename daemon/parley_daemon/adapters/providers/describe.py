@@ -41,6 +41,7 @@ def describe_provider(
         models=tuple(models),
         unavailable_message=message,
         local=provider.local,
+        source=provider.source,
     )
 
 

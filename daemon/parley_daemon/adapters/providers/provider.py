@@ -146,17 +146,52 @@ def build_provider(
     elif problem is None and key is None and source == "database" and config.name in key_problems:
         problem = Problem("missing_api_key", key_problems[config.name])
     elif problem is None and key is None and variables:
-        alternative = (
-            "or api_key in its configuration" if source == "config" else "or store a key for this provider"
-        )
-        advice = f"set the environment variable {variables[0]} of the daemon, {alternative}"
-        problem = Problem("missing_api_key", f'Provider "{config.name}" has no API key: {advice}.')
+        command = None if source == "config" else f"parley provider set {config.name} --key"
+        problem = _missing_key_problem(config.name, variables, command)
     access = Access(config.name, url, key, config.headers, config.options, environment, pace)
     default_name = config.name if config.name != provider_type.name else provider_type.display_name
     local = config.local if config.local is not None else provider_type.local or is_local(url)
     return Provider(
         config, source, config.display_name or default_name, problem, provider_type, access, local
     )
+
+
+def supported_provider(provider_type: ProviderType, environment: Mapping[str, str]) -> Provider:
+    """Return a type that is not configured, as a provider of its name with what is needed to configure it."""
+    row = provider_type
+    needed: list[str] = []
+    command = f"parley provider add {row.name}{' --url URL' if not row.base_url and row.needs_url else ''}"
+    if row.needs_url and not row.base_url and row.url_variable and not environment.get(row.url_variable):
+        needed.append(row.url_variable)
+    if row.key_variables and _find_variable(row.key_variables, environment)[1] is None:
+        variables = [" or ".join(row.key_variables), *needed]
+        problem = _missing_key_problem(row.name, variables, f"{command} --key", own_key=row.needs_key)
+    elif needed:
+        advice = f'set the environment variable {needed[0]}, or run "{command}"'
+        problem = Problem("disabled", f'Provider "{row.name}" has no address: {advice}. {_RESTART}')
+    else:
+        problem = Problem("disabled", f'Provider "{row.name}" is not configured. Run "{command}" to add it.')
+    return Provider(ProviderConfig(row.name, row.name), "supported", row.display_name, problem, row)
+
+
+_RESTART = (
+    "The daemon has the environment of its start: after a change there, restart it with "
+    '"parleyd stop" and any parley command.'
+)
+
+
+def _missing_key_problem(
+    name: str, variables: Sequence[str], command: str | None, *, own_key: bool = True
+) -> Problem:
+    """Return the problem of a provider without a key. `command` stores one; None: the file decides.
+
+    `own_key` is False for a type that can also be used without a key of its own, when it is configured.
+    """
+    noun = "environment variable" if len(variables) == 1 else "environment variables"
+    other = "set api_key in its configuration" if command is None else f'store a key with "{command}"'
+    without = "" if own_key or command is None else f' (or "{command.removesuffix(" --key")}" without a key)'
+    advice = f"set the {noun} {' and '.join(variables)} of the daemon, or {other}{without}"
+    return Problem("missing_api_key", f'Provider "{name}" has no API key: {advice}. {_RESTART}')
 
 
 def _disabled_problem(config: ProviderConfig, source: ProviderSource) -> Problem:

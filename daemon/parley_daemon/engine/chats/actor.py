@@ -133,7 +133,7 @@ class ChatActor:
             and what `LiveChat.check_turn` raises.
         """
         live = self._live
-        await live.check_turn(draft.model, draft.settings)
+        draft = replace(draft, model=await live.check_turn(draft.model, draft.settings))
         async with live.lock:
             live.check_exists()
             earlier = await self._find_sent(draft.client_message_id)
@@ -242,7 +242,7 @@ class ChatActor:
             NotLocalError, UnknownModelError, ProviderUnavailableError: see `find_model`.
         """
         services = self._live.services
-        await services.host.load_configuration()
+        await services.host.load_configuration(reference)
         return await self.update(
             lambda chat: replace(chat, model=find_model(services.catalogue, reference, chat.settings).id)
         )

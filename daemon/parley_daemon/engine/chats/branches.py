@@ -52,7 +52,7 @@ class Branches:
             NotAUserMessageError: it is not a user message.
             and what `LiveChat.check_turn` raises.
         """
-        await self._live.check_turn(draft.model, draft.settings)
+        draft = replace(draft, model=await self._live.check_turn(draft.model, draft.settings))
         old = await self._user_message(message_id)
         async with self._hold():
             message = self._new_message(replace(draft, model=draft.model or old.model))
@@ -73,7 +73,7 @@ class Branches:
             NotAUserMessageError: it is not a user message.
             and what `LiveChat.check_turn` raises.
         """
-        await self._live.check_turn(model, settings)
+        model = await self._live.check_turn(model, settings)
         await self._user_message(message_id)  # before anything is stopped
         async with self._hold():
             question = replace(await self._user_message(message_id), refused=None)

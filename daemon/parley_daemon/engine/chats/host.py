@@ -25,8 +25,11 @@ class ChatHost(Protocol):
         """Whether the daemon stops: no new turn may begin."""
         ...
 
-    async def load_configuration(self) -> None:
+    async def load_configuration(self, *references: str | None) -> None:
         """Return once the configured providers and models are known to the catalogue.
+
+        If one of the references to models has no provider, the providers' lists are fetched, too, which is
+        waited for a moment (see `Providers.refresh_models`).
 
         Raises:
             StoreUnavailableError: they cannot be read.

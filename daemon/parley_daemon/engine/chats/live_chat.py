@@ -135,8 +135,10 @@ class LiveChat:
         if self.chat.archived:
             raise ChatArchivedError("The chat is archived. Unarchive it to continue.")
 
-    async def check_turn(self, model: str | None, settings: ModelSettings) -> None:
+    async def check_turn(self, model: str | None, settings: ModelSettings) -> str | None:
         """Return when a turn may begin with this model (None: the chat's) and these settings.
+
+        The result is the model as "provider:model", None for None.
 
         Raises:
             NoDefaultModelError: neither the call nor the chat names a model, and there is no default model.
@@ -145,7 +147,9 @@ class LiveChat:
             ShuttingDownError: the daemon is stopping.
         """
         services = self.services
-        await services.host.load_configuration()
-        check_model(services.catalogue, model, self.chat.model, settings.with_defaults(self.chat.settings))
+        await services.host.load_configuration(model, *(settings.fallback_models or ()))
+        settings = settings.with_defaults(self.chat.settings)
+        check_model(services.catalogue, model, self.chat.model, settings)
         if services.host.is_stopping:
             raise ShuttingDownError("The daemon is stopping. Send the message again when it has restarted.")
+        return None if model is None else services.catalogue.full_name(model)

@@ -91,9 +91,10 @@ class ChatCollection:
             NotLocalError, UnknownModelError, ProviderUnavailableError: see `find_model`.
         """
         services = self._services
-        await services.host.load_configuration()
+        await services.host.load_configuration(new.model)
         if new.model is not None:
-            find_model(services.catalogue, new.model, new.settings or ModelSettings())
+            model = find_model(services.catalogue, new.model, new.settings or ModelSettings())
+            new = replace(new, model=model.id)
         async with self._lock_parent(new.parent_chat_id) as parent:
             model = new.model or services.catalogue.default_model
             clock = services.clock

@@ -48,6 +48,7 @@ class ModelConfigs:
 
         Raises:
             UnknownProviderError: there is no such provider.
+            ProviderUnavailableError: its provider is supported and not configured.
             ConflictError: the model is configured already.
             ReadOnlyConfigurationError: `default` is set, and the file names another default model.
             InvalidConfigurationError: `default` is set for a model that is switched off.
@@ -55,6 +56,8 @@ class ModelConfigs:
         await self._state.load()
         async with self._state.lock:
             if record.provider not in usable_provider_names(self._catalogue):
+                if any(one.name == record.provider for one in self._catalogue.setups()):
+                    self._catalogue.resolve(record.id)  # raises an error that says how to configure it
                 raise unknown_provider_error(self._catalogue, record.provider)
             present = self._find(record.id)
             if present is not None:

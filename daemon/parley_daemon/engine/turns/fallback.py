@@ -57,7 +57,10 @@ class FallbackChain:
         self._settings = settings = settings.with_defaults(first.settings)
         fallbacks = settings.fallback_models
         self._members = dict.fromkeys(
-            (first.id, *(catalogue.fallback_models if fallbacks is None else fallbacks))
+            (
+                first.id,
+                *(catalogue.fallback_models if fallbacks is None else map(catalogue.full_name, fallbacks)),
+            )
         )
         # Why models are not asked: for the rest of the call, or until their pause is over.
         self._excluded: dict[str, str] = {}

@@ -28,13 +28,12 @@ from parley_protocol.models.chats import (
 
 async def create(call: Call, params: ChatCreateParams) -> Any:
     """Create a chat, with the history to restore if there is one."""
-    schemas = call.connection.app.engine.schemas
     new = NewChat(
         title=params.title,
         kind=params.kind or "chat",
         model=params.model,
         system_prompt=params.system_prompt,
-        settings=await check_settings(params.settings, schemas),
+        settings=await check_settings(params.settings, call.connection.app.engine),
         context=_context(call, params),
         metadata=params.metadata,
         parent_chat_id=params.parent_chat_id,
@@ -78,7 +77,7 @@ async def list_chats(call: Call, params: ChatListParams) -> Any:
 async def update(call: Call, params: ChatUpdateParams) -> Any:
     """Change the fields that are given. null resets a field; a field that is left out stays as it is."""
     given = params.model_fields_set
-    settings = await check_settings(params.settings, call.connection.app.engine.schemas)
+    settings = await check_settings(params.settings, call.connection.app.engine)
 
     def change(record: Chat) -> Chat:
         if "title" in given:

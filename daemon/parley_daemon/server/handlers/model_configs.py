@@ -32,7 +32,7 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
         enabled=params.enabled,
         context_limit=params.context_limit,
         compression_threshold=params.compression_threshold,
-        settings=await check_settings(params.settings, call.connection.app.engine.schemas),
+        settings=await check_settings(params.settings, call.connection.app.engine),
         pricing=core_pricing(params.pricing),
     )
     configs = call.connection.app.engine.model_configs
@@ -42,7 +42,7 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
 async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
     """Change the fields that are given. null resets a field; `settings` and `pricing` are replaced."""
     given = params.model_fields_set
-    settings = await check_settings(params.settings, call.connection.app.engine.schemas)
+    settings = await check_settings(params.settings, call.connection.app.engine)
     pricing = core_pricing(params.pricing)
 
     def change(record: ModelRecord) -> ModelRecord:

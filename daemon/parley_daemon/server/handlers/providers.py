@@ -21,7 +21,12 @@ async def list_models(call: Call, params: ModelListParams) -> Any:
     """Return the providers and their models, and the error in the configuration file, if any."""
     engine = call.connection.app.engine
     listed = await engine.models()
-    return {"providers": listed, "complaint": engine.catalogue.complaint}
+    catalogue = engine.catalogue
+    return {
+        "providers": listed,
+        "defaultModel": catalogue.default_model,
+        "complaint": catalogue.complaint,
+    }
 
 
 async def list_providers(call: Call, params: ProviderListParams) -> Any:

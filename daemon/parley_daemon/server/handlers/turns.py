@@ -73,7 +73,7 @@ async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
     return Draft(
         await input_parts(call.connection, params.content),
         params.model,
-        await check_settings(params.settings, call.connection.app.engine.schemas),
+        await check_settings(params.settings, call.connection.app.engine),
         params.client_message_id,
         call.connection.origin,
     )
@@ -215,7 +215,7 @@ async def retry(call: Call, params: ChatRetryParams) -> None:
     def on_accepted(accepted: Acceptance) -> None:
         call.reply(_acceptance(accepted))
 
-    settings = await check_settings(params.settings, call.connection.app.engine.schemas)
+    settings = await check_settings(params.settings, call.connection.app.engine)
     async with call.connection.chats.open(params.chat_id) as chat:
         await chat.branches.retry(params.message_id, params.model, settings, on_accepted)
 

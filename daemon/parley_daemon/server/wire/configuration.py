@@ -3,12 +3,17 @@
 Other records of providers are sent unchanged.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from parley_daemon.core import codec
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings
-from parley_daemon.ports.catalogue import ModelSetup
+from parley_daemon.ports.catalogue import (
+    Catalogue,
+    ModelSetup,
+    ProviderUnavailableError,
+    UnknownModelError,
+)
 from parley_daemon.ports.schemas import SchemaCheckError, Schemas
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.errors import invalid_params
@@ -43,20 +48,48 @@ def core_pricing(pricing: "ModelPricing | None") -> Pricing | None:
     return codec.from_attributes(Pricing, pricing)
 
 
-async def check_settings(sent: WireSettings | None, schemas: Schemas) -> ModelSettings:
+class SettingsChecks(Protocol):
+    """What settings are checked against: an engine."""
+
+    @property
+    def schemas(self) -> Schemas:
+        """JSON Schema."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The providers and their models."""
+        ...
+
+
+async def check_settings(sent: WireSettings | None, checks: SettingsChecks) -> ModelSettings:
     """Return the settings that a client sent.
 
     Raises:
-        WireError: -32602, the output schema is not a valid JSON Schema.
+        WireError: -32602, the output schema is not a valid JSON Schema, or a fallback model has a name that
+            several providers have.
     """
     settings = records.core_settings(sent)
+    for number, name in enumerate(settings.fallback_models or ()):
+        _check_fallback(name, f"settings.fallbackModels[{number}]", checks.catalogue)
     if settings.output_schema is None:
         return settings
     try:
-        violation = await schemas.check_schema(settings.output_schema)
+        violation = await checks.schemas.check_schema(settings.output_schema)
     except SchemaCheckError as error:
         raise invalid_params([{"path": _SCHEMA_PATH, "problem": str(error)}]) from error
     if violation is not None:
         path = f"{_SCHEMA_PATH}.{violation.path}" if violation.path else _SCHEMA_PATH
         raise invalid_params([{"path": path, "problem": violation.problem}])
     return settings
+
+
+def _check_fallback(name: str, path: str, catalogue: Catalogue) -> None:
+    """Refuse a fallback model with an ambiguous name. One that cannot be used is skipped when needed."""
+    try:
+        catalogue.resolve(name)
+    except UnknownModelError as error:
+        if error.candidates:
+            raise invalid_params([{"path": path, "problem": str(error)}]) from error
+    except ProviderUnavailableError:
+        pass

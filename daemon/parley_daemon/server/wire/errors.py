@@ -77,6 +77,9 @@ def wire_error(error: Exception) -> WireError:
         case InvalidCursorError():
             problem = "is not a cursor of this list; omit it to begin at the first page"
             return invalid_params([{"path": "cursor", "problem": problem}])
+        case UnknownModelError() if error.candidates:
+            data = {"candidates": list(error.candidates)}
+            return WireError(ErrorCode.MODEL_NOT_FOUND, str(error), data)
         case _ if type(error) in _CODES:
             return WireError(_CODES[type(error)], str(error))
         case _:
