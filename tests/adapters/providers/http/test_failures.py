@@ -127,6 +127,28 @@ def test_a_chat_template_that_refuses_the_messages_is_quoted_and_not_asked_again
     assert words.split(":")[0] in failure.message
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "reason"),
+    [
+        (
+            500,
+            "\n------------\nWhile executing CallExpression at line 19, column 27 in source:\n...{{ "
+            + "x" * 300
+            + " }}...\nError: Jinja Exception: Roles must alternate.",
+            "Roles must alternate.",
+        ),
+        (500, "While executing FilterExpression at line 1 in source: Unknown filter", "While executing"),
+        (502, "upstream: Jinja Exception: No user query found", "No user query found."),
+        (400, "raise_exception('Only user and assistant roles are supported!')", "Only user and assistant"),
+    ],
+)
+def test_the_words_of_a_chat_template_are_in_the_message(status: int, said: str, reason: str) -> None:
+    body = json.dumps({"error": {"code": status, "message": said, "type": "server_error"}}).encode()
+    for error in (CALL.error_from_status(status, {}, body), CALL.error_from_object({"message": said})):
+        assert (error.failure.kind, error.failure.retryable) == ("invalid_request", False)
+        assert reason in error.failure.message
+
+
 def test_a_models_name_is_not_read_as_a_reason() -> None:
     call = Call("acme", "quota-flagged-by-billing", CALL.url)
     body = openai("quota-flagged-by-billing: temperature must be below 2")

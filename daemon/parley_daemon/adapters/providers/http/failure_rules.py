@@ -10,6 +10,7 @@ Some meanings have too many wordings for a list: such a rule has a function inst
 - `RULES`: from status and words to a FailureKind, and whether another try makes sense.
 - `STATUS_OF_TYPE`: an error inside a 200 response has no status; its type stands for one.
 - `LIMITS_OF_ACCOUNT`: a limit that is not one of a single model.
+- `TEMPLATE`: a chat template refuses the messages; its own words are in `TEMPLATE_REASON`.
 - `DENIALS`: what a user can do about a denial, when the error says more than that.
 """
 
@@ -60,6 +61,12 @@ def regex(pattern: str) -> re.Pattern[str]:
 # policy"). 500 is not among them: servers also send it when a prompt does not fit.
 _PLAIN = _at(401, 402, 408, 425, 429, 502, 503, 504, 520, 521, 522, 523, 524, 529)
 
+TEMPLATE = regex(
+    r"jinja|raise_exception|(chat|prompt)[ _-]?template|template[ _-]?(error|exception|render|syntax)"
+    r"|while executing \w+ at line \d|roles? must alternate|system role (is )?not supported"
+)
+"""Words of a model's chat template that refuses the messages, or cannot be applied to them."""
+
 # The first row that applies decides. Words come first: providers report an empty account as a rate limit.
 RULES: tuple[Rule, ...] = (
     Rule("usage_limit", words=regex(
@@ -93,6 +100,8 @@ RULES: tuple[Rule, ...] = (
         r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"
         r"|inappropriate content"
     )),
+    # A chat template that refuses the messages will do so again.
+    Rule("invalid_request", never_at=_at(401, 402, 404, 408, 413, 429), words=TEMPLATE),
     Rule("auth", _at(400), regex(r"api[ _]key not valid|(invalid|incorrect)[ _]api[ _]key|api_key_invalid")),
     Rule("model_not_found", words=regex(
         r"model_not_found|model_decommissioned|no models loaded|no (allowed providers|endpoints found)"
@@ -107,10 +116,6 @@ RULES: tuple[Rule, ...] = (
     Rule("rate_limit", _at(409, 425, 429), retryable=True),
     Rule("overloaded", _at(500), regex(r"requires more system memory")),
     Rule("invalid_request", _at(501), regex(r"not support")),
-    # A chat template that refuses the messages will do so again.
-    Rule("invalid_request", _at(500), regex(
-        r"jinja|raise_exception|(chat|prompt)[ _-]?template|template[ _-]?(error|exception|render)"
-    )),
     # 500 is most often a model server without memory or slots; behind a gateway's 502 is no model server.
     Rule("overloaded", _at(500, 503, 529), retryable=True),
     Rule("overloaded", _at(424)),  # the model behind Bedrock failed
@@ -138,6 +143,9 @@ STATUS_OF_TYPE: tuple[tuple[re.Pattern[str], int], ...] = (
     (regex(r"invalid_?request|bad_?request|invalid_?argument|unprocessable|validation"), 400),
     (regex(r"server_?error|internal|api_?error"), 500),
 )
+
+TEMPLATE_REASON = regex(r"(jinja2?[ _]exception|template[ _]?error|raise_exception)\b[:(\s]+")
+"""What stands before the words of the template itself; before it stand a place and source."""
 
 # Limits of organisations are not among these: they are usually counted by model.
 LIMITS_OF_ACCOUNT = regex(

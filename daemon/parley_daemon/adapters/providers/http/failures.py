@@ -29,6 +29,7 @@ from parley_daemon.adapters.providers.http.failure_rules import (
     LIMITS_OF_ACCOUNT,
     RULES,
     STATUS_OF_TYPE,
+    TEMPLATE_REASON,
     Rule,
     regex,
 )
@@ -43,6 +44,7 @@ _WAIT = regex(
 _SPAN = regex(r"(\d+(?:\.\d+)?) ?(milli|ms|h|m|s)")
 _MILLISECONDS = {"milli": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _MAX_TEXT_LENGTH = 4000
+_MAX_WHOLE_LENGTH = 240  # of a message that is quoted as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,7 @@ class Call:
             case _, 413:
                 return f"The request is larger than {name} accepts."
             case _:
-                why = first_sentences(error_text.message, self.secrets)
+                why = first_sentences(_essence(error_text.message), self.secrets)
                 return f"{name} refused the request: {why}" if why else f"{name} refused the request."
 
     @property
@@ -237,6 +239,14 @@ class Call:
             if found := pattern.search(error_text.text[:_MAX_TEXT_LENGTH]):
                 return sentence.format(provider=self.provider, model=self.model, **found.groupdict())
         return None
+
+
+def _essence(message: str) -> str:
+    """Return a message without the source of a chat template, which may be long, before its own words."""
+    if len(message) <= _MAX_WHOLE_LENGTH:
+        return message
+    marks = list(TEMPLATE_REASON.finditer(message[-_MAX_TEXT_LENGTH:]))
+    return message[-_MAX_TEXT_LENGTH:][marks[-1].start() :] if marks else message
 
 
 def retry_hint(headers: Mapping[str, str], text: str, now: float | None = None) -> int | None:
