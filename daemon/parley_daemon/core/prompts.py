@@ -103,7 +103,11 @@ def _answer_calls(parts: tuple[Part, ...], results: list[ToolResult], used: set[
 
 
 def _unique_id(id: str, used: set[str]) -> str:
-    """Return the id, with a number if it is used already: some servers count calls from 1 in each answer."""
+    """Return the id, with a number if it is used already: some servers count calls from 1 in each answer.
+
+    A blank id is replaced: no provider accepts it.
+    """
+    id = id if id.strip() else "call"
     number, unused = 1, id
     while unused in used:
         number += 1

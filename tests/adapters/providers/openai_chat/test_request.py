@@ -357,12 +357,22 @@ def test_tool_calls_and_their_results_go_back_paired() -> None:
             "content": None,
             "tool_calls": [
                 {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"ü"}'}},
-                {"id": "b", "type": "function", "function": {"name": "g", "arguments": '"{\\"cut"'}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
             ],
         },
         {"role": "tool", "tool_call_id": "a", "content": '{"ok":1}'},
         {"role": "tool", "tool_call_id": "b", "content": "The tool call was interrupted."},
     ]
+
+
+def test_system_messages_of_the_history_are_joined_to_the_first() -> None:
+    """Many chat templates accept one system message, at the beginning."""
+    rules = PromptMessage("system", (Text("Rhyme."), File("text/plain", "aGk=", title="notes")))
+    more = PromptMessage("system", (Text(" "),))
+    sent = body(rules, HI, YES, more, HI, system="Be brief.")["messages"]
+    assert [one["role"] for one in sent] == ["system", "user", "assistant", "user"]
+    assert sent[0]["content"].startswith("Be brief.\n\nRhyme.\n\nnotes (text/plain):")
+    assert [one["role"] for one in body(HI, rules, HI)["messages"]] == ["system", "user"]
 
 
 @pytest.mark.parametrize("flavour", [OPENAI, OPENROUTER, VERCEL])

@@ -330,6 +330,13 @@ def test_reasoning_whose_text_is_not_what_was_signed_goes_back_in_one_piece() ->
     assert item["encrypted_content"] == "gAAA"
 
 
+def test_system_messages_of_the_history_are_joined_to_the_first() -> None:
+    rules = PromptMessage("system", (Text("Rhyme."),))
+    sent = body(HI, rules, HI, system="Be brief.")["input"]
+    assert [one["content"] for one in sent] == ["Be brief.\n\nRhyme.", "Hi", "Hi"]
+    assert [one["role"] for one in sent] == ["system", "user", "user"]
+
+
 def test_reasoning_that_led_to_nothing_is_left_out() -> None:
     thought = Reasoning("a\n\nbc", None, SIGNATURE)
     assert message("assistant", Text("x"), thought, thought) == [{"role": "assistant", "content": "x"}]
@@ -344,7 +351,7 @@ def test_the_results_of_calls_go_back_under_their_ids() -> None:
     calls = PromptMessage("assistant", (ToolCall("a", "f", {}), ToolCall("b", "g", '{"cut')))
     assert body(HI, calls, PromptMessage("tool", results))["input"][1:] == [
         {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
-        {"type": "function_call", "call_id": "b", "name": "g", "arguments": '"{\\"cut"'},
+        {"type": "function_call", "call_id": "b", "name": "g", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "a", "output": '{"ok":1}'},
         {"type": "function_call_output", "call_id": "b", "output": "The tool call was interrupted."},
     ]

@@ -9,10 +9,12 @@ from typing import cast
 
 from parley_daemon.adapters.providers.anthropic.parser import REDACTED
 from parley_daemon.adapters.providers.anthropic.schema import restrict_schema
+from parley_daemon.adapters.providers.shared.call_history import fit_name, repair_calls
 from parley_daemon.adapters.providers.shared.content import (
     describe_file,
     file_text,
     inline_data_urls,
+    instructions_text,
     quote_source,
     result_text,
 )
@@ -76,7 +78,7 @@ def build_body(request: ModelRequest, provider: str) -> Json:
     if request.system_prompt and request.system_prompt.strip():
         prompt.system.append(_text(request.system_prompt))
     has_content = False
-    for message in inline_data_urls(request.messages):
+    for message in repair_calls(inline_data_urls(request.messages), name=_fit_name):
         has_content = prompt.add(message)
     if not has_content or not prompt.messages:
         raise EmptyPromptError
@@ -152,7 +154,7 @@ class _Prompt:
         """Add a message; return False when it holds nothing to send."""
         match message.role:
             case "system":  # older models accept it only at the top
-                blocks = list(_user_blocks(message.parts))
+                blocks = [_text(text) for part in message.parts if (text := instructions_text([part]))]
                 self.system += blocks
                 return bool(blocks)
             case "user":
@@ -193,14 +195,9 @@ class _Prompt:
                 case Reasoning(signature=str(signature)) if self._sends_reasoning:
                     yield _thinking_block(part.text, signature)
                 case ToolCall():
-                    name = _safe_name(part.tool_name)[:128] or "tool"
-                    self.tools[name] = None
-                    yield {
-                        "type": "tool_use",
-                        "id": self._id(part.tool_call_id),
-                        "name": name,
-                        "input": cast("Json", part.args) if isinstance(part.args, dict) else {},
-                    }
+                    self.tools[part.tool_name] = None
+                    id = self._id(part.tool_call_id)
+                    yield {"type": "tool_use", "id": id, "name": part.tool_name, "input": part.args}
                 case File():
                     yield _text(describe_file(part))
                 case _:
@@ -268,6 +265,10 @@ def _text(text: str) -> Json:
 
 def _content(message: Json) -> list[Json]:
     return cast("list[Json]", message["content"])
+
+
+def _fit_name(name: str) -> str:
+    return fit_name(name, 128)
 
 
 def _safe_name(name: str) -> str:

@@ -4,14 +4,17 @@ Source: https://ai.google.dev/api/generate-content. Thoughts are sent back, each
 came on (`signatures`).
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 from parley_daemon.adapters.providers.google.signatures import SignedField, is_made_call_id, split_field
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
+from parley_daemon.adapters.providers.shared.call_history import fit_name, repair_calls
 from parley_daemon.adapters.providers.shared.content import (
     file_text,
     inline_data_urls,
+    instructions_text,
     join_texts,
     quote_source,
 )
@@ -45,6 +48,7 @@ CATEGORIES = (
     "HARM_CATEGORY_DANGEROUS_CONTENT",
 )
 # The first call of an answer must be signed. Google documents this value for calls of other models.
+_LEADING = re.compile(r"^([\d-])")
 UNSIGNED = "skip_thought_signature_validator"
 
 
@@ -58,9 +62,9 @@ def build_body(request: ModelRequest, provider: str) -> bytes:
     system = [request.system_prompt or ""]
     contents: list[Json] = []
     last: list[Json] = []
-    for message in inline_data_urls(request.messages):
+    for message in _repair(inline_data_urls(request.messages)):
         if message.role == "system":  # all instructions go to one field
-            system.append(join_texts(part.text for part in message.parts if isinstance(part, Text)))
+            system.append(instructions_text(message.parts))
             continue
         last = _parts(message)
         role = "model" if message.role == "assistant" else "user"
@@ -194,11 +198,15 @@ def _has_content(part: Json) -> bool:
     return not isinstance(text, str) or (bool(text.strip()) and not part.get("thought"))
 
 
+def _repair(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
+    """Yield messages with calls that Google accepts; a name begins with a letter or "_"."""
+    return repair_calls(
+        messages, name=lambda name: _LEADING.sub(r"_\1", fit_name(name, 63)), keeps_values=True
+    )
+
+
 def _call(call: ToolCall) -> Json:
-    args: object = call.args
-    if not isinstance(args, dict):
-        args = {"value": args}  # Google accepts only an object
-    return {**_id(call.tool_call_id), "name": call.tool_name, "args": args}
+    return {**_id(call.tool_call_id), "name": call.tool_name, "args": call.args}
 
 
 def _result(result: ToolResult) -> Json:

@@ -11,11 +11,13 @@ import msgspec
 
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.openai_chat.reasoning import read_details
+from parley_daemon.adapters.providers.shared.call_history import repair_calls
 from parley_daemon.adapters.providers.shared.content import (
     answer_text,
     describe_file,
     file_text,
     inline_data_urls,
+    instructions_text,
     join_texts,
     quote_source,
     result_text,
@@ -47,6 +49,7 @@ _SETTINGS = {
     "stop": "stop",
     "seed": "seed",
 }
+_MAX_ID_LENGTH = 40  # of a tool call at OpenAI; other servers have formats of their own
 _EXTRA = ("extraBody", "extraHeaders")
 
 
@@ -134,13 +137,23 @@ def build_body(request: ModelRequest, flavour: Flavour, provider: str) -> bytes:
     """
     messages: list[Json] = []
     settings = request.settings
+    # One system message at the beginning: many chat templates accept no other.
+    system = join_texts(
+        [
+            request.system_prompt or "",
+            *[instructions_text(message.parts) for message in request.messages if message.role == "system"],
+        ]
+    )
     system = add_schema_to_prompt(
-        request.system_prompt, settings.output_schema, settings.provider_options.get(flavour.group, {})
+        system, settings.output_schema, settings.provider_options.get(flavour.group, {})
     )
     if system:
         messages.append({"role": "system", "content": system})
     last: list[Json] = []
-    for message in inline_data_urls(request.messages):
+    max_id_length = _MAX_ID_LENGTH if flavour is OPENAI else None
+    for message in repair_calls(inline_data_urls(request.messages), max_id_length=max_id_length):
+        if message.role == "system":
+            continue
         last = list(_messages(message, flavour))
         for sent in last:
             _append(messages, sent)
@@ -186,7 +199,9 @@ def _settings(settings: ModelSettings, flavour: Flavour, provider: str) -> Json:
 
 def _declare_tools(messages: Iterable[PromptMessage]) -> Json:
     """Return tool declarations: Anthropic's models refuse a history with calls of undeclared tools."""
-    calls = [part for message in messages for part in message.parts if isinstance(part, ToolCall)]
+    calls = [
+        part for message in repair_calls(messages) for part in message.parts if isinstance(part, ToolCall)
+    ]
     no_parameters: Json = {"type": "object", "properties": {}}
     tools = [
         {"type": "function", "function": {"name": name, "parameters": no_parameters}}
@@ -234,7 +249,7 @@ def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
                 yield {"role": "assistant", "content": text or None, "tool_calls": calls, **thoughts}
             elif text.strip():
                 yield {"role": "assistant", "content": text, **thoughts}
-        case "system" | "user":
+        case _:
             blocks = [block for block in map(_block, message.parts) if block is not None]
             if all(block["type"] == "text" for block in blocks):
                 # One string, which every server of the dialect accepts.

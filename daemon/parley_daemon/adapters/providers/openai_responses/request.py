@@ -10,11 +10,13 @@ from typing import cast
 
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.openai_responses.reasoning import build_item
+from parley_daemon.adapters.providers.shared.call_history import repair_calls
 from parley_daemon.adapters.providers.shared.content import (
     answer_text,
     describe_file,
     file_text,
     inline_data_urls,
+    instructions_text,
     join_texts,
     quote_source,
     result_text,
@@ -57,6 +59,7 @@ _ENCRYPTED = "reasoning.encrypted_content"
 # Names of reasoning models. Other models refuse a request for encrypted reasoning. A reasoning model that its
 # name does not identify gets none of its reasoning back.
 _REASONING_MODEL = re.compile(r"(?:^|[/.:_-])(?:o\d|gpt-(?:[5-9]|[1-9]\d)|codex)(?![0-9])(?!.*-chat)")
+_MAX_ID_LENGTH = 64  # of a tool call
 _MEDIA = ("audio/", "video/")
 
 
@@ -74,13 +77,19 @@ def build_body(request: ModelRequest, provider: str) -> bytes:
         is_reasoning_model=bool(_REASONING_MODEL.search(request.model)),
     )
     items: list[Json] = []
-    system = add_schema_to_prompt(
-        request.system_prompt, settings.output_schema, settings.provider_options.get(GROUP, {})
+    system = join_texts(
+        [
+            request.system_prompt or "",
+            *[instructions_text(message.parts) for message in request.messages if message.role == "system"],
+        ]
     )
+    system = add_schema_to_prompt(system, settings.output_schema, settings.provider_options.get(GROUP, {}))
     if system:
         items.append({"role": "system", "content": system})
     last: list[Json] = []
-    for message in inline_data_urls(request.messages):
+    for message in repair_calls(inline_data_urls(request.messages), max_id_length=_MAX_ID_LENGTH):
+        if message.role == "system":
+            continue
         last = _items(message, with_ids=fields["store"] is not True)
         items += last
     if not last:
@@ -128,7 +137,7 @@ def _items(message: PromptMessage, *, with_ids: bool) -> list[Json]:
             while items and items[-1].get("type") == "reasoning":
                 items.pop()
             return items
-        case "system" | "user":
+        case _:
             blocks = [block for block in map(_block, message.parts) if block is not None]
             if all(block["type"] == "input_text" for block in blocks):
                 text = join_texts(str(block["text"]) for block in blocks)

@@ -61,6 +61,22 @@ def file_text(file: File) -> str | None:
     return f"{file.title or 'A file'} ({file.media_type}):\n{_fence(text)}"
 
 
+def instructions_text(parts: Iterable[Part]) -> str:
+    """Return the parts of a system message as text, since instructions can be nothing else."""
+    texts: list[str] = []
+    for part in parts:
+        match part:
+            case Text():
+                texts.append(part.text if part.text.strip() else "")
+            case Source():
+                texts.append(quote_source(part))
+            case File():
+                texts.append(file_text(part) or describe_file(part))
+            case _:
+                pass
+    return join_texts(texts)
+
+
 def result_text(result: ToolResult) -> str:
     """Return the result of a tool as text."""
     return result.result if isinstance(result.result, str) else encode_json(result.result).decode()
