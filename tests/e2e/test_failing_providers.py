@@ -71,7 +71,6 @@ async def provider() -> AsyncGenerator[FakeProvider]:
 
 
 FAILURES: dict[str, tuple[Script, tuple[str, ...]]] = {
-    # First: on a connection that was kept, it would be asked once more over another one.
     "closes without a word": ((cut(),), ("network", "bad_stream")),
     "accepts and never answers": ((silence(),), ("timeout",)),
     "answers with a head alone": ((stall(),), ("timeout",)),
@@ -98,6 +97,21 @@ FAILURES: dict[str, tuple[Script, tuple[str, ...]]] = {
     ),
     "answers with nothing that is an answer": ((status(200, {"hello": "world"}),), ("bad_stream",)),
 }
+
+
+async def test_a_reset_of_a_kept_connection_is_an_attempt_that_clients_are_told_of(
+    provider: FakeProvider,
+) -> None:
+    provider.scripts.extend([ANSWER, (drop(),), ANSWER])
+    async with daemon_on(provider, "retries.first_ms = 10") as peer:
+        chat_id = await peer.new_chat()
+        await peer.result("chat/ask", {"chatId": chat_id, "content": "Why?"})
+        question = {"chatId": chat_id, "content": "And now?", "partialResultToken": "t"}
+        answered = await peer.result("chat/ask", question)
+        told = [event for event in peer.events("t") if event["type"] == "retry"]
+    assert (answered["outcome"], answered["timings"]["attempts"]) == ("completed", 2)
+    assert [one["error"]["kind"] for one in told] == ["network"]
+    assert (len(provider.requests), provider.connections) == (3, 2)
 
 
 async def test_every_way_to_fail_ends_the_turn_once_and_soon_and_the_chat_goes_on(

@@ -3,11 +3,12 @@
 import anyio
 import pytest
 
-from parley_daemon.core.events import ChatChanged, TurnEnded
+from parley_daemon.core.events import ChatChanged, Retrying, TurnEnded
 from parley_daemon.core.parts import plain_text
 from parley_daemon.core.records import Failure, Status, Usage
 from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ConflictError
+from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.models import Finish, ModelError, UsageReport
 from tests.engine.turns.test_titles_and_compaction import TOO_LONG, history, sent
@@ -182,6 +183,23 @@ async def test_a_summary_that_does_not_come_fails_the_turn_that_needs_it(how: st
             assert "larger context" in ended.error.message
             assert (await rig.ask_quickly(chat_id, "3")).ended.outcome == "completed"
             assert [text for _, text in await rig.history(chat_id)] == ["1", "A1", "2", "3", "Yes."]
+
+
+async def test_a_summary_that_fails_by_chance_is_tried_again_and_listeners_know() -> None:
+    with anyio.fail_after(30):
+        async with running(retries=RetryPolicy(attempts=3, first=0.0, spacing=0.0)) as rig:
+            chat_id = await rig.chat(messages=history("1", "A1"))
+            heard = await rig.listen(chat_id)
+            await rig.send(chat_id, "2")
+            (await rig.model.asked()).fail(TOO_LONG)
+            for _ in range(2):
+                (await summary_asked(rig)).fail()
+            await (await summary_asked(rig)).finish("Notes.")
+            call = await rig.model.asked()
+            assert "Notes." in sent(call)[0]
+            await call.finish("Yes.")
+            assert (await heard.ended()).outcome == "completed"
+            assert [one.error.kind for one in heard.of(Retrying)] == ["overloaded"] * 2
 
 
 async def test_an_interrupt_while_the_history_is_summarised_ends_the_turn_at_once(rig: Rig) -> None:

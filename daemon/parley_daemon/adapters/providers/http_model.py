@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
+from parley_daemon.adapters.providers.http.connection_errors import reason_of
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.pool import HttpPool
 from parley_daemon.adapters.providers.shared.dialect import Dialect, InvalidRequestError, PreparedRequest
@@ -181,5 +182,5 @@ class HttpModel:
         except (aiohttp.ClientError, OSError) as error:
             if not answer.is_whole:
                 message = f"The connection to {call.provider} broke in the middle of the answer."
-                raise call.bad_stream(message, str(error)) from error
+                raise call.bad_stream(message, reason_of(error)) from error
         return b""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from parley_daemon.core.compaction import apply_summaries, drop_open_questions
-from parley_daemon.core.records import Failure, Message, ModelSettings
+from parley_daemon.core.records import Message, ModelSettings
 from parley_daemon.core.refusals import drop_refused
 from parley_daemon.engine.chats import turn_changes
 from parley_daemon.engine.chats.executor import CommandExecutor
@@ -14,7 +14,6 @@ from parley_daemon.engine.errors import ChatBusyError, ConflictError
 from parley_daemon.engine.turns import summarize
 from parley_daemon.engine.turns.model_selection import chat_model, find_model
 from parley_daemon.ports.catalogue import ResolvedModel
-from parley_daemon.ports.models import ModelError
 
 
 class Summaries:
@@ -103,10 +102,7 @@ class Summaries:
         older = history[:last]
         if not older or (len(older) == 1 and older[0] in [one.message for one in self._live.summaries]):
             return None
-        try:
-            message = await self._summarize(model, older, older[-1].id)
-        except ModelError as error:
-            raise ModelError(_add_advice(error.failure)) from error
+        message = await self._summarize(model, older, older[-1].id)
         return (message, *history[last:])
 
     async def _summarize(self, model: ResolvedModel, messages: Sequence[Message], after_id: int) -> Message:
@@ -119,11 +115,3 @@ class Summaries:
             message = turn_changes.add_summary(changeset, after_id, text, usage, model.id)
             await self._executor.carry_out(changeset)
             return message
-
-
-def _add_advice(failure: Failure) -> Failure:
-    message = (
-        f"The conversation is too long for the model, and summarising it failed: {failure.message} "
-        "Choose a model with a larger context, rewind, or begin a new chat."
-    )
-    return replace(failure, kind="context_length", message=message, retryable=False)

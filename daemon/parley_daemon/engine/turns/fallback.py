@@ -43,6 +43,7 @@ MISFITS: frozenset[FailureKind] = frozenset(
 """Failures that show that a fallback model cannot be used: the next one is asked."""
 
 _MAX_DETAIL_LENGTH = 500
+_TOO_LONG = Failure("context_length", "The chat is too long.")
 
 
 class FallbackChain:
@@ -85,6 +86,10 @@ class FallbackChain:
         if other is not None:
             self._excluded[model.id] = failure.message
         return other
+
+    def has_larger(self, model: ResolvedModel, history: Sequence[Message], now: float) -> bool:
+        """Return whether a fallback model with a larger context can be asked."""
+        return self._next(model, _TOO_LONG, history, now) is not None
 
     def final_failure(self, model: ResolvedModel, failure: Failure) -> Failure:
         """Return the failure that ends the turn: that of the last model, with the reasons of the others."""

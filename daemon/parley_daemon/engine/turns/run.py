@@ -28,6 +28,7 @@ from parley_daemon.core.events import Timings
 from parley_daemon.core.parts import Assembler
 from parley_daemon.core.pricing import compute_cost
 from parley_daemon.core.records import Failure, Message, Turn, Usage
+from parley_daemon.engine.turns.answer_stream import TurnProgress
 from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, TurnLimit
 from parley_daemon.engine.turns.host import (
     DAEMON_LOST,
@@ -37,7 +38,7 @@ from parley_daemon.engine.turns.host import (
     TurnResult,
     TurnServices,
 )
-from parley_daemon.engine.turns.model_call import ModelCall, TurnProgress
+from parley_daemon.engine.turns.model_call import ModelCall
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import ModelError
 from parley_daemon.ports.store import StoreUnavailableError
@@ -93,12 +94,12 @@ class TurnRun:
     @property
     def message_id(self) -> int:
         """The id of the answer in progress."""
-        return self._call.message_id
+        return self._call.stream.message_id
 
     @property
     def assembler(self) -> Assembler:
         """The parts of the answer in progress."""
-        return self._call.assembler
+        return self._call.stream.assembler
 
     @property
     def cause(self) -> StopCause | None:
@@ -108,11 +109,11 @@ class TurnRun:
     @property
     def is_abandoned(self) -> bool:
         """Whether the present call was abandoned because it does not end. No other call can follow it."""
-        return self._call.is_abandoned
+        return self._call.stream.is_abandoned
 
     def clear_preview(self) -> None:
         """The answer so far is a message of the history now, and no longer in progress."""
-        self._call.assembler = Assembler()
+        self._call.stream.assembler = Assembler()
 
     def stop(self, cause: StopCause) -> None:
         """End the run. It finishes with what it has."""
@@ -207,11 +208,11 @@ class TurnRun:
     def _give_up(self) -> None:
         """Continue without a call that was cancelled and does not end."""
         log.warning("a call of %s does not end; turn %s ends without it", self.turn.model, self.turn.id)
-        call = self._call
-        call.is_abandoned = True
+        answer = self._call.stream
+        answer.is_abandoned = True
         self._free_slot()
-        if self._cause is None and call.stop_reason is None:
-            self._failure = call.overdue_failure()
+        if self._cause is None and answer.stop_reason is None:
+            self._failure = answer.overdue_failure()
         self._scope.cancel()  # when the call ends after all, no other one follows
 
     async def _finish(self, result: TurnResult) -> NextCall | None:
@@ -227,12 +228,13 @@ class TurnRun:
     # -------------------------------------------------------------------- the result
 
     def _result(self) -> TurnResult:
-        call, model, error, outcome = self._call, self._progress.model, self._failure, "completed"
+        call, answer = self._call, self._call.stream
+        model, error, outcome = self._progress.model, self._failure, "completed"
         if self._cause is not None:
             outcome, error = "interrupted", _error_of(self._cause)
         elif error is not None:
             outcome = "failed"
-        usage = call.usage
+        usage = answer.usage
         if usage is not None and model is not None:
             usage = _add_limit_and_cost(usage, model)
         if usage is not None:
@@ -240,10 +242,10 @@ class TurnRun:
         return TurnResult(
             turn=self.turn,
             outcome=outcome,
-            message_id=call.message_id,
-            parts=call.assembler.parts(),
+            message_id=answer.message_id,
+            parts=answer.assembler.parts(),
             model=model.id if model else None,
-            stop_reason=call.stop_reason,
+            stop_reason=answer.stop_reason,
             usage=usage,
             turn_usage=self._turn_usage,
             error=error,

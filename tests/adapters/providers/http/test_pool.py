@@ -19,6 +19,8 @@ from parley_daemon.ports.models import (
 )
 from tests.support.providers.chat_model import HELLO, KEY, STOP, Open, ask, failure, question
 from tests.support.providers.script import (
+    Action,
+    cut,
     drop,
     raw,
     stall,
@@ -35,6 +37,7 @@ async def test_a_refused_connection_names_the_address_and_gives_advice(open_mode
         failed = await failure(open_model(f"http://127.0.0.1:{port}/v1"))
     assert (failed.kind, failed.retryable) == ("network", True)
     assert failed.message == f"Nothing answers at http://127.0.0.1:{port}. Is the server running?"
+    assert failed.detail == "Connection refused"
 
 
 async def test_an_unknown_host_says_so(open_model: Open) -> None:
@@ -43,6 +46,8 @@ async def test_an_unknown_host_says_so(open_model: Open) -> None:
     assert failed.message == (
         "The host name in http://no-such-host.invalid cannot be resolved; check base_url and the network."
     )
+    assert "aiohttp" not in str(failed.detail)
+    assert "ssl:" not in str(failed.detail)
 
 
 async def test_a_server_that_accepts_no_connection_is_a_timeout(open_model: Open) -> None:
@@ -80,6 +85,8 @@ async def test_https_to_a_plain_server_names_the_failed_handshake(open_model: Op
     assert failed.message == (
         f"The TLS handshake with https://127.0.0.1:{port} failed; check whether base_url should begin with http://."
     )
+    assert failed.detail
+    assert "Cannot connect" not in failed.detail
 
 
 async def test_a_server_that_does_not_answer_in_http_is_bad_stream(open_model: Open) -> None:
@@ -92,16 +99,31 @@ async def test_a_server_that_does_not_answer_in_http_is_bad_stream(open_model: O
 async def test_a_connection_closed_without_an_answer_is_network(open_model: Open) -> None:
     async with fake_provider((drop(),)) as server:
         failed = await failure(open_model(server))
-        assert (failed.kind, failed.retryable) == ("network", True)
+        assert (failed.kind, failed.retryable, failed.detail) == ("network", True, None)
         assert len(server.requests) == 1
 
 
-async def test_a_request_is_sent_again_when_the_server_closed_the_reused_connection(
+async def test_a_connection_that_breaks_in_mid_answer_is_described_without_names_of_classes(
     open_model: Open,
 ) -> None:
-    async with fake_provider(HELLO, (drop(),), HELLO) as server:
+    for broken in (drop(), cut()):
+        async with fake_provider((text("Half"), broken)) as server:
+            failed = await failure(open_model(server))
+            assert (failed.kind, failed.retryable) == ("bad_stream", True)
+            assert failed.detail in (None, "Connection reset by peer")
+
+
+@pytest.mark.parametrize("size", [1, 2**21])
+@pytest.mark.parametrize("broken", [drop(), cut()], ids=["reset", "closed"])
+async def test_no_request_is_sent_twice_when_a_reused_connection_breaks(
+    open_model: Open, broken: Action, size: int
+) -> None:
+    async with fake_provider(HELLO, (broken,), HELLO) as server:
         model = open_model(server)
         assert await ask(model) == [Text("Hello"), STOP]
+        failed = await failure(model, question("x" * size))
+        assert (failed.kind, failed.retryable) == ("network", True)
+        assert (server.connections, len(server.requests)) == (1, 2)
         assert await ask(model) == [Text("Hello"), STOP]
         assert (server.connections, len(server.requests)) == (2, 3)
 

@@ -2,9 +2,10 @@
 
 Theory of operation. aiohttp takes longer to import than a start may wait, so it is loaded at the first call,
 in a thread (`warm`). A connection is reused for 60 s. When a reused connection turns out to be closed by the
-server, the request has not been read and is sent once more on a new one. A response whose end mark has come
-is not closed at once: its last bytes get 3 s to arrive (`release`), so that the connection can be reused; a
-response that is abandoned is closed at once, which tells the server to stop.
+server, the call fails like any other whose connection breaks: the server may have read the request, and only
+the retry policy of turns repeats a paid one. A response whose end mark has come is not closed at once: its
+last bytes get 3 s to arrive (`release`), so that the connection can be reused; a response that is abandoned
+is closed at once, which tells the server to stop.
 
 Proxies of the environment are used (`proxies`), except for this machine; a netrc file is not. Redirects are
 not followed: they would send the prompt and the key elsewhere. Logs nothing.
@@ -19,14 +20,13 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from parley_daemon.adapters.providers.http.connection_errors import connection_error, reason_of
 from parley_daemon.adapters.providers.http.endpoints import is_local
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.proxies import Proxy, UnusableProxyError, find_proxy
 from parley_daemon.ports.models import ModelError
 
 if TYPE_CHECKING:
-    from types import SimpleNamespace
-
     import aiohttp
 
 _CONNECTIONS = 1000  # per provider; more calls at once than any daemon runs turns
@@ -35,7 +35,6 @@ _LINGER = 3.0  # how long the bytes after an answer's end may take before the co
 _LARGE_BODY = 2**20
 _MAX_HEADER_BYTES = 256 * 1024  # of one header of a response; curl allows 300 KiB for all of them
 _MAX_HEADERS = 1000
-_TOO_LARGE = ("Got more than", "Too many headers")  # how aiohttp's messages about such headers begin
 _MAX_REFUSAL_BYTES = 64 * 1024
 _REFUSAL_TIMEOUT = 5.0
 # Some servers name no encoding here, but the character set or the transfer encoding.
@@ -85,28 +84,19 @@ class HttpPool:
         if proxy is not None and call.url.startswith("http:"):  # https: only the proxy may see them (CONNECT)
             headers = {**headers, **proxy.headers}
         timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_connect=connect_seconds)
-        first = True
-        while True:
-            connection: dict[str, bool] = {}
-            try:
-                return await session.request(
-                    method,
-                    call.url,
-                    data=(body or None) if len(body) < _LARGE_BODY else io.BytesIO(body),
-                    headers=headers,
-                    timeout=timeout,
-                    proxy=None if proxy is None else proxy.url,
-                    proxy_headers=None if proxy is None else proxy.headers,
-                    allow_redirects=False,
-                    trace_request_ctx=connection,
-                )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # The server closed a kept connection just as it was reused: the request was not read.
-                if not (first and connection.get("reused")):
-                    raise _connection_error(call, error, connect_seconds, proxy) from error
-                first = False
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise _connection_error(call, error, connect_seconds, proxy) from error
+        try:
+            return await session.request(
+                method,
+                call.url,
+                data=(body or None) if len(body) < _LARGE_BODY else io.BytesIO(body),
+                headers=headers,
+                timeout=timeout,
+                proxy=None if proxy is None else proxy.url,
+                proxy_headers=None if proxy is None else proxy.headers,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise connection_error(call, error, connect_seconds, proxy) from error
 
     def check_encoding(self, call: Call, response: "aiohttp.ClientResponse") -> None:
         """Raise ModelError if the body is compressed. That was not requested, and a few bytes may become
@@ -155,7 +145,7 @@ class HttpPool:
                 body += data
         except (aiohttp.ClientError, OSError) as error:
             message = f"The connection to {call.provider} broke in the middle of the answer."
-            raise call.bad_stream(message, str(error)) from error
+            raise call.bad_stream(message, reason_of(error)) from error
         return bytes(body)
 
     def release(self, response: "aiohttp.ClientResponse") -> None:
@@ -185,8 +175,6 @@ class HttpPool:
         if self._session is None:
             import aiohttp
 
-            reuse = aiohttp.TraceConfig()
-            reuse.on_connection_reuseconn.append(_note_reuse)
             self._proxy = _proxy_for(self._url)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -194,7 +182,6 @@ class HttpPool:
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                trace_configs=[reuse],
                 max_line_size=_MAX_HEADER_BYTES,
                 max_field_size=_MAX_HEADER_BYTES,
                 max_headers=_MAX_HEADERS,
@@ -212,60 +199,8 @@ def _load() -> None:
     importlib.import_module("aiohttp")
 
 
-async def _note_reuse(_session: object, context: "SimpleNamespace", _params: object) -> None:
-    connection: dict[str, bool] = context.trace_request_ctx
-    connection["reused"] = True
-
-
 def _proxy_for(url: str) -> Proxy | UnusableProxyError | None:
     try:
         return None if is_local(url) else find_proxy(url, os.environ)
     except UnusableProxyError as error:
         return error
-
-
-def _connection_error(
-    call: Call, error: Exception, connect_seconds: float, proxy: Proxy | None
-) -> ModelError:
-    import aiohttp
-
-    detail, origin = str(error), call.origin
-    match error:
-        case aiohttp.ClientConnectorDNSError() | aiohttp.ClientProxyConnectionError() if proxy is not None:
-            message = f"The proxy {proxy.url} cannot be reached; check {proxy.variable}."
-            return call.error("network", message, detail, retryable=True)
-        case aiohttp.ClientHttpProxyError() if proxy is not None and error.status == 407:
-            message = f"The proxy {proxy.url} requires a user name and a password; check {proxy.variable}."
-            return call.error("auth", message, detail, retryable=False)
-        case aiohttp.ClientHttpProxyError() if proxy is not None:
-            message = f"The proxy {proxy.url} refused the connection to {origin} (HTTP {error.status})."
-            return call.error("network", message, detail, retryable=False)
-        case aiohttp.ClientConnectorDNSError():
-            message = f"The host name in {origin} cannot be resolved; check base_url and the network."
-            return call.error("network", message, detail, retryable=True)
-        case aiohttp.ClientConnectorCertificateError():
-            message = f"The certificate of {origin} is not trusted by this machine."
-            return call.error("network", message, detail, retryable=False)
-        case aiohttp.ClientSSLError():
-            message = (
-                f"The TLS handshake with {origin} failed; check whether base_url should begin with http://."
-            )
-            return call.error("network", message, detail, retryable=False)
-        case TimeoutError():
-            message = f"{origin} did not accept a connection within {connect_seconds:g} s."
-            return call.error("timeout", message, detail, retryable=True)
-        case aiohttp.ClientConnectorError():
-            advice = "Is the server running?" if is_local(call.url) else "Check base_url and the network."
-            return call.error("network", f"Nothing answers at {origin}. {advice}", detail, retryable=True)
-        case aiohttp.ClientResponseError() if error.message.startswith(_TOO_LARGE):
-            message = f"The headers of the answer from {origin} are too large."
-            return call.error("bad_stream", message, detail, retryable=False)
-        case aiohttp.ClientResponseError():
-            message = f"The server at {origin} does not answer in HTTP; check base_url."
-            return call.error("bad_stream", message, detail, retryable=False)
-        case aiohttp.ClientConnectionError() | OSError():
-            message = f"{origin} closed the connection without an answer."
-            return call.error("network", message, detail, retryable=True)
-        case _:
-            message = f"No request can be sent to {origin}; check base_url."
-            return call.error("invalid_request", message, detail, retryable=False)
