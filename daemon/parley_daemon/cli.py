@@ -136,7 +136,7 @@ def _serve(paths: DaemonPaths, arguments: argparse.Namespace) -> int:
     try:
         lock = lock_directory(paths.data_dir, paths.runtime_file)
     except OSError as error:
-        return _fail(f"Cannot store chats in {paths.data_dir}: {error.strerror}.")
+        return _fail(f"Cannot store chats in {paths.data_dir}: {_describe(error, paths.data_dir)}.")
     if lock is None:
         sys.stderr.write(describe_owner(paths))
         return 1
@@ -163,6 +163,12 @@ def _serve(paths: DaemonPaths, arguments: argparse.Namespace) -> int:
                 ready=ready,
             )
         )
+
+
+def _describe(error: OSError, expected: Path) -> str:
+    """Return the reason of an error, with its file if that is not the expected one."""
+    reason = error.strerror or str(error)
+    return reason if error.filename in (None, str(expected), expected) else f"{error.filename}: {reason}"
 
 
 def _open_tcp(address: str) -> socket.socket | str:

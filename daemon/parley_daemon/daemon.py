@@ -22,6 +22,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
-from parley_daemon.adapters.os.directory_lock import FileLock
+from parley_daemon.adapters.os.directory_lock import FileLock, lock_directory
 from parley_daemon.adapters.os.log_file import log_path, start_logging
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
@@ -40,7 +41,7 @@ from parley_daemon.config import load_config
 from parley_daemon.config_reload import ConfigReloader
 from parley_daemon.engine.engine import Engine
 from parley_daemon.ports.secrets import Secrets
-from parley_daemon.ports.store import Store
+from parley_daemon.ports.store import Store, StoreUnavailableError
 from parley_daemon.server.app import App, ClientLogs
 from parley_daemon.server.handlers import find_handler
 from parley_daemon.server.transport.addresses import CHECK_SECONDS, Addresses, Places
@@ -168,7 +169,23 @@ def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
         from parley_daemon.adapters.memory.store import MemoryStore  # few daemons need it
 
         return MemoryStore(), MemoryKeyStore()
-    return SqliteStore(options.data_dir / "parley.db"), KeyStore(options.data_dir)
+    prepare = None if options.lock is not None else partial(_lock, options.data_dir, [])
+    return SqliteStore(options.data_dir / "parley.db", prepare=prepare), KeyStore(options.data_dir)
+
+
+def _lock(data_dir: Path, held: list[FileLock]) -> None:
+    """Lock the data directory of a daemon that could not do so at its start, and keep the lock in `held`.
+
+    Raises:
+        OSError: it still cannot be locked.
+        StoreUnavailableError: another process has locked it meanwhile.
+    """
+    if held:
+        return
+    lock = lock_directory(data_dir)
+    if lock is None:
+        raise StoreUnavailableError(f"Another process serves the chats in {data_dir}. Start this one again.")
+    held.append(lock)
 
 
 async def _serve_parent(parent: ParentStreams, server: Server, app: App) -> int:

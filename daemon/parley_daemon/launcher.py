@@ -82,7 +82,7 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
     try:
         lock = lock_directory(paths.data_dir, paths.runtime_file)
     except OSError:
-        # The daemon runs without a store: each request that needs it is answered with what is wrong.
+        # Each request that needs the store is answered with what is wrong, until the store can be locked.
         return _become_daemon(paths, input_fd, output_fd)
     if lock is None:
         peer = connect(paths, seconds=CONNECT_SECONDS)

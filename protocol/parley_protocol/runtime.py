@@ -18,6 +18,8 @@ APP: Final = "parleyd"
 SOCKET_PATH_LIMIT: Final = 103
 """The longest path of a Unix socket in bytes: macOS allows 103, Linux 107."""
 
+_MAX_BYTES: Final = 65536
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeInfo:
@@ -100,7 +102,7 @@ def make_private_dir(path: Path) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise PermissionError(f"{path} is not a directory of this user")
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    if stat.S_IMODE(found.st_mode) != 0o700:  # others may read it, or the umask forbids even its owner to
         path.chmod(0o700)
 
 
@@ -110,9 +112,12 @@ def read_runtime_file(path: Path) -> RuntimeInfo | None:
     None: the file is missing, unreadable, malformed or written by another user, or its process has ended.
     """
     try:
-        with path.open("rb") as file:
-            owner = os.fstat(file.fileno()).st_uid
-            text = file.read()
+        # Without O_NONBLOCK, a named pipe in the place of the file would stop its reader.
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _MAX_BYTES:
+                return None
+            owner, text = found.st_uid, file.read(_MAX_BYTES)
         info = _parse(json.loads(text))
     except (OSError, ValueError, RecursionError):
         return None
@@ -149,6 +154,8 @@ def write_runtime_file(path: Path, info: RuntimeInfo) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
+            if sys.platform != "win32":
+                os.fchmod(descriptor, 0o600)  # whatever the umask is
             file.write(text + "\n")
         os.replace(temporary, path)
     except OSError:
@@ -201,10 +208,10 @@ def _from_environment(name: str) -> Path | None:
 
 
 def _stem(data_dir: Path) -> str:
-    resolved = data_dir.expanduser().resolve()
-    if resolved == default_data_dir().expanduser().resolve():
+    resolved = os.path.realpath(data_dir.expanduser())  # unlike Path.resolve, it accepts a loop of symlinks
+    if resolved == os.path.realpath(default_data_dir().expanduser()):
         return APP
-    return f"{APP}-{_digest(str(resolved))}"
+    return f"{APP}-{_digest(resolved)}"
 
 
 def _digest(text: str) -> str:
@@ -224,7 +231,31 @@ def _parse(value: object) -> RuntimeInfo | None:
         return None
     if not all(isinstance(text, str) for text in texts):
         return None
-    if not all(address is None or isinstance(address, str) for address in (socket, tcp)):
+    if not (socket is None or _is_path(socket)) or not (tcp is None or _is_address(tcp)):
         return None
     token, version, directory, started_at = cast("list[str]", texts)
     return RuntimeInfo(pid, socket, tcp, token, version, protocol_version, directory, started_at)
+
+
+def _is_path(value: object) -> bool:
+    """Return whether this is an absolute path that the system can be asked for."""
+    if not isinstance(value, str) or "\0" in value or not os.path.isabs(value):
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_address(value: object) -> bool:
+    """Return whether this is HOST:PORT."""
+    if not isinstance(value, str):
+        return False
+    host, _, port = value.rpartition(":")
+    return bool(host) and host.isascii() and host.isprintable() and is_port(port)
+
+
+def is_port(text: str) -> bool:
+    """Return whether this is the number of a port, 1 to 65535, in ASCII digits."""
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535

@@ -675,30 +675,48 @@ export type ExportFormat = "json" | "markdown";
 /**
  * The chat itself. `leafId` is the last message of its active branch, null when it has none.
  *
- * The file has all fields of ChatFields. Those that are repeated here are checked more strictly.
+ * The file has all fields of ChatFields. Those that are repeated here are checked as in params;
+ * their types are subtypes of those in ChatFields.
  */
 export interface ExportedChat {
   id: string;
   kind: ChatKind;
   title: string | null;
-  lastError: TurnError | null;
+  lastError: ExportedError | null;
   model: string | null;
   systemPrompt: string | null;
   settings: ModelSettings;
   context: ChatContext;
   parentChatId: string | null;
   rootChatId: string | null;
-  forkedFrom: ForkOrigin | null;
+  forkedFrom: ExportedForkOrigin | null;
   archived: boolean;
   pinned: boolean;
   metadata: Record<string, unknown>;
-  usage: Usage;
+  usage: ExportedUsage;
   createdAt: string;
   updatedAt: string;
   titleIsAutomatic: boolean;
   status: RestingStatus;
   lastMessageId: number;
   leafId: number | null;
+}
+
+/** Why a turn failed, as in TurnError. */
+export interface ExportedError {
+  kind: TurnErrorKind;
+  message: string;
+  detail: string | null;
+  provider: string | null;
+  statusCode: number | null;
+  retryable: boolean;
+  retryAfterMs: number | null;
+}
+
+/** The chat that the chat was forked from, as in ForkOrigin. */
+export interface ExportedForkOrigin {
+  chatId: string;
+  messageId: number;
 }
 
 /**
@@ -712,11 +730,11 @@ export interface ExportedMessage {
   role: Role;
   content: Part[];
   model: string | null;
-  usage: Usage | null;
+  usage: ExportedUsage | null;
   complete: boolean;
   clientMessageId: string | null;
   origin: string | null;
-  refused: TurnError | null;
+  refused: ExportedError | null;
   createdAt: string;
 }
 
@@ -742,9 +760,21 @@ export interface ExportedTurn {
   endedAt: string | null;
   outcome: TurnOutcome;
   stopReason: string | null;
-  usage: Usage | null;
-  error: TurnError | null;
+  usage: ExportedUsage | null;
+  error: ExportedError | null;
   output: unknown;
+}
+
+/** Tokens and cost, as in Usage. */
+export interface ExportedUsage {
+  inputTokens: number | null;
+  outputTokens: number | null;
+  totalTokens: number | null;
+  reasoningTokens: number | null;
+  cacheCreationTokens: number | null;
+  cacheReadTokens: number | null;
+  contextLimit: number | null;
+  costUsd: number | null;
 }
 
 /** An invalid field of params. `path` is written like `settings.temperature` or `content[0].uri`. */

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import anyio
+import pytest
 
 from parley_daemon.server.transport.listeners import open_unix_listener
-from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.raw_client import stdio_peer, unix_peer
 
 PARLEYD = [sys.executable, "-m", "parley_daemon"]
@@ -35,11 +36,32 @@ async def test_the_socket_and_runtime_file_of_a_killed_daemon_are_replaced(daemo
         await peer.alive()
 
 
-async def test_the_files_of_a_daemon_are_accessible_by_their_owner_only(daemon: DaemonProcess) -> None:
-    for path in (Path(daemon.socket), *daemon.runtime_dir.iterdir(), *daemon.data_dir.iterdir()):
-        mode = stat.S_IMODE(path.stat().st_mode)
-        assert mode & 0o077 == 0, f"{path} has mode {mode:o}"
-    assert stat.S_IMODE(daemon.runtime_dir.stat().st_mode) == 0o700
+@pytest.mark.parametrize("umask", ["000", "022", "777"])
+async def test_the_files_of_a_daemon_are_accessible_by_their_owner_only(umask: str) -> None:
+    prefix = ["sh", "-c", f'umask {umask}; exec "$@"', "sh"]
+    async with running_daemon(prefix=prefix) as daemon:
+        async with unix_peer(daemon.socket) as peer:
+            await peer.initialize()
+            given = {"provider": "x", "type": "openai-compat", "baseUrl": "http://127.0.0.1:9"}
+            await peer.result("provider/create", {**given, "apiKey": "sk-canary"})
+        found = [Path(daemon.socket), *daemon.runtime_dir.rglob("*"), *daemon.data_dir.rglob("*")]
+        for path in (*found, daemon.runtime_dir, daemon.data_dir):
+            mode = stat.S_IMODE(path.lstat().st_mode)
+            assert mode == (0o700 if path.is_dir() else 0o600), f"{path} has mode {mode:o}"
+        assert daemon.data_dir / "log" / "parleyd.log" in found
+        assert daemon.data_dir / "keys.json" in found
+
+
+async def test_log_files_that_others_could_read_are_hidden_at_the_start(daemon: DaemonProcess) -> None:
+    await daemon.stop()
+    logs = [daemon.data_dir / "log" / name for name in ("parleyd.log", "parleyd.log.1", "parleyd.log.2")]
+    for log in logs:
+        log.touch()
+        log.chmod(0o644)
+    logs[0].parent.chmod(0o755)
+    await daemon.start()
+    assert [stat.S_IMODE(log.stat().st_mode) for log in logs] == [0o600] * 3
+    assert stat.S_IMODE(logs[0].parent.stat().st_mode) == 0o700
 
 
 async def test_a_daemon_that_stops_removes_its_own_socket_and_no_other(daemon: DaemonProcess) -> None:

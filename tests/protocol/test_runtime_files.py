@@ -220,6 +220,11 @@ def test_a_file_left_half_written_by_a_killed_process_is_in_nobodys_way(tmp_path
 def test_no_file_is_no_daemon(tmp_path: Path) -> None:
     assert read_runtime_file(tmp_path / "parleyd.json") is None
     assert read_runtime_file(tmp_path) is None
+    os.mkfifo(tmp_path / "pipe")
+    assert read_runtime_file(tmp_path / "pipe") is None
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert read_runtime_file(tmp_path / "loop") is None
+    assert runtime_file(tmp_path / "loop").suffix == ".json"
 
 
 GOOD = {
@@ -254,6 +259,15 @@ GOOD = {
         json.dumps({**GOOD, "pid": 2**70}),
         json.dumps({**GOOD, "socket": 5}),
         json.dumps({**GOOD, "token": None}),
+        *[
+            json.dumps({**GOOD, "tcp": tcp})
+            for tcp in (
+                *("", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1"),
+                *("127.0.0.1:x", "127.0.0.1:²", "127.0.0.1:٣", f"127.0.0.1:{'9' * 5000}", "a\0b:80"),
+            )
+        ],
+        *[json.dumps({**GOOD, "socket": path}) for path in ("", "relative", "/nul\0", "/\ud800")],
+        json.dumps(GOOD) + " " * 100_000,
     ],
 )
 def test_a_garbled_file_is_no_daemon(text: str, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ async def _connect_unix(path: str) -> ByteStream:
 
 async def _connect_tcp(address: str) -> ByteStream:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not runtime.is_port(port):
         raise DaemonUnreachableError(f"Invalid address {address!r}. Use HOST:PORT, such as 127.0.0.1:7373.")
     try:
         return await anyio.connect_tcp(host.strip("[]"), int(port))

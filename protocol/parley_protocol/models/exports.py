@@ -1,6 +1,8 @@
 """The file that `chat/export` writes as JSON and `chat/import` reads: a chat with everything that belongs to
 it.
 
+Values are checked as strictly as in params: what a client could not send cannot be imported either. Files in
+messages that no user sent are an exception: they are what a provider sent.
 Readers ignore unknown fields. FILE_VERSION is increased when an older reader could not ignore something new
 without losing content, such as a new type of part; it then refuses the file. The owner, event numbers and
 credentials in settings are not exported.
@@ -10,15 +12,26 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from parley_protocol.models.base import MAX_SAFE_INTEGER, Count, Id, Metadata, Role, Title, Wire
+from parley_protocol.models.base import (
+    MAX_SAFE_INTEGER,
+    Count,
+    Id,
+    Metadata,
+    Role,
+    Timestamp,
+    Title,
+    Wire,
+)
 from parley_protocol.models.objects import (
     ChatFields,
+    ForkOrigin,
     TurnError,
     TurnOutcome,
     Usage,
 )
 from parley_protocol.models.parts import Part
 from parley_protocol.models.settings import ModelSettings
+from parley_protocol.models.turns import ClientMessageId
 
 FILE_FORMAT: Final = "parley-chat"
 FILE_VERSION: Final = 1
@@ -28,24 +41,58 @@ CONTENT_LIMIT: Final = 30 * 1024 * 1024
 
 RestingStatus = Literal["waiting", "completed", "error"]
 MessageId = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+Number = Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
+
+
+class ExportedUsage(Usage):
+    """Tokens and cost, as in Usage."""
+
+    input_tokens: Number | None = None
+    output_tokens: Number | None = None
+    total_tokens: Number | None = None
+    reasoning_tokens: Number | None = None
+    cache_creation_tokens: Number | None = None
+    cache_read_tokens: Number | None = None
+    context_limit: Number | None = None
+    cost_usd: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+class ExportedError(TurnError):
+    """Why a turn failed, as in TurnError."""
+
+    status_code: Number | None = None
+    retry_after_ms: Number | None = None
+
+
+class ExportedForkOrigin(ForkOrigin):
+    """The chat that the chat was forked from, as in ForkOrigin."""
+
+    chat_id: Id
+    message_id: Count
 
 
 class ExportedChat(ChatFields):
     """The chat itself. `leafId` is the last message of its active branch, null when it has none.
 
-    The file has all fields of ChatFields. Those that are repeated here are checked more strictly.
+    The file has all fields of ChatFields. Those that are repeated here are checked as in params;
+    their types are subtypes of those in ChatFields.
     """
 
     id: Id
     title: Title | None = None
+    last_error: ExportedError | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    model: Id | None = None
+    parent_chat_id: Id | None = None
+    root_chat_id: Id | None = None
+    forked_from: ExportedForkOrigin | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    usage: ExportedUsage = Field(default_factory=ExportedUsage)  # pyright: ignore[reportIncompatibleVariableOverride]
     title_is_automatic: bool = False
     status: RestingStatus = "waiting"
     metadata: Metadata = Field(default_factory=dict[str, Any])
     last_message_id: Count = 0
     leaf_id: MessageId | None = None
-    created_at: Time
-    updated_at: Time
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class ExportedMessage(Wire):
@@ -55,16 +102,16 @@ class ExportedMessage(Wire):
 
     id: MessageId
     parent_id: MessageId | None = None
-    turn_id: str | None = None
+    turn_id: Id | None = None
     role: Role
     content: list[Part]
-    model: str | None = None
-    usage: Usage | None = None
+    model: Id | None = None
+    usage: ExportedUsage | None = None
     complete: bool = True
-    client_message_id: str | None = None
+    client_message_id: ClientMessageId | None = None
     origin: str | None = None
-    refused: TurnError | None = None
-    created_at: str
+    refused: ExportedError | None = None
+    created_at: Timestamp
 
 
 class ExportedTurn(Wire):
@@ -72,14 +119,14 @@ class ExportedTurn(Wire):
 
     id: Id
     user_message_id: MessageId
-    model: str | None = None
+    model: Id | None = None
     settings: ModelSettings = Field(default_factory=ModelSettings)
-    accepted_at: str
-    ended_at: str | None = None
+    accepted_at: Timestamp
+    ended_at: Timestamp | None = None
     outcome: TurnOutcome
     stop_reason: str | None = None
-    usage: Usage | None = None
-    error: TurnError | None = None
+    usage: ExportedUsage | None = None
+    error: ExportedError | None = None
     output: Any = None
 
 
@@ -89,11 +136,11 @@ class ExportedQueuedMessage(Wire):
     id: Id
     turn_id: Id
     content: list[Part]
-    model: str | None = None
+    model: Id | None = None
     settings: ModelSettings = Field(default_factory=ModelSettings)
-    client_message_id: str | None = None
+    client_message_id: ClientMessageId | None = None
     origin: str | None = None
-    created_at: str
+    created_at: Timestamp
 
 
 class ChatFile(Wire):

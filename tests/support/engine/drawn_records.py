@@ -47,6 +47,8 @@ def _options(random: Random) -> dict[str, Any]:
 _by_name: Mapping[str, Callable[[Random], Any]] = {
     "created_at": _time,
     "updated_at": _time,
+    "accepted_at": _time,
+    "ended_at": _time,
     "provider_options": _options,
     "status": lambda random: random.choice([Status.COMPLETED, Status.ERROR]),
 }
@@ -54,7 +56,8 @@ _by_name: Mapping[str, Callable[[Random], Any]] = {
 
 def _struct(random: Random, record: type[R]) -> R:
     values = {field.name: _away_from_default(random, field) for field in msgspec.structs.fields(record)}
-    if record is File:  # has data or an address, never both
+    if record is File:  # as a client may send it: with data or an address, never both
+        values |= {"media_type": "image/png", "data": "aGk=", "url": "https://example.org/a.png"}
         values[random.choice(["data", "url"])] = None
     return record(**values)
 

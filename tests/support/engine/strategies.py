@@ -81,6 +81,7 @@ def histories(draw: st.DrawFn, max_size: int = 10) -> list[Message]:
 
 strings = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 some_strings = st.none() | strings
+some_names = st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 counts = st.none() | st.integers(0, 2**53 - 1)
 any_json: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(-1e9, 1e9) | strings,
@@ -114,16 +115,17 @@ model_settings = st.builds(
         [{}, {"openai": {"user": "me"}}, {"openaiCompat": {"extraBody": {"top_a": [0.5, {"b": None}]}}}]
     ),
 )
-whole_parts: st.SearchStrategy[Part] = st.one_of(
+sent_parts: st.SearchStrategy[Part] = st.one_of(
     texts,
     thoughts,
     st.builds(ToolCall, CALL_IDS, strings, any_json),
     st.builds(ToolResult, CALL_IDS, strings, any_json, st.booleans(), st.sampled_from(["ok", "denied"])),
     st.builds(Source, strings, strings, strings, some_strings, counts, counts, st.none() | st.floats(0, 1)),
     files,
-    st.builds(File, strings, st.none(), strings, some_strings),
 )
-contents = st.lists(whole_parts, max_size=3).map(tuple)
+sent_contents = st.lists(sent_parts, max_size=3).map(tuple)
+received_files = st.builds(File, strings, st.none(), strings, some_strings)
+received_contents = st.lists(sent_parts | received_files, max_size=3).map(tuple)
 times = st.integers(0, 999).map(lambda number: f"2026-01-02T03:04:05.{number:03}Z")
 
 
@@ -144,11 +146,11 @@ def whole_chats(draw: st.DrawFn, id: str = "c1") -> WholeChat:
         title_is_automatic=draw(st.booleans()),
         status=draw(st.sampled_from([Status.WAITING, Status.COMPLETED, Status.ERROR])),
         last_error=draw(st.none() | failures),
-        model=draw(some_strings),
+        model=draw(some_names),
         system_prompt=draw(some_strings),
         settings=draw(model_settings),
         context=draw(st.builds(Context, *[st.lists(strings, max_size=2).map(tuple)] * 4)),
-        forked_from=draw(st.none() | st.builds(ForkOrigin, strings, st.integers(1, 9))),
+        forked_from=draw(st.none() | st.builds(ForkOrigin, st.sampled_from(["c0", "c9"]), st.integers(1, 9))),
         archived=draw(st.booleans()),
         pinned=draw(st.booleans()),
         metadata=draw(st.dictionaries(strings, any_json, max_size=2)),
@@ -161,15 +163,16 @@ def whole_chats(draw: st.DrawFn, id: str = "c1") -> WholeChat:
 
 
 def _message(draw: st.DrawFn, chat_id: str, id: int, before: Sequence[int]) -> Message:
+    role: Role = draw(st.sampled_from(["user", "assistant", "tool", "system"]))
     return Message(
         id=id,
         chat_id=chat_id,
         parent_id=draw(st.none() | st.sampled_from(before)) if before else None,
         turn_id=draw(st.none() | st.sampled_from(["t1", "t2", "t3"])),
-        role=draw(st.sampled_from(["user", "assistant", "tool", "system"])),
-        content=draw(contents),
+        role=role,
+        content=draw(sent_contents if role == "user" else received_contents),
         created_at=draw(times),
-        model=draw(some_strings),
+        model=draw(some_names),
         usage=draw(st.none() | usages),
         complete=draw(st.booleans()),
         client_message_id=draw(st.sampled_from([None, f"client {id}"])),
@@ -183,7 +186,7 @@ def _turn(draw: st.DrawFn, chat_id: str, id: str, messages: Sequence[int]) -> Tu
         chat_id=chat_id,
         user_message_id=draw(st.sampled_from(messages)),
         accepted_at=draw(times),
-        model=draw(some_strings),
+        model=draw(some_names),
         settings=draw(model_settings),
         ended_at=draw(times),
         outcome=draw(st.sampled_from(["completed", "interrupted", "failed"])),
@@ -199,9 +202,9 @@ def _queued(draw: st.DrawFn, chat_id: str, number: int) -> QueuedMessage:
         id=f"q{number}",
         chat_id=chat_id,
         turn_id=f"queued turn {number}",
-        content=draw(contents),
+        content=draw(sent_contents),
         created_at=draw(times),
-        model=draw(some_strings),
+        model=draw(some_names),
         settings=draw(model_settings),
         client_message_id=draw(st.sampled_from([None, f"queued {number}"])),
         origin=draw(some_strings),

@@ -14,7 +14,11 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from parley_daemon.adapters.os.private_files import make_private_directory, open_private_file
+
 LOCK_NAME = "parleyd.lock"
+
+_NOTE_BYTES = 8192
 
 
 class FileLock:
@@ -74,7 +78,7 @@ def lock_directory(data_dir: Path, runtime_file: Path | None = None) -> FileLock
     Raises:
         OSError: the directory cannot be created or written.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(data_dir)
     try:
         return lock_file(data_dir / LOCK_NAME, runtime_file)
     except BlockingIOError:
@@ -84,7 +88,7 @@ def lock_directory(data_dir: Path, runtime_file: Path | None = None) -> FileLock
 def find_owner(data_dir: Path) -> int | None:
     """Return the id of the process that has locked a data directory, None when it is not locked."""
     try:
-        descriptor = os.open(data_dir / LOCK_NAME, os.O_RDWR)
+        descriptor = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_NONBLOCK)
     except OSError:
         return None
     try:
@@ -104,11 +108,13 @@ def read_note(data_dir: Path) -> tuple[int | None, Path | None]:
     That owner may have ended. Whether the directory is locked is not tested.
     """
     try:
-        pid, _, note = (data_dir / LOCK_NAME).read_bytes().partition(b"\n")
+        # Without O_NONBLOCK, a named pipe in the place of the file would stop its reader.
+        with open(os.open(data_dir / LOCK_NAME, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            pid, _, note = (file.read(_NOTE_BYTES) or b"").partition(b"\n")
     except OSError:
         return None, None
     where = note.rstrip(b"\n")
-    return int(pid) if pid.isdigit() else None, Path(os.fsdecode(where)) if where else None
+    return int(pid) if pid.isdigit() and len(pid) < 20 else None, Path(os.fsdecode(where)) if where else None
 
 
 def lock_file(path: Path, runtime_file: Path | None = None, *, wait: bool = False) -> FileLock:
@@ -137,7 +143,7 @@ def _version(found: os.stat_result) -> tuple[int, int]:
 
 
 def _open_locked(path: Path, wait: bool) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_private_file(path, os.O_RDWR)
     try:
         _lock(descriptor, wait)
     except OSError:

@@ -30,8 +30,11 @@ def log_path(data_dir: Path) -> Path:
     return data_dir / "log" / "parleyd.log"
 
 
-def start_logging(path: Path) -> None:
-    """Log to this file from now on, or to standard error when it cannot be written."""
+def start_logging(path: Path) -> logging.Handler:
+    """Log to this file from now on; return the handler.
+
+    If the file cannot be written, warnings and errors go to standard error.
+    """
     handler: logging.Handler
     problem = None
     try:
@@ -40,10 +43,14 @@ def start_logging(path: Path) -> None:
         handler = _PrivateRotatingFile(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8")
     except OSError as error:
         handler, problem = logging.StreamHandler(sys.stderr), error.strerror or error
+        handler.setLevel(logging.WARNING)
     handler.setFormatter(_OneLine())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
     if problem is not None:
         log.warning("cannot log to %s: %s", path, problem)
+    return handler
 
 
 def _make_private(path: Path) -> None:

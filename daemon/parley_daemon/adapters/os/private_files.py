@@ -4,6 +4,7 @@ The mode that is given to the system when a file is created is reduced by the um
 keeps the mode that it has. So the mode is always set afterwards, too.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def make_private_directory(path: Path) -> None:
         path.mkdir(mode=0o700)
     except FileExistsError:
         if not path.is_dir():
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
     else:
         path.chmod(0o700)
 

@@ -8,6 +8,7 @@ Keys are never logged, and never written to the store of chats.
 import json
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -116,6 +117,8 @@ def _replace_file(path: Path, content: bytes) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:
+            if sys.platform != "win32":
+                os.fchmod(descriptor, 0o600)  # whatever the umask is
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

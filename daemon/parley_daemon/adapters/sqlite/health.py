@@ -118,7 +118,10 @@ def to_store_error(path: Path, error: Exception) -> StoreUnavailableError:
         return StoreUnavailableError(
             f"The store {path} is damaged: a record in it cannot be read. Other chats are not affected."
         )
-    reason = _REASONS.get(_code(error)) or (error.strerror if isinstance(error, OSError) else None)
+    reason = _REASONS.get(_code(error))
+    if reason is None and isinstance(error, OSError) and error.strerror:
+        is_other = error.filename not in (None, path, str(path), path.parent, str(path.parent))
+        reason = f"{error.filename}: {error.strerror}" if is_other else error.strerror
     return StoreUnavailableError(f"The store {path} cannot be used: {reason or error}.")
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -53,9 +54,20 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """The store port over SQLite. `path` is the database file; its folder is created when it is missing."""
+    """The store port over SQLite. `path` is the database file; its folder is created when it is missing.
 
-    def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
+    `prepare` is called in a worker thread before the file is opened. If it raises an OSError or a
+    StoreUnavailableError, the store stays closed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        migrations: Sequence[str] = MIGRATIONS,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self._prepare = prepare
         self._path = path
         self._health = StoreHealth(path)
         self._check: IntegrityCheck | None = None
@@ -92,10 +104,11 @@ class SqliteStore:
     def _connect(self) -> tuple[sqlite3.Connection, sqlite3.Connection, tuple[LostTurn, ...]]:
         opened: list[sqlite3.Connection] = []
         try:
+            if self._prepare is not None:
+                self._prepare()
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_newer(self._path, self._migrations)
-            # SQLite gives the write-ahead log the mode of this file.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._create_file()
             opened.append(writing := connect(self._path))
             writing.execute("PRAGMA foreign_keys = ON")
             migrate(writing, self._path, self._migrations)
@@ -112,6 +125,15 @@ class SqliteStore:
             for connection in opened:
                 connection.close()
             raise to_store_error(self._path, error) from error
+
+    def _create_file(self) -> None:
+        """Create the file if there is none, readable by its owner only. The write-ahead log gets its mode."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o700 != 0o600:
+                os.fchmod(descriptor, 0o600)  # the umask has taken more than the bits of others
+        finally:
+            os.close(descriptor)
 
     def _mark_index_damaged(self, error: sqlite3.Error) -> None:
         """Stop using the search index; it is built again at the next start."""

@@ -4,7 +4,7 @@ It runs in a worker thread. Messages are read one by one, so that the event loop
 """
 
 from collections.abc import Iterable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ from parley_daemon.core.records import (
 )
 from parley_daemon.ports.store import ChatTooLargeError, WholeChat
 from parley_daemon.server.wire.errors import invalid_params
-from parley_protocol.models.base import Wire, field_problems
+from parley_protocol.models.base import CLIENT_CONTEXT, Wire, field_problems
 from parley_protocol.models.exports import (
     CONTENT_LIMIT,
     FILE_FORMAT,
@@ -118,7 +118,10 @@ def _items(raw: msgspec.Raw, name: str) -> Iterable[tuple[str, msgspec.Raw]]:
 def _model(model: type[W], raw: msgspec.Raw, path: str) -> W:
     try:
         value = msgspec.json.decode(raw)
-        return model.model_validate(value, strict=True, by_alias=True, by_name=False)
+        by_user = not isinstance(value, dict) or cast("dict[str, Any]", value).get("role") in (None, "user")
+        return model.model_validate(
+            value, strict=True, by_alias=True, by_name=False, context=CLIENT_CONTEXT if by_user else None
+        )
     except ValidationError as error:
         problem = field_problems(error)[0]
         _refuse(f"is broken: {path}{'.' if problem.path else ''}{problem.path} {problem.problem}")

@@ -15,7 +15,7 @@ def connect_to_daemon(path: str) -> socket.socket | None:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         peer.connect(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no path at all
         peer.close()
         return None
     return peer
