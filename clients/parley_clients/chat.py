@@ -10,6 +10,7 @@ from parley_clients.params import UNSET, Unset, call_params, message_params, upd
 from parley_clients.queue import Queue
 from parley_clients.results import BranchPoint, ChatRecord, ChatSnapshot, Json, Result
 from parley_clients.streaming.live_chat import LiveChat
+from parley_clients.streaming.references import fetch_part, make_whole, with_whole_parts
 from parley_clients.streaming.turn_request import AskRequest, RerunRequest
 from parley_clients.streaming.turn_stream import TurnStream
 from parley_protocol.fold import ChatView
@@ -65,7 +66,9 @@ class Chat:
         `client_message_id` of the error to get its answer.
         """
         params = message_params(self.id, content, when_busy, model, settings, client_message_id)
-        return Answer(await self._send("chat/ask", params, timeout), params["clientMessageId"])
+        raw = await self._send("chat/ask", params, timeout)
+        await make_whole(self._session, raw["messages"], timeout)
+        return Answer(raw, params["clientMessageId"])
 
     def stream(
         self,
@@ -177,11 +180,32 @@ class Chat:
         before_message_id: int | None = None,
         timeout: float | None = None,
     ) -> ChatSnapshot:
-        """Return the chat with its newest messages, or those after or before one; at most `limit` (200)."""
+        """Return the chat with its newest messages, or those after or before one; at most `limit` (200).
+
+        A page has at most 8 MiB, so there may be fewer; see `has_more`. Large parts are references (`ref`):
+        `whole` and `file` fetch them.
+        """
         page = call_params(limit=limit, afterMessageId=after_message_id, beforeMessageId=before_message_id)
         raw = await self._session.call("chat/get", {"chatId": self.id, **page}, timeout)
         self.record = ChatRecord("chat/update", raw["chat"])
         return ChatSnapshot("chat/get", raw)
+
+    async def file(self, message_id: int, index: int, *, timeout: float | None = None) -> Json:
+        """Return a whole part of a message, by its position in `content`, counted from 0."""
+        return await fetch_part(self._session, self.id, message_id, index, timeout)
+
+    async def whole(
+        self,
+        message: Mapping[str, Any],
+        *,
+        types: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> Json:
+        """Return a message with whole parts in place of references; `types` such as ["text"] only those.
+
+        `timeout` holds for each part.
+        """
+        return await with_whole_parts(self._session, message, types, timeout)
 
     async def update(
         self,

@@ -214,6 +214,8 @@ class Chat:
     branches = blocking_call(async_chat.Chat.branches)
     select_branch = blocking_call(async_chat.Chat.select_branch)
     rewind = blocking_call(async_chat.Chat.rewind)
+    file = blocking_call(async_chat.Chat.file)
+    whole = blocking_call(async_chat.Chat.whole)
     export = blocking_call(async_chat.Chat.export)
     stream = blocking_factory(async_chat.Chat.stream, TurnStream)
     stream_edit = blocking_factory(async_chat.Chat.stream_edit, TurnStream)

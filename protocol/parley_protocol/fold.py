@@ -11,6 +11,9 @@ all pieces of one message, and `ChatView` applies whole events to a chat:
   to subscribe again. A `reset` event carries a new snapshot and may jump ahead.
 * The streamed parts of a message are a preview. The `message` event replaces them by the stored message,
   which has the same content; `preview_reset` and `turn_ended` remove what will not be stored.
+* A large part may be delivered by reference (`ref: true`): `text` is its beginning, `size` its size in bytes,
+  and `chat/file` returns it. In a preview, pieces of such a part only add to its size. If the `message` event
+  has a part by reference that was streamed as a whole, the streamed one is kept.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,6 +55,9 @@ def fold_part(parts: list[Json], index: int, part_delta: Mapping[str, Any]) -> N
         parts[index] = dict(part_delta)
     elif growing not in part:
         raise FoldError(f"A piece of part {index} came after its end.")
+    elif part.get("ref"):  # the text so far is only the beginning
+        part["size"] += len(part_delta[growing].encode("utf-8", "surrogatepass"))
+        _take_extras(part, part_delta)
     else:
         part[growing] += part_delta[growing]
         _take_extras(part, part_delta)
@@ -92,7 +98,8 @@ class PartsFold:
             return
         self._join()
         fold_part(self._parts, index, part_delta)
-        self._index, self._type = (-1, None) if growing is None else (index, part_delta["type"])
+        is_whole = growing is None or self._parts[index].get("ref")
+        self._index, self._type = (-1, None) if is_whole else (index, part_delta["type"])
 
     @property
     def parts(self) -> list[Json]:
@@ -106,6 +113,10 @@ class PartsFold:
             growing = _GROWTH[part["type"]]
             part[growing] = "".join((part[growing], *self._texts))
             self._texts.clear()
+
+
+def _is_reference(part: Mapping[str, Any]) -> bool:
+    return part.get("ref") is True
 
 
 def _growing_field(part: Mapping[str, Any]) -> str | None:
@@ -126,7 +137,8 @@ class ChatView:
     `chat` is the Chat object; its totals and times are as of the last `chat` event. `queue` is a list of
     QueuedMessage, `action_requests` of ActionRequest. `turn_id` is the turn that runs, None if none is known.
     `retry` is the last `retry` event while the turn waits for the attempt. `last_turn` is the last
-    `turn_ended` event. `seq` is the number of the last event that was applied.
+    `turn_ended` event. `seq` is the number of the last event that was applied. `has_more`: the branch has
+    older messages than those of the snapshot.
     """
 
     def __init__(
@@ -145,6 +157,7 @@ class ChatView:
         self.last_turn: Json | None = None
         self.deleted = False
         self.seq: int
+        self.has_more: bool
         self._messages: dict[int, Json]
         self._preview: Json | None
         self._fold: PartsFold
@@ -200,6 +213,7 @@ class ChatView:
     def _load(self, snapshot: Mapping[str, Any], seq: int | None) -> None:
         self.chat = dict(snapshot["chat"])
         self.seq = self.chat["lastSeq"] if seq is None else seq
+        self.has_more = bool(snapshot.get("hasMore", False))  # missing in older daemons
         self._messages = {message["id"]: dict(message) for message in snapshot["messages"]}
         self.queue = list(snapshot["queuedMessages"])
         self.action_requests = list(snapshot["actionRequests"])
@@ -219,8 +233,8 @@ class ChatView:
             case "message_part":
                 self._take_piece(event)
             case "message":
-                message = event["message"]
-                self._messages[message["id"]] = dict(message)
+                message = self._with_streamed_parts(event["message"])
+                self._messages[message["id"]] = message
                 self.chat["lastMessageId"] = max(self.chat["lastMessageId"], message["id"])
                 self._drop_preview_where("messageId", message["id"])
             case "preview_reset":
@@ -256,6 +270,18 @@ class ChatView:
             self._preview = {"messageId": message_id, "turnId": turn_id, "role": event["role"]}
             self._fold = PartsFold()
         self._fold.add(event["index"], event["part"])
+
+    def _with_streamed_parts(self, message: Mapping[str, Any]) -> Json:
+        """Return a stored message with the streamed parts in place of those by reference."""
+        content = message["content"]
+        preview = self._preview
+        if preview is None or preview["messageId"] != message["id"] or not any(map(_is_reference, content)):
+            return dict(message)
+        streamed = whole_parts(self._fold.parts)
+        if len(streamed) != len(content):
+            return dict(message)
+        pairs = zip(content, streamed, strict=True)
+        return {**message, "content": [theirs if _is_reference(ours) else ours for ours, theirs in pairs]}
 
     def _drop_preview_where(self, field: str, value: object) -> None:
         if self._preview is not None and self._preview[field] == value:

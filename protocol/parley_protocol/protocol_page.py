@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import GROUPS, Kind, Method
+from parley_protocol.models import parts
 from parley_protocol.models.events import EVENT_TYPES, EventBase
 
 _BLOCK: Final = re.compile(r"^<!-- generated ([^>]+) -->\n.*?^<!-- end -->$", re.M | re.S)
@@ -75,8 +76,14 @@ def _type_name(result: object) -> str:
         return "null"
     if get_origin(result) is list:
         return f"[{_type_name(get_args(result)[0])}]"
-    assert isinstance(result, type)
-    return result.__name__
+    return name_of(result)
+
+
+def name_of(result: object) -> str:
+    """Return the name of a model, or of a union of parts."""
+    if isinstance(result, type):
+        return result.__name__
+    return next(name for name, value in vars(parts).items() if value is result)
 
 
 def _event_cells(name: str, event: type[EventBase]) -> tuple[str, str, str]:

@@ -62,6 +62,7 @@ _MODULES = (
 _BASES = (
     Wire,
     Params,
+    parts.Excerpt,
     provider_options.Options,
     objects.ChatFields,
     events.EventBase,
@@ -72,6 +73,8 @@ _UNIONS: dict[str, Any] = {
     "Part": parts.Part,
     "InputPart": parts.InputPart,
     "PartDelta": parts.PartDelta,
+    "DeliveredPart": parts.DeliveredPart,
+    "DeliveredPiece": parts.DeliveredPiece,
     "Event": events.KnownEvent,
     "Token": base.Token,
     "Role": base.Role,
@@ -284,7 +287,7 @@ def _result(result: Any) -> Json | None:
         return None
     if get_origin(result) is list:
         return {"type": "array", "items": _result(get_args(result)[0])}
-    return {"$ref": f"#/$defs/{result.__name__}"}
+    return {"$ref": f"#/$defs/{protocol_page.name_of(result)}"}
 
 
 def _read(path: Path) -> str | None:

@@ -9,6 +9,7 @@ export interface Methods {
   shutdown: { params: undefined; result: null };
   "chat/create": { params: ChatCreateParams; result: Chat };
   "chat/get": { params: ChatGetParams; result: ChatGetResult };
+  "chat/file": { params: ChatFileParams; result: PartDelta };
   "chat/list": { params: ChatListParams; result: ChatListResult };
   "chat/update": { params: ChatUpdateParams; result: Chat };
   "chat/setModel": { params: ChatSetModelParams; result: Chat };
@@ -334,6 +335,17 @@ export interface ChatFile {
   queuedMessages: ExportedQueuedMessage[];
 }
 
+/**
+ * Params of `chat/file`: the number of a part (from 0) in a message of any branch, also of the one in
+ * progress, or in a queued message. Either `messageId` or `queuedMessageId`.
+ */
+export interface ChatFileParams {
+  chatId: string;
+  messageId?: number | null;
+  queuedMessageId?: string | null;
+  index: number;
+}
+
 /** Params of `chat/fork`. `messageId` is the last message to copy; null: the end of the active branch. */
 export interface ChatForkParams {
   chatId: string;
@@ -353,7 +365,8 @@ export interface ChatGetParams {
 
 /**
  * Result of `chat/get`. Messages are ordered from oldest to newest. `hasMore`: the active branch has
- * more messages in the direction that was read.
+ * more messages in the direction that was read. A page has at most 8 MiB of JSON, and at least one message;
+ * large parts are delivered by reference.
  */
 export interface ChatGetResult {
   chat: Chat;
@@ -630,6 +643,10 @@ export interface ConfigurationStatus {
 
 export type Decision = "allow" | "allow_always" | "deny";
 
+export type DeliveredPart = TextPart | ReasoningPart | ToolCallPart | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt;
+
+export type DeliveredPiece = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt | ToolCallDeltaExcerpt;
+
 /** The chat's changes as one unified diff. */
 export interface Diff {
   provider: string | null;
@@ -783,6 +800,15 @@ export interface FieldProblem {
   problem: string;
 }
 
+/** A file by reference. `size` is that of the file, decoded. */
+export interface FileExcerpt {
+  size: number;
+  ref: true;
+  type: "file";
+  mediaType: string;
+  title?: string;
+}
+
 /**
  * A file, with either `data` (base64) or `url` (http, https, or a data URL in base64).
  *
@@ -922,7 +948,7 @@ export interface Message {
   siblings: number[];
   turnId: string | null;
   role: Role;
-  content: Part[];
+  content: DeliveredPart[];
   model: string | null;
   usage: Usage | null;
   complete: boolean;
@@ -952,7 +978,7 @@ export interface MessagePartEvent {
   messageId: number;
   index: number;
   role: Role;
-  part: PartDelta;
+  part: DeliveredPiece;
 }
 
 /**
@@ -1174,7 +1200,7 @@ export interface Preview {
   messageId: number;
   turnId: string;
   role: Role;
-  parts: PartDelta[];
+  parts: DeliveredPiece[];
 }
 
 /** What was streamed under this message id is no longer valid. Its parts begin again at index 0. */
@@ -1311,13 +1337,22 @@ export interface QueueUpdateEvent {
 export interface QueuedMessage {
   id: string;
   chatId: string;
-  content: Part[];
+  content: DeliveredPart[];
   model: string | null;
   clientMessageId: string | null;
   createdAt: string;
 }
 
 export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
+
+/** Long reasoning by reference. `text` is its beginning. */
+export interface ReasoningExcerpt {
+  size: number;
+  ref: true;
+  type: "reasoning";
+  text: string;
+  title?: string;
+}
 
 /**
  * The model's reasoning. When streamed, `text` is the new piece only.
@@ -1423,13 +1458,33 @@ export interface ServerStatusParams {}
 
 export type ServiceTier = "auto" | "default" | "flex" | "scale" | "priority";
 
-/** The state of a chat at one moment. The next event has the number `seq` + 1. */
+/**
+ * The state of a chat at one moment. The next event has the number `seq` + 1.
+ *
+ * It has at most 1 MiB of JSON: older messages may be left out, and large parts are delivered by reference.
+ * `hasMore`: the active branch has older messages, which `chat/get` returns.
+ */
 export interface Snapshot {
   chat: Chat;
   messages: Message[];
   queuedMessages: QueuedMessage[];
   preview: Preview | null;
   actionRequests: ActionRequest[];
+  hasMore: boolean;
+}
+
+/** A source with a long text, by reference. `text` is its beginning. Other fields: see `SourcePart`. */
+export interface SourceExcerpt {
+  size: number;
+  ref: true;
+  type: "source";
+  sourceId: string;
+  url: string;
+  title: string;
+  text: string;
+  startLine?: number;
+  endLine?: number;
+  score?: number;
 }
 
 /**
@@ -1469,6 +1524,14 @@ export interface StoreStatus {
   path: string | null;
   sizeBytes: number | null;
   error: string | null;
+}
+
+/** A long text by reference. `text` is its beginning. */
+export interface TextExcerpt {
+  size: number;
+  ref: true;
+  type: "text";
+  text: string;
 }
 
 /** Text in Markdown. When streamed, `text` is the new piece only. */
@@ -1518,6 +1581,26 @@ export interface ToolCallDelta {
   argsDelta: string;
 }
 
+/** A tool call in progress with long arguments, by reference. `argsDelta` is their beginning. */
+export interface ToolCallDeltaExcerpt {
+  size: number;
+  ref: true;
+  type: "tool-call";
+  toolCallId: string;
+  toolName: string;
+  argsDelta: string;
+}
+
+/** A tool call with large arguments, by reference. `args` is null. */
+export interface ToolCallExcerpt {
+  size: number;
+  ref: true;
+  type: "tool-call";
+  toolCallId: string;
+  toolName: string;
+  args: null;
+}
+
 /** A call of a tool by the model. `args` is any JSON value. `toolCallId` is unique in the message. */
 export interface ToolCallPart {
   type: "tool-call";
@@ -1534,6 +1617,18 @@ export interface ToolResultDelta {
   toolCallId: string;
   toolName: string;
   resultDelta: string;
+}
+
+/** A large tool result by reference. `result` is null. */
+export interface ToolResultExcerpt {
+  size: number;
+  ref: true;
+  type: "tool-result";
+  toolCallId: string;
+  toolName: string;
+  result: null;
+  isError: boolean;
+  outcome: ToolOutcome;
 }
 
 /** The result of a tool call. `result` is any JSON value; `isError`: it describes an error. */

@@ -219,6 +219,22 @@ async def test_a_path_follows_one_branch_and_is_read_in_pages_both_ways(store: S
     assert await ids(None, limit=5) == ([], False)
 
 
+async def test_a_path_ends_where_its_messages_become_too_large(store: Store) -> None:
+    messages = [a_message(id, "x" * 10_000) for id in range(1, 7)]
+    await store.commit(PutChat(a_chat()), *[AddMessage(one) for one in messages])
+
+    async def ids(**window: int | None) -> tuple[list[int], bool]:
+        page = await store.path("c1", 6, **window)
+        return [message.id for message in page.messages], page.has_more
+
+    assert await ids(max_bytes=100_000) == ([1, 2, 3, 4, 5, 6], False)
+    assert await ids(max_bytes=25_000) == ([5, 6], True)
+    assert await ids(before=3, limit=5, max_bytes=25_000) == ([1, 2], False)
+    assert await ids(after=2, limit=5, max_bytes=25_000) == ([3, 4], True)
+    assert await ids(after=5, max_bytes=1) == ([6], False)
+    assert await ids(max_bytes=1) == ([6], True)
+
+
 async def test_pages_of_chats_stay_stable_while_chats_are_added(store: Store) -> None:
     stamps = [f"2026-01-01T00:00:0{n}.000Z" for n in range(6)]
     for number, stamp in enumerate(stamps):

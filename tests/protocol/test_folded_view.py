@@ -309,3 +309,36 @@ def test_a_piece_that_does_not_fit_is_an_error_and_not_a_guess() -> None:
     view = ChatView(snapshot())
     with pytest.raises(FoldError):
         view.apply(piece(1, 3, {"type": "text", "text": "a"}))
+
+
+REFERENCE = {"type": "text", "text": "Hel", "size": 10, "ref": True}
+
+
+def test_a_message_by_reference_does_not_replace_what_was_streamed() -> None:
+    view = ChatView(snapshot())
+    view.apply(text(1, "Hello, "))
+    view.apply(text(2, "Ada"))
+    stored = {**message(2, ""), "content": [REFERENCE]}
+    view.apply(event("message", 3, message=stored))
+    assert view.messages[-1]["content"] == [{"type": "text", "text": "Hello, Ada"}]
+    view = ChatView(snapshot())
+    view.apply(event("message", 1, message=stored))
+    assert view.messages[-1]["content"] == [REFERENCE]
+
+
+def test_pieces_of_a_part_by_reference_add_to_its_size_only() -> None:
+    parts = [REFERENCE]
+    view = ChatView(
+        snapshot(preview={"messageId": 2, "turnId": TURN_ID, "role": "assistant", "parts": parts})
+    )
+    view.apply(text(1, "é"))
+    view.apply(text(2, "ab"))
+    assert view.preview is not None
+    assert view.preview["parts"] == [{**REFERENCE, "size": 14}]
+    view.apply(event("message", 3, message={**message(2, ""), "content": [{**REFERENCE, "size": 14}]}))
+    assert view.messages[-1]["content"] == [{**REFERENCE, "size": 14}]
+
+
+def test_a_view_says_whether_there_are_older_messages() -> None:
+    assert ChatView(snapshot(hasMore=True)).has_more
+    assert not ChatView(snapshot()).has_more

@@ -126,6 +126,7 @@ def test_a_schema_that_the_generator_does_not_know_is_refused_and_not_guessed() 
 TIME = "2026-01-02T03:04:05.678Z"
 EXAMPLES: dict[str, Any] = {
     "FilePart": {"type": "file", "mediaType": "image/png", "url": "https://example.org/a.png"},
+    "ChatFileParams": {"chatId": "c1", "messageId": 1, "queuedMessageId": None, "index": 0},
     "ChatDeleteParams": {"chatIds": None, "all": True},
 }
 

@@ -116,6 +116,8 @@ def parts_as_markdown(parts: list[Json]) -> str:
         match part["type"]:
             case "text":
                 blocks.append(part["text"].strip("\n"))
+                if part.get("ref"):
+                    blocks.append(f"[… the beginning of {part['size'] / 2**20:.1f} MiB]")
             case "source":
                 blocks.append(source_line(part))
             case "tool-call" | "tool-result":

@@ -123,7 +123,10 @@ class TextSoFar:
                 return had
             case "message" if event.raw["message"]["role"] == "assistant":
                 self._begin_message(event.raw["message"]["id"])
-                before, after = "".join(self._pieces), plain_text(event.raw["message"]["content"])
+                content = event.raw["message"]["content"]
+                before, after = "".join(self._pieces), plain_text(content)
+                if any(part.get("ref") for part in content if part["type"] == "text"):
+                    return False  # it has only the beginning of what was streamed
                 self._pieces = [after]
                 return before != after
             case _:

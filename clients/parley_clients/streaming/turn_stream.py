@@ -10,6 +10,7 @@ from parley_clients.answers import Answer
 from parley_clients.connection.session import Session
 from parley_clients.errors import ParleyError, RequestCancelledError
 from parley_clients.events import Event
+from parley_clients.streaming.references import make_whole
 from parley_clients.streaming.text_stream import TextStream
 from parley_clients.streaming.turn_request import TurnRequest
 from parley_protocol.errors import ErrorCode
@@ -60,7 +61,10 @@ class TurnStream:
         try:
             with anyio.fail_after(timeout):
                 await self._begin()
-                return [Event(raw) for raw in await self._request.inbox.batch()]
+                events = [Event(raw) for raw in await self._request.inbox.batch()]
+                if not events and self.answer is not None:
+                    await make_whole(self._session, self.answer.raw["messages"])
+                return events
         except ParleyError as error:
             error.client_message_id = self.client_message_id
             raise

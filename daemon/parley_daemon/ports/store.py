@@ -220,11 +220,13 @@ class Store(Protocol):
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        max_bytes: int | None = None,
     ) -> MessagePage:
         """Return messages of the branch that ends at `leaf_id`, oldest first, with their siblings.
 
         `after` and `before` are message ids, exclusive. If more than `limit` messages remain, the oldest of
-        them are returned when `after` is set, otherwise the newest.
+        them are returned when `after` is set, otherwise the newest. A page ends, too, before the message with
+        which its messages take more than `max_bytes` as stored; it has at least one.
         """
         ...
 

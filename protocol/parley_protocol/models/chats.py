@@ -81,7 +81,8 @@ class ChatGetParams(Params):
 
 class ChatGetResult(Wire):
     """Result of `chat/get`. Messages are ordered from oldest to newest. `hasMore`: the active branch has
-    more messages in the direction that was read.
+    more messages in the direction that was read. A page has at most 8 MiB of JSON, and at least one message;
+    large parts are delivered by reference.
     """
 
     chat: Chat
@@ -90,6 +91,23 @@ class ChatGetResult(Wire):
     preview: Preview | None = None
     action_requests: list[ActionRequest]
     has_more: bool
+
+
+class ChatFileParams(Params):
+    """Params of `chat/file`: the number of a part (from 0) in a message of any branch, also of the one in
+    progress, or in a queued message. Either `messageId` or `queuedMessageId`.
+    """
+
+    chat_id: Id
+    message_id: Count | None = None
+    queued_message_id: Id | None = None
+    index: Count
+
+    @model_validator(mode="after")
+    def _one_message(self) -> "ChatFileParams":
+        if (self.message_id is None) == (self.queued_message_id is None):
+            raise ValueError("give either messageId or queuedMessageId")
+        return self
 
 
 class ChatListParams(Params):

@@ -19,7 +19,7 @@ from parley_protocol.models.objects import (
     TurnOutcome,
     Usage,
 )
-from parley_protocol.models.parts import PartDelta
+from parley_protocol.models.parts import DeliveredPiece
 from parley_protocol.models.turns import ActionOutcome
 
 
@@ -60,7 +60,7 @@ class MessagePartEvent(OptionalTurnEvent):
     message_id: int
     index: int
     role: Role
-    part: PartDelta
+    part: DeliveredPiece
 
 
 class MessageEvent(OptionalTurnEvent):

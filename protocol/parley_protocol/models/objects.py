@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from parley_protocol.models.base import Role, Wire
-from parley_protocol.models.parts import Part, PartDelta
+from parley_protocol.models.parts import DeliveredPart, DeliveredPiece
 from parley_protocol.models.settings import ModelSettings
 
 ChatStatus = Literal["waiting", "pending", "running", "interrupting", "paused", "completed", "error"]
@@ -170,7 +170,7 @@ class Message(Wire):
     siblings: list[int]
     turn_id: str | None = None
     role: Role
-    content: list[Part]
+    content: list[DeliveredPart]
     model: str | None = None
     usage: Usage | None = None
     complete: bool = True
@@ -189,7 +189,7 @@ class QueuedMessage(Wire):
 
     id: str
     chat_id: str
-    content: list[Part]
+    content: list[DeliveredPart]
     model: str | None = None
     client_message_id: str | None = None
     created_at: str
@@ -203,7 +203,7 @@ class Preview(Wire):
     message_id: int
     turn_id: str
     role: Role
-    parts: list[PartDelta]
+    parts: list[DeliveredPiece]
 
 
 class ActionRequest(Wire):
@@ -224,10 +224,15 @@ class ActionRequest(Wire):
 
 
 class Snapshot(Wire):
-    """The state of a chat at one moment. The next event has the number `seq` + 1."""
+    """The state of a chat at one moment. The next event has the number `seq` + 1.
+
+    It has at most 1 MiB of JSON: older messages may be left out, and large parts are delivered by reference.
+    `hasMore`: the active branch has older messages, which `chat/get` returns.
+    """
 
     chat: Chat
     messages: list[Message]
     queued_messages: list[QueuedMessage]
     preview: Preview | None = None
     action_requests: list[ActionRequest]
+    has_more: bool = False

@@ -143,6 +143,83 @@ class ToolResultDelta(Wire):
     result_delta: str
 
 
+class Excerpt(Wire):
+    """A part that is too large for a snapshot, a page or an event, and is delivered by reference: its text is
+    only the beginning, and its data are absent. `chat/file` returns the whole part.
+
+    `size` is the size of what is missing or cut, in bytes: of the text as UTF-8, of the file, or of the value
+    as JSON. `ref` is always true.
+    """
+
+    size: Annotated[int, Field(ge=0)]
+    ref: Literal[True]
+
+
+class TextExcerpt(Excerpt):
+    """A long text by reference. `text` is its beginning."""
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ReasoningExcerpt(Excerpt):
+    """Long reasoning by reference. `text` is its beginning."""
+
+    type: Literal["reasoning"] = "reasoning"
+    text: str
+    title: OptionalStr = None
+
+
+class ToolCallExcerpt(Excerpt):
+    """A tool call with large arguments, by reference. `args` is null."""
+
+    type: Literal["tool-call"] = "tool-call"
+    tool_call_id: str
+    tool_name: str
+    args: None = None
+
+
+class ToolCallDeltaExcerpt(Excerpt):
+    """A tool call in progress with long arguments, by reference. `argsDelta` is their beginning."""
+
+    type: Literal["tool-call"] = "tool-call"
+    tool_call_id: str
+    tool_name: str
+    args_delta: str
+
+
+class ToolResultExcerpt(Excerpt):
+    """A large tool result by reference. `result` is null."""
+
+    type: Literal["tool-result"] = "tool-result"
+    tool_call_id: str
+    tool_name: str
+    result: None = None
+    is_error: bool
+    outcome: ToolOutcome
+
+
+class SourceExcerpt(Excerpt):
+    """A source with a long text, by reference. `text` is its beginning. Other fields: see `SourcePart`."""
+
+    type: Literal["source"] = "source"
+    source_id: str
+    url: str
+    title: str
+    text: str
+    start_line: OptionalInt = None
+    end_line: OptionalInt = None
+    score: OptionalFloat = None
+
+
+class FileExcerpt(Excerpt):
+    """A file by reference. `size` is that of the file, decoded."""
+
+    type: Literal["file"] = "file"
+    media_type: str
+    title: OptionalStr = None
+
+
 def _tag(value: object) -> str | None:
     """Return the tag of a part: its type in angle brackets, so that it differs from a field in a path."""
     mapping = isinstance(value, Mapping)
@@ -158,6 +235,17 @@ def _delta_tag(value: object) -> str | None:
     else:
         piece = isinstance(value, ToolCallDelta | ToolResultDelta)
     return f"{tag} delta" if piece else tag
+
+
+def _excerpt_tag(value: object) -> str | None:
+    """Return the tag of a part that may be delivered by reference."""
+    if isinstance(value, Excerpt):
+        tag = "<tool-call> delta" if isinstance(value, ToolCallDeltaExcerpt) else _tag(value)
+        return f"{tag} excerpt"
+    mapping = isinstance(value, Mapping)
+    is_excerpt = mapping and cast("Mapping[str, object]", value).get("ref") is True
+    tag = _delta_tag(cast("object", value))
+    return f"{tag} excerpt" if is_excerpt else tag
 
 
 _PIECE_FIELDS = frozenset({"argsDelta", "resultDelta", "args_delta", "result_delta"})
@@ -201,6 +289,37 @@ PartDelta = Annotated[
     Discriminator(_delta_tag),
 ]
 """One streamed piece of a part, or a part in progress (`Preview.parts`)."""
+
+
+_ShortExcerpt = (
+    Annotated[TextExcerpt, Tag("<text> excerpt")]
+    | Annotated[ReasoningExcerpt, Tag("<reasoning> excerpt")]
+    | Annotated[ToolCallExcerpt, Tag("<tool-call> excerpt")]
+    | Annotated[ToolResultExcerpt, Tag("<tool-result> excerpt")]
+    | Annotated[SourceExcerpt, Tag("<source> excerpt")]
+    | Annotated[FileExcerpt, Tag("<file> excerpt")]
+)
+
+DeliveredPart = Annotated[
+    _Text | _Reasoning | _ToolCall | _ToolResult | _Source | _File | _ShortExcerpt,
+    Discriminator(_excerpt_tag),
+]
+"""One part of a message as it is delivered: whole, or by reference (`ref: true`)."""
+
+DeliveredPiece = Annotated[
+    _Text
+    | _Reasoning
+    | Annotated[ToolCallDelta, Tag("<tool-call> delta")]
+    | _ToolCall
+    | Annotated[ToolResultDelta, Tag("<tool-result> delta")]
+    | _ToolResult
+    | _Source
+    | _File
+    | _ShortExcerpt
+    | Annotated[ToolCallDeltaExcerpt, Tag("<tool-call> delta excerpt")],
+    Discriminator(_excerpt_tag),
+]
+"""One piece of a part, or a part in progress, as it is delivered: whole, or by reference (`ref: true`)."""
 
 
 def _content_tag(value: object) -> str | None:

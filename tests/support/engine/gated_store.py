@@ -111,7 +111,10 @@ class GatedStore:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        max_bytes: int | None = None,
     ) -> MessagePage:
         """See the port."""
         await self._pass(self._reads)
-        return await self._store.path(chat_id, leaf_id, after=after, before=before, limit=limit)
+        return await self._store.path(
+            chat_id, leaf_id, after=after, before=before, limit=limit, max_bytes=max_bytes
+        )

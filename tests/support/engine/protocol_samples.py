@@ -54,6 +54,7 @@ def snapshot(**changes: Any) -> Json:
         "queuedMessages": [],
         "preview": None,
         "actionRequests": [],
+        "hasMore": False,
         **changes,
     }
 

@@ -77,7 +77,11 @@ class _SnapshotReplay:
         self._is_busy = status in _BUSY
         events.append(Event({"type": "status", "status": status}))
         preview = snapshot["preview"]
-        for index, part in enumerate(preview["parts"] if preview else ()):
+        parts: list[Json] = preview["parts"] if preview else []
+        for index, whole in enumerate(parts):
+            part = whole
+            if part.get("ref") and "text" in part:  # more of it follows
+                part = {**part, "text": f"{part['text']}\n\n[…]\n\n"}
             piece = {"type": "message_part", "messageId": preview["messageId"], "index": index, "part": part}
             events.append(Event(piece))
         return events

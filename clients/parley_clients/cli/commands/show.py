@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from parley_clients.cli.commands.listing import one_line_title
 from parley_clients.cli.display.output import can_draw, make_console
@@ -20,7 +21,7 @@ def show(options: argparse.Namespace) -> int:
         raise UsageError("Give the id of a chat or --last, not both.")
     with connect_daemon(options) as client:
         chat_id = find_last_chat(client) if id is None else find_chat(client, id)
-        snapshot = _read_all_messages(client.chat(chat_id))
+        snapshot = _read_all_messages(client.chat(chat_id), None if options.json else _SHOWN)
     if options.json:
         print_json(snapshot)
     else:
@@ -28,12 +29,20 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_all_messages(chat: Chat) -> Json:
+_SHOWN = ("text", "reasoning")
+"""The types of parts whose text is printed. The data of files are not."""
+
+
+def _read_all_messages(chat: Chat, types: Sequence[str] | None) -> Json:
     newest = page = chat.get(limit=200)
     messages = newest.messages
     while page.has_more:
         page = chat.get(limit=200, before_message_id=messages[0]["id"])
         messages = page.messages + messages
+    messages = [
+        chat.whole(message, types=types) if any(part.get("ref") for part in message["content"]) else message
+        for message in messages
+    ]
     return {**newest.raw, "messages": messages, "hasMore": False}
 
 

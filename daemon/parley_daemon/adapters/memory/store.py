@@ -10,6 +10,7 @@ from parley_daemon.adapters.memory.search import MemorySearch
 from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.adapters.querying.list_cursor import ListCursor, decode_list_cursor, encode_list_cursor
 from parley_daemon.core.compaction import Summary
+from parley_daemon.core.parts import count_characters
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 from parley_daemon.ports.store import (
     ChatPage,
@@ -143,6 +144,7 @@ class MemoryStore:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        max_bytes: int | None = None,
     ) -> MessagePage:
         """Return messages of the branch that ends at `leaf_id`, oldest first."""
         branch: list[Message] = []
@@ -155,11 +157,15 @@ class MemoryStore:
             for one in reversed(branch)
             if (after is None or one.id > after) and (before is None or one.id < before)
         ]
-        if limit is None or len(wanted) <= limit:
-            return MessagePage(tuple(wanted), False)
-        return MessagePage(
-            tuple(wanted[:limit] if after is not None else wanted[len(wanted) - limit :]), True
-        )
+        ordered = wanted if after is not None else wanted[::-1]
+        count = size = 0
+        for one in ordered[:limit]:
+            size += sum(map(count_characters, one.content))
+            if count and max_bytes is not None and size > max_bytes:
+                break
+            count += 1
+        chosen = sorted(ordered[:count], key=lambda one: one.id)
+        return MessagePage(tuple(chosen), count < len(wanted))
 
     def _with_siblings(self, message: Message) -> Message:
         siblings = self._children(message.chat_id, message.parent_id)

@@ -1,5 +1,6 @@
 """The queries of the store, except lists and searches. They run in the reader's thread."""
 
+import json
 import logging
 import sqlite3
 
@@ -97,21 +98,22 @@ def path(
     after: int | None,
     before: int | None,
     limit: int | None,
+    max_bytes: int | None = None,
 ) -> MessagePage:
     """Return a page of the branch that ends at `leaf_id`.
 
-    Walks from the leaf towards the root, only as far as the page needs: parents have smaller ids.
+    Walks from the leaf towards the root, only as far as the page needs: parents have smaller ids. Reads only
+    the messages of the page, since they may be large.
     """
     wanted = -1 if limit is None or after is not None else limit + 1
-    rows = connection.execute(
-        f"""
+    walked = connection.execute(
+        """
         WITH RECURSIVE branch (message_id, next_id) AS (
             SELECT id, parent_id FROM messages WHERE chat_id = ?1 AND id = ?2 AND id > ?3
             UNION ALL
             SELECT id, parent_id FROM branch JOIN messages ON chat_id = ?1 AND id = next_id AND id > ?3
         )
-        {codec.SELECT_MESSAGE} FROM branch JOIN messages m ON m.chat_id = ?1 AND m.id = message_id
-        WHERE message_id < ?4 LIMIT ?5
+        SELECT message_id FROM branch WHERE message_id < ?4 LIMIT ?5
         """,
         (
             chat_id,
@@ -120,14 +122,26 @@ def path(
             _MAX_INTEGER if before is None else before,
             wanted,
         ),
-    ).fetchall()
-    if limit is None:
-        chosen, more = rows[::-1], False
-    elif after is not None:
-        chosen, more = rows[::-1][:limit], len(rows) > limit
-    else:
-        chosen, more = rows[:limit][::-1], len(rows) > limit
-    return MessagePage(tuple(map(codec.read_message, chosen)), more)
+    )
+    ids = [id for (id,) in walked]
+    if after is not None:
+        ids.reverse()
+    chosen: list[Message] = []
+    size = 0
+    rows = connection.execute(
+        f"""
+        {codec.SELECT_MESSAGE} FROM json_each(?) AS wanted
+        CROSS JOIN messages m ON m.chat_id = ? AND m.id = wanted.value
+        """,
+        (json.dumps(ids[:limit]), chat_id),
+    )
+    for row in rows:  # each is read when it is its turn
+        size += len(row[-2])  # the body
+        if chosen and max_bytes is not None and size > max_bytes:
+            break
+        chosen.append(codec.read_message(row))
+    has_more = len(chosen) < len(ids)
+    return MessagePage(tuple(chosen if after is not None else chosen[::-1]), has_more)
 
 
 def children(connection: sqlite3.Connection, chat_id: str, parent_id: int | None) -> tuple[int, ...]:

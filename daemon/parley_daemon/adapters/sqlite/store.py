@@ -265,9 +265,10 @@ class SqliteStore:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        max_bytes: int | None = None,
     ) -> MessagePage:
         """Return messages of the branch that ends at `leaf_id`, oldest first."""
-        return await self._ask(queries.path, chat_id, leaf_id, after, before, limit)
+        return await self._ask(queries.path, chat_id, leaf_id, after, before, limit, max_bytes)
 
     async def children(self, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
         """Return the ids of the messages that follow this one, oldest first."""

@@ -18,7 +18,7 @@ The actor consists of parts that share one `LiveChat`: `queue`, `branches`, `sum
 public. Callers hold an actor in `async with chats.open(id) as chat`, which keeps it in memory.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
@@ -34,7 +34,7 @@ from parley_daemon.core.commands import (
     WhenBusy,
 )
 from parley_daemon.core.events import Timings, TurnEnded
-from parley_daemon.core.parts import Part
+from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Usage
 from parley_daemon.engine.chats.acceptance import (
     Acceptance,
@@ -52,7 +52,7 @@ from parley_daemon.engine.chats.listeners import Listeners
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
 from parley_daemon.engine.chats.summaries import Summaries
-from parley_daemon.engine.errors import ConflictError
+from parley_daemon.engine.errors import ConflictError, MessageNotFoundError, NotQueuedError
 from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import StoredChat
@@ -111,10 +111,35 @@ class ChatActor:
         return not (live.state.is_busy or self.users or live.waiters or live.unsaved) and live.feed.is_idle
 
     async def snapshot(
-        self, *, after: int | None = None, before: int | None = None, limit: int | None = None
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        max_bytes: int | None = None,
     ) -> Snapshot:
         """Return the chat with a page of its active branch (parameters: see Store.path)."""
-        return await self._live.snapshot(after=after, before=before, limit=limit)
+        return await self._live.snapshot(after=after, before=before, limit=limit, max_bytes=max_bytes)
+
+    async def parts_of(self, message_id: int | None, queued_id: str | None = None) -> Sequence[Piece]:
+        """Return the parts of a message: stored, in progress, or queued.
+
+        Raises:
+            MessageNotFoundError, NotQueuedError: there is no such message.
+        """
+        live = self._live
+        live.check_exists()
+        if message_id is None:
+            for queued in live.state.queue:
+                if queued.id == queued_id:
+                    return queued.content
+            raise NotQueuedError(f"The message {queued_id} is not in the queue.")
+        if live.run is not None and live.run.message_id == message_id and len(live.run.assembler):
+            return [piece for _, piece in live.run.assembler.pieces()]
+        message = await live.services.store.message(live.id, message_id)
+        if message is None:
+            raise MessageNotFoundError(f"The chat has no message {message_id}.")
+        return message.content
 
     # ------------------------------------------------------------------------- messages
 

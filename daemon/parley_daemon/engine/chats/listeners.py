@@ -9,6 +9,10 @@ _FIRST_EVENTS = (MessageAdded, StatusChanged)
 """The events that a turn can begin with."""
 
 
+READ_BYTES = 16 * 2**20
+"""Bytes of stored messages that are read for a snapshot; at least one message is read."""
+
+
 class Listeners:
     """Who hears the events of one chat."""
 
@@ -31,7 +35,7 @@ class Listeners:
         if missed is not None:
             return Attachment(live.feed.last_seq - len(missed), missed, None)
         try:
-            snapshot = await live.snapshot(after=None, before=None, limit=tail)
+            snapshot = await live.snapshot(after=None, before=None, limit=tail, max_bytes=READ_BYTES)
         except BaseException:
             live.feed.remove(sink)
             raise

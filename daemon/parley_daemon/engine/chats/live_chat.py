@@ -64,7 +64,9 @@ class LiveChat:
             return False
         return len([one for one in self.history or () if one.role == "assistant"]) == 1
 
-    async def snapshot(self, *, after: int | None, before: int | None, limit: int | None) -> Snapshot:
+    async def snapshot(
+        self, *, after: int | None, before: int | None, limit: int | None, max_bytes: int | None = None
+    ) -> Snapshot:
         """Return the chat as of this call, with a page of its active branch (parameters: see Store.path).
 
         What the snapshot says is fixed before the first await: events that are published while the store is
@@ -75,7 +77,9 @@ class LiveChat:
             page = page_of(self.history, after, before, limit)
         else:
             leaf = self.chat.leaf_id
-            page = await self.services.store.path(self.id, leaf, after=after, before=before, limit=limit)
+            page = await self.services.store.path(
+                self.id, leaf, after=after, before=before, limit=limit, max_bytes=max_bytes
+            )
         return Snapshot(seq, view, page.messages, page.has_more, queue, preview)
 
     def _preview(self) -> Preview | None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
@@ -12,10 +13,13 @@ from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.configuration import check_settings
-from parley_daemon.server.wire.errors import invalid_params, wire_error
+from parley_daemon.server.wire.errors import WireError, invalid_params, wire_error
+from parley_daemon.server.wire.excerpts import PAGE_BYTES
+from parley_protocol.errors import ErrorCode
 from parley_protocol.models.chats import (
     ChatCreateParams,
     ChatDeleteParams,
+    ChatFileParams,
     ChatGetParams,
     ChatListParams,
     ChatPinParams,
@@ -24,6 +28,9 @@ from parley_protocol.models.chats import (
     ChatUpdateParams,
     HistoryMessage,
 )
+
+_PART_LIMIT = 63 * 2**20  # of a frame's 64 MiB
+_PAGE_READ_BYTES = 32 * 2**20  # of messages, before their large parts are replaced by references
 
 
 async def create(call: Call, params: ChatCreateParams) -> Any:
@@ -61,9 +68,25 @@ async def get(call: Call, params: ChatGetParams) -> Any:
         raise invalid_params([{"path": "beforeMessageId", "problem": "Give it or afterMessageId, not both."}])
     async with call.connection.chats.open(params.chat_id) as chat:
         snapshot = await chat.snapshot(
-            after=params.after_message_id, before=params.before_message_id, limit=params.limit
+            after=params.after_message_id,
+            before=params.before_message_id,
+            limit=params.limit,
+            max_bytes=_PAGE_READ_BYTES,
         )
-    return {**records.snapshot(snapshot), "hasMore": snapshot.has_more}
+    return records.snapshot(snapshot, PAGE_BYTES, oldest_first=params.after_message_id is not None)
+
+
+async def file(call: Call, params: ChatFileParams) -> Any:
+    """Return a whole part of a message."""
+    async with call.connection.chats.open(params.chat_id) as chat:
+        parts = await chat.parts_of(params.message_id, params.queued_message_id)
+    if params.index >= len(parts):
+        raise invalid_params([{"path": "index", "problem": f"The message has {len(parts)} parts, from 0."}])
+    encoded = records.encode(parts[params.index])
+    if len(encoded) > _PART_LIMIT:
+        message = f"The part takes more than the {_PART_LIMIT // 2**20} MiB that one response may carry."
+        raise WireError(ErrorCode.LIMIT_EXCEEDED, message, {"limit": _PART_LIMIT})
+    return msgspec.Raw(encoded)
 
 
 async def list_chats(call: Call, params: ChatListParams) -> Any:

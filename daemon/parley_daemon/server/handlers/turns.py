@@ -267,4 +267,4 @@ async def promote_queued(call: Call, params: ChatQueuePromoteParams) -> Any:
 
 
 def _queue(queue: Sequence[QueuedMessage]) -> Any:
-    return {"queuedMessages": [records.queued_message(message) for message in queue]}
+    return {"queuedMessages": records.queue(queue)}

@@ -1,10 +1,11 @@
 """Events as JSON bytes. Each event is encoded once, however many clients get it."""
 
 from parley_daemon.core.events import ChatChanged, Event, MessageAdded, MessagePart, QueueUpdated
-from parley_daemon.core.parts import Text
+from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
 from parley_daemon.server.wire import records
+from parley_daemon.server.wire.excerpts import MESSAGE_BYTES, fit_part
 from parley_daemon.server.wire.records import Json, encode
 
 _KEPT = 64 * 1024
@@ -34,7 +35,10 @@ def part_bytes(event: MessagePart, chat_id: str, seq: int, span: int) -> bytes:
     It stands for `span` events. This is the hot path: no dictionary is built.
     """
     part = event.piece
-    shown = b'{"type":"text","text":%b}' % encode(part.text) if isinstance(part, Text) else encode(part)
+    if isinstance(part, Text):
+        shown = b'{"type":"text","text":%b}' % encode(part.text)
+    else:
+        shown = encode(part if isinstance(part, Reasoning) else fit_part(part, MESSAGE_BYTES))
     return (
         b'{"type":"message_part","chatId":"%b","seq":%d,%b"turnId":"%b","messageId":%d,"index":%d,'
         b'"role":"%b","part":%b}'
@@ -54,9 +58,10 @@ def _to_json(event: Event, seq: int) -> Json:
     """Return the object to encode: the event, or a dictionary if its record looks different on the wire."""
     match event:
         case MessageAdded(message, turn_id):
-            return MessageAdded(records.message(message), turn_id)
+            shown = {"type": "message", "message": records.message(message)}
+            return shown if turn_id is None else {**shown, "turnId": turn_id}
         case QueueUpdated(queue):
-            return {"type": "queue_update", "queuedMessages": [records.queued_message(one) for one in queue]}
+            return {"type": "queue_update", "queuedMessages": records.queue(queue)}
         case ChatChanged(chat, status, deleted):
             shown = {"type": "chat", "chat": records.chat(ChatView(chat, status, seq))}
             return {**shown, "deleted": True} if deleted else shown

@@ -4,7 +4,7 @@ This module adds what needs a live chat. Wire objects are structs that encode to
 are encoded once and never become pydantic models.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Chat, Context, Message, ModelSettings, QueuedMessage
 from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot
+from parley_daemon.server.wire import excerpts
 from parley_protocol.models import parts as wire_parts
 from parley_protocol.models.base import to_camel
 from parley_protocol.models.objects import ChatContext as WireContext
@@ -25,6 +26,8 @@ Json = Any
 """An argument of `encode`: a struct whose JSON is a wire object, or a dictionary of them."""
 
 encode = msgspec.json.encode
+
+_ENVELOPE_BYTES = 1_000  # around a snapshot: the names of its fields, the response
 
 _DIALECTS = tuple(map(to_camel, ProviderOptions.model_fields))
 _CHAT = codec.JsonForm(Chat, codec.NOT_ON_THE_WIRE[Chat])
@@ -66,41 +69,66 @@ def chat(view: ChatView) -> Json:
     return shown
 
 
-def message(one: Message) -> Message:
-    """Return a Message. Without alternatives, `siblings` has only its own id."""
+def message(one: Message) -> Json:
+    """Return a Message, large parts by reference. Without alternatives, `siblings` has only its own id."""
+    if excerpts.is_large(one.content, excerpts.MESSAGE_BYTES):
+        return excerpts.message_bytes(one, excerpts.MESSAGE_BYTES)
     return one if one.siblings else replace(one, siblings=(one.id,))
 
 
-def messages(many: Iterable[Message]) -> list[Message]:
-    """Return Messages in their order."""
+def messages(many: Sequence[Message]) -> list[Json]:
+    """Return Messages in their order, large parts by reference."""
+    limit = excerpts.MESSAGE_BYTES // max(1, len(many))
+    if excerpts.is_large([part for one in many for part in one.content], excerpts.MESSAGE_BYTES):
+        return [excerpts.message_bytes(one, limit) for one in many]
     return [message(one) for one in many]
 
 
 def queued_message(one: QueuedMessage) -> Json:
-    """Return a QueuedMessage."""
-    return _QUEUED.to_object(one)
+    """Return a QueuedMessage, large parts by reference."""
+    return queue([one])[0]
 
 
-def _preview(one: Preview | None) -> Json:
+def queue(many: Sequence[QueuedMessage], limit: int = excerpts.MESSAGE_BYTES) -> list[Json]:
+    """Return the QueuedMessages of a chat, large parts by reference."""
+
+    def show(at: int, content: tuple[Any, ...]) -> Json:
+        shown = _QUEUED.to_object(many[at])
+        shown.content = content
+        return shown
+
+    return excerpts.fit_each([one.content for one in many], limit, show)
+
+
+def _preview(one: Preview | None, limit: int) -> Json:
     if one is None:
         return None
     return {
         "messageId": one.message_id,
         "turnId": one.turn_id,
         "role": one.role,
-        "parts": [shown for _, shown in one.pieces],
+        "parts": excerpts.fit_parts([shown for _, shown in one.pieces], limit, limit // 2),
     }
 
 
-def snapshot(one: Snapshot) -> dict[str, Any]:
-    """Return a Snapshot."""
-    return {
-        "chat": chat(one.view),
-        "messages": messages(one.messages),
-        "queuedMessages": [queued_message(each) for each in one.queue],
-        "preview": _preview(one.preview),
+def snapshot(
+    one: Snapshot, limit: int = excerpts.SNAPSHOT_BYTES, *, oldest_first: bool = False
+) -> dict[str, Any]:
+    """Return a Snapshot of at most `limit` bytes of JSON, large parts by reference.
+
+    Messages that do not fit are left out: the oldest, or with `oldest_first` the newest.
+    """
+    around = {
+        "chat": msgspec.Raw(encode(chat(one.view))),
+        "queuedMessages": queue(one.queue, limit // 8),
+        "preview": _preview(one.preview, limit // 4),
         "actionRequests": [],
     }
+    room = limit - len(encode(around)) - _ENVELOPE_BYTES
+    shown, is_cut = excerpts.fit_messages(
+        one.messages, room, excerpts.share_of(limit), oldest_first=oldest_first
+    )
+    return {**around, "messages": shown, "hasMore": one.has_more or is_cut}
 
 
 def turn_ended(event: TurnEnded) -> dict[str, Any]:
