@@ -91,8 +91,9 @@ async def test_a_subscriber_that_does_not_read_gets_one_reset_and_disturbs_nobod
         assert [event["reason"] for event in slow.events("s") if event["type"] == "reset"] == ["slow_client"]
         assert not [event for event in quick.events("s") if event["type"] == "reset"]
         views = [folded(slow, seen_slowly), folded(quick, seen)]
-        assert views[0].messages == views[1].messages
-        assert text_of(views[0].messages[1]) == text_of(answer["messages"][0])
+        messages = await slow.whole(views[0].messages)
+        assert messages == views[1].messages
+        assert text_of(messages[1]) == text_of(answer["messages"][0])
 
 
 async def test_a_client_that_wants_a_slower_pace_gets_the_same_text_in_few_pieces(
@@ -255,7 +256,7 @@ async def test_a_slow_pace_and_more_text_than_it_may_keep_end_in_a_reset_without
         assert [event["type"] for event in slow.events("s")].count("reset") >= 1
         ending = ends["params"]["value"]
         if ending["type"] == "reset":
-            shown = ending["snapshot"]["messages"]
+            shown = await quick.whole(ending["snapshot"]["messages"])
             assert text_of(shown[1]) == text_of(answer["messages"][0])
 
 

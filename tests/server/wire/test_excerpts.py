@@ -184,11 +184,9 @@ def test_a_long_message_in_progress_fits(piece: Piece) -> None:
     assert (parts[1]["ref"], parts[1]["size"]) == (True, 2_000_000)
 
 
-def test_a_message_of_an_event_is_whole_up_to_eight_mebibytes() -> None:
-    file = File("image/png", "eHh4" * 1_500_000)
-    whole = json.loads(records.encode(records.message(message(1, file))))
-    assert whole["content"][0]["ref"]
-    small = File("image/png", "eHh4" * 300_000)
-    assert json.loads(records.encode(records.message(message(1, small))))["content"][0]["data"] == small.data
-    text = Text("x" * 1_000_000)
-    assert json.loads(records.encode(records.message(message(1, text))))["content"][0]["text"] == text.text
+def test_a_message_of_an_event_is_whole_if_it_fits_into_a_frame() -> None:
+    large, usual = message(1, Text("\x01" * 10_000_000)), message(1, Text("x" * 10_000_000))
+    (shown,) = json.loads(records.encode(records.messages([large])))[0]["content"]
+    assert (shown["ref"], shown["size"]) == (True, 10_000_000)
+    for encoded in (records.message(usual), records.messages([usual, usual])[1]):
+        assert json.loads(records.encode(encoded))["content"] == [{"type": "text", "text": "x" * 10_000_000}]

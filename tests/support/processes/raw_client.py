@@ -182,6 +182,20 @@ class Peer:
         given = {"chatId": chat_id, "partialResultToken": token, **params}
         return await self.result("chat/subscribe", given)
 
+    async def whole(self, messages: list[Json]) -> list[Json]:
+        """Return messages with whole parts in place of those by reference."""
+        return [
+            {**message, "content": [await self._whole(message, at) for at in range(len(message["content"]))]}
+            for message in messages
+        ]
+
+    async def _whole(self, message: Json, index: int) -> Json:
+        part = message["content"][index]
+        if not part.get("ref"):
+            return part
+        params = {"chatId": message["chatId"], "messageId": message["id"], "index": index}
+        return await self.result("chat/file", params)
+
     async def alive(self) -> None:
         """Check that the daemon still answers on this connection."""
         assert (await self.result("server/status"))["protocolVersion"] == 1

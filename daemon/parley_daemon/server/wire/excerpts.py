@@ -1,8 +1,9 @@
 """Fits messages into a bound: long texts and files are delivered by reference.
 
 Theory of operation. A chat may hold gigabytes, and a client that opens it wants to see its end. So the
-snapshot of a subscription has at most SNAPSHOT_BYTES as encoded, a page PAGE_BYTES, and an event or a
-response with messages MESSAGE_BYTES. Three rules keep these bounds:
+snapshot of a subscription has at most SNAPSHOT_BYTES as encoded, a page PAGE_BYTES, a queue QUEUE_BYTES. The
+messages of an event or a response are whole as long as they fit into a frame (MESSAGE_BYTES). Three rules
+keep these bounds:
 
 * A part that takes more than a quarter of the bound is delivered by reference: the beginning of its text, its
   size, and `ref: true`. `chat/file` returns the whole part.
@@ -37,8 +38,11 @@ SNAPSHOT_BYTES = 2**20
 PAGE_BYTES = 8 * 2**20
 """The most that a page of messages or of chats takes as JSON."""
 
-MESSAGE_BYTES = 8 * 2**20
-"""The most that the messages of an event or of a response take as JSON."""
+MESSAGE_BYTES = 48 * 2**20
+"""The most that the messages of an event or of a response take as JSON: they have to fit into one frame."""
+
+QUEUE_BYTES = 8 * 2**20
+"""The most that a queue takes as JSON."""
 
 BEGINNING = 16 * 1024
 """Characters of the beginning of a text that is delivered by reference."""
@@ -173,7 +177,14 @@ def _fit_share(part: Piece, share: int) -> Any:
 
 
 def message_bytes(one: Message, limit: int, part_limit: int | None = None) -> msgspec.Raw:
-    """Return a Message as JSON of at most `limit` bytes, large parts by reference."""
+    """Return a Message as JSON of at most `limit` bytes, large parts by reference.
+
+    Without `part_limit`, parts are whole if the message fits.
+    """
+    if part_limit is None and sum(map(_least_size, one.content)) <= limit:
+        whole = encode(replace(one, siblings=one.siblings or (one.id,)))
+        if len(whole) <= limit:
+            return msgspec.Raw(whole)
     content: Any = fit_parts(one.content, limit - _RECORD_BYTES, part_limit or limit // _PART_SHARE)
     return msgspec.Raw(encode(replace(one, content=content, siblings=one.siblings or (one.id,))))
 

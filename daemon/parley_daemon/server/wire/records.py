@@ -89,7 +89,7 @@ def queued_message(one: QueuedMessage) -> Json:
     return queue([one])[0]
 
 
-def queue(many: Sequence[QueuedMessage], limit: int = excerpts.MESSAGE_BYTES) -> list[Json]:
+def queue(many: Sequence[QueuedMessage], limit: int = excerpts.QUEUE_BYTES) -> list[Json]:
     """Return the QueuedMessages of a chat, large parts by reference."""
 
     def show(at: int, content: tuple[Any, ...]) -> Json:
