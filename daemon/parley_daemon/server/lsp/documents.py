@@ -22,7 +22,7 @@ from anyio import to_thread
 
 from parley_daemon.server.lsp import sync
 from parley_daemon.server.lsp.text import DocumentText
-from parley_daemon.server.wire.jsonrpc import Incoming
+from parley_daemon.server.wire.jsonrpc import LARGE_NOTIFICATION, Incoming
 from parley_daemon.server.wire.uris import document_key
 
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -118,24 +118,24 @@ class Documents:
         if handle is None:
             return
         params = sync.as_json(note.params)
-        if self._queue or isinstance(note.params, msgspec.Raw):
-            self._enqueue(memoryview(params).nbytes, lambda: handle(params))
+        size = memoryview(params).nbytes
+        if self._queue or size > LARGE_NOTIFICATION:
+            self._enqueue(size, lambda: handle(params))
         else:
             _run(handle(params))
 
     def _open(self, params: bytes | msgspec.Raw) -> Steps:
         try:
-            key = document_key(sync.read_uri(params))
+            uri, text = sync.read_opened(params)
         except sync.UNREADABLE:
             return
+        key = document_key(uri)
         self._remove(key)
         if len(self._documents) >= MAX_DOCUMENTS:
             self._has_dropped_some = True
             return
         document = self._documents[key] = _Document(self._encoding)
-        try:
-            text = sync.read_text(params)
-        except sync.UNREADABLE:
+        if text is None:
             document.forget(_NOT_UNDERSTOOD)
         else:
             yield from self._replace_all(document, text)
@@ -143,20 +143,24 @@ class Documents:
 
     def _change(self, params: bytes | msgspec.Raw) -> Steps:
         try:
-            document = self._documents.get(document_key(sync.read_uri(params)))
+            uri, changes = sync.read_changed(params)
         except sync.UNREADABLE:
             return
+        document = self._documents.get(document_key(uri))
         if document is None:
             return
+        if changes is None:
+            document.forget(_NOT_UNDERSTOOD)
+            changes = []
         try:
-            for number, raw in enumerate(sync.read_changes(params), 1):
+            for number, raw in enumerate(changes):
+                if number % _EDITS_AT_ONCE == 0:
+                    yield None
                 change = sync.read_change(raw)
                 if change.range is None:
                     yield from self._replace_all(document, change.text)
                 elif document.problem is None:
                     yield from _edit(document, change)
-                if number % _EDITS_AT_ONCE == 0:
-                    yield None
         except sync.UNREADABLE:
             document.forget(_NOT_UNDERSTOOD)
         self._count(document)

@@ -27,6 +27,7 @@ class _Opened(msgspec.Struct, gc=False):
 
 
 class _Changed(msgspec.Struct, gc=False):
+    textDocument: _Identifier  # noqa: N815
     contentChanges: list[msgspec.Raw]  # noqa: N815
 
 
@@ -48,7 +49,7 @@ class Change(msgspec.Struct, gc=False):
 
 
 UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-"""What the functions below raise when a notification, or a change in one, cannot be read."""
+"""What the functions below raise when the URI of a document, or a change, cannot be read."""
 
 _named = msgspec.json.Decoder(_Named).decode
 _opened = msgspec.json.Decoder(_Opened).decode
@@ -69,11 +70,19 @@ def read_uri(params: bytes | msgspec.Raw) -> str:
     return _named(params).textDocument.uri
 
 
-def read_text(params: bytes | msgspec.Raw) -> str:
-    """Return the text of a `didOpen`."""
-    return _opened(params).textDocument.text
+def read_opened(params: bytes | msgspec.Raw) -> tuple[str, str | None]:
+    """Return the URI and the text of a `didOpen`; None for a text that cannot be read."""
+    try:
+        document = _opened(params).textDocument
+    except UNREADABLE:
+        return read_uri(params), None
+    return document.uri, document.text
 
 
-def read_changes(params: bytes | msgspec.Raw) -> list[msgspec.Raw]:
-    """Return the changes of a `didChange`, to be read by `read_change`."""
-    return _changed(params).contentChanges
+def read_changed(params: bytes | msgspec.Raw) -> tuple[str, list[msgspec.Raw] | None]:
+    """Return the URI and the changes of a `didChange`, for `read_change`; None if they are no list."""
+    try:
+        changed = _changed(params)
+    except UNREADABLE:
+        return read_uri(params), None
+    return changed.textDocument.uri, changed.contentChanges
