@@ -114,6 +114,55 @@ async def test_a_reset_of_a_kept_connection_is_an_attempt_that_clients_are_told_
     assert (len(provider.requests), provider.connections) == (3, 2)
 
 
+TOO_LONG = (
+    {"code": "invalid argument", "error": "maximum prompt length: 131072; tokens in this request: 136973"},
+    {"error": {"message": "InvalidParameter: input length has a range of [1, 983616]"}},
+    {"error": {"code": "1261", "message": "No."}},
+    {"error": {"code": "tokens_limit_reached", "message": "The body is too large, max size: 8000 tokens"}},
+)
+
+
+async def test_a_chat_that_a_provider_finds_too_long_is_summarised_and_goes_on(
+    provider: FakeProvider,
+) -> None:
+    async with daemon_on(provider) as peer:
+        for body in TOO_LONG:
+            chat_id = await peer.new_chat()
+            summary: Script = (text("They said hello."), finish(), done())
+            provider.scripts.extend([ANSWER, (status(400, body),), summary, ANSWER])
+            for content in ("Hello", "And now?"):
+                answered = await peer.result("chat/ask", {"chatId": chat_id, "content": content})
+                assert answered["outcome"] == "completed", (body, answered["error"])
+            assert "They said hello." in str(provider.requests[-1].json["messages"])
+
+
+async def test_a_provider_that_requires_a_long_pause_ends_the_turn_and_delays_no_other_model(
+    provider: FakeProvider,
+) -> None:
+    busy = {"error": {"message": "Slow down.", "code": "rate_limit_exceeded"}}
+    async with daemon_on(provider, "retries.attempts = 2") as peer:
+        question = {"chatId": await peer.new_chat(), "content": "Why?"}
+        for after in ("3600", formatdate(time.time() + 3700, usegmt=True)):
+            provider.scripts.append((status(429, busy, {"Retry-After": after}),))
+            failed = await peer.result("chat/ask", question)
+            assert (failed["error"]["kind"], failed["timings"]["attempts"]) == ("rate_limit", 1)
+            assert 3_500_000 < failed["error"]["retryAfterMs"] <= 3_700_000
+        provider.scripts.extend([(status(503, {"error": "Busy."}),), ANSWER])
+        answered = await peer.result("chat/ask", {**question, "model": "fake:other"})
+        assert answered["outcome"] == "completed"
+        assert answered["timings"]["totalMs"] < 1000 * SOON
+
+
+async def test_the_total_limit_bounds_a_turn_of_many_attempts(provider: FakeProvider) -> None:
+    provider.scripts.extend([(status(503, {"error": "Busy."}),)] * 8)
+    async with daemon_on(provider, "retries.first_ms = 100") as peer:
+        question = {"chatId": await peer.new_chat(), "content": "Why?"}
+        settings = {"timeouts": {"totalMs": 500}}
+        failed = await peer.result("chat/ask", {**question, "settings": settings})
+        assert (failed["error"]["kind"], failed["error"]["retryable"]) == ("timeout", False)
+        assert failed["timings"]["attempts"] < 8
+
+
 async def test_every_way_to_fail_ends_the_turn_once_and_soon_and_the_chat_goes_on(
     provider: FakeProvider,
 ) -> None:

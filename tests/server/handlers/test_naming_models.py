@@ -68,6 +68,26 @@ AMBIGUOUS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+async def test_a_fallback_model_without_a_provider_must_be_known() -> None:
+    async with fake_provider() as one:
+        serve(one, "llama")
+        config = QUIET + PROVIDER.format(name="one", url=one.origin)
+        async with running_daemon(config=config) as daemon, unix_peer(daemon.socket) as peer:
+            await peer.initialize()
+            known = ["llama", "one:unlisted", "gone:model"]
+            chat_id = await peer.new_chat(model="one:llama", settings={"fallbackModels": known})
+            asked = {"chatId": chat_id, "content": "Hi"}
+            for method, params in (
+                ("chat/create", {}),
+                ("chat/update", {"chatId": chat_id}),
+                ("chat/ask", asked),
+            ):
+                error = await peer.error(method, {**params, "settings": {"fallbackModels": ["llama", "x"]}})
+                assert error["code"] == -32602
+                assert error["data"]["fields"][0]["path"] == "settings.fallbackModels[1]"
+                assert '"x"' in error["message"]
+
+
 @pytest.mark.parametrize("default", [True, False])
 async def test_a_provider_without_a_key_is_known_and_named_with_its_variable(default: bool) -> None:
     config = 'default_model = "anthropic:claude"\n' if default else ""

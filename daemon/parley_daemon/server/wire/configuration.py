@@ -61,15 +61,22 @@ class SettingsChecks(Protocol):
         """The providers and their models."""
         ...
 
+    async def load_configuration(self, *references: str | None) -> None:
+        """Return once the catalogue knows its providers, and the models of these references if it can."""
+        ...
+
 
 async def check_settings(sent: WireSettings | None, checks: SettingsChecks) -> ModelSettings:
     """Return the settings that a client sent.
 
     Raises:
-        WireError: -32602, the output schema is not a valid JSON Schema, or a fallback model has a name that
-            several providers have.
+        WireError: -32602, the output schema is not a valid JSON Schema, or a fallback model is named without
+            its provider, and no provider or several have it.
     """
     settings = records.core_settings(sent)
+    short_names = [name for name in settings.fallback_models or () if ":" not in name]
+    if short_names:
+        await checks.load_configuration(*short_names)
     for number, name in enumerate(settings.fallback_models or ()):
         _check_fallback(name, f"settings.fallbackModels[{number}]", checks.catalogue)
     if settings.output_schema is None:
@@ -85,11 +92,14 @@ async def check_settings(sent: WireSettings | None, checks: SettingsChecks) -> M
 
 
 def _check_fallback(name: str, path: str, catalogue: Catalogue) -> None:
-    """Refuse a fallback model with an ambiguous name. One that cannot be used is skipped when needed."""
+    """Refuse a fallback model whose name does not say which model it is.
+
+    One that is named in full and cannot be used is skipped when it is needed.
+    """
     try:
         catalogue.resolve(name)
     except UnknownModelError as error:
-        if error.candidates:
+        if error.candidates or ":" not in name:
             raise invalid_params([{"path": path, "problem": str(error)}]) from error
     except ProviderUnavailableError:
         pass

@@ -41,7 +41,6 @@ from parley_daemon.ports.models import (
 )
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
-_MAX_BLANK_BYTES = 64
 _COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, Zstandard
 
 
@@ -201,7 +200,8 @@ class ResponseReader:
             raise self._call.bad_stream(message, page_text(head))
         elif head.startswith(_COMPRESSED):
             raise self._call.compressed("data")
-        elif not start and len(head) < _MAX_BLANK_BYTES:
+        elif not start:
+            self._head = b""  # blanks are signs of life, however many there are
             return b""
         self._is_recognised = True
         return head
