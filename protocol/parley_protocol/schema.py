@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from parley_protocol import protocol_page, typescript
+from parley_protocol.descriptions import describe_field
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS, Direction, Kind, Method
 from parley_protocol.models import (
@@ -80,7 +81,8 @@ _UNIONS: dict[str, Any] = {
     "Role": base.Role,
 }
 _PROGRESS_VALUE: Json = {
-    "anyOf": [{"$ref": f"#/$defs/{name}"} for name in ("Event", "WatchEvent", "WorkDoneProgress")]
+    "description": "An event of a chat, an event of `chat/watch`, or LSP's work-done progress.",
+    "anyOf": [{"$ref": f"#/$defs/{name}"} for name in ("Event", "WatchEvent", "WorkDoneProgress")],
 }
 
 
@@ -100,16 +102,18 @@ def json_schema() -> Json:
 
 def type_declarations(document: Mapping[str, Any]) -> str:
     """Return the same as a TypeScript declaration file."""
-    requests: list[tuple[str, bool, str]] = []
-    notifications: list[tuple[str, bool, str]] = []
+    requests: list[tuple[str, bool, str, str]] = []
+    notifications: list[tuple[str, bool, str, str]] = []
     for name, entry in document["methods"].items():
         params = typescript.type_of(entry["params"]) if entry["params"] else "undefined"
         if entry["kind"] == Kind.REQUEST.value:
             result = typescript.type_of(entry["result"]) if entry["result"] else "null"
-            requests.append((name, True, f"{{ params: {params}; result: {result} }}"))
+            requests.append((name, True, f"{{ params: {params}; result: {result} }}", entry["description"]))
         else:
-            notifications.append((name, True, params))
-    codes = [(name, True, str(entry["code"])) for name, entry in document["errorCodes"].items()]
+            notifications.append((name, True, params, entry["description"]))
+    codes = [
+        (name, True, str(entry["code"]), entry["meaning"]) for name, entry in document["errorCodes"].items()
+    ]
     blocks = [
         f"// {NOTICE}\n// Types only: nothing of this file exists when a program runs.\n",
         f"export type ProtocolVersion = {document['protocolVersion']};\n",
@@ -220,6 +224,8 @@ def _object(model: type[Wire], schema: Json, given_by_clients: bool) -> Json:
         elif field.is_required() or "const" in value or not given_by_clients:
             required.append(key)
             value.pop("default", None)
+        described = schema["properties"][key]
+        schema["properties"][key] = {**described, "description": describe_field(model, name, described)}
     schema.pop("required", None)
     return schema | ({"required": required} if required else {})
 

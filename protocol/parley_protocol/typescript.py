@@ -65,16 +65,26 @@ def doc_comment(text: str, indent: str = "") -> str:
     return f"{indent}/**\n{body}{indent} */\n"
 
 
-def members(rows: Iterable[tuple[str, bool, str]]) -> str:
-    """Return `{ name: type; … }`, one row a line, from (name, required, type)."""
-    body = "".join([f"  {_key(name)}{'' if required else '?'}: {kind};\n" for name, required, kind in rows])
+def members(rows: Iterable[tuple[str, bool, str, str]]) -> str:
+    """Return `{ name: type; … }`, one row a line, from (name, required, type, description)."""
+    body = "".join(
+        [
+            f"{doc_comment(text, '  ')}  {_key(name)}{'' if required else '?'}: {kind};\n"
+            for name, required, kind, text in rows
+        ]
+    )
     return f"{{\n{body}}}" if body else "{}"
 
 
 def _members(schema: Mapping[str, Any]) -> str:
     required = set(schema.get("required", ()))
     properties: Mapping[str, Any] = schema.get("properties", {})
-    return members([(name, name in required, type_of(value)) for name, value in properties.items()])
+    return members(
+        [
+            (name, name in required, type_of(value), value.get("description", ""))
+            for name, value in properties.items()
+        ]
+    )
 
 
 def _key(name: str) -> str:

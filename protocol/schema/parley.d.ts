@@ -5,85 +5,157 @@ export type ProtocolVersion = 1;
 
 /** Every request by name. */
 export interface Methods {
+  /** Open the connection: who the client is, what the daemon can do. */
   initialize: { params: InitializeParams; result: InitializeResult };
+  /** Announce the end of the connection. Later requests are refused. */
   shutdown: { params: undefined; result: null };
+  /** Create a chat, empty or with an existing history. */
   "chat/create": { params: ChatCreateParams; result: Chat };
+  /** Read a chat and messages of its active branch. */
   "chat/get": { params: ChatGetParams; result: ChatGetResult };
+  /** Read a whole part of a message that was delivered by reference. */
   "chat/file": { params: ChatFileParams; result: PartDelta };
+  /** List chats, one page at a time. */
   "chat/list": { params: ChatListParams; result: ChatListResult };
+  /** Change a chat's title, system prompt, settings or metadata. */
   "chat/update": { params: ChatUpdateParams; result: Chat };
+  /** Choose the model for the chat's next turns. */
   "chat/setModel": { params: ChatSetModelParams; result: Chat };
+  /** Choose the files that the chat may look at. */
   "chat/setContext": { params: ChatSetContextParams; result: Chat };
+  /** Archive a chat and its children. Refused with 1003 while a turn runs. */
   "chat/archive": { params: ChatArchiveParams; result: Chat };
+  /** Restore an archived chat and its children. */
   "chat/unarchive": { params: ChatUnarchiveParams; result: Chat };
+  /** Pin or unpin a chat. */
   "chat/pin": { params: ChatPinParams; result: Chat };
+  /** Delete chats permanently. Running turns are interrupted first. */
   "chat/delete": { params: ChatDeleteParams; result: ChatDeleteResult };
+  /** Copy the path from the root to a message into a new chat. */
   "chat/fork": { params: ChatForkParams; result: Chat };
+  /** Search for messages by text and for chats by title. */
   "chat/search": { params: ChatSearchParams; result: ChatSearchResult };
+  /** Export a chat as JSON or Markdown. */
   "chat/export": { params: ChatExportParams; result: ChatExportResult };
+  /** Import an exported chat. */
   "chat/import": { params: ChatImportParams; result: Chat };
+  /** Stream every event of a chat, starting with a snapshot or after a given `seq`. */
   "chat/subscribe": { params: ChatSubscribeParams; result: ChatSubscribeResult };
+  /** End the subscription with this token. */
   "chat/unsubscribe": { params: ChatUnsubscribeParams; result: null };
+  /** Stream the creation, change and deletion of all chats, without message parts. */
   "chat/watch": { params: ChatWatchParams; result: null };
+  /** End the watch with this token. */
   "chat/unwatch": { params: ChatUnwatchParams; result: null };
+  /** Send a message. The response comes when it is stored, before the turn's first event. */
   "chat/send": { params: ChatSendParams; result: ChatSendResult };
+  /** Send a message. The response comes when its turn has ended. */
   "chat/ask": { params: ChatAskParams; result: ChatAskResult };
+  /** Interrupt the running turn. The partial answer is kept and the queue continues. */
   "chat/interrupt": { params: ChatInterruptParams; result: Chat };
+  /** Answer a user message again. The new answer is a sibling of the earlier one. */
   "chat/retry": { params: ChatRetryParams; result: ChatSendResult };
+  /** Edit a user message: the new version is a sibling of it and gets an answer. */
   "chat/editMessage": { params: ChatEditMessageParams; result: ChatSendResult };
+  /** Make the active branch end at a message. */
   "chat/rewind": { params: ChatRewindParams; result: Chat };
+  /** Make the active branch pass through a message and end at its newest descendant. */
   "chat/selectBranch": { params: ChatSelectBranchParams; result: Chat };
+  /** Change the content of a queued message. */
   "chat/queue/update": { params: ChatQueueUpdateParams; result: ChatQueueResult };
+  /** Remove a message from the queue. */
   "chat/queue/remove": { params: ChatQueueRemoveParams; result: ChatQueueResult };
+  /** Run a queued message next, interrupting the running turn. */
   "chat/queue/promote": { params: ChatQueuePromoteParams; result: ChatQueueResult };
+  /** Summarise the history for later model requests. The visible history stays the same. */
   "chat/compact": { params: ChatCompactParams; result: Message };
+  /** Answer an action request. The first answer counts. */
   "chat/respond": { params: ChatRespondParams; result: ChatRespondResult };
+  /** List the providers and their models. */
   "model/list": { params: ModelListParams; result: ModelListResult };
+  /** List the configurations of providers. */
   "provider/list": { params: ProviderListParams; result: ProviderListResult };
+  /** Configure a provider. */
   "provider/create": { params: ProviderCreateParams; result: Provider };
+  /** Change a provider's configuration. */
   "provider/update": { params: ProviderUpdateParams; result: Provider };
+  /** Delete a provider's configuration. */
   "provider/delete": { params: ProviderDeleteParams; result: null };
+  /** Test a provider and report its answer. */
   "provider/check": { params: ProviderCheckParams; result: ProviderCheckResult };
+  /** List the configurations of models. */
   "modelConfig/list": { params: ModelConfigListParams; result: ModelConfigListResult };
+  /** Configure a model. */
   "modelConfig/create": { params: ModelConfigCreateParams; result: ModelConfig };
+  /** Change a model's configuration. */
   "modelConfig/update": { params: ModelConfigUpdateParams; result: ModelConfig };
+  /** Delete a model's configuration. */
   "modelConfig/delete": { params: ModelConfigDeleteParams; result: null };
+  /** List the files that the chat changed. */
   "chat/gitChanges": { params: ChatGitChangesParams; result: GitChange[] };
+  /** Return the overall state of the chat's changes. */
   "chat/diffStatus": { params: ChatDiffStatusParams; result: DiffStatus };
+  /** Return the chat's changes as one diff. */
   "chat/diff": { params: ChatDiffParams; result: Diff };
+  /** Return the daemon's version, load and configuration state. */
   "server/status": { params: ServerStatusParams; result: ServerStatus };
 }
 
 /** Params of every notification by name. */
 export interface Notifications {
+  /** The client has read the response to `initialize`. */
   initialized: InitializedParams;
+  /** End the connection. A daemon that serves other clients keeps running. */
   exit: undefined;
+  /** Cancel a request. It still gets a response: error -32800. */
   "$/cancelRequest": CancelParams;
+  /** Deliver one event under a token that the client chose. */
   "$/progress": ProgressParams;
+  /** Interrupt the turn of the `chat/ask` that has this work-done token. */
   "window/workDoneProgress/cancel": WorkDoneProgressCancelParams;
 }
 
 /** The codes of error answers. */
 export interface ErrorCodes {
+  /** The body is not JSON. The response has id null. */
   PARSE_ERROR: -32700;
+  /** The message is no valid request: a batch, no object, or sent after `shutdown`. */
   INVALID_REQUEST: -32600;
+  /** The method is unknown or not served by this version. */
   METHOD_NOT_FOUND: -32601;
+  /** The params are invalid. `data.fields` names each invalid field. */
   INVALID_PARAMS: -32602;
+  /** The daemon has a fault. Its log has the details. */
   INTERNAL_ERROR: -32603;
+  /** A request was sent before `initialize`. */
   SERVER_NOT_INITIALIZED: -32002;
+  /** The request was cancelled by `$/cancelRequest`. */
   REQUEST_CANCELLED: -32800;
+  /** The user has no chat with this id. */
   CHAT_NOT_FOUND: 1001;
+  /** The chat has no message with this id. */
   MESSAGE_NOT_FOUND: 1002;
+  /** A turn is running in the chat, and the call does not allow that. */
   CHAT_BUSY: 1003;
+  /** The chat is archived and accepts no messages. */
   CHAT_ARCHIVED: 1004;
+  /** The chat's queue is full. `data.limit` is its size. */
   QUEUE_FULL: 1005;
+  /** No provider has this model. */
   MODEL_NOT_FOUND: 1006;
+  /** The model's provider cannot be used now. `data.reason` says why. */
   PROVIDER_UNAVAILABLE: 1007;
+  /** The token is missing or wrong. */
   AUTHENTICATION: 1008;
+  /** The call is valid but not allowed in this case. */
   NOT_ALLOWED: 1009;
+  /** A limit of the daemon would be exceeded. `data.limit` is its value. */
   LIMIT_EXCEEDED: 1010;
+  /** The call conflicts with the current state: already done, or based on an outdated state. */
   CONFLICT: 1011;
+  /** Neither the call nor the chat nor the configuration names a model. */
   NO_DEFAULT_MODEL: 1012;
+  /** The store cannot be read or written now. */
   STORE_UNAVAILABLE: 1013;
 }
 
@@ -99,34 +171,55 @@ export type ActionOutcome = "allowed" | "denied" | "interrupted" | "expired";
  * - `expiresAt` is when it expires, RFC 3339; null: never.
  */
 export interface ActionRequest {
+  /** The id of the request, a UUIDv7. */
   id: string;
+  /** What is asked for. */
   kind: string;
+  /** The id of the tool call in question; null: it is about none. */
   toolCallId: string | null;
+  /** The name of the tool in question; null: it is about none. */
   toolName: string | null;
+  /** The arguments of the tool call, any JSON value. */
   args: unknown;
+  /** The decisions that are possible. */
   options: Decision[];
+  /** When the request expires: RFC 3339 in UTC with milliseconds; null: never. */
   expiresAt: string | null;
 }
 
 /** The turn waits until a person or a client answers this request. */
 export interface ActionRequiredEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "action_required". */
   type: "action_required";
+  /** The question to answer. */
   request: ActionRequest;
 }
 
 /** A request was answered or is no longer valid. `by` is the client that answered. */
 export interface ActionResolvedEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "action_resolved". */
   type: "action_resolved";
+  /** The id of the action request. */
   requestId: string;
+  /** What became of the request. */
   outcome: ActionOutcome;
+  /** The client that answered; null: no client did. */
   by: string | null;
 }
 
@@ -134,19 +227,25 @@ export type AnthropicEffort = "low" | "medium" | "high" | "xhigh" | "max";
 
 /** Options of Anthropic's API, also used for Bedrock. */
 export interface AnthropicOptions {
+  /** Whether earlier reasoning is sent back to the model. */
   sendReasoning?: boolean;
+  /** Extended thinking, for models up to 4.6. */
   thinking?: AnthropicThinking;
+  /** How much work the model puts into the answer. */
   effort?: AnthropicEffort;
+  /** Whether the model may call only one tool at a time. */
   disableParallelToolUse?: boolean;
 }
 
 /** Turns extended thinking on. */
 export interface AnthropicThinking {
+  /** How much the model may think, in tokens. 1 or more. */
   budgetTokens: number;
 }
 
 /** Params of `$/cancelRequest`: the id of the request to cancel. */
 export interface CancelParams {
+  /** The id of the request to cancel. */
   id: Token;
 }
 
@@ -165,31 +264,53 @@ export interface CancelParams {
  * - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
  */
 export interface Chat {
+  /** The id of the chat, a UUIDv7. */
   id: string;
+  /** "agent": another chat has started this one. */
   kind: ChatKind;
+  /** The title; null until a person or the daemon sets one. */
   title: string | null;
+  /** Why the chat's last turn failed; null: it did not. */
   lastError: TurnError | null;
+  /** The model, as "provider:model"; null: the default model. */
   model: string | null;
+  /** The instructions that the model gets before the history; null: none. */
   systemPrompt: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings: ModelSettings;
+  /** The files that the chat is about. */
   context: ChatContext;
+  /** The id of the chat directly above it; null: there is none. */
   parentChatId: string | null;
+  /** The id of the topmost chat above it; null: there is none. */
   rootChatId: string | null;
+  /** Where the chat was copied from; null: it is no copy. */
   forkedFrom: ForkOrigin | null;
+  /** Whether the chat is archived. An archived chat accepts no messages. */
   archived: boolean;
+  /** Whether a person marked the chat as important. */
   pinned: boolean;
+  /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata: Record<string, unknown>;
+  /** The sum over all turns. */
   usage: Usage;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
+  /** When it was last changed: RFC 3339 in UTC with milliseconds. */
   updatedAt: string;
+  /** The user whose chat it is. */
   owner: string;
+  /** What the chat is doing. */
   status: ChatStatus;
+  /** The number of the chat's last event; 0: there was none. */
   lastSeq: number;
+  /** The highest id of a message of the chat so far; 0: there was none. */
   lastMessageId: number;
 }
 
 /** Params of `chat/archive`. */
 export interface ChatArchiveParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
 }
 
@@ -198,13 +319,21 @@ export interface ChatArchiveParams {
  * progress.
  */
 export interface ChatAskParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
+  /** What to do while a turn runs: wait in the queue, join the turn, end it, or refuse. */
   whenBusy?: WhenBusy;
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
   model?: string | null;
+  /** Settings for this turn. They take precedence over the chat's. */
   settings?: ModelSettings | null;
+  /** The id that the client chose. A message with the same id is not sent again. 1 to 255 characters. */
   clientMessageId?: string | null;
+  /** The token of the `$/progress` notifications that carry the events. */
   partialResultToken?: Token | null;
+  /** The token of LSP's work-done progress. */
   workDoneToken?: Token | null;
 }
 
@@ -216,18 +345,27 @@ export interface ChatAskParams {
  * - `output` is the answer as JSON, if `outputSchema` was set; null otherwise.
  */
 export interface ChatAskResult {
+  /** The id of the turn. */
   turnId: string;
+  /** How the turn ended. */
   outcome: TurnOutcome;
+  /** Why the model stopped, in the provider's word; null: unknown. */
   stopReason: string | null;
+  /** The messages that the turn added, oldest first. */
   messages: Message[];
+  /** Tokens and cost; null: unknown. */
   usage: Usage | null;
+  /** How long the turn took. */
   timings: Timings;
+  /** Why the turn failed; null: it did not. */
   error: TurnError | null;
+  /** The answer as JSON, if `outputSchema` was set; null otherwise. */
   output: unknown;
 }
 
 /** Params of `chat/compact`. */
 export interface ChatCompactParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
 }
 
@@ -236,9 +374,13 @@ export interface ChatCompactParams {
  * patterns.
  */
 export interface ChatContext {
+  /** URIs of the folders that the chat is about. */
   repositories?: string[];
+  /** Glob patterns of the files that belong to the context. */
   include?: string[];
+  /** Glob patterns of the files that do not belong to it. */
   exclude?: string[];
+  /** URIs of the files that the chat is about. */
   files?: string[];
 }
 
@@ -251,43 +393,61 @@ export interface ChatContext {
  * - `messages` is the history to start with, oldest first.
  */
 export interface ChatCreateParams {
+  /** The title; null: the daemon writes one. At most 255 characters. */
   title?: string | null;
+  /** What the chat is; null: "chat". */
   kind?: ChatKind | null;
+  /** The model, as "provider:model"; null: the default model. */
   model?: string | null;
+  /** The instructions that the model gets before the history; null: none. */
   systemPrompt?: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings?: ModelSettings | null;
+  /** The files that the chat is about. */
   context?: ChatContext | null;
+  /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata?: Record<string, unknown> | null;
+  /** Makes the chat a child of this chat; null: of none. 1 or more characters. */
   parentChatId?: string | null;
+  /** The history to start with, oldest first. */
   messages?: HistoryMessage[] | null;
 }
 
 /** A chat that was not deleted. `code` is one of the codes of error responses. */
 export interface ChatDeleteError {
+  /** The id of the chat. */
   chatId: string;
+  /** One of the codes of error responses. */
   code: number;
+  /** Why the chat was not deleted, in a sentence. */
   message: string;
 }
 
 /** Params of `chat/delete`: either `chatIds` or `all: true`. */
 export interface ChatDeleteParams {
+  /** The ids of the chats. 1 or more items. */
   chatIds?: string[] | null;
+  /** true: all chats. */
   all?: boolean | null;
 }
 
 /** Result of `chat/delete`: the ids of the chats that were deleted, and why others were not. */
 export interface ChatDeleteResult {
+  /** The ids of the chats that were deleted. */
   deleted: string[];
+  /** The chats that were not deleted, and why. */
   errors: ChatDeleteError[];
 }
 
 /** Params of `chat/diff`. */
 export interface ChatDiffParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
 }
 
 /** Params of `chat/diffStatus`. */
 export interface ChatDiffStatusParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
 }
 
@@ -296,42 +456,63 @@ export interface ChatDiffStatusParams {
  * branch.
  */
 export interface ChatEditMessageParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The user message to replace. It stays on its own branch. 0 or more. */
   messageId: number;
+  /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
   model?: string | null;
 }
 
 /** The chat's record changed. `deleted: true` marks the last event of a deleted chat. */
 export interface ChatEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "chat". */
   type: "chat";
+  /** The chat. */
   chat: Chat;
+  /** true: the chat was deleted; this is its last event. */
   deleted?: boolean;
 }
 
 /** Params of `chat/export`. */
 export interface ChatExportParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** "json" can be imported, "markdown" is to be read. */
   format: ExportFormat;
 }
 
 /** Result of `chat/export`: the file's content. `chat/import` reads the JSON without loss. */
 export interface ChatExportResult {
+  /** The content of the file. */
   content: string;
 }
 
 /** The whole file. Messages and turns are ordered by id, queued messages by position. */
 export interface ChatFile {
+  /** Marks the file as an exported chat. Always "parley-chat". */
   format: "parley-chat";
+  /** The version of the format. Newer ones are refused. */
   version: number;
+  /** The program that wrote the file. */
   generator: string | null;
+  /** The chat. */
   chat: ExportedChat;
+  /** Messages, oldest first. */
   messages: ExportedMessage[];
+  /** Turns that have ended. */
   turns: ExportedTurn[];
+  /** The messages that wait for their turns, the next one first. */
   queuedMessages: ExportedQueuedMessage[];
 }
 
@@ -340,15 +521,21 @@ export interface ChatFile {
  * progress, or in a queued message. Either `messageId` or `queuedMessageId`.
  */
 export interface ChatFileParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The id of the message, a number that is unique in its chat. 0 or more. */
   messageId?: number | null;
+  /** The id of the queued message. 1 or more characters. */
   queuedMessageId?: string | null;
+  /** The position of the part in its message, counted from 0. 0 or more. */
   index: number;
 }
 
 /** Params of `chat/fork`. `messageId` is the last message to copy; null: the end of the active branch. */
 export interface ChatForkParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The last message to copy; null: the end of the active branch. 0 or more. */
   messageId?: number | null;
 }
 
@@ -357,9 +544,13 @@ export interface ChatForkParams {
  * after or before the given one.
  */
 export interface ChatGetParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** Only messages after this one. 0 or more. */
   afterMessageId?: number | null;
+  /** Only messages before this one. 0 or more. */
   beforeMessageId?: number | null;
+  /** How many messages are returned at most. 1 to 200. */
   limit?: number;
 }
 
@@ -369,16 +560,23 @@ export interface ChatGetParams {
  * large parts are delivered by reference.
  */
 export interface ChatGetResult {
+  /** The chat. */
   chat: Chat;
+  /** Messages, oldest first. */
   messages: Message[];
+  /** The messages that wait for their turns, the next one first. */
   queuedMessages: QueuedMessage[];
+  /** The message that is being streamed; null: there is none. */
   preview: Preview | null;
+  /** The questions that a person or a client must answer before the turn continues. */
   actionRequests: ActionRequest[];
+  /** Whether the branch has more messages in the direction that was read. */
   hasMore: boolean;
 }
 
 /** Params of `chat/gitChanges`. */
 export interface ChatGitChangesParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
 }
 
@@ -387,12 +585,15 @@ export interface ChatGitChangesParams {
  * id exists, add to it the messages that it lacks.
  */
 export interface ChatImportParams {
+  /** An exported chat in JSON. 1 or more characters. */
   content: string;
+  /** Whether messages are added to the chat with the exported id, if it exists. */
   merge?: boolean;
 }
 
 /** Params of `chat/interrupt`. */
 export interface ChatInterruptParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
 }
 
@@ -408,14 +609,23 @@ export type ChatKind = "chat" | "agent";
  * - `order`: newest change first, newest chat first, or by title.
  */
 export interface ChatListParams {
+  /** true: only archived chats; false: only others; null: both. */
   archived?: boolean | null;
+  /** true: only pinned chats; false: only others; null: both. */
   pinned?: boolean | null;
+  /** A part of the title; case is ignored. null: any title. */
   query?: string | null;
+  /** Only chats of this kind; null: of any. */
   kind?: ChatKind | null;
+  /** Only the children of this chat; null: any chats. 1 or more characters. */
   parentChatId?: string | null;
+  /** The URI of a folder: only chats with this folder in `context.repositories`. */
   cwd?: string | null;
+  /** The `nextCursor` of the page before; null: the first page. */
   cursor?: string | null;
+  /** How many entries a page has at most. 1 to 200. */
   limit?: number;
+  /** By last change ("updated") or creation, newest first, or by title. */
   order?: ChatOrder;
 }
 
@@ -424,8 +634,11 @@ export interface ChatListParams {
  * page.
  */
 export interface ChatListResult {
+  /** The chats of the page, in the order that was asked for. */
   chats: Chat[];
+  /** What to pass as `cursor` for the next page; null: this is the last one. */
   nextCursor: string | null;
+  /** How many entries all pages have. */
   total: number;
 }
 
@@ -433,52 +646,71 @@ export type ChatOrder = "updated" | "created" | "title";
 
 /** Params of `chat/pin`. false unpins the chat. */
 export interface ChatPinParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** Whether a person marked the chat as important. */
   pinned: boolean;
 }
 
 /** Params of `chat/queue/promote`. */
 export interface ChatQueuePromoteParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The id of the queued message. 1 or more characters. */
   queuedMessageId: string;
 }
 
 /** Params of `chat/queue/remove`. */
 export interface ChatQueueRemoveParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The id of the queued message. 1 or more characters. */
   queuedMessageId: string;
 }
 
 /** The whole queue after the change, next message first. */
 export interface ChatQueueResult {
+  /** The messages that wait for their turns, the next one first. */
   queuedMessages: QueuedMessage[];
 }
 
 /** Params of `chat/queue/update`. */
 export interface ChatQueueUpdateParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The id of the queued message. 1 or more characters. */
   queuedMessageId: string;
+  /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
 }
 
 /** Params of `chat/respond`. `result` is the answer to a request that needs more than a decision. */
 export interface ChatRespondParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The id of the action request. 1 or more characters. */
   requestId: string;
+  /** The answer to the request. */
   decision: Decision;
+  /** The answer to a request that needs more than a decision, any JSON value. */
   result?: unknown;
 }
 
 /** Result of `chat/respond`. */
 export interface ChatRespondResult {
+  /** What became of the request. */
   outcome: ActionOutcome;
 }
 
 /** Params of `chat/retry`. `messageId` is the user message to answer again, by default the last one. */
 export interface ChatRetryParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The user message to answer again; null: the last one. 0 or more. */
   messageId?: number | null;
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
   model?: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings?: ModelSettings | null;
 }
 
@@ -487,7 +719,9 @@ export interface ChatRetryParams {
  * empty.
  */
 export interface ChatRewindParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The message that becomes the last one of the active branch; 0: the chat is empty. 0 or more. */
   messageId: number;
 }
 
@@ -499,29 +733,41 @@ export interface ChatRewindParams {
  * - `score`: higher is better. Scores of different searches cannot be compared.
  */
 export interface ChatSearchHit {
+  /** The id of the chat. */
   chatId: string;
+  /** The id of the message; null: the title was found. */
   messageId: number | null;
+  /** The title of the chat. */
   title: string | null;
+  /** Plain text in one line, about 160 characters around the first match. */
   snippet: string;
+  /** The relevance; higher is better. Scores of different searches cannot be compared. */
   score: number;
 }
 
 /** Params of `chat/search`. `query`: words, "phrases" and -excluded words. No query is a syntax error. */
 export interface ChatSearchParams {
+  /** Words, "phrases" and -excluded words. 1 to 1000 characters. */
   query: string;
+  /** The `nextCursor` of the page before; null: the first page. */
   cursor?: string | null;
+  /** How many entries a page has at most. 1 to 200. */
   limit?: number;
 }
 
 /** Result of `chat/search`, best first. `nextCursor` is null on the last page. */
 export interface ChatSearchResult {
+  /** What was found, best first. */
   hits: ChatSearchHit[];
+  /** What to pass as `cursor` for the next page; null: this is the last one. */
   nextCursor: string | null;
 }
 
 /** Params of `chat/selectBranch`. `messageId` is a message on the branch to switch to. */
 export interface ChatSelectBranchParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** A message on the branch to switch to. 0 or more. */
   messageId: number;
 }
 
@@ -535,11 +781,17 @@ export interface ChatSelectBranchParams {
  * not sent again, and the first result is returned.
  */
 export interface ChatSendParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
+  /** What to do while a turn runs: wait in the queue, join the turn, end it, or refuse. */
   whenBusy?: WhenBusy;
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
   model?: string | null;
+  /** Settings for this turn. They take precedence over the chat's. */
   settings?: ModelSettings | null;
+  /** The id that the client chose. A message with the same id is not sent again. 1 to 255 characters. */
   clientMessageId?: string | null;
 }
 
@@ -548,9 +800,13 @@ export interface ChatSendParams {
  * in the queue. `turnId` is the turn that answers it.
  */
 export interface ChatSendResult {
+  /** What happened to the message. */
   disposition: Disposition;
+  /** The id of the turn. */
   turnId: string | null;
+  /** The message in the history; null: it is in the queue. */
   message: Message | null;
+  /** The message in the queue; null: it is not in the queue. */
   queuedMessage: QueuedMessage | null;
 }
 
@@ -559,16 +815,23 @@ export interface ChatSendResult {
  * `include` and `exclude` glob patterns.
  */
 export interface ChatSetContextParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** URIs of the folders that the chat is about. */
   repositories?: string[] | null;
+  /** Glob patterns of the files that belong to the context. */
   include?: string[] | null;
+  /** Glob patterns of the files that do not belong to it. */
   exclude?: string[] | null;
+  /** URIs of the files that the chat is about. */
   files?: string[] | null;
 }
 
 /** Params of `chat/setModel`. `model` is "provider:model". It applies to turns that start later. */
 export interface ChatSetModelParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The model, as "provider:model". 1 or more characters. */
   model: string;
 }
 
@@ -582,9 +845,13 @@ export type ChatStatus = "waiting" | "pending" | "running" | "interrupting" | "p
  * - `tail` is the number of newest messages in the snapshot, 0 to 1000.
  */
 export interface ChatSubscribeParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The token of the `$/progress` notifications that carry the events. */
   partialResultToken: Token;
+  /** Resume after the event with this number, if the daemon still has the events since then. 0 or more. */
   afterSeq?: number | null;
+  /** How many of the newest messages the snapshot has. 0 to 1000. */
   tail?: number;
 }
 
@@ -593,43 +860,57 @@ export interface ChatSubscribeParams {
  * subscription was `resumed`.
  */
 export interface ChatSubscribeResult {
+  /** Whether the stream continues after `afterSeq`. Then there is no snapshot. */
   resumed: boolean;
+  /** The number of the last event that the snapshot contains. The next one is `seq` + 1. */
   seq: number;
+  /** The chat at this moment; null: the stream was resumed. */
   snapshot: Snapshot | null;
 }
 
 /** Params of `chat/unarchive`. */
 export interface ChatUnarchiveParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
 }
 
 /** Params of `chat/unsubscribe`. */
 export interface ChatUnsubscribeParams {
+  /** The token of the `$/progress` notifications that carry the events. */
   partialResultToken: Token;
 }
 
 /** Params of `chat/unwatch`. */
 export interface ChatUnwatchParams {
+  /** The token of the `$/progress` notifications that carry the events. */
   partialResultToken: Token;
 }
 
 /** Params of `chat/update`. Absent fields stay unchanged; null clears a field. */
 export interface ChatUpdateParams {
+  /** The id of the chat. 1 or more characters. */
   chatId: string;
+  /** The title; null: the first words of the chat. At most 255 characters. */
   title?: string | null;
+  /** The instructions that the model gets before the history; null: none. */
   systemPrompt?: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings?: ModelSettings | null;
+  /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata?: Record<string, unknown> | null;
 }
 
 /** Params of `chat/watch`. */
 export interface ChatWatchParams {
+  /** The token of the `$/progress` notifications that carry the events. */
   partialResultToken: Token;
 }
 
 /** The name and version of the client. */
 export interface ClientInfo {
+  /** The name of the program. */
   name?: string | null;
+  /** The version of the program. */
   version?: string | null;
 }
 
@@ -637,7 +918,9 @@ export type CompatibleEffort = "default" | "none" | "minimal" | "low" | "medium"
 
 /** The configuration file. It need not exist. `error` says what is wrong with it, null if nothing. */
 export interface ConfigurationStatus {
+  /** The path of the configuration file. It need not exist. */
   path: string;
+  /** What is wrong with the file; null: nothing. */
   error: string | null;
 }
 
@@ -649,22 +932,35 @@ export type DeliveredPiece = TextPart | ReasoningPart | ToolCallDelta | ToolCall
 
 /** The chat's changes as one unified diff. */
 export interface Diff {
+  /** The host of the repository; null: unknown. */
   provider: string | null;
+  /** The URL of the repository's remote; null: it has none. */
   remoteOrigin: string | null;
+  /** The branch of the repository; null: unknown. */
   branch: string | null;
+  /** The URL of the pull request; null: there is none. */
   pullRequestUrl: string | null;
+  /** The changes as a unified diff. */
   diff: string;
 }
 
 /** A summary of the chat's changes, and the state of their pull request if there is one. */
 export interface DiffStatus {
+  /** The URL of the pull request; null: there is none. */
   url: string | null;
+  /** The state of the pull request, in the host's word; null: there is none. */
   pullRequestState: string | null;
+  /** Whether a reviewer asked for changes. */
   changesRequested: boolean;
+  /** How many lines were added. */
   additions: number;
+  /** How many lines were removed. */
   deletions: number;
+  /** How many files were changed. */
   changedFiles: number;
+  /** When it was last read: RFC 3339 in UTC with milliseconds. */
   refreshedAt: string | null;
+  /** When it should be read again: RFC 3339 in UTC with milliseconds. */
   staleAt: string | null;
 }
 
@@ -672,11 +968,17 @@ export type Disposition = "started" | "queued" | "steered" | "interrupting";
 
 /** The turn fails with this error. */
 export interface ErrorEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "error". */
   type: "error";
+  /** Why the turn fails. */
   error: TurnError;
 }
 
@@ -684,6 +986,7 @@ export type Event = StatusEvent | TurnStartedEvent | MessagePartEvent | MessageE
 
 /** The part of LSP's capabilities that is left to other protocols. */
 export interface ExperimentalCapabilities {
+  /** The capabilities of this protocol. */
   parley: ParleyCapabilities;
 }
 
@@ -696,43 +999,73 @@ export type ExportFormat = "json" | "markdown";
  * their types are subtypes of those in ChatFields.
  */
 export interface ExportedChat {
+  /** The id of the chat, a UUIDv7. 1 or more characters. */
   id: string;
+  /** "agent": another chat has started this one. */
   kind: ChatKind;
+  /** The title; null until a person or the daemon sets one. At most 255 characters. */
   title: string | null;
+  /** Why the chat's last turn failed; null: it did not. */
   lastError: ExportedError | null;
+  /** The model, as "provider:model"; null: the default model. 1 or more characters. */
   model: string | null;
+  /** The instructions that the model gets before the history; null: none. */
   systemPrompt: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings: ModelSettings;
+  /** The files that the chat is about. */
   context: ChatContext;
+  /** The id of the chat directly above it; null: there is none. 1 or more characters. */
   parentChatId: string | null;
+  /** The id of the topmost chat above it; null: there is none. 1 or more characters. */
   rootChatId: string | null;
+  /** Where the chat was copied from; null: it is no copy. */
   forkedFrom: ExportedForkOrigin | null;
+  /** Whether the chat is archived. An archived chat accepts no messages. */
   archived: boolean;
+  /** Whether a person marked the chat as important. */
   pinned: boolean;
+  /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata: Record<string, unknown>;
+  /** The sum over all turns. */
   usage: ExportedUsage;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
+  /** When it was last changed: RFC 3339 in UTC with milliseconds. */
   updatedAt: string;
+  /** Whether the daemon may still replace the title. */
   titleIsAutomatic: boolean;
+  /** What the chat was doing when it was exported. */
   status: RestingStatus;
+  /** The highest id of a message of the chat so far; 0: there was none. 0 or more. */
   lastMessageId: number;
+  /** The id of the last message of the active branch; null: it has none. 1 or more. */
   leafId: number | null;
 }
 
 /** Why a turn failed, as in TurnError. */
 export interface ExportedError {
+  /** The kind of failure. */
   kind: TurnErrorKind;
+  /** What went wrong, in one sentence for a person. */
   message: string;
+  /** What the provider answered, at most 500 characters. At most 500 characters. */
   detail: string | null;
+  /** The name of the provider; null: it was asked nothing. */
   provider: string | null;
+  /** The HTTP status of the answer; null: there was none. */
   statusCode: number | null;
+  /** Whether the same request may succeed later. */
   retryable: boolean;
+  /** Milliseconds after which the provider wants the next request; null: it did not say. */
   retryAfterMs: number | null;
 }
 
 /** The chat that the chat was forked from, as in ForkOrigin. */
 export interface ExportedForkOrigin {
+  /** The id of the chat that was copied. 1 or more characters. */
   chatId: string;
+  /** The id of the last message that was copied. 0 or more. */
   messageId: number;
 }
 
@@ -741,71 +1074,117 @@ export interface ExportedForkOrigin {
  * smaller id.
  */
 export interface ExportedMessage {
+  /** The id of the message, a number that is unique in its chat. 1 or more. */
   id: number;
+  /** The id of the message before it on its branch; null: it is the first one. 1 or more. */
   parentId: number | null;
+  /** The id of the turn. 1 or more characters. */
   turnId: string | null;
+  /** Who says it: the system, the user, the assistant or a tool. */
   role: Role;
+  /** What the message says: a text, or a list of parts. */
   content: Part[];
+  /** The model, as "provider:model". 1 or more characters. */
   model: string | null;
+  /** Tokens and cost; null: unknown. */
   usage: ExportedUsage | null;
+  /** false: the message was cut off by an interrupt, a failure or a crash. */
   complete: boolean;
+  /** The id that the client chose. A message with the same id is not sent again. 1 to 255 characters. */
   clientMessageId: string | null;
+  /** The name of the client that sent the message; null: unknown. */
   origin: string | null;
+  /** Why the provider refused the message; later requests leave it out. null: it was not refused. */
   refused: ExportedError | null;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
 }
 
 /** A message in the queue. */
 export interface ExportedQueuedMessage {
+  /** The id of the queued message, a UUIDv7. 1 or more characters. */
   id: string;
+  /** The id of the turn. 1 or more characters. */
   turnId: string;
+  /** What the message says: a text, or a list of parts. */
   content: Part[];
+  /** The model, as "provider:model". 1 or more characters. */
   model: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings: ModelSettings;
+  /** The id that the client chose. A message with the same id is not sent again. 1 to 255 characters. */
   clientMessageId: string | null;
+  /** The name of the client that sent the message; null: unknown. */
   origin: string | null;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
 }
 
 /** A turn that has ended. A turn that is running is not exported, but its user message is. */
 export interface ExportedTurn {
+  /** The id of the turn, a UUIDv7. 1 or more characters. */
   id: string;
+  /** The id of the user message that the turn answers. 1 or more. */
   userMessageId: number;
+  /** The model, as "provider:model". 1 or more characters. */
   model: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings: ModelSettings;
+  /** When the turn was accepted: RFC 3339 in UTC with milliseconds. */
   acceptedAt: string;
+  /** When the turn ended: RFC 3339 in UTC with milliseconds. */
   endedAt: string | null;
+  /** How the turn ended. */
   outcome: TurnOutcome;
+  /** Why the model stopped, in the provider's word; null: unknown. */
   stopReason: string | null;
+  /** Tokens and cost; null: unknown. */
   usage: ExportedUsage | null;
+  /** Why the turn failed; null: it did not. */
   error: ExportedError | null;
+  /** The answer as JSON, if `outputSchema` was set; null otherwise. */
   output: unknown;
 }
 
 /** Tokens and cost, as in Usage. */
 export interface ExportedUsage {
+  /** Tokens of the requests, those read from and written to the provider's cache included. */
   inputTokens: number | null;
+  /** Tokens of the answers, `reasoningTokens` included. */
   outputTokens: number | null;
+  /** Tokens of requests and answers. */
   totalTokens: number | null;
+  /** Tokens of the reasoning. */
   reasoningTokens: number | null;
+  /** Tokens written to the provider's cache. */
   cacheCreationTokens: number | null;
+  /** Tokens read from the provider's cache. */
   cacheReadTokens: number | null;
+  /** How much the model can read, in tokens; null: unknown. */
   contextLimit: number | null;
+  /** The cost in US dollars, from the provider or computed from the configured prices. */
   costUsd: number | null;
 }
 
 /** An invalid field of params. `path` is written like `settings.temperature` or `content[0].uri`. */
 export interface FieldProblem {
+  /** The field, such as `settings.temperature` or `content[0].uri`; empty: the params as a whole. */
   path: string;
+  /** What is wrong with the field. */
   problem: string;
 }
 
 /** A file by reference. `size` is that of the file, decoded. */
 export interface FileExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
   size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
   ref: true;
+  /** Says which object this is. Always "file". */
   type: "file";
+  /** The MIME type, such as "image/png". */
   mediaType: string;
+  /** The title; null: none yet. */
   title?: string;
 }
 
@@ -816,26 +1195,39 @@ export interface FileExcerpt {
  * as they are.
  */
 export interface FilePart {
+  /** Says which object this is. Always "file". */
   type: "file";
+  /** The MIME type, such as "image/png". */
   mediaType: string;
+  /** The content in base64. */
   data?: string;
+  /** The URL of the content: http, https, or a data URL in base64. */
   url?: string;
+  /** The name of the file. */
   title?: string;
 }
 
 /** The chat that a chat was forked from, and the last message that both have. */
 export interface ForkOrigin {
+  /** The id of the chat that was copied. */
   chatId: string;
+  /** The id of the last message that was copied. */
   messageId: number;
 }
 
 /** A changed file. `oldPath` is set when it was renamed. */
 export interface GitChange {
+  /** The id of the change. */
   id: string;
+  /** The path of the file in its repository. */
   filePath: string;
+  /** How the file was changed. */
   changeType: GitChangeType;
+  /** The path before the file was renamed; null: it was not. */
   oldPath: string | null;
+  /** The change in a few words; null: unknown. */
   diffSummary: string | null;
+  /** When the change was noticed: RFC 3339 in UTC with milliseconds. */
   detectedAt: string;
 }
 
@@ -843,21 +1235,29 @@ export type GitChangeType = "added" | "modified" | "deleted" | "renamed";
 
 /** Options of Google's API. */
 export interface GoogleOptions {
+  /** How much the model may think, and whether that is streamed. */
   thinkingConfig?: GoogleThinkingConfig;
+  /** The name of cached content to use: "cachedContents/…". */
   cachedContent?: string;
+  /** The thresholds of single harm categories. */
   safetySettings?: GoogleSafetySetting[];
+  /** The threshold of every harm category that `safetySettings` does not name. */
   threshold?: HarmThreshold;
 }
 
 /** The threshold of one harm category, in Google's words. */
 export interface GoogleSafetySetting {
+  /** The category of harm. */
   category: HarmCategory;
+  /** From which probability of harm on an answer is blocked. */
   threshold: HarmThreshold;
 }
 
 /** How much the model may think. */
 export interface GoogleThinkingConfig {
+  /** In tokens. -1: the model decides; 0: no thinking. -1 or more. */
   thinkingBudget?: number;
+  /** Whether the reasoning is streamed. */
   includeThoughts?: boolean;
 }
 
@@ -872,19 +1272,29 @@ export type HarmThreshold = "OFF" | "BLOCK_NONE" | "BLOCK_ONLY_HIGH" | "BLOCK_ME
  * that wrote it.
  */
 export interface HistoryMessage {
+  /** Who says it: the system, the user, the assistant or a tool. */
   role: Role;
+  /** What the message says: a text, or a list of parts. */
   content: string | Part[];
+  /** The model, as "provider:model". */
   model?: string | null;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt?: string | null;
 }
 
 /** The active branch changed. Remove the messages after this one (null: all messages). */
 export interface HistoryResetEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "history_reset". */
   type: "history_reset";
+  /** Remove the messages after this one; null: all messages. */
   afterMessageId: number | null;
 }
 
@@ -899,22 +1309,31 @@ export type Includable = "code_interpreter_call.outputs" | "computer_call_output
  * 60000. 0: each part is sent at once.
  */
 export interface InitializationOptions {
+  /** The token in the runtime file; required on TCP. */
   token?: string | null;
+  /** What becomes the `origin` of the messages that this client sends. */
   clientName?: string | null;
+  /** The shortest time between two notifications of streamed parts, in milliseconds. 0 to 60000. */
   minIntervalMs?: number | null;
 }
 
 /** Params of LSP's `initialize`. Every field may be absent or null; unknown fields are ignored. */
 export interface InitializeParams {
+  /** The process id of the client's parent. */
   processId?: number | null;
+  /** The client's name and version. */
   clientInfo?: ClientInfo | null;
+  /** LSP's client capabilities. */
   capabilities?: Record<string, unknown> | null;
+  /** The options of this protocol. */
   initializationOptions?: InitializationOptions | null;
 }
 
 /** Result of `initialize`. */
 export interface InitializeResult {
+  /** LSP's server capabilities, and those of this protocol. */
   capabilities: ServerCapabilities;
+  /** The daemon's name and version. */
   serverInfo: ServerInfo;
 }
 
@@ -925,6 +1344,7 @@ export type InputPart = TextPart | FilePart | ReferencePart;
 
 /** The `data` of an error -32602. */
 export interface InvalidParamsData {
+  /** The invalid fields. */
   fields: FieldProblem[];
 }
 
@@ -942,42 +1362,71 @@ export interface InvalidParamsData {
  * what was answered to it, until it is retried or edited. null: it was not refused.
  */
 export interface Message {
+  /** The id of the message, a number that is unique in its chat and higher than those before. */
   id: number;
+  /** The id of the chat. */
   chatId: string;
+  /** The id of the message before it on its branch; null: it is the first one. */
   parentId: number | null;
+  /** The ids of all messages with the same parent, itself included. */
   siblings: number[];
+  /** The id of the turn that created it; null: it was restored. */
   turnId: string | null;
+  /** Who says it: the system, the user, the assistant or a tool. */
   role: Role;
+  /** What the message says: a text, or a list of parts. */
   content: DeliveredPart[];
+  /** The model that wrote it, as "provider:model"; null: none did. */
   model: string | null;
+  /** Tokens and cost; null: unknown. */
   usage: Usage | null;
+  /** false: the message was cut off by an interrupt, a failure or a crash. */
   complete: boolean;
+  /** The id that the client chose. A message with the same id is not sent again. */
   clientMessageId: string | null;
+  /** The name of the client that sent the message; null: unknown. */
   origin: string | null;
+  /** Why the provider refused the message; later requests leave it out. null: it was not refused. */
   refused: TurnError | null;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
 }
 
 /** The message is stored. It replaces what was streamed under its id. */
 export interface MessageEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "message". */
   type: "message";
+  /** The message. */
   message: Message;
 }
 
 /** A streamed piece of part number `index` of a message in progress. */
 export interface MessagePartEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "message_part". */
   type: "message_part";
+  /** The id of the message, a number that is unique in its chat. */
   messageId: number;
+  /** The position of the part in its message, counted from 0. */
   index: number;
+  /** Who says it: the system, the user, the assistant or a tool. */
   role: Role;
+  /** The streamed piece, or a whole part. */
   part: DeliveredPiece;
 }
 
@@ -990,11 +1439,17 @@ export interface MessagePartEvent {
  * others may be added. A missing one is unknown, not unsupported.
  */
 export interface Model {
+  /** The model as chats name it: "provider:model". */
   id: string;
+  /** The name of the provider, the first half of the ids of its models. */
   provider: string;
+  /** The provider's own name of the model. */
   model: string;
+  /** The name to show to people. */
   displayName: string;
+  /** How much the model can read, in tokens; null: unknown. */
   contextLimit: number | null;
+  /** What the model is known to support, such as "tools", "images" or "reasoning". A missing one is unknown. */
   capabilities: string[];
 }
 
@@ -1007,57 +1462,89 @@ export interface Model {
  * - `source` is where it is configured: over the protocol or in the file.
  */
 export interface ModelConfig {
+  /** The name of the provider, the first half of the ids of its models. */
   provider: string;
+  /** The provider's own name of the model. */
   model: string;
+  /** The name to show to people. */
   displayName: string | null;
+  /** Whether it can be used. */
   enabled: boolean;
+  /** Whether chats that name no model use it. */
   isDefault: boolean;
+  /** How much the model can read, in tokens; null: unknown. */
   contextLimit: number | null;
+  /** From which use of the context on older messages are summarized, in percent. */
   compressionThreshold: number | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings: ModelSettings | null;
+  /** The prices of the model; null: unknown. */
   pricing: ModelPricing | null;
+  /** Where it is configured: "database" is over the protocol, "supported" is nowhere yet. */
   source: ModelSource;
 }
 
 /** Params of `modelConfig/create`. */
 export interface ModelConfigCreateParams {
+  /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
+  /** The provider's own name of the model. 1 or more characters. */
   model: string;
+  /** The name to show to people. At most 255 characters. */
   displayName?: string | null;
+  /** Whether it can be used. */
   enabled?: boolean;
+  /** Whether chats that name no model use it. */
   isDefault?: boolean;
+  /** How much the model can read, in tokens; null: unknown. 1 or more. */
   contextLimit?: number | null;
+  /** From which use of the context on older messages are summarized, in percent. 0 to 100. */
   compressionThreshold?: number | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings?: ModelSettings | null;
+  /** The prices of the model; null: unknown. */
   pricing?: ModelPricing | null;
 }
 
 /** Params of `modelConfig/delete`. */
 export interface ModelConfigDeleteParams {
+  /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
+  /** The provider's own name of the model. 1 or more characters. */
   model: string;
 }
 
 /** Params of `modelConfig/list`. */
 export interface ModelConfigListParams {
+  /** Only models of this provider; null: of all. At most 64 characters. */
   provider?: string | null;
 }
 
 /** Result of `modelConfig/list`. */
 export interface ModelConfigListResult {
+  /** The configured models. */
   modelConfigs: ModelConfig[];
 }
 
 /** Params of `modelConfig/update`. Absent fields stay unchanged; null clears a field. */
 export interface ModelConfigUpdateParams {
+  /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
+  /** The provider's own name of the model. 1 or more characters. */
   model: string;
+  /** The name to show to people. At most 255 characters. */
   displayName?: string | null;
+  /** Whether it can be used. */
   enabled?: boolean | null;
+  /** Whether chats that name no model use it. */
   isDefault?: boolean | null;
+  /** How much the model can read, in tokens; null: unknown. 1 or more. */
   contextLimit?: number | null;
+  /** From which use of the context on older messages are summarized, in percent. 0 to 100. */
   compressionThreshold?: number | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
   settings?: ModelSettings | null;
+  /** The prices of the model; null: unknown. */
   pricing?: ModelPricing | null;
 }
 
@@ -1069,8 +1556,11 @@ export interface ModelListParams {}
  * `defaultModel` is the model of chats that name none, null if there is none.
  */
 export interface ModelListResult {
+  /** The providers. */
   providers: ModelProvider[];
+  /** The model of chats that name none, as "provider:model"; null: there is none. */
   defaultModel: string | null;
+  /** What is wrong with the configuration file; null: nothing. */
   complaint: string | null;
 }
 
@@ -1079,9 +1569,13 @@ export interface ModelListResult {
  * input.
  */
 export interface ModelPricing {
+  /** US dollars per million tokens of requests. 0 or more. */
   inputPerMillion?: number | null;
+  /** US dollars per million tokens of answers. 0 or more. */
   outputPerMillion?: number | null;
+  /** US dollars per million tokens written to the cache; null: as input. 0 or more. */
   cacheCreationPerMillion?: number | null;
+  /** US dollars per million tokens read from the cache; null: as input. 0 or more. */
   cacheReadPerMillion?: number | null;
 }
 
@@ -1094,13 +1588,21 @@ export interface ModelPricing {
  * - `source` is where it is configured. "supported": it is not, and `unavailableMessage` says how to do it.
  */
 export interface ModelProvider {
+  /** The name of the provider, the first half of the ids of its models. */
   provider: string;
+  /** The name to show to people. */
   displayName: string;
+  /** Whether the provider can be used. */
   available: boolean;
+  /** Why the provider cannot be used; null: it can. */
   unavailableReason: UnavailableReason | null;
+  /** Why the provider cannot be used, and what to do, in a sentence; null: it can. */
   unavailableMessage: string | null;
+  /** Whether chats with `localOnly` may use it. */
   local: boolean;
+  /** Where it is configured: "database" is over the protocol, "supported" is nowhere yet. */
   source: ProviderSource;
+  /** The known models. */
   models: Model[];
 }
 
@@ -1109,18 +1611,31 @@ export interface ModelProvider {
  * default).
  */
 export interface ModelSettings {
+  /** The longest answer, in tokens. 1 or more. */
   maxOutputTokens?: number | null;
+  /** How freely the model chooses among likely words; 0: as little as possible. 0 to 2. */
   temperature?: number | null;
+  /** The model chooses among the likeliest words that have this share of the probability. 0 to 1. */
   topP?: number | null;
+  /** The model chooses among this number of likeliest words. 1 or more. */
   topK?: number | null;
+  /** How much less likely words become that occurred before. -2 to 2. */
   presencePenalty?: number | null;
+  /** How much less likely words become with each time that they occurred. -2 to 2. */
   frequencyPenalty?: number | null;
+  /** Texts at which the model stops. At most 16 items. */
   stop?: string[] | null;
+  /** Asks for repeatable answers, where the provider supports it. Any integer of up to 53 bits. */
   seed?: number | null;
+  /** A JSON Schema that the answer must match. */
   outputSchema?: Record<string, unknown> | null;
+  /** Time limits. */
   timeouts?: Timeouts | null;
+  /** Models that are tried in this order when the model is overloaded, rate limited, too slow or unreachable. null: those of the daemon's configuration; empty: none. At most 16 items. */
   fallbackModels?: string[] | null;
+  /** Whether only models of local providers are called. true on any level cannot be overridden. */
   localOnly?: boolean | null;
+  /** Options of single provider APIs. */
   providerOptions?: ProviderOptions | null;
 }
 
@@ -1128,63 +1643,105 @@ export type ModelSource = "database" | "config";
 
 /** Options of servers that are compatible with OpenAI's chat completions. */
 export interface OpenAICompatOptions {
+  /** The end user, for the server's records. */
   user?: string;
+  /** How much the model reasons. Each server supports some of the values. */
   reasoningEffort?: CompatibleEffort;
+  /** Fields that replace those of the request's body; null removes one. No fields that declare tools. */
   extraBody?: Record<string, unknown>;
+  /** Headers that are added to the request. */
   extraHeaders?: Record<string, string>;
 }
 
 /** Options of OpenAI's APIs, also used for Azure. The names are OpenAI's, in camelCase. */
 export interface OpenAIOptions {
+  /** Instructions beside the system prompt. Responses API only. */
   instructions?: string;
+  /** How much likelier tokens become, by token id: -100 (never) to 100 (always). Chat completions only. */
   logitBias?: Record<string, number>;
+  /** Whether the log probabilities of the tokens are requested. */
   logProbs?: boolean;
+  /** How many likeliest tokens are reported at each position. 0 to 20. */
   topLogProbs?: number;
+  /** How many calls of built-in tools one answer may make. Responses API only. 1 or more. */
   maxToolCalls?: number;
+  /** Whether the model may call several tools at once. Sent only with tools. */
   parallelToolCalls?: boolean;
+  /** The end user, for OpenAI's detection of abuse. */
   user?: string;
+  /** How much the model reasons. Each model supports some of the values. */
   reasoningEffort?: ReasoningEffort;
+  /** How detailed the streamed summary of the reasoning is. Responses API only. */
   reasoningSummary?: ReasoningSummary;
+  /** Another name of the setting `maxOutputTokens`, in tokens. Not together with it. 1 or more. */
   maxCompletionTokens?: number;
+  /** How long the answer is. */
   textVerbosity?: "low" | "medium" | "high";
+  /** Text that the answer is expected to repeat: `{"type": "content", "content": …}`. Chat completions only. */
   prediction?: Record<string, unknown>;
+  /** Whether OpenAI stores the answer. false unless set. */
   store?: boolean;
+  /** Labels that OpenAI keeps with a stored answer. */
   metadata?: Record<string, string>;
+  /** Requests with the same key share a prompt cache. */
   promptCacheKey?: string;
+  /** A hash that identifies the end user. */
   safetyIdentifier?: string;
+  /** The processing tier, which decides speed and price. */
   serviceTier?: ServiceTier;
+  /** false: the model has no support for schemas; `outputSchema` is described to it in words. */
   structuredOutputs?: boolean;
+  /** Whether `outputSchema` is sent as a strict schema. null: if it follows the rules of strict schemas. */
   strictJsonSchema?: boolean;
+  /** Data that the answer should have in addition. Responses API only. */
   include?: Includable[];
 }
 
 /** Options of OpenRouter. */
 export interface OpenRouterOptions {
+  /** How much the model reasons, and whether that is streamed. */
   reasoning?: RouterReasoning;
+  /** Fields that replace those of the request's body; null removes one. No fields that declare tools. */
   extraBody?: Record<string, unknown>;
+  /** Has no effect any more: usage is always included. */
   includeUsage?: boolean;
+  /** How much likelier tokens become, by token id: -100 (never) to 100 (always). */
   logitBias?: Record<string, number>;
+  /** Whether the log probabilities of the tokens are requested. */
   logProbs?: boolean;
+  /** Whether the model may call several tools at once. Sent only with tools. */
   parallelToolCalls?: boolean;
+  /** The end user, for OpenRouter's detection of abuse. */
   user?: string;
+  /** Which upstream providers are used. */
   provider?: OpenRouterRouting;
 }
 
 /** Which upstream providers OpenRouter may use, and in which order. The fields are OpenRouter's. */
 export interface OpenRouterRouting {
+  /** Upstream providers that are tried first, in this order. */
   order?: string[];
+  /** Whether other upstream providers are tried after those in `order`. */
   allowFallbacks?: boolean;
+  /** Whether only upstream providers are used that support all parameters of the request. */
   requireParameters?: boolean;
+  /** Whether upstream providers may keep the data. */
   dataCollection?: "allow" | "deny";
+  /** The upstream providers that may be used. */
   only?: string[];
+  /** The upstream providers that are not used. */
   ignore?: string[];
+  /** The quantizations of the model that may be used. */
   quantizations?: Quantization[];
+  /** What upstream providers are sorted by. */
   sort?: RoutingOrder;
 }
 
 /** `features` has an entry with the value true for each method that this daemon serves. */
 export interface ParleyCapabilities {
+  /** The version of this protocol. */
   protocolVersion: number;
+  /** An entry with the value true for each method that the daemon serves. */
   features: Record<string, boolean>;
 }
 
@@ -1197,20 +1754,31 @@ export type PartDelta = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart 
  * stored.
  */
 export interface Preview {
+  /** The id that the message gets when it is stored. */
   messageId: number;
+  /** The id of the turn. */
   turnId: string;
+  /** Who says it: the system, the user, the assistant or a tool. */
   role: Role;
+  /** The parts that have been received so far. */
   parts: DeliveredPiece[];
 }
 
 /** What was streamed under this message id is no longer valid. Its parts begin again at index 0. */
 export interface PreviewResetEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "preview_reset". */
   type: "preview_reset";
+  /** The id of the message, a number that is unique in its chat. */
   messageId: number;
+  /** Why what was streamed is no longer valid. */
   reason: string;
 }
 
@@ -1219,7 +1787,9 @@ export interface PreviewResetEvent {
  * work-done progress.
  */
 export interface ProgressParams {
+  /** A token that the client chose. */
   token: Token;
+  /** An event of a chat, an event of `chat/watch`, or LSP's work-done progress. */
   value: Event | WatchEvent | WorkDoneProgress;
 }
 
@@ -1234,17 +1804,25 @@ export interface ProgressParams {
  * ("env_preset") or in the file ("config"). "supported": not configured yet.
  */
 export interface Provider {
+  /** The name of the provider, the first half of the ids of its models. */
   provider: string;
+  /** The type of the provider: "openai", "openai-compat", "anthropic", "google", "azure", "bedrock", "openrouter", "vercel", "demo", or one that a package adds. */
   type: string;
+  /** The name to show to people. */
   displayName: string;
+  /** The address of the provider; null: the default one of its type. */
   baseUrl: string | null;
+  /** Whether there is an API key, from any source. */
   hasApiKey: boolean;
+  /** Whether it can be used. */
   enabled: boolean;
+  /** Where it is configured: "database" is over the protocol, "supported" is nowhere yet. */
   source: ProviderSource;
 }
 
 /** Params of `provider/check`. */
 export interface ProviderCheckParams {
+  /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
 }
 
@@ -1256,12 +1834,19 @@ export interface ProviderCheckParams {
  * - `error` is null when `ok`.
  */
 export interface ProviderCheckResult {
+  /** Whether the provider answered as it should. */
   ok: boolean;
+  /** The HTTP method of the request; null: none was needed to find the error. */
   method: string | null;
+  /** The URL of the request, without query and credentials; null: none was needed to find the error. */
   url: string | null;
+  /** The HTTP status of the answer; null: there was none. */
   statusCode: number | null;
+  /** The beginning of the response; null: there was none. */
   answer: string | null;
+  /** Milliseconds of the request. */
   durationMs: number;
+  /** What went wrong; null: nothing. */
   error: TurnError | null;
 }
 
@@ -1274,16 +1859,23 @@ export interface ProviderCheckResult {
  * from the environment is used, if there is one.
  */
 export interface ProviderCreateParams {
+  /** The name of the new provider: letters, digits and ".", "_", "-", the first a letter or digit. At most 64 characters. */
   provider: string;
+  /** The type of the provider, see `Provider`. 1 or more characters. */
   type: string;
+  /** The name to show to people. At most 255 characters. */
   displayName?: string | null;
+  /** The address of the provider; null: the default one of its type. */
   baseUrl?: string | null;
+  /** The API key. It is stored in the system's keyring or a private file, and never returned. At most 16384 characters. */
   apiKey?: string | null;
+  /** Whether it can be used. */
   enabled?: boolean;
 }
 
 /** Params of `provider/delete`. */
 export interface ProviderDeleteParams {
+  /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
 }
 
@@ -1292,16 +1884,23 @@ export interface ProviderListParams {}
 
 /** Result of `provider/list`: the configured providers, then those that could be configured. */
 export interface ProviderListResult {
+  /** The providers. */
   providers: Provider[];
 }
 
 /** Options by API. Those for other APIs than the model's are stored but not sent. */
 export interface ProviderOptions {
+  /** For providers of the types `openai` and `azure`. */
   openai?: OpenAIOptions | null;
+  /** For providers of the types `anthropic` and `bedrock`. */
   anthropic?: AnthropicOptions | null;
+  /** For providers of the type `google`. */
   google?: GoogleOptions | null;
+  /** For providers of the type `openai-compat`. */
   openaiCompat?: OpenAICompatOptions | null;
+  /** For providers of the type `openrouter`. */
   openrouter?: OpenRouterOptions | null;
+  /** For providers of the type `vercel`. */
   vercel?: VercelOptions | null;
 }
 
@@ -1309,10 +1908,15 @@ export type ProviderSource = "database" | "env_preset" | "config" | "supported";
 
 /** Params of `provider/update`. Absent fields stay unchanged; null clears a field. */
 export interface ProviderUpdateParams {
+  /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
+  /** The name to show to people. At most 255 characters. */
   displayName?: string | null;
+  /** The address of the provider; null: the default one of its type. */
   baseUrl?: string | null;
+  /** The API key. It is stored in the system's keyring or a private file, and never returned. At most 16384 characters. */
   apiKey?: string | null;
+  /** Whether it can be used. */
   enabled?: boolean | null;
 }
 
@@ -1320,11 +1924,17 @@ export type Quantization = "int4" | "int8" | "fp4" | "fp6" | "fp8" | "fp16" | "b
 
 /** The queue changed; this is all of it. */
 export interface QueueUpdateEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "queue_update". */
   type: "queue_update";
+  /** The messages that wait for their turns, the next one first. */
   queuedMessages: QueuedMessage[];
 }
 
@@ -1335,11 +1945,17 @@ export interface QueueUpdateEvent {
  * `model` is the model that was sent with it, null: the one of the chat.
  */
 export interface QueuedMessage {
+  /** The id of the queued message, a UUIDv7. */
   id: string;
+  /** The id of the chat. */
   chatId: string;
+  /** What the message says: a text, or a list of parts. */
   content: DeliveredPart[];
+  /** The model that was sent with it, as "provider:model"; null: the chat's. */
   model: string | null;
+  /** The id that the client chose. A message with the same id is not sent again. */
   clientMessageId: string | null;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
 }
 
@@ -1347,10 +1963,15 @@ export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "
 
 /** Long reasoning by reference. `text` is its beginning. */
 export interface ReasoningExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
   size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
   ref: true;
+  /** Says which object this is. Always "reasoning". */
   type: "reasoning";
+  /** The text. */
   text: string;
+  /** The title; null: none yet. */
   title?: string;
 }
 
@@ -1361,9 +1982,13 @@ export interface ReasoningExcerpt {
  * back to it unchanged. Both come with a later piece.
  */
 export interface ReasoningPart {
+  /** Says which object this is. Always "reasoning". */
   type: "reasoning";
+  /** The model's reasoning; when streamed, only the new piece. */
   text: string;
+  /** A heading that the provider gave. */
   title?: string;
+  /** The provider's proof of the reasoning, which is sent back to it unchanged. */
   signature?: string;
 }
 
@@ -1376,20 +2001,31 @@ export type ReasoningSummary = "auto" | "concise" | "detailed";
  * `startLine` and `endLine` count from 1; both are included. Without them: the whole file.
  */
 export interface ReferencePart {
+  /** Says which object this is. Always "reference". */
   type: "reference";
+  /** The URI of the file. */
   uri: string;
+  /** The first line, counted from 1. 1 or more. */
   startLine?: number;
+  /** The last line, counted from 1 and included. 1 or more. */
   endLine?: number;
 }
 
 /** The client was too slow. Start again with this snapshot, which is as of `seq`. */
 export interface ResetEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "reset". */
   type: "reset";
+  /** Why the client has to start again. */
   reason: "slow_client" | "too_old";
+  /** The chat as of `seq`. */
   snapshot: Snapshot;
 }
 
@@ -1401,15 +2037,25 @@ export type RestingStatus = "waiting" | "completed" | "error";
  * `model` is a different one if the turn continues with a fallback model.
  */
 export interface RetryEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "retry". */
   type: "retry";
+  /** The number of the failed attempt, counted from 1. */
   attempt: number;
+  /** Milliseconds until the next attempt. */
   delayMs: number;
+  /** Why the attempt failed. */
   error: TurnError;
+  /** When the next attempt begins: RFC 3339 in UTC with milliseconds. */
   retryingAt: string;
+  /** The model that is called next, as "provider:model". */
   model: string | null;
 }
 
@@ -1417,9 +2063,13 @@ export type Role = "system" | "user" | "assistant" | "tool";
 
 /** Reasoning options of OpenRouter and Vercel. */
 export interface RouterReasoning {
+  /** Whether the model reasons. */
   enabled?: boolean;
+  /** true: the model reasons, and its reasoning is not streamed. */
   exclude?: boolean;
+  /** How much the model may reason, in tokens. 1 or more. */
   maxTokens?: number;
+  /** How much the model reasons. */
   effort?: ReasoningEffort;
 }
 
@@ -1427,12 +2077,15 @@ export type RoutingOrder = "price" | "throughput" | "latency";
 
 /** LSP's server capabilities. LSP's own fields are kept as received. */
 export interface ServerCapabilities {
+  /** The part of LSP's capabilities that is left to other protocols. */
   experimental: ExperimentalCapabilities;
 }
 
 /** `name` is "parleyd". */
 export interface ServerInfo {
+  /** The name of the program: "parleyd". */
   name: string;
+  /** The version of the program. */
   version: string;
 }
 
@@ -1441,15 +2094,25 @@ export interface ServerInfo {
  * cannot be read.
  */
 export interface ServerStatus {
+  /** The version of the program. */
   version: string;
+  /** The version of this protocol. */
   protocolVersion: number;
+  /** The process id of the daemon. */
   pid: number;
+  /** When the daemon started: RFC 3339 in UTC with milliseconds. */
   startedAt: string;
+  /** How many clients are connected. */
   clients: number;
+  /** How many chats are stored. */
   chats: number;
+  /** How many turns run, those that wait for a slot included. */
   runningTurns: number;
+  /** The resident memory of the daemon in bytes; null: it cannot be read. */
   memoryBytes: number | null;
+  /** The store. */
   store: StoreStatus;
+  /** The configuration file. */
   configuration: ConfigurationStatus;
 }
 
@@ -1465,25 +2128,41 @@ export type ServiceTier = "auto" | "default" | "flex" | "scale" | "priority";
  * `hasMore`: the active branch has older messages, which `chat/get` returns.
  */
 export interface Snapshot {
+  /** The chat. */
   chat: Chat;
+  /** Messages, oldest first. */
   messages: Message[];
+  /** The messages that wait for their turns, the next one first. */
   queuedMessages: QueuedMessage[];
+  /** The message that is being streamed; null: there is none. */
   preview: Preview | null;
+  /** The questions that a person or a client must answer before the turn continues. */
   actionRequests: ActionRequest[];
+  /** Whether the branch has more messages in the direction that was read. */
   hasMore: boolean;
 }
 
 /** A source with a long text, by reference. `text` is its beginning. Other fields: see `SourcePart`. */
 export interface SourceExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
   size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
   ref: true;
+  /** Says which object this is. Always "source". */
   type: "source";
+  /** The id of the source, unique in its message. */
   sourceId: string;
+  /** The URL; null: there is none. */
   url: string;
+  /** The title; null: none yet. */
   title: string;
+  /** The text. */
   text: string;
+  /** The first line, counted from 1. */
   startLine?: number;
+  /** The last line, counted from 1 and included. */
   endLine?: number;
+  /** The relevance; higher is better. Scores of different searches cannot be compared. */
   score?: number;
 }
 
@@ -1495,23 +2174,37 @@ export interface SourceExcerpt {
  * - `score` is the provider's relevance, higher is better.
  */
 export interface SourcePart {
+  /** Says which object this is. Always "source". */
   type: "source";
+  /** The id of the source, unique in its message. */
   sourceId: string;
+  /** The URL of the source. */
   url: string;
+  /** The title of the source. */
   title: string;
+  /** The quoted content. */
   text?: string;
+  /** The first line, counted from 1. */
   startLine?: number;
+  /** The last line, counted from 1 and included. */
   endLine?: number;
+  /** The relevance; higher is better. Scores of different searches cannot be compared. */
   score?: number;
 }
 
 /** The chat's status changed. */
 export interface StatusEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** The id of the turn. */
   turnId?: string;
+  /** Says which object this is. Always "status". */
   type: "status";
+  /** What the chat is doing. */
   status: ChatStatus;
 }
 
@@ -1520,23 +2213,33 @@ export interface StatusEvent {
  * is wrong with it: why it cannot be read or written, or what part of it is damaged; null if nothing.
  */
 export interface StoreStatus {
+  /** The kind of store: "sqlite" or "memory". */
   kind: string;
+  /** The path of the store; null: it is in memory. */
   path: string | null;
+  /** The size of the store in bytes; null: it is in memory. */
   sizeBytes: number | null;
+  /** Why the store cannot be used; null: it can. */
   error: string | null;
 }
 
 /** A long text by reference. `text` is its beginning. */
 export interface TextExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
   size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
   ref: true;
+  /** Says which object this is. Always "text". */
   type: "text";
+  /** The text. */
   text: string;
 }
 
 /** Text in Markdown. When streamed, `text` is the new piece only. */
 export interface TextPart {
+  /** Says which object this is. Always "text". */
   type: "text";
+  /** Text in Markdown; when streamed, only the new piece. */
   text: string;
 }
 
@@ -1546,10 +2249,15 @@ export interface TextPart {
  * Signs of life of a provider are comments, pings, and empty and progress chunks of its stream.
  */
 export interface Timeouts {
+  /** Milliseconds until the connection to the provider is open, 1 or more. 1 or more. */
   connectMs?: number | null;
+  /** Milliseconds without a sign of life before the first part of the answer, connecting included; 1 or more. 1 or more. */
   firstPartMs?: number | null;
+  /** Milliseconds without a sign of life between two parts of the answer, 1 or more. 1 or more. */
   idleMs?: number | null;
+  /** Milliseconds for the whole turn from its acceptance on, 1 or more: with retries, summaries and fallback models. 1 or more. */
   totalMs?: number | null;
+  /** Milliseconds without a part of the answer, however many signs of life there are, 1 or more. Never shorter than the limit without a sign of life. 1 or more. */
   aliveMs?: number | null;
 }
 
@@ -1562,9 +2270,13 @@ export interface Timeouts {
  * - `attempts`: how many requests were sent to providers.
  */
 export interface Timings {
+  /** Milliseconds that the turn waited for one of the daemon's slots for running turns. */
   queuedMs: number;
+  /** Milliseconds from the start of the run to the first streamed part; null: none came. */
   firstPartMs: number | null;
+  /** Milliseconds of the whole turn, waiting included. */
   totalMs: number;
+  /** How many requests were sent to providers. */
   attempts: number;
 }
 
@@ -1575,37 +2287,57 @@ export type Token = number | string;
  * complete `ToolCallPart`.
  */
 export interface ToolCallDelta {
+  /** Says which object this is. Always "tool-call". */
   type: "tool-call";
+  /** The id of the tool call, unique in its message. */
   toolCallId: string;
+  /** The name of the tool. */
   toolName: string;
+  /** More of the arguments, as JSON text. */
   argsDelta: string;
 }
 
 /** A tool call in progress with long arguments, by reference. `argsDelta` is their beginning. */
 export interface ToolCallDeltaExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
   size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
   ref: true;
+  /** Says which object this is. Always "tool-call". */
   type: "tool-call";
+  /** The id of the tool call, unique in its message. */
   toolCallId: string;
+  /** The name of the tool. */
   toolName: string;
+  /** More of the arguments, as JSON text. */
   argsDelta: string;
 }
 
 /** A tool call with large arguments, by reference. `args` is null. */
 export interface ToolCallExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
   size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
   ref: true;
+  /** Says which object this is. Always "tool-call". */
   type: "tool-call";
+  /** The id of the tool call, unique in its message. */
   toolCallId: string;
+  /** The name of the tool. */
   toolName: string;
+  /** The arguments of the tool call, any JSON value. */
   args: null;
 }
 
 /** A call of a tool by the model. `args` is any JSON value. `toolCallId` is unique in the message. */
 export interface ToolCallPart {
+  /** Says which object this is. Always "tool-call". */
   type: "tool-call";
+  /** The id of the tool call, unique in its message. */
   toolCallId: string;
+  /** The name of the tool. */
   toolName: string;
+  /** The arguments of the tool call, any JSON value. */
   args: unknown;
 }
 
@@ -1613,31 +2345,49 @@ export type ToolOutcome = "ok" | "failed" | "denied" | "interrupted" | "timed_ou
 
 /** A streamed piece of the output of a running tool. The last piece is a complete `ToolResultPart`. */
 export interface ToolResultDelta {
+  /** Says which object this is. Always "tool-result". */
   type: "tool-result";
+  /** The id of the tool call, unique in its message. */
   toolCallId: string;
+  /** The name of the tool. */
   toolName: string;
+  /** More of the tool's output, as text. */
   resultDelta: string;
 }
 
 /** A large tool result by reference. `result` is null. */
 export interface ToolResultExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
   size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
   ref: true;
+  /** Says which object this is. Always "tool-result". */
   type: "tool-result";
+  /** The id of the tool call, unique in its message. */
   toolCallId: string;
+  /** The name of the tool. */
   toolName: string;
+  /** The result, any JSON value. */
   result: null;
+  /** Whether the result describes an error. */
   isError: boolean;
+  /** How the turn ended. */
   outcome: ToolOutcome;
 }
 
 /** The result of a tool call. `result` is any JSON value; `isError`: it describes an error. */
 export interface ToolResultPart {
+  /** Says which object this is. Always "tool-result". */
   type: "tool-result";
+  /** The id of the tool call, unique in its message. */
   toolCallId: string;
+  /** The name of the tool. */
   toolName: string;
+  /** The result, any JSON value. */
   result: unknown;
+  /** Whether the result describes an error. */
   isError: boolean;
+  /** What became of the tool call. */
   outcome: ToolOutcome;
 }
 
@@ -1647,16 +2397,27 @@ export interface ToolResultPart {
  * `output` is the answer as JSON, if `outputSchema` was set and the turn completed; null otherwise.
  */
 export interface TurnEndedEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** Says which object this is. Always "turn_ended". */
   type: "turn_ended";
+  /** The id of the turn. */
   turnId: string;
+  /** How the turn ended. */
   outcome: TurnOutcome;
+  /** Why the model stopped, in the provider's word; null: unknown. */
   stopReason: string | null;
+  /** Tokens and cost; null: unknown. */
   usage: Usage | null;
+  /** How long the turn took. */
   timings: Timings;
+  /** Why the turn failed; null: it did not. */
   error: TurnError | null;
+  /** The answer as JSON, if `outputSchema` was set; null otherwise. */
   output: unknown;
 }
 
@@ -1669,12 +2430,19 @@ export interface TurnEndedEvent {
  * so.
  */
 export interface TurnError {
+  /** The kind of failure. */
   kind: TurnErrorKind;
+  /** What went wrong, in one sentence for a person. */
   message: string;
+  /** What the provider answered, at most 500 characters. At most 500 characters. */
   detail: string | null;
+  /** The name of the provider; null: it was asked nothing. */
   provider: string | null;
+  /** The HTTP status of the answer; null: there was none. */
   statusCode: number | null;
+  /** Whether the same request may succeed later. */
   retryable: boolean;
+  /** Milliseconds after which the provider wants the next request; null: it did not say. */
   retryAfterMs: number | null;
 }
 
@@ -1684,12 +2452,19 @@ export type TurnOutcome = "completed" | "interrupted" | "failed";
 
 /** The turn has started to run. */
 export interface TurnStartedEvent {
+  /** The id of the chat. */
   chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
   seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
   span?: number;
+  /** Says which object this is. Always "turn_started". */
   type: "turn_started";
+  /** The id of the turn. */
   turnId: string;
+  /** The id of the user message that the turn answers. */
   userMessageId: number;
+  /** The model that is asked, as "provider:model"; null: none can be. */
   model: string | null;
 }
 
@@ -1704,37 +2479,57 @@ export type UnavailableReason = "missing_api_key" | "fetch_failed" | "disabled";
  * - `costUsd` is in US dollars, computed from the configured prices.
  */
 export interface Usage {
+  /** Tokens of the requests, those read from and written to the provider's cache included. */
   inputTokens: number | null;
+  /** Tokens of the answers, `reasoningTokens` included. */
   outputTokens: number | null;
+  /** Tokens of requests and answers. */
   totalTokens: number | null;
+  /** Tokens of the reasoning. */
   reasoningTokens: number | null;
+  /** Tokens written to the provider's cache. */
   cacheCreationTokens: number | null;
+  /** Tokens read from the provider's cache. */
   cacheReadTokens: number | null;
+  /** How much the model can read, in tokens; null: unknown. */
   contextLimit: number | null;
+  /** The cost in US dollars, from the provider or computed from the configured prices. */
   costUsd: number | null;
 }
 
 /** Options of the Vercel gateway. */
 export interface VercelOptions {
+  /** How much the model reasons, and whether that is streamed. */
   reasoning?: RouterReasoning;
+  /** Which upstream providers and models are used. */
   providerOptions?: VercelRouting;
+  /** The end user, for the gateway's records. */
   user?: string;
+  /** How much likelier tokens become, by token id: -100 (never) to 100 (always). */
   logitBias?: Record<string, number>;
+  /** Whether the log probabilities of the tokens are requested. */
   logProbs?: boolean;
+  /** How many likeliest tokens are reported at each position. 0 to 20. */
   topLogProbs?: number;
+  /** Whether the model may call several tools at once. Sent only with tools. */
   parallelToolCalls?: boolean;
+  /** Fields that replace those of the request's body; null removes one. No fields that declare tools. */
   extraBody?: Record<string, unknown>;
 }
 
 /** Which upstream providers and models the Vercel gateway tries, and in which order. */
 export interface VercelRouting {
+  /** Upstream providers, in the order in which they are tried. */
   order?: string[];
+  /** Models that are tried in this order if the chosen one fails. */
   models?: string[];
 }
 
 /** What `chat/watch` streams: a chat of this user was created, deleted or changed. */
 export interface WatchEvent {
+  /** What happened to the chat. */
   type: WatchEventType;
+  /** The chat. */
   chat: Chat;
 }
 
@@ -1747,13 +2542,18 @@ export type WhenBusy = "queue" | "steer" | "interrupt" | "reject";
  * one "end".
  */
 export interface WorkDoneProgress {
+  /** The phase of the work. */
   kind: "begin" | "report" | "end";
+  /** What the work is. */
   title?: string;
+  /** How far the work is. */
   message?: string;
+  /** Whether the work can be cancelled. */
   cancellable?: boolean;
 }
 
 /** Params of `window/workDoneProgress/cancel`: the `workDoneToken` of a `chat/ask`. */
 export interface WorkDoneProgressCancelParams {
+  /** The `workDoneToken` of a `chat/ask`. */
   token: Token;
 }

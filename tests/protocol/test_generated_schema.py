@@ -91,7 +91,7 @@ def test_an_object_of_a_result_has_all_its_fields_and_a_part_only_those_of_its_t
     chat = DEFINITIONS["Chat"]
     assert set(chat["required"]) == set(chat["properties"])
     assert DEFINITIONS["SourcePart"]["required"] == ["type", "sourceId", "url", "title"]
-    assert DEFINITIONS["SourcePart"]["properties"]["text"] == {"type": "string"}
+    assert DEFINITIONS["SourcePart"]["properties"]["text"]["type"] == "string"
     assert DEFINITIONS["ChatSendParams"]["required"] == ["chatId", "content"]
     assert DEFINITIONS["ChatSendParams"]["additionalProperties"] is False
 

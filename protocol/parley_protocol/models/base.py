@@ -198,6 +198,7 @@ class FieldProblem(Wire):
     """An invalid field of params. `path` is written like `settings.temperature` or `content[0].uri`."""
 
     path: str
+    """The field, such as `settings.temperature` or `content[0].uri`; empty: the params as a whole."""
     problem: str
 
 

@@ -58,14 +58,19 @@ class ChatCreateParams(Params):
     """
 
     title: Title | None = None
+    """The title; null: the daemon writes one."""
     kind: ChatKind | None = None
+    """What the chat is; null: "chat"."""
     model: str | None = None
+    """The model, as "provider:model"; null: the default model."""
     system_prompt: str | None = None
     settings: ModelSettings | None = None
     context: ChatContext | None = None
     metadata: Metadata | None = None
     parent_chat_id: Id | None = None
+    """Makes the chat a child of this chat; null: of none."""
     messages: list[HistoryMessage] | None = None
+    """The history to start with, oldest first."""
 
 
 class ChatGetParams(Params):
@@ -75,8 +80,10 @@ class ChatGetParams(Params):
 
     chat_id: Id
     after_message_id: Count | None = None
+    """Only messages after this one."""
     before_message_id: Count | None = None
     limit: Limit = 100
+    """How many messages are returned at most."""
 
 
 class ChatGetResult(Wire):
@@ -89,6 +96,7 @@ class ChatGetResult(Wire):
     messages: list[Message]
     queued_messages: list[QueuedMessage]
     preview: Preview | None = None
+    """The message that is being streamed; null: there is none."""
     action_requests: list[ActionRequest]
     has_more: bool
 
@@ -121,14 +129,20 @@ class ChatListParams(Params):
     """
 
     archived: bool | None = None
+    """true: only archived chats; false: only others; null: both."""
     pinned: bool | None = None
+    """true: only pinned chats; false: only others; null: both."""
     query: str | None = None
+    """A part of the title; case is ignored. null: any title."""
     kind: ChatKind | None = None
+    """Only chats of this kind; null: of any."""
     parent_chat_id: Id | None = None
+    """Only the children of this chat; null: any chats."""
     cwd: Uri | None = None
     cursor: str | None = None
     limit: Limit = 50
     order: ChatOrder = "updated"
+    """By last change ("updated") or creation, newest first, or by title."""
 
 
 class ChatListResult(Wire):
@@ -146,6 +160,7 @@ class ChatUpdateParams(Params):
 
     chat_id: Id
     title: Title | None = None
+    """The title; null: the first words of the chat."""
     system_prompt: str | None = None
     settings: ModelSettings | None = None
     metadata: Metadata | None = None
@@ -207,13 +222,16 @@ class ChatDeleteError(Wire):
 
     chat_id: str
     code: int
+    """One of the codes of error responses."""
     message: str
+    """Why the chat was not deleted, in a sentence."""
 
 
 class ChatDeleteResult(Wire):
     """Result of `chat/delete`: the ids of the chats that were deleted, and why others were not."""
 
     deleted: list[str]
+    """The ids of the chats that were deleted."""
     errors: list[ChatDeleteError]
 
 
@@ -222,12 +240,14 @@ class ChatForkParams(Params):
 
     chat_id: Id
     message_id: Count | None = None
+    """The last message to copy; null: the end of the active branch."""
 
 
 class ChatSearchParams(Params):
     """Params of `chat/search`. `query`: words, "phrases" and -excluded words. No query is a syntax error."""
 
     query: Annotated[str, Field(min_length=1, max_length=1000)]
+    """Words, "phrases" and -excluded words."""
     cursor: str | None = None
     limit: Limit = 50
 
@@ -242,7 +262,9 @@ class ChatSearchHit(Wire):
 
     chat_id: str
     message_id: int | None = None
+    """The id of the message; null: the title was found."""
     title: str | None = None
+    """The title of the chat."""
     snippet: str
     score: float
 
@@ -259,12 +281,14 @@ class ChatExportParams(Params):
 
     chat_id: Id
     format: ExportFormat
+    """"json" can be imported, "markdown" is to be read."""
 
 
 class ChatExportResult(Wire):
     """Result of `chat/export`: the file's content. `chat/import` reads the JSON without loss."""
 
     content: str
+    """The content of the file."""
 
 
 class ChatImportParams(Params):
@@ -273,6 +297,7 @@ class ChatImportParams(Params):
     """
 
     content: Annotated[str, Field(min_length=1)]
+    """An exported chat in JSON."""
     merge: bool = False
 
 
@@ -297,6 +322,7 @@ class ChatSubscribeResult(Wire):
 
     resumed: bool
     seq: int
+    """The number of the last event that the snapshot contains. The next one is `seq` + 1."""
     snapshot: Snapshot | None = None
 
 
@@ -322,4 +348,5 @@ class WatchEvent(Wire):
     """What `chat/watch` streams: a chat of this user was created, deleted or changed."""
 
     type: WatchEventType
+    """What happened to the chat."""
     chat: Chat

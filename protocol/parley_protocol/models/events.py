@@ -51,6 +51,7 @@ class TurnStartedEvent(EventBase):
     turn_id: str
     user_message_id: int
     model: str | None = None
+    """The model that is asked, as "provider:model"; null: none can be."""
 
 
 class MessagePartEvent(OptionalTurnEvent):
@@ -76,6 +77,7 @@ class PreviewResetEvent(OptionalTurnEvent):
     type: Literal["preview_reset"] = "preview_reset"
     message_id: int
     reason: str
+    """Why what was streamed is no longer valid."""
 
 
 class RetryEvent(OptionalTurnEvent):
@@ -88,8 +90,10 @@ class RetryEvent(OptionalTurnEvent):
     attempt: int
     delay_ms: int
     error: TurnError
+    """Why the attempt failed."""
     retrying_at: str
     model: str | None = None
+    """The model that is called next, as "provider:model"."""
 
 
 class QueueUpdateEvent(OptionalTurnEvent):
@@ -112,6 +116,7 @@ class ActionResolvedEvent(OptionalTurnEvent):
     type: Literal["action_resolved"] = "action_resolved"
     request_id: str
     outcome: ActionOutcome
+    """What became of the request."""
     by: str | None = None
 
 
@@ -120,6 +125,7 @@ class ErrorEvent(OptionalTurnEvent):
 
     type: Literal["error"] = "error"
     error: TurnError
+    """Why the turn fails."""
 
 
 class HistoryResetEvent(OptionalTurnEvent):
@@ -127,6 +133,7 @@ class HistoryResetEvent(OptionalTurnEvent):
 
     type: Literal["history_reset"] = "history_reset"
     after_message_id: int | None = None
+    """Remove the messages after this one; null: all messages."""
 
 
 class ChatEvent(OptionalTurnEvent):
@@ -135,6 +142,7 @@ class ChatEvent(OptionalTurnEvent):
     type: Literal["chat"] = "chat"
     chat: Chat
     deleted: Annotated[bool, Field(exclude_if=lambda v: not v)] = False
+    """true: the chat was deleted; this is its last event."""
 
 
 class TurnEndedEvent(EventBase):
@@ -150,6 +158,7 @@ class TurnEndedEvent(EventBase):
     usage: Usage | None = None
     timings: Timings
     error: TurnError | None = None
+    """Why the turn failed; null: it did not."""
     output: Any = None
 
 
@@ -158,7 +167,9 @@ class ResetEvent(OptionalTurnEvent):
 
     type: Literal["reset"] = "reset"
     reason: Literal["slow_client", "too_old"]
+    """Why the client has to start again."""
     snapshot: Snapshot
+    """The chat as of `seq`."""
 
 
 class UnknownEvent(OptionalTurnEvent):

@@ -79,7 +79,9 @@ class ExportedChat(ChatFields):
     """
 
     id: Id
+    """The id of the chat, a UUIDv7."""
     title: Title | None = None
+    """The title; null until a person or the daemon sets one."""
     last_error: ExportedError | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     model: Id | None = None
     parent_chat_id: Id | None = None
@@ -88,6 +90,7 @@ class ExportedChat(ChatFields):
     usage: ExportedUsage = Field(default_factory=ExportedUsage)  # pyright: ignore[reportIncompatibleVariableOverride]
     title_is_automatic: bool = False
     status: RestingStatus = "waiting"
+    """What the chat was doing when it was exported."""
     metadata: Metadata = Field(default_factory=dict[str, Any])
     last_message_id: Count = 0
     leaf_id: MessageId | None = None
@@ -101,6 +104,7 @@ class ExportedMessage(Wire):
     """
 
     id: MessageId
+    """The id of the message, a number that is unique in its chat."""
     parent_id: MessageId | None = None
     turn_id: Id | None = None
     role: Role
@@ -118,6 +122,7 @@ class ExportedTurn(Wire):
     """A turn that has ended. A turn that is running is not exported, but its user message is."""
 
     id: Id
+    """The id of the turn, a UUIDv7."""
     user_message_id: MessageId
     model: Id | None = None
     settings: ModelSettings = Field(default_factory=ModelSettings)
@@ -127,6 +132,7 @@ class ExportedTurn(Wire):
     stop_reason: str | None = None
     usage: ExportedUsage | None = None
     error: ExportedError | None = None
+    """Why the turn failed; null: it did not."""
     output: Any = None
 
 
@@ -134,6 +140,7 @@ class ExportedQueuedMessage(Wire):
     """A message in the queue."""
 
     id: Id
+    """The id of the queued message, a UUIDv7."""
     turn_id: Id
     content: list[Part]
     model: Id | None = None
@@ -147,7 +154,9 @@ class ChatFile(Wire):
     """The whole file. Messages and turns are ordered by id, queued messages by position."""
 
     format: Literal["parley-chat"] = FILE_FORMAT
+    """Marks the file as an exported chat."""
     version: int = FILE_VERSION
+    """The version of the format. Newer ones are refused."""
     generator: str | None = None
     chat: ExportedChat
     messages: list[ExportedMessage]

@@ -66,9 +66,12 @@ class TurnError(Wire):
     """
 
     kind: TurnErrorKind
+    """The kind of failure."""
     message: str
+    """What went wrong, in one sentence for a person."""
     detail: Annotated[str, Field(max_length=500)] | None = None
     provider: str | None = None
+    """The name of the provider; null: it was asked nothing."""
     status_code: int | None = None
     retryable: bool = False
     retry_after_ms: int | None = None
@@ -85,6 +88,7 @@ class Timings(Wire):
 
     queued_ms: int
     first_part_ms: int | None = None
+    """Milliseconds from the start of the run to the first streamed part; null: none came."""
     total_ms: int
     attempts: int
 
@@ -104,17 +108,23 @@ class ForkOrigin(Wire):
     """The chat that a chat was forked from, and the last message that both have."""
 
     chat_id: str
+    """The id of the chat that was copied."""
     message_id: int
+    """The id of the last message that was copied."""
 
 
 class ChatFields(Wire):
     """The fields that a chat has on the wire and in an exported file."""
 
     id: str
+    """The id of the chat, a UUIDv7."""
     kind: ChatKind = "chat"
+    """"agent": another chat has started this one."""
     title: str | None = None
+    """The title; null until a person or the daemon sets one."""
     last_error: TurnError | None = None
     model: str | None = None
+    """The model, as "provider:model"; null: the default model."""
     system_prompt: str | None = None
     settings: ModelSettings = Field(default_factory=ModelSettings)
     context: ChatContext = Field(default_factory=ChatContext)
@@ -125,6 +135,7 @@ class ChatFields(Wire):
     pinned: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     usage: Usage = Field(default_factory=Usage)
+    """The sum over all turns."""
     created_at: str
     updated_at: str
 
@@ -146,6 +157,7 @@ class Chat(ChatFields):
 
     owner: str
     status: ChatStatus
+    """What the chat is doing."""
     last_seq: int
     last_message_id: int
 
@@ -165,13 +177,16 @@ class Message(Wire):
     """
 
     id: int
+    """The id of the message, a number that is unique in its chat and higher than those before."""
     chat_id: str
     parent_id: int | None = None
     siblings: list[int]
     turn_id: str | None = None
+    """The id of the turn that created it; null: it was restored."""
     role: Role
     content: list[DeliveredPart]
     model: str | None = None
+    """The model that wrote it, as "provider:model"; null: none did."""
     usage: Usage | None = None
     complete: bool = True
     client_message_id: str | None = None
@@ -188,9 +203,11 @@ class QueuedMessage(Wire):
     """
 
     id: str
+    """The id of the queued message, a UUIDv7."""
     chat_id: str
     content: list[DeliveredPart]
     model: str | None = None
+    """The model that was sent with it, as "provider:model"; null: the chat's."""
     client_message_id: str | None = None
     created_at: str
 
@@ -201,6 +218,7 @@ class Preview(Wire):
     """
 
     message_id: int
+    """The id that the message gets when it is stored."""
     turn_id: str
     role: Role
     parts: list[DeliveredPiece]
@@ -215,9 +233,13 @@ class ActionRequest(Wire):
     """
 
     id: str
+    """The id of the request, a UUIDv7."""
     kind: str
+    """What is asked for."""
     tool_call_id: str | None = None
+    """The id of the tool call in question; null: it is about none."""
     tool_name: str | None = None
+    """The name of the tool in question; null: it is about none."""
     args: Any = None
     options: list[Decision]
     expires_at: str | None = None

@@ -27,6 +27,7 @@ class TextPart(Wire):
 
     type: Literal["text"] = "text"
     text: str
+    """Text in Markdown; when streamed, only the new piece."""
 
 
 class ReasoningPart(Wire):
@@ -38,7 +39,9 @@ class ReasoningPart(Wire):
 
     type: Literal["reasoning"] = "reasoning"
     text: str
+    """The model's reasoning; when streamed, only the new piece."""
     title: OptionalStr = None
+    """A heading that the provider gave."""
     signature: OptionalStr = None
 
 
@@ -60,6 +63,7 @@ class ToolResultPart(Wire):
     result: Any
     is_error: bool
     outcome: ToolOutcome
+    """What became of the tool call."""
 
 
 class SourcePart(Wire):
@@ -73,8 +77,11 @@ class SourcePart(Wire):
     type: Literal["source"] = "source"
     source_id: str
     url: str
+    """The URL of the source."""
     title: str
+    """The title of the source."""
     text: OptionalStr = None
+    """The quoted content."""
     start_line: OptionalInt = None
     end_line: OptionalInt = None
     score: OptionalFloat = None
@@ -91,7 +98,9 @@ class FilePart(Wire):
     media_type: str
     data: OptionalStr = None
     url: OptionalStr = None
+    """The URL of the content: http, https, or a data URL in base64."""
     title: OptionalStr = None
+    """The name of the file."""
 
     @field_validator("media_type", "data", "url")
     @classmethod

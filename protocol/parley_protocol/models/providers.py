@@ -53,11 +53,15 @@ class Model(Wire):
     """
 
     id: str
+    """The model as chats name it: "provider:model"."""
     provider: str
     model: str
+    """The provider's own name of the model."""
     display_name: str
     context_limit: int | None = None
     capabilities: list[str]
+    """What the model is known to support, such as "tools", "images" or "reasoning". A missing one is unknown.
+    """
 
 
 class ModelProvider(Wire):
@@ -106,6 +110,9 @@ class Provider(Wire):
 
     provider: str
     type: str
+    """The type of the provider: "openai", "openai-compat", "anthropic", "google", "azure", "bedrock",
+    "openrouter", "vercel", "demo", or one that a package adds.
+    """
     display_name: str
     base_url: str | None = None
     has_api_key: bool
@@ -133,7 +140,9 @@ class ProviderCreateParams(Params):
     """
 
     provider: ProviderName
+    """The name of the new provider: letters, digits and ".", "_", "-", the first a letter or digit."""
     type: ProviderType
+    """The type of the provider, see `Provider`."""
     display_name: DisplayName | None = None
     base_url: str | None = None
     api_key: Annotated[ApiKey | None, Field(repr=False)] = None
@@ -173,6 +182,7 @@ class ProviderCheckResult(Wire):
     ok: bool
     method: str | None = None
     url: str | None = None
+    """The URL of the request, without query and credentials; null: none was needed to find the error."""
     status_code: int | None = None
     answer: str | None = None
     duration_ms: int
@@ -201,6 +211,7 @@ class ModelConfig(Wire):
 
     provider: str
     model: str
+    """The provider's own name of the model."""
     display_name: str | None = None
     enabled: bool
     is_default: bool
@@ -215,6 +226,7 @@ class ModelConfigListParams(Params):
     """Params of `modelConfig/list`."""
 
     provider: ProviderName | None = None
+    """Only models of this provider; null: of all."""
 
 
 class ModelConfigListResult(Wire):
@@ -228,6 +240,7 @@ class ModelConfigCreateParams(Params):
 
     provider: ProviderName
     model: Id
+    """The provider's own name of the model."""
     display_name: DisplayName | None = None
     enabled: bool = True
     is_default: bool = False
@@ -242,6 +255,7 @@ class ModelConfigUpdateParams(Params):
 
     provider: ProviderName
     model: Id
+    """The provider's own name of the model."""
     display_name: DisplayName | None = None
     enabled: bool | None = None
     is_default: bool | None = None
@@ -256,3 +270,4 @@ class ModelConfigDeleteParams(Params):
 
     provider: ProviderName
     model: Id
+    """The provider's own name of the model."""

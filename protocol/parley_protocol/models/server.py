@@ -27,6 +27,7 @@ class InitializationOptions(Wire):
     """
 
     token: str | None = None
+    """The token in the runtime file; required on TCP."""
     client_name: str | None = None
     min_interval_ms: int | None = Field(default=None, ge=0, le=60_000)
 
@@ -37,6 +38,7 @@ class InitializeParams(Wire):
     process_id: int | None = None
     client_info: ClientInfo | None = None
     capabilities: dict[str, Any] | None = None
+    """LSP's client capabilities."""
     initialization_options: InitializationOptions | None = None
 
 
@@ -65,6 +67,7 @@ class ServerInfo(Wire):
     """`name` is "parleyd"."""
 
     name: str
+    """The name of the program: "parleyd"."""
     version: str
 
 
@@ -72,6 +75,7 @@ class InitializeResult(Wire):
     """Result of `initialize`."""
 
     capabilities: ServerCapabilities
+    """LSP's server capabilities, and those of this protocol."""
     server_info: ServerInfo
 
 
@@ -83,12 +87,14 @@ class CancelParams(Wire):
     """Params of `$/cancelRequest`: the id of the request to cancel."""
 
     id: Token
+    """The id of the request to cancel."""
 
 
 class WorkDoneProgressCancelParams(Wire):
     """Params of `window/workDoneProgress/cancel`: the `workDoneToken` of a `chat/ask`."""
 
     token: Token
+    """The `workDoneToken` of a `chat/ask`."""
 
 
 class ProgressParams(Wire):
@@ -106,8 +112,11 @@ class WorkDoneProgress(Wire):
     """
 
     kind: Literal["begin", "report", "end"]
+    """The phase of the work."""
     title: OptionalStr = None
+    """What the work is."""
     message: OptionalStr = None
+    """How far the work is."""
     cancellable: Annotated[bool | None, Field(exclude_if=absent_when_none)] = None
 
 
@@ -117,16 +126,21 @@ class StoreStatus(Wire):
     """
 
     kind: str
+    """The kind of store: "sqlite" or "memory"."""
     path: str | None = None
+    """The path of the store; null: it is in memory."""
     size_bytes: int | None = None
     error: str | None = None
+    """Why the store cannot be used; null: it can."""
 
 
 class ConfigurationStatus(Wire):
     """The configuration file. It need not exist. `error` says what is wrong with it, null if nothing."""
 
     path: str
+    """The path of the configuration file. It need not exist."""
     error: str | None = None
+    """What is wrong with the file; null: nothing."""
 
 
 class ServerStatusParams(Params):
@@ -144,7 +158,9 @@ class ServerStatus(Wire):
     started_at: str
     clients: int
     chats: int
+    """How many chats are stored."""
     running_turns: int
     memory_bytes: int | None = None
     store: StoreStatus
+    """The store."""
     configuration: ConfigurationStatus

@@ -65,7 +65,7 @@ class ModelSettings(Wire):
     """Texts at which the model stops."""
 
     seed: Annotated[int, Field(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)] | None = None
-    """Asks for repeatable answers, where the provider supports it."""
+    """Asks for repeatable answers, where the provider supports it. Any integer of up to 53 bits."""
 
     output_schema: dict[str, Any] | None = None
     """A JSON Schema that the answer must match."""

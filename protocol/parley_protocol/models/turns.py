@@ -37,7 +37,9 @@ class ChatSendParams(Params):
     content: Content
     when_busy: WhenBusy = "queue"
     model: Id | None = None
+    """The model for this turn, as "provider:model"; null: the chat's."""
     settings: ModelSettings | None = None
+    """Settings for this turn. They take precedence over the chat's."""
     client_message_id: ClientMessageId | None = None
 
 
@@ -49,6 +51,7 @@ class ChatSendResult(Wire):
     disposition: Disposition
     turn_id: str | None = None
     message: Message | None = None
+    """The message in the history; null: it is in the queue."""
     queued_message: QueuedMessage | None = None
 
 
@@ -73,9 +76,11 @@ class ChatAskResult(Wire):
     outcome: TurnOutcome
     stop_reason: str | None = None
     messages: list[Message]
+    """The messages that the turn added, oldest first."""
     usage: Usage | None = None
     timings: Timings
     error: TurnError | None = None
+    """Why the turn failed; null: it did not."""
     output: Any = None
 
 
@@ -90,7 +95,9 @@ class ChatRetryParams(Params):
 
     chat_id: Id
     message_id: Count | None = None
+    """The user message to answer again; null: the last one."""
     model: Id | None = None
+    """The model for this turn, as "provider:model"; null: the chat's."""
     settings: ModelSettings | None = None
 
 
@@ -101,8 +108,10 @@ class ChatEditMessageParams(Params):
 
     chat_id: Id
     message_id: Count
+    """The user message to replace. It stays on its own branch."""
     content: Content
     model: Id | None = None
+    """The model for this turn, as "provider:model"; null: the chat's."""
 
 
 class ChatRewindParams(Params):
@@ -112,6 +121,7 @@ class ChatRewindParams(Params):
 
     chat_id: Id
     message_id: Count
+    """The message that becomes the last one of the active branch; 0: the chat is empty."""
 
 
 class ChatSelectBranchParams(Params):
@@ -119,6 +129,7 @@ class ChatSelectBranchParams(Params):
 
     chat_id: Id
     message_id: Count
+    """A message on the branch to switch to."""
 
 
 class ChatQueueUpdateParams(Params):
@@ -162,9 +173,11 @@ class ChatRespondParams(Params):
     request_id: Id
     decision: Decision
     result: Any = None
+    """The answer to a request that needs more than a decision, any JSON value."""
 
 
 class ChatRespondResult(Wire):
     """Result of `chat/respond`."""
 
     outcome: ActionOutcome
+    """What became of the request."""

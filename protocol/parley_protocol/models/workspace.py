@@ -14,6 +14,7 @@ class GitChange(Wire):
     """A changed file. `oldPath` is set when it was renamed."""
 
     id: str
+    """The id of the change."""
     file_path: str
     change_type: GitChangeType
     old_path: str | None = None
@@ -25,6 +26,7 @@ class DiffStatus(Wire):
     """A summary of the chat's changes, and the state of their pull request if there is one."""
 
     url: str | None = None
+    """The URL of the pull request; null: there is none."""
     pull_request_state: str | None = None
     changes_requested: bool
     additions: int
@@ -38,6 +40,7 @@ class Diff(Wire):
     """The chat's changes as one unified diff."""
 
     provider: str | None = None
+    """The host of the repository; null: unknown."""
     remote_origin: str | None = None
     branch: str | None = None
     pull_request_url: str | None = None
