@@ -114,6 +114,34 @@ async def test_a_selection_goes_along_as_it_is_in_the_buffer(neovim_daemon: Daem
     assert (question[1]["startLine"], question[1]["endLine"]) == (2, 3)
 
 
+async def test_edits_of_an_open_buffer_reach_the_daemon_as_they_are_in_the_editor(
+    neovim_daemon: DaemonProcess,
+) -> None:
+    source = neovim_daemon.directory / "page.txt"
+    source.write_bytes("ä😀 one\fpage\r\ntwo\u2028\r\nthree\r\n".encode())
+    said = await nvim(
+        neovim_daemon,
+        f"""
+        vim.o.showmode = false
+        vim.cmd("edit ++ff=dos {source}")
+        local source = vim.api.nvim_get_current_buf()
+        vim.cmd("1,3Parley /fast first")
+        wait("the chat", opened)
+        wait("the end", ended())
+        vim.api.nvim_set_current_win(vim.fn.bufwinid(source))
+        keys("ggfpcwP😀<Esc>jA!ö<Esc>ggyyp0fod$jddGoé\\u{{1d11e}}<Esc>0x")
+        io.stderr:write(table.concat(vim.api.nvim_buf_get_lines(source, 0, -1, false), "|"))
+        vim.cmd("%Parley /fast second")
+        wait("the chat", opened)
+        wait("the end", ended())
+        """,
+    )
+    question = (await stored(neovim_daemon))[0]["content"]
+    assert question[0]["text"] == "/fast second"
+    assert question[1]["text"] == said.replace("|", "\r\n") + "\r\n"
+    assert said.startswith("ä😀 one\fP😀|ä😀 |")
+
+
 async def test_a_failed_turn_is_told_in_a_sentence(neovim_daemon: DaemonProcess) -> None:
     await nvim(
         neovim_daemon,

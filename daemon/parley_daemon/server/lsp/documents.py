@@ -12,6 +12,7 @@ disk is not what the editor shows. It is known again once it is opened again or 
 More than PAUSE_ABOVE bytes in the queue stop the connection from reading, so the queue is bounded.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -56,6 +57,8 @@ _NOT_UNDERSTOOD = (
     "is not known as the editor has it, because a change could not be read; close and open it again"
 )
 
+log = logging.getLogger(__name__)
+
 Steps = Generator[Callable[[], None] | None]
 """Work in steps. None: others may be served now. A function: a long step, which may run in a thread."""
 
@@ -80,6 +83,7 @@ class _Document:
 
     def forget(self, problem: str) -> None:
         """Drop the text."""
+        log.warning("an open document %s", problem)
         self.text.replace_all("")
         self.problem = problem
 
