@@ -41,6 +41,11 @@ class Client:
         return Result("initialize", self._session.initialize_result)
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now; False while the client reconnects."""
+        return self._session.is_connected
+
+    @property
     def features(self) -> frozenset[str]:
         """The methods that the daemon supports."""
         capabilities = self._session.initialize_result["capabilities"]["experimental"]["parley"]

@@ -236,6 +236,11 @@ class Client:
         return self.wrapped.server
 
     @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now; False while the client reconnects."""
+        return self.wrapped.is_connected
+
+    @property
     def features(self) -> frozenset[str]:
         """The methods that the daemon supports."""
         return self.wrapped.features

@@ -26,6 +26,7 @@ SECTIONS = [
 
 def samples(page: str) -> list[str]:
     """Return what a page shows of the configuration file."""
+    page = re.sub(r"^````text\n.*?^````$", "", page, flags=re.M | re.S)
     return re.findall(r"^```toml\n(.*?)^```$", page, re.M | re.S)
 
 
@@ -36,7 +37,7 @@ def lines_shown(terminal: Terminal) -> list[str]:
 
 
 def test_the_sample_is_what_the_commands_print(shared_daemon: DaemonProcess) -> None:
-    (sample,) = re.findall(r"^```text\n(.*?)^```$", README, re.M | re.S)
+    (sample,) = re.findall(r"^````text\n(.*?)^````$", README, re.M | re.S)
     first, _, rest = sample.partition("\n")
     question = first.removeprefix('$ parley ask "').rstrip('"')
     answer, _, listed = rest.partition("$ parley list\n")

@@ -16,7 +16,8 @@ class Parser(argparse.ArgumentParser):
 
 
 AddCommand = Callable[[str, str, str], Parser]
-"""Adds a command: its name, its function ("module:function" in `commands`), and a line of help."""
+"""Adds a command: its name, its function ("module:function" in `commands`, or in a named package), and a line
+of help."""
 
 
 def make_parser() -> Parser:
@@ -33,7 +34,7 @@ def make_parser() -> Parser:
     def add_command(name: str, run: str, help: str) -> Parser:
         description = f"{help[0].upper()}{help[1:]}."
         command = commands.add_parser(name, parents=[shared], help=help, description=description)
-        command.set_defaults(run=run)
+        command.set_defaults(run=run if "." in run else f"commands.{run}")
         return command
 
     _add_conversations(add_command)
@@ -136,11 +137,12 @@ def _add_conversations(add: AddCommand) -> None:
     _add_schema(ask)
     _add_answer_format(ask)
 
-    chat = add("chat", "repl:chat", "start a conversation, in a new or an existing chat")
+    chat = add("chat", "conversation.start:chat", "start a conversation, in a new or an existing chat")
     chat.add_argument("id", nargs="?", metavar="ID", help="the chat to continue")
     chat.add_argument("--last", action="store_true", help="continue the chat that was used last")
     _add_model(chat, "set the model of the chat")
     chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
+    _add_files(chat)
     _add_settings(chat, "a setting of the new chat; can be given again")
 
 

@@ -63,7 +63,7 @@ def _run_command(words: Sequence[str]) -> int:
         return ended.code if isinstance(ended.code, int) else 0
     module, _, name = options.run.partition(":")
     command: Callable[[argparse.Namespace], int] = getattr(
-        import_module(f"parley_clients.cli.commands.{module}"), name
+        import_module(f"parley_clients.cli.{module}"), name
     )
     return command(options)
 

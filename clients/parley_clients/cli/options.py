@@ -9,19 +9,27 @@ from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.results import ChatRecord
 from parley_clients.sync import Client, connect
 
+CLIENT_NAME = "parley"
+"""The origin of messages that the command line sends."""
+
 SHORT_ID_LENGTH = 8
 FULL_ID_LENGTH = 36
 
 
 def connect_daemon(options: argparse.Namespace, *, start: bool = True) -> AbstractContextManager[Client]:
     """Connect to the daemon that the options select. Without `start`, the daemon is not started."""
+    address, token = daemon_address(options)
+    return connect(address, token=token, client_name=CLIENT_NAME, data_dir=options.data_dir, start=start)
+
+
+def daemon_address(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """Return the address of the daemon that the options select (None: the user's daemon), and the token."""
     address = None
     if options.socket:
         address = f"unix:{options.socket}"
     elif options.tcp:
         address = f"tcp:{options.tcp}"
-    token = options.token or os.environ.get("PARLEY_TOKEN") or None
-    return connect(address, token=token, client_name="parley", data_dir=options.data_dir, start=start)
+    return address, options.token or os.environ.get("PARLEY_TOKEN") or None
 
 
 def short_id(id: str) -> str:

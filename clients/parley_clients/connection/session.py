@@ -126,6 +126,11 @@ class Session:
             if connection is self._current:
                 await self._changed.wait()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._current is not None and not self._current.lost.is_set()
+
     def new_token(self) -> str:
         """Return a progress token that this session has not used yet."""
         return f"t{next(self._token_numbers)}"

@@ -72,14 +72,13 @@ def show_turn(options: argparse.Namespace, chat: Chat, start: Callable[[], TurnS
         return _exit_code(run_turn(start(), lambda: make_output(options)), chat.id)
     from parley_clients.cli.display.value import ValueOutput, print_code, print_value
 
-    output = ValueOutput(make_progress(options))
-    ended = run_turn(start(), lambda: output)
+    ended = run_turn(start(), lambda: ValueOutput(make_progress(options)))
     code = _exit_code(ended, chat.id)
     if code == 0 and ended is not None:
         if wants_value:
             print_value(ended.get("output"))
         else:
-            print_code(output.text, chat.id)
+            print_code(ended["messages"], chat.id)
     return code
 
 

@@ -80,4 +80,4 @@ def _draw(snapshot: Json, options: argparse.Namespace) -> None:
         for number, block in enumerate([*cutter.feed(parts_as_markdown(parts)), *cutter.finish()]):
             if number and not block.continues:
                 console.print()
-            console.print(RenderedBlock(block))
+            console.print(RenderedBlock(block), crop=False)

@@ -25,10 +25,15 @@ _HEADING = re.compile(r" {0,3}#{1,6}( |$)")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Markdown to render as a whole. `continues` means that no gap separates it from the block before."""
+    """Markdown to render as a whole.
+
+    `continues`: no gap separates it from the block before. `is_cut`: it is a code block that continues in the
+    next block, so that its last line is not from the text.
+    """
 
     source: str
     continues: bool = False
+    is_cut: bool = False
 
 
 class BlockCutter:
@@ -103,16 +108,16 @@ class BlockCutter:
                 self._cut(blocks)
         elif not self._fence_in_list and len(self._lines) > MAX_BLOCK_LINES:
             self._lines.append(self._fence)
-            self._cut(blocks)
+            self._cut(blocks, is_cut=True)
             self._lines, self._continues = [self._fence_line], True
 
     def _append(self, line: str) -> None:
         if line.strip() or self._lines:
             self._lines.append(line)
 
-    def _cut(self, blocks: list[Block]) -> None:
+    def _cut(self, blocks: list[Block], *, is_cut: bool = False) -> None:
         source = "\n".join(self._lines).rstrip("\n ")
         if source:
-            blocks.append(Block(source, self._continues))
+            blocks.append(Block(source, self._continues, is_cut))
             self._continues = False
         self._lines, self._after_blank = [], False

@@ -33,6 +33,11 @@ class LiveArea:
         """Whether the area has lines on the terminal now."""
         return bool(self._line_widths)
 
+    @property
+    def rows(self) -> int:
+        """How many rows the tail may have, with room for the spinner and the line that is typed."""
+        return self._console.height - 4
+
     def start(self) -> None:
         """Enter the drawing mode of the terminal."""
         self._mode.enter()

@@ -1,6 +1,12 @@
 """Renders Markdown on a terminal, in the colours of its theme. Requires rich.
 
 Unlike rich's own Markdown, nothing is left out: HTML is shown as text, links and images with their addresses.
+
+Code is printed as it is: a line of code is one line, however long, without indentation and with its tabs. The
+terminal wraps it, so that it can be copied unbroken. rich would crop or wrap it to the width. So the layout
+gets one character in place of each line of code, from a private area of Unicode (_FIRST_PLACEHOLDER), and the
+lines of code replace the lines of that layout which have such a character. The fences are shown, dimmed:
+without them and without indentation nothing would tell where code ends when there are no colours.
 """
 
 import re
@@ -11,7 +17,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import CodeBlock, Heading, Markdown, MarkdownElement, TextElement
-from rich.padding import Padding
 from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.text import Text
@@ -26,6 +31,11 @@ THEME = Theme({"markdown.code": "cyan", "markdown.block_quote": "dim", "markdown
 # The definition of a link is usually in a later block than the link, so both are shown as text.
 _PARSER = MarkdownIt().enable(["strikethrough", "table"]).disable("reference")
 
+_FIRST_PLACEHOLDER = 0x100000
+_MAX_PLACEHOLDERS = 0xFFFE
+_PLACEHOLDER = re.compile(f"[{chr(_FIRST_PLACEHOLDER)}-{chr(_FIRST_PLACEHOLDER + _MAX_PLACEHOLDERS)}]")
+_LIVE_TAB_SIZE = 4
+
 _DEFINITION = re.compile(r"\[[^\]]+\]:\s*\S")
 
 
@@ -38,12 +48,31 @@ class _Heading(Heading):
 
 
 class _Code(CodeBlock):
+    """A code block: lays out one placeholder for each of its lines."""
+
+    lines: list[Text]
+    opening = closing = ""
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> "_Code":
+        assert isinstance(markdown, _Markdown)
+        code = cls(token.info.partition(" ")[0] or "text", CODE_THEME)
+        code.lines = markdown.code_lines
+        code.opening = f"{token.markup}{token.info}" if markdown.shows_opening else ""
+        code.closing = token.markup if markdown.shows_closing else ""
+        return code
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        code = str(self.text).rstrip("\n")
-        syntax = Syntax(
-            code, self.lexer_name, theme=CODE_THEME, background_color="default", word_wrap=True, padding=0
-        )
-        yield Padding(syntax, (0, 0, 0, 2))
+        code = str(self.text).removesuffix("\n")
+        syntax = Syntax(code, self.lexer_name, theme=CODE_THEME, background_color="default", tab_size=0)
+        text = syntax.highlight(code)
+        text.plain = text.plain[: len(code)]
+        lines = list(text.split("\n", allow_blank=True)) if code else []
+        fences = [Text(fence, "dim") if fence else None for fence in (self.opening, self.closing)]
+        for line in (fences[0], *lines, fences[1]):
+            if line is not None:
+                yield Text(chr(_FIRST_PLACEHOLDER + len(self.lines)))
+                self.lines.append(line)
 
 
 class _Html(TextElement):
@@ -65,9 +94,12 @@ class _Markdown(Markdown):
     }
     inlines: ClassVar[set[str]] = {*Markdown.inlines, "link", "link_url"}
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, block: Block) -> None:
         super().__init__("", code_theme=CODE_THEME)
-        self.parsed = _PARSER.parse(source)
+        self.code_lines: list[Text] = []
+        self.shows_opening = not block.continues or not block.source.lstrip(" ").startswith(("```", "~~~"))
+        self.shows_closing = not block.is_cut
+        self.parsed = _PARSER.parse(block.source)
         for token in self.parsed:
             if token.type == "inline" and token.children:
                 token.children = list(
@@ -110,16 +142,39 @@ def _text(content: str) -> Token:
 
 
 class RenderedBlock:
-    """A block of Markdown for rich, without the blank lines that rich puts around some blocks."""
+    """A block of Markdown for rich, without the blank lines that rich puts around some blocks.
 
-    def __init__(self, block: Block) -> None:
-        self._markdown = _Markdown(block.source)
+    Print it with `crop=False`: lines of code can be longer than the terminal is wide. With `wraps_code` they
+    are not, for what is erased again.
+    """
+
+    def __init__(self, block: Block, *, wraps_code: bool = False) -> None:
+        self._markdown = _Markdown(block)
+        self._wraps_code = wraps_code
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        code_lines = self._markdown.code_lines
+        code_lines.clear()
         lines = console.render_lines(self._markdown, options, pad=False)
         full = [number for number, line in enumerate(lines) if any(part.text.strip() for part in line)]
         for line in lines[full[0] : full[-1] + 1] if full else ():
-            yield from strip_trailing_blanks(line)
+            found = _PLACEHOLDER.search("".join([part.text for part in line])) if code_lines else None
+            index = -1 if found is None else ord(found.group()) - _FIRST_PLACEHOLDER
+            if 0 <= index < len(code_lines):
+                yield from self._render_code(code_lines[index], console, options)
+            else:
+                yield from strip_trailing_blanks(line)
+                yield Segment.line()
+
+    def _render_code(self, line: Text, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        if not self._wraps_code:
+            line.end = ""
+            yield from line.render(console)
+            yield Segment.line()
+            return
+        line.tab_size, line.overflow, line.no_wrap = _LIVE_TAB_SIZE, "fold", False
+        for part in console.render_lines(line, options, pad=False):
+            yield from part
             yield Segment.line()
 
 

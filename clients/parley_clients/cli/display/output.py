@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import IO, TextIO
 
     from rich.console import Console
 
@@ -19,14 +19,22 @@ def can_draw(options: argparse.Namespace, stream: "TextIO | None" = None) -> boo
     return is_terminal and not options.plain and os.environ.get("TERM") != "dumb"
 
 
-def make_console(options: argparse.Namespace, *, stderr: bool = False) -> "Console":
-    """Return a rich console on standard output, or on standard error. Loads rich."""
+def make_console(
+    options: argparse.Namespace, file: "IO[str] | None" = None, *, stderr: bool = False
+) -> "Console":
+    """Return a rich console on standard output, on standard error, or for a terminal text in a file.
+
+    Loads rich.
+    """
     from rich.console import Console
 
     from parley_clients.cli.display.markdown import THEME
 
     no_color = bool(options.no_color or os.environ.get("NO_COLOR"))
-    return Console(highlight=False, no_color=no_color, theme=THEME, stderr=stderr)
+    terminal = None if file is None else True
+    return Console(
+        highlight=False, no_color=no_color, theme=THEME, stderr=stderr, file=file, force_terminal=terminal
+    )
 
 
 def make_output(options: argparse.Namespace, *, whole_chat: bool = False) -> "Output":

@@ -7,6 +7,8 @@ events.
 
 - If a failed attempt is repeated, a tail that was not printed yet is simply erased. If blocks of the attempt
   were printed already, a note says that they are from a failed attempt.
+- Where the live area is, its owner decides (Area): below the output of `parley ask`, or above the prompt of
+  `parley chat`.
 - Drawing takes a fifth of the time at most: the next drawing waits for five times as long as the last one
   took.
 - The spinner is shown while nothing arrives, with the time since. While text is arriving, there is none.
@@ -14,7 +16,6 @@ events.
 Loading rich takes longer than sending a question: import this module after sending.
 """
 
-import math
 import time
 from collections.abc import Callable
 
@@ -23,9 +24,11 @@ from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
 
+from parley_clients.cli.display.area import Area
 from parley_clients.cli.display.blocks import Block, BlockCutter
 from parley_clients.cli.display.live_area import LiveArea
 from parley_clients.cli.display.markdown import RenderedBlock
+from parley_clients.cli.display.phase import Phase
 from parley_clients.cli.messages import (
     describe_failed_turn,
     escape_controls,
@@ -38,29 +41,33 @@ from parley_clients.cli.messages import (
 from parley_clients.events import Event
 from parley_clients.results import Json
 
-QUIET_SECONDS = 1.0
-"""Seconds without text after which the spinner is shown again."""
-
-_HINT_AFTER_SECONDS = 3
 _DRAW_INTERVAL_SECONDS = 0.06
 _DRAW_COST_FACTOR = 5
 _TOOL_VERBS = {"tool-call": "calling", "tool-result": "result of"}
 
 
 class TerminalOutput:
-    """Draws a turn. With `whole_chat`, questions and the ends of turns are shown as well."""
+    """Draws a turn. With `whole_chat`, questions and the ends of turns are shown as well.
+
+    Of questions from other clients than `own_origin` the origin is shown.
+    """
 
     def __init__(
-        self, console: Console, *, whole_chat: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        *,
+        whole_chat: bool = False,
+        area: Area | None = None,
+        own_origin: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
         self._whole_chat = whole_chat
+        self._own_origin = own_origin
         self._clock = clock
-        self._area = LiveArea(console)
+        self._area: Area = LiveArea(console) if area is None else area
         self._spinner = Spinner("dots", style="cyan")
-        self._phase: str | None = "sending"
-        self._retry_at: float | None = None
-        self._phase_began_at = self._last_event_at = clock()
+        self._phase = Phase("sending", clock, shows_hints=not whole_chat)
         self._drawn_at = self._draw_seconds = 0.0
         self._cutter = BlockCutter()
         self._current_part: tuple[int, int] | None = None
@@ -79,7 +86,7 @@ class TerminalOutput:
 
     def show(self, events: list[Event]) -> None:
         """Show the events."""
-        self._last_event_at = self._clock()
+        self._phase.note_event()
         with self._console:  # writes everything at once
             for event in events:
                 self._show_event(event)
@@ -91,7 +98,7 @@ class TerminalOutput:
 
     def show_interrupting(self) -> None:
         """Show that the turn is being interrupted."""
-        self._set_phase("interrupting")
+        self._phase.set("interrupting")
         self._draw(force=True)
 
     def end(self, ended: Json | None) -> None:
@@ -114,8 +121,7 @@ class TerminalOutput:
                 self._show_status(raw["status"])
             case "turn_started":
                 self._model = raw.get("model")
-                self._phase_began_at = self._clock()
-                self._set_phase("waiting for the model")
+                self._phase.set("waiting for the model", restarts=True)
             case "message_part":
                 self._streamed_ids.add(raw["messageId"])
                 self._show_part(raw["messageId"], raw["index"], raw["part"])
@@ -138,6 +144,13 @@ class TerminalOutput:
                 self._print_note(describe_failed_turn(raw, raw["chatId"]) or turn_summary(raw, self._model))
             case "queue_update" if self._whole_chat and raw["queuedMessages"]:
                 self._print_note(f"{len(raw['queuedMessages'])} queued")
+            case "history_reset" if self._whole_chat:
+                self._close_part()
+                self._current_part = None
+                after = raw["afterMessageId"] or 0
+                self._streamed_ids = {id for id in self._streamed_ids if id <= after}
+                where = f"after message {after}" if after else "from its beginning"
+                self._print_note(f"The chat goes on {where} on another branch.")
             case _:
                 pass
 
@@ -146,22 +159,20 @@ class TerminalOutput:
         if message is not None:
             self._model = event["model"]
             self._print_note(message)
-            self._set_phase("waiting for the model")
+            self._phase.set("waiting for the model")
         else:
-            self._set_phase(one_line(event["error"]["message"]))
-            self._retry_at = self._clock() + event["delayMs"] / 1000
+            self._phase.set_retry(one_line(event["error"]["message"]), event["delayMs"] / 1000)
 
     def _show_status(self, status: str) -> None:
         match status:
             case "pending":
-                self._phase_began_at = self._clock()
-                self._set_phase("waiting for a free slot")
+                self._phase.set("waiting for a free slot", restarts=True)
             case "interrupting":
-                self._set_phase("interrupting")
+                self._phase.set("interrupting")
             case "paused":
-                self._set_phase("waiting for permission")
+                self._phase.set("waiting for permission")
             case _ if self._whole_chat and status != "running":
-                self._set_phase(None)
+                self._phase.set(None)
             case _:
                 pass
 
@@ -169,11 +180,20 @@ class TerminalOutput:
         if message["role"] == "user":
             if self._whole_chat:
                 self._print_gap()
-                self._print(Text.assemble(("> ", "bold cyan"), (message_text(message), "bold")))
+                self._print(self._question(message))
         elif message["id"] not in self._streamed_ids:
+            phase = self._phase.name
             for index, part in enumerate(message["content"]):
                 self._show_part(message["id"], index, part)
             self._close_part()
+            self._phase.set(phase)  # the message is not being written now
+
+    def _question(self, message: Json) -> Text:
+        text = Text.assemble(("> ", "bold cyan"), (message_text(message), "bold"))
+        origin = message["origin"]
+        if self._own_origin is not None and origin not in (None, self._own_origin):
+            text.append(f"  from {one_line(origin)}", "dim")
+        return text
 
     def _show_part(self, message_id: int, index: int, part: Json) -> None:
         """Show a part, or a piece of a part."""
@@ -182,14 +202,14 @@ class TerminalOutput:
             self._close_part()
             self._current_part, self._part_kind = (message_id, index), kind
         if kind in ("text", "reasoning"):
-            self._set_phase("thinking" if kind == "reasoning" else "answering")
+            self._phase.set("thinking" if kind == "reasoning" else "answering")
             for block in self._cutter.feed(escape_controls(part["text"])):
                 self._print_block(block)
         elif kind == "source":
             self._print_note(source_line(part))
         elif kind in _TOOL_VERBS and ("args" in part or "result" in part):
             name = one_line(part["toolName"])
-            self._set_phase(f"running {name}")
+            self._phase.set(f"running {name}")
             self._print_note(f"{_TOOL_VERBS[kind]} {name}")
 
     # ------------------------------------------------------------------------ drawing
@@ -204,29 +224,36 @@ class TerminalOutput:
         self._print(self._render(block))
         self._printed_message_id = self._current_part[0] if self._current_part else None
 
-    def _render(self, block: Block) -> RenderableType:
+    def _render(self, block: Block, *, wraps_code: bool = False) -> RenderableType:
         if self._part_kind == "reasoning":
             return Text(block.source, style="dim italic")
-        return RenderedBlock(block)
+        return RenderedBlock(block, wraps_code=wraps_code)
 
     def _print_gap(self) -> None:
         if self._has_printed:
             self._area.erase()
             self._console.print()
 
-    def _print_note(self, text: str) -> None:
+    def print_note(self, text: str) -> None:
         """Print a note that is not part of the chat."""
+        with self._console:
+            self._close_part()
+            self._print_note(text)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `tick` has something to update."""
+        return self._phase.name is not None
+
+    def _print_note(self, text: str) -> None:
         if text:
             self._print_gap()
             self._print(Text(text, style="dim"))
 
     def _print(self, content: RenderableType) -> None:
         self._area.erase()
-        self._console.print(content)
+        self._console.print(content, crop=False)
         self._has_printed = True
-
-    def _set_phase(self, phase: str | None) -> None:
-        self._phase, self._retry_at = phase, None
 
     def _draw(self, *, force: bool = False) -> None:
         """Draw the live area, unless it was drawn a moment ago."""
@@ -244,8 +271,8 @@ class TerminalOutput:
         if block.source.strip():
             if self._has_printed and not block.continues:
                 rows.append(Text(""))
-            rows.append(self._last_lines(self._render(block)))
-        status = self._phase_text(now)
+            rows.append(self._last_lines(self._render(block, wraps_code=True)))
+        status = self._phase.text(now)
         if status is not None:
             if rows or self._has_printed:
                 rows.append(Text(""))
@@ -253,29 +280,11 @@ class TerminalOutput:
             rows.append(self._spinner)
         return Group(*rows)
 
-    def _phase_text(self, now: float) -> str | None:
-        """Return the current phase and its duration, or None while text is arriving."""
-        phase, since = self._phase, self._phase_began_at
-        if self._retry_at is not None:
-            left = math.ceil(self._retry_at - now)
-            retrying = f"retrying in {left} s" if left > 0 else "retrying"
-            return f"{retrying}: {phase}{'' if self._whole_chat else ' · Ctrl-C interrupts'}"
-        if phase in ("answering", "thinking"):
-            since = self._last_event_at
-            if now - since < QUIET_SECONDS:
-                return None
-            phase = "waiting for more text"
-        if phase is None:
-            return None
-        seconds = max(0, int(now - since))
-        hint = " · Ctrl-C interrupts" if seconds >= _HINT_AFTER_SECONDS and not self._whole_chat else ""
-        return f"{phase} · {seconds} s{hint}"
-
     def _last_lines(self, content: RenderableType) -> RenderableType:
-        """Return as many last lines as fit above the spinner: what has scrolled away cannot be erased."""
-        room = max(1, self._console.height - 4)
-        lines = self._console.render_lines(content, pad=False)
+        """Return as many last lines as fit into the area: what has scrolled away cannot be erased."""
+        options = self._console.options.update(width=max(1, self._console.width - 1))
+        lines = self._console.render_lines(content, options, pad=False)
         segments: list[Segment] = []
-        for line in lines[-room:]:
+        for line in lines[-max(1, self._area.rows) :]:
             segments += [*line, Segment.line()]
         return Segments(segments)

@@ -6,6 +6,7 @@ Meanwhile another output, without the text of the answer, shows how far the turn
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from parley_clients.cli.errors import CommandError
@@ -13,28 +14,23 @@ from parley_clients.cli.messages import escape_controls
 from parley_clients.cli.turns import Output
 from parley_clients.events import Event
 from parley_clients.results import Json
+from parley_protocol.fold import plain_text
 
 _CONTENT = ("message_part", "message", "preview_reset")
 
 
 class ValueOutput:
-    """Keeps the text of the answer. `progress` is the output that gets the other events."""
+    """Shows how far a turn is, and nothing of its answer. `progress` is the output that does so."""
 
     def __init__(self, progress: Output) -> None:
         self._progress = progress
-        self._messages: dict[int, str] = {}
 
     def begin(self) -> None:
         """Begin to show the progress."""
         self._progress.begin()
 
     def show(self, events: list[Event]) -> None:
-        """Keep what the answer says; show the rest."""
-        for event in events:
-            if event.type == "message" and event.raw["message"]["role"] == "assistant":
-                message = event.raw["message"]
-                texts = [part["text"] for part in message["content"] if part["type"] == "text"]
-                self._messages[message["id"]] = "".join(texts)
+        """Show the events that are not about the answer's content."""
         self._progress.show([event for event in events if event.type not in _CONTENT])
 
     def tick(self) -> None:
@@ -49,20 +45,17 @@ class ValueOutput:
         """Stop showing the progress."""
         self._progress.end(None)
 
-    @property
-    def text(self) -> str:
-        """The text of the answer."""
-        return "\n\n".join([text for text in self._messages.values() if text])
 
-
-def print_code(text: str, chat_id: str) -> None:
-    """Print the contents of the fenced code blocks of an answer, separated by blank lines.
+def print_code(messages: Sequence[Json], chat_id: str) -> None:
+    """Print the contents of the fenced code blocks of a turn's messages, separated by blank lines.
 
     Raises:
         CommandError: there are none.
     """
     from markdown_it import MarkdownIt
 
+    answers = [plain_text(m["content"]) for m in messages if m["role"] == "assistant"]
+    text = "\n\n".join(answers)
     blocks = [token.content for token in MarkdownIt().parse(text) if token.type == "fence"]
     if not blocks:
         raise CommandError(f"The answer has no code block. See it with parley show {chat_id[-8:]}.")

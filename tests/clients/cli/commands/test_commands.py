@@ -276,7 +276,7 @@ def test_the_prompt_knows_what_goes_back(parley: Parley) -> None:
     ]
     done = parley.run("chat", parley.id, stdin="\n".join(typed))
     assert done.returncode == 0
-    assert "1 2 3 \n1 2 3 \n1 3*\tYou" in done.stdout
+    assert "1 2 3 \n1 2 3 \n1 3*  You: /fast /tokens 3\n" in done.stdout
     assert "The chat now continues from message 1." in done.stdout
     complaints = done.stderr.splitlines()
     assert [one.partition(": ")[2][:18] for one in complaints] == [

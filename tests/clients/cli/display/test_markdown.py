@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from parley_clients.cli.display.blocks import BlockCutter
+from parley_clients.cli.display.blocks import Block, BlockCutter
 from parley_clients.cli.display.markdown import THEME, RenderedBlock
 from parley_clients.cli.messages import escape_controls, one_line
 
@@ -15,7 +15,7 @@ def drawn(source: str, width: int = 80) -> str:
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width, theme=THEME)
     cutter = BlockCutter()
     for block in [*cutter.feed(source), *cutter.finish()]:
-        console.print(RenderedBlock(block))
+        console.print(RenderedBlock(block), crop=False)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -86,6 +86,32 @@ def test_no_line_is_filled_up_with_blanks() -> None:
     assert "a quote" in shown
     assert "x = 1" in shown
     assert [line for line in shown.splitlines() if line.endswith(" ")] == []
+
+
+LONG = 'const line = "' + "x" * 200 + '";'
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["```js\n{}\n```", "- an item\n\n  ```js\n  {}\n  ```\n", "> ```\n> {}\n> ```", "text\n\n    {}"],
+)
+def test_a_line_of_code_is_one_line_without_padding(around: str) -> None:
+    assert LONG in drawn(around.format(LONG), 40).split("\n")
+
+
+def test_code_is_shown_as_it_is_written() -> None:
+    code = "def f():\n\treturn 1\n\n\n    # end  "
+    assert f"```py\n{code}\n```\n" in drawn(f"```py\n{code}\n```")
+    assert drawn("```\n```") == "```\n```\n"
+    many = "\n".join(f"line {number}" for number in range(200))
+    assert drawn(f"~~~text\n{many}\n~~~") == f"~~~text\n{many}\n~~~\n"
+
+
+def test_code_in_the_live_area_is_wrapped() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=40, theme=THEME)
+    lines = console.render_lines(RenderedBlock(Block(f"```\n{LONG}"), wraps_code=True))
+    assert len(lines) > 6
+    assert all(sum(part.cell_length for part in line) <= 40 for line in lines)
 
 
 def test_control_characters_are_made_visible_or_removed() -> None:

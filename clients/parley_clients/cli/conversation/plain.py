@@ -1,0 +1,117 @@
+"""`parley chat` without a terminal, or with --plain: reads lines, answers one after the other."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from parley_clients.cli.commands.show import print_snapshot
+from parley_clients.cli.conversation.commands import (
+    Context,
+    Edit,
+    Open,
+    Quit,
+    Retry,
+    Show,
+    command_name,
+    run_command,
+)
+from parley_clients.cli.display.output import make_output
+from parley_clients.cli.errors import CommandError, UsageError, check_text, describe_parley_error, print_error
+from parley_clients.cli.messages import describe_failed_turn, escape_controls
+from parley_clients.cli.options import connect_daemon, short_id
+from parley_clients.cli.turns import run_turn
+from parley_clients.errors import ChatNotFoundError, ConnectionLostError, ParleyError
+from parley_clients.results import Json
+from parley_clients.sync import Chat, Client, TurnStream
+
+_SHOWN_MESSAGES = 6
+
+
+def run(
+    options: argparse.Namespace,
+    open_chat: Callable[[Client, argparse.Namespace], Chat],
+    files: list[Json],
+) -> int:
+    """Read lines and show the answers until the end of input. The first question takes the files along."""
+    with connect_daemon(options) as client:
+        chat = open_chat(client, options)
+        if options.id or options.last:
+            print_snapshot(chat.get(limit=_SHOWN_MESSAGES).raw, options)
+        _Lines(Context(client, chat, options, files)).run()
+    return 0
+
+
+class _Lines:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._prompts = sys.stdin.isatty()
+
+    def run(self) -> None:
+        if self._prompts:
+            self._print_note(f"chat {short_id(self._context.chat.id)} · /help, Ctrl-D quits")
+        while (line := self._read_line()) is not None:
+            try:
+                if not self._run_line(line):
+                    return
+            except ChatNotFoundError:
+                raise
+            except ParleyError as error:
+                print_error(describe_parley_error(error))
+                if isinstance(error, ConnectionLostError):
+                    self._print_note("Reconnecting. A turn that was running may continue in the daemon.")
+            except (CommandError, UsageError, TimeoutError) as error:
+                print_error(str(error))
+            except KeyboardInterrupt:
+                self._print_note("")
+
+    def _read_line(self) -> str | None:
+        """Return the next line, or None at the end of input."""
+        while True:
+            try:
+                return check_text(input("> " if self._prompts else ""), "Standard input")
+            except KeyboardInterrupt:  # discard the line, like a shell
+                sys.stdout.write("\n")
+            except EOFError:
+                if self._prompts:
+                    sys.stdout.write("\n")
+                return None
+
+    def _run_line(self, line: str) -> bool:
+        """Run a command, or send the line as a question; return whether to continue."""
+        context = self._context
+        if not line.strip():
+            return True
+        record = context.chat.record
+        if command_name(line, None if record is None else record.raw["model"]) is None:
+            content = [{"type": "text", "text": line.strip()}, *context.attachments]
+            stream = context.chat.stream(content)
+            context.attachments = []
+            self._show(stream)
+            return True
+        outcome = run_command(line, context)
+        match outcome:
+            case Show():
+                if outcome.text:
+                    sys.stdout.write(escape_controls(outcome.text) + "\n")
+            case Open():
+                context.chat = outcome.chat
+                print_snapshot(context.chat.get(limit=_SHOWN_MESSAGES).raw, context.options)
+            case Retry():
+                self._show(context.chat.stream_retry(model=outcome.model))
+            case Edit():
+                if outcome.content is None:
+                    raise CommandError("/edit needs a text.")
+                self._show(context.chat.stream_edit(outcome.message_id, outcome.content))
+            case Quit():
+                return False
+        return True
+
+    def _show(self, stream: TurnStream) -> None:
+        ended = run_turn(stream, lambda: make_output(self._context.options))
+        reason = None if ended is None else describe_failed_turn(ended, self._context.chat.id)
+        if reason is not None:
+            print_error(reason)
+
+    def _print_note(self, text: str) -> None:
+        if self._prompts:
+            sys.stderr.write(text + "\n")
