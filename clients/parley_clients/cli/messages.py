@@ -66,8 +66,8 @@ _ADVICE = {
     "rate_limit": "Wait a little and try again.",
     "usage_limit": "The account has no quota left at this provider. Choose another model with --model.",
     "overloaded": "Try again in a moment, or choose another model with --model.",
-    "timeout": "Try again. The limit is first_part_ms, in [limits] of the configuration.",
-    "stream_idle": "Try again. The limit is idle_ms, in [limits] of the configuration.",
+    "timeout": "Try again, or change the times in [limits] of the configuration.",
+    "stream_idle": "Try again, or change the times in [limits] of the configuration.",
     "context_length": "Start a new chat, or send less text.",
     "model_not_found": "See parley models.",
     "network": "Check the network and the base_url of the provider.",
@@ -78,7 +78,8 @@ def describe_turn_error(error: Json | None) -> str:
     """Return why a turn failed, and advice."""
     if error is None:
         return "The turn failed."
-    advice = _ADVICE.get(error["kind"], "")
+    has_own_advice = error["kind"] == "rate_limit" and error.get("retryAfterMs") is not None
+    advice = "" if has_own_advice else _ADVICE.get(error["kind"], "")
     detail = f" ({error['detail']})" if error.get("detail") else ""
     return f"{one_line(error['message'] + detail)} {advice}".rstrip()
 
