@@ -166,7 +166,8 @@ class HttpModel:
     ) -> bytes:
         """Return the next network read; b"" at the end, or when the deadline has passed.
 
-        A connection that breaks is an end, too, if the answer is whole by then.
+        What has come by then is read first: the process may have been stopped meanwhile. A connection that
+        breaks is an end, too, if the answer is whole by then.
 
         Raises:
             ModelError: the connection broke in mid-answer.
@@ -176,11 +177,11 @@ class HttpModel:
         try:
             if deadline is None:
                 return await response.content.readany()
-            if anyio.current_time() < deadline:
-                with anyio.CancelScope(deadline=deadline):
-                    return await response.content.readany()
+            with anyio.CancelScope(deadline=deadline):
+                return await response.content.readany()
+            return response.content.read_nowait()
         except (aiohttp.ClientError, OSError) as error:
             if not answer.is_whole:
                 message = f"The connection to {call.provider} broke in the middle of the answer."
                 raise call.bad_stream(message, reason_of(error)) from error
-        return b""
+            return b""
