@@ -5,7 +5,6 @@ their defaults. The settings of a provider are checked later, by the catalogue, 
 """
 
 import json
-import re
 import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from parley_daemon.adapters.providers.merge import ModelConfig
 from parley_daemon.adapters.providers.provider import ProviderConfig
+from parley_daemon.config_problems import describe_invalid_setting, describe_syntax_error, find_line
 from parley_daemon.core import codec
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
@@ -150,31 +150,48 @@ def load_config(path: Path) -> Config:
         return Config(complaint=f"{path}, line {line}: the file is not UTF-8.")
     try:
         file = msgspec.convert(tomllib.loads(text), _File)
-        complaint = _find_invalid_provider_name(path, text, file)
-        return Config(complaint=complaint) if complaint else _make_config(file)
+        complaint = _find_invalid_name(text, file)
+        return Config(complaint=f"{path}{complaint}") if complaint else _make_config(file)
     except tomllib.TOMLDecodeError as error:
-        return Config(complaint=f"{path}{_describe_syntax_error(str(error))}")
-    except msgspec.ValidationError as error:
-        return Config(complaint=f"{path}{_describe_invalid_setting(text, str(error))}")
-    except ValidationError as error:
-        problem = field_problems(error)[0]
-        line = _line(text, re.findall(r"[A-Za-z0-9_-]+", problem.path))
-        what = problem.problem.replace("these params", "a model's settings")
-        return Config(complaint=f"{path}{line}: {problem.path} {what}.")
+        return Config(complaint=f"{path}{describe_syntax_error(str(error))}")
+    except msgspec.ValidationError:
+        return Config(complaint=f"{path}{describe_invalid_setting(text, _File)}")
+    except _InvalidSettingsError as error:
+        line = find_line(text, error.path)
+        return Config(complaint=f"{path}{line}: {error.problem}.")
 
 
-def _find_invalid_provider_name(path: Path, text: str, file: _File) -> str | None:
-    """Return what is wrong with the first name of a provider that the protocol does not allow."""
+class _InvalidSettingsError(Exception):
+    """The settings of a model are invalid. `path` is that of the setting in the file."""
+
+    def __init__(self, path: Sequence[str | int], problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.problem = problem
+
+
+def _find_invalid_name(text: str, file: _File) -> str | None:
+    """Return what is wrong with the first name of a provider or model that the protocol does not allow."""
     allowed = TypeAdapter[str](ProviderName)
     for name in file.providers:
         try:
             allowed.validate_python(name)
         except ValidationError:
-            line = _line(text, [name or '""'])
             rule = '1 to 64 letters, digits and ".", "_", "-" that begin with a letter or digit'
-            shown = json.dumps(name, ensure_ascii=False)
-            return f"{path}{line}: {shown} cannot name a provider; a name is {rule}."
+            line, shown = find_line(text, ["providers", name]), json.dumps(name, ensure_ascii=False)
+            return f"{line}: {shown} cannot name a provider; a name is {rule}."
+    for name in file.models:
+        provider, _, model = _full_name(name, file).partition(":")
+        if not provider or not model:
+            line, shown = find_line(text, ["models", name]), json.dumps(name, ensure_ascii=False)
+            return f'{line}: {shown} cannot name a model here; write it as "provider:model".'
     return None
+
+
+def _full_name(model: str, file: _File) -> str:
+    """Return the "provider:model" of a table of `models`; the only provider may be left out."""
+    only = next(iter(file.providers)) if len(file.providers) == 1 else None
+    return f"{only}:{model}" if only and model and ":" not in model else model
 
 
 def _make_config(file: _File) -> Config:
@@ -202,13 +219,13 @@ def _make_config(file: _File) -> Config:
         models=tuple(
             [
                 ModelConfig(
-                    id=id,
+                    id=_full_name(id, file),
                     context_limit=one.context_limit,
                     display_name=one.display_name,
                     pricing=None if one.pricing is None else Pricing(**msgspec.structs.asdict(one.pricing)),
                     compression_threshold=one.compression_threshold,
                     enabled=one.enabled,
-                    settings=_settings(one.settings),
+                    settings=_settings(id, one.settings),
                 )
                 for id, one in file.models.items()
             ]
@@ -234,67 +251,23 @@ def _make_config(file: _File) -> Config:
     )
 
 
-def _settings(table: dict[str, Any]) -> ModelSettings:
-    """Read a model's settings, which are those of the protocol, with names_like_this or likeThis."""
-    checked = WireSettings.model_validate(
-        table, strict=True, extra="forbid", by_name=True, context=CLIENT_CONTEXT
-    )
+def _settings(id: str, table: dict[str, Any]) -> ModelSettings:
+    """Read a model's settings, which are those of the protocol, with names_like_this or likeThis.
+
+    Raises:
+        _InvalidSettingsError: they are not valid.
+    """
+    try:
+        checked = WireSettings.model_validate(
+            table, strict=True, extra="forbid", by_name=True, context=CLIENT_CONTEXT
+        )
+    except ValidationError as error:
+        problem, location = field_problems(error)[0], error.errors(include_url=False)[0]["loc"]
+        what = problem.problem.replace("these params", "a model's settings")
+        raise _InvalidSettingsError(["models", id, "settings", *location], f"{problem.path} {what}") from None
     return codec.from_attributes(ModelSettings, checked)
 
 
 def _own_options(provider: _Provider) -> dict[str, str]:
     names = ("api", "api_version", "region", "profile")
     return {name: value for name in names if (value := getattr(provider, name)) is not None}
-
-
-def _describe_syntax_error(message: str) -> str:
-    """Rewrite "Expected '=' (at line 3, column 5)" as ", line 3: Expected '='."."""
-    found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    what = message[: found.start()] if found else message
-    line = f", line {found[1]}" if found and found[1] else ", at its end"
-    return f"{line}: {what}."
-
-
-_TOML_TYPES = {
-    "str": "a string",
-    "int": "an integer",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "an array",
-    "object": "a table",
-}
-
-
-def _describe_invalid_setting(text: str, message: str) -> str:
-    """Rewrite a message of msgspec in the words of TOML, with the name of the setting and its line.
-
-    "Expected `int` >= 1 - at `$.retries.attempts`" becomes
-    ", line 2: attempts must be an integer of 1 or more.".
-    """
-    what, _, path = message.partition(" - at `$")
-    names = re.findall(r"\.([A-Za-z0-9_-]+)", path.rstrip("`"))
-    if unknown := re.fullmatch(r"Object contains unknown field `([^`]+)`", what):
-        return f"{_line(text, [unknown[1]])}: there is no setting {unknown[1]} here."
-    name = f"each value of {names[-1]}" if path.endswith("]`") else names[-1] if names else "the file"
-    if missing := re.fullmatch(r"Object missing required field `([^`]+)`", what):
-        problem = f"lacks {missing[1]}"
-    elif bound := re.fullmatch(r"Expected `(\w+)` ([<>])= ([\d.]+)", what):
-        direction = "more" if bound[2] == ">" else "less"
-        problem = f"must be {_TOML_TYPES[bound[1]]} of {bound[3].removesuffix('.0')} or {direction}"
-    elif kind := re.fullmatch(r"Expected `([^`]+)`, got `\w+`", what):
-        kinds = [_TOML_TYPES[one] for one in kind[1].split(" | ") if one in _TOML_TYPES]
-        problem = f"must be {' or '.join(kinds)}"
-    elif value := re.fullmatch(r"Invalid enum value '(.*)'", what):
-        problem = f'cannot be "{value[1]}"'
-    else:
-        problem = f"is invalid: {what}"
-    return f"{_line(text, names)}: {name} {problem}."
-
-
-def _line(text: str, names: Sequence[str]) -> str:
-    """Return the first line that sets the last of these names, as ", line 3", or "" if there is none."""
-    wanted = names[-1] if names else ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if wanted and re.match(rf"\s*(\[.*)?[\"']?{re.escape(wanted)}[\"']?\s*(=|\]|\.)", line):
-            return f", line {number}"
-    return ""

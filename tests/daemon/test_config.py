@@ -46,17 +46,69 @@ def test_a_number_out_of_bounds_is_reported_with_file_and_line(
     [
         ("default_model = 3", ", line 1: default_model must be a string."),
         ("fallback_models = [1]", ", line 1: each value of fallback_models must be a string."),
-        ('recovery = "maybe"', ', line 1: recovery cannot be "maybe".'),
+        ('recovery = "maybe"', ', line 1: recovery cannot be "maybe"; use "interrupt" or "retry".'),
         ("[retriez]", ", line 1: there is no setting retriez here."),
         ("[retries]\nattempts = 0", ", line 2: attempts must be an integer of 1 or more."),
         ("[compaction]\nthreshold = 101", ", line 2: threshold must be an integer of 100 or less."),
-        ('[providers.p]\nbase_url = "x"', ", line 1: each value of providers lacks type."),
+        ('[providers.p]\nbase_url = "x"', ", line 1: providers.p lacks type."),
     ],
 )
 def test_an_invalid_setting_is_named_in_plain_words(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text, "utf-8")
     assert load_config(path).complaint == f"{path}{problem}"
+
+
+LINES = [
+    # the same name stands in other tables before
+    (
+        "[limits]\nconnect_ms = 1\n[retries]\nattempts = 1\n[models.'p:m']\ncontext_limit = 0\n",
+        6,
+        "context_limit",
+    ),
+    ("[providers.a]\ntype = 'openai'\n[providers.b]\ntype = 3\n", 4, "type must be a string"),
+    ("[providers.a]\ntype = 'openai'\nenabled = true\n[titles]\nenabled = 3\n", 5, "enabled"),
+    ("[models.'a:1']\ncontext_limit = 1\n[models.'a:2']\ncontext_limit = 0\n", 4, "context_limit"),
+    ("[providers.a]\ntype='openai'\n\n[providers.b]\nbase_url='x'\n", 4, "providers.b lacks type"),
+    ("[titles]\nmodel = 'a'\n[compaction]\nmodel = 'a'\n", 4, "there is no setting model here"),
+    # other ways to write a setting
+    ("retries.attempts = 1\nretries.first_ms = -1\n", 2, "first_ms"),
+    ("retries = { attempts = 0 }\n", 1, "attempts"),
+    ("[providers]\na = { type = 'openai' }\nb = { type = 'openai', enabled = 1 }\n", 3, "enabled"),
+    ('# attempts = 0\n[titles]\nmodel = """\nattempts = 0\n"""\n[retries]\nattempts = 0\n', 7, "attempts"),
+    ("fallback_models = [\n  'a:b',\n  3,\n]\n", 1, "each value of fallback_models"),
+    ("[providers.a]\ntype = 'openai'\nheaders = { 'X' = '1', 'Y' = 2 }\n", 3, "Y must be a string"),
+    ("local_only = true\r\n[limits]\r\nidle_ms = 0\r\n", 3, "idle_ms"),
+    ("default_model = 'a\u2028b'\n[limits]\nidle_ms = 0\n", 3, "idle_ms"),
+    # settings of models
+    ("[models.'a:1'.settings]\ntop_p = 1\n[models.'a:2'.settings]\ntopP = 2\n", 4, "topP must be 1 or less"),
+    ("[models.'a:1'.settings]\ntop_p = 1\n[models.'a:2'.settings]\ntop_p = 2\n", 4, "must be 1 or less"),
+    (
+        "[models.'a:1'.settings.providerOptions.openai]\nuser = 'u'\nreasoningEffort = 'banana'\n",
+        3,
+        "or 'max'",
+    ),
+    ("[models.'a:1']\n[models.'a:1'.settings]\ncolour = 1\n", 3, "colour is not a field"),
+    ("[models]\n'a:1' = {}\nllama = {}\n", 3, '"llama" cannot name a model here'),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "problem"), LINES, ids=lambda one: str(one)[:40])
+def test_the_line_of_a_problem_is_that_of_its_setting(
+    tmp_path: Path, text: str, line: int, problem: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode())
+    complaint = load_config(path).complaint
+    assert complaint is not None
+    assert complaint.startswith(f"{path}, line {line}: ")
+    assert problem in complaint
+
+
+def test_a_model_of_the_only_provider_needs_no_provider_in_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[providers.p]\ntype = 'openai'\n[models.llama]\ncontext_limit = 7\n", "utf-8")
+    assert [(one.id, one.context_limit) for one in load_config(path).models] == [("p:llama", 7)]
 
 
 @pytest.mark.parametrize(
