@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from parley_daemon.adapters.os.log_file import log_path
 from parley_daemon.launcher import (
     RETURN_SECONDS,
     DaemonPaths,
@@ -65,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="the configuration file (default: $PARLEY_CONFIG or the usual place)"
     )
     parser = argparse.ArgumentParser(
-        prog="parleyd", description="A daemon that holds AI chats for editors, tools and scripts."
+        prog="parleyd",
+        description="A daemon that holds AI chats for editors, tools and scripts.",
+        epilog=f"The daemon logs to {log_path(runtime.data_dir())}, or to log/parleyd.log in the directory "
+        "of --data-dir. `parleyd doctor` checks everything, and says where the log is.",
     )
     parser.add_argument("--version", action="version", version=f"parleyd {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -11,6 +11,8 @@ import msgspec
 
 from parley_daemon.launcher import DaemonPaths, connect, describe_owner
 from parley_daemon.rpc_call import INITIALIZE, Request, call_daemon
+from parley_protocol import runtime
+from parley_protocol.version import VERSION
 
 _LIST_SECONDS = 20.0
 _CHECK_SECONDS = 90.0
@@ -47,9 +49,12 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
     )
     yield Finding("configuration", complaint is None, complaint or file)
     yield _check_data(paths.data_dir)
+    yield from _check_files(paths)
+    yield _find_log(paths.data_dir)
     yield _check_keyring()
     peer = connect(paths)
     if peer is None:
+        yield from _check_store(paths.data_dir)
         yield _check_owner(paths)
         yield from _list_offline(paths)
         return
@@ -60,7 +65,10 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
         except OSError as error:
             yield Finding("daemon", False, f"it does not answer: {error}")
             return
-        yield Finding("daemon", True, f"parleyd {status['version']} is running, pid {status['pid']}")
+        if "version" not in status or "providers" not in listed:
+            yield Finding("daemon", False, f"it does not answer: {status.get('message')}")
+            return
+        yield _compare_versions(status)
         if status["store"]["error"]:
             yield Finding("store", False, status["store"]["error"])
         yield from _check_default_model(listed["defaultModel"], listed["providers"])
@@ -93,6 +101,42 @@ def _check_data(data_dir: Path) -> Finding:
     if not os.access(nearest, os.W_OK | os.X_OK):
         return Finding("data", False, f"{nearest} is not writable")
     return Finding("data", True, f"{data_dir}{'' if nearest == data_dir else ' will be created'}")
+
+
+def _check_files(paths: DaemonPaths) -> Iterator[Finding]:
+    """Yield what is in the place of a file of the daemon and no such file."""
+    from parley_daemon.adapters.os.directory_lock import LOCK_NAME
+
+    socket = runtime.socket_path(paths.data_dir)
+    for path in (paths.runtime_file, socket, paths.data_dir / LOCK_NAME, paths.data_dir / "parley.db"):
+        is_right = path.is_socket() if path == socket else path.is_file()
+        if not is_right and os.path.lexists(path):
+            kind = "a directory" if path.is_dir() else "not a file of parleyd"
+            yield Finding("files", False, f"{path} is {kind}: move it away")
+
+
+def _find_log(data_dir: Path) -> Finding:
+    from parley_daemon.adapters.os.log_file import log_path
+
+    path = log_path(data_dir)
+    return Finding("log", None, f"{path}{'' if path.exists() else ' (nothing is logged yet)'}")
+
+
+def _check_store(data_dir: Path) -> Iterator[Finding]:
+    """Yield what is wrong with a store that no daemon uses."""
+    from parley_daemon.adapters.sqlite.integrity import inspect_store
+
+    problem = inspect_store(data_dir / "parley.db")
+    if problem is not None:
+        yield Finding("store", False, problem)
+
+
+def _compare_versions(status: dict[str, Any]) -> Finding:
+    running = f"parleyd {status['version']} is running, pid {status['pid']}"
+    if status["version"] == VERSION:
+        return Finding("daemon", True, running)
+    advice = "Stop it with `parleyd stop`; the next client starts the new one"
+    return Finding("daemon", False, f"{running}, but parleyd {VERSION} is installed here. {advice}")
 
 
 def _check_keyring() -> Finding:

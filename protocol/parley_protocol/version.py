@@ -5,5 +5,8 @@ from typing import Final
 PROTOCOL_VERSION: Final = 1
 """Increased when an existing name or rule of the protocol changes its meaning, not for additions."""
 
-VERSION: Final = "0.1.0"
-"""The version of the distribution. A test compares it with pyproject.toml."""
+VERSION: Final = "0.2.0.dev0"
+"""The version of the distribution: that of the newest heading in CHANGELOG.md, with .dev0 until then.
+
+Tests compare it with pyproject.toml and CHANGELOG.md.
+"""

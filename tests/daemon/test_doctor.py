@@ -8,7 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.support.processes.daemon import private_environment, running_daemon
+from parley_protocol import runtime
+from parley_protocol.version import VERSION
+from tests.support.processes.daemon import DaemonProcess, private_environment, running_daemon
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.script import status
 from tests.support.providers.server import fake_provider
@@ -26,7 +28,7 @@ def doctor(env: dict[str, str], *options: str) -> tuple[int, dict[str, str]]:
 def test_an_empty_setup_has_no_bad_finding(places: dict[str, str]) -> None:
     code, found = doctor(places)
     assert code == 0
-    assert list(found) == ["python", "configuration", "data", "keyring", "daemon", "default", "demo"]
+    assert list(found) == ["python", "configuration", "data", "log", "keyring", "daemon", "default", "demo"]
     assert found["configuration"] == f"ok {places['PARLEY_CONFIG']} does not exist: the defaults apply"
     assert found["data"] == f"ok {places['PARLEY_DATA_DIR']} will be created"
     assert found["daemon"] == "- not running; clients start one when they need it"
@@ -86,7 +88,7 @@ async def test_a_running_daemon_is_asked_for_its_providers_and_checks_them_on_re
             given = {"provider": "work", "type": "openai-compat", "baseUrl": server.origin}
             await peer.result("provider/create", {**given, "apiKey": "sk-canary"})
         code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
-        assert (code, found["daemon"]) == (0, f"ok parleyd 0.1.0 is running, pid {daemon.pid}")
+        assert (code, found["daemon"]) == (0, f"ok parleyd {VERSION} is running, pid {daemon.pid}")
         assert (found["work"], found["demo"]) == ("ok 2 models known", "ok 1 model known")
         code, found = await anyio.to_thread.run_sync(doctor, daemon.env, "--check")
         assert code == 1
@@ -94,3 +96,48 @@ async def test_a_running_daemon_is_asked_for_its_providers_and_checks_them_on_re
             f"BAD work does not accept the configured API key. (GET {server.origin}/v1/models: 401)"
         )
         assert found["demo"] == "ok it works"
+
+
+async def test_the_log_is_named_and_another_version_is_bad_with_advice(daemon: DaemonProcess) -> None:
+    code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+    assert (code, found["log"]) == (0, f"- {daemon.data_dir / 'log' / 'parleyd.log'}")
+    newer = (
+        "import parley_protocol.version as v; v.VERSION = '9.9'; import parley_daemon.__main__ as m; m.main()"
+    )
+    done = await anyio.run_process(
+        [sys.executable, "-c", newer, "doctor"], env=daemon.env, check=False, stderr=subprocess.STDOUT
+    )
+    (line,) = [line for line in done.stdout.decode().splitlines() if " daemon " in line]
+    assert done.returncode == 1
+    assert line.startswith(
+        f"BAD daemon         parleyd {VERSION} is running, pid {daemon.pid}, but parleyd 9.9 is"
+    )
+    assert "`parleyd stop`" in line
+
+
+def test_directories_in_the_place_of_files_are_named(
+    places: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLEY_RUNTIME_DIR", places["PARLEY_RUNTIME_DIR"])
+    file = runtime.runtime_file(Path(places["PARLEY_DATA_DIR"]))
+    file.mkdir(parents=True)
+    code, found = doctor(places)
+    assert (code, found["files"]) == (1, f"BAD {file} is a directory: move it away")
+
+
+async def test_a_damaged_store_is_found_without_a_daemon(daemon: DaemonProcess) -> None:
+    async with unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        await peer.new_chat()
+    await daemon.stop()
+    path = daemon.data_dir / "parley.db"
+    code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+    assert (code, "store" in found) == (0, False)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+    assert code == 1
+    assert found["store"].startswith(f"BAD The store {path} is damaged: a part of it cannot be read")
+    path.write_bytes(b"this is no database, but long enough to be one" * 100)
+    code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+    assert found["store"] == f"BAD The store {path} cannot be used: it is not a database of parleyd."

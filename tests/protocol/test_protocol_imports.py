@@ -1,5 +1,6 @@
 """What importing the package costs: the light modules stay light, and building models waits for their use."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -47,3 +48,11 @@ def test_the_version_is_that_of_the_distribution() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
     assert project["project"]["version"] == VERSION
     assert PROTOCOL_VERSION == 1
+
+
+def test_an_unreleased_version_says_so() -> None:
+    changelog = (Path(__file__).parents[2] / "CHANGELOG.md").read_text("utf-8")
+    newest = re.search(r"^## \[(.+?)\] - (.+)$", changelog, re.MULTILINE)
+    assert newest is not None
+    number, released = newest.groups()
+    assert (f"{number}.dev0" if released == "Unreleased" else number) == VERSION

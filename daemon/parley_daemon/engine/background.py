@@ -24,6 +24,7 @@ from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.engine.turns import summarize
 from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.model_selection import find_model
+from parley_daemon.engine.turns.turn_log import describe_failure
 from parley_daemon.ports.catalogue import (
     ProviderUnavailableError,
     ResolvedModel,
@@ -141,6 +142,7 @@ class BackgroundWork:
         try:
             await work
         except _FAILURES as error:
-            log.info("%s did not work: %s", what, error)
+            reason = describe_failure(error.failure) if isinstance(error, ModelError) else error
+            log.info("%s did not work: %s", what, reason)
         except Exception:  # the boundary of background work: it must not end the daemon
             log.exception("%s failed unexpectedly", what)

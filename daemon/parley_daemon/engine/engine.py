@@ -24,6 +24,7 @@ from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.retry import Retries, RetryPolicy
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import SummaryPolicy
+from parley_daemon.engine.turns.turn_log import log_end
 from parley_daemon.ports.catalogue import Catalogue, ProviderInfo
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.models import AnswerLimits
@@ -222,6 +223,7 @@ class Engine:
 
     def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
         """See ChatHost."""
+        log_end(view.chat.id, result)
         if not self._is_stopping:
             self._background.turn_ended(view, result, wants_title=wants_title)
 

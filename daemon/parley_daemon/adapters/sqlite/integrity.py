@@ -15,9 +15,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
-from parley_daemon.adapters.sqlite.health import StoreHealth, is_damage
+from parley_daemon.adapters.sqlite.health import StoreHealth, is_damage, to_store_error
+from parley_daemon.adapters.sqlite.schema import MIGRATIONS, connect_unchanged, refuse_newer
 from parley_daemon.adapters.sqlite.threads import connect
+from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +108,31 @@ class IntegrityCheck:
             return  # the loop is closed: the daemon has stopped
 
 
+def inspect_store(path: Path) -> str | None:
+    """Return what is wrong with a store that no process uses; None: nothing, or there is none."""
+    health = StoreHealth(path)
+    try:
+        if not path.exists() or not path.stat().st_size:
+            return None
+        refuse_newer(path, MIGRATIONS)
+        health.check_space()
+        with closing(connect_unchanged(path)) as connection:
+            found = _quick_check(connection, "PRAGMA quick_check(1)")
+    except (sqlite3.Error, OSError, StoreUnavailableError) as error:
+        return str(to_store_error(path, error))
+    if found is not None:
+        health.note_damage(f"a part of it cannot be read ({found})")
+    return health.damage
+
+
 def _check_table(connection: sqlite3.Connection, table: str) -> str | None:
     """Return the first problem of a table, None if there is none."""
+    return _quick_check(connection, f'PRAGMA quick_check("{table}")')
+
+
+def _quick_check(connection: sqlite3.Connection, check: str) -> str | None:
     try:
-        (first,) = connection.execute(f'PRAGMA quick_check("{table}")').fetchone()
+        (first,) = connection.execute(check).fetchone()
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise

@@ -7,6 +7,7 @@ the list; an existing one is never changed. Before a store is migrated, a backup
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from parley_daemon.ports.store import StoreTooNewError
@@ -167,19 +168,21 @@ def refuse_newer(path: Path, migrations: Sequence[str]) -> None:
     """
     if not path.exists() or not path.stat().st_size:
         return
-    log = path.with_name(f"{path.name}-wal")
-    # A connection that can write empties the log when it closes. Without a log, even a reader creates one.
-    mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
-    try:
+    with closing(connect_unchanged(path)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-    finally:
-        connection.close()
     if version > len(migrations):
         raise StoreTooNewError(
             f"{path} was written by a newer parleyd (store version {version}, supported: up to "
             f"{len(migrations)}). It was not changed. Update parleyd, or use another data directory."
         )
+
+
+def connect_unchanged(path: Path) -> sqlite3.Connection:
+    """Open a connection that reads a store and changes no file. No process may be using the store."""
+    log = path.with_name(f"{path.name}-wal")
+    # A connection that can write empties the log when it closes. Without a log, even a reader creates one.
+    mode = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:

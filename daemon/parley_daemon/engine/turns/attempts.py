@@ -13,6 +13,7 @@ from parley_daemon.core.records import Failure
 from parley_daemon.engine.turns.answer_stream import AnswerStream, TurnProgress
 from parley_daemon.engine.turns.host import TurnHost, TurnServices
 from parley_daemon.engine.turns.retry import as_rate_limit
+from parley_daemon.engine.turns.turn_log import log_retry
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import ModelError
 
@@ -47,6 +48,7 @@ class Attempts:
         await self._progress.announced.wait()
         self._announced += 1
         at, turn_id = self._services.clock.now(seconds), self._progress.turn.id
+        log_retry(turn_id, self._announced, failure, seconds, model.id)
         event = Retrying(self._announced, round(seconds * 1000), failure, at, model.id, turn_id)
         await self._host.report(self._answer.message_id, (event,), void=False)
 

@@ -20,6 +20,7 @@ LSP's documents and workspace folders are kept for the client's references and f
 """
 
 import hmac
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -42,6 +43,8 @@ from parley_daemon.server.wire.initialize import initialize_result, option_probl
 from parley_daemon.server.wire.jsonrpc import Incoming, InvalidMessageError, RequestId, Response
 from parley_protocol.errors import ErrorCode
 from parley_protocol.framing import MAX_BODY, FrameDecoder, FrameError
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_UNTRUSTED = 256 * 1024
 """Bytes that a message of an untrusted client may have before it has sent the token."""
@@ -134,6 +137,7 @@ class Connection:
     async def _require_initialize(self) -> None:
         await anyio.sleep(INITIALIZE_SECONDS)
         if not self._is_initialized:
+            log.warning("a client was refused: it sent no token within %g s", INITIALIZE_SECONDS)
             message = f"No initialize request came within {INITIALIZE_SECONDS:g} s."
             self._reject(None, WireError(ErrorCode.AUTHENTICATION, message))
 
@@ -222,6 +226,7 @@ class Connection:
             raise WireError(ErrorCode.INVALID_REQUEST, "The connection is initialized already.")
         params = jsonrpc.as_object(call.params)
         if not self._trusted and not _has_token(params, self.app.token):
+            log.warning("a client was refused: its token is missing or wrong")
             message = "The token is missing or wrong. Send the runtime file's token in initializationOptions."
             self._reject(call.id, WireError(ErrorCode.AUTHENTICATION, message))
             return
