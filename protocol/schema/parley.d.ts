@@ -1323,8 +1323,12 @@ export interface InitializeParams {
   processId?: number | null;
   /** The client's name and version. */
   clientInfo?: ClientInfo | null;
-  /** LSP's client capabilities. */
+  /** LSP's client capabilities. The first known encoding in `general.positionEncodings` is used for positions in documents. */
   capabilities?: Record<string, unknown> | null;
+  /** The folder that is open, in clients without `workspaceFolders`. */
+  rootUri?: string | null;
+  /** The folders that are open: the default `context.repositories` of the chats that the client creates. */
+  workspaceFolders?: WorkspaceFolder[] | null;
   /** The options of this protocol. */
   initializationOptions?: InitializationOptions | null;
 }
@@ -2556,4 +2560,12 @@ export interface WorkDoneProgress {
 export interface WorkDoneProgressCancelParams {
   /** The `workDoneToken` of a `chat/ask`. */
   token: Token;
+}
+
+/** A folder that the client has open. */
+export interface WorkspaceFolder {
+  /** The URI of the folder. */
+  uri: string;
+  /** Its name in the client. */
+  name?: string | null;
 }

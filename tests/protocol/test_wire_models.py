@@ -284,6 +284,8 @@ def test_initialize_takes_whatever_editors_send_with_it(params: dict[str, Any]) 
         "processId",
         "clientInfo",
         "capabilities",
+        "rootUri",
+        "workspaceFolders",
         "initializationOptions",
     }
 

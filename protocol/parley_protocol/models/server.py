@@ -32,13 +32,28 @@ class InitializationOptions(Wire):
     min_interval_ms: int | None = Field(default=None, ge=0, le=60_000)
 
 
+class WorkspaceFolder(Wire):
+    """A folder that the client has open."""
+
+    uri: str
+    """The URI of the folder."""
+    name: str | None = None
+    """Its name in the client."""
+
+
 class InitializeParams(Wire):
     """Params of LSP's `initialize`. Every field may be absent or null; unknown fields are ignored."""
 
     process_id: int | None = None
     client_info: ClientInfo | None = None
     capabilities: dict[str, Any] | None = None
-    """LSP's client capabilities."""
+    """LSP's client capabilities. The first known encoding in `general.positionEncodings` is used for
+    positions in documents.
+    """
+    root_uri: str | None = None
+    """The folder that is open, in clients without `workspaceFolders`."""
+    workspace_folders: list[WorkspaceFolder] | None = None
+    """The folders that are open: the default `context.repositories` of the chats that the client creates."""
     initialization_options: InitializationOptions | None = None
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parley_daemon.server.lsp import text as text_module
-from parley_daemon.server.lsp.text import ENCODINGS, DocumentText, Position
+from parley_daemon.server.lsp.encodings import ENCODINGS
+from parley_daemon.server.lsp.text import DocumentText, Position
 
 CHARACTERS = "ab\n\r\f\v\x1c\x85\u2028\u2029\ufeffé€😀"
 UNITS = {"utf-8": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
