@@ -203,6 +203,8 @@ def _describe_check(name: str, result: dict[str, Any]) -> Finding:
     if result.get("url") is not None:
         request = f" ({result['method']} {result['url']}: {result['statusCode']})"
     if result.get("ok"):
-        return Finding(name, True, f"it works{request}")
+        omitted = ", ".join(result.get("omittedFields") or ())
+        note = f"; it refuses {omitted}, which is left out of requests" if omitted else ""
+        return Finding(name, True, f"it works{request}{note}")
     error: dict[str, Any] = result.get("error") or {}
     return Finding(name, False, f"{error.get('message') or result.get('message')}{request}")

@@ -1852,6 +1852,8 @@ export interface ProviderCheckResult {
   durationMs: number;
   /** What went wrong; null: nothing. */
   error: TurnError | null;
+  /** Fields that the daemon adds to requests on its own, and leaves out here since the provider refused them; behind a field that is left out for one model only, the model in brackets. */
+  omittedFields: string[];
 }
 
 /**

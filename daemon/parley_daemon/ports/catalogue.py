@@ -54,7 +54,8 @@ class PendingRefresh(msgspec.Struct, frozen=True, gc=False):
 class ProviderCheck(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The outcome of a check: the last request, if one was made, and the first lines of its response.
 
-    Holds no secrets. `duration_ms` is that of the request.
+    Holds no secrets. `duration_ms` is that of the request. `omitted_fields` are the fields that are left out
+    of requests since the provider refused them.
     """
 
     ok: bool
@@ -64,6 +65,7 @@ class ProviderCheck(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     answer: str | None = None
     duration_ms: int = 0
     error: Failure | None = None
+    omitted_fields: tuple[str, ...] = ()
 
 
 class ResolvedModel(msgspec.Struct, frozen=True, gc=False):

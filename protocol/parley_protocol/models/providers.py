@@ -187,6 +187,9 @@ class ProviderCheckResult(Wire):
     answer: str | None = None
     duration_ms: int
     error: TurnError | None = None
+    omitted_fields: list[str] = Field(default_factory=list[str])
+    """Fields that the daemon adds to requests on its own, and leaves out here since the provider refused
+    them; behind a field that is left out for one model only, the model in brackets."""
 
 
 class ModelPricing(Wire):

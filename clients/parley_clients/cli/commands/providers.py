@@ -113,6 +113,8 @@ def _check_lines(name: str, raw: Json) -> list[str]:
         lines.append(f"{raw['method']} {raw['url']}  {status}  {raw['durationMs']} ms")
     if raw["answer"]:
         lines += [f"  {line}" for line in raw["answer"].splitlines()]
+    if fields := raw.get("omittedFields"):
+        lines.append(f"Left out of requests, because {name} refuses it: {', '.join(fields)}.")
     return lines
 
 

@@ -14,8 +14,9 @@ from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.adapters.providers.openai_chat.request import OPENAI
 from parley_daemon.adapters.providers.openai_responses.dialect import Responses
 from parley_daemon.adapters.providers.provider_type import Access, over_http
-from parley_daemon.adapters.providers.shared.dialect import Dialect, Parser, PreparedRequest
+from parley_daemon.adapters.providers.shared.dialect import Parser, PreparedRequest
 from parley_daemon.adapters.providers.shared.model_list import Fetch
+from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import Model, ModelRequest
 
 _DATED = re.compile(r"\d{4}-\d\d-\d\d(-preview)?")
@@ -60,11 +61,16 @@ class Azure:
         is_old = self._dated and version < _FIRST_WITH_RESPONSES
         api = api or ("chat" if is_old or path.endswith("/chat/completions") else "responses")
         self._is_chat = api == "chat"
-        self._dialect: Dialect = (
+        self._dialect: ChatCompletions | Responses = (
             ChatCompletions(provider, self._root, OPENAI)
             if self._is_chat
             else Responses(provider, self._root)
         )
+
+    @property
+    def own_fields(self) -> OwnFields:
+        """The fields that the inner dialect adds on its own."""
+        return self._dialect.own_fields
 
     @property
     def models_url(self) -> str:

@@ -10,6 +10,7 @@ import time
 from contextlib import aclosing
 
 import anyio
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.json_client import JsonClient, NotFoundError
 from parley_daemon.adapters.providers.http.redaction import excerpt
@@ -40,11 +41,19 @@ async def check_provider(provider: Provider, model: str | None, model_lists: Mod
     if provider_type.local:
         return ProviderCheck(ok=True, answer="It is built in and needs neither key nor network.")
     try:
-        return await _run(provider_type, access, model, model_lists)
+        result = await _run(provider_type, access, model, model_lists)
+        omitted = (*_omitted_fields(provider), *result.omitted_fields)
+        return replace(result, omitted_fields=tuple(dict.fromkeys(omitted)))
     except Exception:  # the boundary to a package that brings a provider
         log.exception("%s cannot be checked", access.name)
         message = f"{access.name} cannot be checked: {provider_type.failure_text}."
         return ProviderCheck(ok=False, error=Failure("internal", message, provider=access.name))
+
+
+def _omitted_fields(provider: Provider) -> tuple[str, ...]:
+    """Return the fields that turns leave out of their requests because the provider refused them."""
+    model = None if provider.model is None else provider.model.model
+    return model.refused_fields if isinstance(model, HttpModel) else ()
 
 
 async def _run(
@@ -144,7 +153,8 @@ async def _check_chat(provider_type: ProviderType, access: Access, name: str) ->
     answer = "".join(texts) if failure is None else failure.detail or ""
     duration_ms = round((time.monotonic() - started_at) * 1000)
     shown_answer = excerpt(answer, _secrets(access)) or None
-    return ProviderCheck(failure is None, "POST", url, status, shown_answer, duration_ms, failure)
+    omitted = model.refused_fields if isinstance(model, HttpModel) else ()
+    return ProviderCheck(failure is None, "POST", url, status, shown_answer, duration_ms, failure, omitted)
 
 
 def _secrets(access: Access) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ server to stop.
 A large event or document is parsed in a thread, so that the event loop serves others meanwhile.
 """
 
+import logging
 import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING
@@ -21,13 +22,17 @@ from parley_daemon.adapters.providers.http.connection_errors import reason_of
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.pool import HttpPool
 from parley_daemon.adapters.providers.shared.dialect import Dialect, InvalidRequestError, PreparedRequest
+from parley_daemon.adapters.providers.shared.own_fields import AddsFields, OwnFields
 from parley_daemon.adapters.providers.shared.response_reader import ResponseReader, max_event_bytes
 from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest
 
 if TYPE_CHECKING:
     import aiohttp
 
+log = logging.getLogger(__name__)
+
 _DEFAULT_CONNECT_MS = 10_000
+_REFUSALS = (400, 422)  # statuses of a request with a field that the provider does not know
 _LARGE = 2**20  # bytes of one event or document above which it is parsed in a thread
 _END_SECONDS = 2.0  # how long the end of a response may take after the end mark
 _HEADERS = {
@@ -66,14 +71,15 @@ class HttpModel:
         self._headers = {**_HEADERS, **(headers or {})}
         self._has_key = has_key
         userinfo = urlsplit(url).netloc.rpartition("@")[0]
+        self._own_fields = dialect.own_fields if isinstance(dialect, AddsFields) else None
         self._secrets = tuple(filter(None, [*secrets, userinfo, *(headers or {}).values()]))
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Batch, None]:
         """Call the model; see the port. After the Finish it waits a little for usage."""
         call, prepared = await self._prepare(request)
-        connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
-        headers = {**self._headers, **prepared.headers}
-        response = await self._pool.post(call, prepared.body, headers, connect_ms / 1000)
+        response = await self._post(call, prepared, request)
+        if response.status in _REFUSALS and self._own_fields is not None:
+            call, response = await self._repair(call, prepared, request, response, self._own_fields)
         parser, framing = self.dialect.parser(call), self.dialect.framing()
         after_tools = request.messages[-1].role == "tool"  # the model may have nothing to add
         answer = ResponseReader(
@@ -116,6 +122,58 @@ class HttpModel:
                 self._pool.release(response)
             else:
                 response.close()
+
+    async def _post(
+        self, call: Call, prepared: PreparedRequest, request: ModelRequest
+    ) -> "aiohttp.ClientResponse":
+        connect_ms = request.settings.timeouts.connect_ms or _DEFAULT_CONNECT_MS
+        headers = {**self._headers, **prepared.headers}
+        return await self._pool.post(call, prepared.body, headers, connect_ms / 1000)
+
+    async def _repair(
+        self,
+        call: Call,
+        prepared: PreparedRequest,
+        request: ModelRequest,
+        response: "aiohttp.ClientResponse",
+        own_fields: OwnFields,
+    ) -> tuple[Call, "aiohttp.ClientResponse"]:
+        """Repeat a refused request without the fields that the error names and nobody has set.
+
+        Each field is left out once. Return the call and the response of the last request.
+
+        Raises:
+            ModelError: the error names no such field.
+        """
+        model, omitted = request.model, frozenset[str]()
+        try:
+            while response.status in _REFUSALS:
+                try:
+                    body = await self._pool.read_refusal(response)
+                finally:
+                    response.close()
+                error = call.error_from_status(response.status, response.headers, body)
+                named = own_fields.find_named(body, model)
+                if not named:
+                    raise error
+                own_fields.omit(named, model)
+                omitted |= named
+                refused_body = prepared.body
+                call, prepared = await self._prepare(request)
+                if prepared.body == refused_body:
+                    raise error
+                response = await self._post(call, prepared, request)
+            if 200 <= response.status < 300:
+                own_fields.confirm(omitted, model)
+                log.info("%s refuses %s: left out from now on", self._provider, ", ".join(sorted(omitted)))
+            return call, response
+        finally:
+            own_fields.restore(omitted, model)
+
+    @property
+    def refused_fields(self) -> tuple[str, ...]:
+        """The fields that are left out of requests because the provider refused them."""
+        return () if self._own_fields is None else self._own_fields.refused
 
     def _end_of_wait(self, answer: ResponseReader, *, is_trusted: bool) -> float | None:
         """Return until when to wait for the end of a response after a complete answer; None: it must come."""

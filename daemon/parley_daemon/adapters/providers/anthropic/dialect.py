@@ -1,11 +1,12 @@
 """Anthropic's messages dialect: api.anthropic.com, and servers that imitate it."""
 
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
-from parley_daemon.adapters.providers.anthropic.request import build_body
+from parley_daemon.adapters.providers.anthropic.request import OWN_FIELDS, build_body
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
+from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
 
 VERSION = "2023-06-01"
@@ -22,10 +23,14 @@ class AnthropicMessages:
     def __init__(self, provider: str, base_url: str) -> None:
         self._provider = provider
         self._url = endpoint_url(base_url, "/messages")
+        self.own_fields = OwnFields("stream", *OWN_FIELDS)
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
-        body = {"model": request.model, **build_body(request, self._provider), "stream": True}
+        omitted = self.own_fields.omitted_for(request.model)
+        body = {"model": request.model, **build_body(request, self._provider, omitted)}
+        if "stream" not in omitted:
+            body["stream"] = True
         return PreparedRequest(self._url, encode_json(body))
 
     def parser(self, call: Call) -> AnthropicParser:

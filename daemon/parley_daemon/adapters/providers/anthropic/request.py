@@ -59,9 +59,14 @@ _LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
 )
 
 
-def build_body(request: ModelRequest, provider: str) -> Json:
+OWN_FIELDS = ("cache_control", "tools", "tool_choice")
+"""The fields that are sent although nobody has set them, `stream` aside."""
+
+
+def build_body(request: ModelRequest, provider: str, omitted: frozenset[str] = frozenset()) -> Json:
     """Return the body without the fields that differ between hosts: `model`, `stream` and a version.
 
+    `omitted` are those of `OWN_FIELDS` that are left out.
     `provider` is its name in error messages. The ends of the system prompt and of the last two messages are
     marked for the prompt cache when the chat may continue from there.
 
@@ -82,12 +87,15 @@ def build_body(request: ModelRequest, provider: str) -> Json:
         has_content = prompt.add(message)
     if not has_content or not prompt.messages:
         raise EmptyPromptError
-    if request.purpose == "answer":
+    if request.purpose == "answer" and "cache_control" not in omitted:
         prompt.mark()
+    tools = {} if "tools" in omitted else _tools(prompt.tools, request.model)
+    if "tool_choice" in omitted:
+        tools.pop("tool_choice", None)
     body: Json = {
         "messages": prompt.messages,
         **_settings(request, options, provider),
-        **_tools(prompt.tools, request.model),
+        **tools,
     }
     return {**body, "system": prompt.system} if prompt.system else body
 

@@ -8,13 +8,14 @@ from urllib.parse import quote
 import anyio.to_thread
 
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
-from parley_daemon.adapters.providers.anthropic.request import build_body
+from parley_daemon.adapters.providers.anthropic.request import OWN_FIELDS, build_body
 from parley_daemon.adapters.providers.bedrock.event_stream import AwsEventStream
 from parley_daemon.adapters.providers.bedrock.signing import AwsSigner
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
+from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
 
 VERSION = "bedrock-2023-05-31"
@@ -31,6 +32,7 @@ class BedrockMessages:
         self._provider = provider
         self._base_url = base_url
         self._signer = signer
+        self.own_fields = OwnFields(*OWN_FIELDS)
         endpoint_url(base_url, "", version="")
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
@@ -39,7 +41,8 @@ class BedrockMessages:
         Raises:
             ModelError: there are no credentials to sign it with.
         """
-        body = encode_json({"anthropic_version": VERSION, **build_body(request, self._provider)})
+        omitted = self.own_fields.omitted_for(request.model)
+        body = encode_json({"anthropic_version": VERSION, **build_body(request, self._provider, omitted)})
         path = f"/model/{quote(request.model, safe=':')}/invoke-with-response-stream"
         url = endpoint_url(self._base_url, path, version="")
         await anyio.to_thread.run_sync(AwsEventStream.load)

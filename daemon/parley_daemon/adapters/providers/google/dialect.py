@@ -3,10 +3,11 @@
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from parley_daemon.adapters.providers.google.parser import GoogleParser
-from parley_daemon.adapters.providers.google.request import build_body
+from parley_daemon.adapters.providers.google.request import OWN_FIELDS, build_body
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
+from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
 
 _MODELS = "/models"
@@ -20,11 +21,13 @@ class GoogleGenerate:
 
     def __init__(self, provider: str, base_url: str) -> None:
         self._provider = provider
+        self.own_fields = OwnFields(*OWN_FIELDS, aliases={"thoughtSignature": "thought_signature"})
         self._base = urlsplit(endpoint_url(base_url, _MODELS, version="v1beta"))
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
-        return PreparedRequest(self._url(request.model), build_body(request, self._provider))
+        omitted = self.own_fields.omitted_for(request.model)
+        return PreparedRequest(self._url(request.model), build_body(request, self._provider, omitted))
 
     def parser(self, call: Call) -> GoogleParser:
         """Return the parser of one answer."""

@@ -52,8 +52,14 @@ _LEADING = re.compile(r"^([\d-])")
 UNSIGNED = "skip_thought_signature_validator"
 
 
-def build_body(request: ModelRequest, provider: str) -> bytes:
+OWN_FIELDS = ("thought_signature", "id")
+"""The fields that are sent although nobody has set them."""
+
+
+def build_body(request: ModelRequest, provider: str, omitted: frozenset[str] = frozenset()) -> bytes:
     """Return the JSON body; the URL names the model. `provider` is its name in error messages.
+
+    `omitted` are those of `OWN_FIELDS` that are left out.
 
     Raises:
         EmptyPromptError: the last message has no content.
@@ -76,6 +82,7 @@ def build_body(request: ModelRequest, provider: str) -> bytes:
             contents.append({"role": role, "parts": last})
     if not last:
         raise EmptyPromptError
+    _drop(contents, omitted)
     body: Json = {"contents": contents, **_settings(request.settings, provider)}
     if instructions := join_texts(system):
         body["systemInstruction"] = {"parts": [{"text": instructions}]}
@@ -101,6 +108,15 @@ def _settings(settings: ModelSettings, provider: str) -> Json:
         ]
         fields["safetySettings"] = [*configured, *others]
     return fields
+
+
+def _drop(contents: Iterable[Json], omitted: frozenset[str]) -> None:
+    for part in [part for content in contents for part in cast("list[Json]", content["parts"])]:
+        if "thought_signature" in omitted:
+            part.pop("thoughtSignature", None)
+        if "id" in omitted:
+            for name in ("functionCall", "functionResponse"):
+                cast("Json", part.get(name, {})).pop("id", None)
 
 
 def _has_tool_results(content: Json) -> bool:

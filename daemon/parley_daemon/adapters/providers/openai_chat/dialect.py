@@ -5,11 +5,13 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.parser import ChatParser
 from parley_daemon.adapters.providers.openai_chat.request import (
     COMPATIBLE,
+    OWN_FIELDS,
     Flavour,
     build_body,
     extra_headers,
 )
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
+from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
 
 
@@ -24,10 +26,12 @@ class ChatCompletions:
         self._provider = provider
         self._url = endpoint_url(base_url, "/chat/completions")
         self._flavour = flavour
+        self.own_fields = OwnFields(*OWN_FIELDS, aliases={"include_usage": "stream_options"})
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
-        body = build_body(request, self._flavour, self._provider)
+        omitted = self.own_fields.omitted_for(request.model)
+        body = build_body(request, self._flavour, self._provider, omitted)
         return PreparedRequest(self._url, body, extra_headers(request.settings, self._flavour))
 
     def parser(self, call: Call) -> ChatParser:

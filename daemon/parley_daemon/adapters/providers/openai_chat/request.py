@@ -53,6 +53,10 @@ _MAX_ID_LENGTH = 40  # of a tool call at OpenAI; other servers have formats of t
 _EXTRA = ("extraBody", "extraHeaders")
 
 
+OWN_FIELDS = ("stream_options", "stream", "tools", "tool_choice", "reasoning_details", "strict")
+"""The fields that are sent although nobody has set them."""
+
+
 class Flavour(msgspec.Struct, frozen=True, gc=False):
     """What differs between servers of the dialect. `group` is their group in `providerOptions`.
 
@@ -124,8 +128,12 @@ VERCEL = Flavour(
 )
 
 
-def build_body(request: ModelRequest, flavour: Flavour, provider: str) -> bytes:
+def build_body(
+    request: ModelRequest, flavour: Flavour, provider: str, omitted: frozenset[str] = frozenset()
+) -> bytes:
     """Return the JSON body that asks for a stream with usage. `provider` is its name in error messages.
+
+    `omitted` are those of `OWN_FIELDS` that are left out.
 
     `extraBody` of the provider options replaces fields of the body; a null there removes a field. When it
     turns streaming off, `stream_options` is left out, because servers refuse it then.
@@ -150,27 +158,26 @@ def build_body(request: ModelRequest, flavour: Flavour, provider: str) -> bytes:
     if system:
         messages.append({"role": "system", "content": system})
     last: list[Json] = []
+    returns_reasoning = flavour.returns_reasoning and "reasoning_details" not in omitted
     max_id_length = _MAX_ID_LENGTH if flavour is OPENAI else None
     for message in repair_calls(inline_data_urls(request.messages), max_id_length=max_id_length):
         if message.role == "system":
             continue
-        last = list(_messages(message, flavour))
+        last = list(_messages(message, returns_reasoning=returns_reasoning))
         for sent in last:
             _append(messages, sent)
     if not last:
         raise EmptyPromptError
-    fields = _settings(settings, flavour, provider)
+    fields = _settings(settings, flavour, provider, omitted)
+    own: Json = {"stream": True, "stream_options": {"include_usage": True}}
     if "tools" not in fields and flavour.hosts_claude and "claude" in request.model:
-        fields = {**_declare_tools(request.messages), **fields}
-    body: Json = {
-        "model": request.model,
-        "messages": messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **fields,
-    }
-    if body["stream"] is not True:
-        del body["stream_options"]
+        own |= _declare_tools(request.messages)
+    own = {name: value for name, value in own.items() if name not in omitted}
+    body: Json = {"model": request.model, "messages": messages, **own, **fields}
+    if "tools" not in body:
+        body.pop("tool_choice", None)
+    if body.get("stream") is not True:
+        body.pop("stream_options", None)
     return encode_json({name: value for name, value in body.items() if value is not None})
 
 
@@ -182,7 +189,9 @@ def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:
     return {name: str(value) for name, value in cast("Mapping[str, object]", extra).items()}
 
 
-def _settings(settings: ModelSettings, flavour: Flavour, provider: str) -> Json:
+def _settings(
+    settings: ModelSettings, flavour: Flavour, provider: str, omitted: frozenset[str] = frozenset()
+) -> Json:
     options = settings.provider_options.get(flavour.group, {})
     options = {
         name: to_snake_case(value) if name in flavour.objects else value for name, value in options.items()
@@ -190,7 +199,7 @@ def _settings(settings: ModelSettings, flavour: Flavour, provider: str) -> Json:
     fields = map_settings(settings, flavour.settings, provider)
     check_token_limit(settings, options, provider)
     if settings.output_schema is not None:
-        fields["response_format"] = _response_format(settings.output_schema, options)
+        fields["response_format"] = _response_format(settings.output_schema, options, omitted)
     skipped = (*_EXTRA, *SCHEMA_OPTIONS) if flavour is OPENAI else _EXTRA
     fields |= map_options(options, flavour.options, provider, skip=skipped)
     fields.pop("parallel_tool_calls", None)  # refused without tools
@@ -210,8 +219,10 @@ def _declare_tools(messages: Iterable[PromptMessage]) -> Json:
     return {"tools": tools, "tool_choice": "none"} if tools else {}
 
 
-def _response_format(schema: Mapping[str, object], options: Mapping[str, object]) -> Json:
-    format = schema_format(schema, options)
+def _response_format(
+    schema: Mapping[str, object], options: Mapping[str, object], omitted: frozenset[str]
+) -> Json:
+    format = schema_format(schema, options, omits_strict="strict" in omitted)
     if format.pop("type") == "json_object":
         return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": format}
@@ -234,7 +245,7 @@ def _blocks(content: object) -> list[Json]:
     return [_text(content)] if isinstance(content, str) else cast("list[Json]", content)
 
 
-def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
+def _messages(message: PromptMessage, *, returns_reasoning: bool) -> Iterator[Json]:
     """Yield the messages of the dialect for one message; none when it holds nothing to send."""
     match message.role:
         case "tool":
@@ -244,7 +255,7 @@ def _messages(message: PromptMessage, flavour: Flavour) -> Iterator[Json]:
         case "assistant":
             text = join_texts(answer_text(part) for part in message.parts)
             calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
-            thoughts = _thoughts(message.parts) if flavour.returns_reasoning else {}
+            thoughts = _thoughts(message.parts) if returns_reasoning else {}
             if calls:
                 yield {"role": "assistant", "content": text or None, "tool_calls": calls, **thoughts}
             elif text.strip():

@@ -3,8 +3,9 @@
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_responses.parser import ResponsesParser
-from parley_daemon.adapters.providers.openai_responses.request import build_body
+from parley_daemon.adapters.providers.openai_responses.request import OWN_FIELDS, build_body
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
+from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
 
 
@@ -18,10 +19,12 @@ class Responses:
     def __init__(self, provider: str, base_url: str) -> None:
         self._provider = provider
         self._url = endpoint_url(base_url, "/responses")
+        self.own_fields = OwnFields(*OWN_FIELDS, aliases={"encrypted_content": "include"})
 
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
-        return PreparedRequest(self._url, build_body(request, self._provider))
+        omitted = self.own_fields.omitted_for(request.model)
+        return PreparedRequest(self._url, build_body(request, self._provider, omitted))
 
     def parser(self, call: Call) -> ResponsesParser:
         """Return the parser of one answer."""

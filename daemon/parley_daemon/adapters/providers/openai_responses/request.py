@@ -63,8 +63,14 @@ _MAX_ID_LENGTH = 64  # of a tool call
 _MEDIA = ("audio/", "video/")
 
 
-def build_body(request: ModelRequest, provider: str) -> bytes:
+OWN_FIELDS = ("stream", "store", "include", "detail", "strict")
+"""The fields that are sent although nobody has set them."""
+
+
+def build_body(request: ModelRequest, provider: str, omitted: frozenset[str] = frozenset()) -> bytes:
     """Return the JSON body of a request for a stream. `provider` is its name in error messages.
+
+    `omitted` are those of `OWN_FIELDS` that are left out.
 
     Raises:
         EmptyPromptError: the last message has no content.
@@ -75,6 +81,7 @@ def build_body(request: ModelRequest, provider: str) -> bytes:
         settings,
         f"{provider} (responses API)",
         is_reasoning_model=bool(_REASONING_MODEL.search(request.model)),
+        omitted=omitted,
     )
     items: list[Json] = []
     system = join_texts(
@@ -90,28 +97,40 @@ def build_body(request: ModelRequest, provider: str) -> bytes:
     for message in repair_calls(inline_data_urls(request.messages), max_id_length=_MAX_ID_LENGTH):
         if message.role == "system":
             continue
-        last = _items(message, with_ids=fields["store"] is not True)
+        last = _items(message, with_ids=fields.get("store") is not True)
         items += last
     if not last:
         raise EmptyPromptError
-    return encode_json({"model": request.model, "input": items, "stream": True, **fields})
+    if "detail" in omitted:
+        _drop_detail(items)
+    stream: Json = {} if "stream" in omitted else {"stream": True}
+    return encode_json({"model": request.model, "input": items, **stream, **fields})
 
 
-def _fields(settings: ModelSettings, provider: str, *, is_reasoning_model: bool) -> Json:
+def _drop_detail(items: Iterable[Json]) -> None:
+    for item in items:
+        content = item.get("content")
+        for block in cast("list[Json]", content) if isinstance(content, list) else ():
+            block.pop("detail", None)
+
+
+def _fields(
+    settings: ModelSettings, provider: str, *, is_reasoning_model: bool, omitted: frozenset[str]
+) -> Json:
     options = settings.provider_options.get(GROUP, {})
     check_token_limit(settings, options, provider)
-    fields = {
-        "store": False,
+    fields: Json = {
+        **({} if "store" in omitted else {"store": False}),
         **map_settings(settings, SETTINGS, provider),
         **map_options(options, OPTIONS, provider, skip=_HANDLED_ELSEWHERE),
     }
     if settings.output_schema is not None:
         text = cast("Json", fields.setdefault("text", {}))
-        text["format"] = schema_format(settings.output_schema, options)
+        text["format"] = schema_format(settings.output_schema, options, omits_strict="strict" in omitted)
     include = [str(name) for name in cast("Iterable[object]", options.get("include") or ())]
     if options.get("logProbs") or "topLogProbs" in options:
         include.append(_LOG_PROBS)
-    if is_reasoning_model or "reasoning" in fields:
+    if (is_reasoning_model or "reasoning" in fields) and "include" not in omitted:
         include.append(_ENCRYPTED)
     if include:
         fields["include"] = list(dict.fromkeys(include))

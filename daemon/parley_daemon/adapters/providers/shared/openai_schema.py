@@ -24,17 +24,25 @@ _TABLES = ("$defs", "definitions", "properties")
 _OWN_REFERENCE = re.compile(r"#(/(\$defs|definitions)/.+)?")
 
 
-def schema_format(schema: Mapping[str, object], options: Mapping[str, object]) -> Json:
-    """Return the format field for a schema, in the form of the responses API."""
+def schema_format(
+    schema: Mapping[str, object], options: Mapping[str, object], *, omits_strict: bool = False
+) -> Json:
+    """Return the format field for a schema, in the form of the responses API.
+
+    `omits_strict`: without `strict`, unless the options set it.
+    """
     if _is_prompt_only(options):
         return {"type": "json_object"}
     strict = options.get("strictJsonSchema")
-    return {
+    format: Json = {
         "type": "json_schema",
         "name": re.sub(r"[^\w-]+", "_", str(schema.get("title") or "answer"), flags=re.ASCII)[:64],
         "schema": schema,
         "strict": is_strict(schema) if strict is None else strict,
     }
+    if omits_strict and strict is None:
+        del format["strict"]
+    return format
 
 
 def add_schema_to_prompt(
