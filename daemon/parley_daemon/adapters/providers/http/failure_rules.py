@@ -94,7 +94,7 @@ RULES: tuple[Rule, ...] = (
     # A router quotes its upstream provider behind a 502, too.
     Rule("context_length", never_at=_at(401, 402, 429), words=regex(r"context_length_exceeded")),
     Rule("context_length", _at(502, 503), meaning=counts_overflow),
-    Rule("context_length", never_at=_PLAIN | _at(414, 431), meaning=is_overflow),
+    Rule("context_length", never_at=_PLAIN | _at(403, 414, 431), meaning=is_overflow),
     Rule("content_filter", never_at=_PLAIN, words=regex(
         r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
         r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"

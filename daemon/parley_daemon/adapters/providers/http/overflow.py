@@ -32,8 +32,8 @@ _TOKENS = re.compile(
     re.IGNORECASE,
 )
 _SIZE = re.compile(
-    r"(?<![a-z])(?:tokens(?![a-z])|token[ _-]?(?:count|limit|number|size|budget|usage)|length|too long"
-    r"|longer|characters?(?![a-z])|chars(?![a-z]))"
+    r"(?<![a-z])(?:tokens(?![a-z])|token[ _-]?(?:count|limit|number|size|budget|usage)|(?:max_?)?length"
+    r"|too long|longer|characters?(?![a-z])|chars(?![a-z]))"
     r"|长度|超长|过长|字符|字数",
     re.IGNORECASE,
 )
@@ -45,9 +45,8 @@ _EXCEEDED = (
 )
 _OVER = re.compile(_EXCEEDED, re.IGNORECASE)
 _LIMITED = re.compile(
-    _EXCEEDED
-    + r"|(?<![a-z])(?:maximum|max|limit)(?![a-z])|(?:limit|restrict)ed to|at most|up to|no more than"
-    r"|(?:less|fewer|smaller|shorter) than|(?:be|stay|keep) (?:under|below|within)|reduce|shorten"
+    _EXCEEDED + r"|(?<![a-z])(?:maximum|max|limit|max_?length)(?![a-z])|(?:limit|restrict)ed to|at most"
+    r"|up to|no more than|(?:less|fewer|smaller|shorter) than|(?:be|stay|keep) (?:under|below|within)|reduce|shorten"
     r"|(?<![a-z])range(?![a-z])|[<≤]=? ?\d|上限|最大|限制|不能",
     re.IGNORECASE,
 )
