@@ -202,6 +202,18 @@ async def test_a_summary_that_fails_by_chance_is_tried_again_and_listeners_know(
             assert [one.error.kind for one in heard.of(Retrying)] == ["overloaded"] * 2
 
 
+async def test_a_summary_that_is_too_long_is_not_asked_for_again_with_the_same_text(rig: Rig) -> None:
+    rig.catalogue.context_limit = None
+    with anyio.fail_after(30):
+        chat_id = await rig.chat(messages=history("word " * 2000, "A1"))
+        await rig.send(chat_id, "2")
+        (await rig.model.asked()).fail(TOO_LONG)
+        whole = await summary_asked(rig)
+        whole.fail(TOO_LONG)
+        half = await summary_asked(rig)
+        assert len(half.prompt) < 0.6 * len(whole.prompt)
+
+
 async def test_an_interrupt_while_the_history_is_summarised_ends_the_turn_at_once(rig: Rig) -> None:
     with anyio.fail_after(30):
         chat_id = await rig.chat(messages=history("1", "A1"))

@@ -83,7 +83,7 @@ async def summarize(
             except ModelError as error:
                 if error.failure.kind != "context_length" or size <= _MIN_PIECE_LENGTH:
                     raise
-                size //= 2
+                size = min(size, len(text)) // 2  # a smaller size that cuts nothing would ask the same
     provider = model.provider
     raise ModelError(Failure("timeout", f"The summary took longer than {seconds:g} s.", provider=provider))
 

@@ -45,9 +45,10 @@ _EXCEEDED = (
 )
 _OVER = re.compile(_EXCEEDED, re.IGNORECASE)
 _LIMITED = re.compile(
-    _EXCEEDED + r"|(?<![a-z])(?:maximum|max|limit|max_?length)(?![a-z])|(?:limit|restrict)ed to|at most"
-    r"|up to|no more than|(?:less|fewer|smaller|shorter) than|(?:be|stay|keep) (?:under|below|within)|reduce|shorten"
-    r"|(?<![a-z])range(?![a-z])|[<≤]=? ?\d|上限|最大|限制|不能",
+    _EXCEEDED
+    + r"|(?<![a-z])(?:maximum|max|max_?length|limit|range)(?![a-z])|(?:limit|restrict)ed to|at most|up to"
+    r"|no more than|(?:less|fewer|smaller|shorter) than|(?:be|stay|keep) (?:under|below|within)|reduce"
+    r"|shorten|[<≤]=? ?\d|上限|最大|限制|不能",
     re.IGNORECASE,
 )
 # One field of a request whose text is part of the conversation, in OpenAI's words for a field.
