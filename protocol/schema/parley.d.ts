@@ -310,7 +310,7 @@ export interface Chat {
 
 /** Params of `chat/archive`. */
 export interface ChatArchiveParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
 }
 
@@ -319,13 +319,13 @@ export interface ChatArchiveParams {
  * progress.
  */
 export interface ChatAskParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
   /** What to do while a turn runs: wait in the queue, join the turn, end it, or refuse. */
   whenBusy?: WhenBusy;
-  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 to 1024 characters. */
   model?: string | null;
   /** Settings for this turn. They take precedence over the chat's. */
   settings?: ModelSettings | null;
@@ -365,7 +365,7 @@ export interface ChatAskResult {
 
 /** Params of `chat/compact`. */
 export interface ChatCompactParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
 }
 
@@ -407,9 +407,9 @@ export interface ChatCreateParams {
   context?: ChatContext | null;
   /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata?: Record<string, unknown> | null;
-  /** Makes the chat a child of this chat; null: of none. 1 or more characters. */
+  /** Makes the chat a child of this chat; null: of none. 1 to 1024 characters. */
   parentChatId?: string | null;
-  /** The history to start with, oldest first. */
+  /** The history to start with, oldest first. At most 10000 items. */
   messages?: HistoryMessage[] | null;
 }
 
@@ -425,7 +425,7 @@ export interface ChatDeleteError {
 
 /** Params of `chat/delete`: either `chatIds` or `all: true`. */
 export interface ChatDeleteParams {
-  /** The ids of the chats. 1 or more items. */
+  /** The ids of the chats. 1 to 10000 items. */
   chatIds?: string[] | null;
   /** true: all chats. */
   all?: boolean | null;
@@ -441,13 +441,13 @@ export interface ChatDeleteResult {
 
 /** Params of `chat/diff`. */
 export interface ChatDiffParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
 }
 
 /** Params of `chat/diffStatus`. */
 export interface ChatDiffStatusParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
 }
 
@@ -456,13 +456,13 @@ export interface ChatDiffStatusParams {
  * branch.
  */
 export interface ChatEditMessageParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** The user message to replace. It stays on its own branch. 0 or more. */
   messageId: number;
   /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
-  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 to 1024 characters. */
   model?: string | null;
 }
 
@@ -486,7 +486,7 @@ export interface ChatEvent {
 
 /** Params of `chat/export`. */
 export interface ChatExportParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** "json" can be imported, "markdown" is to be read. */
   format: ExportFormat;
@@ -521,11 +521,11 @@ export interface ChatFile {
  * progress, or in a queued message. Either `messageId` or `queuedMessageId`.
  */
 export interface ChatFileParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** The id of the message, a number that is unique in its chat. 0 or more. */
   messageId?: number | null;
-  /** The id of the queued message. 1 or more characters. */
+  /** The id of the queued message. 1 to 1024 characters. */
   queuedMessageId?: string | null;
   /** The position of the part in its message, counted from 0. 0 or more. */
   index: number;
@@ -533,7 +533,7 @@ export interface ChatFileParams {
 
 /** Params of `chat/fork`. `messageId` is the last message to copy; null: the end of the active branch. */
 export interface ChatForkParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** The last message to copy; null: the end of the active branch. 0 or more. */
   messageId?: number | null;
@@ -544,7 +544,7 @@ export interface ChatForkParams {
  * after or before the given one.
  */
 export interface ChatGetParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** Only messages after this one. 0 or more. */
   afterMessageId?: number | null;
@@ -576,7 +576,7 @@ export interface ChatGetResult {
 
 /** Params of `chat/gitChanges`. */
 export interface ChatGitChangesParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
 }
 
@@ -593,7 +593,7 @@ export interface ChatImportParams {
 
 /** Params of `chat/interrupt`. */
 export interface ChatInterruptParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
 }
 
@@ -613,15 +613,15 @@ export interface ChatListParams {
   archived?: boolean | null;
   /** true: only pinned chats; false: only others; null: both. */
   pinned?: boolean | null;
-  /** A part of the title; case is ignored. null: any title. */
+  /** A part of the title; case is ignored. null: any title. At most 1000 characters. */
   query?: string | null;
   /** Only chats of this kind; null: of any. */
   kind?: ChatKind | null;
-  /** Only the children of this chat; null: any chats. 1 or more characters. */
+  /** Only the children of this chat; null: any chats. 1 to 1024 characters. */
   parentChatId?: string | null;
   /** The URI of a folder: only chats with this folder in `context.repositories`. */
   cwd?: string | null;
-  /** The `nextCursor` of the page before; null: the first page. */
+  /** The `nextCursor` of the page before; null: the first page. At most 1.04858e+06 characters. */
   cursor?: string | null;
   /** How many entries a page has at most. 1 to 200. */
   limit?: number;
@@ -646,7 +646,7 @@ export type ChatOrder = "updated" | "created" | "title";
 
 /** Params of `chat/pin`. false unpins the chat. */
 export interface ChatPinParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** Whether a person marked the chat as important. */
   pinned: boolean;
@@ -654,17 +654,17 @@ export interface ChatPinParams {
 
 /** Params of `chat/queue/promote`. */
 export interface ChatQueuePromoteParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
-  /** The id of the queued message. 1 or more characters. */
+  /** The id of the queued message. 1 to 1024 characters. */
   queuedMessageId: string;
 }
 
 /** Params of `chat/queue/remove`. */
 export interface ChatQueueRemoveParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
-  /** The id of the queued message. 1 or more characters. */
+  /** The id of the queued message. 1 to 1024 characters. */
   queuedMessageId: string;
 }
 
@@ -676,9 +676,9 @@ export interface ChatQueueResult {
 
 /** Params of `chat/queue/update`. */
 export interface ChatQueueUpdateParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
-  /** The id of the queued message. 1 or more characters. */
+  /** The id of the queued message. 1 to 1024 characters. */
   queuedMessageId: string;
   /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
@@ -686,9 +686,9 @@ export interface ChatQueueUpdateParams {
 
 /** Params of `chat/respond`. `result` is the answer to a request that needs more than a decision. */
 export interface ChatRespondParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
-  /** The id of the action request. 1 or more characters. */
+  /** The id of the action request. 1 to 1024 characters. */
   requestId: string;
   /** The answer to the request. */
   decision: Decision;
@@ -704,11 +704,11 @@ export interface ChatRespondResult {
 
 /** Params of `chat/retry`. `messageId` is the user message to answer again, by default the last one. */
 export interface ChatRetryParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** The user message to answer again; null: the last one. 0 or more. */
   messageId?: number | null;
-  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 to 1024 characters. */
   model?: string | null;
   /** Settings of model calls. They take precedence over those of the next lower level. */
   settings?: ModelSettings | null;
@@ -719,7 +719,7 @@ export interface ChatRetryParams {
  * empty.
  */
 export interface ChatRewindParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** The message that becomes the last one of the active branch; 0: the chat is empty. 0 or more. */
   messageId: number;
@@ -749,7 +749,7 @@ export interface ChatSearchHit {
 export interface ChatSearchParams {
   /** Words, "phrases" and -excluded words. 1 to 1000 characters. */
   query: string;
-  /** The `nextCursor` of the page before; null: the first page. */
+  /** The `nextCursor` of the page before; null: the first page. At most 1.04858e+06 characters. */
   cursor?: string | null;
   /** How many entries a page has at most. 1 to 200. */
   limit?: number;
@@ -765,7 +765,7 @@ export interface ChatSearchResult {
 
 /** Params of `chat/selectBranch`. `messageId` is a message on the branch to switch to. */
 export interface ChatSelectBranchParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** A message on the branch to switch to. 0 or more. */
   messageId: number;
@@ -781,13 +781,13 @@ export interface ChatSelectBranchParams {
  * not sent again, and the first result is returned.
  */
 export interface ChatSendParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** What the message says: a text, or a list of parts. */
   content: string | InputPart[];
   /** What to do while a turn runs: wait in the queue, join the turn, end it, or refuse. */
   whenBusy?: WhenBusy;
-  /** The model for this turn, as "provider:model"; null: the chat's. 1 or more characters. */
+  /** The model for this turn, as "provider:model"; null: the chat's. 1 to 1024 characters. */
   model?: string | null;
   /** Settings for this turn. They take precedence over the chat's. */
   settings?: ModelSettings | null;
@@ -815,7 +815,7 @@ export interface ChatSendResult {
  * `include` and `exclude` glob patterns.
  */
 export interface ChatSetContextParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** URIs of the folders that the chat is about. */
   repositories?: string[] | null;
@@ -829,9 +829,9 @@ export interface ChatSetContextParams {
 
 /** Params of `chat/setModel`. `model` is "provider:model". It applies to turns that start later. */
 export interface ChatSetModelParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
-  /** The model, as "provider:model". 1 or more characters. */
+  /** The model, as "provider:model". 1 to 1024 characters. */
   model: string;
 }
 
@@ -845,7 +845,7 @@ export type ChatStatus = "waiting" | "pending" | "running" | "interrupting" | "p
  * - `tail` is the number of newest messages in the snapshot, 0 to 1000.
  */
 export interface ChatSubscribeParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** The token of the `$/progress` notifications that carry the events. */
   partialResultToken: Token;
@@ -870,7 +870,7 @@ export interface ChatSubscribeResult {
 
 /** Params of `chat/unarchive`. */
 export interface ChatUnarchiveParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
 }
 
@@ -888,7 +888,7 @@ export interface ChatUnwatchParams {
 
 /** Params of `chat/update`. Absent fields stay unchanged; null clears a field. */
 export interface ChatUpdateParams {
-  /** The id of the chat. 1 or more characters. */
+  /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
   /** The title; null: the first words of the chat. At most 255 characters. */
   title?: string | null;
@@ -999,7 +999,7 @@ export type ExportFormat = "json" | "markdown";
  * their types are subtypes of those in ChatFields.
  */
 export interface ExportedChat {
-  /** The id of the chat, a UUIDv7. 1 or more characters. */
+  /** The id of the chat, a UUIDv7. 1 to 1024 characters. */
   id: string;
   /** "agent": another chat has started this one. */
   kind: ChatKind;
@@ -1007,7 +1007,7 @@ export interface ExportedChat {
   title: string | null;
   /** Why the chat's last turn failed; null: it did not. */
   lastError: ExportedError | null;
-  /** The model, as "provider:model"; null: the default model. 1 or more characters. */
+  /** The model, as "provider:model"; null: the default model. 1 to 1024 characters. */
   model: string | null;
   /** The instructions that the model gets before the history; null: none. */
   systemPrompt: string | null;
@@ -1015,9 +1015,9 @@ export interface ExportedChat {
   settings: ModelSettings;
   /** The files that the chat is about. */
   context: ChatContext;
-  /** The id of the chat directly above it; null: there is none. 1 or more characters. */
+  /** The id of the chat directly above it; null: there is none. 1 to 1024 characters. */
   parentChatId: string | null;
-  /** The id of the topmost chat above it; null: there is none. 1 or more characters. */
+  /** The id of the topmost chat above it; null: there is none. 1 to 1024 characters. */
   rootChatId: string | null;
   /** Where the chat was copied from; null: it is no copy. */
   forkedFrom: ExportedForkOrigin | null;
@@ -1063,7 +1063,7 @@ export interface ExportedError {
 
 /** The chat that the chat was forked from, as in ForkOrigin. */
 export interface ExportedForkOrigin {
-  /** The id of the chat that was copied. 1 or more characters. */
+  /** The id of the chat that was copied. 1 to 1024 characters. */
   chatId: string;
   /** The id of the last message that was copied. 0 or more. */
   messageId: number;
@@ -1078,13 +1078,13 @@ export interface ExportedMessage {
   id: number;
   /** The id of the message before it on its branch; null: it is the first one. 1 or more. */
   parentId: number | null;
-  /** The id of the turn. 1 or more characters. */
+  /** The id of the turn. 1 to 1024 characters. */
   turnId: string | null;
   /** Who says it: the system, the user, the assistant or a tool. */
   role: Role;
   /** What the message says: a text, or a list of parts. */
   content: Part[];
-  /** The model, as "provider:model". 1 or more characters. */
+  /** The model, as "provider:model". 1 to 1024 characters. */
   model: string | null;
   /** Tokens and cost; null: unknown. */
   usage: ExportedUsage | null;
@@ -1102,13 +1102,13 @@ export interface ExportedMessage {
 
 /** A message in the queue. */
 export interface ExportedQueuedMessage {
-  /** The id of the queued message, a UUIDv7. 1 or more characters. */
+  /** The id of the queued message, a UUIDv7. 1 to 1024 characters. */
   id: string;
-  /** The id of the turn. 1 or more characters. */
+  /** The id of the turn. 1 to 1024 characters. */
   turnId: string;
   /** What the message says: a text, or a list of parts. */
   content: Part[];
-  /** The model, as "provider:model". 1 or more characters. */
+  /** The model, as "provider:model". 1 to 1024 characters. */
   model: string | null;
   /** Settings of model calls. They take precedence over those of the next lower level. */
   settings: ModelSettings;
@@ -1122,11 +1122,11 @@ export interface ExportedQueuedMessage {
 
 /** A turn that has ended. A turn that is running is not exported, but its user message is. */
 export interface ExportedTurn {
-  /** The id of the turn, a UUIDv7. 1 or more characters. */
+  /** The id of the turn, a UUIDv7. 1 to 1024 characters. */
   id: string;
   /** The id of the user message that the turn answers. 1 or more. */
   userMessageId: number;
-  /** The model, as "provider:model". 1 or more characters. */
+  /** The model, as "provider:model". 1 to 1024 characters. */
   model: string | null;
   /** Settings of model calls. They take precedence over those of the next lower level. */
   settings: ModelSettings;
@@ -1492,7 +1492,7 @@ export interface ModelConfig {
 export interface ModelConfigCreateParams {
   /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
-  /** The provider's own name of the model. 1 or more characters. */
+  /** The provider's own name of the model. 1 to 1024 characters. */
   model: string;
   /** The name to show to people. At most 255 characters. */
   displayName?: string | null;
@@ -1514,7 +1514,7 @@ export interface ModelConfigCreateParams {
 export interface ModelConfigDeleteParams {
   /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
-  /** The provider's own name of the model. 1 or more characters. */
+  /** The provider's own name of the model. 1 to 1024 characters. */
   model: string;
 }
 
@@ -1534,7 +1534,7 @@ export interface ModelConfigListResult {
 export interface ModelConfigUpdateParams {
   /** The name of the provider, the first half of the ids of its models. At most 64 characters. */
   provider: string;
-  /** The provider's own name of the model. 1 or more characters. */
+  /** The provider's own name of the model. 1 to 1024 characters. */
   model: string;
   /** The name to show to people. At most 255 characters. */
   displayName?: string | null;

@@ -38,6 +38,15 @@ MAX_SAFE_INTEGER = 2**53 - 1
 METADATA_LIMIT = 16 * 1024
 """The largest `metadata` of a chat, in bytes of JSON."""
 
+SYSTEM_PROMPT_LIMIT = 256 * 1024
+"""The largest system prompt, in bytes of UTF-8. It is part of every snapshot and list."""
+
+PATHS_LIMIT = 64 * 1024
+"""The largest list of a chat's context, in bytes of UTF-8."""
+
+MAX_ID_LENGTH = 1024
+"""Characters of an id, a token or the name of a model. A token is repeated in each of its notifications."""
+
 CLIENT_CONTEXT: Final = "from a client"
 """The context of the validator for params. Objects from a store or a file are validated less strictly."""
 
@@ -132,6 +141,21 @@ def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _check_system_prompt(value: str) -> str:
+    size = len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if size > SYSTEM_PROMPT_LIMIT:
+        raise ValueError(f"takes {size} bytes; the limit is {SYSTEM_PROMPT_LIMIT}")
+    return value
+
+
+def check_paths(value: list[str]) -> list[str]:
+    """Raise ValueError if a list of a chat's context is too long."""
+    size = sum([len(path.encode("utf-8", "surrogatepass")) for path in value])
+    if size > PATHS_LIMIT:
+        raise ValueError(f"takes {size} bytes; the limit is {PATHS_LIMIT}")
+    return value
+
+
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -166,10 +190,13 @@ OptionalInt = Annotated[int | None, Field(exclude_if=absent_when_none)]
 OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
+SystemPrompt = Annotated[str, AfterValidator(_check_system_prompt)]
 Title = Annotated[str, Field(max_length=255)]
 Timestamp = Annotated[str, AfterValidator(_to_utc), Field(json_schema_extra={"format": "date-time"})]
 Uri = Annotated[str, AfterValidator(_check_uri), Field(json_schema_extra={"format": "uri"})]
-Id = Annotated[str, Field(min_length=1)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+Query = Annotated[str, Field(max_length=1000)]
+Cursor = Annotated[str, Field(max_length=2**20)]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Line = Annotated[int, Field(ge=1, le=MAX_SAFE_INTEGER)]
 Count = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
@@ -182,7 +209,7 @@ def _tag_of_token(value: object) -> str | None:
 
 # The tags of unions are in angle brackets, so that they differ from fields in the path of an error.
 Token = Annotated[
-    Annotated[int, Tag("<int>")] | Annotated[str, Tag("<str>")],
+    Annotated[int, Tag("<int>")] | Annotated[str, Field(max_length=MAX_ID_LENGTH), Tag("<str>")],
     Discriminator(
         _tag_of_token,
         custom_error_type="parley_token",

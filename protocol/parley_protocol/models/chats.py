@@ -2,20 +2,24 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from parley_protocol.models.base import (
     Count,
+    Cursor,
     Id,
     Limit,
     Metadata,
     Params,
+    Query,
     Role,
+    SystemPrompt,
     Timestamp,
     Title,
     Token,
     Uri,
     Wire,
+    check_paths,
 )
 from parley_protocol.models.objects import (
     ActionRequest,
@@ -33,6 +37,9 @@ from parley_protocol.models.settings import ModelSettings
 ChatOrder = Literal["updated", "created", "title"]
 ExportFormat = Literal["json", "markdown"]
 WatchEventType = Literal["created", "deleted", "changed"]
+
+
+Paths = Annotated[list[str], AfterValidator(check_paths)]
 
 
 class HistoryMessage(Wire):
@@ -63,13 +70,13 @@ class ChatCreateParams(Params):
     """What the chat is; null: "chat"."""
     model: str | None = None
     """The model, as "provider:model"; null: the default model."""
-    system_prompt: str | None = None
+    system_prompt: SystemPrompt | None = None
     settings: ModelSettings | None = None
     context: ChatContext | None = None
     metadata: Metadata | None = None
     parent_chat_id: Id | None = None
     """Makes the chat a child of this chat; null: of none."""
-    messages: list[HistoryMessage] | None = None
+    messages: Annotated[list[HistoryMessage], Field(max_length=10_000)] | None = None
     """The history to start with, oldest first."""
 
 
@@ -132,14 +139,14 @@ class ChatListParams(Params):
     """true: only archived chats; false: only others; null: both."""
     pinned: bool | None = None
     """true: only pinned chats; false: only others; null: both."""
-    query: str | None = None
+    query: Query | None = None
     """A part of the title; case is ignored. null: any title."""
     kind: ChatKind | None = None
     """Only chats of this kind; null: of any."""
     parent_chat_id: Id | None = None
     """Only the children of this chat; null: any chats."""
     cwd: Uri | None = None
-    cursor: str | None = None
+    cursor: Cursor | None = None
     limit: Limit = 50
     order: ChatOrder = "updated"
     """By last change ("updated") or creation, newest first, or by title."""
@@ -161,7 +168,7 @@ class ChatUpdateParams(Params):
     chat_id: Id
     title: Title | None = None
     """The title; null: the first words of the chat."""
-    system_prompt: str | None = None
+    system_prompt: SystemPrompt | None = None
     settings: ModelSettings | None = None
     metadata: Metadata | None = None
 
@@ -179,10 +186,10 @@ class ChatSetContextParams(Params):
     """
 
     chat_id: Id
-    repositories: list[str] | None = None
-    include: list[str] | None = None
-    exclude: list[str] | None = None
-    files: list[str] | None = None
+    repositories: Paths | None = None
+    include: Paths | None = None
+    exclude: Paths | None = None
+    files: Paths | None = None
 
 
 class ChatArchiveParams(Params):
@@ -207,7 +214,7 @@ class ChatPinParams(Params):
 class ChatDeleteParams(Params):
     """Params of `chat/delete`: either `chatIds` or `all: true`."""
 
-    chat_ids: Annotated[list[Id], Field(min_length=1)] | None = None
+    chat_ids: Annotated[list[Id], Field(min_length=1, max_length=10_000)] | None = None
     all: bool | None = None
 
     @model_validator(mode="after")
@@ -248,7 +255,7 @@ class ChatSearchParams(Params):
 
     query: Annotated[str, Field(min_length=1, max_length=1000)]
     """Words, "phrases" and -excluded words."""
-    cursor: str | None = None
+    cursor: Cursor | None = None
     limit: Limit = 50
 
 

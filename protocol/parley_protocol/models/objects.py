@@ -6,9 +6,9 @@ messages are integers that increase within a chat.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from parley_protocol.models.base import Role, Wire
+from parley_protocol.models.base import CLIENT_CONTEXT, Role, Wire, check_paths
 from parley_protocol.models.parts import DeliveredPart, DeliveredPiece
 from parley_protocol.models.settings import ModelSettings
 
@@ -102,6 +102,11 @@ class ChatContext(Wire):
     include: list[str] = Field(default_factory=list[str])
     exclude: list[str] = Field(default_factory=list[str])
     files: list[str] = Field(default_factory=list[str])
+
+    @field_validator("repositories", "include", "exclude", "files")
+    @classmethod
+    def _short(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        return check_paths(value) if info.context == CLIENT_CONTEXT else value
 
 
 class ForkOrigin(Wire):

@@ -343,13 +343,13 @@ _IS_CONTENT = Discriminator(
 _String = Annotated[str, Field(min_length=1), Tag("<string>")]
 
 Content = Annotated[
-    _String | Annotated[list[InputPart], Field(min_length=1), Tag("<list>")],
+    _String | Annotated[list[InputPart], Field(min_length=1, max_length=1000), Tag("<list>")],
     _IS_CONTENT,
 ]
 """What a client sends: a plain string stands for one text part. Never empty."""
 
 HistoryContent = Annotated[
-    _String | Annotated[list[Part], Field(min_length=1), Tag("<list>")],
+    _String | Annotated[list[Part], Field(min_length=1, max_length=5000), Tag("<list>")],
     _IS_CONTENT,
 ]
 """What a restored message says: a plain string stands for one text part. Never empty."""

@@ -24,6 +24,9 @@ REFERENCE_LIMIT = 256 * 1024
 READ_LIMIT = 16 * REFERENCE_LIMIT
 """Bytes at the beginning of a file in which a range of lines can lie."""
 
+MAX_REFERENCES = 64
+"""References in one message."""
+
 _readers = anyio.CapacityLimiter(8)
 
 
@@ -71,6 +74,10 @@ async def input_parts(documents: OpenDocuments, content: str | list[InputPart]) 
     """
     if isinstance(content, str):
         return (Text(content),)
+    references = [at for at, part in enumerate(content) if isinstance(part, ReferencePart)]
+    if len(references) > MAX_REFERENCES:
+        problem = f"is one of {len(references)} references; a message may have {MAX_REFERENCES}"
+        raise invalid_params([{"path": f"content[{references[MAX_REFERENCES]}]", "problem": problem}])
     return tuple([await _part(documents, part, f"content[{at}]") for at, part in enumerate(content)])
 
 

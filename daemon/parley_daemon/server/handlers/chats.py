@@ -93,8 +93,12 @@ async def list_chats(call: Call, params: ChatListParams) -> Any:
     """Return one page of chats."""
     chats = call.connection.chats
     query = ChatQuery(owner=chats.owner, **dict(params))  # the params are the filters, under the same names
-    views, cursor, total = await chats.list(query)
-    return {"chats": [records.chat(view) for view in views], "nextCursor": cursor, "total": total}
+    while True:
+        views, cursor, total = await chats.list(query)
+        shown = [msgspec.Raw(records.encode(records.chat(view))) for view in views]
+        if sum([len(bytes(chat)) for chat in shown]) <= PAGE_BYTES or query.limit <= 1:
+            return {"chats": shown, "nextCursor": cursor, "total": total}
+        query = replace(query, limit=query.limit // 2)  # some have long system prompts
 
 
 async def update(call: Call, params: ChatUpdateParams) -> Any:

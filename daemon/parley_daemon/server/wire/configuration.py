@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # turns need the settings only
     from parley_protocol.models.providers import ModelPricing
 
 _MODEL = codec.JsonForm(ModelSetup, frozenset())
+SETTINGS_LIMIT = 128 * 1024
+"""The largest settings of a chat, a turn or a model, in bytes of JSON, the output schema included."""
+
 _SCHEMA_PATH = "settings.outputSchema"
 
 
@@ -70,10 +73,15 @@ async def check_settings(sent: WireSettings | None, checks: SettingsChecks) -> M
     """Return the settings that a client sent.
 
     Raises:
-        WireError: -32602, the output schema is not a valid JSON Schema, or a fallback model is named without
-            its provider, and no provider or several have it.
+        WireError: -32602, they are too large, the output schema is not a valid JSON Schema, or a fallback
+            model is named without its provider, and no provider or several have it.
     """
     settings = records.core_settings(sent)
+    size = 0 if sent is None else len(records.encode(settings))
+    if size > SETTINGS_LIMIT:
+        raise invalid_params(
+            [{"path": "settings", "problem": f"takes {size} bytes of JSON; the limit is {SETTINGS_LIMIT}"}]
+        )
     short_names = [name for name in settings.fallback_models or () if ":" not in name]
     if short_names:
         await checks.load_configuration(*short_names)

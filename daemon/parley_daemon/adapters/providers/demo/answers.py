@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from parley_daemon.adapters.providers.demo.sample_values import sample_value
+from parley_daemon.adapters.providers.demo.sample_values import SampleError, sample_json
 from parley_daemon.core.parts import Piece, Reasoning, Source, Text
 from parley_daemon.core.records import Failure, FailureKind
 from parley_daemon.ports.models import ModelError
@@ -30,6 +30,8 @@ _PROSE = (
 )
 _PAUSE = 1 / 33  # seconds between pieces: about as fast as people read
 _MAX_COUNT = 1_000_000
+_MAX_DIGITS = 9
+_MAX_COUNTED = 100_000  # characters of a prompt whose words are counted
 _MAX_QUOTE = 120
 _RETRYABLE = frozenset({"rate_limit", "overloaded", "timeout", "stream_idle", "network", "bad_stream"})
 _FAILURE_KINDS: Mapping[str, FailureKind] = {kind: kind for kind in get_args(FailureKind)}
@@ -68,7 +70,9 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
 
     def count(self, default: int) -> int:
         """Return the argument as a number, at most 1,000,000; the default when it is not a number."""
-        return min(int(self.argument), _MAX_COUNT) if self.argument.isdecimal() else default
+        if not self.argument.isdecimal():
+            return default
+        return min(int(self.argument[:_MAX_DIGITS]), _MAX_COUNT)
 
 
 def choose_answer(prompt: Prompt, schema: Mapping[str, Any] | None) -> Iterator[Step]:
@@ -85,11 +89,14 @@ def count_tokens(text: str) -> int:
 
 
 def _default_answer(prompt: Prompt) -> Iterator[Step]:
-    quote = " ".join(prompt.text.split())
-    word_count = len(quote.split())
+    words = prompt.text[:_MAX_COUNTED].split()
+    quote = " ".join(words)
+    word_count = len(words)
     quote = quote if len(quote) <= _MAX_QUOTE else quote[: _MAX_QUOTE - 1] + "…"
     ordinal = "first question" if prompt.number == 1 else f"question number {prompt.number}"
     length = "one word" if word_count == 1 else f"{word_count} words"
+    if len(prompt.text) > _MAX_COUNTED:
+        length = f"more than {length}"
     yield from _words(Reasoning, f"This is the {ordinal} of this chat, it has {length}. ")
     yield from _words(Reasoning, "I am a demo and cannot answer it, but I can show how an answer streams.")
     yield from _words(Text, f"You asked:\n\n> {quote or '(nothing)'}\n\n")
@@ -107,7 +114,11 @@ def _default_answer(prompt: Prompt) -> Iterator[Step]:
 
 def _json_answer(schema: Mapping[str, Any]) -> Iterator[Step]:
     yield from _words(Reasoning, "I am a demo and make up a value that fits the schema.")
-    yield from _words(Text, msgspec.json.format(msgspec.json.encode(sample_value(schema))).decode())
+    try:
+        value = sample_json(schema)
+    except SampleError as error:
+        raise ModelError(Failure("invalid_request", str(error), provider="demo")) from error
+    yield from _words(Text, msgspec.json.format(value).decode())
 
 
 def _help_answer(_prompt: Prompt) -> Iterator[Step]:
