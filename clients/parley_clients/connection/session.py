@@ -41,6 +41,8 @@ log = logging.getLogger("parley_clients")
 CONNECT_SECONDS = 20.0
 """How long connecting may take, including the start of a daemon."""
 
+_MAX_DOUBLINGS = 100  # 2.0**1024 overflows, and there may be any number of attempts
+
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
@@ -59,7 +61,8 @@ class Reconnect:
         import random
 
         for attempt in range(self.max_attempts):
-            yield min(self.first_delay * 2.0**attempt, self.max_delay) * random.uniform(0.5, 1.0)
+            doubled = self.first_delay * 2.0 ** min(attempt, _MAX_DOUBLINGS)
+            yield min(doubled, self.max_delay) * random.uniform(0.5, 1.0)
 
 
 class Subscription(Protocol):

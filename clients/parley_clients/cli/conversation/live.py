@@ -350,7 +350,9 @@ class Conversation:
         return one_line(" · ".join(fields))
 
     def _print_farewell(self) -> None:
-        """Say how to go on, after the prompt has gone."""
+        """Say what was not sent, and how to go on, after the prompt has gone."""
+        for text in self._jobs.unfinished(0):
+            self._view.note(f"not sent: {text}")
         chat = self._view.chat
         if chat is not None and chat["lastMessageId"]:
             running = "The answer continues. " if self._view.is_busy else ""

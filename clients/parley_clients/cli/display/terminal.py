@@ -41,6 +41,7 @@ from parley_clients.cli.messages import (
 from parley_clients.events import Event
 from parley_clients.results import Json
 
+_MAX_QUESTION_LINES = 30
 _DRAW_INTERVAL_SECONDS = 0.06
 _DRAW_COST_FACTOR = 5
 _TOOL_VERBS = {"tool-call": "calling", "tool-result": "result of"}
@@ -189,7 +190,10 @@ class TerminalOutput:
             self._phase.set(phase)  # the message is not being written now
 
     def _question(self, message: Json) -> Text:
-        text = Text.assemble(("> ", "bold cyan"), (message_text(message), "bold"))
+        *lines, rest = message_text(message).split("\n", _MAX_QUESTION_LINES)
+        more = rest.count("\n") + 1
+        shown = "\n".join([*lines, rest if more == 1 else f"… {more} more lines"])
+        text = Text.assemble(("> ", "bold cyan"), (shown, "bold"))
         origin = message["origin"]
         if self._own_origin is not None and origin not in (None, self._own_origin):
             text.append(f"  from {one_line(origin)}", "dim")

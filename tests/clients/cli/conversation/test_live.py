@@ -14,6 +14,7 @@ import pytest
 from parley_clients import sync
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.terminal import PARLEY, Terminal
+from tests.support.processes.tmux import tmux_server
 
 READY = "Ctrl-D quits"
 
@@ -249,3 +250,30 @@ def test_only_the_conversation_loads_prompt_toolkit(shared_daemon: DaemonProcess
         check=True,
     )
     assert done.stdout.splitlines()[-2:] == ["1 2 ", "0"]
+
+
+def test_a_resize_leaves_nothing_stale_and_code_can_be_copied(
+    shared_daemon: DaemonProcess, client: sync.Client
+) -> None:
+    line = "command --with " + "a-long-argument " * 8 + "end"
+    chat = client.create_chat(
+        messages=[
+            {"role": "user", "content": "Code, please."},
+            {"role": "assistant", "content": f"- item\n\n  ```sh\n  {line}\n  ```\n"},
+        ]
+    )
+    with tmux_server(shared_daemon.env) as tmux:
+        command = f'seq 30; "{PARLEY}" chat {chat.id}; sleep 60'
+        tmux.run("new-session", "-d", "-x", "80", "-y", "24", command)
+        tmux.wait_for(f"demo:demo · {chat.id[-8:]}")
+        # Joined are only lines that the terminal itself has wrapped.
+        assert line in tmux.run("capture-pane", "-p", "-J", "-S", "-200").split("\n")
+        tmux.run("send-keys", "/long 120", "Enter")
+        tmux.wait_for("the same stream goes on")
+        for columns in ("45", "70", "60"):
+            tmux.run("resize-window", "-x", columns)
+        tmux.wait_for("nothing is lost")
+        screen = tmux.wait_for("tokens")
+    said = " ".join(screen.partition("> /long 120")[2].split())
+    assert said.count("A chat here is an object of its own") == 120 // 49 + 1
+    assert said.count("> ") == 1

@@ -1,12 +1,8 @@
 """The command `parley` in a terminal: what becomes of keys, sizes, failures and hostile text meanwhile."""
 
 import os
-import shutil
 import signal
 import subprocess
-import time
-import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.parley_command import run_parley
 from tests.support.processes.raw_client import unix_peer
 from tests.support.processes.terminal import PARLEY, Terminal
+from tests.support.processes.tmux import tmux_server
 
 TRY_TWICE = "[retries]\nattempts = 2\nfirst_ms = 1\n"
 FALLS_BACK = """
@@ -166,39 +163,16 @@ def run_into(file: Path, daemon: DaemonProcess, *words: str) -> None:
         )
 
 
-@pytest.fixture
-def tmux(shared_daemon: DaemonProcess) -> Iterator[Callable[..., str]]:
-    """A terminal that lays out its lines anew when its size changes; returns what tmux says."""
-    program = shutil.which("tmux")
-    if program is None:
-        pytest.skip("there is no tmux here")
-    name = f"parley-{uuid.uuid4().hex[:8]}"
-
-    def run(*words: str) -> str:
-        command = [program, "-L", name, "-f", "/dev/null", *words]
-        done = subprocess.run(command, env=shared_daemon.env, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    yield run
-    subprocess.run([program, "-L", name, "kill-server"], env=shared_daemon.env, check=False)
-
-
-def test_a_resize_during_an_answer_leaves_nothing_stale(tmux: Callable[..., str]) -> None:
-    # Above it a screen full of lines: what tmux pushes out at the top nobody can take back.
-    tmux("new-session", "-d", "-x", "80", "-y", "24", f'seq 30; "{PARLEY}" ask "/long 120"; sleep 60')
-
-    def wait_for(text: str) -> str:
-        deadline = time.monotonic() + 30
-        while text not in (screen := tmux("capture-pane", "-p", "-S", "-40")):
-            assert time.monotonic() < deadline, screen
-            time.sleep(0.05)  # each look starts a process
-        return screen
-
-    wait_for("the same stream goes on")
-    tmux("resize-window", "-x", "45")
-    wait_for("nothing is lost")
-    tmux("resize-window", "-x", "70")
-    screen = wait_for("tokens")
+def test_a_resize_during_an_answer_leaves_nothing_stale(shared_daemon: DaemonProcess) -> None:
+    with tmux_server(shared_daemon.env) as tmux:
+        # Above it a screen full of lines: what tmux pushes out at the top nobody can take back.
+        command = f'seq 30; "{PARLEY}" ask "/long 120"; sleep 60'
+        tmux.run("new-session", "-d", "-x", "80", "-y", "24", command)
+        tmux.wait_for("the same stream goes on")
+        tmux.run("resize-window", "-x", "45")
+        tmux.wait_for("nothing is lost")
+        tmux.run("resize-window", "-x", "70")
+        screen = tmux.wait_for("tokens")
     _, _, answer = screen.partition("\n30\n")
     said = " ".join(answer.split())
     assert said.startswith("A chat here is an object")
