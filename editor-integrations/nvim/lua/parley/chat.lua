@@ -99,7 +99,8 @@ function Chat:show()
       self.prompt = nil
     end)
   end
-  go_to(self.transcript.buffer, "split")
+  -- The prompt of another chat is too low to be split.
+  go_to(self.transcript.buffer, by_buffer[api.nvim_get_current_buf()] and "botright split" or "split")
   go_to(self.prompt, "belowright 6split")
   vim.wo[0][0].winfixheight = true
   self:show_status(self.status)
