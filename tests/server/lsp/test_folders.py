@@ -89,3 +89,6 @@ def test_a_change_that_cannot_be_read_changes_nothing() -> None:
 def test_the_number_of_folders_is_bounded() -> None:
     kept = WorkspaceFolders({"workspaceFolders": folders(*[f"file:///{number}" for number in range(500)])})
     assert len(kept.uris) == MAX_FOLDERS
+    long = [f"file:///{number}/{'x' * 10_000}" for number in range(10)]
+    kept = WorkspaceFolders({"workspaceFolders": folders(*long, "file:///short")})
+    assert kept.uris == (*long[:6], "file:///short")

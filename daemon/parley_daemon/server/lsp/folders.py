@@ -5,10 +5,10 @@ from typing import Any, cast
 
 from parley_daemon.server.wire.jsonrpc import as_object
 from parley_daemon.server.wire.uris import document_key
-from parley_protocol.models.base import is_uri
+from parley_protocol.models.base import PATHS_LIMIT, is_uri
 
 MAX_FOLDERS = 100
-"""Folders of one client that are kept; further ones are ignored."""
+"""Folders of one client that are kept. Further ones are ignored, and those beyond the limit of a context."""
 
 
 class WorkspaceFolders:
@@ -34,9 +34,14 @@ class WorkspaceFolders:
         self._add(event.get("added"))
 
     def _add(self, folders: object) -> None:
+        size = sum([len(uri.encode()) for uri in self.uris])
         for uri in _uris(folders):
-            if len(self._by_key) < MAX_FOLDERS:
-                self._by_key.setdefault(document_key(uri), uri)
+            if len(self._by_key) == MAX_FOLDERS:
+                return
+            key, length = document_key(uri), len(uri.encode())
+            if key not in self._by_key and size + length <= PATHS_LIMIT:
+                self._by_key[key] = uri
+                size += length
 
 
 def _uris(folders: object) -> Iterator[str]:
