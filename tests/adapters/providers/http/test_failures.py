@@ -149,6 +149,23 @@ def test_the_words_of_a_chat_template_are_in_the_message(status: int, said: str,
         assert reason in error.failure.message
 
 
+@pytest.mark.parametrize(
+    ("words", "of_provider"),
+    [
+        ("Your account reached max request concurrency: 3", True),
+        ("Too many requests for this API key", True),
+        ("The limit of 60 requests per minute across models is reached", True),
+        ("Rate limit reached for gpt-9 of your account", False),
+        ("Rate limit reached for your organization", False),  # usually counted by model
+        ("Slow down", False),
+    ],
+)
+def test_a_limit_is_one_of_the_provider_only_if_the_error_says_so(words: str, of_provider: bool) -> None:
+    body = json.dumps(openai(words)).encode()
+    assert CALL.error_from_status(429, {"retry-after": "9"}, body).of_provider is of_provider
+    assert CALL.error_from_object({"code": 429, **openai(words)}).of_provider is of_provider
+
+
 def test_a_models_name_is_not_read_as_a_reason() -> None:
     call = Call("acme", "quota-flagged-by-billing", CALL.url)
     body = openai("quota-flagged-by-billing: temperature must be below 2")

@@ -176,6 +176,16 @@ def test_a_limit_on_tokens_within_a_time_stays_a_rate_limit(status: int, message
     assert (later.kind, later.retryable, later.retry_after_ms) == ("rate_limit", True, 7000)
 
 
+@pytest.mark.parametrize("status", [400, 413, 422, 429, 500])
+def test_a_request_above_the_limit_of_a_minute_is_not_worth_another_try(status: int) -> None:
+    words = "Rate limit reached on tokens per min (TPM): Limit {}, Used 0, Requested {}."
+    above = refused(status, {"error": {"message": words.format("30,000", "44000")}})
+    assert (above.kind, above.retryable) == ("rate_limit", False)
+    if status != 413:
+        below = refused(status, {"error": {"message": words.format(30000, 1200)}})
+        assert (below.kind, below.retryable) == ("rate_limit", True)
+
+
 def test_a_request_that_is_too_large_in_bytes_is_another_matter() -> None:
     for body in ("<html><title>413 Request Entity Too Large</title></html>", "Payload Too Large"):
         assert refused(413, body).kind == "invalid_request"

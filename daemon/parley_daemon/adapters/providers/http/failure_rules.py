@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from parley_daemon.adapters.providers.http.overflow import RATE, counts_overflow, is_overflow
+from parley_daemon.adapters.providers.http.overflow import RATE, counts_overflow, exceeds_rate, is_overflow
 from parley_daemon.core.records import FailureKind
 
 
@@ -90,6 +90,7 @@ RULES: tuple[Rule, ...] = (
     # A request that is larger than the tokens of one minute will be so again.
     Rule("rate_limit", _at(413, 429), regex(r"request too large"), only_without_hint=True),
     Rule("rate_limit", _at(413), RATE, only_without_hint=True),
+    Rule("rate_limit", meaning=exceeds_rate, only_without_hint=True),
     Rule("rate_limit", never_at=_PLAIN, words=RATE, retryable=True),
     # A router quotes its upstream provider behind a 502, too.
     Rule("context_length", never_at=_at(401, 402, 429), words=regex(r"context_length_exceeded")),

@@ -91,6 +91,7 @@ RATE = re.compile(
 
 _CODES = re.compile(r"(?<![\w.-])(?:1261|10907|336007|336103)(?![\w.-])")  # Z.ai, Spark, Baidu (two)
 _COUNT = re.compile(r"(?<![\w.])\d{1,3}(?:,?\d{3})+(?!\w)")
+_REQUESTED = re.compile(r"limit:? (\d[\d,]{0,20}).{0,40}?requested:? (\d[\d,]{0,20})", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -109,6 +110,15 @@ def counts_overflow(message: str, label: str) -> bool:
     """Return whether an error says so and names the counts: a limit, and more tokens than that."""
     counts = {int(number.replace(",", "")) for number in _COUNT.findall(message)}
     return len(counts) > 1 and is_overflow(message, label)
+
+
+def exceeds_rate(message: str, label: str) -> bool:
+    """Return whether one request is larger than a limit within some time: it will be so again."""
+    found = _REQUESTED.search(message)
+    if found is None or not (RATE.search(message) or RATE.search(label)):
+        return False
+    limit, requested = (int(number.replace(",", "")) for number in found.groups())
+    return requested > limit
 
 
 def _says_overflow(text: str) -> bool:
