@@ -93,6 +93,27 @@ def describe_failed_turn(ended: Json, chat_id: str) -> str | None:
     return describe_turn_error(error) if ended["outcome"] == "failed" else None
 
 
+def describe_cut_answer(ended: Json) -> str | None:
+    """Return what is missing in the answer of a turn that completed, given its result; None: nothing."""
+    if ended["outcome"] != "completed":
+        return None
+    match ended["stopReason"]:
+        case "length":
+            return "The answer reached its token limit and is cut off. See maxOutputTokens in the settings."
+        case "content_filter":
+            return "The provider's content filter stopped the answer."
+        case "tool_calls" if not has_answer(ended):
+            return "The model called tools and gave no answer."
+        case _:
+            return None
+
+
+def has_answer(ended: Json) -> bool:
+    """Return whether the result of a turn has something to show: text or a file."""
+    parts = [part for message in ended.get("messages") or () for part in message["content"]]
+    return any(part["type"] == "file" or (part["type"] == "text" and part["text"].strip()) for part in parts)
+
+
 # ----------------------------------------------------------------------------- messages
 
 

@@ -12,7 +12,7 @@ from parley_clients.cli.errors import (
     print_error,
 )
 from parley_clients.cli.inputs import UnreadInput, read_content
-from parley_clients.cli.messages import describe_failed_turn
+from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, has_answer
 from parley_clients.cli.options import connect_daemon, find_chat, find_last_chat, short_id
 from parley_clients.cli.turns import run_turn
 from parley_clients.errors import ConnectionLostError
@@ -83,14 +83,23 @@ def show_turn(options: argparse.Namespace, chat: Chat, start: Callable[[], TurnS
 
 
 def _exit_code(ended: Json | None, chat_id: str) -> int:
-    """Return the exit code for the `turn_ended` event of a turn; print the reason if the turn failed."""
+    """Return the exit code for the result of a turn; print why it failed, or what its answer lacks.
+
+    A turn that completed without an answer, at a limit or a filter, is a failure for a script.
+    """
     if ended is None:
         return EXIT_INTERRUPTED
     reason = describe_failed_turn(ended, chat_id)
     if reason is not None:
         print_error(reason)
         return EXIT_FAILURE
-    return EXIT_INTERRUPTED if ended["outcome"] == "interrupted" else 0
+    if ended["outcome"] == "interrupted":
+        return EXIT_INTERRUPTED
+    lack = describe_cut_answer(ended)
+    if lack is not None:
+        print_error(lack)
+        return 0 if has_answer(ended) else EXIT_FAILURE
+    return 0
 
 
 def _select_chat(client: Client, options: argparse.Namespace, settings: Json) -> Chat:
