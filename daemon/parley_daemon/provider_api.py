@@ -4,7 +4,7 @@ Promise of stability: what this module exports keeps its name and its meaning wi
 parleyd (0.2.x), and CHANGELOG.md announces every incompatible change. Everything else in `parley_daemon` may
 change at any time. A package imports from here only; docs/providers.md has a complete example.
 
-- The row: `ProviderType`, `Access`, `over_http`; for a list of models `ListedModel`, `Fetch` and
+- The row: `ProviderType`, `Access`, `make_http_model`; for a list of models `ListedModel`, `Fetch` and
   `NotFoundError`.
 - The dialect: `Dialect`, `PreparedRequest`, `endpoint_url`, `map_settings`, `map_options`, `Json`,
   `encode_json`; the errors `EmptyPromptError` and `InvalidRequestError`.
@@ -20,7 +20,7 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.json_client import NotFoundError
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Payloads, SseParser
-from parley_daemon.adapters.providers.provider_type import Access, ProviderType, over_http
+from parley_daemon.adapters.providers.provider_type import Access, ProviderType, make_http_model
 from parley_daemon.adapters.providers.shared.dialect import (
     Dialect,
     EmptyPromptError,
@@ -87,8 +87,8 @@ __all__ = [
     "UsageReport",
     "encode_json",
     "endpoint_url",
+    "make_http_model",
     "map_options",
     "map_settings",
-    "over_http",
     "plain_text",
 ]

@@ -138,7 +138,9 @@ async def test_what_packages_bring_is_listed_and_can_be_configured(tmp_path: Pat
 
 async def test_a_type_that_fails_when_it_is_asked_for_a_model_is_named(tmp_path: Path) -> None:
     installed(tmp_path)
-    broken = MODULE.replace("lambda access: over_http(access, Ollama(access))", 'lambda access: {}["region"]')
+    broken = MODULE.replace(
+        "lambda access: make_http_model(access, Ollama(access))", 'lambda access: {}["region"]'
+    )
     assert broken != MODULE
     (tmp_path / "parleyd_ollama.py").write_text(broken, "utf-8")
     said = (

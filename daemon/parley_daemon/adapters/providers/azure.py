@@ -13,7 +13,7 @@ from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
 from parley_daemon.adapters.providers.openai_chat.request import OPENAI
 from parley_daemon.adapters.providers.openai_responses.dialect import Responses
-from parley_daemon.adapters.providers.provider_type import Access, over_http
+from parley_daemon.adapters.providers.provider_type import Access, make_http_model
 from parley_daemon.adapters.providers.shared.dialect import Parser, PreparedRequest
 from parley_daemon.adapters.providers.shared.model_list import Fetch
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
@@ -106,7 +106,7 @@ def make_model(access: Access) -> Model:
     Raises:
         ValueError: the address or the version is not valid.
     """
-    return over_http(access, _dialect(access), _key_headers(access))
+    return make_http_model(access, _dialect(access), _key_headers(access))
 
 
 async def verify_key(access: Access, fetch: Fetch) -> object:

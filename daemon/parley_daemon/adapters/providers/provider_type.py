@@ -65,7 +65,9 @@ class ProviderType(msgspec.Struct, frozen=True, gc=False):
         return f"{origin} failed; see the daemon's log for details"
 
 
-def over_http(access: Access, dialect: Dialect, key_headers: Mapping[str, str] | None = None) -> HttpModel:
+def make_http_model(
+    access: Access, dialect: Dialect, key_headers: Mapping[str, str] | None = None
+) -> HttpModel:
     """Return a model that speaks a dialect over HTTP, with pooled connections.
 
     The key is sent as a bearer token (RFC 6750), or in `key_headers` in place of it.

@@ -22,7 +22,12 @@ from importlib.metadata import entry_points
 from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
-from parley_daemon.adapters.providers.provider_type import Access, ProviderType, bearer_headers, over_http
+from parley_daemon.adapters.providers.provider_type import (
+    Access,
+    ProviderType,
+    bearer_headers,
+    make_http_model,
+)
 from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 from parley_daemon.ports.models import Model
 
@@ -40,10 +45,10 @@ def _make_openai(access: Access) -> Model:
         from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
         from parley_daemon.adapters.providers.openai_chat.request import OPENAI
 
-        return over_http(access, ChatCompletions(access.name, access.base_url, OPENAI))
+        return make_http_model(access, ChatCompletions(access.name, access.base_url, OPENAI))
     from parley_daemon.adapters.providers.openai_responses.dialect import Responses
 
-    return over_http(access, Responses(access.name, access.base_url))
+    return make_http_model(access, Responses(access.name, access.base_url))
 
 
 async def _list_openai(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
@@ -56,7 +61,7 @@ def _make_compatible(access: Access) -> Model:
     from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
     from parley_daemon.adapters.providers.openai_chat.request import COMPATIBLE
 
-    return over_http(access, ChatCompletions(access.name, access.base_url, COMPATIBLE))
+    return make_http_model(access, ChatCompletions(access.name, access.base_url, COMPATIBLE))
 
 
 async def _list_compatible(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
@@ -69,20 +74,22 @@ def _make_openrouter(access: Access) -> Model:
     from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
     from parley_daemon.adapters.providers.openai_chat.request import OPENROUTER
 
-    return over_http(access, ChatCompletions(access.name, access.base_url, OPENROUTER))
+    return make_http_model(access, ChatCompletions(access.name, access.base_url, OPENROUTER))
 
 
 def _make_vercel(access: Access) -> Model:
     from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
     from parley_daemon.adapters.providers.openai_chat.request import VERCEL
 
-    return over_http(access, ChatCompletions(access.name, access.base_url, VERCEL))
+    return make_http_model(access, ChatCompletions(access.name, access.base_url, VERCEL))
 
 
 def _make_anthropic(access: Access) -> Model:
     from parley_daemon.adapters.providers.anthropic.dialect import AnthropicMessages
 
-    return over_http(access, AnthropicMessages(access.name, access.base_url), _anthropic_headers(access))
+    return make_http_model(
+        access, AnthropicMessages(access.name, access.base_url), _anthropic_headers(access)
+    )
 
 
 async def _list_anthropic(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
@@ -101,7 +108,7 @@ def _anthropic_headers(access: Access) -> Mapping[str, str]:
 def _make_google(access: Access) -> Model:
     from parley_daemon.adapters.providers.google.dialect import GoogleGenerate
 
-    return over_http(access, GoogleGenerate(access.name, access.base_url), _google_headers(access))
+    return make_http_model(access, GoogleGenerate(access.name, access.base_url), _google_headers(access))
 
 
 async def _list_google(access: Access, fetch: Fetch) -> Sequence[ListedModel]:

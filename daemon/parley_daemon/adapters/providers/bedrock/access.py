@@ -16,7 +16,7 @@ from parley_daemon.adapters.providers.bedrock.dialect import BedrockMessages
 from parley_daemon.adapters.providers.bedrock.model_list import bedrock_models
 from parley_daemon.adapters.providers.bedrock.signing import AwsSigner
 from parley_daemon.adapters.providers.http.json_client import NotFoundError
-from parley_daemon.adapters.providers.provider_type import Access, bearer_headers, over_http
+from parley_daemon.adapters.providers.provider_type import Access, bearer_headers, make_http_model
 from parley_daemon.adapters.providers.shared.model_list import Fetch, ListedModel
 from parley_daemon.core.records import Failure
 from parley_daemon.ports.models import Model, ModelError
@@ -38,7 +38,7 @@ def make_model(access: Access) -> Model:
             "no AWS region is set; set region in its configuration, or AWS_REGION for the daemon"
         )
     url = access.base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
-    return over_http(
+    return make_http_model(
         replace(access, base_url=url), BedrockMessages(access.name, url, _signer(access, region))
     )
 
