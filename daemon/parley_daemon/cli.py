@@ -52,7 +52,7 @@ def run_command(words: Sequence[str]) -> int:
 
             return doctor.run_checks(paths, check=arguments.check)
         case _:
-            return _schema()
+            return _schema(arguments.of)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +112,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--check", action="store_true", help="also send a request to every provider of the running daemon"
     )
-    commands.add_parser("schema", parents=[locations], help="print the JSON Schema of the protocol")
+    schema = commands.add_parser(
+        "schema",
+        parents=[locations],
+        help="print the JSON Schema of the protocol, or of the configuration file",
+    )
+    schema.add_argument("of", nargs="?", choices=("protocol", "configuration"), default="protocol")
     return parser
 
 
@@ -253,10 +258,13 @@ def _find_daemon(paths: DaemonPaths) -> int | None:
     return info.pid if status.get("pid") == info.pid else None
 
 
-def _schema() -> int:
-    from parley_protocol.schema import json_schema
+def _schema(of: str) -> int:
+    if of == "configuration":
+        from parley_daemon.config_schema import config_schema as make_schema
+    else:
+        from parley_protocol.schema import json_schema as make_schema
 
-    sys.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(make_schema(), indent=2, ensure_ascii=False) + "\n")
     return 0
 
 

@@ -44,76 +44,129 @@ PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 
 class _Provider(msgspec.Struct, forbid_unknown_fields=True):
     type: str
+    """The type of the provider, such as "openai-compat"; see docs/providers.md."""
     base_url: str | None = None
+    """The address of the provider; absent: the default one of its type."""
     api_key: str | None = None
+    """The API key. It takes precedence over one in the environment."""
     api_key_env: str | None = None
+    """The name of the environment variable that has the API key."""
     display_name: str | None = None
+    """The name to show to people."""
     enabled: bool = True
+    """false: the provider is not used."""
     headers: dict[str, str] = {}
+    """Headers that are sent with every request."""
     local: bool | None = None
+    """Whether chats that allow only local models may use it; absent: if its address is on this machine."""
     # Settings of some types only. The catalogue refuses them for other types.
     api: str | None = None
+    """Which API of the type is used: "responses" or "chat". Types openai and azure only."""
     api_version: str | None = None
+    """The version of the API. Type azure only."""
     region: str | None = None
+    """The AWS region. Type bedrock only."""
     profile: str | None = None
+    """The AWS profile. Type bedrock only."""
 
 
 class _Pricing(msgspec.Struct, forbid_unknown_fields=True):
     input_per_million: _Price
+    """US dollars per million tokens of requests."""
     output_per_million: _Price
+    """US dollars per million tokens of answers."""
     cache_read_per_million: _Price | None = None
+    """US dollars per million tokens read from the cache; absent: as input."""
     cache_creation_per_million: _Price | None = None
+    """US dollars per million tokens written to the cache; absent: as input."""
 
 
 class _Model(msgspec.Struct, forbid_unknown_fields=True):
     context_limit: PositiveInt | None = None
+    """How much the model can read, in tokens; absent: what the provider's list says."""
     display_name: str | None = None
+    """The name to show to people."""
     pricing: _Pricing | None = None
+    """The prices of the model."""
     compression_threshold: _Percent | None = None
+    """From which use of the context on older messages are summarized, in percent; 100: never."""
     enabled: bool = True
+    """false: the model cannot be used."""
     settings: dict[str, Any] = {}
+    """Settings of the model's calls. Those of a chat take precedence. Names may be written like_this."""
 
 
 class _Titles(msgspec.Struct, forbid_unknown_fields=True):
     enabled: bool = True
+    """Whether a model gives each chat a title after its first answer."""
     model: str | None = None
+    """The model that writes titles, as "provider:model"; absent: the model that answered."""
 
 
 class _Compaction(msgspec.Struct, forbid_unknown_fields=True):
     threshold: _Percent = 70
+    """From which use of the context on older messages are summarized, in percent; 0: after every call, 100:
+    never.
+    """
 
 
 class _Limits(msgspec.Struct, forbid_unknown_fields=True):
     max_running_turns: PositiveInt = 200
+    """How many turns run at the same time; further turns wait."""
     connect_ms: Milliseconds = 10_000
+    """Milliseconds until a connection to a provider is open."""
     first_part_ms: Milliseconds = 120_000
+    """Milliseconds without a sign of life until the first piece of an answer."""
     idle_ms: Milliseconds = 60_000
+    """Milliseconds without a sign of life between two pieces of an answer."""
     total_ms: Milliseconds | None = None
+    """Milliseconds for a whole turn; absent: no limit."""
     alive_ms: Milliseconds = 900_000
+    """Milliseconds without a piece of an answer, although there are signs of life."""
     answer_mib: AnswerMib = 32
+    """The largest answer, in MiB."""
 
 
 class _Retries(msgspec.Struct, forbid_unknown_fields=True):
     attempts: PositiveInt = 8
+    """How many attempts a model call has, the first one included; 1: no retries."""
     attempts_after_text: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 2
+    """How many more attempts there are once text of the answer has been shown."""
     first_ms: Wait = 1000
+    """Milliseconds before the second attempt; doubled with each attempt."""
     longest_ms: Wait = 60_000
+    """The longest delay between two attempts, in milliseconds."""
     longest_asked_ms: Wait = 300_000
+    """The longest delay that a provider may ask for, in milliseconds."""
     fallback_attempts: PositiveInt = 2
+    """How many attempts a model has that has a fallback."""
     fallback_wait_ms: Wait = 5000
+    """If a provider asks for a longer delay, the fallback is used at once; in milliseconds."""
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class FileSettings(msgspec.Struct, forbid_unknown_fields=True):
+    """The file as it is written."""
+
     default_model: str | None = None
+    """The model of chats that name none, as "provider:model"."""
     fallback_models: list[str] = []
+    """Models that are used in this order if a model is overloaded, rate limited or unreachable."""
     local_only: bool = False
+    """Whether no chat may use a model that is not local."""
     providers: dict[str, _Provider] = {}
+    """The providers, by name."""
     models: dict[str, _Model] = {}
+    """What differs for single models, by "provider:model"."""
     limits: _Limits = msgspec.field(default_factory=_Limits)
+    """Limits of time and size."""
     retries: _Retries = msgspec.field(default_factory=_Retries)
+    """How failed model calls are repeated."""
     recovery: Recovery = "interrupt"
+    """What happens to turns that a crash cut off: they end as interrupted, or are answered again."""
     titles: _Titles = msgspec.field(default_factory=_Titles)
+    """How chats get titles."""
     compaction: _Compaction = msgspec.field(default_factory=_Compaction)
+    """When older messages are summarized."""
 
 
 class Config(msgspec.Struct, frozen=True, gc=False):
@@ -149,13 +202,13 @@ def load_config(path: Path) -> Config:
         line = error.object[: error.start].count(b"\n") + 1
         return Config(complaint=f"{path}, line {line}: the file is not UTF-8.")
     try:
-        file = msgspec.convert(tomllib.loads(text), _File)
+        file = msgspec.convert(tomllib.loads(text), FileSettings)
         complaint = _find_invalid_name(text, file)
         return Config(complaint=f"{path}{complaint}") if complaint else _make_config(file)
     except tomllib.TOMLDecodeError as error:
         return Config(complaint=f"{path}{describe_syntax_error(str(error))}")
     except msgspec.ValidationError:
-        return Config(complaint=f"{path}{describe_invalid_setting(text, _File)}")
+        return Config(complaint=f"{path}{describe_invalid_setting(text, FileSettings)}")
     except _InvalidSettingsError as error:
         line = find_line(text, error.path)
         return Config(complaint=f"{path}{line}: {error.problem}.")
@@ -170,7 +223,7 @@ class _InvalidSettingsError(Exception):
         self.problem = problem
 
 
-def _find_invalid_name(text: str, file: _File) -> str | None:
+def _find_invalid_name(text: str, file: FileSettings) -> str | None:
     """Return what is wrong with the first name of a provider or model that the protocol does not allow."""
     allowed = TypeAdapter[str](ProviderName)
     for name in file.providers:
@@ -188,13 +241,13 @@ def _find_invalid_name(text: str, file: _File) -> str | None:
     return None
 
 
-def _full_name(model: str, file: _File) -> str:
+def _full_name(model: str, file: FileSettings) -> str:
     """Return the "provider:model" of a table of `models`; the only provider may be left out."""
     only = next(iter(file.providers)) if len(file.providers) == 1 else None
     return f"{only}:{model}" if only and model and ":" not in model else model
 
 
-def _make_config(file: _File) -> Config:
+def _make_config(file: FileSettings) -> Config:
     return Config(
         default_model=file.default_model,
         fallback_models=tuple(file.fallback_models),

@@ -27,7 +27,7 @@ def describe_field(model: type[Wire], name: str, schema: Mapping[str, Any]) -> s
         ValueError: the field has no text of its own, and its name is not in the vocabulary.
     """
     kinds = [kind for kind in model.__mro__ if issubclass(kind, Wire)]
-    own = next((text for kind in kinds if (text := _texts(kind).get(name))), None)
+    own = next((text for kind in kinds if (text := field_texts(kind).get(name))), None)
     text = own or VOCABULARY.get(name)
     if text is None:
         raise ValueError(
@@ -38,8 +38,8 @@ def describe_field(model: type[Wire], name: str, schema: Mapping[str, Any]) -> s
 
 
 @cache
-def _texts(kind: type) -> dict[str, str]:
-    """Return the text below each field of a class."""
+def field_texts(kind: type) -> Mapping[str, str]:
+    """Return the texts below the fields of a class, in one line each."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     body = cast("ast.ClassDef", definition).body
     texts: dict[str, str] = {}

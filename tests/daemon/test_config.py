@@ -202,7 +202,7 @@ def test_a_provider_may_have_any_name_that_the_protocol_allows(tmp_path: Path, n
 
 # Each section of the file: its heading, the settings that it cannot do without, and its type.
 SECTIONS: list[tuple[str, dict[str, str], type[msgspec.Struct]]] = [
-    ("", {}, vars(config_module)["_File"]),
+    ("", {}, vars(config_module)["FileSettings"]),
     ("[limits]", {}, vars(config_module)["_Limits"]),
     ("[retries]", {}, vars(config_module)["_Retries"]),
     ("[titles]", {}, vars(config_module)["_Titles"]),
