@@ -5,7 +5,8 @@ import sys
 
 from parley_clients.cli.display.output import can_draw
 from parley_clients.cli.display.plain import print_json
-from parley_clients.cli.errors import CommandError, UsageError, check_text
+from parley_clients.cli.errors import CommandError, UsageError
+from parley_clients.cli.inputs import read_text
 from parley_clients.cli.messages import one_line, parts_as_markdown
 from parley_clients.cli.options import connect_daemon, find_chat, short_id
 from parley_clients.results import Json
@@ -17,7 +18,7 @@ _MIN_ID_LENGTH = 4
 
 def queue(options: argparse.Namespace) -> int:
     """Change the queue if requested, and print it."""
-    text = check_text(" ".join(options.text), "The text")
+    text = read_text(options.text)
     _check_usage(options.action, options.message, text)
     with connect_daemon(options) as client:
         chat = client.chat(find_chat(client, options.id))

@@ -249,6 +249,7 @@ def _help(context: Context, argument: str) -> Outcome:
 
 
 KEYS = (
+    "Up and Down go through what was typed, Ctrl-R searches it. Tab completes.",
     "Enter sends. Alt-Enter, or \\ before Enter, begins a new line. Ctrl-X Ctrl-E opens $EDITOR.",
     "Ctrl-C stops the answer and keeps what has come; once more, or Ctrl-D, leaves. The answer goes on then.",
     "A message that is sent during an answer waits in the queue. Other lines are sent to the model.",

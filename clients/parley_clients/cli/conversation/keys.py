@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
+from prompt_toolkit.filters import is_searching
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys as Key
@@ -57,14 +58,15 @@ def make_key_bindings(keys: Keys, buffer: Buffer) -> KeyBindings:
 
     bindings = KeyBindings()
     # Ctrl-J is Enter too: what is typed before the prompt is there arrives with line feeds.
+    typing = ~is_searching  # Ctrl-R searches the history, with keys of its own
     for key in ("enter", "c-j"):
-        bindings.add(key)(enter)
-        bindings.add("escape", key)(begin_line)
-    for key in ("c-c", "<sigint>"):
-        bindings.add(key)(_without_event(keys.on_interrupt))
-    bindings.add("c-d")(end)
-    bindings.add("tab")(complete)
-    bindings.add("s-tab")(_without_event(buffer.complete_previous))
+        bindings.add(key, filter=typing)(enter)
+        bindings.add("escape", key, filter=typing)(begin_line)
+    bindings.add("c-c", filter=typing)(_without_event(keys.on_interrupt))
+    bindings.add("<sigint>")(_without_event(keys.on_interrupt))
+    bindings.add("c-d", filter=typing)(end)
+    bindings.add("tab", filter=typing)(complete)
+    bindings.add("s-tab", filter=typing)(_without_event(buffer.complete_previous))
     bindings.add("c-x", "c-e")(_without_event(keys.on_editor))
     bindings.add("c-z")(_without_event(keys.on_suspend))
     return bindings

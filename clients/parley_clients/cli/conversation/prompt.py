@@ -29,6 +29,7 @@ from prompt_toolkit.application import Application, in_terminal
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import Completer
+from prompt_toolkit.data_structures import Point
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import ANSI, AnyFormattedText, StyleAndTextTuples
 from prompt_toolkit.history import History
@@ -47,6 +48,7 @@ from prompt_toolkit.output import ColorDepth, create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
+from prompt_toolkit.widgets import SearchToolbar
 
 from parley_clients.cli.conversation.gathered_output import GatheredOutput
 from parley_clients.cli.conversation.keys import Keys, make_key_bindings
@@ -99,10 +101,11 @@ class Prompt:
             erase_when_done=True,
             terminal_size_polling_interval=None,
             before_render=lambda _: self._make_room(),
-            after_render=lambda _: self._watch_size(),
+            after_render=lambda _: self._after_drawing(),
         )
         self._watches_size = False
         self._drawn_size = output.get_size()
+        self._cursor = Point(0, 0)
         self._app.ttimeoutlen = 0.1
         self._app.timeoutlen = 0.5
 
@@ -180,8 +183,9 @@ class Prompt:
 
     def _make_container(self) -> HSplit:
         shown = self.shown
+        search = SearchToolbar(ignore_case=True)
         self._input = Window(
-            BufferControl(self.buffer),
+            BufferControl(self.buffer, search_buffer_control=search.control, preview_search=True),
             wrap_lines=True,
             dont_extend_height=True,
             height=lambda: Dimension(min=1, max=max(1, self._output.get_size().rows // 2)),
@@ -195,6 +199,7 @@ class Prompt:
                 ),
                 ConditionalContainer(Window(height=1), Condition(lambda: self._has_gap)),
                 self._input,
+                search,
                 CompletionsMenu(max_height=_MAX_MENU_ROWS, scroll_offset=1),
                 _lines(lambda: [("class:dim", self._fit(shown.status))], lambda: bool(shown.status)),
             ],
@@ -212,6 +217,7 @@ class Prompt:
         with set_app(self._app):
             self._make_room()
             self._app.renderer.render(self._app, self._app.layout)
+            self._after_drawing()
 
     def _make_room(self) -> None:
         """Erase the prompt if it cannot be drawn over: it becomes lower, or the terminal has another size."""
@@ -231,10 +237,9 @@ class Prompt:
         screen, output = self._app.renderer.last_rendered_screen, self._output
         if screen is not None:
             columns = max(1, output.get_size().columns)
-            cursor = screen.get_cursor_position(self._app.layout.current_window)
-            rows = sum(max(1, -(-_row_width(screen, row) // columns)) for row in range(cursor.y))
+            rows = sum(max(1, -(-_row_width(screen, row) // columns)) for row in range(self._cursor.y))
             output.write_raw("\r")
-            output.cursor_up(rows + cursor.x // columns)
+            output.cursor_up(rows + self._cursor.x // columns)
             output.reset_attributes()
             output.enable_autowrap()
             output.erase_end_of_line()
@@ -249,6 +254,12 @@ class Prompt:
         if sys.platform != "win32" and loop is not None:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.leave, number)
+
+    def _after_drawing(self) -> None:
+        screen = self._app.renderer.last_rendered_screen
+        if screen is not None:
+            self._cursor = screen.get_cursor_position(self._app.layout.current_window)
+        self._watch_size()
 
     def _watch_size(self) -> None:
         """Replace prompt_toolkit's handler of resizes, which it sets just before it first draws."""

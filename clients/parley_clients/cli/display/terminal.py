@@ -68,7 +68,7 @@ class TerminalOutput:
         self._clock = clock
         self._area: Area = LiveArea(console) if area is None else area
         self._spinner = Spinner("dots", style="cyan")
-        self._phase = Phase("sending", clock, shows_hints=not whole_chat)
+        self._phase = Phase("sending", clock, shows_hints=not whole_chat or own_origin is not None)
         self._drawn_at = self._draw_seconds = 0.0
         self._cutter = BlockCutter()
         self._current_part: tuple[int, int] | None = None

@@ -167,6 +167,11 @@ def test_what_was_typed_is_there_in_the_next_run_and_can_be_edited_elsewhere(
     history = Path(shared_daemon.env["PARLEY_DATA_DIR"]) / "chat_history"
     assert history.stat().st_mode & 0o777 == 0o600
     with conversation(shared_daemon, chat, EDITOR="/nowhere/ed") as terminal:
+        terminal.type("\x12edited")
+        terminal.wait_for_screen("I-search backward: edited")
+        terminal.type("\r\x03/usage\r")
+        terminal.wait_for_screen("input +")
+        assert "I-search" not in terminal.screen.text
         terminal.type("typed\x18\x05")
         terminal.wait_for_screen("Cannot edit with /nowhere/ed")
 
