@@ -61,7 +61,10 @@ async def test_a_schema_that_is_none_is_refused_where_it_is_given_and_nothing_ha
         elif method in ("chat/send", "chat/ask"):
             params["content"] = "Hi"
         error = await peer.error(method, params)
-        problem = 'is not allowed here by JSON Schema: "number of years"'
+        problem = (
+            'must be "array", "boolean", "integer", "null", "number", "object" or "string", '
+            'or a list of these, not "number of years"'
+        )
         path = "settings.outputSchema.properties.age.type"
         assert error["code"] == INVALID_PARAMS
         assert error["data"]["fields"] == [{"path": path, "problem": problem}]

@@ -7,18 +7,26 @@ import pytest
 from parley_daemon.adapters.json_schema.rules import InvalidSchemaError, check_schema, check_value
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
-NOT_ALLOWED = "is not allowed here by JSON Schema"
+TYPES = '"array", "boolean", "integer", "null", "number", "object" or "string"'
 NOT_FETCHED = "which is not in the schema; references are not fetched"
 
 
 @pytest.mark.parametrize(
     ("schema", "path", "problem"),
     [
-        ({"type": "strin"}, "type", f'{NOT_ALLOWED}: "strin"'),
-        ({"properties": {"a": {"type": 7}}}, "properties.a.type", f"{NOT_ALLOWED}: 7"),
-        ({"prefixItems": [True, 3]}, "prefixItems[1]", f"{NOT_ALLOWED}: 3"),
+        ({"type": "strin"}, "type", f'must be {TYPES}, or a list of these, not "strin"'),
+        ({"type": ["string", 7]}, "type[1]", f"must be {TYPES}, not 7"),
+        (
+            {"properties": {"a": {"type": 7}}},
+            "properties.a.type",
+            f"must be {TYPES}, or a list of these, not 7",
+        ),
+        ({"prefixItems": [True, 3]}, "prefixItems[1]", "must be a schema (an object, true or false), not 3"),
+        ({"properties": []}, "properties", "must be an object, not []"),
+        ({"required": ["a", "a"]}, "required", 'must not have an item twice: ["a", "a"]'),
+        ({"$schema": DRAFT_7, "items": 5}, "items", "must be a schema or a list, not 5"),
         ({"minLength": -1}, "minLength", "must be ≥ 0"),
-        ({"enum": "a"}, "enum", f'{NOT_ALLOWED}: "a"'),
+        ({"enum": "a"}, "enum", 'must be an array, not "a"'),
         ({"allOf": []}, "allOf", "must have at least 1 item"),
         ({"pattern": "("}, "pattern", "is not a valid regex"),
         ({"$schema": "my own"}, "$schema", 'is not a supported version of JSON Schema: "my own"'),

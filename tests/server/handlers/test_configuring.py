@@ -153,7 +153,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
             method,
             {"provider": "demo", "model": "m", "settings": {"outputSchema": {"type": "nonsense"}}},
             "settings.outputSchema.type",
-            "is not allowed here by JSON Schema",
+            'or a list of these, not "nonsense"',
         )
         for method in ("modelConfig/create", "modelConfig/update")
     ),

@@ -44,10 +44,7 @@ def check_schema(schema: Mapping[str, Any]) -> Problem | None:
     if error is not None:
         if error.validator == "format":
             return _format_path(error.absolute_path), f"is not a valid {error.validator_value}"
-        if error.validator in ("anyOf", "type"):
-            problem = f"is not allowed here by JSON Schema: {_quote(error.instance)}"
-            return _format_path(error.absolute_path), problem
-        return _format_path(error.absolute_path), _describe(error)
+        return _format_path(error.absolute_path), _describe_invalid_schema(error)
     reference = _find_dangling_reference(validator_class, schema)
     if reference is not None:
         return "", f"refers to {_quote(reference)}, which is not in the schema; references are not fetched"
@@ -110,6 +107,29 @@ def _find_dangling_in(contents: Any, resolver: Any) -> str | None:
             except unresolvable:
                 return reference
     return None
+
+
+def _describe_invalid_schema(error: Any) -> str:
+    """Return what is wrong with the value of a keyword. The meta-schema says what the keyword needs."""
+    shown = _quote(error.instance)
+    match error.validator:
+        case "anyOf" if error.absolute_path and error.absolute_path[-1] == "type":
+            return f"must be {_TYPE_NAMES}, or a list of these, not {shown}"
+        case "anyOf":  # of older versions: such as `items`
+            return f"must be a schema or a list, not {shown}"
+        case "type" if set(error.validator_value) == {"object", "boolean"}:
+            return f"must be a schema (an object, true or false), not {shown}"
+        case "enum" if "array" in error.validator_value:
+            return f"must be {_TYPE_NAMES}, not {shown}"
+        case "uniqueItems":
+            return f"must not have an item twice: {shown}"
+        case "type":
+            return f"{_describe(error)}, not {shown}"
+        case _:
+            return _describe(error)
+
+
+_TYPE_NAMES = " or ".join([", ".join([f'"{kind}"' for kind in list(_KINDS)[:-1]]), f'"{list(_KINDS)[-1]}"'])
 
 
 def _describe(error: Any) -> str:
