@@ -9,7 +9,8 @@ import anyio
 from parley_clients.chat import Chat
 from parley_clients.connection.session import Reconnect, Session
 from parley_clients.connection.transport import Address, Target
-from parley_clients.params import call_params
+from parley_clients.errors import ParleyError
+from parley_clients.params import call_params, new_message_id
 from parley_clients.providers import ModelConfigs, Providers
 from parley_clients.results import ChatPage, ChatRecord, Json, Result, SearchPage
 from parley_clients.streaming.watch import Watch
@@ -17,7 +18,7 @@ from parley_clients.streaming.watch import Watch
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from parley_clients.params import Settings
+    from parley_clients.params import Content, Settings
     from parley_protocol.models.chats import ChatDeleteResult, ChatOrder, HistoryMessage
     from parley_protocol.models.objects import ChatContext, ChatKind
     from parley_protocol.models.providers import ModelListResult
@@ -85,9 +86,17 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
         parent_chat_id: str | None = None,
         messages: "Sequence[HistoryMessage | Mapping[str, Any]] | None" = None,
+        content: "Content | None" = None,
+        client_message_id: str | None = None,
         timeout: float | None = None,
     ) -> Chat:
-        """Create a chat. `model` is "provider:model", `messages` an initial history, oldest first."""
+        """Create a chat. `model` is "provider:model", `messages` an initial history, oldest first.
+
+        `content` is the first message: its turn starts at once, and `record.turn_id` of the chat is its id.
+        With the `client_message_id` of the error of a failed call, the call can be repeated safely.
+        """
+        if content is not None and client_message_id is None:
+            client_message_id = new_message_id()
         params = call_params(
             title=title,
             model=model,
@@ -98,8 +107,14 @@ class Client:
             metadata=metadata,
             parentChatId=parent_chat_id,
             messages=messages,
+            content=content,
+            clientMessageId=client_message_id,
         )
-        record = ChatRecord("chat/create", await self._session.call("chat/create", params, timeout))
+        try:
+            record = ChatRecord("chat/create", await self._session.call("chat/create", params, timeout))
+        except ParleyError as error:
+            error.client_message_id = client_message_id
+            raise
         return Chat(self._session, record.id, record)
 
     async def list_chats(
@@ -111,12 +126,16 @@ class Client:
         kind: "ChatKind | None" = None,
         parent_chat_id: str | None = None,
         cwd: str | None = None,
+        below: bool | None = None,
         order: "ChatOrder | None" = None,
         cursor: str | None = None,
         limit: int | None = None,
         timeout: float | None = None,
     ) -> ChatPage:
-        """Return one page of chats, last updated first. Archived chats are included unless filtered out."""
+        """Return one page of chats, last updated first. Archived chats are included unless filtered out.
+
+        `cwd` is the URI of a folder that is a repository of the chats; `below` adds the folders below it.
+        """
         params = call_params(
             query=query,
             archived=archived,
@@ -124,6 +143,7 @@ class Client:
             kind=kind,
             parentChatId=parent_chat_id,
             cwd=cwd,
+            below=below,
             order=order,
             cursor=cursor,
             limit=limit,
@@ -139,6 +159,7 @@ class Client:
         kind: "ChatKind | None" = None,
         parent_chat_id: str | None = None,
         cwd: str | None = None,
+        below: bool | None = None,
         order: "ChatOrder | None" = None,
     ) -> AsyncIterator[ChatRecord]:
         """Yield the chats of all pages. A page is read when it is needed."""
@@ -151,6 +172,7 @@ class Client:
                 kind=kind,
                 parent_chat_id=parent_chat_id,
                 cwd=cwd,
+                below=below,
                 order=order,
                 cursor=cursor,
                 limit=200,
@@ -162,11 +184,21 @@ class Client:
                 return
 
     async def delete_chats(
-        self, chat_ids: Sequence[str], *, timeout: float | None = None
+        self, chat_ids: Sequence[str] | None = None, *, all: bool = False, timeout: float | None = None
     ) -> "Result[ChatDeleteResult]":
-        """Delete chats permanently. `errors` of the result has those that could not be deleted."""
-        raw = await self._session.call("chat/delete", {"chatIds": list(chat_ids)}, timeout)
-        return Result("chat/delete", raw)
+        """Delete these chats permanently, or, with `all=True`, every chat of the user.
+
+        `errors` of the result has those that could not be deleted.
+
+        Raises:
+            ValueError: neither of them was given, or both.
+        """
+        if (chat_ids is None) == (not all):
+            raise ValueError("Give the ids of the chats to delete, or all=True.")
+        if chat_ids is not None and not chat_ids:
+            return Result("chat/delete", {"deleted": [], "errors": []})
+        params: Json = {"all": True} if chat_ids is None else {"chatIds": list(chat_ids)}
+        return Result("chat/delete", await self._session.call("chat/delete", params, timeout))
 
     async def import_chat(self, content: str, *, merge: bool = False, timeout: float | None = None) -> Chat:
         """Create a chat from the text that `Chat.export("json")` returned.

@@ -42,6 +42,11 @@ def update_params(**values: Any) -> Json:
     return {name: to_json(value) for name, value in values.items() if value is not UNSET}
 
 
+def new_message_id() -> str:
+    """Return a `clientMessageId` that no other message has."""
+    return os.urandom(16).hex()
+
+
 def message_params(
     chat_id: str,
     content: Any,
@@ -61,7 +66,7 @@ def message_params(
         whenBusy=when_busy,
         model=model,
         settings=settings,
-        clientMessageId=client_message_id or os.urandom(16).hex(),
+        clientMessageId=client_message_id or new_message_id(),
     )
 
 

@@ -70,6 +70,11 @@ class ChatRecord(Result["Chat"]):
         return self.raw["status"]
 
     @property
+    def turn_id(self) -> str | None:
+        """The turn that answers the first message, if the chat was created with one by this call."""
+        return self.raw.get("turnId")
+
+    @property
     def pinned(self) -> bool:
         """Whether the chat is pinned."""
         return self.raw.get("pinned", False)  # missing in older daemons

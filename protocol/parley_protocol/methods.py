@@ -146,7 +146,7 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
              doc="Interrupt the turn of the `chat/ask` that has this work-done token."),
     ),
     "Chats": (
-        _request("chat/create", "chats.ChatCreateParams", "objects.Chat",
+        _request("chat/create", "chats.ChatCreateParams", "chats.ChatCreateResult",
                  handler="chats.create",
                  doc="Create a chat, empty or with an existing history."),
         _request("chat/get", "chats.ChatGetParams", "chats.ChatGetResult",

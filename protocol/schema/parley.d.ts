@@ -10,7 +10,7 @@ export interface Methods {
   /** Announce the end of the connection. Later requests are refused. */
   shutdown: { params: undefined; result: null };
   /** Create a chat, empty or with an existing history. */
-  "chat/create": { params: ChatCreateParams; result: Chat };
+  "chat/create": { params: ChatCreateParams; result: ChatCreateResult };
   /** Read a chat and messages of its active branch. */
   "chat/get": { params: ChatGetParams; result: ChatGetResult };
   /** Read a whole part of a message that was delivered by reference. */
@@ -375,13 +375,13 @@ export interface ChatCompactParams {
  */
 export interface ChatContext {
   /** URIs of the folders that the chat is about. */
-  repositories?: string[];
+  repositories: string[];
   /** Glob patterns of the files that belong to the context. */
-  include?: string[];
+  include: string[];
   /** Glob patterns of the files that do not belong to it. */
-  exclude?: string[];
+  exclude: string[];
   /** URIs of the files that the chat is about. */
-  files?: string[];
+  files: string[];
 }
 
 /**
@@ -391,6 +391,9 @@ export interface ChatContext {
  * - `metadata` is the client's own JSON, at most 16 KiB.
  * - `parentChatId` makes the chat a child of another one.
  * - `messages` is the history to start with, oldest first.
+ * - `content` is the first message, or the first one after `messages`: its turn starts at once.
+ * - `clientMessageId` makes a request with `content` safe to repeat, also on another connection: if a chat
+ * was created with this id, that chat is the result, and nothing is started.
  */
 export interface ChatCreateParams {
   /** The title; null: the daemon writes one. At most 255 characters. */
@@ -404,13 +407,70 @@ export interface ChatCreateParams {
   /** Settings of model calls. They take precedence over those of the next lower level. */
   settings?: ModelSettings | null;
   /** The files that the chat is about. */
-  context?: ChatContext | null;
+  context?: NewChatContext | null;
   /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata?: Record<string, unknown> | null;
   /** Makes the chat a child of this chat; null: of none. 1 to 1024 characters. */
   parentChatId?: string | null;
   /** The history to start with, oldest first. At most 10000 items. */
   messages?: HistoryMessage[] | null;
+  /** The first message; its turn starts at once. null: none yet. */
+  content?: string | InputPart[] | null;
+  /** The id of the first message, which makes the request safe to repeat; null: none. 1 to 255 characters. */
+  clientMessageId?: string | null;
+}
+
+/**
+ * The new chat. If it was created with `content`, also `message`, the first message, and `turnId`, the
+ * turn that answers it; otherwise both are absent.
+ */
+export interface ChatCreateResult {
+  /** The id of the chat, a UUIDv7. */
+  id: string;
+  /** "agent": another chat has started this one. */
+  kind: ChatKind;
+  /** The title; null until a person or the daemon sets one. */
+  title: string | null;
+  /** Why the chat's last turn failed; null: it did not. */
+  lastError: TurnError | null;
+  /** The model, as "provider:model"; null: the default model. */
+  model: string | null;
+  /** The instructions that the model gets before the history; null: none. */
+  systemPrompt: string | null;
+  /** Settings of model calls. They take precedence over those of the next lower level. */
+  settings: ModelSettings;
+  /** The files that the chat is about. */
+  context: ChatContext;
+  /** The id of the chat directly above it; null: there is none. */
+  parentChatId: string | null;
+  /** The id of the topmost chat above it; null: there is none. */
+  rootChatId: string | null;
+  /** Where the chat was copied from; null: it is no copy. */
+  forkedFrom: ForkOrigin | null;
+  /** Whether the chat is archived. An archived chat accepts no messages. */
+  archived: boolean;
+  /** Whether a person marked the chat as important. */
+  pinned: boolean;
+  /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
+  metadata: Record<string, unknown>;
+  /** The sum over all turns. */
+  usage: Usage;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
+  createdAt: string;
+  /** When it was last changed: RFC 3339 in UTC with milliseconds. */
+  updatedAt: string;
+  /** The user whose chat it is. */
+  owner: string;
+  /** What the chat is doing. */
+  status: ChatStatus;
+  /** The number of the chat's last event; 0: there was none. */
+  lastSeq: number;
+  /** The highest id of a message of the chat so far; 0: there was none. */
+  lastMessageId: number;
+  /** The turn that answers the first message; absent: the chat was created without one. */
+  turnId?: string;
+  /** The first message; absent: the chat was created without one. */
+  message?: Message;
 }
 
 /** A chat that was not deleted. `code` is one of the codes of error responses. */
@@ -603,7 +663,9 @@ export type ChatKind = "chat" | "agent";
  * Params of `chat/list`. Filters that are null do not apply, so archived chats are listed, too.
  *
  * - `query` is a part of the title; case is ignored.
- * - `cwd` is the URI of a folder: only chats with exactly this URI in `context.repositories` are listed.
+ * - `cwd` is the URI of a folder: only chats with this folder in `context.repositories` are listed. A slash
+ * at the end, escapes and the case of a drive letter do not matter.
+ * - `below`: also chats with a folder below `cwd`.
  * - `cursor` is the `nextCursor` of the page before.
  * - `limit` is the number of chats on a page, 1 to 200.
  * - `order`: newest change first, newest chat first, or by title.
@@ -621,6 +683,8 @@ export interface ChatListParams {
   parentChatId?: string | null;
   /** The URI of a folder: only chats with this folder in `context.repositories`. */
   cwd?: string | null;
+  /** true: also chats of folders below `cwd`. */
+  below?: boolean;
   /** The `nextCursor` of the page before; null: the first page. At most 1.04858e+06 characters. */
   cursor?: string | null;
   /** How many entries a page has at most. 1 to 200. */
@@ -1644,6 +1708,18 @@ export interface ModelSettings {
 }
 
 export type ModelSource = "database" | "config";
+
+/** The context of a new chat. Contexts of stored and exported chats may have something else than URIs. */
+export interface NewChatContext {
+  /** URIs of the folders that the chat is about. */
+  repositories?: string[];
+  /** Glob patterns of the files that belong to the context. */
+  include?: string[];
+  /** Glob patterns of the files that do not belong to it. */
+  exclude?: string[];
+  /** URIs of the files that the chat is about. */
+  files?: string[];
+}
 
 /** Options of servers that are compatible with OpenAI's chat completions. */
 export interface OpenAICompatOptions {

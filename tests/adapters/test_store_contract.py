@@ -270,6 +270,7 @@ FILTERS = [
     (ChatQuery("local", kind="agent"), {"b"}),
     (ChatQuery("local", parent_chat_id="a"), {"b"}),
     (ChatQuery("local", cwd="file:///repo"), {"a"}),
+    (ChatQuery("local", cwd="file:///repo", below=True), {"a", "b"}),
     (ChatQuery("local", pinned=False, archived=True), set[str]()),
     (ChatQuery("local", pinned=True, archived=True, query="done"), {"b"}),
 ]
@@ -282,8 +283,18 @@ async def test_each_filter_leaves_the_right_chats(
 ) -> None:
     await store.commit(
         PutChat(a_chat("a", title="Schöne Grüße", context=Context(("file:///repo",)))),
-        PutChat(a_chat("b", title="100% done", archived=True, pinned=True, kind="agent", parent_chat_id="a")),
-        PutChat(a_chat("foreign", owner="somebody else", pinned=True)),
+        PutChat(
+            a_chat(
+                "b",
+                title="100% done",
+                archived=True,
+                pinned=True,
+                kind="agent",
+                parent_chat_id="a",
+                context=Context(("file:///repo/b",)),
+            )
+        ),
+        PutChat(a_chat("foreign", owner="somebody else", pinned=True, context=Context(("file:///repo",)))),
     )
     page = await store.chats(replace(query, order=order))
     assert {chat.id for chat in page.chats} == found

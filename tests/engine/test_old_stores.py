@@ -153,3 +153,26 @@ async def test_a_newer_store_is_not_touched_however_it_was_left(folder: Path, ki
     after = {file.name: file.read_bytes() for file in folder.iterdir()}
     after.pop("parley.db-shm", None)  # how far readers have come: made anew by whoever opens it next
     assert after == before
+
+
+@old
+async def test_chats_of_an_old_store_are_found_by_their_folder(folder: Path, name: str) -> None:
+    path = folder / "parley.db"
+    make_old_store(path, name)
+    connection = sqlite3.connect(path, isolation_level=None)
+    for chat_id, context in (
+        (CHAT, '{"repositories":["file:///work/a%20b/"]}'),
+        (CHILD, '{"repositories":7}'),
+    ):
+        connection.execute(
+            "UPDATE chats SET body = json_set(CAST(body AS TEXT), '$.context', json(?)) WHERE id = ?",
+            (context, chat_id),
+        )
+    connection.execute("UPDATE chats SET body = CAST(body AS BLOB)")
+    connection.close()
+    store = SqliteStore(path)
+    with anyio.fail_after(30):
+        await store.open()
+        found = await store.chats(ChatQuery(ME, cwd="file:///work", below=True))
+        await store.aclose()
+    assert [chat.id for chat in found.chats] == [CHAT]

@@ -72,6 +72,14 @@ def test_unknown_fields_deep_inside_params_are_refused_by_their_path(
 NO_INPUT = "must be an object of type text, file or reference"
 BAD_SENDS: list[tuple[dict[str, Any], str, str]] = [
     ({"content": ""}, "content", "must have 1 or more characters"),
+    ({"content": " \n\t"}, "content", "must not be blank"),
+    ({"content": "\u00a0\u200b\ufeff\x00"}, "content", "must not be blank"),
+    ({"content": [{"type": "text", "text": ""}]}, "content", "must not be blank"),
+    (
+        {"content": [{"type": "text", "text": " "}, {"type": "text", "text": "\n"}]},
+        "content",
+        "must not be blank",
+    ),
     ({"content": []}, "content", "must have 1 or more items"),
     ({"content": 7}, "content", "must be a string or a list of parts"),
     ({"content": None}, "content", "must be a string or a list of parts"),

@@ -89,8 +89,9 @@ class MessagePage(msgspec.Struct, frozen=True, gc=False):
 class ChatQuery(msgspec.Struct, frozen=True, gc=False):
     """Which chats to list, at most `limit` of them. None: no such filter.
 
-    `query` is a part of the title, in any case. `cwd` is the URI of a repository in the chat's context.
-    `cursor` comes from the previous page.
+    `query` is a part of the title, in any case. `cwd` is the URI of a repository in the chat's context, in
+    any spelling (see core/folders.py), with `below` also of a folder above it. `cursor` comes from the
+    previous page.
     """
 
     owner: str
@@ -100,6 +101,7 @@ class ChatQuery(msgspec.Struct, frozen=True, gc=False):
     kind: ChatKind | None = None
     parent_chat_id: str | None = None
     cwd: str | None = None
+    below: bool = False
     cursor: str | None = None
     limit: int = 50
     order: Literal["updated", "created", "title"] = "updated"
@@ -114,7 +116,7 @@ class ChatPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class InvalidCursorError(Exception):
-    """The cursor is not from a page of this list or search."""
+    """The cursor is not from a page of this list or search. The message continues "The cursor"."""
 
 
 class SearchUnavailableError(StoreUnavailableError):
@@ -200,12 +202,16 @@ class Store(Protocol):
         """Return one page of chats. The cost depends on the page, not on the number of stored chats.
 
         Raises:
-            InvalidCursorError: the cursor is not valid, or belongs to another order.
+            InvalidCursorError: the cursor is not valid, or belongs to another order or other filters.
         """
         ...
 
     async def chat_ids(self, owner: str) -> tuple[str, ...]:
         """Return the ids of all chats of this owner."""
+        ...
+
+    async def find_created(self, owner: str, creation_id: str) -> str | None:
+        """Return the id of the chat of this creation (see NameCreation); None: there is none."""
         ...
 
     async def count_chats(self) -> int:

@@ -16,6 +16,14 @@ class PutChat(msgspec.Struct, frozen=True, gc=False):
     chat: Chat
 
 
+class NameCreation(msgspec.Struct, frozen=True, gc=False):
+    """Record the client's id of the first message that a chat was created with (see Store.find_created)."""
+
+    owner: str
+    creation_id: str
+    chat_id: str
+
+
 class DeleteChat(msgspec.Struct, frozen=True, gc=False):
     """Delete a chat with its messages, turns, queue, journal and summaries."""
 
@@ -101,6 +109,7 @@ ConfigurationWrite = PutProvider | DropProvider | PutModel | DropModel
 
 Write = (
     PutChat
+    | NameCreation
     | DeleteChat
     | AddMessage
     | PutMessage

@@ -176,14 +176,49 @@ def is_uri(value: str) -> bool:
     return _SCHEME.match(value) is not None
 
 
-def _check_uri(value: str) -> str:
-    if not is_uri(value):
+def check_uri(value: str) -> str:
+    """Return the value if it is a URI (RFC 3986). Letters of any script are accepted unencoded, too.
+
+    Raises:
+        ValueError: it is not; the message says why.
+    """
+    scheme = _SCHEME.match(value)
+    if scheme is None:
         raise ValueError("must be a URI, such as file:///home/ada/project, not a path")
+    if _NOT_IN_URI.search(value):
+        raise ValueError(
+            "must be a URI: encode spaces and other special characters, such as file:///home/ada/my%20project"
+        )
+    rest = value[scheme.end() :]
+    is_file = scheme[0].lower() == "file:"
+    if not rest.strip("/") and not (is_file and rest in ("/", "///")):
+        raise ValueError("must be a URI with something after its scheme, such as file:///home/ada/project")
+    if is_file and not _ABSOLUTE.match(rest):
+        raise ValueError("must be a URI of an absolute path, such as file:///home/ada/project")
     return value
 
 
 # At least two letters: a single one is the drive of a Windows path.
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:", re.ASCII | re.IGNORECASE)
+_NOT_IN_URI = re.compile(r"[\s\x00-\x20\x7f-\xa0\"<>\\^`{|}]|%(?![0-9a-fA-F]{2})")
+_ABSOLUTE = re.compile(r"(//[^/]*)?/")
+
+
+def check_not_blank(value: str) -> str:
+    """Return the value if it has a visible character.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if _VISIBLE.search(value) is None:
+        raise ValueError("must not be blank")
+    return value
+
+
+# Control characters, and characters that only direct how others are shown, are not visible.
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+)
 
 OptionalStr = Annotated[str | None, Field(exclude_if=absent_when_none)]
 OptionalInt = Annotated[int | None, Field(exclude_if=absent_when_none)]
@@ -192,9 +227,12 @@ OptionalFloat = Annotated[float | None, Field(exclude_if=absent_when_none)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
 SystemPrompt = Annotated[str, AfterValidator(_check_system_prompt)]
 Title = Annotated[str, Field(max_length=255)]
+NewTitle = Annotated[Title, AfterValidator(check_not_blank)]
+"""A title in params. Titles of stored and exported chats may be blank."""
 Timestamp = Annotated[str, AfterValidator(_to_utc), Field(json_schema_extra={"format": "date-time"})]
-Uri = Annotated[str, AfterValidator(_check_uri), Field(json_schema_extra={"format": "uri"})]
+Uri = Annotated[str, AfterValidator(check_uri), Field(json_schema_extra={"format": "uri"})]
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+ClientMessageId = Annotated[str, Field(min_length=1, max_length=255)]
 Query = Annotated[str, Field(max_length=1000)]
 Cursor = Annotated[str, Field(max_length=2**20)]
 Limit = Annotated[int, Field(ge=1, le=200)]

@@ -5,33 +5,36 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from parley_protocol.models.base import (
+    ClientMessageId,
     Count,
     Cursor,
     Id,
     Limit,
     Metadata,
+    NewTitle,
+    OptionalStr,
     Params,
     Query,
     Role,
     SystemPrompt,
     Timestamp,
-    Title,
     Token,
     Uri,
     Wire,
+    absent_when_none,
     check_paths,
 )
 from parley_protocol.models.objects import (
     ActionRequest,
     Chat,
-    ChatContext,
     ChatKind,
     Message,
+    NewChatContext,
     Preview,
     QueuedMessage,
     Snapshot,
 )
-from parley_protocol.models.parts import HistoryContent
+from parley_protocol.models.parts import Content, HistoryContent
 from parley_protocol.models.settings import ModelSettings
 
 ChatOrder = Literal["updated", "created", "title"]
@@ -40,6 +43,7 @@ WatchEventType = Literal["created", "deleted", "changed"]
 
 
 Paths = Annotated[list[str], AfterValidator(check_paths)]
+Uris = Annotated[list[Uri], AfterValidator(check_paths)]
 
 
 class HistoryMessage(Wire):
@@ -62,9 +66,12 @@ class ChatCreateParams(Params):
     - `metadata` is the client's own JSON, at most 16 KiB.
     - `parentChatId` makes the chat a child of another one.
     - `messages` is the history to start with, oldest first.
+    - `content` is the first message, or the first one after `messages`: its turn starts at once.
+    - `clientMessageId` makes a request with `content` safe to repeat, also on another connection: if a chat
+      was created with this id, that chat is the result, and nothing is started.
     """
 
-    title: Title | None = None
+    title: NewTitle | None = None
     """The title; null: the daemon writes one."""
     kind: ChatKind | None = None
     """What the chat is; null: "chat"."""
@@ -72,12 +79,33 @@ class ChatCreateParams(Params):
     """The model, as "provider:model"; null: the default model."""
     system_prompt: SystemPrompt | None = None
     settings: ModelSettings | None = None
-    context: ChatContext | None = None
+    context: NewChatContext | None = None
     metadata: Metadata | None = None
     parent_chat_id: Id | None = None
     """Makes the chat a child of this chat; null: of none."""
     messages: Annotated[list[HistoryMessage], Field(max_length=10_000)] | None = None
     """The history to start with, oldest first."""
+    content: Content | None = None
+    """The first message; its turn starts at once. null: none yet."""
+    client_message_id: ClientMessageId | None = None
+    """The id of the first message, which makes the request safe to repeat; null: none."""
+
+    @model_validator(mode="after")
+    def _has_content(self) -> "ChatCreateParams":
+        if self.client_message_id is not None and self.content is None:
+            raise ValueError("give content, the first message, with clientMessageId")
+        return self
+
+
+class ChatCreateResult(Chat):
+    """The new chat. If it was created with `content`, also `message`, the first message, and `turnId`, the
+    turn that answers it; otherwise both are absent.
+    """
+
+    turn_id: OptionalStr = None
+    """The turn that answers the first message; absent: the chat was created without one."""
+    message: Annotated[Message | None, Field(exclude_if=absent_when_none)] = None
+    """The first message; absent: the chat was created without one."""
 
 
 class ChatGetParams(Params):
@@ -129,7 +157,9 @@ class ChatListParams(Params):
     """Params of `chat/list`. Filters that are null do not apply, so archived chats are listed, too.
 
     - `query` is a part of the title; case is ignored.
-    - `cwd` is the URI of a folder: only chats with exactly this URI in `context.repositories` are listed.
+    - `cwd` is the URI of a folder: only chats with this folder in `context.repositories` are listed. A slash
+      at the end, escapes and the case of a drive letter do not matter.
+    - `below`: also chats with a folder below `cwd`.
     - `cursor` is the `nextCursor` of the page before.
     - `limit` is the number of chats on a page, 1 to 200.
     - `order`: newest change first, newest chat first, or by title.
@@ -146,10 +176,18 @@ class ChatListParams(Params):
     parent_chat_id: Id | None = None
     """Only the children of this chat; null: any chats."""
     cwd: Uri | None = None
+    below: bool = False
+    """true: also chats of folders below `cwd`."""
     cursor: Cursor | None = None
     limit: Limit = 50
     order: ChatOrder = "updated"
     """By last change ("updated") or creation, newest first, or by title."""
+
+    @model_validator(mode="after")
+    def _has_folder(self) -> "ChatListParams":
+        if self.below and self.cwd is None:
+            raise ValueError("give cwd, the folder, with below")
+        return self
 
 
 class ChatListResult(Wire):
@@ -166,7 +204,7 @@ class ChatUpdateParams(Params):
     """Params of `chat/update`. Absent fields stay unchanged; null clears a field."""
 
     chat_id: Id
-    title: Title | None = None
+    title: NewTitle | None = None
     """The title; null: the first words of the chat."""
     system_prompt: SystemPrompt | None = None
     settings: ModelSettings | None = None
@@ -186,10 +224,10 @@ class ChatSetContextParams(Params):
     """
 
     chat_id: Id
-    repositories: Paths | None = None
+    repositories: Uris | None = None
     include: Paths | None = None
     exclude: Paths | None = None
-    files: Paths | None = None
+    files: Uris | None = None
 
 
 class ChatArchiveParams(Params):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from parley_protocol.models.base import CLIENT_CONTEXT, Role, Wire, check_paths
+from parley_protocol.models.base import CLIENT_CONTEXT, Role, Uri, Wire, check_paths
 from parley_protocol.models.parts import DeliveredPart, DeliveredPiece
 from parley_protocol.models.settings import ModelSettings
 
@@ -107,6 +107,13 @@ class ChatContext(Wire):
     @classmethod
     def _short(cls, value: list[str], info: ValidationInfo) -> list[str]:
         return check_paths(value) if info.context == CLIENT_CONTEXT else value
+
+
+class NewChatContext(ChatContext):
+    """The context of a new chat. Contexts of stored and exported chats may have something else than URIs."""
+
+    repositories: list[Uri] = Field(default_factory=list[Uri])
+    files: list[Uri] = Field(default_factory=list[Uri])
 
 
 class ForkOrigin(Wire):

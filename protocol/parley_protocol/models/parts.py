@@ -6,7 +6,15 @@ Each part has the field `type` and only the fields of its type. Optional fields 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from parley_protocol.models import files
 from parley_protocol.models.base import (
@@ -17,6 +25,7 @@ from parley_protocol.models.base import (
     OptionalStr,
     Wire,
     absent_when_none,
+    check_not_blank,
 )
 
 ToolOutcome = Literal["ok", "failed", "denied", "interrupted", "timed_out"]
@@ -342,11 +351,21 @@ _IS_CONTENT = Discriminator(
 )
 _String = Annotated[str, Field(min_length=1), Tag("<string>")]
 
+
+def _check_content(value: str | list[Any]) -> str | list[Any]:
+    """Return content that says something: a text that is not blank, a file, or a reference."""
+    texts = [value] if isinstance(value, str) else [part.text for part in value if isinstance(part, TextPart)]
+    if isinstance(value, str) or len(texts) == len(value):
+        check_not_blank("".join(texts))
+    return value
+
+
 Content = Annotated[
     _String | Annotated[list[InputPart], Field(min_length=1, max_length=1000), Tag("<list>")],
     _IS_CONTENT,
+    AfterValidator(_check_content),
 ]
-"""What a client sends: a plain string stands for one text part. Never empty."""
+"""What a client sends: a plain string stands for one text part. Never blank."""
 
 HistoryContent = Annotated[
     _String | Annotated[list[Part], Field(min_length=1, max_length=5000), Tag("<list>")],

@@ -1,10 +1,8 @@
 """Params and results of the methods that run turns: send, ask, interrupt, retry, branches, the queue."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
-
-from parley_protocol.models.base import Count, Id, Params, Token, Wire
+from parley_protocol.models.base import ClientMessageId, Count, Id, Params, Token, Wire
 from parley_protocol.models.objects import (
     Decision,
     Message,
@@ -20,7 +18,6 @@ from parley_protocol.models.settings import ModelSettings
 WhenBusy = Literal["queue", "steer", "interrupt", "reject"]
 Disposition = Literal["started", "queued", "steered", "interrupting"]
 ActionOutcome = Literal["allowed", "denied", "interrupted", "expired"]
-ClientMessageId = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class ChatSendParams(Params):

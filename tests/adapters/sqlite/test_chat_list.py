@@ -11,11 +11,13 @@ from msgspec.structs import replace
 from parley_daemon.adapters.sqlite.chat_list import chats
 from parley_daemon.adapters.sqlite.schema import migrate
 from parley_daemon.adapters.sqlite.tables import CHATS
+from parley_daemon.core.records import Context
 from parley_daemon.ports.store import ChatQuery
 from tests.support.engine.records import a_chat
 
 CHAT_COUNT = 2000
 PINNED_COUNT = 20
+FOLDER_COUNT = 20
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,9 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Con
     for number in range(CHAT_COUNT):
         time = f"2026-01-01T00:{number // 60:02}:{number % 60:02}.000Z"
         chat = a_chat(f"c{number:04}", title=f"Title {number}", created_at=time, updated_at=time)
-        connection.execute(CHATS.insert, CHATS.row(replace(chat, pinned=number < PINNED_COUNT)))
+        context = Context((f"file:///work/{number}/",) if number < FOLDER_COUNT else ())
+        chat = replace(chat, pinned=number < PINNED_COUNT, context=context)
+        connection.execute(CHATS.insert, CHATS.row(chat))
     connection.execute("COMMIT")
     yield connection
     connection.close()
@@ -47,11 +51,11 @@ def steps_of(connection: sqlite3.Connection, query: ChatQuery) -> int:
         page = chats(connection, query)
     finally:
         connection.set_progress_handler(None, 0)
-    pinned = [PINNED_COUNT] if query.pinned else []
-    assert [len(page.chats), page.total] == [
-        *(pinned or [query.limit]),
-        *(pinned or [CHAT_COUNT if query.pinned is None else CHAT_COUNT - PINNED_COUNT]),
-    ]
+    if query.pinned or query.cwd is not None:
+        assert len(page.chats) == page.total == (PINNED_COUNT if query.cwd is None else FOLDER_COUNT)
+    else:
+        total = CHAT_COUNT if query.pinned is None else CHAT_COUNT - PINNED_COUNT
+        assert (len(page.chats), page.total) == (query.limit, total)
     return steps
 
 
@@ -68,3 +72,11 @@ def test_a_page_of_unpinned_chats_costs_hardly_more_than_a_page_of_all(
 ) -> None:
     query = ChatQuery("local", order=order)
     assert steps_of(connection, replace(query, pinned=False)) < steps_of(connection, query) + CHAT_COUNT / 2
+
+
+@pytest.mark.parametrize("order", ["updated", "created", "title"])
+def test_chats_of_a_folder_are_found_without_a_look_at_the_others(
+    connection: sqlite3.Connection, order: Literal["updated", "created", "title"]
+) -> None:
+    query = ChatQuery("local", cwd="file:///work", below=True, order=order)
+    assert steps_of(connection, query) < CHAT_COUNT

@@ -59,11 +59,16 @@ async def test_a_context_changes_where_it_was_given_and_is_told(shared_daemon: D
         }
         assert (await peer.event("s", "chat"))["chat"]["context"] == context
         listed = await peer.result("chat/list", {"cwd": "file:///r"})
-        assert (await peer.result("chat/list", {"cwd": "file:///r/"}))["total"] == 0
+        for same in ({"cwd": "file:///r/"}, {"cwd": "file:///", "below": True}):
+            assert [one["id"] for one in (await peer.result("chat/list", same))["chats"]] == [chat_id]
+        assert (await peer.result("chat/list", {"cwd": "file:///"}))["total"] == 0
         refused = await peer.error("chat/list", {"cwd": "/r"})
         assert (refused["code"], refused["data"]["fields"][0]["path"]) == (-32602, "cwd")
         assert [chat["id"] for chat in listed["chats"]] == [chat_id]
         assert (await peer.result("chat/setContext", {"chatId": chat_id}))["context"] == context
+        error = await peer.error("chat/setContext", {"chatId": chat_id, "repositories": ["/home/ada"]})
+        assert error["data"]["fields"][0]["path"] == "repositories[0]"
+        assert (await peer.result("chat/get", {"chatId": chat_id}))["chat"]["context"] == context
         error = await peer.error("chat/setContext", {"chatId": chat_id, "files": "file:///a"})
         assert error["code"] == ErrorCode.INVALID_PARAMS
         assert (await peer.error("chat/setContext", {"chatId": "nobody"}))["code"] == ErrorCode.CHAT_NOT_FOUND

@@ -14,6 +14,7 @@ from parley_daemon.adapters.sqlite.schema import (
     M002_SEARCH,
     M003_SUMMARIES,
     M004_CONFIGURATION,
+    M005_PINNED,
 )
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 
@@ -29,6 +30,7 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     "1 of a later day": (M001_CHATS + _LATER_INDEX,),
     "2": (M001_CHATS, M002_SEARCH),
     "4": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION),
+    "5": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED),
 }
 """What earlier versions ran to make their tables."""
 

@@ -21,6 +21,7 @@ from parley_daemon.ports.store_writes import (
     DropModel,
     DropProvider,
     DropQueued,
+    NameCreation,
     PutChat,
     PutMessage,
     PutModel,
@@ -43,12 +44,14 @@ class MemoryState(msgspec.Struct, gc=False):
     summaries: dict[tuple[str, int], Summary] = {}
     providers: dict[str, ProviderRecord] = {}
     models: dict[tuple[str, str], ModelRecord] = {}
+    creations: dict[tuple[str, str], str] = {}
 
     def take_over(self, other: "MemoryState") -> None:
         """Take over the content of another state."""
         self.chats, self.messages, self.turns = other.chats, other.messages, other.turns
         self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
         self.providers, self.models = other.providers, other.models
+        self.creations = other.creations
 
     def draft(self) -> "MemoryState":
         """Return a copy to change. The records are shared, since they are immutable."""
@@ -61,6 +64,7 @@ class MemoryState(msgspec.Struct, gc=False):
             copy(self.summaries),
             copy(self.providers),
             copy(self.models),
+            copy(self.creations),
         )
 
     def apply(self, write: Write) -> None:
@@ -72,6 +76,9 @@ class MemoryState(msgspec.Struct, gc=False):
         match write:
             case PutChat(chat):
                 self.chats[chat.id] = chat
+            case NameCreation(owner, creation_id, chat_id):
+                self._require(chat_id)
+                self.creations[owner, creation_id] = chat_id
             case DeleteChat(chat_id):
                 self._delete(chat_id)
             case AddMessage(message):
@@ -126,6 +133,7 @@ class MemoryState(msgspec.Struct, gc=False):
 
     def _delete(self, chat_id: str) -> None:
         self.chats.pop(chat_id, None)
+        self.creations = {key: one for key, one in self.creations.items() if one != chat_id}
         self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
         self.summaries = {key: one for key, one in self.summaries.items() if key[0] != chat_id}
         self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}

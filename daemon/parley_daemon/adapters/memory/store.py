@@ -8,8 +8,14 @@ from msgspec.structs import replace
 
 from parley_daemon.adapters.memory.search import MemorySearch
 from parley_daemon.adapters.memory.state import MemoryState
-from parley_daemon.adapters.querying.list_cursor import ListCursor, decode_list_cursor, encode_list_cursor
+from parley_daemon.adapters.querying.list_cursor import (
+    ListCursor,
+    decode_list_cursor,
+    encode_list_cursor,
+    first_list_cursor,
+)
 from parley_daemon.core.compaction import Summary
+from parley_daemon.core.folders import folder_key, folder_keys, is_within
 from parley_daemon.core.parts import count_characters
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 from parley_daemon.ports.store import (
@@ -108,9 +114,9 @@ class MemoryStore:
         found = [chat for chat in self._state.chats.values() if _matches(chat, query)]
         found.sort(key=lambda chat: _sort_key(chat, query.order), reverse=query.order != "title")
         mine = [chat.updated_at for chat in self._state.chats.values() if chat.owner == query.owner]
-        after = ListCursor(query.order, max(mine, default=""))
+        after = first_list_cursor(query, max(mine, default=""))
         if query.cursor is not None:
-            after = decode_list_cursor(query.cursor, query.order)
+            after = decode_list_cursor(query.cursor, query)
         shown = {*after.shown.decode().split("\n")}
         rest = [chat for chat in found if chat.id not in shown and _is_due(chat, query, after)]
         page = rest[: query.limit]
@@ -121,7 +127,7 @@ class MemoryStore:
                 (after.key, after.id),
             )
             seen = "\n".join([*shown, *[chat.id for chat in page]]).encode()
-            cursor = encode_list_cursor(ListCursor(query.order, after.began, key, id, seen))
+            cursor = encode_list_cursor(replace(after, key=key, id=id, shown=seen))
         return ChatPage(tuple(page), cursor, len(found))
 
     async def chat_ids(self, owner: str) -> tuple[str, ...]:
@@ -131,6 +137,10 @@ class MemoryStore:
     async def find_problem(self) -> str | None:
         """Return what is wrong with the store: nothing."""
         return None
+
+    async def find_created(self, owner: str, creation_id: str) -> str | None:
+        """Return the chat that a client created with a first message of this id."""
+        return self._state.creations.get((owner, creation_id))
 
     async def count_chats(self) -> int:
         """Return how many chats are stored."""
@@ -250,9 +260,14 @@ def _matches(chat: Chat, query: ChatQuery) -> bool:
         and query.pinned in (None, chat.pinned)
         and query.kind in (None, chat.kind)
         and query.parent_chat_id in (None, chat.parent_chat_id)
-        and (query.cwd is None or query.cwd in chat.context.repositories)
+        and (query.cwd is None or _is_in_folder(chat, query.cwd, below=query.below))
         and (not query.query or query.query.casefold() in (chat.title or "").casefold())
     )
+
+
+def _is_in_folder(chat: Chat, cwd: str, *, below: bool) -> bool:
+    folder, keys = folder_key(cwd), folder_keys(chat.context.repositories)
+    return any(is_within(key, folder) for key in keys) if below else folder in keys
 
 
 def _sort_key(chat: Chat, order: str) -> tuple[str, str]:

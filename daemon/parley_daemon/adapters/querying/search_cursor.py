@@ -44,9 +44,9 @@ def decode_search_cursor(query: str, cursor: str, kind: type[T]) -> list[T]:
         body = zlib.decompressobj().decompress(packed, _MAX_CURSOR_BYTES)
         checksum, rest = msgspec.json.decode(body, type=tuple[int, list[kind]])
     except (binascii.Error, ValueError, zlib.error, msgspec.DecodeError):
-        raise InvalidCursorError(cursor) from None
+        raise InvalidCursorError("is not a cursor; omit it to begin at the first page") from None
     if checksum != _checksum(query):
-        raise InvalidCursorError(cursor)
+        raise InvalidCursorError("belongs to another query; omit it to begin at the first page")
     return rest
 
 

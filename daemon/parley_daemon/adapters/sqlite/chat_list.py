@@ -11,9 +11,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from parley_daemon.adapters.querying.list_cursor import ListCursor, decode_list_cursor, encode_list_cursor
+from parley_daemon.adapters.querying.list_cursor import (
+    ListCursor,
+    decode_list_cursor,
+    encode_list_cursor,
+    first_list_cursor,
+)
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP
+from parley_daemon.core.folders import folder_key, range_below
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.store import ChatPage, ChatQuery
 
@@ -27,6 +33,9 @@ _ORDERS = {
 
 # The number of a chat among those of its owner, from 1, never used again. It is a part of its `search_id`.
 _NUMBER = f"search_id % {OWNER_STEP} / {CHAT_STEP}"
+
+# Above so many chats of a folder, a page is found sooner by reading all chats in order than by sorting these.
+_FREQUENT = 500
 
 Row = tuple[bytes, str, str, int]
 Values = list[Any]
@@ -52,9 +61,9 @@ def chats(connection: sqlite3.Connection, query: ChatQuery) -> ChatPage:
     """Return one page of chats, read in one transaction, so that no chat moves meanwhile.
 
     Raises:
-        InvalidCursorError: the cursor is not valid, or belongs to a list in another order.
+        InvalidCursorError: the cursor is not valid, or belongs to a list with another order or other filters.
     """
-    after = None if query.cursor is None else decode_list_cursor(query.cursor, query.order)
+    after = None if query.cursor is None else decode_list_cursor(query.cursor, query)
     connection.execute("BEGIN")
     try:
         return _page(connection, query, after or _first_cursor(connection, query), _count(connection, query))
@@ -83,7 +92,7 @@ def _first_cursor(connection: sqlite3.Connection, query: ChatQuery) -> ListCurso
     (newest,) = connection.execute(
         "SELECT max(updated_at) FROM chats WHERE owner = ?", (query.owner,)
     ).fetchone()
-    return ListCursor(query.order, newest or "")
+    return first_list_cursor(query, newest or "")
 
 
 def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, total: int) -> ChatPage:
@@ -91,13 +100,13 @@ def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, t
     room = query.limit
     can_move = after.id and query.order != "created"
     moved = _changed_chats(connection, query, after, shown) if can_move else []
-    with closing(_rest(connection, query, after)) as rest:
+    with closing(_rest(connection, query, after, is_frequent=total > _FREQUENT)) as rest:
         for rows in (moved, rest):
             for body, key, id, number in rows:
                 if number in shown:
                     continue
                 if not room:
-                    cursor = ListCursor(query.order, after.began, *last, bytes(shown.bits))
+                    cursor = replace(after, key=last[0], id=last[1], shown=bytes(shown.bits))
                     return ChatPage(tuple(page), encode_list_cursor(cursor), total)
                 room -= 1
                 shown.add(number)
@@ -109,10 +118,12 @@ def _page(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, t
     return ChatPage(tuple(page), None, total)
 
 
-def _rest(connection: sqlite3.Connection, query: ChatQuery, after: ListCursor) -> Generator[Row, None, None]:
+def _rest(
+    connection: sqlite3.Connection, query: ChatQuery, after: ListCursor, *, is_frequent: bool
+) -> Generator[Row, None, None]:
     """Yield the chats after the cursor's position, in order."""
     column, direction, behind = _ORDERS[query.order]
-    where, values = _filters(query)
+    where, values = _filters(query, is_frequent=is_frequent)
     if after.id:
         where, values = f"{where} AND ({column}, id) {behind} (?, ?)", [*values, after.key, after.id]
     yield from connection.execute(
@@ -130,7 +141,7 @@ def _changed_chats(
     They have changed since the first page was built. Chats that were created since then are not included.
     """
     column, direction, behind = _ORDERS[query.order]
-    where, values = _filters(query)
+    where, values = _filters(query, is_frequent=True)  # few have changed, whatever matches
     where = f"{where} AND updated_at >= ? AND created_at <= ? AND NOT ({column}, id) {behind} (?, ?)"
     rows = connection.execute(
         f"SELECT {column}, id, {_NUMBER} FROM chats INDEXED BY chats_by_update WHERE {where} "
@@ -154,7 +165,8 @@ def _read_chat(body: bytes, chat_id: str) -> Chat | None:
     return chat
 
 
-def _filters(query: ChatQuery) -> tuple[str, Values]:
+def _filters(query: ChatQuery, *, is_frequent: bool = False) -> tuple[str, Values]:
+    """Return the condition of a query. `is_frequent`: many chats match, so reading in order finds them."""
     where, values = ["owner = ?"], Values([query.owner])
     for column, wanted in (
         ("archived", query.archived),
@@ -170,6 +182,15 @@ def _filters(query: ChatQuery) -> tuple[str, Values]:
         where.append("instr(substr(title_key, 2), ?) > 0")
         values.append(query.query.casefold())
     if query.cwd is not None:
-        where.append("EXISTS (SELECT 1 FROM json_each(body, '$.context.repositories') WHERE value = ?)")
-        values.append(query.cwd)
+        key = folder_key(query.cwd)
+        found, bounds = "folder = ?", [key]
+        if query.below:
+            found, bounds = "(folder = ? OR (folder >= ? AND folder < ?))", [key, *range_below(key)]
+        if is_frequent:
+            where.append(f"EXISTS (SELECT 1 FROM chat_folders WHERE chat_id = chats.id AND {found})")
+        else:
+            where[0] = "+owner = ?"  # keeps SQLite from reading all chats of the owner in order
+            where.append(f"id IN (SELECT chat_id FROM chat_folders WHERE owner = ? AND {found})")
+            values.append(query.owner)
+        values += bounds
     return " AND ".join(where), values

@@ -85,6 +85,14 @@ def chat_ids(connection: sqlite3.Connection, owner: str) -> tuple[str, ...]:
     return tuple([id for (id,) in rows])
 
 
+def find_created(connection: sqlite3.Connection, owner: str, creation_id: str) -> str | None:
+    """Return the id of the chat that a client created with a first message of this id."""
+    row = connection.execute(
+        "SELECT chat_id FROM creations WHERE owner = ? AND creation_id = ?", (owner, creation_id)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def count_chats(connection: sqlite3.Connection) -> int:
     """Return the number of stored chats."""
     (count,) = connection.execute("SELECT count(*) FROM chats").fetchone()

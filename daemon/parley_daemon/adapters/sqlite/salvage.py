@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 from parley_daemon.adapters.sqlite.health import StoreHealth, is_damage
-from parley_daemon.adapters.sqlite.schema import MIGRATIONS
+from parley_daemon.adapters.sqlite.schema import MIGRATIONS, add_functions
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def copy_readable_chats(connection: sqlite3.Connection) -> sqlite3.Connection:
     columns, place = ", ".join(names), names.index("id")
     insert = f"INSERT OR IGNORE INTO chats ({columns}) VALUES ({', '.join('?' * len(names))})"
     copy = sqlite3.connect(":memory:", isolation_level=None)
+    add_functions(copy)
     copy.executescript("\n".join(MIGRATIONS))
     copy.executescript("DROP TRIGGER chat_is_new")  # it would number the chats anew
     reading = _Reading(connection)

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
+
+from parley_daemon.core.folders import folder_keys
 from parley_daemon.ports.store import StoreTooNewError
 
 M001_CHATS = """
@@ -156,7 +159,48 @@ ALTER TABLE chats ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX chats_pinned ON chats (owner, updated_at, id) WHERE pinned = 1;
 """
 
-MIGRATIONS: Sequence[str] = (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED)
+# `folders` has the keys of the chat's repositories as a JSON array (see core/folders.py), null: it has none.
+# The table has a row for each. `folder_keys` is a function of this module.
+#
+# `creations` has the chats that were created with a first message, by the client's id of that message.
+M006_FOLDERS = """
+ALTER TABLE chats ADD COLUMN folders TEXT;
+CREATE TABLE chat_folders (
+    owner   TEXT NOT NULL,
+    folder  TEXT NOT NULL,
+    chat_id TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
+    PRIMARY KEY (owner, folder, chat_id)
+) WITHOUT ROWID;
+CREATE INDEX chat_folders_by_chat ON chat_folders (chat_id);
+CREATE TRIGGER chat_has_folders AFTER INSERT ON chats WHEN new.folders IS NOT NULL BEGIN
+    INSERT INTO chat_folders SELECT new.owner, value, new.id FROM json_each(new.folders);
+END;
+CREATE TRIGGER chat_has_other_folders AFTER UPDATE OF folders ON chats
+WHEN old.folders IS NOT new.folders BEGIN
+    DELETE FROM chat_folders WHERE chat_id = new.id;
+    INSERT INTO chat_folders SELECT new.owner, value, new.id FROM json_each(new.folders);
+END;
+UPDATE chats SET folders = folder_keys(json_extract(CAST(body AS TEXT), '$.context.repositories'))
+    WHERE CASE WHEN json_valid(CAST(body AS TEXT))
+        THEN json_array_length(CAST(body AS TEXT), '$.context.repositories') > 0 END;
+
+CREATE TABLE creations (
+    owner       TEXT NOT NULL,
+    creation_id TEXT NOT NULL,
+    chat_id     TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
+    PRIMARY KEY (owner, creation_id)
+) WITHOUT ROWID;
+CREATE INDEX creations_by_chat ON creations (chat_id);
+"""
+
+MIGRATIONS: Sequence[str] = (
+    M001_CHATS,
+    M002_SEARCH,
+    M003_SUMMARIES,
+    M004_CONFIGURATION,
+    M005_PINNED,
+    M006_FOLDERS,
+)
 
 
 def refuse_newer(path: Path, migrations: Sequence[str]) -> None:
@@ -197,6 +241,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
     if version > 0:
         _back_up(connection, path.with_name(f"{path.name}.backup-{version}"))
     statements = "".join(f"{text}\n" for text in migrations[version:])
+    add_functions(connection)
     try:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{statements}PRAGMA user_version = {len(migrations)};\nCOMMIT;"
@@ -205,6 +250,24 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
         if connection.in_transaction:
             connection.rollback()
         raise
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """Add the functions that migrations use to a connection."""
+    connection.create_function("folder_keys", 1, _folder_keys, deterministic=True)
+
+
+def _folder_keys(uris: str | None) -> str | None:
+    """Return the keys of the folders in a JSON array of URIs, as JSON."""
+    try:
+        return encode_folders(msgspec.json.decode(uris or "[]", type=list[str]))
+    except msgspec.DecodeError:
+        return None  # the chat is damaged
+
+
+def encode_folders(uris: Sequence[str]) -> str | None:
+    """Return the value of the column `folders` for a chat with these repositories."""
+    return msgspec.json.encode(folder_keys(uris)).decode() if uris else None
 
 
 def _back_up(connection: sqlite3.Connection, to: Path) -> None:

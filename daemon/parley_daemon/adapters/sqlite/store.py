@@ -253,6 +253,10 @@ class SqliteStore:
         """Return the ids of all chats of this owner."""
         return await self._ask_about_chats(queries.chat_ids, owner)
 
+    async def find_created(self, owner: str, creation_id: str) -> str | None:
+        """Return the id of the chat that was created under this id."""
+        return await self._ask(queries.find_created, owner, creation_id)
+
     async def count_chats(self) -> int:
         """Return the number of stored chats."""
         return await self._ask_about_chats(queries.count_chats)

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from parley_daemon.adapters.sqlite import codec
+from parley_daemon.adapters.sqlite.schema import encode_folders
 from parley_daemon.adapters.sqlite.search_index import title_to_index
 from parley_daemon.core.codec import ONLY_IN_COLUMNS
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
@@ -62,6 +63,7 @@ CHATS: Final = Table[Chat](
         **_fields("id", "owner", "kind", "archived", "pinned", "parent_chat_id", "created_at", "updated_at"),
         "title_key": lambda chat: title_key(chat.title),
         "search_title": lambda chat: title_to_index(chat.title),
+        "folders": lambda chat: encode_folders(chat.context.repositories),
         "body": codec.encode_chat,
     },
     fixed=frozenset({"owner", "kind", "parent_chat_id", "created_at"}),

@@ -16,6 +16,7 @@ from parley_daemon.ports.store_writes import (
     DropModel,
     DropProvider,
     DropQueued,
+    NameCreation,
     PutChat,
     PutMessage,
     PutModel,
@@ -38,6 +39,8 @@ def _apply(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
     match write:
         case PutChat(chat):
             execute(CHATS.upsert, CHATS.row(chat))
+        case NameCreation(owner, creation_id, chat_id):
+            execute("INSERT OR REPLACE INTO creations VALUES (?, ?, ?)", (owner, creation_id, chat_id))
         case DeleteChat(chat_id):
             index.delete_chat(connection, chat_id)
             execute("DELETE FROM chats WHERE id = ?", (chat_id,))

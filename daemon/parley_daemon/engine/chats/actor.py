@@ -56,7 +56,7 @@ from parley_daemon.engine.errors import ConflictError, MessageNotFoundError, Not
 from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import StoredChat
-from parley_daemon.ports.store_writes import DeleteChat, PutChat
+from parley_daemon.ports.store_writes import DeleteChat, PutChat, Write
 
 
 class ChatActor:
@@ -140,6 +140,10 @@ class ChatActor:
         if message is None:
             raise MessageNotFoundError(f"The chat has no message {message_id}.")
         return message.content
+
+    def create_with(self, *writes: Write) -> None:
+        """Store the chat with its first commit: these writes are part of it. The chat is not stored yet."""
+        self._live.unsaved += writes
 
     # ------------------------------------------------------------------------- messages
 

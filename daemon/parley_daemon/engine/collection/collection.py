@@ -7,8 +7,9 @@ import anyio
 from anyio import to_thread
 from msgspec.structs import replace
 
-from parley_daemon.core.records import Chat, ForkOrigin, ModelSettings
+from parley_daemon.core.records import Chat, ForkOrigin, Message, ModelSettings
 from parley_daemon.core.titles import fork_title
+from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.host import ChatServices
@@ -26,7 +27,10 @@ from parley_daemon.engine.errors import (
 )
 from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.ports.store import ChatQuery, SearchPage, StoredChat, WholeChat
-from parley_daemon.ports.store_writes import AddMessage, PutChat, PutQueued, PutTurn, Write
+from parley_daemon.ports.store_writes import AddMessage, NameCreation, PutChat, PutQueued, PutTurn, Write
+
+Created = tuple[ChatView, Acceptance]
+"""A new chat, and what happened to its first message."""
 
 
 class ChatCollection:
@@ -90,22 +94,82 @@ class ChatCollection:
             ChatNotFoundError, ChatArchivedError: the parent does not exist, or is archived.
             NotLocalError, UnknownModelError, ProviderUnavailableError: see `find_model`.
         """
-        services = self._services
-        await services.host.load_configuration(new.model)
-        if new.model is not None:
-            model = find_model(services.catalogue, new.model, new.settings or ModelSettings())
-            new = replace(new, model=model.id)
+        new = await self._check_new(new)
         async with self._lock_parent(new.parent_chat_id) as parent:
-            model = new.model or services.catalogue.default_model
-            clock = services.clock
-            chat, messages = new.to_records(clock.new_id(), self.owner, clock.now(), model, parent)
+            chat, messages = self._new_records(new, parent)
             with anyio.CancelScope(shield=True):  # a caller that is cancelled now has a chat or has none
-                await self._store.commit(PutChat(chat), *[AddMessage(message) for message in messages])
-            actor = ChatActor(StoredChat(chat, ()), services, messages)
-        self._registry.add(actor)
-        services.host.warm_model(chat.model)
-        services.host.chat_changed(actor.view, "created")
+                await self._store.commit(PutChat(chat), *map(AddMessage, messages))
+            actor = ChatActor(StoredChat(chat, ()), self._services, [*messages])
+        self._announce_new(actor)
+        self._services.host.warm_model(chat.model)
         return actor.view
+
+    async def create_with_message(self, new: NewChat, draft: Draft) -> Created:
+        """Create a chat and send its first message, in one commit.
+
+        Raises:
+            NoDefaultModelError: there is no model to answer.
+            ShuttingDownError: the daemon is stopping.
+            and what `create` raises.
+        """
+        new = await self._check_new(new)
+        await self._open_store()
+        created: list[Created] = []
+        async with self._lock_parent(new.parent_chat_id) as parent:
+            chat, messages = self._new_records(new, parent)
+            actor = ChatActor(StoredChat(chat, ()), self._services, [*messages])
+            actor.create_with(PutChat(chat), *map(AddMessage, messages))
+            if draft.client_message_id is not None:
+                actor.create_with(NameCreation(self.owner, draft.client_message_id, chat.id))
+
+            def on_accepted(accepted: Acceptance) -> None:
+                self._announce_new(actor)
+                created.append((actor.view, accepted))
+
+            await actor.send(draft, "queue", on_accepted)
+        return created[0]
+
+    @asynccontextmanager
+    async def creating(self, creation_id: str | None) -> AsyncGenerator[Created | None]:
+        """Keep other requests with the same id waiting while the block creates a chat with that id.
+
+        Yield the chat that was created with this id before, with its first message. None: there is none, or
+        no id.
+        """
+        if creation_id is None:
+            yield None
+            return
+        await self._open_store()
+        async with self._registry.creation_lock(self.owner, creation_id):
+            yield await self._find_created(creation_id)
+
+    async def _find_created(self, creation_id: str) -> Created | None:
+        chat_id = await self._store.find_created(self.owner, creation_id)
+        if chat_id is None:
+            return None
+        try:
+            async with self.open(chat_id) as chat:
+                accepted = await chat.find_sent(creation_id)
+                return None if accepted is None else (chat.view, accepted)
+        except ChatNotFoundError:  # it was deleted just now
+            return None
+
+    async def _check_new(self, new: NewChat) -> NewChat:
+        """Return the chat with the full name of its model, if it names one."""
+        await self._services.host.load_configuration(new.model)
+        if new.model is None:
+            return new
+        model = find_model(self._services.catalogue, new.model, new.settings or ModelSettings())
+        return replace(new, model=model.id)
+
+    def _new_records(self, new: NewChat, parent: Chat | None) -> tuple[Chat, Sequence[Message]]:
+        clock = self._services.clock
+        model = new.model or self._services.catalogue.default_model
+        return new.to_records(clock.new_id(), self.owner, clock.now(), model, parent)
+
+    def _announce_new(self, actor: ChatActor) -> None:
+        self._registry.add(actor)
+        self._services.host.chat_changed(actor.view, "created")
 
     @asynccontextmanager
     async def _lock_parent(

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -27,6 +28,7 @@ class ChatRegistry:
         self._load = load
         self._actors: OrderedDict[str, ChatActor] = OrderedDict()
         self._loading = anyio.Lock()
+        self._creating: WeakValueDictionary[tuple[str, str], anyio.Lock] = WeakValueDictionary()
         self._drop_above = IDLE_CHATS_KEPT
 
     def all(self) -> Sequence[ChatActor]:
@@ -64,6 +66,10 @@ class ChatRegistry:
             if actor is not None:
                 self._actors[chat_id] = actor  # not `add`: that might drop this one, which is unused so far
             return actor
+
+    def creation_lock(self, owner: str, creation_id: str) -> anyio.Lock:
+        """Return the lock that is held while a chat is created: of two equal requests, one creates it."""
+        return self._creating.setdefault((owner, creation_id), anyio.Lock())
 
     def add(self, actor: ChatActor) -> None:
         """Put a chat in memory, as the most recently used one."""

@@ -7,10 +7,12 @@ from msgspec.structs import replace
 
 from parley_daemon.core.parts import Text
 from parley_daemon.core.records import Chat, Context
+from parley_daemon.engine.chats.acceptance import Draft
 from parley_daemon.engine.collection.new_chat import NewChat, RestoredMessage
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
 from parley_daemon.server.call import Call
+from parley_daemon.server.files.references import input_parts
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.configuration import check_settings
 from parley_daemon.server.wire.errors import WireError, invalid_params, wire_error
@@ -34,8 +36,24 @@ _PAGE_READ_BYTES = 32 * 2**20  # of messages, before their large parts are repla
 
 
 async def create(call: Call, params: ChatCreateParams) -> Any:
-    """Create a chat, with the history to restore if there is one."""
-    new = NewChat(
+    """Create a chat, with the history to restore and the first message if there are any."""
+    chats = call.connection.chats
+    if params.content is None:
+        return records.chat(await chats.create(await _new_chat(call, params)))
+    async with chats.creating(params.client_message_id) as earlier:
+        if earlier is None:
+            new = await _new_chat(call, params)
+            content = await input_parts(call.connection, params.content)
+            draft = Draft(content, client_message_id=params.client_message_id, origin=call.connection.origin)
+            earlier = await chats.create_with_message(new, draft)
+        view, accepted = earlier
+    shown = msgspec.to_builtins(records.chat(view))
+    message = None if accepted.message is None else records.message(accepted.message)
+    return {**shown, "turnId": accepted.turn_id, "message": message}
+
+
+async def _new_chat(call: Call, params: ChatCreateParams) -> NewChat:
+    return NewChat(
         title=params.title,
         kind=params.kind or "chat",
         model=params.model,
@@ -46,7 +64,6 @@ async def create(call: Call, params: ChatCreateParams) -> Any:
         parent_chat_id=params.parent_chat_id,
         messages=tuple([_restored_message(message) for message in params.messages or ()]),
     )
-    return records.chat(await call.connection.chats.create(new))
 
 
 def _context(call: Call, params: ChatCreateParams) -> Context:

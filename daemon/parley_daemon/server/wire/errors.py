@@ -75,8 +75,7 @@ def wire_error(error: Exception) -> WireError:
         case ChatTooLargeError():
             return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
         case InvalidCursorError():
-            problem = "is not a cursor of this list; omit it to begin at the first page"
-            return invalid_params([{"path": "cursor", "problem": problem}])
+            return invalid_params([{"path": "cursor", "problem": str(error)}])
         case UnknownModelError() if error.candidates:
             data = {"candidates": list(error.candidates)}
             return WireError(ErrorCode.MODEL_NOT_FOUND, str(error), data)
