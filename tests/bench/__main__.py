@@ -8,7 +8,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import dialects, documents, listeners, memory, searching, startup, storage, streaming
+from tests.bench import (
+    dialects,
+    documents,
+    large_chats,
+    listeners,
+    memory,
+    searching,
+    startup,
+    storage,
+    streaming,
+)
 from tests.bench.processes import Noise, Workshop, workshop
 from tests.bench.report import Row, table
 
@@ -23,6 +33,7 @@ TESTS: dict[str, Callable[[Workshop], list[Row]]] = {
     "i": memory.flat,
     "j": listeners.cost,
     "k": dialects.measure,
+    "l": large_chats.measure,
     "o": documents.measure,
     "s": searching.measure,
 }

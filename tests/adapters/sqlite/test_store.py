@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from parley_daemon.adapters.sqlite import queries
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.adapters.sqlite.threads import connect
 from parley_daemon.core.parts import Reasoning, Text
@@ -204,3 +205,25 @@ async def test_a_chat_that_cannot_be_read_does_not_hide_the_others(tmp_path: Pat
     page = await store.chats(ChatQuery("local"))
     await store.aclose()
     assert [chat.id for chat in page.chats] == ["good"]
+
+
+async def test_a_page_of_a_chat_with_many_branches_is_read_in_steps_of_the_page(tmp_path: Path) -> None:
+    """Rows may have megabytes: a page must not search for its messages one by one, nor read others."""
+    store = SqliteStore(tmp_path / "parley.db")
+    await store.open()
+    trunk = [a_message(id) for id in range(1, 400)]
+    siblings = [a_message(id, parent_id=1) for id in range(400, 500)]
+    await store.commit(PutChat(a_chat()), *[AddMessage(one) for one in (*trunk, *siblings)])
+    await store.aclose()
+    connection = sqlite3.connect(tmp_path / "parley.db")
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    connection.set_progress_handler(count, 10)
+    page = queries.path(connection, "c1", 399, None, None, 20)
+    connection.close()
+    assert [one.id for one in page.messages] == list(range(380, 400))
+    assert steps < 400

@@ -108,41 +108,30 @@ def path(
     limit: int | None,
     max_bytes: int | None = None,
 ) -> MessagePage:
-    """Return a page of the branch that ends at `leaf_id`.
+    """Return a page of the branch that ends at `leaf_id`. Reads only the messages of the page.
 
-    Walks from the leaf towards the root, only as far as the page needs: parents have smaller ids. Reads only
-    the messages of the page, since they may be large.
+    A search for one message compares whole rows, which takes milliseconds where rows have megabytes. So the
+    page is one range of rows, and those of other branches are passed over.
     """
-    wanted = -1 if limit is None or after is not None else limit + 1
-    walked = connection.execute(
-        """
-        WITH RECURSIVE branch (message_id, next_id) AS (
-            SELECT id, parent_id FROM messages WHERE chat_id = ?1 AND id = ?2 AND id > ?3
-            UNION ALL
-            SELECT id, parent_id FROM branch JOIN messages ON chat_id = ?1 AND id = next_id AND id > ?3
-        )
-        SELECT message_id FROM branch WHERE message_id < ?4 LIMIT ?5
-        """,
-        (
-            chat_id,
-            leaf_id,
-            -1 if after is None else after,
-            _MAX_INTEGER if before is None else before,
-            wanted,
-        ),
+    wanted = None if limit is None or after is not None else limit + 1
+    ids = _branch(
+        connection, chat_id, leaf_id, after or 0, _MAX_INTEGER if before is None else before, wanted
     )
-    ids = [id for (id,) in walked]
     if after is not None:
         ids.reverse()
-    chosen: list[Message] = []
-    size = 0
+    page = ids[:limit]
+    if not page:
+        return MessagePage((), len(ids) > 0)
     rows = connection.execute(
         f"""
-        {codec.SELECT_MESSAGE} FROM json_each(?) AS wanted
-        CROSS JOIN messages m ON m.chat_id = ? AND m.id = wanted.value
+        {codec.SELECT_MESSAGE} FROM messages m
+        WHERE m.chat_id = ? AND m.id BETWEEN ? AND ? AND +m.id IN (SELECT value FROM json_each(?))
+        ORDER BY m.id {"ASC" if after is not None else "DESC"}
         """,
-        (json.dumps(ids[:limit]), chat_id),
+        (chat_id, min(page), max(page), json.dumps(page)),
     )
+    chosen: list[Message] = []
+    size = 0
     for row in rows:  # each is read when it is its turn
         size += len(row[-2])  # the body
         if chosen and max_bytes is not None and size > max_bytes:
@@ -150,6 +139,53 @@ def path(
         chosen.append(codec.read_message(row))
     has_more = len(chosen) < len(ids)
     return MessagePage(tuple(chosen if after is not None else chosen[::-1]), has_more)
+
+
+def _branch(
+    connection: sqlite3.Connection,
+    chat_id: str,
+    leaf_id: int | None,
+    after: int,
+    before: int,
+    count: int | None,
+) -> list[int]:
+    """Return ids of the branch that ends at `leaf_id`, newest first: at most `count`, between the two others.
+
+    One pass over the index from the leaf towards the root, without the rows: parents have smaller ids, so
+    each message is found behind its child.
+    """
+    if leaf_id is None:
+        return []
+    ids: list[int] = []
+    at = leaf_id
+    for id, parent_id in connection.execute(
+        """
+        SELECT id, parent_id FROM messages INDEXED BY messages_by_parent
+        WHERE chat_id = ?1 AND parent_id < ?2 ORDER BY parent_id DESC
+        """,
+        (chat_id, leaf_id),
+    ):
+        if id != at:
+            continue
+        if at <= after or len(ids) == count:
+            return ids
+        if at < before:
+            ids.append(at)
+        at = parent_id
+    if after < at < before and len(ids) != count and _is_root(connection, chat_id, at):
+        ids.append(at)
+    return ids
+
+
+def _is_root(connection: sqlite3.Connection, chat_id: str, message_id: int) -> bool:
+    found = connection.execute(
+        """
+        SELECT 1 FROM messages INDEXED BY messages_by_parent
+        WHERE chat_id = ? AND parent_id IS NULL AND id = ?
+        """,
+        (chat_id, message_id),
+    )
+    return found.fetchone() is not None
 
 
 def children(connection: sqlite3.Connection, chat_id: str, parent_id: int | None) -> tuple[int, ...]:
