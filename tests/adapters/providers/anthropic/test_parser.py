@@ -192,6 +192,22 @@ def test_arguments_that_are_not_json_stay_a_string() -> None:
     assert parts(answer(tool("a", "f", '{"x": '))) == (ToolCall("a", "f", '{"x": '),)
 
 
+def test_calls_whose_events_have_no_index_are_told_apart_by_their_order() -> None:
+    events = [*tool("a", "f", '{"x":', "1}"), *tool("b", "g", "{}")]
+    for event in events:
+        del event["index"]
+    expected = (ToolCall("a", "f", {"x": 1}), ToolCall("b", "g", {}))
+    assert parts(named(begin(), *events, *end("tool_use"))) == expected
+    without_stops = [event for event in events if event["type"] != "content_block_stop"]
+    assert parts(named(begin(), *without_stops, *end("tool_use"))) == expected
+
+
+def test_two_calls_under_one_index_are_two() -> None:
+    first, second = tool("a", "f", '{"x":1}')[:-1], tool("b", "g", "{}")[:-1]
+    expected = (ToolCall("a", "f", {"x": 1}), ToolCall("b", "g", {}))
+    assert parts(named(begin(), *first, *second, *end("tool_use"))) == expected
+
+
 def test_calls_with_the_same_id_are_separate_calls() -> None:
     first, second = parts(answer(tool("a", "f", "1"), tool("a", "f", "2", index=1)))
     assert isinstance(first, ToolCall)

@@ -170,6 +170,21 @@ def test_calls_without_ids_get_one_each() -> None:
     assert all(map(is_made_call_id, ids))
 
 
+def test_calls_with_the_same_id_are_two_and_a_repeated_call_is_one() -> None:
+    found = parts(sse(event(call("f", "1"), call("g", "1")), event(call("f", "1"))), END)
+    calls = [part for part in found if isinstance(part, ToolCall)]
+    assert [part.tool_name for part in calls] == ["f", "g"]
+    assert len({part.tool_call_id for part in calls}) == 2
+
+
+def test_a_reason_that_stands_for_none_ends_nothing() -> None:
+    early = {
+        "candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "FINISH_REASON_UNSPECIFIED"}]
+    }
+    assert failure(sse(early)).kind == "bad_stream"
+    assert parts(sse(early), END) == (Text("a"),)
+
+
 def test_text_and_calls_keep_their_order() -> None:
     assert parts(sse(event({"text": "a"}, call("f", "1"), {"text": "b"})), END) == (
         Text("a"),

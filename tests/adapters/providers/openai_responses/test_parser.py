@@ -391,6 +391,56 @@ def test_servers_tell_of_calls_as_they_like(events: Sequence[Mapping[str, Any]])
     assert chunks[-1] == Finish("tool_calls")
 
 
+def ended(
+    index: int | None, id: str | None, call_id: str | None, name: str, arguments: str
+) -> dict[str, Any]:
+    event = added(index, id, call_id, name, arguments=arguments)
+    return {**event, "type": "response.output_item.done"}
+
+
+def calls_of(*events: Mapping[str, Any]) -> list[tuple[str, object]]:
+    calls = [part for part in parts(named(*events), END) if isinstance(part, ToolCall)]
+    assert len({call.tool_call_id for call in calls}) == len(calls)
+    return [(call.tool_name, call.args) for call in calls]
+
+
+BOTH = [("f", {"x": 1}), ("g", {"y": 2})]
+
+
+def test_deltas_without_any_name_continue_the_newest_open_call() -> None:
+    first = (added(None, None, "a", "f"), argued(None, None, '{"x":'), argued(None, None, "1}"))
+    second = (added(None, None, "b", "g"), argued(None, None, '{"y":2}'))
+    ends = (ended(None, None, "a", "f", '{"x":1}'), ended(None, None, "b", "g", '{"y":2}'))
+    assert calls_of(*first, *second) == BOTH
+    assert calls_of(*first, ends[0], *second, ends[1]) == BOTH
+    assert calls_of(*first, *second, *ends) == BOTH
+
+
+def test_items_with_the_same_id_are_told_apart_by_their_index() -> None:
+    begun = (added(0, "fc", "a", "f"), added(1, "fc", "b", "g"))
+    assert calls_of(*begun, argued(0, "fc", '{"x":1}'), argued(1, "fc", '{"y":2}')) == BOTH
+
+
+def test_calls_with_the_same_call_id_both_get_their_arguments() -> None:
+    begun = (added(0, "f0", "same", "f"), added(1, "f1", "same", "g"))
+    ends = (ended(0, "f0", "same", "f", '{"x":1}'), ended(1, "f1", "same", "g", '{"y":2}'))
+    assert calls_of(*begun, *ends) == BOTH
+    assert calls_of(begun[0], ends[0], begun[1], ends[1], ends[0], ends[1]) == BOTH
+
+
+def test_an_item_that_gets_new_names_at_its_end_is_one_call() -> None:
+    end = ended(7, "other", "a", "f", '{"x":1}')
+    assert calls_of(added(0, "fc", "a", "f"), argued(0, "fc", '{"x":1}'), end) == BOTH[:1]
+
+
+def test_arguments_may_come_whole_before_their_item() -> None:
+    whole = {"type": "response.function_call_arguments.done", "output_index": 0, "item_id": "fc"}
+    for call_id in ("a", None):
+        events = (added(0, "fc", call_id, "f"), {**whole, "arguments": '{"x":1}'})
+        assert calls_of(*events) == BOTH[:1]
+        assert calls_of(*events, *[ended(0, "fc", call_id, "f", "")] * 2) == BOTH[:1]
+
+
 def test_calls_without_ids_or_with_the_same_one_get_ids_of_their_own() -> None:
     for id in (None, "same"):
         stream = named(*[added(at, f"fc_{at}" if id else None, id, "f") for at in range(2)])

@@ -53,21 +53,48 @@ class ToolCalls:
         self._calls: list[OpenCall] = []
         self._finished: set[str] = set()  # by id of the call
         self._by_name: dict[int | str, OpenCall] = {}  # by index and by id of the item
+        self._repeated_ids: set[str | None] = set()  # ids of several items
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def is_finished(self, id: str) -> bool:
-        """Return whether the call of this id is complete."""
-        return id in self._finished
+    def is_finished(self, call_id: str, id: str | None, index: int | None) -> bool:
+        """Return whether a call is complete, by its own id, else by the id or the index of its item."""
+        if call_id or id:
+            call = self._by_name.get(id or "")
+            return call_id in self._finished or (call is not None and call.id in self._finished)
+        call = None if index is None else self._by_name.get(index)
+        return call is not None and call.id in self._finished
 
     def find_open(self, id: str | None, index: int | None) -> OpenCall | None:
         """Return the open call of an item by its id, else by its index; None: unknown or complete.
 
-        The id takes precedence: some servers give one index to several items.
+        The id takes precedence, unless several calls had it: some servers give one index to several items.
         """
-        call = self._by_name.get(id or "") or (None if index is None else self._by_name.get(index))
-        return None if call is None or call.id in self._finished else call
+        names: list[int | str | None] = [id or None, index]
+        if id in self._repeated_ids:
+            names.reverse()
+        for name in names:
+            call = None if name is None else self._by_name.get(name)
+            if call is not None and call.id not in self._finished:
+                return call
+        return None
+
+    def find_continued(self, id: str | None, index: int | None) -> OpenCall | None:
+        """Return the open call that a delta continues; the newest one if the delta names none that is known.
+
+        None: no call is open, or the one that is named is complete.
+        """
+        call = self.find_open(id, index)
+        if call is not None or (id or "") in self._by_name or (index is not None and index in self._by_name):
+            return call
+        return next((call for call in reversed(self._calls) if call.id not in self._finished), None)
+
+    def find_open_call(self, call_id: str) -> OpenCall | None:
+        """Return the open call of this id; None: unknown or complete."""
+        return next(
+            (call for call in self._calls if call.id == call_id and call_id not in self._finished), None
+        )
 
     def open(self, item: Item, index: int | None) -> OpenCall:
         """Begin a call. An id that is missing, or that another call has, is replaced."""
@@ -77,6 +104,8 @@ class ToolCalls:
         call = OpenCall(id, replace_surrogates(item.name or ""))
         self._calls.append(call)
         if item.id:
+            if item.id in self._by_name:
+                self._repeated_ids.add(item.id)
             self._by_name[item.id] = call
         if index is not None:
             self._by_name[index] = call

@@ -162,7 +162,7 @@ class ResponsesParser:
             case "response.reasoning_text.delta" if isinstance(delta, str):
                 self._append_delta(Reasoning, "thought", event, event.content_index, delta)
             case "response.function_call_arguments.delta" if isinstance(delta, str):
-                call = self._calls.find_open(event.item_id, event.output_index)
+                call = self._calls.find_continued(event.item_id, event.output_index)
                 if call is not None:
                     self._pieces.append(call, delta)
             case "response.output_item.added":
@@ -172,9 +172,9 @@ class ResponsesParser:
                 if item is not None and item.type == "function_call":
                     self._open_call(item, event.output_index)
             case "response.function_call_arguments.done" if isinstance(event.arguments, str):
-                call = self._calls.find_open(event.item_id, event.output_index)
-                if call is not None:
-                    self._calls.finish(call, Item(arguments=event.arguments))
+                call = self._calls.find_continued(event.item_id, event.output_index)
+                if call is not None and not self._pieces.arguments(call):  # they did not stream
+                    self._pieces.append(call, event.arguments)
             case "response.output_item.done":
                 item = convert_or_none(event.item, Item)
                 if item is not None:
@@ -259,8 +259,10 @@ class ResponsesParser:
                     self._last = None
             case "function_call":
                 id = replace_surrogates(item.call_id or "")
-                if not id or not self._calls.is_finished(id):
-                    call = self._calls.find_open(item.id, index) or self._open_call(item, index)
+                call = self._calls.find_open(item.id, index) or self._calls.find_open_call(id)
+                if call is None and not self._calls.is_finished(id, item.id, index):
+                    call = self._open_call(item, index)
+                if call is not None:
                     self._calls.finish(call, item)
             case "image_generation_call" if isinstance(item.result, str) and item.result:
                 kind = {"svg": "svg+xml"}.get(item.output_format or "", item.output_format or "png")
