@@ -71,7 +71,7 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
         yield _compare_versions(status)
         if status["store"]["error"]:
             yield Finding("store", False, status["store"]["error"])
-        yield from _check_default_model(listed["defaultModel"], listed["providers"])
+        yield from _check_default_model(listed["defaultModel"], listed["providers"], are_listed=True)
         for provider in _configured(listed["providers"]):
             if not check:
                 yield _describe_provider(provider)
@@ -166,7 +166,7 @@ def _list_offline(paths: DaemonPaths) -> Iterator[Finding]:
         config.providers, config.models, default_model=config.default_model, environment=os.environ
     )
     providers: list[dict[str, Any]] = msgspec.to_builtins(catalogue.providers())
-    yield from _check_default_model(catalogue.default_model, providers)
+    yield from _check_default_model(catalogue.default_model, providers, are_listed=False)
     for provider in _configured(providers):
         yield _describe_provider(provider)
 
@@ -176,14 +176,22 @@ def _configured(providers: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in providers if one["available"] or one["source"] != "supported"]
 
 
-def _check_default_model(model: str | None, providers: Iterable[dict[str, Any]]) -> Iterator[Finding]:
-    """Yield whether the default model can be used. There is none if the configuration is broken."""
+def _check_default_model(
+    model: str | None, providers: Iterable[dict[str, Any]], *, are_listed: bool
+) -> Iterator[Finding]:
+    """Yield whether the default model can be used. There is none if the configuration is broken.
+
+    `are_listed`: the providers were asked for their lists of models.
+    """
     if model is None:
         return
     name = model.partition(":")[0]
     provider = next((one for one in providers if one["provider"] == name), None)
     if provider is None:
-        yield Finding("default", False, f'the default model "{model}" has no provider that is configured')
+        # Without a daemon, the providers' lists are not known, and a name without a provider may be in one.
+        is_bad = False if ":" in model or are_listed else None
+        text = f'the default model "{model}" is not a model that exactly one configured provider has'
+        yield Finding("default", is_bad, text if are_listed else f"{text}, as far as the configuration says")
     elif provider["available"]:
         yield Finding("default", True, f"{model} answers in chats that name no model")
     else:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 from parley_protocol.models.base import MAX_SAFE_INTEGER, Wire
-from parley_protocol.vocabulary import VOCABULARY
+from parley_protocol.vocabulary import DEFINITIONS, VOCABULARY
 
 Json = dict[str, Any]
 
@@ -35,6 +35,17 @@ def describe_field(model: type[Wire], name: str, schema: Mapping[str, Any]) -> s
             " or add the name to vocabulary.py"
         )
     return " ".join([text, *describe_range(schema)])
+
+
+def describe_definition(name: str) -> str:
+    """Return the description of a definition that is not an object, such as an enumeration.
+
+    Raises:
+        ValueError: the vocabulary does not have it.
+    """
+    if name not in DEFINITIONS:
+        raise ValueError(f"{name} has no description: add it to DEFINITIONS in vocabulary.py")
+    return DEFINITIONS[name]
 
 
 @cache

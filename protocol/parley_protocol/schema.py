@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from parley_protocol import protocol_page, typescript
-from parley_protocol.descriptions import describe_field
+from parley_protocol.descriptions import describe_definition, describe_field
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS, Direction, Kind, Method
 from parley_protocol.models import (
@@ -176,6 +176,8 @@ def _definitions() -> dict[str, Json]:
         for key, value in schema.items():
             schema[key] = _with_names(value, shapes)
     definitions["ProgressParams"]["properties"]["value"] = _PROGRESS_VALUE
+    for name in aliases:
+        definitions[name] = {"description": describe_definition(name), **definitions[name]}
     return definitions
 
 

@@ -161,6 +161,7 @@ export interface ErrorCodes {
 
 export type ErrorCode = ErrorCodes[keyof ErrorCodes];
 
+/** What became of an action request. */
 export type ActionOutcome = "allowed" | "denied" | "interrupted" | "expired";
 
 /**
@@ -223,6 +224,7 @@ export interface ActionResolvedEvent {
   by: string | null;
 }
 
+/** How much work Anthropic's models put into an answer. */
 export type AnthropicEffort = "low" | "medium" | "high" | "xhigh" | "max";
 
 /** Options of Anthropic's API, also used for Bedrock. */
@@ -657,6 +659,7 @@ export interface ChatInterruptParams {
   chatId: string;
 }
 
+/** What a chat is: a conversation, or an "agent" that another chat has started. */
 export type ChatKind = "chat" | "agent";
 
 /**
@@ -706,6 +709,7 @@ export interface ChatListResult {
   total: number;
 }
 
+/** What a list of chats is sorted by. */
 export type ChatOrder = "updated" | "created" | "title";
 
 /** Params of `chat/pin`. false unpins the chat. */
@@ -899,6 +903,7 @@ export interface ChatSetModelParams {
   model: string;
 }
 
+/** What a chat is doing. */
 export type ChatStatus = "waiting" | "pending" | "running" | "interrupting" | "paused" | "completed" | "error";
 
 /**
@@ -978,6 +983,7 @@ export interface ClientInfo {
   version?: string | null;
 }
 
+/** How much the model of an OpenAI-compatible server reasons. */
 export type CompatibleEffort = "default" | "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
 
 /** The configuration file. It need not exist. `error` says what is wrong with it, null if nothing. */
@@ -988,10 +994,13 @@ export interface ConfigurationStatus {
   error: string | null;
 }
 
+/** The answer to an action request. */
 export type Decision = "allow" | "allow_always" | "deny";
 
+/** One part of a message, or the beginning of a large one. */
 export type DeliveredPart = TextPart | ReasoningPart | ToolCallPart | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt;
 
+/** One part of a message in progress, or the beginning of a large one. */
 export type DeliveredPiece = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt | ToolCallDeltaExcerpt;
 
 /** The chat's changes as one unified diff. */
@@ -1028,6 +1037,7 @@ export interface DiffStatus {
   staleAt: string | null;
 }
 
+/** What happened to a message that was sent. */
 export type Disposition = "started" | "queued" | "steered" | "interrupting";
 
 /** The turn fails with this error. */
@@ -1046,6 +1056,7 @@ export interface ErrorEvent {
   error: TurnError;
 }
 
+/** An event of a chat. `type` tells which one it is. */
 export type Event = StatusEvent | TurnStartedEvent | MessagePartEvent | MessageEvent | PreviewResetEvent | RetryEvent | QueueUpdateEvent | ActionRequiredEvent | ActionResolvedEvent | ErrorEvent | HistoryResetEvent | ChatEvent | TurnEndedEvent | ResetEvent;
 
 /** The part of LSP's capabilities that is left to other protocols. */
@@ -1054,6 +1065,7 @@ export interface ExperimentalCapabilities {
   parley: ParleyCapabilities;
 }
 
+/** The format of an exported chat. */
 export type ExportFormat = "json" | "markdown";
 
 /**
@@ -1295,6 +1307,7 @@ export interface GitChange {
   detectedAt: string;
 }
 
+/** How a file was changed. */
 export type GitChangeType = "added" | "modified" | "deleted" | "renamed";
 
 /** Options of Google's API. */
@@ -1325,8 +1338,10 @@ export interface GoogleThinkingConfig {
   includeThoughts?: boolean;
 }
 
+/** A category of harm, in Google's words. */
 export type HarmCategory = "HARM_CATEGORY_HARASSMENT" | "HARM_CATEGORY_HATE_SPEECH" | "HARM_CATEGORY_SEXUALLY_EXPLICIT" | "HARM_CATEGORY_DANGEROUS_CONTENT" | "HARM_CATEGORY_CIVIC_INTEGRITY" | "HARM_CATEGORY_JAILBREAK";
 
+/** From which probability of harm on an answer is blocked, in Google's words. */
 export type HarmThreshold = "OFF" | "BLOCK_NONE" | "BLOCK_ONLY_HIGH" | "BLOCK_MEDIUM_AND_ABOVE" | "BLOCK_LOW_AND_ABOVE" | "HARM_BLOCK_THRESHOLD_UNSPECIFIED";
 
 /**
@@ -1362,6 +1377,7 @@ export interface HistoryResetEvent {
   afterMessageId: number | null;
 }
 
+/** Data that an answer of OpenAI's responses API can have in addition. */
 export type Includable = "code_interpreter_call.outputs" | "computer_call_output.output.image_url" | "file_search_call.results" | "message.input_image.image_url" | "message.output_text.logprobs" | "reasoning.encrypted_content" | "web_search_call.action.sources" | "web_search_call.results";
 
 /**
@@ -1408,6 +1424,7 @@ export interface InitializeResult {
 /** Params of `initialized`: no fields. */
 export interface InitializedParams {}
 
+/** One part of what a client sends. */
 export type InputPart = TextPart | FilePart | ReferencePart;
 
 /** The `data` of an error -32602. */
@@ -1707,6 +1724,7 @@ export interface ModelSettings {
   providerOptions?: ProviderOptions | null;
 }
 
+/** Where a model is configured. */
 export type ModelSource = "database" | "config";
 
 /** The context of a new chat. Contexts of stored and exported chats may have something else than URIs. */
@@ -1825,8 +1843,10 @@ export interface ParleyCapabilities {
   features: Record<string, boolean>;
 }
 
+/** One part of a message. */
 export type Part = TextPart | ReasoningPart | ToolCallPart | ToolResultPart | SourcePart | FilePart;
 
+/** One streamed piece of a part, or a whole part. */
 export type PartDelta = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart;
 
 /**
@@ -1986,6 +2006,7 @@ export interface ProviderOptions {
   vercel?: VercelOptions | null;
 }
 
+/** Where a provider is configured. */
 export type ProviderSource = "database" | "env_preset" | "config" | "supported";
 
 /** Params of `provider/update`. Absent fields stay unchanged; null clears a field. */
@@ -2002,6 +2023,7 @@ export interface ProviderUpdateParams {
   enabled?: boolean | null;
 }
 
+/** A quantization of a model. */
 export type Quantization = "int4" | "int8" | "fp4" | "fp6" | "fp8" | "fp16" | "bf16" | "fp32" | "unknown";
 
 /** The queue changed; this is all of it. */
@@ -2041,6 +2063,7 @@ export interface QueuedMessage {
   createdAt: string;
 }
 
+/** How much a model reasons. */
 export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
 
 /** Long reasoning by reference. `text` is its beginning. */
@@ -2074,6 +2097,7 @@ export interface ReasoningPart {
   signature?: string;
 }
 
+/** How detailed a summary of the reasoning is. */
 export type ReasoningSummary = "auto" | "concise" | "detailed";
 
 /**
@@ -2111,6 +2135,7 @@ export interface ResetEvent {
   snapshot: Snapshot;
 }
 
+/** What a chat was doing when it was exported. */
 export type RestingStatus = "waiting" | "completed" | "error";
 
 /**
@@ -2141,6 +2166,7 @@ export interface RetryEvent {
   model: string | null;
 }
 
+/** Who says a message. */
 export type Role = "system" | "user" | "assistant" | "tool";
 
 /** Reasoning options of OpenRouter and Vercel. */
@@ -2155,6 +2181,7 @@ export interface RouterReasoning {
   effort?: ReasoningEffort;
 }
 
+/** What OpenRouter sorts upstream providers by. */
 export type RoutingOrder = "price" | "throughput" | "latency";
 
 /** LSP's server capabilities. LSP's own fields are kept as received. */
@@ -2201,6 +2228,7 @@ export interface ServerStatus {
 /** Params of `server/status`. */
 export interface ServerStatusParams {}
 
+/** OpenAI's processing tier, which decides speed and price. */
 export type ServiceTier = "auto" | "default" | "flex" | "scale" | "priority";
 
 /**
@@ -2362,6 +2390,7 @@ export interface Timings {
   attempts: number;
 }
 
+/** A token or request id, chosen by one side: an integer or a string. */
 export type Token = number | string;
 
 /**
@@ -2423,6 +2452,7 @@ export interface ToolCallPart {
   args: unknown;
 }
 
+/** What became of a tool call. */
 export type ToolOutcome = "ok" | "failed" | "denied" | "interrupted" | "timed_out";
 
 /** A streamed piece of the output of a running tool. The last piece is a complete `ToolResultPart`. */
@@ -2528,8 +2558,10 @@ export interface TurnError {
   retryAfterMs: number | null;
 }
 
+/** The kind of failure of a turn. */
 export type TurnErrorKind = "auth" | "missing_key" | "rate_limit" | "usage_limit" | "overloaded" | "timeout" | "stream_idle" | "context_length" | "content_filter" | "invalid_request" | "model_not_found" | "network" | "bad_stream" | "tool" | "daemon_lost" | "limit" | "internal";
 
+/** How a turn ended. */
 export type TurnOutcome = "completed" | "interrupted" | "failed";
 
 /** The turn has started to run. */
@@ -2550,6 +2582,7 @@ export interface TurnStartedEvent {
   model: string | null;
 }
 
+/** Why a provider cannot be used. */
 export type UnavailableReason = "missing_api_key" | "fetch_failed" | "disabled";
 
 /**
@@ -2615,8 +2648,10 @@ export interface WatchEvent {
   chat: Chat;
 }
 
+/** What happened to a chat. */
 export type WatchEventType = "created" | "deleted" | "changed";
 
+/** What happens to a message while a turn runs. */
 export type WhenBusy = "queue" | "steer" | "interrupt" | "reject";
 
 /**

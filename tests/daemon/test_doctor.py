@@ -66,6 +66,19 @@ async def test_a_default_model_without_a_key_is_named() -> None:
         assert found["default"].startswith(problem)  # the daemon has the environment of its start
 
 
+async def test_a_default_model_without_its_provider_is_found_in_the_lists() -> None:
+    models = status(200, {"data": [{"id": "llama"}]})
+    async with fake_provider((models,)) as server:
+        provider = f'[providers.work]\ntype = "openai-compat"\nbase_url = "{server.origin}"\n'
+        async with running_daemon(config=f'default_model = "llama"\n{provider}') as daemon:
+            code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+            assert (code, found["default"]) == (0, "ok work:llama answers in chats that name no model")
+    with private_environment(config='default_model = "nope"\n') as places:
+        code, found = await anyio.to_thread.run_sync(doctor, places)
+        assert code == 0
+        assert found["default"].startswith('- the default model "nope" is not a model that exactly one')
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_data_directory_that_is_not_writable_is_named(places: dict[str, str], tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

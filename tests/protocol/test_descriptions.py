@@ -10,7 +10,7 @@ from pydantic import Field
 from parley_protocol.descriptions import describe_field, describe_range
 from parley_protocol.models.base import MAX_SAFE_INTEGER, Wire
 from parley_protocol.schema import DEFAULT_OUT, models
-from parley_protocol.vocabulary import VOCABULARY
+from parley_protocol.vocabulary import DEFINITIONS, VOCABULARY
 
 DOCUMENT: dict[str, Any] = json.loads((DEFAULT_OUT / "parley.schema.json").read_text("utf-8"))
 UNITS = {
@@ -65,10 +65,10 @@ def test_every_quantity_names_its_unit() -> None:
                 assert not path.endswith(ending) or unit in schema["description"], path
 
 
-def test_every_method_and_definition_of_an_object_has_a_description() -> None:
-    objects = {name: one for name, one in DOCUMENT["$defs"].items() if "properties" in one}
-    for name, entry in {**DOCUMENT["methods"], **objects}.items():
+def test_every_method_and_definition_has_a_description() -> None:
+    for name, entry in {**DOCUMENT["methods"], **DOCUMENT["$defs"]}.items():
         assert entry.get("description"), name
+    assert DEFINITIONS.keys() <= DOCUMENT["$defs"].keys()
 
 
 def test_the_vocabulary_has_only_names_that_are_in_use() -> None:

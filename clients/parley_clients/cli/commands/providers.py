@@ -123,10 +123,11 @@ def configure_model(options: argparse.Namespace) -> int:
     if options.action == "list":
         return _list_models(options)
     id: str = options.id or ""
-    if not id.partition(":")[2]:
-        raise UsageError("Give the model as PROVIDER:MODEL.")
     changes = _model_changes(options)
+    if not id:
+        raise UsageError("Give the model as PROVIDER:MODEL.")
     with connect_daemon(options) as client:
+        id = _full_name(client, id)
         if options.action == "rm":
             if changes:
                 raise UsageError("rm takes only the model.")
@@ -140,6 +141,25 @@ def configure_model(options: argparse.Namespace) -> int:
     if options.json:
         print_json(raw)
     return 0
+
+
+def _full_name(client: Client, name: str) -> str:
+    """Return the id of a model; its provider may be left out if only one provider has the model."""
+    providers: list[Json] = client.models().raw["providers"]
+    owner, _, model = name.partition(":")
+    if model and any(provider["provider"] == owner for provider in providers):
+        return name
+    found = [
+        str(model["id"])
+        for provider in providers
+        for model in provider["models"]
+        if str(model["model"]).casefold() == name.casefold()
+    ]
+    if len(found) > 1:
+        raise CommandError(f"Several providers have a model {name}; name one of: {', '.join(found)}.")
+    if not found and not model:
+        raise UsageError("Give the model as PROVIDER:MODEL.")
+    return found[0] if found else name
 
 
 def _model_changes(options: argparse.Namespace) -> dict[str, Any]:

@@ -66,7 +66,7 @@ WRONG = [
     (["provider", "set", "demo", "--type", "openai"], "", 2, "the type of a provider cannot be changed"),
     (["provider", "check", "demo", "--url", "http://h"], "", 2, "check takes only the name of the provider"),
     (["provider", "rm", "demo"], "", 1, "is built in"),
-    (["model", "set", "demo"], "", 2, "PROVIDER:MODEL"),
+    (["model", "set", "nope"], "", 2, "PROVIDER:MODEL"),
     (["model", "rm", "demo:x", "--default"], "", 2, "rm takes only the model"),
     (["model", "rm", "demo:x"], "", 1, "is not configured"),
 ]
@@ -95,7 +95,7 @@ async def test_a_key_that_is_typed_is_not_shown(daemon: DaemonProcess) -> None:
 async def test_models_are_configured_in_the_shell(daemon: DaemonProcess) -> None:
     assert parley(daemon, "model", "set", "demo:a", "--context-limit", "9", "--title", "A").returncode == 0
     assert parley(daemon, "model", "set", "demo:b", "--default", "--json").returncode == 0
-    assert parley(daemon, "model", "set", "demo:a", "--switch", "off").returncode == 0
+    assert parley(daemon, "model", "set", "a", "--switch", "off").returncode == 0
     assert parley(daemon, "model").stdout == "demo:a\tA\t9\tdatabase\toff\ndemo:b\t\t\tdatabase\tdefault\n"
     assert parley(daemon, "model", "rm", "demo:a").returncode == 0
     (line,) = parley(daemon, "model", "list", "demo", "--json").stdout.splitlines()
