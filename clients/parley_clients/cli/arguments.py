@@ -214,7 +214,7 @@ def _add_turns(add: AddCommand) -> None:
         "message",
         nargs="?",
         metavar="N",
-        help="the position of the message in the queue, or the end of its id (at least 4 characters)",
+        help="the position of the message in the queue, or a part of its id (at least 4 characters)",
     )
     queue.add_argument("text", nargs="*", metavar="TEXT", help="the new text, for edit")
     _add_json(queue, "each queued message as a line of JSON")

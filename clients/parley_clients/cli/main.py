@@ -41,8 +41,6 @@ def run(words: Sequence[str]) -> int:
         return EXIT_USAGE
     except (CommandError, TimeoutError) as error:
         print_error(str(error))
-    except ParleyError as error:
-        print_error(describe_parley_error(error))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:
@@ -65,7 +63,10 @@ def _run_command(words: Sequence[str]) -> int:
     command: Callable[[argparse.Namespace], int] = getattr(
         import_module(f"parley_clients.cli.{module}"), name
     )
-    return command(options)
+    try:
+        return command(options)
+    except ParleyError as error:
+        raise CommandError(describe_parley_error(error, options.command)) from error
 
 
 def _prepare_streams() -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from parley_clients.cli.errors import CommandError, UsageError
-from parley_clients.results import ChatRecord
+from parley_clients.cli.messages import one_line
 from parley_clients.sync import Client, connect
 
 CLIENT_NAME = "parley"
@@ -14,6 +14,11 @@ CLIENT_NAME = "parley"
 
 SHORT_ID_LENGTH = 8
 FULL_ID_LENGTH = 36
+
+MIN_ID_LENGTH = 4
+"""A shorter part of an id is not accepted: a number would too easily be the end of some id."""
+
+_CANDIDATES = 5
 
 
 def connect_daemon(options: argparse.Namespace, *, start: bool = True) -> AbstractContextManager[Client]:
@@ -41,24 +46,58 @@ def find_chat(client: Client, part: str) -> str:
     """Return the id of the chat that is named by the beginning or the end of its id, or of its short id.
 
     Raises:
-        CommandError: no chat, or more than one, has such an id.
+        CommandError: no chat, or more than one, has such an id, or the part is too short.
     """
     wanted = part.strip().lower()
     if len(wanted) >= FULL_ID_LENGTH:
         return wanted
-    found = [record for record in client.all_chats() if wanted and _has_id(record, wanted)]
+    _check_length(part, "a chat", "parley list")
+    records = {record.id: record for record in client.all_chats()}
+    found = [id for id in records if has_id(id, wanted)]
     if not found:
         raise CommandError(f'No chat has the id "{part}". See parley list.')
     if len(found) > 1:
-        some = ", ".join(short_id(record.id) for record in found[:5])
-        raise CommandError(
-            f"{part} matches {len(found)} chats, such as {some}. Give more characters of the id."
-        )
-    return found[0].id
+        titles = [one_line(records[id].raw["title"] or "(untitled)") for id in found[:_CANDIDATES]]
+        some = [f"{_distinct_id(id, found)} {title}" for id, title in zip(found, titles, strict=False)]
+        raise CommandError(f"{part} matches {len(found)} chats: {_candidates(some, len(found))}")
+    return found[0]
 
 
-def _has_id(record: ChatRecord, part: str) -> bool:
-    return record.id.startswith(part) or record.id.endswith(part) or short_id(record.id).startswith(part)
+def has_id(id: str, part: str) -> bool:
+    """Return whether a part in lower case names this id: its beginning, its end, or that of its short id."""
+    return id.startswith(part) or id.endswith(part) or short_id(id).startswith(part)
+
+
+def find_id(word: str, ids: Sequence[str], noun: str, listing: str) -> str:
+    """Return the id that a word names: by its beginning or end. `noun` and `listing` are for messages.
+
+    Raises:
+        CommandError: no id, or more than one, fits, or the word is too short.
+    """
+    _check_length(word, f"a {noun}", listing)
+    found = [id for id in ids if has_id(id, word.strip().lower())]
+    if not found:
+        raise CommandError(f'No {noun} has the id "{word}". See {listing}.')
+    if len(found) > 1:
+        some = [_distinct_id(id, found) for id in found[:_CANDIDATES]]
+        raise CommandError(f"{word} matches {len(found)} {noun}s: {_candidates(some, len(found))}")
+    return found[0]
+
+
+def _check_length(word: str, what: str, listing: str) -> None:
+    if len(word.strip()) < MIN_ID_LENGTH:
+        message = f"give at least {MIN_ID_LENGTH} characters of its id, as {listing} shows it"
+        raise CommandError(f'"{word}" is too short to name {what}: {message}.')
+
+
+def _distinct_id(id: str, others: Sequence[str]) -> str:
+    """Return the short id, or the whole id if another one has the same short id."""
+    return short_id(id) if [short_id(one) for one in others].count(short_id(id)) == 1 else id
+
+
+def _candidates(some: Sequence[str], number: int) -> str:
+    more = f" and {number - len(some)} more" if number > len(some) else ""
+    return f"{', '.join(some)}{more}. Give more characters of the id."
 
 
 def chat_and_rest(options: argparse.Namespace, rest: Sequence[str] = ()) -> tuple[str | None, list[str]]:

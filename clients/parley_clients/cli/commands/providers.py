@@ -52,6 +52,8 @@ def configure_provider(options: argparse.Namespace) -> int:
         raise UsageError("--type is for add only: the type of a provider cannot be changed.")
     if options.action in ("rm", "check") and changes:
         raise UsageError(f"{options.action} takes only the name of the provider.")
+    if options.action == "set" and not changes:
+        raise UsageError("What to change? Give --url, --title, --key, --no-key or --switch.")
     with connect_daemon(options) as client:
         match options.action:
             case "add":

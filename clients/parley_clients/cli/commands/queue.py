@@ -8,12 +8,11 @@ from parley_clients.cli.display.plain import print_json
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.inputs import read_text
 from parley_clients.cli.messages import one_line, parts_as_markdown
-from parley_clients.cli.options import connect_daemon, find_chat, short_id
+from parley_clients.cli.options import connect_daemon, find_chat, find_id, short_id
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
 _POSITION_DIGITS = 3
-_MIN_ID_LENGTH = 4
 
 
 def queue(options: argparse.Namespace) -> int:
@@ -35,7 +34,7 @@ def _check_usage(action: str, message: str | None, text: str) -> None:
     if action == "list" and message is not None:
         raise UsageError("list takes no message.")
     if action != "list" and message is None:
-        raise UsageError(f"{action} needs a message: its position in the queue, or the end of its id.")
+        raise UsageError(f"{action} needs a message: its position in the queue, or a part of its id.")
     if (action == "edit") != bool(text.strip()):
         raise UsageError("edit needs the new text." if action == "edit" else "Only edit takes a text.")
 
@@ -63,7 +62,7 @@ def find_queued_message(messages: list[Json], word: str) -> str:
     """Return the id of the queued message that a word names.
 
     A number of up to three digits is a position in the queue, counted from 1, and nothing else. Any other
-    word is the end of an id and needs at least four characters.
+    word is the beginning or the end of an id and needs at least four characters.
 
     Raises:
         CommandError: no message, or more than one, is named by this word.
@@ -77,18 +76,7 @@ def find_queued_message(messages: list[Json], word: str) -> str:
             )
             raise CommandError(f"The queue has no message {word}: {positions}.")
         return messages[int(word) - 1]["id"]
-    if len(word) < _MIN_ID_LENGTH:
-        raise CommandError(
-            "Name a queued message by its position, or by the last characters of its id (at least 4)."
-        )
-    found = [message["id"] for message in messages if message["id"].endswith(word.lower())]
-    if len(found) > 1:
-        raise CommandError(
-            f"{len(found)} queued messages have ids that end with {word}. Give more characters."
-        )
-    if not found:
-        raise CommandError(f"The queue has no message whose id ends with {word}. List it with parley queue.")
-    return found[0]
+    return find_id(word, [message["id"] for message in messages], "queued message", "parley queue")
 
 
 def print_queue(options: argparse.Namespace, messages: list[Json]) -> None:

@@ -174,6 +174,22 @@ def test_the_queue_is_listed_and_changed(parley: Parley) -> None:
     parley.chat.delete()
 
 
+@pytest.mark.parametrize("word", ["7", "abc", "-", " "])
+def test_a_short_word_is_not_the_id_of_a_chat(parley: Parley, word: str) -> None:
+    for command in ("show", "archive", "delete", "export", "fork", "compact", "queue", "rewind"):
+        refusal = parley.refused(command, "--", word)
+        assert refusal.startswith(f'parley: "{word}" is too short to name a chat: give at least 4 characters')
+
+
+def test_an_ambiguous_id_is_refused_with_the_candidates(parley: Parley) -> None:
+    fork = parley.said("fork", parley.id).strip()
+    beginning = parley.chat.id[:4]
+    refusal = parley.refused("delete", "--yes", beginning)
+    assert re.search(rf"^parley: {beginning} matches \d+ chats: [0-9a-f]{{8}} ", refusal)
+    assert refusal.endswith("Give more characters of the id.")
+    assert parley.said("show", fork)
+
+
 def test_a_copy_is_made_and_named(parley: Parley) -> None:
     fork = parley.said("fork", parley.id).strip()
     assert "1 2" in parley.said("show", fork)

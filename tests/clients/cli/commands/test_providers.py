@@ -121,3 +121,35 @@ def test_names_of_providers_are_completed(shared_daemon: DaemonProcess) -> None:
     assert completed("provider", "check", "x") == []
     assert completed("provider", "") == ["add", "set", "rm", "check"]
     assert completed("model", "set", "demo:d", "--switch", "o") == ["on", "off"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("provider add x", "--type must be one of openai,"),
+        (
+            "provider add x --type openai-compat",
+            '--url is required for a provider of the type "openai-compat".',
+        ),
+        ("provider add x --type openai-compat --url ftp://x", "--url must begin with http:// or https://"),
+        (
+            "provider add x --type openai-compat --url http://u:p@h",
+            "--url contains credentials; use --key for them.",
+        ),
+        ("provider add a/b --type openai --url http://h", "PROVIDER must begin with a letter or digit"),
+        (f"provider add x --type openai --title {'x' * 256}", "--title must have 255 or fewer characters."),
+        ("model set demo:demo --context-limit 0", "--context-limit must be 1 or more."),
+        ("model set demo:demo --default --switch off", "--default cannot be true of a model"),
+        ("attach --tail 5000", "--tail must be 1000 or less."),
+    ],
+)
+def test_messages_name_the_options_of_the_shell(shared_daemon: DaemonProcess, words: str, said: str) -> None:
+    parley(shared_daemon, "ask", "/fast hello")
+    done = parley(shared_daemon, *words.split())
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"parley: {said}")
+
+
+def test_set_without_a_change_is_refused(shared_daemon: DaemonProcess) -> None:
+    done = parley(shared_daemon, "provider", "set", "x")
+    assert (done.returncode, "--url" in done.stderr) == (2, True)

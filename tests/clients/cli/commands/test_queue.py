@@ -1,4 +1,4 @@
-"""How `parley queue` finds the message that a word names: by its position, or by the end of its id."""
+"""How `parley queue` finds the message that a word names: by its position, or by a part of its id."""
 
 import pytest
 
@@ -34,6 +34,19 @@ def test_an_empty_queue_has_no_positions() -> None:
 def test_a_word_that_names_no_single_message_is_refused(word: str) -> None:
     with pytest.raises(CommandError):
         find_queued_message(QUEUE, word)
+
+
+def test_the_beginning_of_an_id_is_accepted() -> None:
+    assert find_queued_message([*QUEUE, {"id": "abcd0000-0000"}], "ABCD") == "abcd0000-0000"
+
+
+@pytest.mark.parametrize("word", ["0192", "0192f0c1-0000"])
+def test_an_ambiguous_word_is_refused_with_the_candidates(word: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        find_queued_message(QUEUE, word)
+    assert str(refused.value) == (
+        f"{word} matches 3 queued messages: 0000aaa7, 00001237, deadbeef. Give more characters of the id."
+    )
 
 
 def test_the_full_id_is_accepted() -> None:
