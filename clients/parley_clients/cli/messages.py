@@ -70,7 +70,7 @@ _ADVICE = {
     "stream_idle": "Try again, or change the times in [limits] of the configuration.",
     "context_length": "Start a new chat, or send less text.",
     "model_not_found": "See parley models.",
-    "network": "Check the network and the address of the provider (base_url in the file, --url in the shell).",
+    "network": "Check the network, and the address of the provider (--url, or base_url in the file).",
 }
 
 

@@ -225,7 +225,7 @@ def test_chats_are_pinned_marked_in_the_list_and_unpinned(parley: Parley) -> Non
 
 def test_a_chat_is_named_by_the_beginning_of_the_id_that_the_list_shows(parley: Parley) -> None:
     assert "Command" in parley.said("show", parley.id[:7])
-    assert parley.refused("show", "xyz") == 'parley: No chat has the id "xyz". See parley list.'
+    assert parley.refused("show", "wxyz") == 'parley: No chat has the id "wxyz". See parley list.'
 
 
 def test_a_chat_goes_through_a_file(parley: Parley, tmp_path: Path) -> None:
