@@ -25,6 +25,13 @@ def one_line(text: str) -> str:
     return escape_controls(" ".join(text.split(None)))
 
 
+def first_lines(text: str, count: int) -> str:
+    """Return the text, or its first lines and the number of the others."""
+    *lines, rest = text.split("\n", count)
+    more = rest.count("\n") + 1
+    return text if more == 1 else "\n".join([*lines, f"… {more} more lines"])
+
+
 # -------------------------------------------------------------------------------- turns
 
 
@@ -128,6 +135,8 @@ def message_author(message: Json) -> str:
     name = "You" if role == "user" else role.capitalize()
     if role == "assistant" and message["model"]:
         name = one_line(message["model"])
+    if message.get("refused"):  # missing in older daemons
+        return f"{name} (refused by the provider)"
     return name if message["complete"] else f"{name} (cut short)"
 
 

@@ -17,7 +17,7 @@ from parley_clients.cli.conversation.commands import (
 )
 from parley_clients.cli.display.output import make_output
 from parley_clients.cli.errors import CommandError, UsageError, check_text, describe_parley_error, print_error
-from parley_clients.cli.messages import describe_failed_turn, escape_controls
+from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, escape_controls
 from parley_clients.cli.options import connect_daemon, short_id
 from parley_clients.cli.turns import run_turn
 from parley_clients.errors import ChatNotFoundError, ConnectionLostError, ParleyError
@@ -108,9 +108,10 @@ class _Lines:
 
     def _show(self, stream: TurnStream) -> None:
         ended = run_turn(stream, lambda: make_output(self._context.options))
-        reason = None if ended is None else describe_failed_turn(ended, self._context.chat.id)
-        if reason is not None:
-            print_error(reason)
+        if ended is not None:
+            reason = describe_failed_turn(ended, self._context.chat.id) or describe_cut_answer(ended)
+            if reason is not None:
+                print_error(reason)
 
     def _print_note(self, text: str) -> None:
         if self._prompts:

@@ -44,4 +44,6 @@ def open_chat(client: Client, options: argparse.Namespace) -> Chat:
     chat = client.chat(find_chat(client, options.id) if options.id else find_last_chat(client))
     if options.model is not None:
         chat.set_model(options.model)
+    else:
+        chat.get(limit=1)  # fails if there is no such chat
     return chat

@@ -17,6 +17,7 @@ import sys
 
 from parley_clients.cli.errors import print_error
 from parley_clients.cli.messages import (
+    describe_cut_answer,
     describe_failed_turn,
     escape_controls,
     fallback_message,
@@ -137,7 +138,7 @@ class PlainOutput:
 
     def _show_turn_end(self, ended: Json) -> None:
         self._end_line()
-        problem = describe_failed_turn(ended, ended["chatId"])
+        problem = describe_failed_turn(ended, ended["chatId"]) or describe_cut_answer(ended)
         if problem is not None:
             sys.stdout.flush()
             print_error(problem)

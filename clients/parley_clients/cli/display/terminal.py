@@ -29,10 +29,13 @@ from parley_clients.cli.display.blocks import Block, BlockCutter
 from parley_clients.cli.display.live_area import LiveArea
 from parley_clients.cli.display.markdown import RenderedBlock
 from parley_clients.cli.display.phase import Phase
+from parley_clients.cli.display.shown_messages import ShownMessages
 from parley_clients.cli.messages import (
+    describe_cut_answer,
     describe_failed_turn,
     escape_controls,
     fallback_message,
+    first_lines,
     message_text,
     one_line,
     source_line,
@@ -41,7 +44,7 @@ from parley_clients.cli.messages import (
 from parley_clients.events import Event
 from parley_clients.results import Json
 
-_MAX_QUESTION_LINES = 30
+_MAX_LINES = 30
 _DRAW_INTERVAL_SECONDS = 0.06
 _DRAW_COST_FACTOR = 5
 _TOOL_VERBS = {"tool-call": "calling", "tool-result": "result of"}
@@ -76,7 +79,7 @@ class TerminalOutput:
         self._has_printed = False
         self._printed_message_id: int | None = None
         self._model: str | None = None
-        self._streamed_ids: set[int] = set()
+        self._shown = ShownMessages()
 
     # ------------------------------------------------------------------------- Output
 
@@ -117,6 +120,12 @@ class TerminalOutput:
 
     def _show_event(self, event: Event) -> None:
         raw = event.raw
+        after = self._shown.changed_branch_at(event) if self._whole_chat else None
+        if after is not None:
+            self._close_part()
+            self._current_part = None
+            where = f"after message {after}" if after else "from its beginning"
+            self._print_note(f"The chat goes on {where} on another branch.")
         match event.type:
             case "status":
                 self._show_status(raw["status"])
@@ -124,7 +133,7 @@ class TerminalOutput:
                 self._model = raw.get("model")
                 self._phase.set("waiting for the model", restarts=True)
             case "message_part":
-                self._streamed_ids.add(raw["messageId"])
+                self._shown.note_piece(raw["messageId"])
                 self._show_part(raw["messageId"], raw["index"], raw["part"])
             case "message":
                 self._close_part()
@@ -138,20 +147,14 @@ class TerminalOutput:
             case "reset":
                 self._close_part()
                 self._current_part = None
-                self._streamed_ids.clear()
+                self._shown.forget_answers()
                 self._print_note("Some events were missed.")
             case "turn_ended" if self._whole_chat:
                 self._close_part()
+                self._print_note(describe_cut_answer(raw) or "")
                 self._print_note(describe_failed_turn(raw, raw["chatId"]) or turn_summary(raw, self._model))
             case "queue_update" if self._whole_chat and raw["queuedMessages"]:
                 self._print_note(f"{len(raw['queuedMessages'])} queued")
-            case "history_reset" if self._whole_chat:
-                self._close_part()
-                self._current_part = None
-                after = raw["afterMessageId"] or 0
-                self._streamed_ids = {id for id in self._streamed_ids if id <= after}
-                where = f"after message {after}" if after else "from its beginning"
-                self._print_note(f"The chat goes on {where} on another branch.")
             case _:
                 pass
 
@@ -179,24 +182,26 @@ class TerminalOutput:
 
     def _show_message(self, message: Json) -> None:
         if message["role"] == "user":
-            if self._whole_chat:
+            if self._whole_chat and self._shown.take_question(message["id"]):
                 self._print_gap()
                 self._print(self._question(message))
-        elif message["id"] not in self._streamed_ids:
+        elif self._shown.take_answer(message["id"]):
             phase = self._phase.name
             for index, part in enumerate(message["content"]):
                 self._show_part(message["id"], index, part)
+                if part.get("ref") and part["type"] == "text":
+                    self._close_part()
+                    self._print_note(f"This is its beginning: parley show {message['chatId'][-8:]}")
             self._close_part()
             self._phase.set(phase)  # the message is not being written now
 
     def _question(self, message: Json) -> Text:
-        *lines, rest = message_text(message).split("\n", _MAX_QUESTION_LINES)
-        more = rest.count("\n") + 1
-        shown = "\n".join([*lines, rest if more == 1 else f"… {more} more lines"])
-        text = Text.assemble(("> ", "bold cyan"), (shown, "bold"))
+        text = Text.assemble(("> ", "bold cyan"), (first_lines(message_text(message), _MAX_LINES), "bold"))
         origin = message["origin"]
         if self._own_origin is not None and origin not in (None, self._own_origin):
             text.append(f"  from {one_line(origin)}", "dim")
+        if message.get("refused"):  # missing in older daemons
+            text.append("  refused by the provider", "dim")
         return text
 
     def _show_part(self, message_id: int, index: int, part: Json) -> None:
