@@ -6,19 +6,14 @@ every later question fail as well. So such a message is marked (`Message.refused
 out, with what was answered to it, until it is answered again or edited.
 
 Which message is it? Everything before the present question was sent before, so it is normally the question.
-Two other cases are tried first, with one more request (`find_cause` names them):
+Two other cases are tried first, with one more request (engine/turns/refusal_causes.py tells them apart):
 
 - Something in the earlier messages, because another model is asked now: files that this model cannot take,
   or reasoning that it does not accept. The request is repeated without the files or the reasoning.
 - An earlier question that no model has accepted: it was interrupted, or its answer was cut off by a content
   filter. The request is repeated without such exchanges; if that works, these are marked.
-
-A failure is not the message's fault if it names a setting, the model, the key, or the structure of the
-history. When the provider gives no usable reason, the message is marked: a person can have it answered again
-with one call, but a message that is wrongly sent again makes the chat unusable.
 """
 
-import re
 from collections.abc import Container, Iterable, Sequence
 from enum import Enum
 
@@ -41,49 +36,6 @@ ADVICE = (
     "The message stays in the chat, but later requests leave it out. Edit it, retry it (perhaps with another "
     "model), or go on without it."
 )
-
-
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE)
-
-
-_FILE = (
-    r"\b(images?|image_url|img|pictures?|audio|videos?|pdfs?|vision|multi-?modal\w*|modalit\w+|attachments?"
-    r"|documents?|files?|input_(image|audio|file)|inline_?data|file_?data)\b"
-)
-_FILES = _regex(
-    rf"{_FILE}|\b(mime|media)[ _-]?types?\b|base64|\bcontent[ _.-]?(types?|blocks?|parts?)\b|mmproj"
-)
-# Reported as an error of the server, or as a model that does not exist. Names of models contain "vision".
-_NO_FILES = _regex(
-    rf"((not |n't |un)support\w*|endpoints? found that support).{{0,60}}{_FILE}"
-    rf"|{_FILE}.{{0,60}}((not|n't) support|unsupported|not (available|enabled|allowed))"
-    r"|missing data required for image|mmproj"
-)
-# The path of a message's content as validators write it: "messages[3].content", "messages.0.content.1".
-_CONTENT = _regex(
-    r"\b(messages?|input)\W{0,3}\d+\W{0,4}content|\bcontents\W{0,3}\d+\W{0,4}parts"
-    r"|string (is )?too long|string_above_max_length|special token|unknown variant|\bcontent must be\b"
-)
-_REASONING = _regex(r"signature|thinking|reasoning|thought|encrypted[ _]content")
-_STRUCTURE = _regex(
-    r"\b(tools?|tool_\w+|function_?(call|response)\w*|functions|templates?|jinja|roles?|alternat\w+"
-    r"|signature\w*|encrypted\w*|system[ _]?(role|message|prompt|instruction)s?)\b"
-)
-_SETTINGS = _regex(
-    r"\b(temperature|top[_ ]?[pk]|(presence|frequency|repetition)_penalty|max_(\w+_)?tokens"
-    r"|maxoutputtokens|stop_?sequences?|seed|reasoning\w*|thinking\w*|budget_?tokens|response_?format"
-    r"|json_?schema|output_?(schema|config)|response_?(schema|mime_?type)|grammar|stream(_options)?|logit_?bias"
-    r"|(top_)?log_?probs|parallel_tool_calls|service_tier|verbosity|prompt_cache\w*|safety_?settings"
-    r"|cached_?content|generation_?config|instructions|api[- ]version|headers?|beta)\b|['\"`]stop['\"`]"
-    r"|unsupported (value|parameter|field)|unrecognized|unknown (name|parameter|field|argument)"
-    r"|extra (inputs|fields)|unexpected (keyword|field)|not permitted|deprecated"
-    r"|\bmodel\b.{0,60}\b(not (exist|found|available|loaded|enabled|supported)|unavailable|invalid|unknown)"
-    r"|(country|region|location).{0,40}(not |un)supported|on-demand|inference profile|billing|quota|credit"
-    r"|deployment|permission|verified|organi[sz]ation"
-)
-_BAD_REQUEST = frozenset({400, 406, 413, 415, 422})
-_TOO_LARGE = 413
 
 
 def drop_refused(history: Sequence[Message]) -> Sequence[Message]:
@@ -119,44 +71,8 @@ def find_questions(history: Sequence[Message], turn: Turn) -> tuple[int, ...]:
     return tuple([id for at, id in own if at > answered] or [id for _, id in own[-1:]])
 
 
-def find_cause(failure: Failure, history: Sequence[Message]) -> Cause | None:
-    """Return what the provider did not accept in a request with this history.
-
-    None: the failure has another reason. `history` is what was sent.
-    """
-    words = failure.detail or failure.message
-    match failure.kind:
-        case "content_filter":
-            return Cause.FILTER
-        case "context_length":
-            return Cause.SIZE
-        case "rate_limit" if not failure.retryable and "too large" in words:  # than a minute's tokens
-            return Cause.SIZE
-        case "model_not_found" | "overloaded" if _has(history, File) and _NO_FILES.search(words):
-            return Cause.CONTENT
-        case "invalid_request":
-            return _cause_of_invalid_request(failure, words, history)
-        case _:
-            return None
-
-
-def _cause_of_invalid_request(failure: Failure, words: str, history: Sequence[Message]) -> Cause | None:
-    if failure.status_code == _TOO_LARGE:
-        return Cause.SIZE
-    if failure.status_code is None and failure.detail is None:
-        return None  # the daemon has not sent the request
-    if _has(history, File) and _FILES.search(words):
-        return Cause.CONTENT
-    if failure.status_code is not None and failure.status_code not in _BAD_REQUEST:
-        return None
-    if _has(history, Reasoning) and _REASONING.search(words):
-        return Cause.REASONING
-    if _STRUCTURE.search(words):
-        return None
-    return Cause.CONTENT if _CONTENT.search(words) or not _SETTINGS.search(words) else None
-
-
-def _has(history: Iterable[Message], kind: type[Part]) -> bool:
+def has_part(history: Iterable[Message], kind: type[Part]) -> bool:
+    """Return whether a message of the history has a part of this kind."""
     return any(isinstance(part, kind) for message in history for part in message.content)
 
 
@@ -179,7 +95,7 @@ def earlier_messages(history: Sequence[Message], questions: Sequence[int]) -> Se
 def has_omittable(history: Sequence[Message], questions: Sequence[int], cause: Cause) -> bool:
     """Return whether the messages before the questions have parts that can be left out for this cause."""
     kind = Reasoning if cause is Cause.REASONING else File
-    return _has(earlier_messages(history, questions), kind)
+    return has_part(earlier_messages(history, questions), kind)
 
 
 def omit_parts(
@@ -230,16 +146,6 @@ def leave_out(history: Sequence[Message], suspects: Container[int]) -> Sequence[
 
 
 # ------------------------------------------------------------------------------ what is said
-
-
-def as_invalid_request(failure: Failure) -> Failure:
-    """Return the failure of files that the model does not take, also if it was reported as another one."""
-    if failure.kind == "invalid_request":
-        return failure
-    message = f"{failure.provider} does not accept a file of this chat."
-    if failure.detail:
-        message = f"{message[:-1]}: {failure.detail}"
-    return replace(failure, kind="invalid_request", message=message, retryable=False, retry_after_ms=None)
 
 
 def add_advice(failure: Failure) -> Failure:

@@ -90,8 +90,7 @@ class ChatQuery(msgspec.Struct, frozen=True, gc=False):
     """Which chats to list, at most `limit` of them. None: no such filter.
 
     `query` is a part of the title, in any case. `cwd` is the URI of a repository in the chat's context, in
-    any spelling (see core/folders.py), with `below` also of a folder above it. `cursor` comes from the
-    previous page.
+    any spelling, with `below` also of a folder above it. `cursor` comes from the previous page.
     """
 
     owner: str

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from parley_daemon.adapters.memory.search import MemorySearch
 from parley_daemon.adapters.memory.state import MemoryState
+from parley_daemon.adapters.querying.folders import folder_key, folder_keys, is_within
 from parley_daemon.adapters.querying.list_cursor import (
     ListCursor,
     decode_list_cursor,
@@ -15,7 +16,6 @@ from parley_daemon.adapters.querying.list_cursor import (
     first_list_cursor,
 )
 from parley_daemon.core.compaction import Summary
-from parley_daemon.core.folders import folder_key, folder_keys, is_within
 from parley_daemon.core.parts import count_characters
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 from parley_daemon.ports.store import (

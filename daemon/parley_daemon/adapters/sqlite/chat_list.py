@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from parley_daemon.adapters.querying.folders import folder_key, range_below
 from parley_daemon.adapters.querying.list_cursor import (
     ListCursor,
     decode_list_cursor,
@@ -19,7 +20,6 @@ from parley_daemon.adapters.querying.list_cursor import (
 )
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP
-from parley_daemon.core.folders import folder_key, range_below
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.store import ChatPage, ChatQuery
 

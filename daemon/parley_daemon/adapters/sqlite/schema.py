@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from parley_daemon.core.folders import folder_keys
+from parley_daemon.adapters.querying.folders import folder_keys
 from parley_daemon.ports.store import StoreTooNewError
 
 M001_CHATS = """
@@ -159,7 +159,7 @@ ALTER TABLE chats ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX chats_pinned ON chats (owner, updated_at, id) WHERE pinned = 1;
 """
 
-# `folders` has the keys of the chat's repositories as a JSON array (see core/folders.py), null: it has none.
+# `folders` has the keys of the chat's repositories as JSON (see querying/folders.py), null: it has none.
 # The table has a row for each. `folder_keys` is a function of this module.
 #
 # `creations` has the chats that were created with a first message, by the client's id of that message.

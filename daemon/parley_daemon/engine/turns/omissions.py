@@ -7,8 +7,6 @@ from parley_daemon.core.records import Failure, Message
 from parley_daemon.core.refusals import (
     Cause,
     add_advice,
-    as_invalid_request,
-    find_cause,
     find_questions,
     find_suspects,
     has_omittable,
@@ -17,6 +15,7 @@ from parley_daemon.core.refusals import (
     omit_parts,
 )
 from parley_daemon.engine.turns.host import TurnBrief, TurnHost
+from parley_daemon.engine.turns.refusal_causes import as_invalid_request, find_cause
 from parley_daemon.ports.catalogue import ResolvedModel
 
 _NO_CAUSES: frozenset[Cause] = frozenset()

@@ -106,6 +106,10 @@ function Transcript:add_message(message)
   if not message.complete then
     self:append("\n\n*cut short*", "WarningMsg")
   end
+  local refused = client.nil_if_null(message.refused)
+  if refused then
+    self:append("\n\n" .. refused.message, "ErrorMsg")
+  end
   self:mark_end(client.nil_if_null(message.turnId))
 end
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parley_daemon.core.folders import folder_key, folder_keys, is_within, range_below
+from parley_daemon.adapters.querying.folders import folder_key, folder_keys, is_within, range_below
 
 SPELLINGS = [
     (
