@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _DEFAULT_CONNECT_MS = 10_000
 _REFUSALS = (400, 422)  # statuses of a request with a field that the provider does not know
 _LARGE = 2**20  # bytes of one event or document above which it is parsed in a thread
+_DOUBT = 2  # how many times longer to wait after a stop reason that came with the first text
 _END_SECONDS = 2.0  # how long the end of a response may take after the end mark
 _HEADERS = {
     "Content-Type": "application/json",
@@ -101,7 +102,7 @@ class HttpModel:
                     deadline = None
                 elif answer.error is None:
                     was_complete = True
-                    if answer.has_answer:
+                    if answer.has_answer and not answer.is_doubtful:
                         batch += answer.finish()
                     if deadline is None:
                         deadline = self._end_of_wait(answer, is_trusted=is_trusted)
@@ -180,7 +181,8 @@ class HttpModel:
         if answer.is_done:
             return anyio.current_time() + min(self._usage_grace, _END_SECONDS)
         if answer.has_answer and is_trusted:
-            return anyio.current_time() + self._usage_grace
+            grace = self._usage_grace * (_DOUBT if answer.is_doubtful else 1)
+            return anyio.current_time() + grace
         return None
 
     async def address(self, request: ModelRequest) -> str:

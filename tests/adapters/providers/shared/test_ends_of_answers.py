@@ -1,12 +1,17 @@
 """What ends an answer in every dialect: marks that are none, errors, and answers without content."""
 
 import itertools
+from collections.abc import Callable
 
 import anyio
 import pytest
 
+from parley_daemon.adapters.providers.google.parser import GoogleParser
+from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.openai_chat.parser import ChatParser
 from parley_daemon.adapters.providers.provider_type import Access
 from parley_daemon.adapters.providers.registry import TYPES
+from parley_daemon.adapters.providers.shared.dialect import Parser
 from parley_daemon.adapters.providers.shared.response_reader import ResponseReader
 from parley_daemon.core.parts import Reasoning, Text, ToolResult
 from parley_daemon.core.records import Failure
@@ -18,7 +23,7 @@ from parley_daemon.ports.models import (
     ModelRequest,
     PromptMessage,
 )
-from tests.support.providers.dialect_events import CALL, DIALECTS, DialectEvents, parts
+from tests.support.providers.dialect_events import CALL, DIALECTS, DialectEvents, parts, sse
 from tests.support.providers.script import Script, drop, raw, stall
 from tests.support.providers.server import fake_provider
 
@@ -201,6 +206,40 @@ async def test_text_is_waited_for_after_a_mark_that_came_first(dialect: DialectE
     chunks = await ask(dialect, [raw(dialect.reason), stall(go), *rest], go=go)
     assert parts(chunks) == (Text("ab"),)
     assert chunks[-1] == STOP
+
+
+def chat_event(text: str) -> bytes:
+    return sse({"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]})
+
+
+def google_event(text: str) -> bytes:
+    return sse({"candidates": [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}]})
+
+
+@pytest.mark.parametrize(("parser", "event"), [(ChatParser, chat_event), (GoogleParser, google_event)])
+def test_a_reason_that_comes_with_the_first_text_is_doubtful(
+    parser: Callable[[Call], Parser], event: Callable[[str], bytes]
+) -> None:
+    """A server that sends one with each event may take seconds between two of them."""
+    answer = ResponseReader(CALL, parser(CALL))
+    answer.feed(event("a"))
+    assert (answer.is_complete, answer.is_doubtful) == (True, True)
+    answer.feed(event("b"))
+    assert (answer.is_complete, answer.is_doubtful) == (True, False)
+    assert answer.end() == [STOP]
+
+
+@pytest.mark.parametrize(("dialect", "event"), [(DIALECTS[0], chat_event), (DIALECTS[3], google_event)])
+async def test_a_doubtful_reason_is_passed_on_when_nothing_follows(
+    dialect: DialectEvents, event: Callable[[str], bytes]
+) -> None:
+    assert await ask(dialect, [raw(event("a"))]) == [Text("a"), STOP]
+    go = anyio.Event()
+    assert await ask(dialect, [raw(event("a")), stall(go), raw(event("b"))], go=go) == [
+        Text("a"),
+        Text("b"),
+        STOP,
+    ]
 
 
 @each_dialect

@@ -97,6 +97,8 @@ class GoogleParser:
 
     def __init__(self, call: Call) -> None:
         self.reason: str | None = None  # the newest finish reason
+        self.is_doubtful = False  # it came with the first part of the answer
+        self._has_begun = False  # something was returned
         self._call = call
         self._answer = AnswerState(call)
         self._pieces = self._answer.pieces
@@ -114,7 +116,9 @@ class GoogleParser:
         self._reads += 1
         if self._reads % _USAGE_EVERY == 1:
             self._update_usage()
-        return self._answer.take()
+        chunks = self._answer.take()
+        self._has_begun = self._has_begun or bool(chunks)
+        return chunks
 
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what is new."""
@@ -200,6 +204,7 @@ class GoogleParser:
                 raise self._build_error(
                     "content_filter", "The content filter of {} refused this chat.", detail
                 )
+        had_begun = self._has_begun or any(self._pieces.texts)
         for candidate in event.candidates or ():
             if candidate.index:
                 continue
@@ -210,6 +215,7 @@ class GoogleParser:
             reason = read_reason(candidate.finish_reason)
             if reason is not None:
                 self._set_stop_reason(candidate, reason)
+        self.is_doubtful = self._pieces.has_ended and not had_begun
 
     def _set_stop_reason(self, candidate: Candidate, reason: str) -> None:
         self.reason = reason

@@ -69,6 +69,7 @@ class ChatParser:
         self._calls = ToolCallTracker(self._pieces)
         self._has_begun = False  # a part of the answer has come
         self._has_end_mark = False
+        self.is_doubtful = False  # the stop reason came with the first part of the answer
         self._refused = False
 
     @property
@@ -186,6 +187,7 @@ class ChatParser:
         if isinstance(event.citations, list):
             for cited in cast("list[object]", event.citations):
                 self._answer.add_source(read_source(cited))
+        had_begun = self._has_begun
         for choice in event.choices or ():
             if choice.index:
                 continue
@@ -195,6 +197,7 @@ class ChatParser:
             if delta is not None:
                 self._handle_delta(delta)
             self._set_stop_reason(choice)
+        self.is_doubtful = self._pieces.has_ended and self._has_begun and not had_begun
 
     def _set_stop_reason(self, choice: Choice) -> None:
         """Take the stop reason, if there is one.

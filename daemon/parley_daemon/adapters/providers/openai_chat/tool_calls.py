@@ -121,8 +121,8 @@ class ToolCallTracker:
     def add(self, index: object, id: str | None, function: Function | None) -> None:
         """Take a delta of a call. The index is a number, or a number in a string with some servers."""
         at = _number(index)
-        id = replace_surrogates(id or "")
-        name = replace_surrogates((function and function.name) or "")
+        id = replace_surrogates(id) if id else ""
+        name = replace_surrogates(function.name) if function and function.name else ""
         arguments = (function and function.arguments) or ""
         if not isinstance(arguments, str):
             arguments = encode_json(arguments).decode()

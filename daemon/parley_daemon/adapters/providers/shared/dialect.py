@@ -102,6 +102,16 @@ class ItemParser(Protocol):
         ...
 
 
+@runtime_checkable
+class DoubtfulParser(Protocol):
+    """A parser of a dialect whose stop reason may come with the first text of an answer."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it did: the event is a whole answer, or the server sends a reason with each event."""
+        ...
+
+
 class Dialect(Protocol):
     """How requests to one provider are built, and its answers read."""
 

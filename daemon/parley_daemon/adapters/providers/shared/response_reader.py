@@ -28,7 +28,13 @@ from parley_daemon.adapters.providers.http.error_bodies import page_text
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.http.lenient_json import complete_json
 from parley_daemon.adapters.providers.http.sse import MAX_EVENT_BYTES, EventTooLargeError, Payloads, SseParser
-from parley_daemon.adapters.providers.shared.dialect import Framing, FramingError, ItemParser, Parser
+from parley_daemon.adapters.providers.shared.dialect import (
+    DoubtfulParser,
+    Framing,
+    FramingError,
+    ItemParser,
+    Parser,
+)
 from parley_daemon.adapters.providers.shared.piece_buffer import AnswerLimitError
 from parley_daemon.core.parts import Reasoning, Source, Text
 from parley_daemon.ports.models import (
@@ -100,6 +106,11 @@ class ResponseReader:
     def has_answer(self) -> bool:
         """Whether something of the answer has come. A stop reason before that is not the end."""
         return self._has_answer
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the answer is complete only by a stop reason that came with its first text."""
+        return not self.is_done and isinstance(self._parser, DoubtfulParser) and self._parser.is_doubtful
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Take one network read and return its chunks; none when it is only a sign of life.
