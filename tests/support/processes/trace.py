@@ -221,11 +221,20 @@ def _is_fold(shown: list[Json], stored: list[Json]) -> bool:
 
 
 def _is_same_part(shown: Json, stored: Json) -> bool:
-    if not shown.get("ref") or "text" not in shown or stored.get("ref"):
+    if not shown.get("ref") or stored.get("ref"):
         return shown == stored
-    text = stored["text"]
-    is_same = stored["type"] == shown["type"] and text.startswith(shown["text"])
-    return is_same and len(text.encode()) == shown["size"]
+    names = ("type", "mediaType", "toolCallId", "toolName")
+    if any(shown.get(name) != stored.get(name) for name in names):
+        return False
+    match shown["type"]:
+        case "file":
+            data = stored["data"]
+            return len(data) * 3 // 4 - data[-2:].count("=") == shown["size"]
+        case "text" | "reasoning":
+            text = stored["text"]
+            return text.startswith(shown["text"]) and len(text.encode()) == shown["size"]
+        case _:
+            return True
 
 
 def _seed(stream: _Stream, snapshot: Json) -> None:
