@@ -146,9 +146,9 @@ def test_an_unknown_model_says_what_is_known(reference: str, message: str) -> No
 
 
 def test_time_limits_are_overlaid_on_the_defaults() -> None:
-    assert Timeouts(10_000, 120_000, 60_000, None) == DEFAULT_TIMEOUTS
+    assert Timeouts(10_000, 120_000, 60_000, None, 900_000) == DEFAULT_TIMEOUTS
     resolved = catalogue(LOCAL, timeouts=Timeouts(idle_ms=5)).resolve("local:x")
-    assert resolved.timeouts == Timeouts(10_000, 120_000, 5, None)
+    assert resolved.timeouts == Timeouts(10_000, 120_000, 5, None, 900_000)
 
 
 @pytest.mark.parametrize(
