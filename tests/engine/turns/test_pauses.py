@@ -35,6 +35,13 @@ def test_a_pause_of_one_model_does_not_delay_another() -> None:
     assert wait_of(retries, SIBLING, limited(None, "overloaded")) == 1
 
 
+def test_a_broken_connection_is_not_what_the_pause_is_about() -> None:
+    retries = Retries(STEADY)
+    retries.record_failure(MODEL, limited(60), 0.0)
+    assert wait_of(retries, MODEL, limited(None, "network")) == 1
+    assert not retries.is_fallback_due(MODEL, limited(None, "network"), 1, 0.0)
+
+
 def test_a_pause_of_a_provider_is_one_of_all_its_models_and_of_no_other() -> None:
     retries = Retries(STEADY)
     retries.record_failure(MODEL, limited(60), 0.0, of_provider=True)

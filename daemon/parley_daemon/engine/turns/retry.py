@@ -5,8 +5,9 @@ that calls that failed together do not come back together. A provider that asks 
 (Retry-After) gets it. A required wait above `longest_asked` ends the turn: nobody waits for it.
 
 Whoever asked for a wait is paused: the model, or the whole provider if the provider says that its limit is
-not one of the model. Other chats skip what is paused if they have fallback models, and no retry comes before
-the end of the pause. The next answer ends it. A pause of one model says nothing about others.
+not one of the model. Other chats skip what is paused if they have fallback models, and a call that is turned
+away meanwhile (rate_limit, overloaded) does not come back before the end of the pause. The next answer ends
+it. A pause of one model says nothing about others.
 
 One instance serves all chats: calls of a provider that come back after it turned them away (rate_limit,
 overloaded) each take a place in time that is `spacing` away from all others. A call that stops waiting gives
@@ -86,9 +87,10 @@ class Retries(msgspec.Struct, gc=False):
             return None
         doubled = policy.first * 2.0 ** min(attempt - 1, _DOUBLINGS)
         seconds = min(doubled, policy.longest) * (1 + policy.jitter * self.spread())
-        seconds = max(seconds, _asked(failure), self._pause(model, now)[0] - now)
+        seconds = max(seconds, _asked(failure))
         if failure.kind not in _CROWDED:
             return Wait(seconds)
+        seconds = max(seconds, self._pause(model, now)[0] - now)
         provider = _provider(model)
         places = self._places.setdefault(provider, [])
         del places[: bisect_left(places, now)]
@@ -113,8 +115,9 @@ class Retries(msgspec.Struct, gc=False):
 
     def is_fallback_due(self, model: str, failure: Failure, attempt: int, now: float) -> bool:
         """Return whether a fallback model is asked, if there is one, after attempt `attempt` failed."""
-        seconds = max(_asked(failure), self._pause(model, now)[0] - now)
+        seconds = _asked(failure)
         if failure.kind in _CROWDED:
+            seconds = max(seconds, self._pause(model, now)[0] - now)
             seconds = self._free_place(_provider(model), now + seconds) - now
         policy = self.policy
         is_long = seconds > min(policy.fallback_wait, policy.longest_asked)
