@@ -176,6 +176,15 @@ def test_what_was_typed_is_there_in_the_next_run_and_can_be_edited_elsewhere(
         terminal.wait_for_screen("Cannot edit with /nowhere/ed")
 
 
+def test_what_is_typed_before_the_prompt_is_there_is_not_lost(shared_daemon: DaemonProcess) -> None:
+    terminal = Terminal(shared_daemon.env, "chat")
+    terminal.type("/fast /tokens 3\n")
+    terminal.wait_for_screen("1 2 3")
+    assert "There is no command" not in terminal.screen.text
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
 def test_leaving_lets_the_answer_go_on_and_keeps_no_empty_chat(
     shared_daemon: DaemonProcess, client: sync.Client
 ) -> None:
