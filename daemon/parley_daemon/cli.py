@@ -186,8 +186,8 @@ def _open_tcp(address: str) -> socket.socket | str:
 
     host, colon, port = address.rpartition(":")
     host = host.strip("[]")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        return f"{address} is not HOST:PORT, such as 127.0.0.1:7373."
+    if not colon or (port != "0" and not runtime.is_port(port)):
+        return f"--tcp {address} is not HOST:PORT, such as 127.0.0.1:7373."
     if host not in ("127.0.0.1", "::1", "localhost"):
         return f"{host} is not a loopback address. Connections are not encrypted: use 127.0.0.1 and a tunnel."
     try:
