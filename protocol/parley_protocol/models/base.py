@@ -171,11 +171,6 @@ def _to_utc(value: str) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def is_uri(value: str) -> bool:
-    """Return whether a string begins like a URI, and not like a path."""
-    return _SCHEME.match(value) is not None
-
-
 def check_uri(value: str) -> str:
     """Return the value if it is a URI (RFC 3986). Letters of any script are accepted unencoded, too.
 

@@ -74,6 +74,19 @@ async def test_a_context_changes_where_it_was_given_and_is_told(shared_daemon: D
         assert (await peer.error("chat/setContext", {"chatId": "nobody"}))["code"] == ErrorCode.CHAT_NOT_FOUND
 
 
+async def test_a_uri_of_a_context_in_two_spellings_is_kept_once(shared_daemon: DaemonProcess) -> None:
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        folders = ["file:///c%3A/r%5B1%5D", "file:///C:/r%5b1%5d/", "file:///c:/other"]
+        files = ["file:///~/(a)", "file:///%7E/%28a%29"]
+        chat = await peer.result("chat/create", {"context": {"repositories": folders}})
+        assert chat["context"]["repositories"] == [folders[0], folders[2]]
+        given = {"chatId": chat["id"], "repositories": folders[1:], "files": files}
+        context = (await peer.result("chat/setContext", given))["context"]
+        assert (context["repositories"], context["files"]) == (folders[1:], files[:1])
+        await peer.result("chat/delete", {"chatIds": [chat["id"]]})
+
+
 async def test_archiving_tells_every_chat_of_the_family_and_every_watcher(
     shared_daemon: DaemonProcess,
 ) -> None:

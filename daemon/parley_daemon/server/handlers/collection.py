@@ -19,15 +19,14 @@ from parley_protocol.models.chats import (
     ChatUnarchiveParams,
 )
 from parley_protocol.models.exports import CONTENT_LIMIT
+from parley_protocol.models.objects import ChatContext
 
 
 async def set_context(call: Call, params: ChatSetContextParams) -> Any:
     """Change the lists that are given. null empties a list; a list that is left out stays as it is."""
-    given = {
-        name: tuple(getattr(params, name) or ())
-        for name in ("repositories", "include", "exclude", "files")
-        if name in params.model_fields_set
-    }
+    lists: dict[str, Any] = {name: getattr(params, name) or [] for name in params.model_fields_set}
+    read = records.core_context(ChatContext.model_construct(**lists))
+    given = {name: getattr(read, name) for name in ChatContext.model_fields.keys() & lists}
 
     def change(record: Chat) -> Chat:
         return replace(record, context=replace(record.context, **given))

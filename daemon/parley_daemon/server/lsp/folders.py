@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from parley_daemon.server.wire.jsonrpc import as_object
 from parley_daemon.server.wire.uris import document_key
-from parley_protocol.models.base import PATHS_LIMIT, is_uri
+from parley_protocol.models.base import PATHS_LIMIT, check_uri
 
 MAX_FOLDERS = 100
 """Folders of one client that are kept. Further ones are ignored, and those beyond the limit of a context."""
@@ -47,5 +47,8 @@ class WorkspaceFolders:
 def _uris(folders: object) -> Iterator[str]:
     for folder in cast("list[object]", folders) if isinstance(folders, list) else ():
         uri = as_object(folder).get("uri")
-        if isinstance(uri, str) and is_uri(uri):
-            yield uri
+        if isinstance(uri, str):
+            try:
+                yield check_uri(uri)
+            except ValueError:
+                continue  # it could not be a chat's context

@@ -16,6 +16,7 @@ from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Chat, Context, Message, ModelSettings, QueuedMessage
 from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot
 from parley_daemon.server.wire import excerpts
+from parley_daemon.server.wire.uris import distinct_uris
 from parley_protocol.models import parts as wire_parts
 from parley_protocol.models.base import to_camel
 from parley_protocol.models.objects import ChatContext as WireContext
@@ -47,8 +48,12 @@ def core_settings(one: WireSettings | None) -> ModelSettings:
 
 
 def core_context(one: WireContext | None) -> Context:
-    """Return a chat's context that a client sent."""
-    return Context() if one is None else codec.from_attributes(Context, one)
+    """Return a chat's context that a client sent. A URI in several spellings is kept once."""
+    if one is None:
+        return Context()
+    context = codec.from_attributes(Context, one)
+    files, repositories = distinct_uris(context.files), distinct_uris(context.repositories)
+    return replace(context, files=files, repositories=repositories)
 
 
 # -------------------------------------------------------------------------------- to the wire

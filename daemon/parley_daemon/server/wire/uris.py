@@ -8,6 +8,7 @@ URIs are compared by their decoded form, and are kept and sent as the client wro
 import os
 import posixpath
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
 _DRIVE = re.compile(r"/([A-Za-z]):(?=/|$)")
@@ -27,6 +28,14 @@ def document_key(uri: str) -> str:
     path = _DRIVE.sub(lambda drive: drive[0].lower(), path, count=1) if _DRIVE.match(path) else path
     host = split.netloc.lower()
     return f"file://{'' if host in _LOCAL else host}{path}"
+
+
+def distinct_uris(uris: Iterable[str]) -> tuple[str, ...]:
+    """Return URIs without those that are another spelling of an earlier one."""
+    by_key: dict[str, str] = {}
+    for uri in uris:
+        by_key.setdefault(document_key(uri), uri)
+    return tuple(by_key.values())
 
 
 def local_path(uri: str) -> str | None:
