@@ -163,7 +163,9 @@ class ModelCall:
         retries, now, failure = self._services.retries, self._services.clock.monotonic(), error.failure
         retries.record_failure(model.id, failure, now, of_provider=error.of_provider)
         if self._attempts.is_over:
-            raise ModelError(chain.final_failure(model, failure))
+            limit = self._progress.limit
+            is_late = failure.retryable and not limit.leaves(0)
+            raise ModelError(chain.final_failure(model, limit.failure(failure) if is_late else failure))
         other = chain.next_model(model, failure, attempt, self._history, now)
         if other is not None:
             await self._fall_back(failure, other)
