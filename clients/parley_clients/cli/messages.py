@@ -1,5 +1,7 @@
 """The texts that `parley` prints about turns and messages. Control characters in them are replaced."""
 
+import re
+
 from parley_clients.results import Json
 
 _SYMBOLS = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)}
@@ -67,28 +69,37 @@ def fallback_message(retry: Json, model: str | None) -> str | None:
     return one_line(f"{retry['error']['message']} Now calling {other} instead.")
 
 
+# What can be done in the words of the shell. The daemon's messages of the other kinds say it themselves.
 _ADVICE = {
-    "auth": "Check the API key of the provider in the configuration.",
-    "missing_key": "Set the API key of the provider in the environment or the configuration.",
-    "rate_limit": "Wait a little and try again.",
-    "usage_limit": "The account has no quota left at this provider. Choose another model with --model.",
     "overloaded": "Try again in a moment, or choose another model with --model.",
     "timeout": "Try again, or change the times in [limits] of the configuration.",
     "stream_idle": "Try again, or change the times in [limits] of the configuration.",
-    "context_length": "Start a new chat, or send less text.",
     "model_not_found": "See parley models.",
-    "network": "Check the network, and the address of the provider (--url, or base_url in the file).",
 }
+_CHECK_URL = re.compile(r"\b([Cc]heck) base_url\b")
+_QUOTED = 40  # characters after which a quotation counts as the same
 
 
 def describe_turn_error(error: Json | None) -> str:
-    """Return why a turn failed, and advice."""
+    """Return why a turn failed, and advice. The provider's words stand in it once."""
     if error is None:
         return "The turn failed."
-    has_own_advice = error["kind"] == "rate_limit" and error.get("retryAfterMs") is not None
-    advice = "" if has_own_advice else _ADVICE.get(error["kind"], "")
-    detail = f" ({error['detail']})" if error.get("detail") else ""
-    return f"{one_line(error['message'] + detail)} {advice}".rstrip()
+    message, detail = one_line(error["message"]), one_line(error.get("detail") or "")
+    message = _CHECK_URL.sub(r"\1 the address (--url, or base_url in the file)", message)
+    advice = _ADVICE.get(error["kind"], "")
+    if error["kind"] == "auth" and message.endswith("the configured API key."):
+        advice = f"Replace it: parley provider set {one_line(error.get('provider') or 'NAME')} --key"
+    if detail and not _is_quoted(detail, message):
+        message = f"{message} ({detail})"
+    return f"{message} {advice}".rstrip()
+
+
+def _is_quoted(detail: str, message: str) -> bool:
+    """Return whether a message quotes a detail, or the part of it that matters."""
+    quotation = message.partition(": ")[2]
+    return detail.rstrip(".")[:_QUOTED] in message or (
+        len(quotation) >= _QUOTED and quotation[:_QUOTED] in detail
+    )
 
 
 def describe_failed_turn(ended: Json, chat_id: str) -> str | None:

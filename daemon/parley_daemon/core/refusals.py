@@ -33,9 +33,15 @@ class Cause(Enum):
 
 
 ADVICE = (
-    "The message stays in the chat, but later requests leave it out. Edit it, retry it (perhaps with another "
-    "model), or go on without it."
+    "The message stays in the chat, but later requests leave it out: edit it, or retry it with another model."
 )
+"""What becomes of a message that is marked, and what to do."""
+
+ADVICE_ON_LENGTH = (
+    "The message stays in the chat, but later requests leave it out: shorten it, or retry it with a model"
+    " with a larger context."
+)
+"""The same for a message that is too long for the model."""
 
 
 def drop_refused(history: Sequence[Message]) -> Sequence[Message]:
@@ -150,5 +156,15 @@ def leave_out(history: Sequence[Message], suspects: Container[int]) -> Sequence[
 
 def add_advice(failure: Failure) -> Failure:
     """Return the failure of a message that is marked: it says what becomes of the message."""
+    return _extend(failure, ADVICE_ON_LENGTH if failure.kind == "context_length" else ADVICE)
+
+
+def add_advice_on_size(failure: Failure) -> Failure:
+    """Return the failure of a chat that is too large, not only by its question."""
+    model = "a model with a larger context" if failure.kind == "context_length" else "another model"
+    return _extend(failure, f"Use {model}, or begin a new chat.")
+
+
+def _extend(failure: Failure, sentence: str) -> Failure:
     ending = "" if failure.message.endswith((".", "!", "?", "…")) else "."
-    return replace(failure, message=f"{failure.message}{ending} {ADVICE}")
+    return replace(failure, message=f"{failure.message}{ending} {sentence}")

@@ -6,6 +6,7 @@ import pytest
 from parley_daemon.core.events import ChatChanged, Retrying, TurnEnded
 from parley_daemon.core.parts import plain_text
 from parley_daemon.core.records import Failure, Status, Usage
+from parley_daemon.core.refusals import ADVICE_ON_LENGTH
 from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.engine.turns.retry import RetryPolicy
@@ -134,8 +135,8 @@ async def test_a_question_that_stays_too_long_fails_soon_and_says_what_to_do(
         assert calls <= 3
         assert ended.error is not None
         assert (ended.error.kind, ended.error.retryable) == ("context_length", False)
-        for advice in ("Shorten", "larger context"):
-            assert advice in ended.error.message
+        advice = "Use a model with a larger context, or begin a new chat." if before else ADVICE_ON_LENGTH
+        assert ended.error.message == f"Too many tokens. {advice}"
         assert (await rig.ask_quickly(chat_id, "short")).ended.outcome == "completed"
 
 

@@ -141,7 +141,7 @@ class ModelCall:
                     classified = self.omissions.classify(failure, self._history)
                     raise ModelError(classified, of_provider=error.of_provider) from error
                 elif self._attempts.is_over or not await self._compact(chain, model):
-                    raise ModelError(_add_advice(failure)) from error
+                    raise ModelError(replace(failure, retryable=False)) from error
             finally:
                 self._patience.deadline = limit.patience_end
 
@@ -216,12 +216,12 @@ class ModelCall:
             if not self._progress.limit.leaves(0):
                 raise ModelError(failed)
             if chain.has_larger(model, self._history, clock.monotonic()):
-                raise ModelError(_add_summary_advice(failed))
+                raise ModelError(_failed_summary(failed))
             try:
                 await self._attempts.back_off(model, failed, attempt)
             except ModelError as last:
                 is_of_summary = last.failure is failed and not retries.asks_too_much(failed)
-                raise ModelError(_add_summary_advice(failed)) if is_of_summary else last from None
+                raise ModelError(_failed_summary(failed)) if is_of_summary else last from None
             attempt += 1
 
     # ------------------------------------------------------------------------ one request
@@ -259,16 +259,7 @@ class ModelCall:
             )
 
 
-def _add_advice(failure: Failure) -> Failure:
-    """Say what a person can do about a request that is too long and cannot be shortened by a summary."""
-    advice = "Shorten the message, choose a model with a larger context, or begin a new chat."
-    return replace(failure, message=f"{failure.message} {advice}", retryable=False)
-
-
-def _add_summary_advice(failure: Failure) -> Failure:
-    """Say what a person can do about a request that is too long when its summary failed."""
-    message = (
-        f"The conversation is too long for the model, and summarising it failed: {failure.message} "
-        "Choose a model with a larger context, rewind, or begin a new chat."
-    )
+def _failed_summary(failure: Failure) -> Failure:
+    """Return the failure of a request that is too long when its summary failed."""
+    message = f"The conversation is too long for the model, and summarising it failed: {failure.message}"
     return replace(failure, kind="context_length", message=message, retryable=False)

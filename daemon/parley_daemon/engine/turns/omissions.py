@@ -7,6 +7,7 @@ from parley_daemon.core.records import Failure, Message
 from parley_daemon.core.refusals import (
     Cause,
     add_advice,
+    add_advice_on_size,
     find_questions,
     find_suspects,
     has_omittable,
@@ -95,13 +96,14 @@ class Omissions:
     def note_failure(self, failure: Failure, history: Sequence[Message], *, is_chosen: bool) -> Failure:
         """Decide which messages were refused when the call has failed; return its failure with advice.
 
-        Without `is_chosen` the last model was a fallback model: what it refuses, the chosen one may accept.
+        The advice is given once, here, since what to do depends on what becomes of the question. Without
+        `is_chosen` the last model was a fallback model: what it refuses, the chosen one may accept.
         """
         cause = find_cause(failure, history)
-        if cause is None or cause is Cause.REASONING or not is_chosen:
-            return failure
         questions = self._questions(history)
-        if cause is Cause.SIZE and not is_most_of(history, questions):
+        if cause is Cause.SIZE and not (is_chosen and is_most_of(history, questions)):
+            return add_advice_on_size(failure)
+        if cause is None or cause is Cause.REASONING or not is_chosen:
             return failure
         self.refused, self.refusal = questions, add_advice(failure)
         return self.refusal

@@ -48,7 +48,7 @@ async def test_providers_are_configured_in_the_shell(daemon: DaemonProcess) -> N
         done = await run("provider", "check", "work")
         assert done.returncode == 1
         assert done.stdout.startswith(
-            "work: work does not accept the configured API key. Check the API key of the provider"
+            "work: work does not accept the configured API key. Replace it: parley provider set work --key\n"
         )
         done = await run(
             "provider", "set", "work", "--no-key", "--switch", "off", "--title", "Work", "--json"

@@ -183,18 +183,12 @@ class Call:
             case "usage_limit", _:
                 return f"The account at {name} has no quota or credit left; check its plan and billing."
             case "rate_limit", _ if not retryable:
-                return (
-                    f"This chat is too large for one request of this account at {name}; compact it or use"
-                    " another model."
-                )
+                return f"This chat is too large for one request of this account at {name}."
             case "rate_limit", _:
                 when = "in a moment" if hint is None else f"in {max(1, round(hint / 1000))} s"
                 return f"The rate limit of {name} is reached; try again {when}."
             case "context_length", _:
-                return (
-                    f"This chat does not fit into the context window of {model}; compact it or use another"
-                    " model."
-                )
+                return f"This chat does not fit into the context window of {model}."
             case "content_filter", _:
                 return f"The content filter of {name} refused this chat."
             case "model_not_found", _:
