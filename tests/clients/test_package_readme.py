@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from parley_clients import Chat, Client, ModelConfigs, Providers, Queue
-from parley_clients.cli.arguments import Parser, make_parser
+from parley_clients.cli.arguments import make_parser
+from parley_clients.cli.parser import Parser
 
 PAGE = (Path(__file__).parents[2] / "clients" / "README.md").read_text("utf-8")
 PYTHON, _, SHELL = PAGE.partition("## In the shell")

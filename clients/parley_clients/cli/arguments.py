@@ -3,17 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+from parley_clients.cli.parser import Parser
 from parley_protocol.version import VERSION
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose actions are public, for the completion of shells."""
-
-    @property
-    def actions(self) -> list[argparse.Action]:
-        """All options and arguments, in the order of the help."""
-        return self._actions
-
 
 AddCommand = Callable[[str, str, str], Parser]
 """Adds a command: its name, its function ("module:function" in `commands`, or in a named package), and a line

@@ -14,10 +14,10 @@ from typing import Any, cast
 
 import anyio
 
-from parley_clients.cli.arguments import Parser
 from parley_clients.cli.commands.completion_scripts import SCRIPTS
 from parley_clients.cli.messages import one_line
 from parley_clients.cli.options import short_id
+from parley_clients.cli.parser import Parser
 from parley_clients.client import Client, connect
 from parley_clients.errors import ParleyError
 from parley_clients.results import Json, Result
