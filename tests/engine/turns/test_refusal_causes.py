@@ -43,6 +43,8 @@ FILE_REFUSALS: dict[str, Failure] = {
     "a router": refusal("No endpoints found that support image input", "model_not_found", 404),
     "a block": refusal("This model doesn't support the image content block that you provided."),
     "inside a stream": refusal("model does not support multimodal input", status=None),
+    "another part": refusal("Unexpected content type: image_url", "overloaded", 500),
+    "a template for texts": refusal('can only concatenate str (not "list") to str', "overloaded", 500),
     "no reason": refusal("Bad Request"),
     "no words": refusal(None),
 }
@@ -58,6 +60,11 @@ TEXT_REFUSALS: dict[str, tuple[Failure, Cause]] = {
     "a large body": (refusal("Payload Too Large", status=413), Cause.SIZE),
     "a context": (Failure("context_length", "No."), Cause.SIZE),
     "a minute's tokens": (refusal("Request too large for this model", "rate_limit", 413), Cause.SIZE),
+    "more than a minute's tokens": (refusal("Limit 6000, Requested 8012", "rate_limit", 429), Cause.SIZE),
+    "a large body with another status": (
+        refusal("Request payload size exceeds the limit: 20971520 bytes."),
+        Cause.SIZE,
+    ),
     "a long string": (refusal("Invalid 'messages[0].content': string too long."), Cause.CONTENT),
     "a special token": (refusal("special token <|x|> is not allowed"), Cause.CONTENT),
     "no reason": (refusal("Invalid request"), Cause.CONTENT),
@@ -76,6 +83,10 @@ OTHERS: dict[str, Failure] = {
     "a field of the daemon": refusal("stream_options: Extra inputs are not permitted", status=422),
     "a schema": refusal("Invalid schema for response_format 'output': ..."),
     "an unknown field": refusal('Unknown name "topQ" at generation_config: Cannot find field.'),
+    "a model that does not chat": refusal('"m" does not support chat'),
+    "a model for others": refusal("The model `m` is disabled for this account"),
+    "a field that is missing": refusal("Missing required parameter: 'model'"),
+    "a port": refusal("The plain HTTP request was sent to HTTPS port"),
     "the place": refusal("User location is not supported for the API use."),
     "the version": refusal("API version not supported"),
     "the structure": refusal("messages.1: `tool_use` ids were found without `tool_result` blocks"),
@@ -110,3 +121,8 @@ def test_other_failures_are_not_the_fault_of_a_message(name: str, history: list[
 def test_reasoning_that_is_not_accepted_is_no_fault_of_the_question(detail: str) -> None:
     assert find_cause(refusal(detail), WITH_REASONING) is Cause.REASONING
     assert find_cause(refusal(detail), PLAIN) is None
+
+
+def test_reasoning_that_the_provider_has_lost_is_left_out_too() -> None:
+    lost = refusal("Item with id 'rs_1' not found. Items are not persisted with `store` false.", status=404)
+    assert find_cause(lost, WITH_REASONING) is Cause.REASONING

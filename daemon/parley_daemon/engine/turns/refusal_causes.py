@@ -31,14 +31,19 @@ _FILES = _regex(
 _NO_FILES = _regex(
     rf"((not |n't |un)support\w*|endpoints? found that support).{{0,60}}{_FILE}"
     rf"|{_FILE}.{{0,60}}((not|n't) support|unsupported|not (available|enabled|allowed))"
-    r"|missing data required for image|mmproj"
+    rf"|(unexpected|unknown|invalid|unrecogni[sz]ed).{{0,30}}{_FILE}|{_FILE}.{{0,30}}not implemented"
+    # Templates and servers that expect a text where a list of parts comes.
+    r"|missing data required for image|mmproj|can only concatenate str|'list' object has no attribute"
 )
 # The path of a message's content as validators write it: "messages[3].content", "messages.0.content.1".
 _CONTENT = _regex(
     r"\b(messages?|input)\W{0,3}\d+\W{0,4}content|\bcontents\W{0,3}\d+\W{0,4}parts"
     r"|string (is )?too long|string_above_max_length|special token|unknown variant|\bcontent must be\b"
 )
-_REASONING = _regex(r"signature|thinking|reasoning|thought|encrypted[ _]content")
+# "rs_" begins the id of a reasoning item that the provider does not have (any more).
+_REASONING = _regex(
+    r"signature|thinking|reasoning|thought|encrypted[ _]content|\brs_\w|`store` is set to false"
+)
 _STRUCTURE = _regex(
     r"\b(tools?|tool_\w+|function_?(call|response)\w*|functions|templates?|jinja|roles?|alternat\w+"
     r"|signature\w*|encrypted\w*|system[ _]?(role|message|prompt|instruction)s?)\b"
@@ -53,10 +58,15 @@ _SETTINGS = _regex(
     r"|extra (inputs|fields)|unexpected (keyword|field)|not permitted|deprecated"
     r"|\bmodel\b.{0,60}\b(not (exist|found|available|loaded|enabled|supported)|unavailable|invalid|unknown)"
     r"|(country|region|location).{0,40}(not |un)supported|on-demand|inference profile|billing|quota|credit"
-    r"|deployment|permission|verified|organi[sz]ation"
+    r"|deployment|permission|verified|organi[sz]ation|\bmodel\b.{0,60}\bdisabled|upgrade your plan"
+    r"|https port|required (parameter|field|header)|does not support (chat|completions?|generate)\b"
+    r"|developer instruction|\bmin_p\b|parameter\.\w+|invalid region"
+)
+_TOO_LARGE = _regex(
+    r"\b(payload|request|body|entity)( content| body)?( size| length)? (is too large|too large|exceed)"
 )
 _BAD_REQUEST = frozenset({400, 406, 413, 415, 422})
-_TOO_LARGE = 413
+_CONTENT_TOO_LARGE = 413
 
 
 def find_cause(failure: Failure, history: Sequence[Message]) -> Cause | None:
@@ -70,7 +80,7 @@ def find_cause(failure: Failure, history: Sequence[Message]) -> Cause | None:
             return Cause.FILTER
         case "context_length":
             return Cause.SIZE
-        case "rate_limit" if not failure.retryable and "too large" in words:  # than a minute's tokens
+        case "rate_limit" if not failure.retryable:  # larger than the tokens of a minute
             return Cause.SIZE
         case "model_not_found" | "overloaded" if has_part(history, File) and _NO_FILES.search(words):
             return Cause.CONTENT
@@ -81,16 +91,16 @@ def find_cause(failure: Failure, history: Sequence[Message]) -> Cause | None:
 
 
 def _cause_of_invalid_request(failure: Failure, words: str, history: Sequence[Message]) -> Cause | None:
-    if failure.status_code == _TOO_LARGE:
+    if failure.status_code == _CONTENT_TOO_LARGE or _TOO_LARGE.search(words):
         return Cause.SIZE
     if failure.status_code is None and failure.detail is None:
         return None  # the daemon has not sent the request
     if has_part(history, File) and _FILES.search(words):
         return Cause.CONTENT
-    if failure.status_code is not None and failure.status_code not in _BAD_REQUEST:
-        return None
     if has_part(history, Reasoning) and _REASONING.search(words):
         return Cause.REASONING
+    if failure.status_code is not None and failure.status_code not in _BAD_REQUEST:
+        return None
     if _STRUCTURE.search(words):
         return None
     return Cause.CONTENT if _CONTENT.search(words) or not _SETTINGS.search(words) else None

@@ -72,6 +72,10 @@ TOO_LONG = (
     "prompt tokens too long",
     "input is too long for this model",
     "invalid params, context window exceeds limit (2013)",
+    "max_tokens must be at least 1, got -5000.",
+    "Token indices sequence length is longer than the maximum sequence length (9000 > 8192)",
+    "cannot fit the prompt into the model (need 9000, have 8192)",
+    "入力トークン数が上限を超えています (9000 > 8192)",
     "The message history does not fit into the model's context",
     "Token limit exceeded",
     "Invalid 'messages[3].content': string too long. Expected a string with maximum length 1048576.",
@@ -108,6 +112,7 @@ def test_a_request_that_is_too_long_is_recognised_in_any_words(message: str) -> 
         {"error": {"type": "exceed_context_size_error", "message": "No."}},
         {"error": {"code": "prompt_too_long", "message": "No."}},
         {"error": {"code": "input_too_long", "message": "No."}},
+        {"error": {"code": "max_context_exceeded", "message": "No."}},
         {"error": "context_length_exceeded", "message": "No."},
         {"error": "tokens_limit_reached", "message": "No."},
         {"error_code": 336103, "error_msg": "No."},
@@ -139,6 +144,8 @@ def test_the_codes_of_such_errors_are_enough(error: Any) -> None:
         "messages.1.content.0.image.source.base64: image exceeds 5 MB maximum: 6291456 bytes > 5242880 bytes",
         "The request body exceeds the limit of 20 MB",
         "Input audio is too long",
+        "thinking budget 50000 tokens exceeds maximum of 24576",
+        "The value of the message does not fit the schema",
         "Too many images in the request: at most 20",
         "Invalid token in the request: the access token is too long",
         "Invalid JSON in the request body: unexpected token } at position 8",
@@ -156,6 +163,12 @@ def test_the_codes_of_such_errors_are_enough(error: Any) -> None:
 def test_other_limits_are_not_taken_for_it(message: str) -> None:
     for status in (400, 413, 422):
         assert refused(status, {"error": {"message": message}}).kind == "invalid_request"
+
+
+def test_a_code_says_nothing_about_the_words_beside_it() -> None:
+    error = {"message": "Invalid 'tools': array too long.", "type": "invalid_request_error"}
+    failure = refused(400, {"error": {**error, "code": "array_above_max_length"}})
+    assert failure.kind == "invalid_request"
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,9 @@ def _message(fields: dict[str, object], depth: int = 0) -> str:
     else:
         message = read_error(found, depth + 1).message
     raw = _fields(fields.get("metadata")).get("raw")  # a router quotes its upstream provider
-    return f"{message}: {raw}" if isinstance(raw, str) else message
+    if isinstance(raw, dict):
+        raw = read_error(cast("object", raw), depth + 1).message
+    return f"{message}: {raw}" if isinstance(raw, str) and raw else message
 
 
 def _validation_message(item: object) -> str:

@@ -99,7 +99,10 @@ RULES: tuple[Rule, ...] = (
     Rule("content_filter", never_at=_PLAIN, words=regex(
         r"content[ _](filter|policy|management)|responsible_?ai_?policy|flagged (by|as|for)"
         r"|safety (system|policy)|bio_policy|policy_violation|violates usage guidelines|content exists risk"
-        r"|inappropriate content"
+        r"|inappropriate content|sensitive[_ ]?(words?|content|information)|new_sensitive|敏感内容"
+        r"|responsible ai"
+        r"|(blocked|rejected|refused|denied) by .{0,30}(moderation|guardrail|polic|filter)|moderation_blocked"
+        r"|guardrail.{0,20}(blocked|intervened)|violat\w+ .{0,40}(terms|polic|guidelines)"
     )),
     # A chat template that refuses the messages will do so again.
     Rule("invalid_request", never_at=_at(401, 402, 404, 408, 413, 429), words=TEMPLATE),

@@ -18,23 +18,27 @@ _WINDOW = 120  # how far apart the concepts may be, in characters
 
 # "context_length" and its like stand for the whole meaning.
 _CONTEXT = re.compile(
-    r"context[ _-]?(?:length|window|size|limit|overflow)|maximum context|max_(?:seq|model)_len|n_ctx"
+    r"context[ _-]?(?:length|window|size|limit|overflow)|max(?:imum)? (?:context|sequence)"
+    r"|max_(?:seq|model)_len|n_ctx"
+    # What is left for the answer when the input takes more than the whole context.
+    r"|max_(?:completion_)?tokens['\"`]? must be (?:at least|greater than|positive).{0,20} got -\d"
     r"|(?:not|n't) fit .{0,40}context|上下文(?:长度|窗口|超)",
     re.IGNORECASE,
 )
 _INPUT = re.compile(
     r"(?<![a-z])(?:prompt|input|message|context|conversation|histor(?:y|ies)|dialog|request|body|payload|text"
-    r"|content|total|sequence|quer(?:y|ies)|document)|输入|提示|上下文|消息|对话|请求|内容|文本",
+    r"|content|total|sequence|quer(?:y|ies)|document)|入力|输入|提示|上下文|消息|对话|请求|内容|文本",
     re.IGNORECASE,
 )
 _TOKENS = re.compile(
-    r"(?<![a-z])tokens(?![a-z])|(?<![a-z])token[ _-]?(?:count|limit|length|number|size|budget|usage|数)",
+    r"(?<![a-z])tokens(?![a-z])|(?<![a-z])token[ _-]?(?:count|limit|length|number|size|budget|usage|数)"
+    r"|トークン",
     re.IGNORECASE,
 )
 _SIZE = re.compile(
     r"(?<![a-z])(?:tokens(?![a-z])|token[ _-]?(?:count|limit|number|size|budget|usage)|(?:max_?)?length"
     r"|too long|longer|characters?(?![a-z])|chars(?![a-z]))"
-    r"|长度|超长|过长|字符|字数",
+    r"|(?:not|n't) fit(?: \w+){0,3} in(?:to)?(?![a-z])|トークン|长度|超长|过长|字符|字数",
     re.IGNORECASE,
 )
 _EXCEEDED = (
@@ -66,7 +70,8 @@ _OTHER_FIELD = re.compile(
 # singular is one, too.
 _NOISE = re.compile(
     r"['\"`]?max_?(?:completion_?|output_?|new_?|gen(?:eration)?_?)?tokens['\"`]?|num_predict|max_gen_len"
-    r"|(?:thinking[ _.]?)?budget_?tokens|thinking_?budget"
+    r"|(?:thinking[ _.]?)?budget_?tokens"
+    r"|(?:thinking|reasoning)[ _.]?budget(?:\W{0,3}\d[\d,]*)?(?:[ _]?tokens)?"
     r"|(?:completion|output|generated|generation|response|reasoning|thinking|new|cached?)[ _-]"
     r"(?:tokens?|length|limit|size)"
     r"|(?:api|access|auth\w*|bearer|security|session|refresh|csrf|unexpected|special|stop|end)[ _-]tokens?"
@@ -102,8 +107,8 @@ def is_overflow(message: str, label: str) -> bool:
     """
     if RATE.search(message) or RATE.search(label):
         return False
-    words = _CAMEL.sub(" ", label).replace("_", " ").replace("-", " ")
-    return _CODES.search(label) is not None or _says_overflow(words) or _says_overflow(message)
+    words = [_CAMEL.sub(" ", code).replace("_", " ").replace("-", " ") for code in label.split()]
+    return _CODES.search(label) is not None or any(map(_says_overflow, (*words, message)))
 
 
 def counts_overflow(message: str, label: str) -> bool:
