@@ -79,6 +79,8 @@ def test_user_and_password_become_a_header_and_are_not_shown(value: str, pair: s
         ("http://proxy.test:99999", "it is not a valid URL"),
         ("http://", "it is not a valid URL"),
         ("http://[::1", "it is not a valid URL"),
+        ("http://ada:sec/ret@proxy.test:1", "must be written in percent-encoding"),
+        ("ada:secret#@proxy.test:1", "must be written in percent-encoding"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named_with_its_variable(value: str, why: str) -> None:
@@ -87,7 +89,7 @@ def test_a_proxy_that_cannot_be_used_is_named_with_its_variable(value: str, why:
     message = str(caught.value)
     assert why in message
     assert "of ALL_PROXY cannot be used" in message
-    assert "secret" not in message
+    assert "sec" not in message
     assert find_proxy(HTTPS, {"ALL_PROXY": value, "no_proxy": "corp.test"}) is None
 
 
@@ -127,6 +129,14 @@ EXEMPT = [
     ("[fd00::1]", "[fd00::]/8"),
     ("[fd00::1]:8080", "[fd00::1]:8080"),
     ("[::ffff:10.1.2.3]", "10.0.0.0/8"),
+    ("llm.corp.test", "https://llm.corp.test/v1"),
+    ("llm.corp.test", "corp.test/"),
+    ("llm.corp.test:8443", "http://corp.test:8443/"),
+    ("llm.corp.test", "'corp.test'"),
+    ("llm.corp.test", "a.test;corp.test"),
+    ("llm.corp.test", "..corp.test"),
+    ("llm.corp.test", "corp.test:"),
+    ("[fd00::1]", "https://[fd00::1]/"),
 ]
 
 PROXIED = [

@@ -8,8 +8,9 @@ scheme is an HTTP proxy; without a port it has port 1080, or 443 with https://.
 
 no_proxy or NO_PROXY is a list of exceptions, separated by commas or blanks: a domain, which also stands for
 everything below it, with or without a leading dot; an IP address, with or without brackets; a network in CIDR
-notation; `*` for everything. In addition to curl's forms, a port can follow (`host:8080`), and `*` can stand
-for any characters of a name (`*.example.org`, which is the same as `.example.org`; `10.0.*`).
+notation; `*` for everything. In addition to curl's forms, a port can follow (`host:8080`), `*` can stand for
+any characters of a name (`*.example.org`, which is the same as `.example.org`; `10.0.*`), and quotes, a
+scheme or a path around a name (`https://host/`) are ignored.
 
 A proxy that cannot be used is an error. It is never bypassed: the environment says that the direct way is not
 wanted. Does no I/O.
@@ -25,6 +26,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PROXY_PORTS = {"http": 1080, "https": 443}
+
+# A scheme, and a path that is not the length or the mask of a network.
+_AROUND_NAME = re.compile(r"^[a-z][a-z0-9+.-]*://|/(?![\d.]+$).*$")
 
 Address = IPv4Address | IPv6Address
 
@@ -76,7 +80,7 @@ def is_exempt(parts: SplitResult, exceptions: str) -> bool:
     host = (parts.hostname or "").rstrip(".")
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     address = _as_address(host)
-    entries = re.split(r"[,\s]+", exceptions.lower())
+    entries = re.split(r"[,;\s\"']+", exceptions.lower())
     return any(_matches(entry, host, port, address) for entry in entries)
 
 
@@ -85,17 +89,17 @@ def _first_set(names: tuple[str, ...], environment: Mapping[str, str]) -> str | 
 
 
 def _matches(entry: str, host: str, port: int | None, address: Address | None) -> bool:
-    pattern, wanted_port = _split_port(entry)
+    pattern, wanted_port = _split_port(_AROUND_NAME.sub("", entry))
     if wanted_port is not None and wanted_port != port:
         return False
-    pattern = pattern.strip("[]").rstrip(".")
+    pattern = pattern.strip("[]").rstrip(".:" if pattern.count(":") == 1 else ".")
     if not pattern:
         return False
     if address is not None and (network := _as_network(pattern)) is not None:
         return address.version == network.version and address in network
     if "*" in pattern.removeprefix("*."):
         return fnmatchcase(host, pattern.replace("[", "[[]").replace("?", "[?]"))
-    domain = pattern.removeprefix("*").removeprefix(".")
+    domain = pattern.removeprefix("*").lstrip(".")
     return bool(domain) and address is None and (host == domain or host.endswith(f".{domain}"))
 
 
@@ -127,7 +131,11 @@ def _as_network(text: str) -> IPv4Network | IPv6Network | None:
 def _parse(variable: str, value: str, parts: SplitResult) -> Proxy:
     scheme, separator, rest = value.partition("://")
     scheme, rest = (scheme.lower(), rest) if separator else ("http", value)
-    credentials, at, host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    credentials, at, host = authority.rpartition("@")
+    if "@" in rest[len(authority) :]:  # what was cut off is a part of the password
+        why = "its password has a character that must be written in percent-encoding, such as %2F for /"
+        raise _unusable(variable, f"{scheme}://{rest.rpartition('@')[2]}", parts, why)
     if scheme not in _PROXY_PORTS:
         kind = "SOCKS proxies" if scheme.startswith("socks") else f'proxies of the kind "{scheme}"'
         raise _unusable(variable, f"{scheme}://{host}", parts, f"{kind} are not supported")
