@@ -9,6 +9,7 @@ from parley_daemon.core.records import Timeouts
 from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, CallDeadlines, TurnLimit
 
 START = 1000.0
+MODELS_WAIT = 10  # the longest time that a model over HTTP waits for more of an answer that seems complete
 GRACE = 0.1  # more than the time to read what waits in the socket
 
 
@@ -194,11 +195,13 @@ async def test_no_sign_of_life_moves_it_past_the_limit_of_the_whole(loop: Loop) 
     assert "70 s" in failure.message
 
 
-async def test_after_the_finish_little_is_left(loop: Loop) -> None:
+async def test_after_the_finish_no_more_is_left_than_a_model_needs_to_find_out_that_it_was_none(
+    loop: Loop,
+) -> None:
     deadlines, _ = deadlines_of()
     with deadlines.enforce():
         deadlines.extend(has_part=True, is_done=True)
-        assert loop.now < deadlines.deadline < loop.now + 5
+        assert loop.now + MODELS_WAIT < deadlines.deadline < loop.now + 60
         assert loop.armed == [deadlines.deadline]
 
 
@@ -235,7 +238,7 @@ async def test_keep_alives_behind_the_end_of_an_answer_do_not_extend_it(loop: Lo
     end = deadlines.deadline
     loop.now += 1
     deadlines.extend(has_part=False, is_done=True)
-    assert deadlines.deadline == end == 1002
+    assert deadlines.deadline == end < START + 60
 
 
 async def test_parts_after_the_finish_show_that_it_was_none(loop: Loop) -> None:

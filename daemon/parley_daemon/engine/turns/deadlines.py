@@ -7,7 +7,7 @@ A call has a deadline that moves with every sign of life, which is whatever the 
 ping, an empty or a progress chunk, or parts. Until the first part arrives, the limit for the first part
 applies (models are loaded, long prompts are read); from then on the limit for silence. Signs of life without
 parts count only up to a limit of their own, `alive_ms`, since the last part or the start. After the provider
-has said why it finished, there is a short rest for its usage report.
+has said why it finished, there is a rest for its usage report, or for more of the answer.
 
 Batches come thousands of times a second, so `extend` only stores the new deadline. A single timer of the
 event loop is armed; when it fires early, it re-arms itself for the deadline as it is then. When the
@@ -31,8 +31,9 @@ from parley_daemon.ports.models import ModelError
 CLEANUP_SECONDS = 2.0
 """How long a cancelled call may take to end. After that the turn ends without it."""
 
-# How long a provider that said why it finished may keep its stream open (for usage), in seconds.
-_LINGER = 2.0
+# How long a stream may stay open after its Finish, in seconds. The models over HTTP end it sooner, as soon as
+# they know; this must leave them the time for text after a stop reason that was none.
+_LINGER = 15.0
 # How long what waits in the socket may take to be read after the deadline, in seconds. As much is added as
 # the timer was late, up to the second figure: it is late when the process was stopped or is very busy.
 _GRACE = 0.05
