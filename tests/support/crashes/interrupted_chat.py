@@ -154,7 +154,7 @@ class InterruptedChat:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stop)
-            await self._peer.alive()
+            await self._peer.request("any/unknown")  # its answer waits for no disk
             self._unlock_disk()
         return following[0]
 

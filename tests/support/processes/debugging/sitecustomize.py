@@ -4,13 +4,14 @@ import logging
 from typing import Any
 
 
+def _ignore(_level: int) -> None:
+    """Change no level."""
+
+
 def _log_all() -> None:
-    basic: Any = logging.basicConfig
-
-    def basic_config(**options: Any) -> None:
-        basic(**{**options, "level": logging.DEBUG})
-
-    logging.basicConfig = basic_config
+    root: Any = logging.getLogger()
+    root.setLevel(logging.DEBUG)
+    root.setLevel = _ignore
 
 
 _log_all()
