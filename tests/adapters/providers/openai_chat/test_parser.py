@@ -82,7 +82,7 @@ def test_a_refusal_is_text_and_its_finish_is_content_filter() -> None:
         ("content_filter", "content_filter"),
         ("STOP", "stop"),
         ("eos", "stop"),
-        ("abort", "other"),
+        ("something_new", "other"),
     ],
 )
 def test_finish_reasons_are_mapped(said: str, meant: str) -> None:

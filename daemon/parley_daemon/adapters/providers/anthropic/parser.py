@@ -33,7 +33,7 @@ from parley_daemon.adapters.providers.http.lenient_json import (
 )
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.piece_buffer import OpenCall
-from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, read_reason
+from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, map_reason, read_reason
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 
@@ -89,7 +89,7 @@ class AnthropicParser:
         if not self._has_text:
             self._pieces.append(Text, self._explanation)
             self._explanation = ""
-        reason = _STOP_REASONS.get(self._reason or "end_turn", "other")
+        reason = map_reason(self._reason or "end_turn", _STOP_REASONS)
         return [*chunks, *self._answer.finish(reason, has_calls=bool(self._calls))]
 
     def feed(self, payloads: Sequence[bytes]) -> None:

@@ -37,7 +37,7 @@ from parley_daemon.adapters.providers.http.lenient_json import (
     replace_surrogates,
 )
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
-from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, read_reason
+from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, map_reason, read_reason
 from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
 from parley_daemon.core.records import FailureKind
 from parley_daemon.ports.models import Chunk, ModelError, StopReason
@@ -123,7 +123,7 @@ class GoogleParser:
     def finish(self) -> list[Chunk]:
         """Return the last chunks of a complete answer; when called again, only what is new."""
         self._update_usage()
-        reason = _STOP_REASONS.get(self.reason or "STOP", "other")
+        reason = map_reason(self.reason or "STOP", _STOP_REASONS)
         return self._answer.finish(reason, has_calls=bool(self._calls))
 
     def feed(self, payloads: Sequence[bytes]) -> None:

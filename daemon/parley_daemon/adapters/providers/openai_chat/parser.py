@@ -33,13 +33,15 @@ from parley_daemon.adapters.providers.openai_chat.tool_calls import ToolCallTrac
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.openai_answers import read_source
 from parley_daemon.adapters.providers.shared.piece_buffer import ThinkTag
-from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, read_reason
+from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, map_reason, read_reason
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 
 _STOP_REASONS: dict[str, StopReason] = {
     "stop": "stop",
     "eos": "stop",
+    "eos_token": "stop",
+    "complete": "stop",
     "end_turn": "stop",
     "stop_sequence": "stop",
     "length": "length",
@@ -49,10 +51,7 @@ _STOP_REASONS: dict[str, StopReason] = {
     "content_filter": "content_filter",
     "safety": "content_filter",
 }
-# With these reasons the arguments of a tool call may be incomplete.
-_CUT = frozenset(
-    reason for reason, meaning in _STOP_REASONS.items() if meaning in ("length", "content_filter")
-)
+_CUT = ("length", "content_filter")  # with these the arguments of a tool call may be incomplete
 _FUNCTION_CALL_INDEX = -1  # the index of the call in the older form of the API, which has none
 
 
@@ -84,8 +83,12 @@ class ChatParser:
         A stop reason in the middle of a tool call's arguments is none.
         """
         return self._pieces.has_ended and (
-            self._has_end_mark or self.reason in _CUT or not self._calls.is_unfinished
+            self._has_end_mark or self._meaning in _CUT or not self._calls.is_unfinished
         )
+
+    @property
+    def _meaning(self) -> StopReason:
+        return map_reason(self.reason or "stop", _STOP_REASONS)
 
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""
@@ -96,7 +99,7 @@ class ChatParser:
         thoughts, text = self._tag.end()
         self._pieces.append(Reasoning, thoughts)
         self._pieces.append(Text, text)
-        reason = _STOP_REASONS.get(self.reason or "stop", "other")
+        reason = self._meaning
         if reason == "stop" and self._refused:
             reason = "content_filter"
         return self._answer.finish(reason, self._calls.take_finished(), has_calls=len(self._calls) > 0)

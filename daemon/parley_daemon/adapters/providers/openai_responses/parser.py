@@ -36,6 +36,7 @@ from parley_daemon.adapters.providers.openai_responses.reasoning import BETWEEN,
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.openai_answers import read_source
 from parley_daemon.adapters.providers.shared.piece_buffer import AnswerLimitError, OpenCall
+from parley_daemon.adapters.providers.shared.stop_reasons import map_reason
 from parley_daemon.core.parts import File, Reasoning, Text
 from parley_daemon.ports.models import Chunk, StopReason
 
@@ -215,7 +216,7 @@ class ResponsesParser:
         self._reason = "stop"
         if status == "incomplete":
             reason = convert_or_default(response.incomplete_details, Incomplete).reason
-            self._reason = _REASONS.get(reason or "", "other")
+            self._reason = map_reason(reason or "", _REASONS)
         self._pieces.end()
 
     def _end_item(self, item: Item, index: int | None) -> None:
