@@ -88,7 +88,8 @@ def describe_turn_error(error: Json | None) -> str:
     message = _CHECK_URL.sub(r"\1 the address (--url, or base_url in the file)", message)
     advice = _ADVICE.get(error["kind"], "")
     if error["kind"] == "auth" and message.endswith("the configured API key."):
-        advice = f"Replace it: parley provider set {one_line(error.get('provider') or 'NAME')} --key"
+        name = one_line(error.get("provider") or "NAME")
+        advice = f'Replace it: "parley provider set {name} --key", or api_key in the configuration file.'
     if detail and not _is_quoted(detail, message):
         message = f"{message} ({detail})"
     return f"{message} {advice}".rstrip()
@@ -118,6 +119,8 @@ def describe_cut_answer(ended: Json) -> str | None:
     match ended["stopReason"]:
         case "length":
             return "The answer reached its token limit and is cut off. See maxOutputTokens in the settings."
+        case "content_filter" if not has_answer(ended):
+            return "The provider's content filter refused the message; later requests leave it out."
         case "content_filter":
             return "The provider's content filter stopped the answer."
         case "tool_calls" if not has_answer(ended):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from parley_clients.cli.messages import describe_turn_error
+from parley_clients.cli.messages import describe_cut_answer, describe_turn_error
 
 
 def error(kind: str, message: str, detail: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -30,7 +30,8 @@ NO_IMAGES = "m does not support images, and this sentence is longer than others"
         (error("auth", "They have expired; renew them."), "They have expired; renew them."),
         (
             error("auth", "p does not accept the configured API key.", "bad key", provider="p"),
-            "p does not accept the configured API key. (bad key) Replace it: parley provider set p --key",
+            "p does not accept the configured API key. (bad key) Replace it:"
+            ' "parley provider set p --key", or api_key in the configuration file.',
         ),
         (
             error("network", "Nothing is at http://h. Check base_url and the network."),
@@ -52,3 +53,16 @@ NO_IMAGES = "m does not support images, and this sentence is longer than others"
 )  # fmt: skip
 def test_why_a_turn_failed_and_what_to_do_are_said_once(failure: dict[str, Any], printed: str) -> None:
     assert describe_turn_error(failure) == printed
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("Half", "The provider's content filter stopped the answer."),
+        (" ", "The provider's content filter refused the message; later requests leave it out."),
+    ],
+)
+def test_a_filter_that_left_nothing_has_refused_the_message(text: str, printed: str) -> None:
+    messages = [{"content": [{"type": "text", "text": text}]}]
+    ended = {"outcome": "completed", "stopReason": "content_filter", "messages": messages}
+    assert describe_cut_answer(ended) == printed

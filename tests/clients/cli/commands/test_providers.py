@@ -48,7 +48,7 @@ async def test_providers_are_configured_in_the_shell(daemon: DaemonProcess) -> N
         done = await run("provider", "check", "work")
         assert done.returncode == 1
         assert done.stdout.startswith(
-            "work: work does not accept the configured API key. Replace it: parley provider set work --key\n"
+            'work: work does not accept the configured API key. Replace it: "parley provider set work --key",'
         )
         done = await run(
             "provider", "set", "work", "--no-key", "--switch", "off", "--title", "Work", "--json"
