@@ -33,4 +33,7 @@ def map_reason(said: str, known: Mapping[str, StopReason]) -> StopReason:
     """Return the meaning of a stop reason: from a dialect's table, else by its words, else "other"."""
     if said in known:
         return known[said]
-    return next((meaning for words, meaning in _MEANINGS if words.search(said)), "other")
+    for words, meaning in _MEANINGS:
+        if words.search(said):
+            return meaning
+    return "other"
