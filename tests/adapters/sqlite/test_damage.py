@@ -141,6 +141,24 @@ async def test_a_damaged_page_is_found_in_the_background(
     assert problem in caplog.text
 
 
+async def test_a_damaged_page_that_a_write_meets_is_a_problem_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    await fill(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        question = "SELECT rootpage FROM sqlite_schema WHERE name = 'turns'"
+        (page,) = connection.execute(question).fetchone()
+    damage(path, page - 1, 0xFF)
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.find_problem() is None
+    with pytest.raises(StoreUnavailableError, match="it is damaged"):
+        await store.commit(PutTurn(a_turn()))
+    problem = await store.find_problem()
+    await store.aclose()
+    assert problem is not None
+    assert problem.startswith(f"The store {path} is damaged: a part of it cannot be read.")
+
+
 async def test_a_record_that_is_not_json_is_found_in_the_background(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

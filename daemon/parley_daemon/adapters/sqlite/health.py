@@ -4,8 +4,8 @@ SQLite does not notice that its files were deleted: it goes on writing to files 
 of that is lost when the daemon ends. So the writer compares the files at their paths with the ones that it
 has opened, before each transaction. Chats can still be read then.
 
-Damage is noted when a read meets it, and when the check in the background finds it (`integrity`). It stays
-noted until the store is opened again.
+Damage is noted when a read or a write meets it, and when the check in the background finds it (`integrity`).
+It stays noted until the store is opened again.
 """
 
 import os
@@ -103,6 +103,11 @@ class StoreHealth:
             self.note_damage("a part of it cannot be read")
         elif isinstance(error, UNREADABLE):
             self.note_damage("a record in it cannot be read")
+
+    def note_write_error(self, error: Exception) -> None:
+        """Note damage if this error of a write means it. An error of the disk may pass, and is not noted."""
+        if isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_CORRUPT:
+            self.note_error(error)
 
 
 def is_damage(error: Exception) -> bool:

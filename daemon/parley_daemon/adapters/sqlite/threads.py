@@ -185,6 +185,7 @@ class _GroupCommit:
                 connection.execute("ROLLBACK")
             if len(jobs) > 1:
                 return None
+            self._health.note_write_error(error)
             is_known = isinstance(error, sqlite3.Error | OSError)
             reported = to_store_error(self._health.path, error) if is_known else error
             return [(future, None, reported) for _, future in jobs]
