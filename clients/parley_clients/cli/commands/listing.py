@@ -34,8 +34,12 @@ def list_chats(options: argparse.Namespace) -> int:
             if chat.get("pinned"):
                 fields.append("pinned")
             sys.stdout.write("\t".join(fields) + "\n")
-    if total > len(chats) and not options.json:
-        sys.stderr.write(f"{total - len(chats)} more chats: use --limit.\n")
+    missing = total - len(chats)
+    if missing > 0 and not options.json:
+        number = f"{missing} more chat{'' if missing == 1 else 's'}"
+        is_cut = len(chats) == options.limit
+        advice = "use --limit" if is_cut else "new, or damaged; run parleyd doctor"
+        sys.stderr.write(f"{number}: {advice}.\n")
     return 0
 
 

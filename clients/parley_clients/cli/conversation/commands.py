@@ -1,8 +1,8 @@
 """The commands of `parley chat`, such as /edit: what a line means, and what a command does.
 
 Theory of operation. A line that begins with a word like `/edit` is a command. An unknown one is refused, with
-a suggestion, and never sent to the model; a space before it sends it as text. A path such as `/etc/hosts` is
-text. The demo model has commands of its own (`/stall`), which are sent to it.
+a suggestion, and never sent to the model; a space before it sends it as text. So is a `/` alone. A path such
+as `/etc/hosts` is text. The demo model has commands of its own (`/stall`), which are sent to it.
 
 Commands are the same on a terminal and without one. They work with the blocking client, and return what is
 left to do for the prompt that runs them: show a text, start a turn, show another chat.
@@ -28,7 +28,7 @@ from parley_clients.errors import ChatNotFoundError
 from parley_clients.results import Json
 from parley_clients.sync import Chat, Client
 
-_COMMAND = re.compile(r"/[A-Za-z][\w-]*")
+_COMMAND = re.compile(r"/[A-Za-z][\w-]*[!?.,:;]*")
 _SHOWN_CHATS = 10
 
 DEMO_MODEL = "demo:demo"
@@ -90,7 +90,8 @@ def command_name(text: str, model: str | None) -> str | None:
     `model` is the model of the chat. The name may be unknown.
     """
     word = text.split(None, 1)[0] if text.startswith("/") else ""
-    if _COMMAND.fullmatch(word) is None or (model == DEMO_MODEL and word in DEMO_COMMANDS):
+    is_command = _COMMAND.fullmatch(word) is not None or text.strip() == "/" == word
+    if not is_command or (model == DEMO_MODEL and word in DEMO_COMMANDS):
         return None
     return word.lower()
 
@@ -106,8 +107,8 @@ def run_command(text: str, context: Context) -> Outcome:
     word, argument = [*text.split(None, 1), ""][:2]
     found = COMMANDS.get(word.lower())
     if found is None:
-        close = [name for name in COMMANDS if name.startswith(word.lower())]
-        close = close or get_close_matches(word.lower(), COMMANDS, 1, 0.5)
+        close = [name for name in COMMANDS if name.startswith(word.lower()) and word != "/"]
+        close = close or get_close_matches(word.lower(), COMMANDS, 1, 0.6)
         hint = f"Did you mean {' or '.join(close[:3])}?" if close else "/help lists the commands."
         raise CommandError(f"There is no command {word}. {hint} To send it as text, put a space before it.")
     return found.run(context, argument.strip())

@@ -307,7 +307,7 @@ class Conversation:
         for text in self._jobs.unfinished(0):
             self._view.note(f"not sent: {text}")
         chat = self._view.chat
-        if chat is not None and chat["lastMessageId"]:
+        if chat is not None and chat["lastMessageId"] and not self._view.is_deleted:
             running = "The answer continues. " if self._view.is_busy else ""
             self._view.note(f"{running}parley chat {short_id(chat['id'])} goes on here.")
 

@@ -51,6 +51,11 @@ class View:
         """Whether the chat has a turn."""
         return self._live is not None and self._live.state.status in BUSY
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the chat was deleted."""
+        return self._live is not None and self._live.state.deleted
+
     def open(self, chat: Chat, headline: str) -> None:
         """Show this chat from now on, under this line."""
         self._chat, self._headline = chat, headline

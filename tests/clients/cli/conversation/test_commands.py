@@ -53,7 +53,9 @@ def shown(outcome: Outcome) -> str:
         ("/etc/hosts", None),
         ("// a comment", None),
         ("/** a comment */", None),
-        ("/", None),
+        ("/stop!", "/stop!"),
+        ("/", "/"),
+        ("/ 2", None),
         (" /edit", None),
         ("edit", None),
         ("", None),
@@ -74,7 +76,13 @@ def test_the_commands_of_the_demo_go_to_the_demo(context: Context) -> None:
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("/mdoel", "/model"), ("/atach", "/attach"), ("/us", "/usage"), ("/branches", "/branch")],
+    [
+        ("/mdoel", "/model"),
+        ("/atach", "/attach"),
+        ("/us", "/usage"),
+        ("/branches", "/branch"),
+        ("/stop!", "/stop"),
+    ],
 )
 def test_a_mistyped_command_is_refused_with_the_one_that_was_meant(
     context: Context, word: str, meant: str
@@ -83,9 +91,10 @@ def test_a_mistyped_command_is_refused_with_the_one_that_was_meant(
         run_command(f"{word} x", context)
 
 
-def test_a_word_that_is_like_no_command_is_refused_too(context: Context) -> None:
+@pytest.mark.parametrize("word", ["/xyzzy", "/bogus", "/"])
+def test_a_word_that_is_like_no_command_is_refused_too(context: Context, word: str) -> None:
     with pytest.raises(CommandError, match="/help lists the commands"):
-        run_command("/xyzzy", context)
+        run_command(word, context)
 
 
 def test_every_command_is_in_the_help_and_those_without_argument_run(context: Context) -> None:

@@ -128,6 +128,20 @@ def test_turns_and_branches_of_other_clients_appear_live(
         terminal.wait_for_screen("1 2 3 4 5 6")
 
 
+def test_the_end_of_a_conversation_names_its_chat_unless_it_was_deleted(
+    shared_daemon: DaemonProcess, client: sync.Client
+) -> None:
+    for is_deleted in (False, True):
+        chat = client.create_chat()
+        chat.ask("/fast /tokens 2")
+        with conversation(shared_daemon, chat) as terminal:
+            terminal.wait_for_screen("1 2")
+            if is_deleted:
+                chat.delete()
+                terminal.wait_for_screen("This chat was deleted.")
+        assert ("goes on here" in terminal.shown) != is_deleted
+
+
 def test_tab_completes_commands_and_what_belongs_to_them(
     shared_daemon: DaemonProcess, client: sync.Client, tmp_path: Path
 ) -> None:
