@@ -18,6 +18,7 @@ from parley_protocol.models.base import (
     Id,
     Metadata,
     Role,
+    SystemPrompt,
     Timestamp,
     Title,
     Wire,
@@ -84,6 +85,7 @@ class ExportedChat(ChatFields):
     """The title; null until a person or the daemon sets one."""
     last_error: ExportedError | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     model: Id | None = None
+    system_prompt: SystemPrompt | None = None
     parent_chat_id: Id | None = None
     root_chat_id: Id | None = None
     forked_from: ExportedForkOrigin | None = None  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -233,6 +233,7 @@ BROKEN: Sequence[tuple[Callable[[], str], str]] = [
     (changed("chat", "status", value="running"), "chat.status"),
     (changed("chat", "createdAt", value="yesterday"), "chat.createdAt"),
     (changed("chat", "metadata", value={"big": "x" * 20_000}), "chat.metadata"),
+    (changed("chat", "systemPrompt", value="x" * 300_000), "chat.systemPrompt takes 300000 bytes"),
     (changed("chat", "settings", "temperature", value=9), "chat.settings.temperature"),
     (changed("chat", "leafId", value=9), "chat.leafId is 9"),
     (changed("messages", value=...), "messages must be a list"),
