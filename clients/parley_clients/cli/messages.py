@@ -86,7 +86,7 @@ def describe_turn_error(error: Json | None) -> str:
         return "The turn failed."
     message, detail = one_line(error["message"]), one_line(error.get("detail") or "")
     message = _CHECK_URL.sub(r"\1 the address (--url, or base_url in the file)", message)
-    advice = _ADVICE.get(error["kind"], "")
+    advice = "" if "(totalMs)" in message else _ADVICE.get(error["kind"], "")
     if error["kind"] == "auth" and message.endswith("the configured API key."):
         name = one_line(error.get("provider") or "NAME")
         advice = f'Replace it: "parley provider set {name} --key", or api_key in the configuration file.'

@@ -26,6 +26,7 @@ NO_IMAGES = "m does not support images, and this sentence is longer than others"
         (error("rate_limit", "Try again in 7 s.", retryAfterMs=7000), "Try again in 7 s."),
         (error("rate_limit", "Try again in a moment."), "Try again in a moment."),
         (error("usage_limit", "Check its billing."), "Check its billing."),
+        (error("timeout", "The limit is 1 s (totalMs)."), "The limit is 1 s (totalMs)."),
         (error("missing_key", "Set KEY."), "Set KEY."),
         (error("auth", "They have expired; renew them."), "They have expired; renew them."),
         (

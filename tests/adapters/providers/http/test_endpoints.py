@@ -51,7 +51,18 @@ def test_a_base_url_may_be_given_with_or_without_its_version(base_url: str, expe
 
 
 @pytest.mark.parametrize(
-    "base_url", ["h:80", "localhost:8080", "ftp://h", "https://", "http://", "/v1", "https://h:port", ""]
+    "base_url",
+    [
+        "h:80",
+        "localhost:8080",
+        "ftp://h",
+        "https://",
+        "http://",
+        "/v1",
+        "https://h:port",
+        "",
+        "http://a host",
+    ],
 )
 def test_a_base_url_that_is_not_an_http_url_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError, match=r"base_url|Port|port"):

@@ -19,7 +19,7 @@ def endpoint_url(base_url: str, path: str, *, version: str = "v1") -> str:
         ValueError: it is not an http or https URL.
     """
     parts = urlsplit(base_url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", parts.netloc):
         raise ValueError("base_url must begin with http:// or https:// and name a host")
     _ = parts.port  # raises ValueError when it is no number
     base = parts.path.rstrip("/")
