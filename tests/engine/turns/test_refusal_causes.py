@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from parley_daemon.core.parts import File, Reasoning, Text
 from parley_daemon.core.records import Failure, Message
 from parley_daemon.core.refusals import Cause
-from parley_daemon.engine.turns.refusal_causes import find_cause
+from parley_daemon.engine.turns.refusal_causes import as_invalid_request, find_cause
 from tests.support.engine.records import a_message
 
 IMAGE = File("image/png", data="AAAA")
@@ -42,6 +42,7 @@ FILE_REFUSALS: dict[str, Failure] = {
     ),
     "a router": refusal("No endpoints found that support image input", "model_not_found", 404),
     "a block": refusal("This model doesn't support the image content block that you provided."),
+    "a plan without images": refusal("Your plan does not include image inputs", "auth", 403),
     "inside a stream": refusal("model does not support multimodal input", status=None),
     "another part": refusal("Unexpected content type: image_url", "overloaded", 500),
     "a template for texts": refusal('can only concatenate str (not "list") to str', "overloaded", 500),
@@ -52,7 +53,9 @@ FILE_REFUSALS: dict[str, Failure] = {
 
 @pytest.mark.parametrize("name", FILE_REFUSALS)
 def test_files_that_a_model_does_not_take_are_the_fault_of_their_message(name: str) -> None:
-    assert find_cause(FILE_REFUSALS[name], WITH_IMAGE) is Cause.CONTENT
+    failure = FILE_REFUSALS[name]
+    assert find_cause(failure, WITH_IMAGE) is Cause.CONTENT
+    assert find_cause(as_invalid_request(failure), WITH_IMAGE) is Cause.CONTENT  # as it ends the turn
 
 
 TEXT_REFUSALS: dict[str, tuple[Failure, Cause]] = {

@@ -29,7 +29,7 @@ _FILES = _regex(
 )
 # Reported as an error of the server, or as a model that does not exist. Names of models contain "vision".
 _NO_FILES = _regex(
-    rf"((not |n't |un)support\w*|endpoints? found that support).{{0,60}}{_FILE}"
+    rf"(((not |n't |un)support|(not|n't) (accept|include))\w*|endpoints? found that support).{{0,60}}{_FILE}"
     rf"|{_FILE}.{{0,60}}((not|n't) support|unsupported|not (available|enabled|allowed))"
     rf"|(unexpected|unknown|invalid|unrecogni[sz]ed).{{0,30}}{_FILE}|{_FILE}.{{0,30}}not implemented"
     # Templates and servers that expect a text where a list of parts comes.
@@ -82,7 +82,7 @@ def find_cause(failure: Failure, history: Sequence[Message]) -> Cause | None:
             return Cause.SIZE
         case "rate_limit" if not failure.retryable:  # larger than the tokens of a minute
             return Cause.SIZE
-        case "model_not_found" | "overloaded" if has_part(history, File) and _NO_FILES.search(words):
+        case "model_not_found" | "overloaded" | "auth" if has_part(history, File) and _NO_FILES.search(words):
             return Cause.CONTENT
         case "invalid_request":
             return _cause_of_invalid_request(failure, words, history)
@@ -95,7 +95,7 @@ def _cause_of_invalid_request(failure: Failure, words: str, history: Sequence[Me
         return Cause.SIZE
     if failure.status_code is None and failure.detail is None:
         return None  # the daemon has not sent the request
-    if has_part(history, File) and _FILES.search(words):
+    if has_part(history, File) and (_FILES.search(words) or _NO_FILES.search(words)):
         return Cause.CONTENT
     if has_part(history, Reasoning) and _REASONING.search(words):
         return Cause.REASONING

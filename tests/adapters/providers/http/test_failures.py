@@ -355,7 +355,7 @@ LONG = "Unsupported parameter: 'max_tokens'. " + "Use this one. " * 30
         (openai(f"The key {KEY} may not, see https://a:{KEY}@h.test"), None),
         (openai(KEY), ": [removed]."),
         (b"Bad request", ": Bad request."),
-        (b"<html><title>400</title>Bad <b>request</b></html>", ": 400: 400 Bad request."),
+        (b"<html><title>400</title>Bad <b>request</b></html>", ": 400 Bad request."),
         ({"error": {"code": "bad_thing"}}, "."),
         ({"strange": {"shape": 1}}, "."),
         (openai("[{'type': 'json_invalid'}]"), "."),

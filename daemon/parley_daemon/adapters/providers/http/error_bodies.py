@@ -102,7 +102,8 @@ def page_text(body: bytes) -> str:
     page = body[:_MAX_BYTES].decode("utf-8", "replace")
     title = _TITLE.search(page)
     text = " ".join(_DROPPED.sub(" ", page).split())
-    return f"{title.group(1).strip()}: {text}" if title else text
+    headline = title.group(1).strip() if title else ""
+    return f"{headline}: {text}" if not text.startswith(headline) else text
 
 
 def _message(fields: dict[str, object], depth: int = 0) -> str:
