@@ -33,8 +33,8 @@ async def test_each_way_with_a_busy_chat_is_told(client: Client) -> None:
     chat = await _busy(client)
     with pytest.raises(ChatBusyError):
         await chat.send("no", when_busy="reject")
-    assert (await chat.send("one", when_busy="queue")).disposition == "queued"
-    steered = await chat.send("two", when_busy="steer")
+    assert (await chat.send("/fast one", when_busy="queue")).disposition == "queued"
+    steered = await chat.send("/fast two", when_busy="steer")
     assert steered.disposition == "steered"
     answer = await chat.ask("/fast /tokens 2", when_busy="interrupt")
     assert answer.text == "1 2 "

@@ -60,6 +60,7 @@ BEFORE: dict[str, Script] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
 async def test_what_came_while_the_daemon_was_stopped_is_read(before: Script) -> None:
     go = anyio.Event()
@@ -85,6 +86,7 @@ async def test_what_came_while_the_daemon_was_stopped_is_read(before: Script) ->
     assert {one["timings"]["attempts"] for one in answers} == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
 async def test_a_stop_in_which_nothing_came_is_retried_like_any_other_silence(before: Script) -> None:
     async with fake_provider((*before, stall()), END) as provider, asking(provider) as (daemon, peer):

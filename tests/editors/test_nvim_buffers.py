@@ -1,5 +1,7 @@
 """What users of Neovim do to the buffers of a chat, and what must not come of it."""
 
+import pytest
+
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.neovim import nvim, stored
 
@@ -149,6 +151,7 @@ async def test_usage_labels_stay_at_their_answers(neovim_daemon: DaemonProcess) 
     )
 
 
+@pytest.mark.slow
 async def test_a_reopened_chat_shows_the_tokens_of_its_answers(neovim_daemon: DaemonProcess) -> None:
     await nvim(
         neovim_daemon,
@@ -170,6 +173,7 @@ async def test_a_reopened_chat_shows_the_tokens_of_its_answers(neovim_daemon: Da
     )
 
 
+@pytest.mark.slow
 async def test_windows_can_be_closed_and_buffers_deleted_without_losing_the_chat(
     neovim_daemon: DaemonProcess,
 ) -> None:
@@ -208,6 +212,7 @@ async def test_windows_can_be_closed_and_buffers_deleted_without_losing_the_chat
     )
 
 
+@pytest.mark.slow
 async def test_the_transcript_follows_the_answer_unless_one_reads_above(neovim_daemon: DaemonProcess) -> None:
     await nvim(
         neovim_daemon,

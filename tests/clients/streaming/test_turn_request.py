@@ -90,7 +90,7 @@ async def test_the_value_of_an_output_schema_is_in_the_answer_of_an_edit_and_of_
     assert stream.answer is not None
     assert stream.answer.output == events[-1].raw["output"] == [1]
     plain = await client.create_chat()
-    assert (await plain.ask("What?")).output is None
+    assert (await plain.ask("/fast What?")).output is None
     other = await plain.retry(settings={"outputSchema": {"const": "x"}})
     assert other.output == "x"
     assert (await plain.retry()).output is None

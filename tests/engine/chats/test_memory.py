@@ -4,6 +4,7 @@ import gc
 from collections import Counter
 
 import anyio
+import pytest
 
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.chats.acceptance import TurnWaiter
@@ -40,6 +41,7 @@ async def run_turns(rig: Rig, chats: list[str], count: int) -> None:
                 chats[number % len(chats)] = await rig.chat()
 
 
+@pytest.mark.slow
 async def test_six_hundred_turns_leave_nothing_behind() -> None:
     with anyio.fail_after(50):
         async with running() as rig:

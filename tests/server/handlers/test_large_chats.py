@@ -50,7 +50,7 @@ async def pages(peer: Peer, chat_id: str, *, forwards: bool = False) -> list[dic
             params["beforeMessageId"] = found[0]["id"]
 
 
-@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize("is_loaded", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_a_chat_of_large_images_opens_and_every_image_can_be_read(
     daemon: DaemonProcess, is_loaded: bool
 ) -> None:

@@ -62,7 +62,11 @@ async def test_a_removed_socket_comes_back_and_clients_stay_connected(daemon: Da
     assert not path.exists()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b'{"pid": 1}', b"\xff\xfe"], ids=repr)
+@pytest.mark.parametrize(
+    "content",
+    [None, *[pytest.param(one, marks=pytest.mark.slow) for one in (b"", b"{", b'{"pid": 1}', b"\xff\xfe")]],
+    ids=repr,
+)
 async def test_a_runtime_file_that_was_removed_or_damaged_is_written_again(
     daemon: DaemonProcess, content: bytes | None
 ) -> None:
@@ -76,6 +80,7 @@ async def test_a_runtime_file_that_was_removed_or_damaged_is_written_again(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 async def test_a_removed_runtime_directory_comes_back_with_all_that_was_in_it(daemon: DaemonProcess) -> None:
     file, path, before = runtime_file_of(daemon), Path(daemon.socket), daemon.info
     shutil.rmtree(daemon.runtime_dir)
@@ -85,6 +90,7 @@ async def test_a_removed_runtime_directory_comes_back_with_all_that_was_in_it(da
     assert (code, json.loads(said)["pid"]) == (0, daemon.pid)
 
 
+@pytest.mark.slow
 async def test_a_removed_lock_file_comes_back_with_its_note(daemon: DaemonProcess) -> None:
     lock = daemon.data_dir / LOCK_NAME
     note = lock.read_bytes()
@@ -96,6 +102,7 @@ async def test_a_removed_lock_file_comes_back_with_its_note(daemon: DaemonProces
     assert (code, f"pid {daemon.pid}" in said) == (1, True)
 
 
+@pytest.mark.slow
 async def test_files_that_lead_to_another_daemon_are_left_alone(
     daemon: DaemonProcess, shared_daemon: DaemonProcess
 ) -> None:
@@ -117,6 +124,7 @@ async def test_files_that_lead_to_another_daemon_are_left_alone(
         assert path.is_socket()
 
 
+@pytest.mark.slow
 async def test_a_directory_in_the_place_of_a_file_is_reported_and_stops_nothing(
     daemon: DaemonProcess,
 ) -> None:
@@ -141,6 +149,7 @@ async def test_stop_finds_a_daemon_by_its_lock_file_alone(daemon: DaemonProcess)
     assert await daemon.stop() == 0
 
 
+@pytest.mark.slow
 async def test_stop_finds_a_daemon_whose_data_directory_was_deleted(daemon: DaemonProcess) -> None:
     async with unix_peer(daemon.socket) as peer:
         await peer.initialize()
@@ -151,12 +160,14 @@ async def test_stop_finds_a_daemon_whose_data_directory_was_deleted(daemon: Daem
     assert not daemon.data_dir.exists()
 
 
+@pytest.mark.slow
 async def test_commands_wait_for_files_that_are_about_to_come_back(daemon: DaemonProcess) -> None:
     shutil.rmtree(daemon.runtime_dir)
     code, said = await parleyd(daemon, "status")
     assert (code, json.loads(said)["pid"]) == (0, daemon.pid)
 
 
+@pytest.mark.slow
 async def test_clients_join_a_daemon_whose_files_were_just_removed(daemon: DaemonProcess) -> None:
     for shared in ([], ["--shared"]):
         shutil.rmtree(daemon.runtime_dir)
@@ -165,6 +176,7 @@ async def test_clients_join_a_daemon_whose_files_were_just_removed(daemon: Daemo
         assert read_note(daemon.data_dir)[0] == daemon.pid
 
 
+@pytest.mark.slow
 async def test_the_files_follow_the_runtime_directory_of_the_clients() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="pd-") as base:
         env = {"PARLEY_RUNTIME_DIR": "", "XDG_RUNTIME_DIR": base}
@@ -186,6 +198,7 @@ async def test_the_files_follow_the_runtime_directory_of_the_clients() -> None:
             assert (await parleyd(daemon, "stop"))[0] == 0
 
 
+@pytest.mark.slow
 async def test_a_daemon_of_a_parent_can_be_found_once_its_files_can_be_written(
     places: dict[str, str],
 ) -> None:
