@@ -106,9 +106,14 @@ def _check_data(data_dir: Path) -> Finding:
 def _check_files(paths: DaemonPaths) -> Iterator[Finding]:
     """Yield what is in the place of a file of the daemon and no such file."""
     from parley_daemon.adapters.os.directory_lock import LOCK_NAME
+    from parley_daemon.adapters.os.log_file import log_path
 
-    socket = runtime.socket_path(paths.data_dir)
-    for path in (paths.runtime_file, socket, paths.data_dir / LOCK_NAME, paths.data_dir / "parley.db"):
+    data, log = paths.data_dir, log_path(paths.data_dir)
+    for directory in (paths.runtime_file.parent, log.parent):
+        if not directory.is_dir() and os.path.lexists(directory):
+            yield Finding("files", False, f"{directory} is not a directory: move it away")
+    socket = runtime.socket_path(data)
+    for path in (paths.runtime_file, socket, data / LOCK_NAME, data / "parley.db", log):
         is_right = path.is_socket() if path == socket else path.is_file()
         if not is_right and os.path.lexists(path):
             kind = "a directory" if path.is_dir() else "not a file of parleyd"

@@ -154,3 +154,12 @@ async def test_a_damaged_store_is_found_without_a_daemon(daemon: DaemonProcess) 
     path.write_bytes(b"this is no database, but long enough to be one" * 100)
     code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
     assert found["store"] == f"BAD The store {path} cannot be used: it is not a database of parleyd."
+
+
+@pytest.mark.parametrize("name", ["runtime", "log"])
+def test_files_in_the_place_of_directories_are_named(places: dict[str, str], name: str) -> None:
+    path = Path(places["PARLEY_RUNTIME_DIR"] if name == "runtime" else places["PARLEY_DATA_DIR"]) / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    code, found = doctor({**places, "PARLEY_RUNTIME_DIR": str(path)} if name == "runtime" else places)
+    assert (code, found["files"]) == (1, f"BAD {path} is not a directory: move it away")

@@ -253,3 +253,19 @@ async def test_a_nearly_full_disk_is_a_problem_before_a_write_fails(
 ) -> None:
     monkeypatch.setattr(health, "FULL_BELOW", 2**62)
     assert "the disk is full" in str(await opened.find_problem())
+
+
+def test_an_io_error_on_a_full_disk_means_that_it_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    state = health.StoreHealth(tmp_path / "parley.db")
+    monkeypatch.setattr(health, "FULL_BELOW", 2**62)
+    state.note_error(error)
+    assert state.damage is None
+    assert str(health.to_store_error(state.path, error)).endswith("cannot be used: the disk is full.")
+    monkeypatch.setattr(health, "FULL_BELOW", 0)
+    state.note_error(error)
+    assert state.damage is not None
+    assert str(health.to_store_error(state.path, error)).endswith("the disk reports errors.")

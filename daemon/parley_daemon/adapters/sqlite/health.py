@@ -83,11 +83,10 @@ class StoreHealth:
             StoreUnavailableError: it is full, or nearly so.
         """
         try:
-            found = os.statvfs(self.path.parent)
+            free = _free_bytes(self.path)
         except OSError as error:
             raise to_store_error(self.path, error) from None
-        free = (found.f_bavail if os.geteuid() else found.f_bfree) * found.f_frsize
-        if found.f_blocks and free < FULL_BELOW:
+        if free is not None and free < FULL_BELOW:
             raise StoreUnavailableError(
                 f"The store {self.path} cannot be used: the disk is full ({free // 1024} KiB are left)."
             )
@@ -99,7 +98,7 @@ class StoreHealth:
 
     def note_error(self, error: Exception) -> None:
         """Note damage if this error of a read means it."""
-        if is_damage(error):
+        if is_damage(error) and not _means_full(self.path, error):
             self.note_damage("a part of it cannot be read")
         elif isinstance(error, UNREADABLE):
             self.note_damage("a record in it cannot be read")
@@ -123,11 +122,30 @@ def to_store_error(path: Path, error: Exception) -> StoreUnavailableError:
         return StoreUnavailableError(
             f"The store {path} is damaged: a record in it cannot be read. Other chats are not affected."
         )
-    reason = _REASONS.get(_code(error))
+    is_full = _means_full(path, error)
+    reason = _REASONS.get(sqlite3.SQLITE_FULL if is_full else _code(error))
     if reason is None and isinstance(error, OSError) and error.strerror:
         is_other = error.filename not in (None, path, str(path), path.parent, str(path.parent))
         reason = f"{error.filename}: {error.strerror}" if is_other else error.strerror
     return StoreUnavailableError(f"The store {path} cannot be used: {reason or error}.")
+
+
+def _means_full(path: Path, error: Exception) -> bool:
+    """Return whether an I/O error is that of a full disk: SQLite reports it so for its shared memory."""
+    if _code(error) != sqlite3.SQLITE_IOERR:
+        return False
+    try:
+        free = _free_bytes(path)
+    except OSError:
+        return False
+    return free is not None and free < FULL_BELOW
+
+
+def _free_bytes(path: Path) -> int | None:
+    """Return the room for the files of a store; None where the file system does not say."""
+    found = os.statvfs(path.parent)
+    free = (found.f_bavail if os.geteuid() else found.f_bfree) * found.f_frsize
+    return free if found.f_blocks else None
 
 
 def _code(error: Exception) -> int:
