@@ -11,6 +11,9 @@ AddCommand = Callable[[str, str, str], Parser]
 of help."""
 
 
+_MAX_DIGITS = 15
+
+
 def make_parser() -> Parser:
     """Return the parser of the command line. `run` of its result is the function of the command."""
     shared = _shared_options()
@@ -63,7 +66,16 @@ def _number(text: str) -> int:
     """Return the number that a word is, for `type=`."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"not a number: {text!r}")
+    if len(text) > _MAX_DIGITS:
+        raise argparse.ArgumentTypeError(f"too large: {text[:20]}")
     return int(text)
+
+
+def _id(text: str) -> str:
+    """Return an id, for `type=`: an empty one, such as that of an unset variable, does not stand for none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the id is empty")
+    return text
 
 
 def _add_json(command: Parser, output: str) -> None:
@@ -118,7 +130,7 @@ def _add_conversations(add: AddCommand) -> None:
         "text", nargs="*", metavar="TEXT", help="the question; - before or after it adds standard input"
     )
     where = ask.add_mutually_exclusive_group()
-    where.add_argument("--chat", metavar="ID", help="ask in this chat")
+    where.add_argument("--chat", type=_id, metavar="ID", help="ask in this chat")
     where.add_argument("--last", action="store_true", help="ask in the chat that was used last")
     where.add_argument("--new", action="store_true", help="ask in a new chat (the default)")
     _add_model(ask)
@@ -129,7 +141,7 @@ def _add_conversations(add: AddCommand) -> None:
     _add_answer_format(ask)
 
     chat = add("chat", "conversation.start:chat", "start a conversation, in a new or an existing chat")
-    chat.add_argument("id", nargs="?", metavar="ID", help="the chat to continue")
+    chat.add_argument("id", nargs="?", type=_id, metavar="ID", help="the chat to continue")
     chat.add_argument("--last", action="store_true", help="continue the chat that was used last")
     _add_model(chat, "set the model of the chat")
     chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
@@ -153,7 +165,9 @@ def _add_listings(add: AddCommand) -> None:
     _add_json(show, "the chat as JSON")
 
     attach = add("attach", "attach:attach", "follow a chat live; Ctrl-C stops following, not the chat")
-    attach.add_argument("id", nargs="?", metavar="ID", help="the chat (default: the one that was used last)")
+    attach.add_argument(
+        "id", nargs="?", type=_id, metavar="ID", help="the chat (default: the one that was used last)"
+    )
     attach.add_argument(
         "--tail", type=_number, default=10, metavar="N", help="the number of earlier messages to show (10)"
     )

@@ -38,6 +38,7 @@ def test_a_word_with_a_space_is_no_option() -> None:
         ("edit --last --message", "argument --message: expected one argument"),
         ("ask --model -x hi", "argument --model: expected one argument"),
         ("ask --last --chat abcd hi", "argument --chat: not allowed with argument --last"),
+        ("list --limit 99999999999999999999", "argument --limit: too large: 99999999999999999999"),
         ("show a b", "unrecognized arguments: b"),
     ],
 )
@@ -45,3 +46,10 @@ def test_errors_are_still_reported(line: str, message: str, capsys: pytest.Captu
     with pytest.raises(SystemExit):
         make_parser().parse_args(line.split())
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["ask", "--chat", "", "hi"], ["chat", ""], ["attach", " "]])
+def test_an_empty_id_does_not_stand_for_no_id(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(words)
+    assert "the id is empty" in capsys.readouterr().err
