@@ -233,7 +233,7 @@ async def test_compressed_data_without_a_header_is_named() -> None:
     async with fake_provider((raw(gzip.compress(b"{}")),)) as server:
         _, failure = await read(model_of("openai-compat", server))
     assert failure is not None
-    assert "compressed data" in failure.message
+    assert "compressed data (gzip)" in failure.message
 
 
 @pytest.mark.parametrize("encoding", ["identity", "", "utf-8"])

@@ -47,7 +47,7 @@ from parley_daemon.ports.models import (
 )
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, Zstandard
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # how their data begin
 
 
 def max_event_bytes(limits: AnswerLimits) -> int:
@@ -209,8 +209,8 @@ class ResponseReader:
         elif start.startswith(b"<"):
             message = f"{self._call.shown_url} answers with a web page; check base_url."
             raise self._call.bad_stream(message, page_text(head))
-        elif head.startswith(_COMPRESSED):
-            raise self._call.compressed("data")
+        elif encoding := next((name for mark, name in _COMPRESSED.items() if head.startswith(mark)), None):
+            raise self._call.compressed(encoding)
         elif not start:
             self._head = b""  # blanks are signs of life, however many there are
             return b""
