@@ -196,7 +196,7 @@ async def test_a_web_page_is_bad_stream(open_model: Open) -> None:
     page = "<html><title>Welcome to nginx!</title></html>"
     async with fake_provider((status(200, page, {"Content-Type": "text/html"}),)) as server:
         failed = await failure(open_model(server))
-    assert (failed.kind, failed.detail) == ("bad_stream", "Welcome to nginx!: Welcome to nginx!")
+    assert (failed.kind, failed.detail) == ("bad_stream", "Welcome to nginx!")
 
 
 async def test_a_status_is_a_failure_with_its_hint_and_without_the_key(open_model: Open) -> None:
