@@ -36,6 +36,7 @@ def lines_shown(terminal: Terminal) -> list[str]:
     return [re.split(r"\r|\x1b\[2K", line)[-1].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
 
 
+@pytest.mark.slow
 def test_the_sample_is_what_the_commands_print(shared_daemon: DaemonProcess) -> None:
     (sample,) = re.findall(r"^````text\n(.*?)^````$", README, re.M | re.S)
     first, _, rest = sample.partition("\n")

@@ -88,6 +88,7 @@ def test_many_threads_share_one_client(address: list[str]) -> None:
     assert all(f"thread {number}!" in answers[number] for number in range(8))
 
 
+@pytest.mark.slow
 def test_the_demo_checks_what_it_shows() -> None:
     with private_environment() as places:
         done = subprocess.run(

@@ -82,6 +82,7 @@ async def test_a_second_stdio_process_connects_to_the_first_one(places: dict[str
         await first.alive()
 
 
+@pytest.mark.slow
 async def test_eight_shared_processes_started_at_once_share_one_daemon(places: dict[str, str]) -> None:
     pids: list[int] = []
 
@@ -101,6 +102,7 @@ async def test_eight_shared_processes_started_at_once_share_one_daemon(places: d
     assert daemon_of(places) is None
 
 
+@pytest.mark.slow
 async def test_a_shared_daemon_outlives_the_process_that_started_it(places: dict[str, str]) -> None:
     async with stdio_peer(places, "--shared") as editor:
         await editor.initialize()

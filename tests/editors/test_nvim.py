@@ -3,6 +3,7 @@
 import sys
 
 import anyio
+import pytest
 
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.neovim import PLUGIN, nvim, stored
@@ -60,6 +61,7 @@ async def test_an_interrupted_answer_keeps_what_had_come(neovim_daemon: DaemonPr
     assert (await stored(neovim_daemon))[-1]["complete"] is False
 
 
+@pytest.mark.slow
 async def test_an_answer_goes_on_in_another_editor_after_the_first_one_was_closed(
     neovim_daemon: DaemonProcess,
 ) -> None:
@@ -154,6 +156,7 @@ async def test_a_failed_turn_is_told_in_a_sentence(neovim_daemon: DaemonProcess)
     )
 
 
+@pytest.mark.slow
 async def test_a_lost_daemon_is_started_again_and_nothing_in_the_buffer_is_lost(
     places: dict[str, str],
 ) -> None:

@@ -27,6 +27,7 @@ def test_the_committed_files_are_what_the_table_gives() -> None:
     assert stale_files(DEFAULT_OUT) == [], f"protocol/schema is stale; run: {COMMAND}"
 
 
+@pytest.mark.slow
 def test_generating_in_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "parley_protocol.schema", "--out", str(tmp_path)]
     subprocess.run(command, check=True, timeout=50)

@@ -60,6 +60,7 @@ def flooded(shared_provided: tuple[DaemonProcess, FakeProvider]) -> DaemonProces
     return shared_provided[0]
 
 
+@pytest.mark.slow
 async def test_a_subscriber_that_does_not_read_gets_one_reset_and_disturbs_nobody(
     measured: DaemonProcess,
 ) -> None:
@@ -121,6 +122,7 @@ async def test_a_client_that_wants_a_slower_pace_gets_the_same_text_in_few_piece
         )
 
 
+@pytest.mark.slow
 async def test_a_client_that_asks_and_never_reads_is_not_answered_without_end(daemon: DaemonProcess) -> None:
     async with unix_peer(daemon.socket) as calm, unix_peer(daemon.socket, check=False) as greedy:
         for peer in (calm, greedy):

@@ -6,6 +6,7 @@ import sys
 from typing import Any, cast
 
 import anyio
+import pytest
 from anyio.abc import Process
 
 from parley_protocol.framing import FrameDecoder, encode_frame
@@ -45,6 +46,7 @@ async def editor(places: dict[str, str]) -> Process:
     return process
 
 
+@pytest.mark.slow
 async def test_editors_that_die_leave_one_daemon_and_nothing_else(places: dict[str, str]) -> None:
     processes: list[Process] = []
     try:

@@ -106,6 +106,7 @@ async def test_control_characters_of_titles_and_answers_do_not_reach_a_terminal_
     assert "\\u001b]0;owned" in run(daemon, "show", "--json", chat["id"]).stdout
 
 
+@pytest.mark.slow
 def test_a_call_that_is_tried_again_says_when_and_why_and_its_void_text_goes(
     shared_daemon: DaemonProcess,
 ) -> None:
@@ -163,6 +164,7 @@ def run_into(file: Path, daemon: DaemonProcess, *words: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_resize_during_an_answer_leaves_nothing_stale(shared_daemon: DaemonProcess) -> None:
     with tmux_server(shared_daemon.env) as tmux:
         # Above it a screen full of lines: what tmux pushes out at the top nobody can take back.
