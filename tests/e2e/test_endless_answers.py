@@ -8,10 +8,11 @@ from typing import Any
 import anyio
 import pytest
 
-from tests.support.processes.daemon import DaemonProcess, running_daemon
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.provided_daemon import running_with_provider
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.script import Action, Reply, done, finish, status, text
-from tests.support.providers.server import FakeProvider, fake_provider
+from tests.support.providers.server import FakeProvider
 
 MIB = 2**20
 Json = dict[str, Any]
@@ -20,17 +21,8 @@ Json = dict[str, Any]
 @pytest.fixture
 async def limited() -> AsyncGenerator[tuple[DaemonProcess, FakeProvider]]:
     """A daemon that accepts answers of 2 MiB, and the server of its model."""
-    async with fake_provider() as provider:
-        config = f"""
-            default_model = "fake:any"
-            titles.enabled = false
-            limits.answer_mib = 2
-            [providers.fake]
-            type = "openai-compat"
-            base_url = "{provider.base_url}"
-        """
-        async with running_daemon(config=config) as daemon:
-            yield daemon, provider
+    async with running_with_provider("limits.answer_mib = 2") as pair:
+        yield pair
 
 
 def events(*deltas: Json) -> bytes:

@@ -72,11 +72,15 @@ def test_a_value_inside_one_that_was_given_as_a_whole_is_refused() -> None:
 
 def test_every_setting_is_listed_and_can_be_set() -> None:
     samples = {"a number": "1", "a whole number": "1", "true or false": "true", "a text": "x"}
-    for name, what in list_settings().items():
+    listed = list_settings()
+    assert {"temperature", "stop", "outputSchema", "timeouts.totalMs"} <= listed.keys()
+    for name, what in listed.items():
         kind = next((kind for kind in samples if what.startswith(kind)), None)
         value = samples[kind] if kind else "[]" if "list" in what else "{}"
         value = (list_values(name) or [value])[0]
-        read_settings([f"{name}={value}"])
+        settings = read_settings([f"{name}={value}"])
+        assert len(settings) == 1, name
+        ModelSettings.model_validate(settings)
 
 
 def test_a_schema_is_read_from_a_file_or_from_the_word(tmp_path: Path) -> None:

@@ -42,7 +42,15 @@ END = sse(chunk(reason="stop")) + DONE
 
 def read(*reads: bytes) -> list[Chunk]:
     """Return the chunks of a response that came in these reads."""
-    answer = ResponseReader(CALL, ChatParser(CALL))
+    return read_all(ResponseReader(CALL, ChatParser(CALL)), *reads)
+
+
+def read_all(answer: ResponseReader, *reads: bytes) -> list[Chunk]:
+    """Return the chunks that a reader makes of these reads, to the end of the response.
+
+    Raises:
+        ModelError: the answer failed.
+    """
     chunks: list[Chunk] = []
     for data in reads:
         chunks += answer.feed(data)

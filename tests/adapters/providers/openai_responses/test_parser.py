@@ -25,6 +25,7 @@ from parley_daemon.core.parts import (
 )
 from parley_daemon.core.records import Failure, Usage
 from parley_daemon.ports.models import Chunk, Finish, ModelError, UsageReport
+from tests.support.providers.chat_parsing import read_all
 from tests.support.providers.responses_script import Answer, named, usage
 
 KEY = "sk-canary-0123456789"
@@ -35,15 +36,7 @@ USED = UsageReport(Usage(3, 5, 8, reasoning_tokens=2, cache_creation_tokens=0, c
 
 def read(*reads: bytes) -> list[Chunk]:
     """Return the chunks of a response that came in these reads."""
-    answer = ResponseReader(CALL, ResponsesParser(CALL))
-    chunks: list[Chunk] = []
-    for data in reads:
-        chunks += answer.feed(data)
-        if answer.error:
-            raise answer.error
-        if answer.is_done:
-            break
-    return chunks + answer.end()
+    return read_all(ResponseReader(CALL, ResponsesParser(CALL)), *reads)
 
 
 def message_of(chunks: Sequence[Chunk]) -> tuple[Part, ...]:
