@@ -1,7 +1,7 @@
 """The port to language models: the request of one model call, the chunks of its answer, and its errors."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -10,6 +10,7 @@ from parley_daemon.core.records import Failure, ModelSettings, Role, Usage
 
 StopReason = Literal["stop", "length", "tool_calls", "content_filter", "other"]
 Purpose = Literal["answer", "title", "summary"]
+ToolChoice = Literal["auto", "none", "required"]
 
 
 class PromptMessage(msgspec.Struct, frozen=True, gc=False):
@@ -17,6 +18,14 @@ class PromptMessage(msgspec.Struct, frozen=True, gc=False):
 
     role: Role
     parts: tuple[Part, ...]
+
+
+class ToolDeclaration(msgspec.Struct, frozen=True, gc=False):
+    """A tool that a model may call. `input_schema` is the JSON Schema of its arguments, an object."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
 
 
 class AnswerLimits(msgspec.Struct, frozen=True, gc=False):
@@ -40,6 +49,9 @@ class ModelRequest(msgspec.Struct, frozen=True, gc=False):
 
     `model` is the provider's own name of the model. Every limit in `settings.timeouts` is set. `limits` are
     enforced by the caller, too; a model need not read more than they allow.
+
+    `tools` are the tools that the model may call, in a stable order. Tools that only the history names are
+    declared by the dialects that require it. `tool_choice`: "none" forbids calls, "required" demands one.
     """
 
     model: str
@@ -47,6 +59,8 @@ class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     system_prompt: str | None = None
     settings: ModelSettings = ModelSettings()
     purpose: Purpose = "answer"
+    tools: tuple[ToolDeclaration, ...] = ()
+    tool_choice: ToolChoice = "auto"
     limits: AnswerLimits = AnswerLimits()
 
 

@@ -1,0 +1,1 @@
+"""What files were before tools changed them: kept, listed, restored."""

@@ -1,0 +1,1 @@
+"""Processes and the sandboxes that they run in."""

@@ -1,0 +1,1 @@
+"""The built-in tools: files, commands, web pages, questions, each behind `ports/tools`."""

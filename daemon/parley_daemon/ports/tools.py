@@ -1,0 +1,107 @@
+"""The port to tools: what a tool offers, what a call gets, and what it may use while it runs.
+
+Theory of operation. A turn gets the tools of its chat from the toolbox. For each call it first asks the tool
+to `inspect` the arguments: the tool validates them and says what the call would do, without doing it. The
+policy decides on that inspection; a person is asked if need be. Then the call is inspected again, and only if
+it would still do the same is it `run`. A tool never raises for what a model did wrong: `ToolInputError` in
+`inspect`, and an output that is an error in `run`, become results that the model reads.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from parley_daemon.core.agents.actions import Answer
+from parley_daemon.core.agents.permissions import AgentMode, SandboxKind
+from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
+from parley_daemon.core.records import Chat
+
+
+class ToolInputError(Exception):
+    """The arguments are invalid. The message is written for the model and says what is expected."""
+
+
+class Workspace(msgspec.Struct, frozen=True, gc=False):
+    """The folders that a chat may work in.
+
+    Attributes:
+        roots: absolute paths of folders that exist, resolved.
+        problem: why there is no root, or why one of them cannot be used; a sentence. None: all is well.
+    """
+
+    roots: tuple[str, ...] = ()
+    problem: str | None = None
+
+
+class CallContext(msgspec.Struct, frozen=True, gc=False):
+    """What a tool has to know of a call.
+
+    `message_id` is the id of the message that has the call. `context_limit`: tokens of the model, None if it
+    is not known; the limit of an output depends on it. `origin` is the name of the client that asked.
+    """
+
+    chat_id: str
+    owner: str
+    turn_id: str
+    message_id: int
+    tool_call_id: str
+    mode: AgentMode
+    workspace: Workspace
+    context_limit: int | None = None
+    origin: str | None = None
+
+
+class CallMonitor(Protocol):
+    """What a running call may use of its turn."""
+
+    async def report(self, text: str) -> None:
+        """Stream a piece of the output to the chat's subscribers. A tool limits how much it reports."""
+        ...
+
+
+class Tool(Protocol):
+    """A tool. One object serves the calls of all chats."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What the tool is. It does not change."""
+        ...
+
+    async def inspect(self, args: Any, context: CallContext) -> Inspection:
+        """Return what a call with these arguments would do. Changes nothing.
+
+        Raises:
+            ToolInputError: the arguments are invalid.
+        """
+        ...
+
+    async def run(
+        self,
+        args: Any,
+        context: CallContext,
+        inspection: Inspection,
+        monitor: CallMonitor,
+        answer: Answer | None,
+    ) -> ToolOutput:
+        """Do what the inspection says. It may be cancelled at any wait, and then leaves no process behind.
+
+        `answer` is the answer to what the call itself asks (see Inspection.asks), otherwise None.
+        """
+        ...
+
+    def sandbox(self, context: CallContext) -> SandboxKind | None:
+        """Return what a call would run in, None if it starts no process."""
+        ...
+
+
+class Toolbox(Protocol):
+    """The tools that a chat has."""
+
+    def tools(self, chat: Chat) -> Sequence[Tool]:
+        """Return all tools of a chat, sorted by name. Availability and rules are not considered."""
+        ...
+
+    async def workspace(self, chat: Chat) -> Workspace:
+        """Return the folders of a chat, from `chat.context.repositories`."""
+        ...
