@@ -11,18 +11,26 @@ from parley_daemon.core.agents.permissions import SandboxKind
 Network = Literal["none", "loopback", "all"]
 
 
+class SandboxError(Exception):
+    """A command cannot be started. The message is a sentence for people and models."""
+
+
 class SandboxState(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """What commands run in, as probed at the daemon's start.
+    """What commands run in, as found out by trying.
 
     Attributes:
         kind: the sandbox, or "none".
         is_weak: it is there, but does not hold for this user, such as for root.
+        network: what commands reach; "none" under Landlock, which cannot tell loopback from outside.
         notes: sentences of what it does not hold, for the status and `doctor`.
+        problem: why no command may run: the configuration demands a sandbox that does not work here.
     """
 
     kind: SandboxKind
     is_weak: bool = False
+    network: Network = "loopback"
     notes: tuple[str, ...] = ()
+    problem: str | None = None
 
 
 class Command(msgspec.Struct, frozen=True, gc=False):
@@ -32,14 +40,14 @@ class Command(msgspec.Struct, frozen=True, gc=False):
         argv: program and arguments.
         writable: folders that it may write to, beside its own temporary folder.
         environment: variables beside those of the allow-list.
-        network: what it may reach.
+        scratch: commands with the same name share a temporary folder with caches. "": one of its own.
     """
 
     argv: tuple[str, ...]
     cwd: str
     writable: tuple[str, ...] = ()
     environment: Mapping[str, str] = {}
-    network: Network = "loopback"
+    scratch: str = ""
 
 
 class Process(Protocol):
@@ -50,8 +58,21 @@ class Process(Protocol):
         """The id of the process that was started."""
         ...
 
+    @property
+    def left_behind(self) -> tuple[str, ...]:
+        """The names of the processes that still ran when the process had ended; known after `output`."""
+        ...
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Sentences about protected files that it changed; complete when the block of `start` has ended."""
+        ...
+
     def output(self) -> AsyncGenerator[bytes, None]:
-        """Yield standard output and standard error as they come, until the process has ended."""
+        """Yield standard output and standard error as they come. Reads only when it is asked for more.
+
+        Ends at most half a second after the process, even if others hold the pipe.
+        """
         ...
 
     async def wait(self) -> int:
@@ -68,9 +89,21 @@ class Sandbox(Protocol):
 
     @property
     def state(self) -> SandboxState:
-        """What commands run in."""
+        """What commands run in. The first access tries it out, which blocks for some 50 ms; see `probe`."""
+        ...
+
+    async def probe(self) -> SandboxState:
+        """Find out what commands run in, without blocking; remembered."""
         ...
 
     def start(self, command: Command) -> AbstractAsyncContextManager[Process]:
-        """Start a command. When the block ends, no process of it lives."""
+        """Start a command. When the block ends, no process of it lives.
+
+        Raises:
+            SandboxError: it cannot be started.
+        """
+        ...
+
+    async def remove_scratch(self, name: str) -> None:
+        """Remove the temporary folder that the commands with this name share."""
         ...
