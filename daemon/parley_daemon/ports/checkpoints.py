@@ -3,28 +3,73 @@
 Theory of operation. Before a call first changes a file in a turn, the bytes, the mode and the kind of what
 is there are kept. All that one turn changed is one checkpoint. Restoring a checkpoint puts a file back only
 while it is as the tool left it, and makes a checkpoint of its own, so that it can be undone, too.
+
+A document that is open in an editor counts as its text there, not as the file.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+import msgspec
+
+from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.ports.tools import CallContext
+
+
+class CheckpointNotFoundError(Exception):
+    """The chat has no such checkpoint, or not any more. The message is a sentence."""
+
+
+class PathNotInCheckpointError(Exception):
+    """The checkpoint has no such file. The message is a sentence; `path` is the one that was asked for."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class CheckpointsUnavailableError(Exception):
+    """Checkpoints cannot be read or written (disk full, no permission). No file was changed."""
+
+
+class RestoreRequest(msgspec.Struct, frozen=True, gc=False):
+    """What to restore.
+
+    Attributes:
+        paths: absolute paths of files, or of folders whose files are meant; None: the whole checkpoint.
+        dry_run: change nothing, only say what would be restored.
+        force: also restore files that have changed since. Needs `paths`.
+    """
+
+    chat_id: str
+    owner: str
+    checkpoint_id: str
+    paths: tuple[str, ...] | None = None
+    dry_run: bool = False
+    force: bool = False
 
 
 class ChangeRecorder(Protocol):
     """Records what one call changes."""
 
-    async def before_change(self, path: str) -> None:
+    async def before_change(self, path: str, after: bytes | None = None) -> None:
         """Keep what is at an absolute path (a file, a link, or nothing), unless this turn has kept it.
 
-        Call it with the path's lock held, before anything is written.
+        Call it with the path's lock held, before anything is written. `after` are the bytes that the file
+        will have, if the call knows them: after a crash, its change can then be told from later ones.
+
+        Raises:
+            CheckpointsUnavailableError: it cannot be kept. The file must not be changed then.
         """
         ...
 
-    async def watch(self, roots: Sequence[str]) -> None:
-        """List the files below the roots before a command runs, to find out afterwards what it changed."""
+    async def watch(self, roots: Sequence[str]) -> Sequence[str]:
+        """List the files below the roots before a command runs, to find out afterwards what it changed.
+
+        Return sentences about what is not watched, for the result of the call.
+        """
         ...
 
     async def finish(self) -> tuple[tuple[FileChange, ...], str | None]:
@@ -36,5 +81,38 @@ class Checkpoints(Protocol):
     """The earlier states of files."""
 
     def record(self, context: CallContext) -> AbstractAsyncContextManager[ChangeRecorder]:
-        """Record what a call changes, while the block runs."""
+        """Record what a call changes, while the block runs. The end of the block does what `finish` does."""
+        ...
+
+    async def list(self, chat_id: str, owner: str) -> Sequence[CheckpointView]:
+        """Return the checkpoints of a chat, the newest first.
+
+        Raises:
+            CheckpointsUnavailableError: they cannot be read.
+        """
+        ...
+
+    async def restore(self, request: RestoreRequest) -> RestoreResult:
+        """Put files back. No turn of the chat may run meanwhile.
+
+        Raises:
+            CheckpointNotFoundError, PathNotInCheckpointError: see there.
+            CheckpointsUnavailableError: what is there now cannot be kept.
+        """
+        ...
+
+    async def forget(self, chat_id: str) -> None:
+        """Remove the checkpoints of a chat that was deleted."""
+        ...
+
+    async def chats(self) -> Sequence[str]:
+        """Return the ids of the chats that have checkpoints, without loading anything if there are none."""
+        ...
+
+    async def recover(self, chat_id: str) -> None:
+        """Finish the record of a command that a crash of the daemon cut off."""
+        ...
+
+    async def aclose(self) -> None:
+        """Remove what was only kept for the life of the daemon."""
         ...
