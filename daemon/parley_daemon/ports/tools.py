@@ -86,7 +86,8 @@ class Tool(Protocol):
     ) -> ToolOutput:
         """Do what the inspection says. It may be cancelled at any wait, and then leaves no process behind.
 
-        `answer` is the answer to what the call itself asks (see Inspection.asks), otherwise None.
+        `answer` is the answer to what the call itself asks (see Inspection.asks), otherwise None. A call
+        whose question was denied is not run.
         """
         ...
 

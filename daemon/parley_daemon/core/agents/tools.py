@@ -14,6 +14,9 @@ ChangeType = Literal["added", "modified", "deleted", "renamed"]
 ActionKind = Literal["permission", "question", "plan", "tool", "elicitation", "trust", "loop"]
 """What a person or a client is asked for."""
 
+ApprovedMode = Literal["ask", "edits", "auto"]
+"""The modes that an approved plan leads to."""
+
 
 class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A tool as a model and a person see it.
@@ -25,6 +28,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         source: "builtin", "client", or "mcp:" with the name of a server.
         needs_root: whether it is unavailable in a chat without a root folder.
         timeout_ms: how long one call may take, None: the tool limits itself.
+        is_for_plans: whether it is only offered in the mode "plan".
     """
 
     name: str
@@ -35,6 +39,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     source: str = "builtin"
     needs_root: bool = False
     timeout_ms: int | None = None
+    is_for_plans: bool = False
 
 
 class PathUse(msgspec.Struct, frozen=True, gc=False):
@@ -118,12 +123,14 @@ class ToolOutput(msgspec.Struct, frozen=True, gc=False):
         outcome: "ok", or why it is an error.
         files: what it has changed.
         checkpoint_id: the checkpoint that has the files' earlier states; None if it changed nothing.
+        mode: the chat's mode from now on; None: it stays. Only for what a person has approved.
     """
 
     result: Any
     outcome: ToolOutcome = "ok"
     files: tuple[FileChange, ...] = ()
     checkpoint_id: str | None = None
+    mode: ApprovedMode | None = None
 
     @property
     def is_error(self) -> bool:
