@@ -37,16 +37,18 @@ from parley_daemon.adapters.os.log_file import log_path, start_logging
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
+from parley_daemon.adapters.tools.lazy import LazyToolbox
 from parley_daemon.config import load_config
 from parley_daemon.config_reload import ConfigReloader
 from parley_daemon.engine.engine import Engine
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
+from parley_daemon.ports.tools import Toolbox
 from parley_daemon.server.app import App, ClientLogs
 from parley_daemon.server.handlers import find_handler
 from parley_daemon.server.transport.addresses import CHECK_SECONDS, Addresses, Places
 from parley_daemon.server.transport.server import Server
-from parley_protocol.runtime import RuntimeInfo
+from parley_protocol.runtime import RuntimeInfo, runtime_dir
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 log = logging.getLogger("parleyd")
@@ -124,6 +126,7 @@ async def _serve(options: DaemonOptions) -> int:
         clock,
         keys,
         SchemaValidator(),
+        toolbox=LazyToolbox(partial(_load_tools, options)),
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,
@@ -171,6 +174,21 @@ def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
         return MemoryStore(), MemoryKeyStore()
     prepare = None if options.lock is not None else partial(_lock, options.data_dir, [])
     return SqliteStore(options.data_dir / "parley.db", prepare=prepare), KeyStore(options.data_dir)
+
+
+def _load_tools(options: DaemonOptions) -> Toolbox:
+    """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
+    from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
+    from parley_daemon.adapters.tools.workspaces import DaemonFolders
+
+    runtime_file = options.places.runtime_file
+    folders = DaemonFolders(
+        data=str(options.data_dir.absolute()),
+        runtime=str((runtime_file.parent if runtime_file else runtime_dir()).absolute()),
+        config=str(options.config.absolute()),
+        home=str(Path.home()),
+    )
+    return BuiltinToolbox(ToolServices(folders))
 
 
 def _lock(data_dir: Path, held: list[FileLock]) -> None:

@@ -31,6 +31,7 @@ from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoredChat, StoreStatus, StoreUnavailableError
+from parley_daemon.ports.tools import Toolbox
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Engine:
         secrets: Secrets,
         schemas: Schemas,
         *,
+        toolbox: Toolbox,
         max_running_turns: int = 200,
         retries: RetryPolicy | None = None,
         recovery: Recovery = "interrupt",
@@ -85,6 +87,7 @@ class Engine:
             catalogue=catalogue,
             clock=clock,
             schemas=schemas,
+            toolbox=toolbox,
             turn_slots=anyio.CapacityLimiter(max_running_turns),
             summary_slots=anyio.Semaphore(SUMMARIES_AT_ONCE),
             retries=Retries(retries or RetryPolicy()),

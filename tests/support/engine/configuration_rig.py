@@ -21,6 +21,7 @@ from parley_daemon.ports.catalogue import ModelSetup, ProviderSetup
 from parley_daemon.ports.secrets import Secrets
 from tests.support.engine.gated_store import GatedStore
 from tests.support.engine.rig import ME, Disk, FakeClock, InProcessSchemas
+from tests.support.engine.toolbox import GivenToolbox
 
 FILE = "/home/you/.config/parleyd/config.toml"
 
@@ -94,6 +95,7 @@ async def configured(
         catalogue,
         time,
         kept,
+        toolbox=GivenToolbox(),
         retries=RetryPolicy(attempts=1),
         recovery=recovery,
         schemas=InProcessSchemas(),

@@ -31,6 +31,7 @@ from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
 from parley_daemon.ports.store import Store
 from tests.support.engine.gated_store import GatedStore
 from tests.support.engine.scripted_model import MODEL, ScriptedCatalogue, ScriptedModel
+from tests.support.engine.toolbox import GivenToolbox
 
 ME = "local"
 E = TypeVar("E")
@@ -380,6 +381,7 @@ async def running(
     store = GatedStore(disk.store())
     options.setdefault("retries", RetryPolicy(attempts=1))
     options.setdefault("schemas", InProcessSchemas())
+    options.setdefault("toolbox", GivenToolbox())
     engine = Engine(store.port, catalogue, clock, MemoryKeyStore(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

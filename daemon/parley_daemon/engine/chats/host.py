@@ -15,6 +15,7 @@ from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.store import Store
+from parley_daemon.ports.tools import Toolbox
 
 
 class ChatHost(Protocol):
@@ -68,6 +69,7 @@ class ChatServices:
     catalogue: Catalogue
     clock: Clock
     schemas: Schemas
+    toolbox: Toolbox
     turn_slots: anyio.CapacityLimiter
     summary_slots: anyio.Semaphore
     retries: Retries

@@ -1,0 +1,39 @@
+"""The built-in tools, composed: every tool that the daemon brings, and what they share.
+
+A new family of tools is a module beside this one with a function that returns its tools, and one line in
+`_all_tools`. What it needs from outside is a field of ToolServices, which `daemon.py` fills.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
+from parley_daemon.core.records import Chat
+from parley_daemon.ports.tools import Tool, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class ToolServices:
+    """What built-in tools use. `folders` are the daemon's own, which no tool may touch."""
+
+    folders: DaemonFolders
+
+
+class BuiltinToolbox:
+    """Implements Toolbox: all chats have the same tools."""
+
+    def __init__(self, services: ToolServices) -> None:
+        self._tools = sorted(_all_tools(services), key=lambda tool: tool.spec.name)
+        self._workspaces = Workspaces(services.folders)
+
+    def tools(self, chat: Chat) -> Sequence[Tool]:
+        """See Toolbox."""
+        return self._tools
+
+    async def workspace(self, chat: Chat) -> Workspace:
+        """See Toolbox."""
+        return await self._workspaces.workspace(chat.context.repositories)
+
+
+def _all_tools(services: ToolServices) -> list[Tool]:
+    return []

@@ -1,0 +1,22 @@
+"""A toolbox with the tools and the folders that a test gives to all chats."""
+
+from collections.abc import Sequence
+
+from parley_daemon.core.records import Chat
+from parley_daemon.ports.tools import Tool, Workspace
+
+
+class GivenToolbox:
+    """Implements Toolbox."""
+
+    def __init__(self, *tools: Tool, roots: Sequence[str] = ()) -> None:
+        self._tools = sorted(tools, key=lambda tool: tool.spec.name)
+        self._workspace = Workspace(tuple(roots), None if roots else "This chat has no folder.")
+
+    def tools(self, chat: Chat) -> Sequence[Tool]:
+        """See Toolbox."""
+        return self._tools
+
+    async def workspace(self, chat: Chat) -> Workspace:
+        """See Toolbox."""
+        return self._workspace
