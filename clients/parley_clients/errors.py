@@ -100,6 +100,18 @@ class StoreUnavailableError(ParleyError):
     """1013: the store cannot be read or written at the moment."""
 
 
+class ToolNotFoundError(ParleyError):
+    """1014: there is no such tool, server or checkpoint."""
+
+
+class NotTrustedError(ParleyError):
+    """1015: a person has not trusted this content of the project yet."""
+
+
+class NoSandboxError(ParleyError):
+    """1016: there is no sandbox, and the configuration of the daemon demands one."""
+
+
 _KNOWN_CODES: dict[int, ErrorCode] = {int(code): code for code in ErrorCode}
 
 _CLASSES: dict[int, type[ParleyError]] = {
@@ -119,6 +131,9 @@ _CLASSES: dict[int, type[ParleyError]] = {
     ErrorCode.CONFLICT: ConflictError,
     ErrorCode.NO_DEFAULT_MODEL: NoDefaultModelError,
     ErrorCode.STORE_UNAVAILABLE: StoreUnavailableError,
+    ErrorCode.TOOL_NOT_FOUND: ToolNotFoundError,
+    ErrorCode.NOT_TRUSTED: NotTrustedError,
+    ErrorCode.NO_SANDBOX: NoSandboxError,
 }
 
 

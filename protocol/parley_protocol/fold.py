@@ -241,6 +241,10 @@ class ChatView:
                 self._drop_preview_where("messageId", event["messageId"])
             case "retry":
                 self.retry = dict(event)
+            case "tool_started":
+                pass  # the message with the call is shown already
+            case "files_changed":
+                pass  # the result of the call says so
             case "queue_update":
                 self.queue = list(event["queuedMessages"])
             case "action_required":

@@ -157,6 +157,12 @@ export interface ErrorCodes {
   NO_DEFAULT_MODEL: 1012;
   /** The store cannot be read or written now. */
   STORE_UNAVAILABLE: 1013;
+  /** There is no such tool, server or checkpoint. */
+  TOOL_NOT_FOUND: 1014;
+  /** A person has not trusted this content of the project yet. */
+  NOT_TRUSTED: 1015;
+  /** There is no sandbox, and the configuration demands one. */
+  NO_SANDBOX: 1016;
 }
 
 export type ErrorCode = ErrorCodes[keyof ErrorCodes];
@@ -164,18 +170,47 @@ export type ErrorCode = ErrorCodes[keyof ErrorCodes];
 /** What became of an action request. */
 export type ActionOutcome = "allowed" | "denied" | "interrupted" | "expired";
 
+/** What a person is shown before a tool call runs. Fields that do not apply are null. */
+export interface ActionPreview {
+  /** The shell command; null: none runs. */
+  command: string | null;
+  /** The URI of the folder in which the command runs; null: none runs. */
+  cwd: string | null;
+  /** URIs of the files that the call reads or changes; null: it names none. */
+  paths: string[] | null;
+  /** The changes as a unified diff, at most 64 KiB; null: there are none. */
+  diff: string | null;
+  /** The URL that is fetched; null: none is. */
+  url: string | null;
+  /** The plan, in Markdown; null: there is none. */
+  plan: string | null;
+  /** The questions of the model, a list of `{text, options?, multi?}`; null: it asks none. */
+  questions: unknown;
+}
+
 /**
  * A question that a person or a client must answer with `chat/respond` before the turn continues.
  *
+ * - `chatId` is the chat where it arose.
  * - `toolCallId`, `toolName` and `args` describe the tool call in question, null otherwise.
- * - `options` are the decisions that are possible.
+ * - `options` are the decisions that are possible. Answer `allow_always` with the id of one of `rules`.
+ * - `argsHash` is of all that the approval is bound to. An answer that names another hash is refused.
+ * - `human`: only a person may allow it, no program on its own.
  * - `expiresAt` is when it expires, RFC 3339; null: never.
  */
 export interface ActionRequest {
   /** The id of the request, a UUIDv7. */
   id: string;
-  /** What is asked for. */
+  /** The id of the chat. */
+  chatId: string;
+  /** The id of the turn. */
+  turnId: string;
+  /** What is asked for: "permission", "question", "plan", "tool", "elicitation", "trust" or "loop". Later versions may have others. */
   kind: string;
+  /** When it was created: RFC 3339 in UTC with milliseconds. */
+  createdAt: string;
+  /** What is asked, in one line. */
+  title: string;
   /** The id of the tool call in question; null: it is about none. */
   toolCallId: string | null;
   /** The name of the tool in question; null: it is about none. */
@@ -184,6 +219,14 @@ export interface ActionRequest {
   args: unknown;
   /** The decisions that are possible. */
   options: Decision[];
+  /** What to show to a person. */
+  preview: ActionPreview;
+  /** A hash of all that the approval is bound to. */
+  argsHash: string;
+  /** The rules that can be stored with `allow_always`. */
+  rules: OfferedRule[];
+  /** Whether only a person may allow it. */
+  human: boolean;
   /** When the request expires: RFC 3339 in UTC with milliseconds; null: never. */
   expiresAt: string | null;
 }
@@ -204,7 +247,7 @@ export interface ActionRequiredEvent {
   request: ActionRequest;
 }
 
-/** A request was answered or is no longer valid. `by` is the client that answered. */
+/** A request was answered or is no longer valid. `by` is the name of the client that answered. */
 export interface ActionResolvedEvent {
   /** The id of the chat. */
   chatId: string;
@@ -220,8 +263,30 @@ export interface ActionResolvedEvent {
   requestId: string;
   /** What became of the request. */
   outcome: ActionOutcome;
-  /** The client that answered; null: no client did. */
+  /** The name of the client that answered; null: no client did, or it has none. */
   by: string | null;
+}
+
+/** What the model of a chat may do unasked. */
+export type AgentMode = "off" | "plan" | "ask" | "edits" | "auto";
+
+/**
+ * What the model of a chat may do, and how much of it in one turn. null: not set, so the next lower level
+ * applies (turn, chat, then the default).
+ */
+export interface AgentSettings {
+  /** What the model may do unasked. "off", the default: it has no tools. "plan": it reads. "ask": it reads, and asks before everything else. "edits": it also edits below the roots. "auto": it also runs commands, in a working sandbox. */
+  mode?: AgentMode | null;
+  /** Which tools it has. */
+  tools?: ToolFilter | null;
+  /** false: nobody answers questions, so what would be asked is denied at once. Default: true. */
+  interactive?: boolean | null;
+  /** The most model calls of one turn. Default: 200. 1 to 10000. */
+  maxSteps?: number | null;
+  /** The turn ends before a model call if those before it cost so many US dollars. Calls without a known price cost nothing. Default: no limit. 1e+06 or less. */
+  maxCostUsd?: number | null;
+  /** The most milliseconds of one turn, without those in which it waits for answers. Default: no limit. 1 or more. */
+  maxMs?: number | null;
 }
 
 /** How much work Anthropic's models put into an answer. */
@@ -262,6 +327,7 @@ export interface CancelParams {
  * - `pinned`: a person marked the chat as important. It changes nothing else.
  * - `metadata` is the clients' own data, not interpreted by the daemon.
  * - `usage` is the sum of all turns.
+ * - `openRequests` is how many questions wait for an answer.
  * - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
  * - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
  */
@@ -304,6 +370,8 @@ export interface Chat {
   owner: string;
   /** What the chat is doing. */
   status: ChatStatus;
+  /** How many questions of the chat wait for an answer. */
+  openRequests: number;
   /** The number of the chat's last event; 0: there was none. */
   lastSeq: number;
   /** The highest id of a message of the chat so far; 0: there was none. */
@@ -465,6 +533,8 @@ export interface ChatCreateResult {
   owner: string;
   /** What the chat is doing. */
   status: ChatStatus;
+  /** How many questions of the chat wait for an answer. */
+  openRequests: number;
   /** The number of the chat's last event; 0: there was none. */
   lastSeq: number;
   /** The highest id of a message of the chat so far; 0: there was none. */
@@ -752,7 +822,14 @@ export interface ChatQueueUpdateParams {
   content: string | InputPart[];
 }
 
-/** Params of `chat/respond`. `result` is the answer to a request that needs more than a decision. */
+/**
+ * Params of `chat/respond`.
+ *
+ * - `result` depends on the request. `allow_always`: `{"ruleId"}`, the rule to store; it may be missing if
+ * one is offered. A denial: `{"reason"}`, which the model reads. `question`: `{"answers"}`. `plan`:
+ * `{"mode"}`. `tool`: `{"content", "isError"}`.
+ * - `argsHash` is the one of the request. If it is given, an answer to another hash is refused.
+ */
 export interface ChatRespondParams {
   /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
@@ -760,8 +837,10 @@ export interface ChatRespondParams {
   requestId: string;
   /** The answer to the request. */
   decision: Decision;
-  /** The answer to a request that needs more than a decision, any JSON value. */
+  /** What is answered beside the decision, any JSON value; null: nothing. */
   result?: unknown;
+  /** The `argsHash` of the request that was shown; null: it is not compared. At most 1024 characters. */
+  argsHash?: string | null;
 }
 
 /** Result of `chat/respond`. */
@@ -791,6 +870,12 @@ export interface ChatRewindParams {
   chatId: string;
   /** The message that becomes the last one of the active branch; 0: the chat is empty. 0 or more. */
   messageId: number;
+}
+
+/** A rule counts in one chat. */
+export interface ChatScope {
+  /** The id of the chat. 1 to 1024 characters. */
+  chatId: string;
 }
 
 /**
@@ -1001,7 +1086,7 @@ export type Decision = "allow" | "allow_always" | "deny";
 export type DeliveredPart = TextPart | ReasoningPart | ToolCallPart | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt;
 
 /** One part of a message in progress, or the beginning of a large one. */
-export type DeliveredPiece = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt | ToolCallDeltaExcerpt;
+export type DeliveredPiece = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt | ToolCallDeltaExcerpt | ToolResultDeltaExcerpt;
 
 /** The chat's changes as one unified diff. */
 export interface Diff {
@@ -1057,7 +1142,7 @@ export interface ErrorEvent {
 }
 
 /** An event of a chat. `type` tells which one it is. */
-export type Event = StatusEvent | TurnStartedEvent | MessagePartEvent | MessageEvent | PreviewResetEvent | RetryEvent | QueueUpdateEvent | ActionRequiredEvent | ActionResolvedEvent | ErrorEvent | HistoryResetEvent | ChatEvent | TurnEndedEvent | ResetEvent;
+export type Event = StatusEvent | TurnStartedEvent | MessagePartEvent | MessageEvent | PreviewResetEvent | RetryEvent | ToolStartedEvent | FilesChangedEvent | QueueUpdateEvent | ActionRequiredEvent | ActionResolvedEvent | ErrorEvent | HistoryResetEvent | ChatEvent | TurnEndedEvent | ResetEvent;
 
 /** The part of LSP's capabilities that is left to other protocols. */
 export interface ExperimentalCapabilities {
@@ -1250,6 +1335,20 @@ export interface FieldProblem {
   problem: string;
 }
 
+/** A file that a tool call has changed. */
+export interface FileChange {
+  /** The URI of the file. */
+  path: string;
+  /** How the file was changed. */
+  changeType: GitChangeType;
+  /** How many lines were added; null: the file is not text. */
+  additions: number | null;
+  /** How many lines were removed; null: the file is not text. */
+  deletions: number | null;
+  /** Whether `chat/restore` can bring back what was there before. */
+  restorable: boolean;
+}
+
 /** A file by reference. `size` is that of the file, decoded. */
 export interface FileExcerpt {
   /** The size of what is left out and of what is there, in bytes. 0 or more. */
@@ -1281,6 +1380,26 @@ export interface FilePart {
   url?: string;
   /** The name of the file. */
   title?: string;
+}
+
+/** A tool call has changed files. */
+export interface FilesChangedEvent {
+  /** The id of the chat. */
+  chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
+  seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
+  span?: number;
+  /** Says which object this is. Always "files_changed". */
+  type: "files_changed";
+  /** The id of the turn. */
+  turnId: string;
+  /** The id of the tool call, unique in its message. */
+  toolCallId: string;
+  /** The checkpoint that has the files' earlier states; null: nothing was kept. */
+  checkpointId: string | null;
+  /** The files that were changed. */
+  files: FileChange[];
 }
 
 /** The chat that a chat was forked from, and the last message that both have. */
@@ -1720,6 +1839,8 @@ export interface ModelSettings {
   fallbackModels?: string[] | null;
   /** Whether only models of local providers are called. true on any level cannot be overridden. */
   localOnly?: boolean | null;
+  /** What the model may do. */
+  agent?: AgentSettings | null;
   /** Options of single provider APIs. */
   providerOptions?: ProviderOptions | null;
 }
@@ -1737,6 +1858,16 @@ export interface NewChatContext {
   exclude?: string[];
   /** URIs of the files that the chat is about. */
   files?: string[];
+}
+
+/** A rule that `allow_always` stores, exactly as it is shown here. */
+export interface OfferedRule {
+  /** What to answer with: `result: {"ruleId"}`. */
+  id: string;
+  /** The rule in one line. */
+  text: string;
+  /** Where the rule counts: in a chat, below a root folder, or "always". */
+  scope: ChatScope | RootScope | "always";
 }
 
 /** Options of servers that are compatible with OpenAI's chat completions. */
@@ -2169,6 +2300,12 @@ export interface RetryEvent {
 /** Who says a message. */
 export type Role = "system" | "user" | "assistant" | "tool";
 
+/** A rule counts in chats that work below one folder. */
+export interface RootScope {
+  /** The URI of the folder. */
+  root: string;
+}
+
 /** Reasoning options of OpenRouter and Vercel. */
 export interface RouterReasoning {
   /** Whether the model reasons. */
@@ -2183,6 +2320,9 @@ export interface RouterReasoning {
 
 /** What OpenRouter sorts upstream providers by. */
 export type RoutingOrder = "price" | "throughput" | "latency";
+
+/** What commands run in. */
+export type SandboxKind = "bwrap" | "landlock" | "seatbelt" | "none";
 
 /** LSP's server capabilities. LSP's own fields are kept as received. */
 export interface ServerCapabilities {
@@ -2452,11 +2592,35 @@ export interface ToolCallPart {
   args: unknown;
 }
 
+/** Which tools a chat has, by globs of their names. null: not set. */
+export interface ToolFilter {
+  /** Only tools whose names match one of these globs; null: all. At most 200 items. */
+  allow?: string[] | null;
+  /** No tools whose names match one of these globs, whatever `allow` says. At most 200 items. */
+  deny?: string[] | null;
+}
+
 /** What became of a tool call. */
 export type ToolOutcome = "ok" | "failed" | "denied" | "interrupted" | "timed_out";
 
 /** A streamed piece of the output of a running tool. The last piece is a complete `ToolResultPart`. */
 export interface ToolResultDelta {
+  /** Says which object this is. Always "tool-result". */
+  type: "tool-result";
+  /** The id of the tool call, unique in its message. */
+  toolCallId: string;
+  /** The name of the tool. */
+  toolName: string;
+  /** More of the tool's output, as text. */
+  resultDelta: string;
+}
+
+/** The output of a running tool, by reference. `resultDelta` is its beginning. */
+export interface ToolResultDeltaExcerpt {
+  /** The size of what is left out and of what is there, in bytes. 0 or more. */
+  size: number;
+  /** true: `data` or the rest of `text` is left out; `chat/file` returns it. Always True. */
+  ref: true;
   /** Says which object this is. Always "tool-result". */
   type: "tool-result";
   /** The id of the tool call, unique in its message. */
@@ -2501,6 +2665,30 @@ export interface ToolResultPart {
   isError: boolean;
   /** What became of the tool call. */
   outcome: ToolOutcome;
+}
+
+/** A tool call has started. `messageId` is the message that has the call. */
+export interface ToolStartedEvent {
+  /** The id of the chat. */
+  chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
+  seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
+  span?: number;
+  /** Says which object this is. Always "tool_started". */
+  type: "tool_started";
+  /** The id of the turn. */
+  turnId: string;
+  /** The id of the message, a number that is unique in its chat. */
+  messageId: number;
+  /** The id of the tool call, unique in its message. */
+  toolCallId: string;
+  /** The name of the tool. */
+  toolName: string;
+  /** What allowed it: "mode:NAME", "rule:ID" or "request:ID". */
+  allowedBy: string;
+  /** What its processes run in; null: it starts none. */
+  sandbox: SandboxKind | null;
 }
 
 /**

@@ -20,11 +20,24 @@ from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS, Table
 from parley_daemon.core import codec
 from parley_daemon.core import records as core_records
-from parley_daemon.core.events import ChatChanged, Event, MessageAdded, MessagePart, QueueUpdated, Timings
+from parley_daemon.core.agents.actions import ActionRequest
+from parley_daemon.core.agents.rule_texts import rule_text
+from parley_daemon.core.agents.tools import FileChange, Preview
+from parley_daemon.core.events import (
+    ActionRequired,
+    ChatChanged,
+    Event,
+    FilesChanged,
+    MessageAdded,
+    MessagePart,
+    QueueUpdated,
+    Timings,
+)
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import (
+    AgentSettings,
     Chat,
     Context,
     Failure,
@@ -33,6 +46,7 @@ from parley_daemon.core.records import (
     ModelSettings,
     QueuedMessage,
     Timeouts,
+    ToolFilter,
     Turn,
     Usage,
 )
@@ -44,6 +58,7 @@ from parley_daemon.ports.store_writes import AddMessage, PutChat, PutModel, PutP
 from parley_daemon.server.files import chat_export, chat_import
 from parley_daemon.server.wire import configuration, records
 from parley_daemon.server.wire.events import event_bytes
+from parley_daemon.server.wire.uris import file_uri
 from parley_protocol.models import base, chats, events, exports, objects, parts, providers
 from parley_protocol.models import settings as wire_settings
 from parley_protocol.models.base import Wire, to_camel
@@ -58,7 +73,7 @@ FEW = settings(
 
 
 def show_chat(chat: Chat) -> Any:
-    return records.chat(ChatView(chat, chat.status, chat.last_seq))
+    return records.chat(ChatView(chat, chat.status, chat.last_seq, 2))
 
 
 # A record, its model, and how the server shows it when it is not shown as it is.
@@ -68,6 +83,8 @@ ON_THE_WIRE: list[tuple[type[Any], type[Wire], Any]] = [
     (QueuedMessage, objects.QueuedMessage, records.queued_message),
     (ModelSettings, wire_settings.ModelSettings, records.settings),
     (Timeouts, wire_settings.Timeouts, None),
+    (AgentSettings, wire_settings.AgentSettings, None),
+    (ToolFilter, wire_settings.ToolFilter, None),
     (Usage, objects.Usage, None),
     (Failure, objects.TurnError, None),
     (Timings, objects.Timings, None),
@@ -80,12 +97,14 @@ ON_THE_WIRE: list[tuple[type[Any], type[Wire], Any]] = [
     (SearchHit, chats.ChatSearchHit, None),
     (ModelSetup, providers.ModelConfig, configuration.model_config),
 ]
+OF_A_LIVE_CHAT: dict[type[Any], set[str]] = {Chat: {"open_requests"}}
 WIRE_PARTS: dict[str, type[Wire]] = {
     "Text": parts.TextPart,
     "Reasoning": parts.ReasoningPart,
     "ToolCall": parts.ToolCallPart,
     "ToolCallPiece": parts.ToolCallDelta,
     "ToolResult": parts.ToolResultPart,
+    "ToolResultPiece": parts.ToolResultDelta,
     "Source": parts.SourcePart,
     "File": parts.FilePart,
 }
@@ -115,7 +134,8 @@ def names(record: type[msgspec.Struct], *hidden: str) -> set[str]:
 def test_a_record_and_its_wire_model_have_the_same_fields(
     record: type[Any], model: type[Wire], _show: Any
 ) -> None:
-    assert names(record, *codec.NOT_ON_THE_WIRE.get(record, ())) == set(model.model_fields)
+    shown = names(record, *codec.NOT_ON_THE_WIRE.get(record, ()))
+    assert shown | OF_A_LIVE_CHAT.get(record, set()) == set(model.model_fields)
 
 
 @pytest.mark.parametrize(("record", "model", "show"), ON_THE_WIRE)
@@ -174,7 +194,7 @@ def test_every_field_of_an_event_reaches_clients(kind: type[Any], data: st.DataO
     sent = json.loads(event_bytes(Published(7, drawn), "c1"))
     model = EVENT_MODELS[sent["type"]]
     own = {EVENT_FIELDS.get(name, name) for name in names(kind)} - (
-        {"status"} if kind is ChatChanged else set()
+        {"status", "open_requests"} if kind is ChatChanged else set()
     )
     optional = {"turn_id"} - own
     assert own | {"type", "chat_id", "seq", "span"} | optional == set(model.model_fields)
@@ -189,9 +209,19 @@ def test_every_field_of_an_event_reaches_clients(kind: type[Any], data: st.DataO
             assert len(read.queued_messages) == len(drawn.queue)
         case ChatChanged():
             assert (read.chat.status, read.chat.last_seq) == (drawn.status, 7)
+            assert read.chat.open_requests == drawn.open_requests
+        case ActionRequired():
+            request = drawn.request
+            assert names(ActionRequest) == set(objects.ActionRequest.model_fields)
+            assert names(Preview) == set(objects.ActionPreview.model_fields)
+            assert (read.request.id, read.request.title) == (request.id, request.title)
+            assert [rule.text for rule in read.request.rules] == [rule_text(rule) for rule in request.rules]
+        case FilesChanged():
+            shown_files = [replace(one, path=file_uri(one.path)) for one in drawn.files]
+            assert [codec.from_attributes(FileChange, one) for one in read.files] == shown_files
         case _:
             assert codec.from_attributes(kind, read) == drawn
-    plain = names(kind) - {"piece", "message", "queue", "chat", "status"}
+    plain = names(kind) - {"piece", "message", "queue", "chat", "status", "request", "files", "open_requests"}
     shown = msgspec.to_builtins(drawn)
     assert {to_camel(name): sent[to_camel(name)] for name in plain} == {
         to_camel(name): shown[to_camel(name)] for name in plain
@@ -205,6 +235,10 @@ NO_SETTINGS: dict[str, Any] = {
     **dict.fromkeys(
         ("frequencyPenalty", "stop", "seed", "outputSchema", "fallbackModels", "localOnly"), None
     ),
+    "agent": {
+        **dict.fromkeys(("mode", "interactive", "maxSteps", "maxCostUsd", "maxMs"), None),
+        "tools": {"allow": None, "deny": None},
+    },
     "timeouts": dict.fromkeys(("connectMs", "firstPartMs", "idleMs", "totalMs", "aliveMs"), None),
     "providerOptions": {},
 }
@@ -384,4 +418,5 @@ def test_an_exported_chat_comes_back_with_every_field(whole: WholeChat) -> None:
     read = chat_import.read(chat_export.write(whole))
     chat = replace(whole.chat, owner="", last_seq=0, reserved_seq=0)
     queue = tuple([replace(queued, steers=False) for queued in whole.queue])
-    assert read == WholeChat(chat, whole.messages, whole.turns, queue)
+    turns = tuple([replace(turn, step=None) for turn in whole.turns])
+    assert read == WholeChat(chat, whole.messages, turns, queue)

@@ -42,12 +42,30 @@ QUEUED = {
 }
 REQUEST = {
     "id": "r1",
-    "kind": "tool",
+    "chatId": CHAT_ID,
+    "turnId": TURN_ID,
+    "kind": "permission",
+    "createdAt": TIME,
+    "title": "Delete everything",
     "toolCallId": "c1",
     "toolName": "rm",
     "args": {"path": "/"},
     "options": ["allow", "deny"],
+    "preview": dict.fromkeys(("command", "cwd", "paths", "diff", "url", "plan", "questions")),
+    "argsHash": "0a1b",
+    "rules": [{"id": "1", "text": "allow rm", "scope": {"chatId": CHAT_ID}}],
+    "human": False,
     "expiresAt": None,
+}
+
+
+STARTED = {"messageId": 2, "toolCallId": "c1", "toolName": "rm", "allowedBy": "request:r1", "sandbox": None}
+CHANGED_FILE = {
+    "path": "file:///work/a.py",
+    "changeType": "deleted",
+    "additions": 0,
+    "deletions": 3,
+    "restorable": True,
 }
 
 
@@ -279,7 +297,9 @@ def test_every_event_type_is_folded_on_purpose() -> None:
         event("action_resolved", 17, requestId="r1", outcome="allowed", by=None),
         event("error", 18, error=ERROR),
         event("history_reset", 19, afterMessageId=None),
-        event("reset", 20, reason="too_old", snapshot=snapshot()),
+        event("tool_started", 20, **STARTED),
+        event("files_changed", 21, toolCallId="c1", checkpointId=None, files=[CHANGED_FILE]),
+        event("reset", 22, reason="too_old", snapshot=snapshot()),
     ]
     view = ChatView(snapshot())
     for each in events:

@@ -24,7 +24,16 @@ from typing import Any, Generic, Protocol, TypeVar, Union, cast, get_args, get_o
 
 import msgspec
 
-from parley_daemon.core.parts import File, Reasoning, Source, Text, ToolCall, ToolCallPiece, ToolResult
+from parley_daemon.core.parts import (
+    File,
+    Reasoning,
+    Source,
+    Text,
+    ToolCall,
+    ToolCallPiece,
+    ToolResult,
+    ToolResultPiece,
+)
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 
 NOT_ON_THE_WIRE: Mapping[type[msgspec.Struct], frozenset[str]] = {
@@ -36,7 +45,7 @@ NOT_ON_THE_WIRE: Mapping[type[msgspec.Struct], frozenset[str]] = {
 NOT_IN_A_FILE: Mapping[type[msgspec.Struct], frozenset[str]] = {
     Chat: frozenset({"owner", "last_seq", "reserved_seq"}),
     Message: frozenset({"chat_id", "siblings"}),
-    Turn: frozenset({"chat_id"}),
+    Turn: frozenset({"chat_id", "step"}),
     QueuedMessage: frozenset({"chat_id", "steers"}),
 }
 """Fields that are not in an exported file. An import uses their defaults, or passes values for them."""
@@ -56,6 +65,7 @@ STORED_TAGS: Mapping[type[msgspec.Struct], str] = {
     ToolCall: "call",
     ToolCallPiece: "call-piece",
     ToolResult: "result",
+    ToolResultPiece: "result-piece",
     Source: "source",
     File: "file",
 }
@@ -79,13 +89,19 @@ def columns_of(record: type[msgspec.Struct]) -> tuple[str, ...]:
 
 
 class JsonForm(Generic[R]):
-    """A record as JSON with camelCase names, without some of its fields."""
+    """A record as JSON with camelCase names.
 
-    def __init__(self, record: type[R], hidden: frozenset[str]) -> None:
+    It lacks the `hidden` fields, and has the `live` ones in addition, which only a live chat knows.
+    """
+
+    def __init__(self, record: type[R], hidden: frozenset[str], *live: str) -> None:
         names = [name for name in record.__struct_fields__ if name not in hidden]
         self._values: Callable[[R], tuple[Any, ...]] = attrgetter(*names)
         self._make: Callable[..., Any] = msgspec.defstruct(
-            record.__name__, [(name, Any) for name in names], rename="camel", gc=False
+            record.__name__,
+            [*[(name, Any) for name in names], *[(name, Any, None) for name in live]],
+            rename="camel",
+            gc=False,
         )
 
     def to_object(self, record: R) -> Any:

@@ -4,6 +4,9 @@ from typing import Any
 
 import msgspec
 
+from parley_daemon.core.agents.actions import ActionOutcome, ActionRequest
+from parley_daemon.core.agents.permissions import SandboxKind
+from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import (
     Chat,
@@ -82,6 +85,46 @@ class Retrying(_EventBase, frozen=True, gc=False, tag="retry"):
     turn_id: str
 
 
+class ToolStarted(_EventBase, frozen=True, gc=False, tag="tool_started"):
+    """A tool call begins to run. `message_id` is the message that has the call.
+
+    `allowed_by` is "mode:NAME", "rule:ID" or "request:ID". `sandbox` is what its processes run in; None: it
+    starts none.
+    """
+
+    turn_id: str
+    message_id: int
+    tool_call_id: str
+    tool_name: str
+    allowed_by: str
+    sandbox: SandboxKind | None
+
+
+class FilesChanged(_EventBase, frozen=True, gc=False, tag="files_changed"):
+    """A tool call has changed files. `checkpoint_id` has their earlier states; None: nothing was kept."""
+
+    turn_id: str
+    tool_call_id: str
+    checkpoint_id: str | None
+    files: tuple[FileChange, ...]
+
+
+class ActionRequired(_EventBase, frozen=True, gc=False, tag="action_required"):
+    """A person or a client has to answer a question."""
+
+    request: ActionRequest
+    turn_id: str
+
+
+class ActionResolved(_EventBase, frozen=True, gc=False, tag="action_resolved"):
+    """A question is not open any more. `by` is the name of the client that answered."""
+
+    request_id: str
+    outcome: ActionOutcome
+    by: str | None
+    turn_id: str
+
+
 class HistoryReset(_EventBase, frozen=True, gc=False, tag="history_reset"):
     """The active branch has changed after this message (None: from the beginning)."""
 
@@ -101,6 +144,7 @@ class ChatChanged(_EventBase, frozen=True, gc=False, tag="chat"):
     chat: Chat
     status: Status
     deleted: bool = False
+    open_requests: int = 0
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -135,6 +179,10 @@ Event = (
     | QueueUpdated
     | PreviewReset
     | Retrying
+    | ToolStarted
+    | FilesChanged
+    | ActionRequired
+    | ActionResolved
     | HistoryReset
     | ErrorRaised
     | ChatChanged

@@ -60,6 +60,14 @@ class ToolResult(_PartBase, frozen=True, gc=False, tag="tool-result"):
     outcome: ToolOutcome
 
 
+class ToolResultPiece(_PartBase, frozen=True, gc=False, tag="tool-result"):
+    """A piece of the output of a running tool, as text. The complete result replaces all of them."""
+
+    tool_call_id: str
+    tool_name: str
+    result_delta: str
+
+
 class Source(_PartBase, frozen=True, gc=False, tag="source"):
     """A source that the answer is based on."""
 
@@ -82,7 +90,7 @@ class File(_PartBase, frozen=True, gc=False, tag="file"):
 
 
 Part = Text | Reasoning | ToolCall | ToolResult | Source | File
-Piece = Text | Reasoning | ToolCallPiece | ToolCall | ToolResult | Source | File
+Piece = Text | Reasoning | ToolCallPiece | ToolCall | ToolResultPiece | ToolResult | Source | File
 
 
 def count_characters(piece: Piece) -> int:
@@ -92,7 +100,7 @@ def count_characters(piece: Piece) -> int:
             return len(text)
         case ToolCall(args=value) | ToolResult(result=value):
             return len(str(value))
-        case ToolCallPiece(args_delta=delta):
+        case ToolCallPiece(args_delta=delta) | ToolResultPiece(result_delta=delta):
             return len(delta)
         case Source():
             return len(piece.url) + len(piece.title) + len(piece.text or "")
@@ -113,6 +121,8 @@ def merge(first: Piece, second: Piece) -> Piece | None:
             )
         case ToolCallPiece(), ToolCallPiece() if first.tool_call_id == second.tool_call_id:
             return replace(first, args_delta=first.args_delta + second.args_delta)
+        case ToolResultPiece(), ToolResultPiece() if first.tool_call_id == second.tool_call_id:
+            return replace(first, result_delta=first.result_delta + second.result_delta)
         case _:
             return None
 
@@ -138,8 +148,15 @@ def join(pieces: list[Piece]) -> Piece:
             return replace(
                 first, args_delta="".join([p.args_delta for p in pieces if isinstance(p, ToolCallPiece)])
             )
+        case ToolResultPiece():
+            same = [p.result_delta for p in pieces if isinstance(p, ToolResultPiece)]
+            return replace(first, result_delta="".join(same))
         case _:
             raise ValueError(f"{type(first).__name__} pieces stand alone")
+
+
+MERGEABLE = Text | Reasoning | ToolCallPiece | ToolResultPiece
+"""The pieces of which several in a row can be joined. `isinstance` takes it."""
 
 
 _RUN = 512
@@ -161,7 +178,7 @@ class _Open(msgspec.Struct, gc=False):
         """Add the next piece of the part."""
         pieces = self.pieces
         pieces.append(piece)
-        if len(pieces) - self.runs > _RUN and not isinstance(piece, ToolCall):
+        if len(pieces) - self.runs > _RUN and not isinstance(piece, ToolCall | ToolResult):
             pieces[self.runs :] = [join(pieces[self.runs :])]
             self.runs += 1
 
@@ -177,29 +194,31 @@ class Assembler:
     """Assigns each piece of one message to a part, and folds the pieces so far.
 
     Text that follows text belongs to the same part. So does reasoning that follows reasoning, unless the part
-    has a signature: a signature ends a part. The pieces of a tool call belong to the part of their call, even
-    if other pieces came in between. Every other piece begins a new part.
+    has a signature: a signature ends a part. The pieces of a tool call, and those of a tool result, belong to
+    the part of their call, even if other pieces came in between. Every other piece begins a new part.
     """
 
-    __slots__ = ("_calls", "_open")
+    __slots__ = ("_calls", "_open", "_results")
 
     def __init__(self) -> None:
         self._open: list[_Open] = []
         self._calls: dict[str, int] = {}
+        self._results: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
     def add(self, piece: Piece) -> int:
         """Add the next piece, and return the index of its part."""
-        if isinstance(piece, ToolCallPiece | ToolCall):
-            index = self._calls.setdefault(piece.tool_call_id, len(self._open))
+        if isinstance(piece, ToolCallPiece | ToolCall | ToolResultPiece | ToolResult):
+            begun = self._calls if isinstance(piece, ToolCallPiece | ToolCall) else self._results
+            index = begun.setdefault(piece.tool_call_id, len(self._open))
             if index == len(self._open):
                 self._open.append(_Open([piece]))
             else:
                 self._open[index].add(piece)
-            if isinstance(piece, ToolCall):  # its part is finished: another call may have the same id
-                del self._calls[piece.tool_call_id]
+            if isinstance(piece, ToolCall | ToolResult):  # finished: another call may have the same id
+                del begun[piece.tool_call_id]
             return index
         if self._open:
             last = self._open[-1]
@@ -211,7 +230,7 @@ class Assembler:
         return len(self._open) - 1
 
     def parts(self) -> tuple[Part, ...]:
-        """Return the fold of the pieces so far. A tool call whose arguments are incomplete is left out."""
+        """Return the fold of the pieces so far. Incomplete tool calls and results are left out."""
         return tuple([part for part in map(_fold, self._open) if part is not None])
 
     def pieces(self) -> tuple[tuple[int, Piece], ...]:
@@ -219,7 +238,7 @@ class Assembler:
         shown: list[tuple[int, Piece]] = []
         for index, slot in enumerate(self._open):
             last = slot.pieces[-1]
-            shown.append((index, last if isinstance(last, ToolCall) else slot.merge()))
+            shown.append((index, last if isinstance(last, ToolCall | ToolResult) else slot.merge()))
         return tuple(shown)
 
 
@@ -228,7 +247,7 @@ def _fold(slot: _Open) -> Part | None:
     match last:
         case ToolCall() | ToolResult() | Source() | File():
             return last
-        case ToolCallPiece():
+        case ToolCallPiece() | ToolResultPiece():
             return None
         case Text() | Reasoning():
             whole = slot.merge()

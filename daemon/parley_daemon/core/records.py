@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from parley_daemon.core.agents.permissions import AgentMode
+from parley_daemon.core.agents.steps import ToolStep
 from parley_daemon.core.parts import Part
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -102,11 +104,53 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         return Timeouts(**_overlay(self, base))
 
 
+class ToolFilter(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """Globs of the names of tools that a chat has. A tool that matches `deny` is left out in any case."""
+
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] | None = None
+
+    def with_defaults(self, base: "ToolFilter") -> "ToolFilter":
+        """Return this filter; a list that is not set is taken from `base`."""
+        return ToolFilter(**_overlay(self, base))
+
+
+class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """What the model of a chat may do, and how much of it. None: not set.
+
+    Attributes:
+        mode: None counts as "off": the model has no tools.
+        interactive: False: nobody answers; what would be asked is denied at once.
+        max_steps: model calls in one turn.
+        max_cost_usd: US dollars of all model calls of one turn.
+        max_ms: milliseconds of one turn, without those in which it waits for an answer.
+    """
+
+    mode: AgentMode | None = None
+    tools: ToolFilter = ToolFilter()
+    interactive: bool | None = None
+    max_steps: int | None = None
+    max_cost_usd: float | None = None
+    max_ms: int | None = None
+
+    def with_defaults(self, base: "AgentSettings") -> "AgentSettings":
+        """Return these settings; those that are not set are taken from `base`."""
+        merged = _overlay(self, base)
+        merged["tools"] = self.tools.with_defaults(base.tools)
+        return AgentSettings(**merged)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the model has tools."""
+        return self.mode not in (None, "off")
+
+
 class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Settings of model calls. None: not sent to the provider. `provider_options` are by dialect.
 
-    Two settings are not sent to providers. `fallback_models` are asked in this order if the model cannot
+    Three settings are not sent to providers. `fallback_models` are asked in this order if the model cannot
     answer; None: those of the configuration. `local_only`: only models of local providers may be asked.
+    `agent` says what the model may do.
     """
 
     max_output_tokens: int | None = None
@@ -121,6 +165,7 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     timeouts: Timeouts = Timeouts()
     fallback_models: tuple[str, ...] | None = None
     local_only: bool | None = None
+    agent: AgentSettings = AgentSettings()
     provider_options: Mapping[str, Mapping[str, Any]] = {}
 
     def with_defaults(self, base: "ModelSettings") -> "ModelSettings":
@@ -133,12 +178,13 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
             options[dialect] = {**options.get(dialect, {}), **chosen}
         merged = _overlay(self, base)
         merged["timeouts"] = self.timeouts.with_defaults(base.timeouts)
+        merged["agent"] = self.agent.with_defaults(base.agent)
         merged["local_only"] = base.local_only or merged["local_only"]
         merged["provider_options"] = options
         return ModelSettings(**merged)
 
 
-def _overlay(upper: "Timeouts | ModelSettings", lower: "Timeouts | ModelSettings") -> dict[str, Any]:
+def _overlay(upper: msgspec.Struct, lower: msgspec.Struct) -> dict[str, Any]:
     """Return the fields of `upper`; those that are None are taken from `lower`."""
     chosen = msgspec.structs.asdict(upper)
     return {name: getattr(lower, name) if value is None else value for name, value in chosen.items()}
@@ -244,7 +290,8 @@ class QueuedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class Turn(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """One question and its answer. `outcome` is None while the turn is under way. Times as in Chat.
 
-    `output` is the JSON value of an answer that had to conform to a schema.
+    `output` is the JSON value of an answer that had to conform to a schema. `step` is where a turn under way
+    stands while its tools run; None: a model is asked, or the turn has ended.
     """
 
     id: str
@@ -259,3 +306,4 @@ class Turn(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     usage: Usage | None = None
     error: Failure | None = None
     output: Any = None
+    step: ToolStep | None = None

@@ -45,6 +45,18 @@ class ConflictError(EngineError):
     """The present state does not allow the call: something has changed, exists already, or is gone."""
 
 
+class ToolNotFoundError(EngineError):
+    """There is no such tool, server of tools, or checkpoint."""
+
+
+class NotTrustedError(EngineError):
+    """A person has not trusted this content of a project."""
+
+
+class NoSandboxError(EngineError):
+    """There is no sandbox, and the configuration demands one."""
+
+
 class NoDefaultModelError(EngineError):
     """Neither the call nor the chat names a model, and there is no default model."""
 

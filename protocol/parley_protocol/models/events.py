@@ -21,6 +21,9 @@ from parley_protocol.models.objects import (
 )
 from parley_protocol.models.parts import DeliveredPiece
 from parley_protocol.models.turns import ActionOutcome
+from parley_protocol.models.workspace import GitChangeType
+
+SandboxKind = Literal["bwrap", "landlock", "seatbelt", "none"]
 
 
 class EventBase(Wire):
@@ -103,6 +106,46 @@ class QueueUpdateEvent(OptionalTurnEvent):
     queued_messages: list[QueuedMessage]
 
 
+class ToolStartedEvent(EventBase):
+    """A tool call has started. `messageId` is the message that has the call."""
+
+    type: Literal["tool_started"] = "tool_started"
+    turn_id: str
+    message_id: int
+    tool_call_id: str
+    tool_name: str
+    allowed_by: str
+    """What allowed it: "mode:NAME", "rule:ID" or "request:ID"."""
+    sandbox: SandboxKind | None = None
+    """What its processes run in; null: it starts none."""
+
+
+class FileChange(Wire):
+    """A file that a tool call has changed."""
+
+    path: str
+    """The URI of the file."""
+    change_type: GitChangeType
+    additions: int | None = None
+    """How many lines were added; null: the file is not text."""
+    deletions: int | None = None
+    """How many lines were removed; null: the file is not text."""
+    restorable: bool
+    """Whether `chat/restore` can bring back what was there before."""
+
+
+class FilesChangedEvent(EventBase):
+    """A tool call has changed files."""
+
+    type: Literal["files_changed"] = "files_changed"
+    turn_id: str
+    tool_call_id: str
+    checkpoint_id: str | None = None
+    """The checkpoint that has the files' earlier states; null: nothing was kept."""
+    files: list[FileChange]
+    """The files that were changed."""
+
+
 class ActionRequiredEvent(OptionalTurnEvent):
     """The turn waits until a person or a client answers this request."""
 
@@ -111,7 +154,7 @@ class ActionRequiredEvent(OptionalTurnEvent):
 
 
 class ActionResolvedEvent(OptionalTurnEvent):
-    """A request was answered or is no longer valid. `by` is the client that answered."""
+    """A request was answered or is no longer valid. `by` is the name of the client that answered."""
 
     type: Literal["action_resolved"] = "action_resolved"
     request_id: str
@@ -187,6 +230,8 @@ KnownEvent = Annotated[
     | MessageEvent
     | PreviewResetEvent
     | RetryEvent
+    | ToolStartedEvent
+    | FilesChangedEvent
     | QueueUpdateEvent
     | ActionRequiredEvent
     | ActionResolvedEvent

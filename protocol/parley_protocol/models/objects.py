@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from parley_protocol.models.base import CLIENT_CONTEXT, Role, Uri, Wire, check_paths
+from parley_protocol.models.base import CLIENT_CONTEXT, Id, Role, Uri, Wire, check_paths
 from parley_protocol.models.parts import DeliveredPart, DeliveredPiece
 from parley_protocol.models.settings import ModelSettings
 
@@ -35,6 +35,22 @@ TurnErrorKind = Literal[
     "limit",
     "internal",
 ]
+
+
+class ChatScope(Wire):
+    """A rule counts in one chat."""
+
+    chat_id: Id
+
+
+class RootScope(Wire):
+    """A rule counts in chats that work below one folder."""
+
+    root: Uri
+    """The URI of the folder."""
+
+
+RuleScope = ChatScope | RootScope | Literal["always"]
 
 
 class Usage(Wire):
@@ -163,6 +179,7 @@ class Chat(ChatFields):
     - `pinned`: a person marked the chat as important. It changes nothing else.
     - `metadata` is the clients' own data, not interpreted by the daemon.
     - `usage` is the sum of all turns.
+    - `openRequests` is how many questions wait for an answer.
     - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
     - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
     """
@@ -170,6 +187,7 @@ class Chat(ChatFields):
     owner: str
     status: ChatStatus
     """What the chat is doing."""
+    open_requests: int = 0
     last_seq: int
     last_message_id: int
 
@@ -236,24 +254,70 @@ class Preview(Wire):
     parts: list[DeliveredPiece]
 
 
+class ActionPreview(Wire):
+    """What a person is shown before a tool call runs. Fields that do not apply are null."""
+
+    command: str | None = None
+    """The shell command; null: none runs."""
+    cwd: str | None = None
+    """The URI of the folder in which the command runs; null: none runs."""
+    paths: list[str] | None = None
+    """URIs of the files that the call reads or changes; null: it names none."""
+    diff: str | None = None
+    """The changes as a unified diff, at most 64 KiB; null: there are none."""
+    url: str | None = None
+    """The URL that is fetched; null: none is."""
+    plan: str | None = None
+    """The plan, in Markdown; null: there is none."""
+    questions: Any = None
+    """The questions of the model, a list of `{text, options?, multi?}`; null: it asks none."""
+
+
+class OfferedRule(Wire):
+    """A rule that `allow_always` stores, exactly as it is shown here."""
+
+    id: str
+    """What to answer with: `result: {"ruleId"}`."""
+    text: str
+    """The rule in one line."""
+    scope: RuleScope
+
+
 class ActionRequest(Wire):
     """A question that a person or a client must answer with `chat/respond` before the turn continues.
 
+    - `chatId` is the chat where it arose.
     - `toolCallId`, `toolName` and `args` describe the tool call in question, null otherwise.
-    - `options` are the decisions that are possible.
+    - `options` are the decisions that are possible. Answer `allow_always` with the id of one of `rules`.
+    - `argsHash` is of all that the approval is bound to. An answer that names another hash is refused.
+    - `human`: only a person may allow it, no program on its own.
     - `expiresAt` is when it expires, RFC 3339; null: never.
     """
 
     id: str
     """The id of the request, a UUIDv7."""
+    chat_id: str
+    turn_id: str
     kind: str
-    """What is asked for."""
+    """What is asked for: "permission", "question", "plan", "tool", "elicitation", "trust" or "loop". Later
+    versions may have others."""
+    created_at: str
+    title: str
+    """What is asked, in one line."""
     tool_call_id: str | None = None
     """The id of the tool call in question; null: it is about none."""
     tool_name: str | None = None
     """The name of the tool in question; null: it is about none."""
     args: Any = None
     options: list[Decision]
+    preview: ActionPreview = Field(default_factory=ActionPreview)
+    """What to show to a person."""
+    args_hash: str = ""
+    """A hash of all that the approval is bound to."""
+    rules: list[OfferedRule] = Field(default_factory=list[OfferedRule])
+    """The rules that can be stored with `allow_always`."""
+    human: bool = False
+    """Whether only a person may allow it."""
     expires_at: str | None = None
 
 

@@ -217,6 +217,15 @@ class ToolResultExcerpt(Excerpt):
     outcome: ToolOutcome
 
 
+class ToolResultDeltaExcerpt(Excerpt):
+    """The output of a running tool, by reference. `resultDelta` is its beginning."""
+
+    type: Literal["tool-result"] = "tool-result"
+    tool_call_id: str
+    tool_name: str
+    result_delta: str
+
+
 class SourceExcerpt(Excerpt):
     """A source with a long text, by reference. `text` is its beginning. Other fields: see `SourcePart`."""
 
@@ -258,7 +267,8 @@ def _delta_tag(value: object) -> str | None:
 def _excerpt_tag(value: object) -> str | None:
     """Return the tag of a part that may be delivered by reference."""
     if isinstance(value, Excerpt):
-        tag = "<tool-call> delta" if isinstance(value, ToolCallDeltaExcerpt) else _tag(value)
+        is_delta = isinstance(value, ToolCallDeltaExcerpt | ToolResultDeltaExcerpt)
+        tag = f"{_tag(value)} delta" if is_delta else _tag(value)
         return f"{tag} excerpt"
     mapping = isinstance(value, Mapping)
     is_excerpt = mapping and cast("Mapping[str, object]", value).get("ref") is True
@@ -334,7 +344,8 @@ DeliveredPiece = Annotated[
     | _Source
     | _File
     | _ShortExcerpt
-    | Annotated[ToolCallDeltaExcerpt, Tag("<tool-call> delta excerpt")],
+    | Annotated[ToolCallDeltaExcerpt, Tag("<tool-call> delta excerpt")]
+    | Annotated[ToolResultDeltaExcerpt, Tag("<tool-result> delta excerpt")],
     Discriminator(_excerpt_tag),
 ]
 """One piece of a part, or a part in progress, as it is delivered: whole, or by reference (`ref: true`)."""

@@ -3,13 +3,16 @@
 A field that is null is not sent to the provider.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from parley_protocol.models.base import MAX_SAFE_INTEGER, Id, PositiveInt, Wire
 from parley_protocol.models.provider_options import ProviderOptions
 
+AgentMode = Literal["off", "plan", "ask", "edits", "auto"]
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
+Globs = Annotated[list[Glob], Field(max_length=200)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
@@ -36,6 +39,43 @@ class Timeouts(Wire):
     alive_ms: PositiveInt | None = None
     """Milliseconds without a part of the answer, however many signs of life there are, 1 or more. Never
     shorter than the limit without a sign of life."""
+
+
+class ToolFilter(Wire):
+    """Which tools a chat has, by globs of their names. null: not set."""
+
+    allow: Globs | None = None
+    """Only tools whose names match one of these globs; null: all."""
+
+    deny: Globs | None = None
+    """No tools whose names match one of these globs, whatever `allow` says."""
+
+
+class AgentSettings(Wire):
+    """What the model of a chat may do, and how much of it in one turn. null: not set, so the next lower level
+    applies (turn, chat, then the default).
+    """
+
+    mode: AgentMode | None = None
+    """What the model may do unasked. "off", the default: it has no tools. "plan": it reads. "ask": it reads,
+    and asks before everything else. "edits": it also edits below the roots. "auto": it also runs commands,
+    in a working sandbox."""
+
+    tools: ToolFilter | None = None
+    """Which tools it has."""
+
+    interactive: bool | None = None
+    """false: nobody answers questions, so what would be asked is denied at once. Default: true."""
+
+    max_steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """The most model calls of one turn. Default: 200."""
+
+    max_cost_usd: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    """The turn ends before a model call if those before it cost so many US dollars. Calls without a known
+    price cost nothing. Default: no limit."""
+
+    max_ms: PositiveInt | None = None
+    """The most milliseconds of one turn, without those in which it waits for answers. Default: no limit."""
 
 
 class ModelSettings(Wire):
@@ -80,6 +120,9 @@ class ModelSettings(Wire):
 
     local_only: bool | None = None
     """Whether only models of local providers are called. true on any level cannot be overridden."""
+
+    agent: AgentSettings | None = None
+    """What the model may do."""
 
     provider_options: ProviderOptions | None = None
     """Options of single provider APIs."""

@@ -1,6 +1,8 @@
 """Params and results of the methods that run turns: send, ask, interrupt, retry, branches, the queue."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from parley_protocol.models.base import ClientMessageId, Count, Id, Params, Token, Wire
 from parley_protocol.models.objects import (
@@ -164,13 +166,21 @@ class ChatCompactParams(Params):
 
 
 class ChatRespondParams(Params):
-    """Params of `chat/respond`. `result` is the answer to a request that needs more than a decision."""
+    """Params of `chat/respond`.
+
+    - `result` depends on the request. `allow_always`: `{"ruleId"}`, the rule to store; it may be missing if
+      one is offered. A denial: `{"reason"}`, which the model reads. `question`: `{"answers"}`. `plan`:
+      `{"mode"}`. `tool`: `{"content", "isError"}`.
+    - `argsHash` is the one of the request. If it is given, an answer to another hash is refused.
+    """
 
     chat_id: Id
     request_id: Id
     decision: Decision
     result: Any = None
-    """The answer to a request that needs more than a decision, any JSON value."""
+    """What is answered beside the decision, any JSON value; null: nothing."""
+    args_hash: Annotated[str, Field(max_length=1024)] | None = None
+    """The `argsHash` of the request that was shown; null: it is not compared."""
 
 
 class ChatRespondResult(Wire):

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.parts import Reasoning, Text, ToolCallPiece, join
+from parley_daemon.core.parts import MERGEABLE, join
 from parley_daemon.ports.store import JournalEntry, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -142,6 +142,4 @@ def _merge_parts(entries: Rows) -> Rows:
 
 
 def _can_merge(first: JournalEntry, entry: JournalEntry) -> bool:
-    return type(first.piece) is type(entry.piece) and isinstance(
-        entry.piece, Text | Reasoning | ToolCallPiece
-    )
+    return type(first.piece) is type(entry.piece) and isinstance(entry.piece, MERGEABLE)

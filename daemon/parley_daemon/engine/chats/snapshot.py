@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from parley_daemon.core.agents.actions import ActionRequest
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Role, Status
 from parley_daemon.engine.chats.event_log import Published
@@ -13,11 +14,15 @@ from parley_daemon.ports.store import MessagePage
 
 
 class ChatView(msgspec.Struct, frozen=True, gc=False):
-    """A chat's record with the state that is not stored: its present status and its newest event number."""
+    """A chat's record with the state that is not stored.
+
+    `status` is the present one, `last_seq` the newest event number, `open_requests` the number of questions.
+    """
 
     chat: Chat
     status: Status
     last_seq: int
+    open_requests: int = 0
 
 
 class Preview(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +43,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     has_more: bool
     queue: tuple[QueuedMessage, ...]
     preview: Preview | None
+    requests: tuple[ActionRequest, ...] = ()
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):

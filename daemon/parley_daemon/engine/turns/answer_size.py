@@ -23,6 +23,7 @@ from parley_daemon.core.parts import (
     ToolCall,
     ToolCallPiece,
     ToolResult,
+    ToolResultPiece,
 )
 from parley_daemon.core.records import Failure
 from parley_daemon.ports.models import AnswerLimits
@@ -147,8 +148,10 @@ def _cut(text: str) -> Sequence[str]:
     return [text[at : at + PIECE_CHARACTERS] for at in range(0, len(text), PIECE_CHARACTERS)]
 
 
-def _size_of(piece: ToolResult | Source | File) -> int:
+def _size_of(piece: ToolResult | ToolResultPiece | Source | File) -> int:
     match piece:
+        case ToolResultPiece(result_delta=delta):
+            return count_bytes(delta)
         case ToolResult(result=result):
             return len(msgspec.json.encode(result))
         case Source(url=url, title=title, text=text):

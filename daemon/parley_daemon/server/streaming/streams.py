@@ -25,7 +25,7 @@ import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged, MessagePart, turn_of
-from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCallPiece, join
+from parley_daemon.core.parts import MERGEABLE, Piece, count_characters, join
 from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.engine.chats.snapshot import Change, ChatView, Snapshot
 from parley_daemon.server.streaming.outbox import Outbox
@@ -69,7 +69,7 @@ class _MergedPieces(msgspec.Struct, gc=False):
         first, piece = self.event, event.piece
         if first.message_id != event.message_id or first.index != event.index:
             return False
-        return type(piece) is type(first.piece) and isinstance(piece, Text | Reasoning | ToolCallPiece)
+        return type(piece) is type(first.piece) and isinstance(piece, MERGEABLE)
 
 
 class ChatStream:
@@ -221,7 +221,7 @@ class ChatStream:
         return asyncio.get_running_loop().time() - self._sent_at < self._interval
 
     def _merge(self, seq: int, event: MessagePart) -> None:
-        size = len(event.piece.text) if isinstance(event.piece, Text | Reasoning) else 64
+        size = count_characters(event.piece) if isinstance(event.piece, MERGEABLE) else 64
         self._merged_size += size
         self._outbox.kept_back += size
         if self._merged and self._merged[-1].can_add(event):

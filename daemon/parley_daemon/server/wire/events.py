@@ -1,10 +1,18 @@
 """Events as JSON bytes. Each event is encoded once, however many clients get it."""
 
-from parley_daemon.core.events import ChatChanged, Event, MessageAdded, MessagePart, QueueUpdated
+from parley_daemon.core.events import (
+    ActionRequired,
+    ChatChanged,
+    Event,
+    FilesChanged,
+    MessageAdded,
+    MessagePart,
+    QueueUpdated,
+)
 from parley_daemon.core.parts import Reasoning, Text
 from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
-from parley_daemon.server.wire import records
+from parley_daemon.server.wire import agents, records
 from parley_daemon.server.wire.excerpts import MESSAGE_BYTES, fit_part
 from parley_daemon.server.wire.records import Json, encode
 
@@ -62,8 +70,13 @@ def _to_json(event: Event, seq: int) -> Json:
             return shown if turn_id is None else {**shown, "turnId": turn_id}
         case QueueUpdated(queue):
             return {"type": "queue_update", "queuedMessages": records.queue(queue)}
-        case ChatChanged(chat, status, deleted):
-            shown = {"type": "chat", "chat": records.chat(ChatView(chat, status, seq))}
+        case ActionRequired(request, turn_id):
+            shown = agents.action_request(request)
+            return {"type": "action_required", "turnId": turn_id, "request": shown}
+        case FilesChanged():
+            return agents.files_changed(event)
+        case ChatChanged(chat, status, deleted, open_requests):
+            shown = {"type": "chat", "chat": records.chat(ChatView(chat, status, seq, open_requests))}
             return {**shown, "deleted": True} if deleted else shown
         case _:
             return event

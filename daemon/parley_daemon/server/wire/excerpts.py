@@ -28,6 +28,7 @@ from parley_daemon.core.parts import (
     ToolCall,
     ToolCallPiece,
     ToolResult,
+    ToolResultPiece,
     count_characters,
 )
 from parley_daemon.core.records import Message
@@ -91,6 +92,12 @@ class _ToolResultExcerpt(_Excerpt, frozen=True, gc=False, tag="tool-result"):
     outcome: str
 
 
+class _ToolResultPieceExcerpt(_Excerpt, frozen=True, gc=False, tag="tool-result"):
+    tool_call_id: str
+    tool_name: str
+    result_delta: str
+
+
 class _SourceExcerpt(_Excerpt, frozen=True, gc=False, tag="source"):
     source_id: str
     url: str
@@ -121,6 +128,8 @@ def excerpt(part: Piece, characters: int = BEGINNING, names: int = BEGINNING) ->
             return _ToolCallExcerpt(len(encode(args)), True, id[:names], name[:names], None)
         case ToolCallPiece(id, name, delta):
             return _ToolCallPieceExcerpt(size(delta), True, id[:names], name[:names], delta[:characters])
+        case ToolResultPiece(id, name, delta):
+            return _ToolResultPieceExcerpt(size(delta), True, id[:names], name[:names], delta[:characters])
         case ToolResult(id, name, result, is_error, outcome):
             length = len(encode(result))
             return _ToolResultExcerpt(length, True, id[:names], name[:names], None, is_error, outcome)
@@ -237,7 +246,7 @@ def _count_all(part: Piece) -> int:
             return count
         case Reasoning(_, title, signature):
             return count + len(title or "") + len(signature or "")
-        case ToolCall(id, name) | ToolCallPiece(id, name) | ToolResult(id, name):
+        case ToolCall(id, name) | ToolCallPiece(id, name) | ToolResult(id, name) | ToolResultPiece(id, name):
             return count + len(id) + len(name)
         case Source(id):
             return count + len(id)

@@ -15,7 +15,7 @@ from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Chat, Context, Message, ModelSettings, QueuedMessage
 from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot
-from parley_daemon.server.wire import excerpts
+from parley_daemon.server.wire import agents, excerpts
 from parley_daemon.server.wire.uris import distinct_uris
 from parley_protocol.models import parts as wire_parts
 from parley_protocol.models.base import to_camel
@@ -31,7 +31,7 @@ encode = msgspec.json.encode
 _ENVELOPE_BYTES = 1_000  # around a snapshot: the names of its fields, the response
 
 _DIALECTS = tuple(map(to_camel, ProviderOptions.model_fields))
-_CHAT = codec.JsonForm(Chat, codec.NOT_ON_THE_WIRE[Chat])
+_CHAT = codec.JsonForm(Chat, codec.NOT_ON_THE_WIRE[Chat], "open_requests")
 _QUEUED = codec.JsonForm(QueuedMessage, codec.NOT_ON_THE_WIRE[QueuedMessage])
 
 # ------------------------------------------------------------------------------ from the wire
@@ -70,6 +70,7 @@ def chat(view: ChatView) -> Json:
     shown = _CHAT.to_object(view.chat)
     shown.status = view.status
     shown.last_seq = view.last_seq
+    shown.open_requests = view.open_requests
     shown.settings = settings(shown.settings)
     return shown
 
@@ -127,7 +128,7 @@ def snapshot(
         "chat": msgspec.Raw(encode(chat(one.view))),
         "queuedMessages": queue(one.queue, limit // 8),
         "preview": _preview(one.preview, limit // 4),
-        "actionRequests": [],
+        "actionRequests": [agents.action_request(request) for request in one.requests],
     }
     room = limit - len(encode(around)) - _ENVELOPE_BYTES
     shown, is_cut = excerpts.fit_messages(

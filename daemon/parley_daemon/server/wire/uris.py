@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 _DRIVE = re.compile(r"/([A-Za-z]):(?=/|$)")
 _LOCAL = ("", "localhost")
@@ -49,6 +49,11 @@ def local_path(uri: str) -> str | None:
         return None
     # On Windows the path of a URI is "/c:/…". Not tried on Windows.
     return path[1:] if os.name == "nt" and _DRIVE.match(path) else path
+
+
+def file_uri(path: str) -> str:
+    """Return the URI of an absolute path on this machine."""
+    return f"file://{quote(os.fsencode(path))}"
 
 
 def file_name(uri: str) -> str:

@@ -18,7 +18,9 @@ _TOOL_FIELDS = ("tools", "tool_choice", "functions", "function_call")
 Json = dict[str, object]
 Table = Mapping[str, str]
 
-NOT_IN_TABLES = frozenset({"output_schema", "timeouts", "fallback_models", "local_only", "provider_options"})
+NOT_IN_TABLES = frozenset(
+    {"output_schema", "timeouts", "fallback_models", "local_only", "agent", "provider_options"}
+)
 """Settings that the daemon acts on itself, or that a dialect maps by code. Tables map all others."""
 
 _WIRE_NAMES = {

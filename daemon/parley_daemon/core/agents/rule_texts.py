@@ -1,0 +1,20 @@
+"""A permission rule in one line, as people are shown it before it is stored."""
+
+from parley_daemon.core.agents.permissions import Rule
+
+_MAX_LENGTH = 2_000
+
+
+def rule_text(rule: Rule) -> str:
+    """Return what a rule says, without its scope: `allow run: git status`."""
+    words = [f"{rule.effect} {rule.tool}"]
+    if rule.command is not None:
+        words.append(f": {rule.command}")
+    if rule.paths is not None:
+        words.append(f" in {', '.join(rule.paths)}")
+    if rule.hosts is not None:
+        words.append(f" at {', '.join(rule.hosts)}")
+    if rule.expires_at is not None:
+        words.append(f" until {rule.expires_at}")
+    text = "".join(words)
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"
