@@ -59,6 +59,7 @@ BOUNDARIES = {
     "daemon/parley_daemon/engine/background.py",  # of what is done beside the turns
     "daemon/parley_daemon/adapters/sqlite/threads.py",  # of the store's thread: the asker gets it
     "daemon/parley_daemon/adapters/secrets/system_keyring.py",  # of the keyring's package
+    "clients/parley_clients/agents/tool_calls.py",  # of a function that a model calls
 }
 
 

@@ -30,11 +30,13 @@ from parley_clients.errors import (
     RequestCancelledError,
     SlowConsumerError,
     StoreUnavailableError,
+    ToolFunctionError,
     ToolNotFoundError,
 )
 from parley_clients.events import ChatChange, Event
 from parley_clients.providers import ModelConfigs, Providers
 from parley_clients.queue import Queue
+from parley_clients.requests import ActionRequest
 from parley_clients.results import (
     BranchPoint,
     ChatPage,
@@ -51,6 +53,7 @@ from parley_clients.streaming.turn_stream import TurnStream
 from parley_clients.streaming.watch import Watch
 
 __all__ = [
+    "ActionRequest",
     "Answer",
     "AuthenticationError",
     "BranchPoint",
@@ -93,6 +96,7 @@ __all__ = [
     "SlowConsumerError",
     "StoreUnavailableError",
     "TextStream",
+    "ToolFunctionError",
     "ToolNotFoundError",
     "TurnFailedError",
     "TurnInterruptedError",

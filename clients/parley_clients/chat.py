@@ -8,6 +8,7 @@ from parley_clients.connection.session import Session
 from parley_clients.errors import ParleyError, error_from_wire
 from parley_clients.params import UNSET, Unset, call_params, message_params, update_params
 from parley_clients.queue import Queue
+from parley_clients.requests import ActionRequest, Decision, response_params
 from parley_clients.results import BranchPoint, ChatRecord, ChatSnapshot, Json, Result
 from parley_clients.streaming.live_chat import LiveChat
 from parley_clients.streaming.references import fetch_part, make_whole, with_whole_parts
@@ -16,10 +17,10 @@ from parley_clients.streaming.turn_stream import TurnStream
 from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
-    from parley_clients.params import Content, Settings
+    from parley_clients.params import Agent, Content, Settings
     from parley_protocol.models.chats import ExportFormat
     from parley_protocol.models.objects import Message
-    from parley_protocol.models.turns import WhenBusy
+    from parley_protocol.models.turns import ChatRespondResult, WhenBusy
 
 _PAGE_SIZE = 200
 
@@ -54,18 +55,20 @@ class Chat:
         when_busy: "WhenBusy | None" = None,
         model: str | None = None,
         settings: "Settings | None" = None,
+        agent: "Agent | None" = None,
         client_message_id: str | None = None,
         timeout: float | None = None,
     ) -> Answer:
         """Send a message and return the answer once its turn has ended.
 
         `content` is text or a list of input parts. `when_busy` says what happens to the message while a turn
-        is running: "queue" (the default), "steer" the turn, "interrupt" it, or "reject" the message. A failed
-        turn returns an answer as well, with the outcome "failed". Cancelling this call interrupts the turn,
-        and so does its timeout. If the connection is lost, the turn continues: ask again with the
+        is running: "queue" (the default), "steer" the turn, "interrupt" it, or "reject" the message. `agent`
+        says what the model may do: a mode ("off", "plan", "ask", "edits", "auto") or all settings of agents.
+        A failed turn returns an answer as well, with the outcome "failed". Cancelling this call interrupts
+        the turn, and so does its timeout. If the connection is lost, the turn continues: ask again with the
         `client_message_id` of the error to get its answer.
         """
-        params = message_params(self.id, content, when_busy, model, settings, client_message_id)
+        params = message_params(self.id, content, when_busy, model, settings, agent, client_message_id)
         raw = await self._send("chat/ask", params, timeout)
         await make_whole(self._session, raw["messages"], timeout)
         return Answer(raw, params["clientMessageId"])
@@ -77,6 +80,7 @@ class Chat:
         when_busy: "WhenBusy | None" = None,
         model: str | None = None,
         settings: "Settings | None" = None,
+        agent: "Agent | None" = None,
         client_message_id: str | None = None,
     ) -> TurnStream:
         """Send a message and return the events of its turn, for `async for`; see TurnStream.
@@ -84,7 +88,7 @@ class Chat:
         The last event is `turn_ended`, for a failed turn as well. Leaving the loop earlier interrupts the
         turn. `stream(…).text()` is the text alone.
         """
-        params = message_params(self.id, content, when_busy, model, settings, client_message_id)
+        params = message_params(self.id, content, when_busy, model, settings, agent, client_message_id)
         return TurnStream(self._session, AskRequest(self._session, params))
 
     async def send(
@@ -94,11 +98,12 @@ class Chat:
         when_busy: "WhenBusy | None" = None,
         model: str | None = None,
         settings: "Settings | None" = None,
+        agent: "Agent | None" = None,
         client_message_id: str | None = None,
         timeout: float | None = None,
     ) -> SentMessage:
         """Send a message and return once it is stored. Its turn runs in the background."""
-        params = message_params(self.id, content, when_busy, model, settings, client_message_id)
+        params = message_params(self.id, content, when_busy, model, settings, agent, client_message_id)
         return SentMessage(await self._send("chat/send", params, timeout), params["clientMessageId"])
 
     async def edit(
@@ -162,6 +167,29 @@ class Chat:
         """Interrupt the running turn, if any. The partial answer is kept."""
         return await self._change("chat/interrupt", {}, timeout)
 
+    async def respond(
+        self,
+        request: ActionRequest | Mapping[str, Any] | str,
+        decision: Decision,
+        *,
+        result: Any = None,
+        rule: "str | Mapping[str, Any] | None" = None,
+        reason: str | None = None,
+        timeout: float | None = None,
+    ) -> "Result[ChatRespondResult]":
+        """Answer a question of the turn: an ActionRequest, its JSON, or its id.
+
+        "allow_always" stores a rule: `rule` is one of those that the request offers, or its id; it may be
+        left out if one is offered. "deny" may have a `reason`, which the model reads. `result` holds the
+        answers to a request of kind "question" ({"answers": [...]}), the mode after a "plan" ({"mode"}).
+
+        Raises:
+            ConflictError: somebody else has answered it.
+            ValueError: it is not clear which rule to store.
+        """
+        params = {"chatId": self.id, **response_params(request, decision, result, rule, reason)}
+        return Result("chat/respond", await self._session.call("chat/respond", params, timeout))
+
     async def compact(self, *, timeout: float | None = None) -> "Result[Message]":
         """Let the model summarise the history for later model calls, and return the message with the summary.
 
@@ -216,7 +244,7 @@ class Chat:
         metadata: Mapping[str, Any] | Unset | None = UNSET,
         timeout: float | None = None,
     ) -> ChatRecord:
-        """Change the given fields; None clears a field."""
+        """Change the given fields; None clears a field. Settings are replaced as a whole."""
         changes = update_params(title=title, systemPrompt=system_prompt, settings=settings, metadata=metadata)
         return await self._change("chat/update", changes, timeout)
 

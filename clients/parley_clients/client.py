@@ -10,15 +10,18 @@ from parley_clients.chat import Chat
 from parley_clients.connection.session import Reconnect, Session
 from parley_clients.connection.transport import Address, Target
 from parley_clients.errors import ParleyError
-from parley_clients.params import call_params, new_message_id
+from parley_clients.params import call_params, new_message_id, with_agent
 from parley_clients.providers import ModelConfigs, Providers
 from parley_clients.results import ChatPage, ChatRecord, Json, Result, SearchPage
 from parley_clients.streaming.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
-    from parley_clients.params import Content, Settings
+    from parley_clients.agents.tool_calls import RegisteredTool, ToolHost
+    from parley_clients.params import Agent, Content, Settings
+    from parley_clients.requests import ToolKind
     from parley_protocol.models.chats import ChatDeleteResult, ChatOrder, HistoryMessage
     from parley_protocol.models.objects import ChatContext, ChatKind
     from parley_protocol.models.providers import ModelListResult
@@ -35,6 +38,7 @@ class Client:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._tool_host: ToolHost | None = None
 
     @property
     def server(self) -> "Result[InitializeResult]":
@@ -82,6 +86,7 @@ class Client:
         system_prompt: str | None = None,
         kind: "ChatKind | None" = None,
         settings: "Settings | None" = None,
+        agent: "Agent | None" = None,
         context: "ChatContext | Mapping[str, Any] | None" = None,
         metadata: Mapping[str, Any] | None = None,
         parent_chat_id: str | None = None,
@@ -92,6 +97,7 @@ class Client:
     ) -> Chat:
         """Create a chat. `model` is "provider:model", `messages` an initial history, oldest first.
 
+        `agent` is what the model may do: a mode ("plan", "ask", "edits", "auto") or all settings of agents.
         `content` is the first message: its turn starts at once, and `record.turn_id` of the chat is its id.
         With the `client_message_id` of the error of a failed call, the call can be repeated safely.
         """
@@ -102,7 +108,7 @@ class Client:
             model=model,
             systemPrompt=system_prompt,
             kind=kind,
-            settings=settings,
+            settings=with_agent(settings, agent),
             context=context,
             metadata=metadata,
             parentChatId=parent_chat_id,
@@ -241,6 +247,45 @@ class Client:
         in the result of a later call.
         """
         return Result("model/list", await self._session.call("model/list", {}, timeout))
+
+    async def register_tool(
+        self,
+        function: "Callable[..., Any]",
+        *,
+        kind: "ToolKind" = "execute",
+        name: str | None = None,
+        description: str | None = None,
+        chats: "Sequence[Chat | str] | None" = None,
+        call_timeout: float | None = None,
+        timeout: float | None = None,
+    ) -> "RegisteredTool":
+        """Let language models call a function, plain or async, until the client is closed.
+
+        The model sees its name, its docstring and the JSON Schema of its annotated parameters. Calls are
+        answered by themselves: with what the function returns (a str, or what can be JSON), or with the
+        exception that it raises. A plain function runs in a thread.
+
+        `kind` says what it does at most, and so when a person is asked: "read", "edit", "execute", "fetch".
+        `chats`: only the models of these chats can call it. `call_timeout`: seconds that a call may take.
+
+        Raises:
+            ToolFunctionError: name, description or schema cannot be derived.
+            ConflictError: there is a tool with this name.
+        """
+        from parley_clients.agents.tool_calls import ToolHost
+        from parley_clients.agents.tool_functions import ToolFunction
+
+        tool = ToolFunction(function, name, description)
+        if self._tool_host is None:
+            self._tool_host = ToolHost(self._session)
+        ids = None if chats is None else [chat if isinstance(chat, str) else chat.id for chat in chats]
+        milliseconds = None if call_timeout is None else max(1, round(call_timeout * 1000))
+        return await self._tool_host.register(tool, kind, ids, milliseconds, timeout)
+
+    async def tools(self, chat_id: str | None = None, *, timeout: float | None = None) -> Result[Any]:
+        """Return the tools; for a chat also what is decided about their calls, and which are available."""
+        params = call_params(chatId=chat_id)
+        return Result("tool/list", await self._session.call("tool/list", params, timeout))
 
     async def status(self, *, timeout: float | None = None) -> "Result[ServerStatus]":
         """Return the status of the daemon: version, uptime, number of chats and more."""

@@ -1,5 +1,7 @@
 """The exceptions of this package: a subclass of ParleyError for each error code of the protocol.
 
+ToolFunctionError is none: it is about a function, and no request.
+
 A failed turn is not an error of a call: see `answers.TurnFailedError`.
 """
 
@@ -34,6 +36,10 @@ class ConnectionLostError(ParleyError):
 
 class SlowConsumerError(ParleyError):
     """The events of a turn were consumed too slowly, so that some were dropped. The turn continues."""
+
+
+class ToolFunctionError(TypeError):
+    """A function cannot be a tool of `Client.register_tool`. The message says what is missing."""
 
 
 class MethodNotFoundError(ParleyError):

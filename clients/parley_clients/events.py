@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 
 if TYPE_CHECKING:
@@ -45,6 +46,37 @@ class Event:
     def reasoning(self) -> str:
         """The reasoning that this event adds; "" unless it is a piece of a reasoning part."""
         return self._part_text("reasoning")
+
+    @property
+    def request(self) -> ActionRequest | None:
+        """What is asked, in an `action_required` event; `Chat.respond` answers it."""
+        raw = self.raw.get("request")
+        return None if raw is None else ActionRequest(raw)
+
+    @property
+    def tool_call(self) -> Json | None:
+        """A complete call of a tool, as JSON: `toolCallId`, `toolName`, `args`."""
+        return self._whole_part("tool-call", "args")
+
+    @property
+    def tool_output(self) -> str:
+        """The text that this event adds to the output of a running tool."""
+        part: Json = self.raw.get("part") or {}
+        return part.get("resultDelta", "") if part.get("type") == "tool-result" else ""
+
+    @property
+    def tool_result(self) -> Json | None:
+        """The complete result of a tool, as JSON: `toolCallId`, `toolName`, `result`, `outcome` and more."""
+        return self._whole_part("tool-result", "result")
+
+    @property
+    def files(self) -> list[Json]:
+        """The files that a tool has changed, in a `files_changed` event: `path`, `changeType` and more."""
+        return self.raw.get("files", [])
+
+    def _whole_part(self, kind: str, field: str) -> Json | None:
+        part = self.raw.get("part")
+        return part if part is not None and part["type"] == kind and field in part else None
 
     def _part_text(self, kind: str) -> str:
         part = self.raw.get("part")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     Content = str | Sequence[InputPart | Mapping[str, Any]]
     Settings = ModelSettings | Mapping[str, Any]
+    Agent = str | Mapping[str, Any]
 
 
 class Unset:
@@ -42,6 +43,15 @@ def update_params(**values: Any) -> Json:
     return {name: to_json(value) for name, value in values.items() if value is not UNSET}
 
 
+def with_agent(settings: Any, agent: "Agent | None") -> Any:
+    """Return settings with `agent` in them, which is a mode such as "ask", or all settings of agents."""
+    if agent is None:
+        return settings
+    given: Json = to_json(settings) or {}
+    chosen: Json = {"mode": agent} if isinstance(agent, str) else to_json(agent)
+    return {**given, "agent": chosen}
+
+
 def new_message_id() -> str:
     """Return a `clientMessageId` that no other message has."""
     return os.urandom(16).hex()
@@ -53,6 +63,7 @@ def message_params(
     when_busy: Any,
     model: str | None,
     settings: Any,
+    agent: "Agent | None",
     client_message_id: str | None,
 ) -> Json:
     """Return the params of `chat/ask` and `chat/send`.
@@ -65,7 +76,7 @@ def message_params(
         content=content,
         whenBusy=when_busy,
         model=model,
-        settings=settings,
+        settings=with_agent(settings, agent),
         clientMessageId=client_message_id or new_message_id(),
     )
 

@@ -32,6 +32,7 @@ from parley_clients.streaming import live_chat, text_stream, turn_stream, watch
 from parley_protocol.fold import ChatView
 
 if TYPE_CHECKING:
+    from parley_clients.agents import tool_calls
     from parley_protocol.models.server import InitializeResult
 
 P = ParamSpec("P")
@@ -201,6 +202,7 @@ class Chat:
     retry = blocking_call(async_chat.Chat.retry)
     send_retry = blocking_call(async_chat.Chat.send_retry)
     interrupt = blocking_call(async_chat.Chat.interrupt)
+    respond = blocking_call(async_chat.Chat.respond)
     compact = blocking_call(async_chat.Chat.compact)
     get = blocking_call(async_chat.Chat.get)
     set_model = blocking_call(async_chat.Chat.set_model)
@@ -221,6 +223,28 @@ class Chat:
     stream_edit = blocking_factory(async_chat.Chat.stream_edit, TurnStream)
     stream_retry = blocking_factory(async_chat.Chat.stream_retry, TurnStream)
     attach = blocking_factory(async_chat.Chat.attach, LiveChat)
+
+
+class RegisteredTool:
+    """A tool that language models can call; see `parley_clients.agents.tool_calls.RegisteredTool`."""
+
+    def __init__(self, runner: Runner, wrapped: "tool_calls.RegisteredTool") -> None:
+        self.runner = runner
+        self.wrapped = wrapped
+
+    @property
+    def name(self) -> str:
+        """The name that models call it by."""
+        return self.wrapped.name
+
+    @property
+    def input_schema(self) -> Json:
+        """The JSON Schema of its arguments."""
+        return self.wrapped.input_schema
+
+    def unregister(self, *, timeout: float | None = None) -> None:
+        """Take the tool back. Calls that are running are still answered."""
+        self.runner.run(partial(self.wrapped.unregister, timeout=timeout))
 
 
 class Client:
@@ -261,6 +285,8 @@ class Client:
     delete_chats = blocking_call(async_client.Client.delete_chats)
     search = blocking_call(async_client.Client.search)
     models = blocking_call(async_client.Client.models)
+    tools = blocking_call(async_client.Client.tools)
+    register_tool = blocking_factory(async_client.Client.register_tool, RegisteredTool)
     status = blocking_call(async_client.Client.status)
     chat = blocking_factory(async_client.Client.chat, Chat)
     create_chat = blocking_factory(async_client.Client.create_chat, Chat)

@@ -22,7 +22,7 @@ stopped.
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
@@ -128,6 +128,10 @@ class Session:
                 return connection
             if connection is self._current:
                 await self._changed.wait()
+
+    def start(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        """Run a coroutine function until the session is closed. It must raise nothing."""
+        self._tasks.start_soon(function, *args)
 
     @property
     def is_connected(self) -> bool:
