@@ -12,8 +12,6 @@ from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.providers.script import done, finish, stall, text
 from tests.support.providers.server import FakeProvider, fake_provider
 
-pytestmark = pytest.mark.slow
-
 Kind = Callable[[str], AbstractAsyncContextManager[Disk]]
 
 
@@ -23,9 +21,9 @@ async def provider() -> AsyncGenerator[FakeProvider]:
         yield provider
 
 
-@pytest.fixture(params=[limited, small_disk])
+@pytest.fixture(params=[limited, pytest.param(small_disk, marks=pytest.mark.slow)])
 async def disk(request: pytest.FixtureRequest, provider: FakeProvider) -> AsyncGenerator[Disk]:
-    """A daemon on a disk that has room so far."""
+    """A daemon on a disk that has room so far. The fast tests take the disk that works everywhere."""
     kind: Kind = request.param
     async with kind(config_for(provider)) as disk:
         yield disk
@@ -182,6 +180,7 @@ async def once_there_is_room(disk: Disk, peer: Peer, chat_id: str) -> dict[str, 
     return await peer.result_in_time("chat/get", {"chatId": chat_id}, code=1013)
 
 
+@pytest.mark.slow
 async def test_messages_are_taken_until_the_disk_is_full_and_those_that_were_are_there(
     provider: FakeProvider,
 ) -> None:

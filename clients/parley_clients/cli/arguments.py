@@ -11,6 +11,9 @@ AddCommand = Callable[[str, str, str], Parser]
 of help."""
 
 
+AGENT_MODES = ("ask", "plan", "edits", "auto", "off")
+"""What a model may do in a chat; the first one is that of --agent without a mode."""
+
 _MAX_DIGITS = 15
 
 
@@ -104,6 +107,12 @@ def _add_settings(command: Parser, help: str) -> None:
     )
 
 
+def _add_agent(command: Parser, help: str) -> None:
+    command.add_argument(
+        "--agent", nargs="?", const="ask", choices=AGENT_MODES, metavar="MODE", dest="agent", help=help
+    )
+
+
 def _add_schema(command: Parser) -> None:
     command.add_argument(
         "--schema",
@@ -136,6 +145,9 @@ def _add_conversations(add: AddCommand) -> None:
     _add_model(ask)
     ask.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
     _add_files(ask)
+    _add_agent(
+        ask, "let the model use tools here, as far as this mode allows it unasked: ask, plan, edits, auto"
+    )
     _add_settings(ask, "a setting of the new chat, or of this turn; can be given again")
     _add_schema(ask)
     _add_answer_format(ask)
@@ -146,6 +158,7 @@ def _add_conversations(add: AddCommand) -> None:
     _add_model(chat, "set the model of the chat")
     chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
     _add_files(chat)
+    _add_agent(chat, "let the model use tools in this folder: ask (the default), plan, edits or auto")
     _add_settings(chat, "a setting of the new chat; can be given again")
 
 

@@ -11,6 +11,8 @@ _ESCAPES: dict[int, int | str | None] = {
     **_SYMBOLS,
     0x0D: None,
     **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)},
+    # These reorder the text around them, so that it reads otherwise than it is.
+    **{code: f"<U+{code:04X}>" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
 }
 
 
@@ -112,6 +114,9 @@ def describe_failed_turn(ended: Json, chat_id: str) -> str | None:
     return describe_turn_error(error) if ended["outcome"] == "failed" else None
 
 
+_LIMITS = {"max_steps": "agent.maxSteps", "max_cost": "agent.maxCostUsd", "max_time": "agent.maxMs"}
+
+
 def describe_cut_answer(ended: Json) -> str | None:
     """Return what is missing in the answer of a turn that completed, given its result; None: nothing."""
     if ended["outcome"] != "completed":
@@ -123,6 +128,10 @@ def describe_cut_answer(ended: Json) -> str | None:
             return "The provider's content filter refused the message; later requests leave it out."
         case "content_filter":
             return "The provider's content filter stopped the answer."
+        case "max_steps" | "max_cost" | "max_time" as limit:
+            return f"The turn reached its limit ({_LIMITS[limit]}). Send a message to go on."
+        case "loop":
+            return "The model repeated the same calls without getting on, so the turn was ended."
         case "tool_calls" if not has_answer(ended):
             return "The model called tools and gave no answer."
         case _:

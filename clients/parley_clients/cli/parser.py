@@ -38,12 +38,20 @@ class Parser(argparse.ArgumentParser):
             if word == "--":
                 others += rest
             elif _is_option(word):
-                options.append(word)
+                options.append(self._with_default_value(word))
                 takes_value = self._needs_next_word(word)
             else:
                 (options if takes_value else others).append(word)
                 takes_value = False
         return [*options, "--", *others] if others else options
+
+    def _with_default_value(self, word: str) -> str:
+        """Return an option whose value may be left out with the value that it then has.
+
+        argparse would take the next word for the value, which is the text of a question.
+        """
+        action = self._option_string_actions.get(word)
+        return f"{word}={action.const}" if action is not None and action.nargs == "?" else word
 
     def _needs_next_word(self, word: str) -> bool:
         """Return whether the value of an option is the word after it."""
@@ -54,7 +62,7 @@ class Parser(argparse.ArgumentParser):
                 for option in action.option_strings
                 if option == word or (option.startswith(word) and word not in self._option_string_actions)
             ]
-            return any(action.nargs != 0 for action in found)
+            return any(action.nargs not in (0, "?") for action in found)
         for position, letter in enumerate(word[1:], start=2):
             action = self._option_string_actions.get(f"-{letter}")
             if action is None or action.nargs != 0:

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Protocol
 
 from parley_clients.events import Event
+from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 from parley_clients.sync import TurnStream
 
@@ -64,11 +65,17 @@ def count_interrupts() -> Generator[InterruptCounter]:
         signal.signal(signal.SIGINT, saved_handler)
 
 
-def run_turn(stream: TurnStream, make_output: Callable[[], Output]) -> Json | None:
+def run_turn(
+    stream: TurnStream,
+    make_output: Callable[[], Output],
+    answer: Callable[[ActionRequest], None] | None = None,
+) -> Json | None:
     """Send the question, show its turn, and return its `turn_ended` event as JSON, or None if there was none.
 
     The first Ctrl-C interrupts the turn and waits for its end, the second one returns at once. The output is
-    created after sending the question, because loading rich takes longer than sending.
+    created after sending the question, because loading rich takes longer than sending. `answer` answers what
+    the turn asks for; without it the questions stay open for other clients. It may raise KeyboardInterrupt,
+    which interrupts the turn like Ctrl-C.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed twice.
@@ -97,9 +104,23 @@ def run_turn(stream: TurnStream, make_output: Callable[[], Output]) -> Json | No
                 if not events:
                     break
                 output.show(events)
+                if answer is not None and not interrupts.count:
+                    _answer_requests(events, answer, interrupts)
                 ended = next((e.raw for e in events if e.type == "turn_ended"), ended)
             if stream.answer is not None:
                 ended = {**stream.answer.raw, **(ended or {})}  # the event may lack the output
         finally:
             output.end(ended)
     return ended
+
+
+def _answer_requests(
+    events: list[Event], answer: Callable[[ActionRequest], None], interrupts: InterruptCounter
+) -> None:
+    for event in events:
+        request = event.request
+        if request is not None and request.kind != "tool":
+            try:
+                answer(request)
+            except KeyboardInterrupt:
+                interrupts.count += 1

@@ -1,7 +1,9 @@
 """`parley ask`: asks one question, shows the answer, and returns an exit code."""
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from parley_clients.cli.display.output import make_output, make_progress
 from parley_clients.cli.errors import (
@@ -14,8 +16,10 @@ from parley_clients.cli.errors import (
 from parley_clients.cli.inputs import UnreadInput, read_content
 from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, has_answer
 from parley_clients.cli.options import connect_daemon, find_chat, find_last_chat, short_id
+from parley_clients.cli.steps import describe_denied
 from parley_clients.cli.turns import run_turn
-from parley_clients.errors import ConnectionLostError
+from parley_clients.errors import ConflictError, ConnectionLostError
+from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 from parley_clients.sync import Chat, Client, TurnStream
 
@@ -29,13 +33,18 @@ def ask(options: argparse.Namespace) -> int:
     content = read_content(options.text, options.files)
     settings, schema = read_settings(options), read_schema(options)
     with connect_daemon(options) as client:
-        chat = _select_chat(client, options, settings)
+        chat = _select_chat(client, options)
         if chat.record is not None:
             settings = {}  # the new chat has them
-        turn_settings = {**settings, **schema} or None
+        uses_tools = has_agent(options) or chat.record is None
+        turn_settings = {**settings, **schema}
+        if uses_tools:
+            turn_settings = unattended(client, turn_settings)
         try:
             code = show_turn(
-                options, chat, lambda: chat.stream(content, model=options.model, settings=turn_settings)
+                options,
+                chat,
+                lambda: chat.stream(content, model=options.model, settings=turn_settings or None),
             )
         except ConnectionLostError as error:
             id = short_id(chat.id)
@@ -46,12 +55,35 @@ def ask(options: argparse.Namespace) -> int:
 
 
 def read_settings(options: argparse.Namespace) -> Json:
-    """Return the settings of -o."""
-    if not options.settings:
-        return {}
-    from parley_clients.cli.settings import read_settings
+    """Return the settings of -o and --agent."""
+    settings: Json = {}
+    if options.settings:
+        from parley_clients.cli.settings import read_settings
 
-    return read_settings(options.settings)
+        settings = read_settings(options.settings)
+    if getattr(options, "agent", None) is not None:
+        settings["agent"] = {**(settings.get("agent") or {}), "mode": options.agent}
+    return settings
+
+
+def has_agent(options: argparse.Namespace) -> bool:
+    """Return whether the options let the model use tools."""
+    agent: Json = read_settings(options).get("agent") or {}
+    return (agent.get("mode") or "off") != "off"
+
+
+def new_chat_fields(options: argparse.Namespace) -> Json:
+    """Return settings and context of a new chat, for `create_chat`. An agent works in the present folder."""
+    settings = read_settings(options)
+    context = {"repositories": [Path.cwd().as_uri()]} if has_agent(options) else None
+    return {"settings": settings or None, "context": context}
+
+
+def unattended(client: Client, settings: Json) -> Json:
+    """Return the settings of a turn in which nobody is asked: what would be asked is denied at once."""
+    if "chat/respond" not in client.features:
+        return settings
+    return {**settings, "agent": {**(settings.get("agent") or {}), "interactive": False}}
 
 
 def read_schema(options: argparse.Namespace) -> Json:
@@ -69,10 +101,10 @@ def show_turn(options: argparse.Namespace, chat: Chat, start: Callable[[], TurnS
     """Run a turn and show its answer, or only the code or the value in it; return the exit code."""
     wants_value = getattr(options, "schema", None) is not None and not options.json
     if not options.code and not wants_value:
-        return _exit_code(run_turn(start(), lambda: make_output(options)), chat.id)
+        return _exit_code(run_turn(start(), lambda: make_output(options), deny_unattended(chat)), chat.id)
     from parley_clients.cli.display.value import ValueOutput, print_code, print_value
 
-    ended = run_turn(start(), lambda: ValueOutput(make_progress(options)))
+    ended = run_turn(start(), lambda: ValueOutput(make_progress(options)), deny_unattended(chat))
     code = _exit_code(ended, chat.id)
     if code == 0 and ended is not None:
         if wants_value:
@@ -82,6 +114,23 @@ def show_turn(options: argparse.Namespace, chat: Chat, start: Callable[[], TurnS
     return code
 
 
+def deny_unattended(chat: Chat) -> Callable[[ActionRequest], None] | None:
+    """Return what answers questions where nobody sees them; None at a terminal, where they stay open.
+
+    They come up in a turn that was not started as unattended, such as that of an edit.
+    """
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return None
+
+    def deny(request: ActionRequest) -> None:
+        try:
+            chat.respond(request, "deny", reason="Nobody can be asked: the command runs without a terminal.")
+        except ConflictError:
+            pass  # another client has answered
+
+    return deny
+
+
 def _exit_code(ended: Json | None, chat_id: str) -> int:
     """Return the exit code for the result of a turn; print why it failed, or what its answer lacks.
 
@@ -89,6 +138,9 @@ def _exit_code(ended: Json | None, chat_id: str) -> int:
     """
     if ended is None:
         return EXIT_INTERRUPTED
+    needed = describe_denied(ended)
+    if needed:
+        print_error(needed)
     reason = describe_failed_turn(ended, chat_id)
     if reason is not None:
         print_error(reason)
@@ -102,9 +154,9 @@ def _exit_code(ended: Json | None, chat_id: str) -> int:
     return 0
 
 
-def _select_chat(client: Client, options: argparse.Namespace, settings: Json) -> Chat:
+def _select_chat(client: Client, options: argparse.Namespace) -> Chat:
     if options.chat:
         return client.chat(find_chat(client, options.chat))
     if options.last:
         return client.chat(find_last_chat(client))
-    return client.create_chat(model=options.model, system_prompt=options.system, settings=settings or None)
+    return client.create_chat(model=options.model, system_prompt=options.system, **new_chat_fields(options))

@@ -81,7 +81,7 @@ class _Cursor:
             found = next((action for action in self.parser.actions if name in action.option_strings), None)
             if found is not None and value:
                 self.values[found.dest] = value
-            elif found is not None and found.nargs != 0:
+            elif found is not None and found.nargs not in (0, "?"):
                 self.option = found
         else:
             self._advance_argument(word)

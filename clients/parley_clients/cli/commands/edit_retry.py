@@ -2,7 +2,7 @@
 
 import argparse
 
-from parley_clients.cli.commands.ask import read_schema, read_settings, show_turn
+from parley_clients.cli.commands.ask import read_schema, read_settings, show_turn, unattended
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.inputs import UnreadInput, read_content
 from parley_clients.cli.options import chat_and_rest, connect_daemon, find_chat, find_last_chat
@@ -34,8 +34,9 @@ def retry(options: argparse.Namespace) -> int:
             f"Give the number of one message, as parley show --ids prints it, not {' '.join(words)}."
         )
     message = int(words[0]) if words else None
-    settings = {**read_settings(options), **read_schema(options)} or None
+    settings = {**read_settings(options), **read_schema(options)}
     with connect_daemon(options) as client:
+        settings = unattended(client, settings) or None
         chat = client.chat(find_last_chat(client) if id is None else find_chat(client, id))
         return show_turn(
             options, chat, lambda: chat.stream_retry(message, model=options.model, settings=settings)

@@ -8,25 +8,25 @@ Commands are the same on a terminal and without one. They work with the blocking
 left to do for the prompt that runs them: show a text, start a turn, show another chat.
 """
 
-import argparse
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from parley_clients.cli.attachments import read_files
-from parley_clients.cli.commands.ask import read_settings
+from parley_clients.cli.commands.ask import new_chat_fields
 from parley_clients.cli.commands.branches import find_message_before_question
 from parley_clients.cli.commands.edit_retry import find_last_question
 from parley_clients.cli.commands.queue import change_queue
 from parley_clients.cli.conversation import descriptions
+from parley_clients.cli.conversation.agents import commands as agents
+from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Outcome, Quit, Retry, Show
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.options import find_chat
 from parley_clients.errors import ChatNotFoundError
 from parley_clients.results import Json
-from parley_clients.sync import Chat, Client
 
 _COMMAND = re.compile(r"/[A-Za-z][\w-]*[!?.,:;]*")
 _SHOWN_CHATS = 10
@@ -34,54 +34,6 @@ _SHOWN_CHATS = 10
 DEMO_MODEL = "demo:demo"
 DEMO_COMMANDS = frozenset({"/long", "/tokens", "/slow", "/fast", "/error", "/stall"})
 """The commands that the demo model understands, besides /help."""
-
-
-@dataclass
-class Context:
-    """What commands work with. `attachments` are the files that the next message takes along."""
-
-    client: Client
-    chat: Chat
-    options: argparse.Namespace
-    attachments: list[Json] = field(default_factory=list[Json])
-
-
-@dataclass(frozen=True)
-class Show:
-    """Show a text."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Open:
-    """Go on with another chat."""
-
-    chat: Chat
-
-
-@dataclass(frozen=True)
-class Retry:
-    """Get another answer to the last question."""
-
-    model: str | None
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Replace a question. `content` is None to let the user edit `text` first."""
-
-    message_id: int
-    text: str
-    content: str | list[Json] | None
-
-
-@dataclass(frozen=True)
-class Quit:
-    """End the conversation."""
-
-
-Outcome = Show | Open | Retry | Edit | Quit
 
 
 def command_name(text: str, model: str | None) -> str | None:
@@ -125,7 +77,7 @@ def _new(context: Context, argument: str) -> Outcome:
     chat = context.client.create_chat(
         model=model,
         system_prompt=context.options.system,
-        settings=read_settings(context.options) or None,
+        **new_chat_fields(context.options),
     )
     return Open(chat)
 
@@ -280,6 +232,17 @@ COMMANDS = {
         Command("/branch [MESSAGE]", "list the branches, or go on with one", _branch),
         Command("/queue [rm|promote|edit N]", "list or change the messages that wait", _queue),
         Command("/stop", "stop the answer; the next message of the queue runs", _stop),
+        Command("/mode [off|plan|ask|edits|auto]", "show or set what the model may do unasked", agents.mode),
+        Command("/tools", "list the tools of the model, and what is decided about them", agents.tools),
+        Command(
+            "/permissions [rm ID]", "list the rules; /permissions help explains more", agents.permissions
+        ),
+        Command("/jobs", "list the commands that run in the background", agents.jobs),
+        Command(
+            "/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", agents.undo
+        ),
+        Command("/deny [REASON]", "deny what is asked; the model reads the reason", agents.nothing_asked),
+        Command("/skip", "look at the next question first", agents.nothing_asked),
         Command("/usage", "show tokens, cost and how full the context is", _usage),
         Command("/title TEXT", "set the title of the chat", _title),
         Command("/help", "show this help", _help),

@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal
 
 from parley_clients import sync
 from parley_clients.blocking import Runner
-from parley_clients.cli.conversation.commands import Context
+from parley_clients.cli.conversation.outcomes import Context
 from parley_clients.cli.conversation.session import Conversation, in_thread
 from parley_clients.cli.options import CLIENT_NAME, daemon_address
 from parley_clients.client import connect

@@ -1,26 +1,23 @@
 """`parley chat` without a terminal, or with --plain: reads lines, answers one after the other."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
+from parley_clients.cli.answers import Given
+from parley_clients.cli.commands.ask import deny_unattended, unattended
 from parley_clients.cli.commands.show import print_snapshot
-from parley_clients.cli.conversation.commands import (
-    Context,
-    Edit,
-    Open,
-    Quit,
-    Retry,
-    Show,
-    command_name,
-    run_command,
-)
+from parley_clients.cli.conversation.agents.asking import Asking
+from parley_clients.cli.conversation.commands import command_name, run_command
+from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Quit, Retry, Show
 from parley_clients.cli.display.output import make_output
 from parley_clients.cli.errors import CommandError, UsageError, check_text, describe_parley_error, print_error
 from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, escape_controls
 from parley_clients.cli.options import connect_daemon, short_id
 from parley_clients.cli.turns import run_turn
-from parley_clients.errors import ChatNotFoundError, ConnectionLostError, ParleyError
+from parley_clients.errors import ChatNotFoundError, ConflictError, ConnectionLostError, ParleyError
+from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 from parley_clients.sync import Chat, Client, TurnStream
 
@@ -84,7 +81,8 @@ class _Lines:
         record = context.chat.record
         if command_name(line, None if record is None else record.raw["model"]) is None:
             content = [{"type": "text", "text": line.strip()}, *context.attachments]
-            stream = context.chat.stream(content)
+            settings = None if self._prompts else unattended(context.client, {})
+            stream = context.chat.stream(content, settings=settings or None)
             context.attachments = []
             self._show(stream)
             return True
@@ -107,11 +105,47 @@ class _Lines:
         return True
 
     def _show(self, stream: TurnStream) -> None:
-        ended = run_turn(stream, lambda: make_output(self._context.options))
+        answer = self._answer if self._prompts else deny_unattended(self._context.chat)
+        ended = run_turn(stream, lambda: make_output(self._context.options), answer)
         if ended is not None:
             reason = describe_failed_turn(ended, self._context.chat.id) or describe_cut_answer(ended)
             if reason is not None:
                 print_error(reason)
+
+    def _answer(self, request: ActionRequest) -> None:
+        """Ask the user, in lines; raise KeyboardInterrupt for Ctrl-C, which interrupts the turn."""
+        asking = Asking()
+        asking.update([request.raw])
+        while asking.active is not None:
+            for line in asking.lines():
+                sys.stderr.write(f"{line}\n")
+            try:
+                given = self._read_answer(asking)
+            except UsageError as error:
+                print_error(str(error))
+                continue
+            if given is None:
+                continue  # to the next of several questions
+            asking.note_answered(request.id)
+            asking.update([])
+            try:
+                self._context.chat.respond(
+                    request, given.decision, result=given.result, rule=given.rule, reason=given.reason
+                )
+            except ConflictError as error:
+                print_error(error.message)
+
+    def _read_answer(self, asking: Asking) -> Given | None:
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            text = check_text(input("? "), "Standard input")
+        except EOFError:
+            return Given("deny", reason="The input has ended.")
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        if command_name(text, None) == "/deny":
+            return Given("deny", reason=text.partition(" ")[2].strip() or None)
+        return asking.take(text)
 
     def _print_note(self, text: str) -> None:
         if self._prompts:

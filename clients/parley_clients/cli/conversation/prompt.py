@@ -66,6 +66,7 @@ class Shown:
     """What is shown around the message that is typed."""
 
     live: str = ""
+    mark: str = "> "
     waiting: list[str] = field(default_factory=list[str])
     status: str = ""
 
@@ -189,7 +190,7 @@ class Prompt:
             wrap_lines=True,
             dont_extend_height=True,
             height=lambda: Dimension(min=1, max=max(1, self._output.get_size().rows // 2)),
-            get_line_prefix=_line_prefix,
+            get_line_prefix=lambda line, wraps: _line_prefix(shown.mark, line, wraps),
         )
         return HSplit(
             [
@@ -280,8 +281,8 @@ def _lines(content: Callable[[], AnyFormattedText], is_shown: Callable[[], bool]
     return ConditionalContainer(window, Condition(is_shown))
 
 
-def _line_prefix(line_number: int, wrap_count: int) -> StyleAndTextTuples:
-    return [("class:prompt", "> ")] if line_number == wrap_count == 0 else [("", "  ")]
+def _line_prefix(mark: str, line_number: int, wrap_count: int) -> StyleAndTextTuples:
+    return [("class:prompt", mark)] if line_number == wrap_count == 0 else [("", "  ")]
 
 
 def _cut(line: str, width: int) -> str:

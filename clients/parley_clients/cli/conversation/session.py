@@ -23,7 +23,8 @@ import anyio
 from anyio import to_thread
 
 from parley_clients import sync
-from parley_clients.cli.conversation import commands
+from parley_clients.cli.conversation import commands, outcomes
+from parley_clients.cli.conversation.agents.answering import Answering
 from parley_clients.cli.conversation.completer import CommandCompleter
 from parley_clients.cli.conversation.editor import edit_text
 from parley_clients.cli.conversation.history import FileHistory
@@ -58,7 +59,7 @@ async def in_thread(function: Callable[[], T]) -> T:
 class Conversation:
     """The prompt, the view and the jobs of one run of `parley chat`."""
 
-    def __init__(self, client: Client, context: commands.Context) -> None:
+    def __init__(self, client: Client, context: outcomes.Context) -> None:
         self._client = client
         self._context = context
         self._new_ids = _ids_of_new(context)
@@ -77,6 +78,7 @@ class Conversation:
         self._prompt = Prompt(context.options, keys, FileHistory(directory), completer)
         self._area = PromptArea(self._prompt, partial(make_console, context.options))
         self._view = View(self._area, self._refresh)
+        self._answering = Answering(context, self._prompt, self._view, self._tasks)
 
     async def run(self) -> int | None:
         """Show the conversation until the user leaves; return the number of the signal that ended it, if any.
@@ -113,12 +115,16 @@ class Conversation:
     def _submit(self) -> None:
         buffer = self._prompt.buffer
         text = buffer.text
+        if self._answering.ignores_enter:
+            return
         if not text.strip() and not (self._context.attachments and self._editing is None):
             buffer.reset()
             return
         name = commands.command_name(text, self._model)
         try:
             check_text(text, "The text")
+            if self._answering.submit(text, name):
+                return
             if name in _AT_ONCE:
                 self._tasks.start_soon(self._run_command, text)
             elif name is not None:
@@ -233,19 +239,19 @@ class Conversation:
         try:
             outcome = await in_thread(partial(commands.run_command, text, context))
             match outcome:
-                case commands.Show():
+                case outcomes.Show():
                     self._view.note(outcome.text)
-                case commands.Open():
+                case outcomes.Open():
                     await self._open(outcome.chat)
-                case commands.Retry():
+                case outcomes.Retry():
                     await context.chat.wrapped.send_retry(model=outcome.model)
-                case commands.Edit() if outcome.content is not None:
+                case outcomes.Edit() if outcome.content is not None:
                     await context.chat.wrapped.send_edit(outcome.message_id, outcome.content)
-                case commands.Edit():
+                case outcomes.Edit():
                     self._editing = outcome.message_id
                     self._prompt.buffer.text = outcome.text
                     self._prompt.buffer.cursor_position = len(outcome.text)
-                case commands.Quit():
+                case outcomes.Quit():
                     self._leave()
         except (CommandError, UsageError, ParleyError, TimeoutError) as error:
             self._fail(error, text)
@@ -283,6 +289,7 @@ class Conversation:
 
     def _refresh(self) -> None:
         """Show what has changed around the typed text."""
+        self._answering.update()
         if self._leaves_next and self._view.is_busy and not self._is_stopping:
             self._leaves_next = False  # another turn has begun since
         if self._client.is_connected:
@@ -295,6 +302,7 @@ class Conversation:
             self._context.attachments,
             self._prompt.max_waiting,
         )
+        waiting = [*self._answering.lines, *waiting]
         lost_seconds = None if self._lost_at is None else time.monotonic() - self._lost_at
         status = status_line(self._view.chat, lost_seconds, self._leaves_next, self._editing)
         shown = self._prompt.shown
@@ -312,6 +320,6 @@ class Conversation:
             self._view.note(f"{running}parley chat {short_id(chat['id'])} goes on here.")
 
 
-def _ids_of_new(context: commands.Context) -> set[str]:
+def _ids_of_new(context: outcomes.Context) -> set[str]:
     is_new = not (context.options.id or context.options.last)
     return {context.chat.id} if is_new else set()

@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from parley_clients.cli.attachments import read_files
-from parley_clients.cli.commands.ask import read_settings
+from parley_clients.cli.commands.ask import new_chat_fields
+from parley_clients.cli.conversation.agents.commands import set_mode
 from parley_clients.cli.display.output import can_draw
 from parley_clients.cli.errors import UsageError
 from parley_clients.cli.options import find_chat, find_last_chat
@@ -36,14 +38,17 @@ def open_chat(client: Client, options: argparse.Namespace) -> Chat:
         CommandError: there is no such chat.
         ParleyError: the request failed, such as for an unknown model.
     """
-    settings = read_settings(options)
     if not options.id and not options.last:
         return client.create_chat(
-            model=options.model, system_prompt=options.system, settings=settings or None
+            model=options.model, system_prompt=options.system, **new_chat_fields(options)
         )
     chat = client.chat(find_chat(client, options.id) if options.id else find_last_chat(client))
     if options.model is not None:
         chat.set_model(options.model)
     else:
         chat.get(limit=1)  # fails if there is no such chat
+    if options.agent is not None:
+        set_mode(chat, options.agent)
+        if not chat.get(limit=1).raw["chat"]["context"].get("repositories"):
+            chat.set_context(repositories=[Path.cwd().as_uri()])
     return chat

@@ -12,6 +12,7 @@ from parley_clients.cli.options import CLIENT_NAME
 from parley_clients.cli.turns import TICK_SECONDS
 from parley_clients.errors import ChatNotFoundError
 from parley_clients.events import Event
+from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 from parley_clients.streaming.live_chat import LiveChat
 
@@ -42,6 +43,11 @@ class View:
         return [] if self._live is None else self._live.state.queue
 
     @property
+    def requests(self) -> list[Json]:
+        """The questions of the turn that are open."""
+        return [] if self._live is None else self._live.state.action_requests
+
+    @property
     def turn_id(self) -> str | None:
         """The id of the turn that is running, if it is known."""
         return None if self._live is None else self._live.state.turn_id
@@ -64,6 +70,11 @@ class View:
     def note(self, text: str) -> None:
         """Print a note above the prompt."""
         self._output.print_note(text)
+        self._area.flush()
+
+    def print_request(self, request: ActionRequest, why: str) -> None:
+        """Print above the prompt what a person has to see before answering."""
+        self._output.print_request(request, why)
         self._area.flush()
 
     async def run(self) -> None:
@@ -111,4 +122,10 @@ class View:
 
     def _new_output(self) -> TerminalOutput:
         self._area.erase()
-        return TerminalOutput(self._area.console, whole_chat=True, area=self._area, own_origin=CLIENT_NAME)
+        return TerminalOutput(
+            self._area.console,
+            whole_chat=True,
+            area=self._area,
+            own_origin=CLIENT_NAME,
+            asks_elsewhere=True,
+        )

@@ -27,6 +27,7 @@ class SnapshotReplay:
         self._is_busy = False
         self._streamed_id: int | None = None
         self._streamed = PartsFold()
+        self._asked: set[str] = set()
 
     def expand_resets(self, events: list[Event]) -> list[Event]:
         """Return the events, with what its snapshot adds in place of each reset."""
@@ -54,6 +55,12 @@ class SnapshotReplay:
         if preview is not None and preview["messageId"] != self._streamed_id:
             parts = enumerate(map(_mark_as_begun, preview["parts"]))
             events += [_piece(preview["messageId"], index, part) for index, part in parts]
+        # A question that is open is shown; one that was answered meanwhile is not mentioned any more.
+        events += [
+            Event({"type": "action_required", "request": request})
+            for request in snapshot["actionRequests"]
+            if request["id"] not in self._asked
+        ]
         for event in events:
             self._note(event)
         return events
@@ -71,6 +78,8 @@ class SnapshotReplay:
                 if raw["messageId"] != self._streamed_id:
                     self._streamed_id, self._streamed = raw["messageId"], PartsFold()
                 self._streamed.add(raw["index"], raw["part"])
+            case "action_required":
+                self._asked.add(raw["request"]["id"])
             case "preview_reset" | "history_reset":
                 self._streamed_id = None
             case _:
@@ -97,13 +106,14 @@ def _rest(message_id: int, shown: Sequence[Json], stored: Sequence[Json]) -> lis
         old = shown[index] if index < len(shown) else None
         if old is not None and (old["type"] != part["type"] or part.get("ref")):
             return None  # of a reference only the beginning is known here
-        if old is not None and part["type"] in ("text", "reasoning"):
-            if not part["text"].startswith(old["text"]):
-                if not old["text"].startswith(part["text"]):
+        growing = "resultDelta" if "resultDelta" in part else "text"
+        if old is not None and growing in part and growing in old:
+            if not part[growing].startswith(old[growing]):
+                if not old[growing].startswith(part[growing]):
                     return None
                 continue
-            part = {**part, "text": part["text"][len(old["text"]) :]}
-            if not part["text"]:
+            part = {**part, growing: part[growing][len(old[growing]) :]}
+            if not part[growing]:
                 continue
         elif part == old:
             continue

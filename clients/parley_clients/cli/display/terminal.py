@@ -24,11 +24,13 @@ from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.text import Text
 
+from parley_clients.cli.display.agent_turn import AgentTurn
 from parley_clients.cli.display.area import Area
 from parley_clients.cli.display.blocks import Block, BlockCutter
 from parley_clients.cli.display.live_area import LiveArea
 from parley_clients.cli.display.markdown import RenderedBlock
 from parley_clients.cli.display.phase import Phase
+from parley_clients.cli.display.requests import render_request
 from parley_clients.cli.display.shown_messages import ShownMessages
 from parley_clients.cli.messages import (
     describe_cut_answer,
@@ -42,18 +44,19 @@ from parley_clients.cli.messages import (
     turn_summary,
 )
 from parley_clients.events import Event
+from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 
 _MAX_LINES = 30
 _DRAW_INTERVAL_SECONDS = 0.06
 _DRAW_COST_FACTOR = 5
-_TOOL_VERBS = {"tool-call": "calling", "tool-result": "result of"}
 
 
 class TerminalOutput:
     """Draws a turn. With `whole_chat`, questions and the ends of turns are shown as well.
 
-    Of questions from other clients than `own_origin` the origin is shown.
+    Of questions from other clients than `own_origin` the origin is shown. What the turn asks for is shown as
+    it comes, or with `asks_elsewhere` only by `print_request`.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class TerminalOutput:
         whole_chat: bool = False,
         area: Area | None = None,
         own_origin: str | None = None,
+        asks_elsewhere: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console = console
@@ -76,10 +80,12 @@ class TerminalOutput:
         self._cutter = BlockCutter()
         self._current_part: tuple[int, int] | None = None
         self._part_kind = "text"
-        self._has_printed = False
+        self._has_printed = self._was_step = False
         self._printed_message_id: int | None = None
         self._model: str | None = None
         self._shown = ShownMessages()
+        print_request = None if asks_elsewhere else self.print_request
+        self._agent = AgentTurn(self._print_line, print_request, clock, own_origin)
 
     # ------------------------------------------------------------------------- Output
 
@@ -151,12 +157,13 @@ class TerminalOutput:
                 self._print_note("Some events were missed.")
             case "turn_ended" if self._whole_chat:
                 self._close_part()
+                self._agent.end()
                 self._print_note(describe_cut_answer(raw) or "")
                 self._print_note(describe_failed_turn(raw, raw["chatId"]) or turn_summary(raw, self._model))
             case "queue_update" if self._whole_chat and raw["queuedMessages"]:
                 self._print_note(f"{len(raw['queuedMessages'])} queued")
             case _:
-                pass
+                self._phase.name = self._agent.show(event) or self._phase.name
 
     def _show_retry(self, event: Json) -> None:
         message = fallback_message(event, self._model)
@@ -174,7 +181,7 @@ class TerminalOutput:
             case "interrupting":
                 self._phase.set("interrupting")
             case "paused":
-                self._phase.set("waiting for permission")
+                self._phase.set("waiting for an answer", restarts=True)
             case _ if self._whole_chat and status != "running":
                 self._phase.set(None)
             case _:
@@ -216,10 +223,8 @@ class TerminalOutput:
                 self._print_block(block)
         elif kind == "source":
             self._print_note(source_line(part))
-        elif kind in _TOOL_VERBS and ("args" in part or "result" in part):
-            name = one_line(part["toolName"])
-            self._phase.set(f"running {name}")
-            self._print_note(f"{_TOOL_VERBS[kind]} {name}")
+        elif kind in ("tool-call", "tool-result"):
+            self._phase.set(self._agent.show_part(part))
 
     # ------------------------------------------------------------------------ drawing
 
@@ -243,6 +248,14 @@ class TerminalOutput:
             self._area.erase()
             self._console.print()
 
+    def print_request(self, request: ActionRequest, why: str = "") -> None:
+        """Print what a person has to see before answering, and why it is asked."""
+        with self._console:
+            self._close_part()
+            self._print_gap()
+            for part in render_request(request, why):
+                self._print(part)
+
     def print_note(self, text: str) -> None:
         """Print a note that is not part of the chat."""
         with self._console:
@@ -259,10 +272,21 @@ class TerminalOutput:
             self._print_gap()
             self._print(Text(text, style="dim"))
 
-    def _print(self, content: RenderableType) -> None:
+    def _print_line(self, content: RenderableType) -> None:
+        """Print a line of a step: steps follow each other without gaps."""
+        if not self._was_step:
+            self._print_gap()
+        self._print(content, is_cut=True)
+        self._was_step = True
+
+    def _print(self, content: RenderableType, *, is_cut: bool = False) -> None:
+        """Print something; with `is_cut`, lines are cut to the width of the terminal."""
         self._area.erase()
-        self._console.print(content, crop=False)
-        self._has_printed = True
+        if is_cut:
+            self._console.print(content, no_wrap=True, overflow="ellipsis")
+        else:
+            self._console.print(content, crop=False)
+        self._has_printed, self._was_step = True, False
 
     def _draw(self, *, force: bool = False) -> None:
         """Draw the live area, unless it was drawn a moment ago."""
@@ -281,6 +305,7 @@ class TerminalOutput:
             if self._has_printed and not block.continues:
                 rows.append(Text(""))
             rows.append(self._last_lines(self._render(block, wraps_code=True)))
+        rows += self._agent.render_running(now)
         status = self._phase.text(now)
         if status is not None:
             if rows or self._has_printed:

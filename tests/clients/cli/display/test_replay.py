@@ -24,6 +24,7 @@ def snapshot(
         "chat": {"id": "c", "status": status, "lastError": error},
         "messages": list(messages),
         "preview": preview,
+        "actionRequests": [],
     }
 
 

@@ -50,11 +50,7 @@ class Framing(Protocol):
         ...
 
     def close(self) -> Payloads:
-        """Return what is left at the end of the stream.
-
-        Raises:
-            FramingError: the stream was cut in the middle of an event.
-        """
+        """Return what is left at the end of the stream."""
         ...
 
 

@@ -1,0 +1,81 @@
+"""The question of a turn that the prompt is about: which one it is, and what was answered to it so far.
+
+Theory of operation. A chat may have several open questions, from several calls. One of them is active: what
+is typed answers it. The others follow in the order in which they arose; `skip` puts the active one behind
+them. A question that somebody else has answered disappears. What is typed belongs to the question for which
+it was typed: when another one becomes active, the caller empties the prompt.
+"""
+
+from collections.abc import Sequence
+
+from parley_clients.cli.answers import Given, answer_hint, read_answer, read_choice
+from parley_clients.requests import ActionRequest
+from parley_clients.results import Json
+
+
+class Asking:
+    """The open questions of a chat, and the active one."""
+
+    def __init__(self) -> None:
+        self.active: ActionRequest | None = None
+        self._open: list[ActionRequest] = []
+        self._skipped: list[str] = []
+        self._answered: set[str] = set()
+        self._choices: list[str | list[str]] = []
+
+    def update(self, requests: Sequence[Json]) -> bool:
+        """Take the open questions of the chat; return whether another one is active now, or none."""
+        ids = {raw["id"] for raw in requests}
+        self._answered &= ids
+        self._skipped = [id for id in self._skipped if id in ids]
+        found = [ActionRequest(raw) for raw in requests if raw["kind"] != "tool"]
+        found = [request for request in found if request.id not in self._answered]
+        self._open = sorted(found, key=self._order)
+        active = self._open[0] if self._open else None
+        before, after = (None if one is None else one.id for one in (self.active, active))
+        if before == after:
+            return False
+        self.active, self._choices = active, []
+        return True
+
+    def _order(self, request: ActionRequest) -> int:
+        return self._skipped.index(request.id) + 1 if request.id in self._skipped else 0
+
+    def skip(self) -> None:
+        """Put the active question behind the others; `update` follows."""
+        if self.active is not None:
+            self._skipped = [id for id in self._skipped if id != self.active.id] + [self.active.id]
+
+    def take(self, text: str) -> Given | None:
+        """Return the answer that a text completes; None if the next of several questions follows.
+
+        Raises:
+            UsageError: the text is no answer.
+        """
+        assert self.active is not None
+        questions = self.active.questions
+        if self.active.kind != "question" or not questions:
+            return read_answer(text, self.active)
+        self._choices.append(read_choice(text, questions[len(self._choices)]))
+        return Given("allow", {"answers": self._choices}) if len(self._choices) == len(questions) else None
+
+    def note_answered(self, id: str) -> None:
+        """Note that an answer is on its way, so that the next question can be active."""
+        self._answered.add(id)
+
+    def note_failed(self, id: str) -> None:
+        """Note that an answer did not arrive: the question is asked again."""
+        self._answered.discard(id)
+
+    def lines(self) -> list[str]:
+        """Return what is shown above the typed answer."""
+        if self.active is None:
+            return []
+        lines = [answer_hint(self.active)]
+        questions = self.active.questions
+        if len(questions) > 1:
+            lines[0] = f"question {len(self._choices) + 1} of {len(questions)} · {lines[0]}"
+        more = len(self._open) - 1
+        if more:
+            lines.append(f"{more} more question{'s' if more > 1 else ''} · /skip goes to the next one")
+        return lines

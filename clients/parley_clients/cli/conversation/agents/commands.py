@@ -1,0 +1,230 @@
+"""The commands of `parley chat` about what the model may do and has done."""
+
+import json
+import shlex
+from collections.abc import Sequence
+
+from parley_clients.cli.answers import describe_scope
+from parley_clients.cli.arguments import AGENT_MODES
+from parley_clients.cli.conversation.outcomes import Context, Outcome, Show
+from parley_clients.cli.errors import CommandError, UsageError
+from parley_clients.cli.messages import one_line
+from parley_clients.cli.steps import short_path, visible_line
+from parley_clients.results import Json
+from parley_clients.sync import Chat
+
+_PERMISSIONS_HELP = """\
+/permissions                        the rules that count in this chat
+/permissions allow TOOL [COMMAND]   allow a tool in this chat: /permissions allow run git status
+/permissions ask TOOL [COMMAND]     ask about it, whatever the mode says
+/permissions deny TOOL [COMMAND]    refuse it
+/permissions why COMMAND            what is decided about a command, and why; runs nothing
+/permissions rm ID                  remove a rule
+deny is stronger than ask, and ask is stronger than allow, in whatever order the rules stand."""
+
+_STATES = {"as_left": "", "changed_since": "changed since", "gone": "deleted since"}
+
+
+def mode(context: Context, argument: str) -> Outcome:
+    """Show or set the mode."""
+    if not argument:
+        return Show(f"mode {_agent(context.chat).get('mode') or 'off'}")
+    if argument not in AGENT_MODES:
+        raise UsageError(f"There is no mode {one_line(argument)}. The modes: {', '.join(AGENT_MODES)}.")
+    record = set_mode(context.chat, argument)
+    has_root = bool(record["context"].get("repositories"))
+    hint = "" if has_root or argument == "off" else ", without a folder: parley chat --agent ID sets this one"
+    return Show(f"mode {argument}{hint}")
+
+
+def set_mode(chat: Chat, mode: str) -> Json:
+    """Set the mode of a chat, and return the chat."""
+    agent = {**_agent(chat), "mode": mode}
+    assert chat.record is not None
+    return chat.update(settings={**chat.record.raw["settings"], "agent": agent}).raw
+
+
+def _agent(chat: Chat) -> Json:
+    """Return the settings of agents of a chat, which is read for it."""
+    settings: Json = chat.get(limit=1).raw["chat"]["settings"]
+    return settings.get("agent") or {}
+
+
+def tools(context: Context, argument: str) -> Outcome:
+    """List the tools of the model."""
+    raw = context.client.call("tool/list", {"chatId": context.chat.id}).raw
+    rows: list[str] = []
+    width = max([len(tool["name"]) for tool in raw["tools"]], default=0)
+    for tool in raw["tools"]:
+        decision = tool["decision"] if tool["available"] else f"unavailable: {one_line(tool['reason'] or '')}"
+        rows.append(f"{one_line(tool['name']):<{width}}  {tool['kind']:<7}  {decision}")
+    return Show("\n".join(rows) or "The model of this chat has no tools. /mode ask gives it some.")
+
+
+# --------------------------------------------------------------------------------- rules
+
+
+def permissions(context: Context, argument: str) -> Outcome:
+    """List, add, remove or explain rules."""
+    words = _split(argument)
+    match words:
+        case []:
+            return Show(_describe_rules(context))
+        case ["rm", id]:
+            context.client.call("permission/remove", {"ruleId": _find_rule(context, id)})
+            return Show(f"removed {one_line(id)}")
+        case ["allow" | "ask" | "deny" as effect, tool, *command]:
+            rule: Json = {"effect": effect, "tool": tool, "scope": {"chatId": context.chat.id}}
+            if command:
+                rule["command"] = shlex.join(command)
+            context.client.call("permission/add", rule)
+            return Show(_describe_rules(context))
+        case ["why", *_]:
+            return Show(_explain(context, argument.strip()[3:].strip()))
+        case _:
+            return Show(_PERMISSIONS_HELP)
+
+
+def _rules(context: Context) -> list[Json]:
+    return context.client.call("permission/list", {"chatId": context.chat.id}).raw["rules"]
+
+
+def _describe_rules(context: Context) -> str:
+    rows: list[str] = []
+    for rule in _rules(context):
+        what = [rule["effect"], rule["tool"], rule.get("command"), *(rule.get("paths") or ())]
+        text = visible_line(" ".join([word for word in [*what, *(rule.get("hosts") or ())] if word]))
+        until = f", until {rule['expiresAt']}" if rule.get("expiresAt") else ""
+        source = "" if rule.get("source", "user") == "user" else f", from {one_line(rule['source'])}"
+        rows.append(f"{one_line(rule['id'])}  {text} — {describe_scope(rule['scope'])}{until}{source}")
+    return "\n".join(rows) or "There are no rules: the mode decides. /permissions help explains more."
+
+
+def _find_rule(context: Context, part: str) -> str:
+    ids = [rule["id"] for rule in _rules(context)]
+    found = [
+        id for id in ids if id == part or (len(part) >= 4 and (id.startswith(part) or id.endswith(part)))
+    ]
+    if len(found) != 1:
+        raise CommandError(f"{len(found) or 'No'} rules have the id {one_line(part)}.")
+    return found[0]
+
+
+def _explain(context: Context, command: str) -> str:
+    if not command:
+        raise UsageError("/permissions why needs a command, such as: /permissions why git push")
+    params: Json = {"chatId": context.chat.id, "toolName": "run", "args": {"command": command}}
+    raw = context.client.call("permission/explain", params).raw
+    lines = [f"{raw['decision']}: {visible_line(raw['why'])}"]
+    for one in raw.get("commands") or ():
+        rule = f" by {one_line(one['ruleId'])}" if one.get("ruleId") else ""
+        lines.append(f"  {visible_line(shlex.join(one['argv']))}: {one['decision']}{rule}")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------------- undo
+
+
+def undo(context: Context, argument: str) -> Outcome:
+    """List the checkpoints, show what undoing one would do, or undo it."""
+    checkpoints = _checkpoints(context)
+    words = _split(argument)
+    if not words:
+        return Show(_describe_checkpoints(checkpoints))
+    if not words[0].isdecimal() or not 1 <= int(words[0]) <= len(checkpoints):
+        raise UsageError("Use /undo, /undo N, /undo N yes [FILE…] or /undo N force FILE…")
+    checkpoint = checkpoints[int(words[0]) - 1]
+    goes, names = words[1:2] in (["yes"], ["force"]), words[2:]
+    params: Json = {
+        "chatId": context.chat.id,
+        "checkpointId": checkpoint["id"],
+        "dryRun": not goes,
+        "force": words[1:2] == ["force"],
+    }
+    if not goes:
+        names = words[1:]
+    if names:
+        params["paths"] = _find_paths(checkpoint, names)
+    elif params["force"]:
+        raise UsageError("/undo N force needs the files, because it overwrites what was changed since.")
+    raw = context.client.call("chat/restore", params).raw
+    return Show(_describe_restore(raw, words[0], done=goes))
+
+
+def _checkpoints(context: Context) -> list[Json]:
+    """Return the checkpoints of the chat, newest first."""
+    raw = context.client.call("chat/checkpoints", {"chatId": context.chat.id}).raw
+    return sorted(raw["checkpoints"], key=lambda one: str(one["at"]), reverse=True)
+
+
+def _describe_checkpoints(checkpoints: Sequence[Json]) -> str:
+    rows: list[str] = []
+    for number, checkpoint in enumerate(checkpoints, 1):
+        when = checkpoint["at"][:16].replace("T", " ")
+        rows.append(f"{number}  {when} UTC")
+        for file in checkpoint["files"]:
+            state = _STATES.get(file["state"], one_line(file["state"]))
+            lost = "" if file["restorable"] else "not kept"
+            notes = ", ".join([note for note in (state, lost) if note])
+            kind = one_line(file["changeType"])
+            rows.append(f"   {kind:<8}  {short_path(file['path'])}" + (f"  ({notes})" if notes else ""))
+    return "\n".join(
+        [*rows, "/undo N shows what undoing N would do."] if rows else ["Nothing was changed here."]
+    )
+
+
+def _find_paths(checkpoint: Json, names: Sequence[str]) -> list[str]:
+    """Return the paths of a checkpoint's files that are named by their ends."""
+    paths = [file["path"] for file in checkpoint["files"]]
+    found: list[str] = []
+    for name in names:
+        fitting = [path for path in paths if short_path(path) == name or path.endswith(f"/{name}")]
+        if len(fitting) != 1:
+            raise CommandError(f"{len(fitting) or 'No'} files of this change are named {one_line(name)}.")
+        found += fitting
+    return found
+
+
+def _describe_restore(raw: Json, number: str, *, done: bool) -> str:
+    lines = [f"{'restored' if done else 'would restore'}  {_path(one)}" for one in raw["restored"]]
+    lines += [f"{'kept' if done else 'would keep'}  {_path(one)}  {_reason(one)}" for one in raw["conflicts"]]
+    if not lines:
+        return "There is nothing to restore."
+    if done:
+        lines.append("/undo lists this as a change, too: it can be undone.")
+    elif raw["restored"]:
+        lines.append(f"/undo {number} yes does it.")
+    else:
+        lines.append(f"/undo {number} force FILE… overwrites what was changed since.")
+    return "\n".join(lines)
+
+
+def _path(one: "Json | str") -> str:
+    return short_path(one if isinstance(one, str) else one["path"])
+
+
+def _reason(one: "Json | str") -> str:
+    reason = "" if isinstance(one, str) else one.get("reason") or one.get("message") or ""
+    return f"({one_line(str(reason))})" if reason else "(changed since)"
+
+
+# ---------------------------------------------------------------------------------- jobs
+
+
+def jobs(context: Context, argument: str) -> Outcome:
+    """List the commands that run in the background."""
+    raw = context.client.call("server/status").raw
+    found = [job for job in raw.get("jobs") or () if job.get("chatId") == context.chat.id]
+    return Show("\n".join([json.dumps(job) for job in found]) or "No command runs in the background.")
+
+
+def nothing_asked(context: Context, argument: str) -> Outcome:
+    """Answer a command that belongs to a question."""
+    raise CommandError("Nothing is asked at the moment.")
+
+
+def _split(argument: str) -> list[str]:
+    try:
+        return shlex.split(argument)
+    except ValueError as error:
+        raise UsageError(f"The words are not clear: {error}.") from None

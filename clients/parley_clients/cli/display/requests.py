@@ -1,0 +1,87 @@
+"""What a turn asks for, drawn on a terminal: the command, the diff, the plan or the questions. Requires rich.
+
+Everything comes from a model, so every character is shown (`steps.visible`).
+"""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from parley_clients.cli.answers import describe_rule, rule_keys
+from parley_clients.cli.display.blocks import BlockCutter
+from parley_clients.cli.display.markdown import RenderedBlock
+from parley_clients.cli.steps import describe_args, short_path, visible, visible_line
+from parley_clients.requests import ActionRequest
+from parley_clients.results import Json
+
+MAX_LINES = 400
+"""Lines of a diff or a command that are shown; the rest is counted."""
+
+_DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
+
+
+def render_request(request: ActionRequest, why: str = "") -> Iterator[RenderableType]:
+    """Yield what a person has to see before answering, and `why` it is asked."""
+    yield Text(f"? {visible_line(request.title)}", "bold magenta")
+    preview = request.preview
+    if preview.get("plan"):
+        yield from _plan(preview["plan"])
+    for number, question in enumerate(request.questions, 1):
+        yield from _question(number if len(request.questions) > 1 else None, question)
+    if preview.get("command"):
+        yield _block(preview["command"], "bold")
+        yield Text(f"  in {short_path(preview['cwd'])}" if preview.get("cwd") else "", "dim")
+    if preview.get("url"):
+        yield _block(preview["url"], "bold")
+    if preview.get("diff"):
+        yield render_diff(preview["diff"])
+    elif preview.get("paths"):
+        yield Text("\n".join([f"  {short_path(path)}" for path in preview["paths"]]))
+    if not preview and request.tool_name is not None:
+        yield Text(f"  {visible_line(request.tool_name)}  {describe_args(request.args)}")
+    if why:
+        yield Text(f"  {visible_line(why)}", "dim")
+    if request.human:
+        yield Text("  A rule wants a person to decide this.", "dim")
+    for key, rule in rule_keys(request):
+        yield Text.assemble(("  ", ""), (key, "bold"), (f"  always {describe_rule(rule)}", ""))
+
+
+def render_diff(diff: str) -> Text:
+    """Return a unified diff in colours, with the marks that show it without colours, too."""
+    text = Text()
+    lines = visible(diff).rstrip("\n").split("\n")
+    for line in lines[:MAX_LINES]:
+        style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
+        text.append(f"  {line}\n", style)
+    return _with_rest(text, len(lines))
+
+
+def _block(source: str, style: str) -> Text:
+    lines = visible(source).rstrip("\n").split("\n")
+    text = Text("\n".join([f"  {line}" for line in lines[:MAX_LINES]]) + "\n", style)
+    return _with_rest(text, len(lines))
+
+
+def _with_rest(text: Text, count: int) -> Text:
+    if count > MAX_LINES:
+        text.append(f"  … {count - MAX_LINES} more lines are not shown here\n", "bold red")
+    text.right_crop(1)
+    return text
+
+
+def _plan(plan: str) -> Iterator[RenderableType]:
+    cutter = BlockCutter()
+    for block in (*cutter.feed(visible(plan)), *cutter.finish()):
+        if not block.continues:
+            yield Text()
+        yield RenderedBlock(block)
+
+
+def _question(number: int | None, question: Json) -> Iterator[RenderableType]:
+    yield Text(f"  {f'{number}. ' if number else ''}{visible(str(question.get('text', '')))}", "bold")
+    for index, option in enumerate(question.get("options") or (), 1):
+        yield Text(f"    {index}  {visible_line(str(option))}")
+    if question.get("multi"):
+        yield Text("    several may be chosen, with commas", "dim")

@@ -1,0 +1,167 @@
+"""The steps of an agent turn in words: what a call does, what came of it, what it printed.
+
+What is shown to a person who decides must be what happens: `visible` shows every character that is invisible
+or reorders text. Output of tools is only read; `clean_output` leaves out the colours that programs print.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, cast
+
+from parley_clients.cli.messages import escape_controls, one_line
+from parley_clients.results import Json
+
+_MAIN = ("command", "pattern", "path", "from", "url", "query", "name", "task", "jobId", "id")
+"""The arguments that say most, in this order."""
+
+_BULK = ("oldText", "newText", "content", "patch", "plan")
+"""The arguments that hold what is written; a diff shows it."""
+
+_INVISIBLE = ("Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
+"""The categories of Unicode of formats, unassigned characters, surrogates and blanks other than the space."""
+
+_LONG = 60
+_MAX_ARGS = 300
+
+# Escape sequences: OSC with its end, CSI, and the short ones.
+_ESCAPE_SEQUENCE = re.compile(
+    r"\x1b\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][0-9A-Za-z]|\x1b[=>78]"
+)
+
+
+def visible(text: str) -> str:
+    """Return a text in which nothing is invisible: controls, formats such as bidi marks, and odd blanks.
+
+    Line feeds and tabs are kept.
+    """
+    return text if text.isascii() and text.isprintable() else escape_controls("".join(map(_shown, text)))
+
+
+def _shown(char: str) -> str:
+    if char == "\r":
+        return "␍"
+    if char in "\n\t " or unicodedata.category(char) not in _INVISIBLE:
+        return char
+    return f"<U+{ord(char):04X}>"
+
+
+def visible_line(text: str) -> str:
+    """Return a text on one line in which nothing is invisible."""
+    return visible(text.replace("\n", "␊").replace("\t", " "))
+
+
+def clean_output(text: str) -> str:
+    """Return what a program printed without its escape sequences; of an overwritten line the last version."""
+    plain = _ESCAPE_SEQUENCE.sub("", text)
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in plain.split("\n")]
+    return escape_controls("\n".join(lines))
+
+
+# -------------------------------------------------------------------------------- calls
+
+
+def describe_args(args: Any) -> str:
+    """Return the arguments of a call in a line: the one that says most, then the other short ones."""
+    if not isinstance(args, dict):
+        return "" if args is None else visible_line(json.dumps(args, ensure_ascii=False))[:_MAX_ARGS]
+    fields = cast("Json", args)
+    main = next((name for name in _MAIN if isinstance(fields.get(name), str)), None)
+    words = [] if main is None else [visible_line(fields[main])]
+    for name, value in fields.items():
+        is_short = name not in _BULK and (
+            isinstance(value, int | float | str) and len(str(value)) <= _LONG and "\n" not in str(value)
+        )
+        if name != main and is_short:
+            shown = json.dumps(value) if isinstance(value, bool) else str(value)
+            words.append(visible_line(f"{name}={shown}"))
+    return "  ".join(words)[:_MAX_ARGS]
+
+
+def result_text(result: Any) -> str:
+    """Return the text of a result: a string, the texts of its parts, or its JSON."""
+    if isinstance(result, str):
+        return result
+    if isinstance(result, list):
+        parts = [cast("Json", one) for one in cast("list[object]", result) if isinstance(one, dict)]
+        if len(parts) == len(cast("list[object]", result)) and all("type" in part for part in parts):
+            return "\n".join([part.get("text") or _file_name(part) for part in parts])
+    return "" if result is None else json.dumps(result, ensure_ascii=False, indent=2)
+
+
+def _file_name(part: Json) -> str:
+    return f"[{part.get('title') or part.get('mediaType') or part['type']}]"
+
+
+def describe_outcome(part: Json) -> str:
+    """Return what became of a call if it is not a plain success: "failed", "denied" and so on."""
+    outcome: str = part.get("outcome") or ("failed" if part.get("isError") else "ok")
+    names = {"ok": "", "timed_out": "timed out", "interrupted": "interrupted", "denied": "not allowed"}
+    return names.get(outcome, one_line(outcome))
+
+
+def describe_files(files: Sequence[Json]) -> list[str]:
+    """Return one line for each changed file: its name, and how many lines were added and deleted."""
+    lines: list[str] = []
+    for file in files:
+        counts = [
+            f"{sign}{file[name]}" for sign, name in (("+", "additions"), ("-", "deletions")) if file.get(name)
+        ]
+        kind = "" if file["changeType"] == "modified" else f" {file['changeType']}"
+        lost = "" if file.get("restorable", True) else " (cannot be undone)"
+        lines.append(f"{short_path(file['path'])}{kind} {' '.join(counts)}".rstrip() + lost)
+    return lines
+
+
+def short_path(path: str) -> str:
+    """Return the path of a file URI, relative to the present folder if it lies below it."""
+    from pathlib import Path
+    from urllib.parse import unquote, urlsplit
+
+    if path.startswith("file:"):
+        path = unquote(urlsplit(path).path)
+    here = f"{Path.cwd()}/"
+    return visible_line(path.removeprefix(here) or path)
+
+
+def describe_allowed_by(allowed_by: str | None) -> str:
+    """Return why a call was allowed without a question: by a rule; "" for a mode and for an answer."""
+    kind, _, name = (allowed_by or "").partition(":")
+    return f"rule {one_line(name)}" if kind == "rule" else ""
+
+
+def describe_step(name: str, args: Any, part: Json, details: Sequence[str] = ()) -> str:
+    """Return one line about a call that has ended: its tool, arguments, outcome and further details."""
+    outcome = describe_outcome(part)
+    fields = [field for field in (outcome, *details) if field]
+    line = f"{one_line(name)}  {describe_args(args)}".rstrip()
+    return " · ".join([line, *fields])
+
+
+def describe_answer(event: Json, kind: str, own_origin: str | None) -> str:
+    """Return how a request of this kind was answered, and by whom if it was another client."""
+    by: str | None = event.get("by")
+    yes = {"question": "answered", "plan": "approved"}.get(kind, "allowed")
+    names = {"allowed": yes, "denied": "denied", "interrupted": "not answered", "expired": "expired"}
+    answer = names.get(event["outcome"], one_line(event["outcome"]))
+    return answer if by is None or by == own_origin else f"{answer} by {one_line(by)}"
+
+
+def describe_denied(ended: Json) -> str | None:
+    """Return what the turn would have needed, given its result; None: nothing was denied."""
+    messages: list[Json] = ended.get("messages") or []
+    parts = [part for message in messages for part in message["content"]]
+    calls = {part["toolCallId"]: part for part in parts if part["type"] == "tool-call"}
+    denied = [part for part in parts if part["type"] == "tool-result" and part.get("outcome") == "denied"]
+    needed: list[str] = []
+    for part in denied:
+        args = calls.get(part["toolCallId"], {}).get("args")
+        needed.append(f"{one_line(part['toolName'])}  {describe_args(args)}".rstrip())
+    if not needed:
+        return None
+    listed = "\n  ".join(dict.fromkeys(needed))
+    return (
+        f"The model was not allowed to do this:\n  {listed}\nparley chat --agent asks you, --agent=edits and "
+        "--agent=auto allow more, and rules allow what they name (/permissions in parley chat)."
+    )
