@@ -13,6 +13,15 @@ Purpose = Literal["answer", "title", "summary"]
 ToolChoice = Literal["auto", "none", "required"]
 
 
+class PromptMemory:
+    """What a model may keep the encoded beginning of a chat's requests by, until the next one.
+
+    It belongs to one chat and lives as long as the chat is in memory.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 class PromptMessage(msgspec.Struct, frozen=True, gc=False):
     """One message as it is sent to a model."""
 
@@ -52,6 +61,8 @@ class ModelRequest(msgspec.Struct, frozen=True, gc=False):
 
     `tools` are the tools that the model may call, in a stable order. Tools that only the history names are
     declared by the dialects that require it. `tool_choice`: "none" forbids calls, "required" demands one.
+
+    `memory` is that of the chat. If there is one, the messages of an earlier request are the same objects.
     """
 
     model: str
@@ -62,6 +73,7 @@ class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     tools: tuple[ToolDeclaration, ...] = ()
     tool_choice: ToolChoice = "auto"
     limits: AnswerLimits = AnswerLimits()
+    memory: PromptMemory | None = None
 
 
 class UsageReport(msgspec.Struct, frozen=True, gc=False):

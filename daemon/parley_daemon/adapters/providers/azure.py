@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-from parley_daemon.adapters.providers.openai_chat.request import OPENAI
+from parley_daemon.adapters.providers.openai_chat.flavours import OPENAI
 from parley_daemon.adapters.providers.openai_responses.dialect import Responses
 from parley_daemon.adapters.providers.provider_type import Access, make_http_model
 from parley_daemon.adapters.providers.shared.dialect import Parser, PreparedRequest

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
+from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.connection_errors import reason_of
 from parley_daemon.adapters.providers.http.failures import Call
@@ -24,7 +25,8 @@ from parley_daemon.adapters.providers.http.pool import HttpPool
 from parley_daemon.adapters.providers.shared.dialect import Dialect, InvalidRequestError, PreparedRequest
 from parley_daemon.adapters.providers.shared.own_fields import AddsFields, OwnFields
 from parley_daemon.adapters.providers.shared.response_reader import ResponseReader, max_event_bytes
-from parley_daemon.ports.models import Batch, Finish, ModelError, ModelRequest
+from parley_daemon.core.parts import ToolCall, ToolCallPiece
+from parley_daemon.ports.models import Batch, Chunk, Finish, ModelError, ModelRequest
 
 if TYPE_CHECKING:
     import aiohttp
@@ -88,6 +90,7 @@ class HttpModel:
         )
         deadline: float | None = None  # of the wait for the end of a response whose answer is complete
         was_complete, is_trusted = False, True  # not trusted: a stop reason was none
+        renamed = prepared.renamed
         try:
             if not 200 <= response.status < 300:
                 raise await self._pool.read_error(call, response)
@@ -106,13 +109,14 @@ class HttpModel:
                         batch += answer.finish()
                     if deadline is None:
                         deadline = self._end_of_wait(answer, is_trusted=is_trusted)
-                yield batch
+                yield _with_names(batch, renamed) if renamed else batch
                 if answer.error is not None:
                     raise answer.error
             if answer.pending > _LARGE:
                 last_chunks = await anyio.to_thread.run_sync(answer.end)
             else:
                 last_chunks = answer.end()
+            last_chunks = _with_names(last_chunks, renamed)
             if answer.error is not None:
                 yield [chunk for chunk in last_chunks if not isinstance(chunk, Finish)]
                 raise answer.error
@@ -245,3 +249,13 @@ class HttpModel:
                 message = f"The connection to {call.provider} broke in the middle of the answer."
                 raise call.bad_stream(message, reason_of(error)) from error
             return b""
+
+
+def _with_names(batch: Batch, renamed: Mapping[str, str]) -> list[Chunk]:
+    """Return chunks whose tool calls have the names that the request declared."""
+    return [
+        replace(chunk, tool_name=renamed[chunk.tool_name])
+        if isinstance(chunk, ToolCall | ToolCallPiece) and chunk.tool_name in renamed
+        else chunk
+        for chunk in batch
+    ]

@@ -43,7 +43,7 @@ def _verify_with_get(path: str) -> Callable[[Access, Fetch], Awaitable[object]]:
 def _make_openai(access: Access) -> Model:
     if access.options.get("api") == "chat":
         from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-        from parley_daemon.adapters.providers.openai_chat.request import OPENAI
+        from parley_daemon.adapters.providers.openai_chat.flavours import OPENAI
 
         return make_http_model(access, ChatCompletions(access.name, access.base_url, OPENAI))
     from parley_daemon.adapters.providers.openai_responses.dialect import Responses
@@ -59,7 +59,7 @@ async def _list_openai(access: Access, fetch: Fetch) -> Sequence[ListedModel]:
 
 def _make_compatible(access: Access) -> Model:
     from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-    from parley_daemon.adapters.providers.openai_chat.request import COMPATIBLE
+    from parley_daemon.adapters.providers.openai_chat.flavours import COMPATIBLE
 
     return make_http_model(access, ChatCompletions(access.name, access.base_url, COMPATIBLE))
 
@@ -72,14 +72,14 @@ async def _list_compatible(access: Access, fetch: Fetch) -> Sequence[ListedModel
 
 def _make_openrouter(access: Access) -> Model:
     from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-    from parley_daemon.adapters.providers.openai_chat.request import OPENROUTER
+    from parley_daemon.adapters.providers.openai_chat.flavours import OPENROUTER
 
     return make_http_model(access, ChatCompletions(access.name, access.base_url, OPENROUTER))
 
 
 def _make_vercel(access: Access) -> Model:
     from parley_daemon.adapters.providers.openai_chat.dialect import ChatCompletions
-    from parley_daemon.adapters.providers.openai_chat.request import VERCEL
+    from parley_daemon.adapters.providers.openai_chat.flavours import VERCEL
 
     return make_http_model(access, ChatCompletions(access.name, access.base_url, VERCEL))
 

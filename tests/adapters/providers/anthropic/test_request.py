@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from parley_daemon.adapters.providers.anthropic.dialect import AnthropicMessages
 from parley_daemon.adapters.providers.anthropic.request import build_body, default_max_tokens
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
+from parley_daemon.adapters.providers.shared.tools import GONE
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.core.records import Message, ModelSettings, Role
@@ -34,7 +35,7 @@ def body(
 ) -> dict[str, Any]:
     """Return a request's body; one that is not for an answer, without marks, unless it says so."""
     request = ModelRequest(model, messages or (HI,), system, ModelSettings(**settings), purpose)
-    return json.loads(json.dumps(build_body(request, "anthropic")))
+    return json.loads(build_body(request, "anthropic"))
 
 
 def said(role: Role, *parts: Part, **settings: Any) -> list[dict[str, Any]]:
@@ -223,7 +224,7 @@ def test_all_results_of_an_answer_are_in_the_one_message_behind_it() -> None:
 
 
 def stub(name: str) -> dict[str, Any]:
-    return {"name": name, "input_schema": {"type": "object"}}
+    return {"name": name, "description": GONE, "input_schema": {"type": "object"}}
 
 
 @pytest.mark.parametrize("options", [{}, {"disableParallelToolUse": True}])
@@ -269,8 +270,8 @@ def test_other_makers_ids_and_names_are_made_fit_and_stay_apart() -> None:
         PromptMessage("tool", (ToolResult(call.tool_call_id, "", "x", False, "ok"),)) for call in calls
     ]
     sent = body(HI, PromptMessage("assistant", tuple(calls)), *results)["messages"]
-    assert [block["id"] for block in sent[1]["content"]] == ["a_1", "a_1-2", "a_1-3"]
-    assert [block["tool_use_id"] for block in sent[2]["content"]] == ["a_1", "a_1-2", "a_1-3"]
+    assert [block["id"] for block in sent[1]["content"]] == ["a_1-ec8d7113", "a_1", "a_1-f5964052"]
+    assert [block["tool_use_id"] for block in sent[2]["content"]] == ["a_1-ec8d7113", "a_1", "a_1-f5964052"]
     assert [block["name"] for block in sent[1]["content"]] == ["my_tool", "my_tool", "tool"]
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from parley_daemon.adapters.providers.google.dialect import GoogleGenerate
+from parley_daemon.adapters.providers.google.messages import UNSIGNED
 from parley_daemon.adapters.providers.google.parser import GoogleParser
 from parley_daemon.adapters.providers.google.request import (
     CATEGORIES,
     OPTIONS,
     SETTINGS,
-    UNSIGNED,
     build_body,
 )
 from parley_daemon.adapters.providers.http.failures import Call
@@ -34,8 +34,8 @@ def body(*messages: PromptMessage, system: str | None = None, **settings: Any) -
 
 
 def message(role: Role, *parts: Part) -> list[Json]:
-    """Return what becomes of one message that another one follows."""
-    return body(PromptMessage(role, parts), HI)["contents"][:-1]
+    """Return what becomes of one message between two others."""
+    return body(HI, PromptMessage(role, parts), HI)["contents"][1:-1]
 
 
 def asked(*parts: Part) -> list[Json]:
@@ -221,7 +221,8 @@ def test_calls_without_ids_of_their_own_go_back_without() -> None:
     fold_.feed_document(b'{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}')
     [made] = [part for part in fold_.take() if isinstance(part, ToolCall)]
     result = ToolResult(made.tool_call_id, "f", {"ok": 1}, False, "ok")
-    assert body(PromptMessage("assistant", (made,)), PromptMessage("tool", (result,)))["contents"] == [
+    assert body(HI, PromptMessage("assistant", (made,)), PromptMessage("tool", (result,)))["contents"] == [
+        ASKED,
         {
             "role": "model",
             "parts": [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": UNSIGNED}],

@@ -15,6 +15,7 @@ from parley_daemon.adapters.providers.openai_chat.request import (
     build_body,
 )
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
+from parley_daemon.adapters.providers.shared.tools import GONE
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import ModelSettings, Role
 from parley_daemon.ports.models import ModelRequest, PromptMessage
@@ -170,7 +171,7 @@ def test_openai_gets_its_own_options_under_its_own_names() -> None:
 
 TOOL: dict[str, Any] = {
     "type": "function",
-    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+    "function": {"name": "f", "description": GONE, "parameters": {"type": "object", "properties": {}}},
 }
 
 
@@ -359,9 +360,10 @@ def test_tool_calls_and_their_results_go_back_paired() -> None:
                 {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"ü"}'}},
                 {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
             ],
+            "reasoning_content": "hm",
         },
         {"role": "tool", "tool_call_id": "a", "content": '{"ok":1}'},
-        {"role": "tool", "tool_call_id": "b", "content": "The tool call was interrupted."},
+        {"role": "tool", "tool_call_id": "b", "content": "Error: The tool call was interrupted."},
     ]
 
 

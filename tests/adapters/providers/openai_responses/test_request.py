@@ -353,7 +353,7 @@ def test_the_results_of_calls_go_back_under_their_ids() -> None:
         {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
         {"type": "function_call", "call_id": "b", "name": "g", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "a", "output": '{"ok":1}'},
-        {"type": "function_call_output", "call_id": "b", "output": "The tool call was interrupted."},
+        {"type": "function_call_output", "call_id": "b", "output": "Error: The tool call was interrupted."},
     ]
 
 

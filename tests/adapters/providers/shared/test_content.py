@@ -9,7 +9,6 @@ import pytest
 from parley_daemon.adapters.providers.anthropic import request as anthropic_request
 from parley_daemon.adapters.providers.bedrock.dialect import BedrockMessages
 from parley_daemon.adapters.providers.google import request as google_request
-from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.openai_chat import request as chat_request
 from parley_daemon.adapters.providers.openai_responses import request as responses_request
 from parley_daemon.adapters.providers.shared.content import describe_file
@@ -27,7 +26,7 @@ DIALECTS: dict[str, Callable[[ModelRequest], bytes]] = {
         )
     },
     "responses": partial(responses_request.build_body, provider="x"),
-    "anthropic": lambda request: encode_json(anthropic_request.build_body(request, "x")),
+    "anthropic": partial(anthropic_request.build_body, provider="x"),
     "google": partial(google_request.build_body, provider="x"),
 }
 HI = Text("What is it?")

@@ -1,11 +1,11 @@
 """Anthropic's messages dialect: api.anthropic.com, and servers that imitate it."""
 
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
-from parley_daemon.adapters.providers.anthropic.request import OWN_FIELDS, build_body
+from parley_daemon.adapters.providers.anthropic.request import OWN_FIELDS, build_body, sent_tools
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
+from parley_daemon.adapters.providers.shared.options import Json
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
 
@@ -28,10 +28,12 @@ class AnthropicMessages:
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
         omitted = self.own_fields.omitted_for(request.model)
-        body = {"model": request.model, **build_body(request, self._provider, omitted)}
+        tools = sent_tools(request)
+        fields: Json = {"model": request.model}
         if "stream" not in omitted:
-            body["stream"] = True
-        return PreparedRequest(self._url, encode_json(body))
+            fields["stream"] = True
+        body = build_body(request, self._provider, omitted, tools, fields)
+        return PreparedRequest(self._url, body, renamed=tools.renamed)
 
     def parser(self, call: Call) -> AnthropicParser:
         """Return the parser of one answer."""

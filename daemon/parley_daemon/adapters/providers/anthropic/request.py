@@ -1,26 +1,28 @@
-"""Builds the body of a request to Anthropic's messages API, for any host of it. Sources are not sent back.
+"""Builds the body of a request to Anthropic's messages API, for any host of it.
 
 Source: https://platform.claude.com/docs/en/api/messages
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
-from parley_daemon.adapters.providers.anthropic.parser import REDACTED
-from parley_daemon.adapters.providers.anthropic.schema import restrict_schema
-from parley_daemon.adapters.providers.shared.call_history import fit_name, repair_calls
-from parley_daemon.adapters.providers.shared.content import (
-    describe_file,
-    file_text,
-    inline_data_urls,
-    instructions_text,
-    quote_source,
-    result_text,
+from parley_daemon.adapters.providers.anthropic.messages import (
+    THOUGHTS,
+    build_messages,
+    content,
+    is_answer,
+    text_block,
 )
+from parley_daemon.adapters.providers.anthropic.schema import restrict_schema
+from parley_daemon.adapters.providers.shared.call_history import fit_name
+from parley_daemon.adapters.providers.shared.conversation import encode_conversation, splice
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
 from parley_daemon.adapters.providers.shared.options import Json, map_options, map_settings, to_snake_case
-from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
+from parley_daemon.adapters.providers.shared.tool_schema import LIMITS, SchemaRules
+from parley_daemon.adapters.providers.shared.tools import GONE, SentTools
+from parley_daemon.core.parts import Reasoning
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import ModelRequest, PromptMessage
 
@@ -36,14 +38,19 @@ _OPTIONS = {
     "thinking": "thinking",
     "effort": "output_config.effort",
 }
-# Handled elsewhere, or without effect: tools are only declared for the history.
 _HANDLED_ELSEWHERE = ("sendReasoning", "disableParallelToolUse")
 # Models that do not accept the tool choice "none".
 _MUST_CHOOSE = re.compile(r"claude-(?:v?[12]|instant|3-(?!7))")
 _MARK = {"type": "ephemeral"}
 _MARKED_MESSAGES = 2
-_OPENING = "(The assistant begins.)"
-_THOUGHTS = ("thinking", "redacted_thinking")
+_TOOL_RULES = SchemaRules(
+    keywords=LIMITS | {"pattern", "default"},
+    formats=frozenset(
+        ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
+    ),
+    property_names=re.compile(r"[a-zA-Z0-9_.-]{1,64}"),
+    typed_lists=False,
+)
 
 DEFAULT_TOKENS = 32_000
 """The default of `max_tokens`, without thinking."""
@@ -60,44 +67,100 @@ _LIMITS: tuple[tuple[re.Pattern[str], int], ...] = (
 
 
 OWN_FIELDS = ("cache_control", "tools", "tool_choice")
-"""The fields that are sent although nobody has set them, `stream` aside."""
+"""The fields that are sent although nobody has set them, `stream` aside.
+
+Tools of the request itself are never left out.
+"""
 
 
-def build_body(request: ModelRequest, provider: str, omitted: frozenset[str] = frozenset()) -> Json:
-    """Return the body without the fields that differ between hosts: `model`, `stream` and a version.
+def sent_tools(request: ModelRequest) -> SentTools:
+    """Return the tools of a request under names that the API accepts."""
+    return SentTools(request.tools, _fit_name, _TOOL_RULES)
 
-    `omitted` are those of `OWN_FIELDS` that are left out.
-    `provider` is its name in error messages. The ends of the system prompt and of the last two messages are
-    marked for the prompt cache when the chat may continue from there.
+
+def build_body(
+    request: ModelRequest,
+    provider: str,
+    omitted: frozenset[str] = frozenset(),
+    tools: SentTools | None = None,
+    host_fields: Json | None = None,
+) -> bytes:
+    """Return the JSON body, with the fields that differ between hosts: `model`, `stream` or a version.
+
+    `omitted` are those of `OWN_FIELDS` that are left out. `provider` is its name in error messages.
+
+    The ends of the system prompt (without one, of the tools) and of the last two messages are marked for the
+    prompt cache when the chat may continue from there.
 
     Raises:
         EmptyPromptError: the last message has no content.
         InvalidRequestError: a setting is unknown, or contradicts another one.
     """
+    tools = sent_tools(request) if tools is None else tools
     options = {
         name: value
         for name, value in request.settings.provider_options.get(GROUP, {}).items()
         if value is not None
     }
-    prompt = _Prompt(sends_reasoning=options.get("sendReasoning") is not False)
-    if request.system_prompt and request.system_prompt.strip():
-        prompt.system.append(_text(request.system_prompt))
-    has_content = False
-    for message in repair_calls(inline_data_urls(request.messages), name=_fit_name):
-        has_content = prompt.add(message)
-    if not has_content or not prompt.messages:
+    sends_reasoning = options.get("sendReasoning") is not False
+    if "thinking" in options and not _may_think(request.messages, sends_reasoning=sends_reasoning):
+        del options["thinking"]
+    marks = request.purpose == "answer" and "cache_control" not in omitted
+    conversation = encode_conversation(
+        request,
+        partial(build_messages, name=tools.name, sends_reasoning=sends_reasoning),
+        key=("anthropic", request.model, sends_reasoning, tools.key),
+        is_answer=is_answer,
+        finish=_mark if marks else None,
+    )
+    if not conversation.has_last or len(conversation.messages) <= len(b"[]"):
         raise EmptyPromptError
-    if request.purpose == "answer" and "cache_control" not in omitted:
-        prompt.mark()
-    tools = {} if "tools" in omitted else _tools(prompt.tools, request.model)
-    if "tool_choice" in omitted:
-        tools.pop("tool_choice", None)
-    body: Json = {
-        "messages": prompt.messages,
-        **_settings(request, options, provider),
-        **tools,
-    }
-    return {**body, "system": prompt.system} if prompt.system else body
+    body: Json = {**(host_fields or {}), **_settings(request, options, provider)}
+    declared = _tools(request, tools, conversation.called, options, omitted)
+    system: list[Json] = []
+    if request.system_prompt and request.system_prompt.strip():
+        system.append(text_block(request.system_prompt))
+    system += conversation.system
+    if marks:
+        marked = system or (cast("list[Json]", declared["tools"]) if tools.tools else [])
+        if marked:
+            marked[-1] = {**marked[-1], "cache_control": _MARK}
+    body |= declared
+    if system:
+        body["system"] = system
+    return splice(body, "messages", conversation.messages)
+
+
+def _mark(messages: list[Json]) -> None:
+    """Mark the ends of cacheable prefixes: each request reads there what the request before it wrote."""
+    for message in messages[-_MARKED_MESSAGES:]:
+        blocks = content(message)
+        at = next(at for at in reversed(range(len(blocks))) if blocks[at]["type"] not in THOUGHTS)
+        blocks[at] = {**blocks[at], "cache_control": _MARK}
+
+
+def _may_think(messages: Sequence[PromptMessage], *, sends_reasoning: bool) -> bool:
+    """Return whether the API accepts thinking in the middle of a turn, that is behind results of tools.
+
+    Then the answer whose calls began the turn has to begin with thinking. It does not if another model gave
+    it, or if it was given without thinking.
+    """
+    first: PromptMessage | None = None  # the answer that began the turn, as far as was looked
+    has_results = was_answer = False  # of what follows the answer
+    for message in reversed(messages):
+        if message.role == "system":
+            continue
+        if message.role == "assistant":
+            if not has_results:
+                break
+            first, was_answer = message, True
+        else:
+            has_results = (has_results and not was_answer) or message.role == "tool"
+            was_answer = False
+    if first is None:
+        return True
+    begins = first.parts[0]
+    return sends_reasoning and isinstance(begins, Reasoning) and begins.signature is not None
 
 
 def _settings(request: ModelRequest, options: Mapping[str, object], provider: str) -> Json:
@@ -116,12 +179,38 @@ def _settings(request: ModelRequest, options: Mapping[str, object], provider: st
     return fields
 
 
-def _tools(names: Iterable[str], model: str) -> Json:
-    """Return declarations of these tools: a history with calls of undeclared tools is refused."""
-    tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
-    if not tools:
+def _tools(
+    request: ModelRequest,
+    tools: SentTools,
+    called: list[str],
+    options: Mapping[str, object],
+    omitted: frozenset[str],
+) -> Json:
+    """Return the declarations of tools, and the choice among them.
+
+    A history with calls of tools that are not declared is refused. So is a forced call while the model
+    thinks.
+    """
+    declared: list[Json] = [
+        {"name": tool.name, "description": tool.description, "input_schema": tool.schema}
+        for tool in tools.tools
+    ]
+    if declared or "tools" not in omitted:
+        schema: Json = {"type": "object"}
+        gone = tools.gone(called)
+        declared.extend([{"name": name, "description": GONE, "input_schema": schema} for name in gone])
+    if not declared:
         return {}
-    return {"tools": tools, **({} if _MUST_CHOOSE.search(model) else {"tool_choice": {"type": "none"}})}
+    fields: Json = {"tools": declared}
+    if "tool_choice" in omitted:
+        return fields
+    choice = request.tool_choice if tools.tools else "none"
+    if choice == "none":
+        return fields if _MUST_CHOOSE.search(request.model) else {**fields, "tool_choice": {"type": "none"}}
+    kind = "any" if choice == "required" and "thinking" not in options else "auto"
+    if options.get("disableParallelToolUse") is True:
+        return {**fields, "tool_choice": {"type": kind, "disable_parallel_tool_use": True}}
+    return fields if kind == "auto" else {**fields, "tool_choice": {"type": kind}}
 
 
 def _max_tokens(settings: ModelSettings, model: str, budget: int | None) -> int:
@@ -148,136 +237,5 @@ def default_max_tokens(model: str, budget: int | None) -> int:
     return max(min(budget + DEFAULT_TOKENS, limit), budget + 1)
 
 
-class _Prompt:
-    """The messages and the system prompt being built. Messages of one role in a row are joined."""
-
-    def __init__(self, *, sends_reasoning: bool) -> None:
-        self.system: list[Json] = []
-        self.messages: list[Json] = []
-        self.tools: dict[str, None] = {}  # the names of the called tools, in order
-        self._sends_reasoning = sends_reasoning
-        self._ids: dict[str, str] = {}
-
-    def add(self, message: PromptMessage) -> bool:
-        """Add a message; return False when it holds nothing to send."""
-        match message.role:
-            case "system":  # older models accept it only at the top
-                blocks = [_text(text) for part in message.parts if (text := instructions_text([part]))]
-                self.system += blocks
-                return bool(blocks)
-            case "user":
-                return self._append("user", list(_user_blocks(message.parts)))
-            case "tool":
-                results = [self._result(part) for part in message.parts if isinstance(part, ToolResult)]
-                return self._append("user", results)
-            case "assistant":
-                blocks = list(self._answer_blocks(message.parts))
-                has_content = any(block["type"] not in _THOUGHTS for block in blocks)
-                return self._append("assistant", blocks if has_content else [])
-
-    def mark(self) -> None:
-        """Mark the ends of cacheable prefixes: each request reads there what the request before it wrote."""
-        if self.system:
-            self.system[-1] = {**self.system[-1], "cache_control": _MARK}
-        for message in self.messages[-_MARKED_MESSAGES:]:
-            blocks = _content(message)
-            at = next(at for at in reversed(range(len(blocks))) if blocks[at]["type"] not in _THOUGHTS)
-            blocks[at] = {**blocks[at], "cache_control": _MARK}
-
-    def _append(self, role: str, blocks: list[Json]) -> bool:
-        if not blocks:
-            return False
-        if not self.messages and role == "assistant":
-            self.messages.append({"role": "user", "content": [_text(_OPENING)]})
-        if self.messages and self.messages[-1]["role"] == role:
-            _content(self.messages[-1]).extend(blocks)
-        else:
-            self.messages.append({"role": role, "content": blocks})
-        return True
-
-    def _answer_blocks(self, parts: Iterable[Part]) -> Iterator[Json]:
-        for part in parts:
-            match part:
-                case Text() if part.text.strip():
-                    yield _text(part.text)
-                case Reasoning(signature=str(signature)) if self._sends_reasoning:
-                    yield _thinking_block(part.text, signature)
-                case ToolCall():
-                    self.tools[part.tool_name] = None
-                    id = self._id(part.tool_call_id)
-                    yield {"type": "tool_use", "id": id, "name": part.tool_name, "input": part.args}
-                case File():
-                    yield _text(describe_file(part))
-                case _:
-                    pass
-
-    def _result(self, result: ToolResult) -> Json:
-        block: Json = {"type": "tool_result", "tool_use_id": self._id(result.tool_call_id)}
-        if (text := result_text(result)).strip():
-            block["content"] = text
-        return {**block, "is_error": True} if result.is_error else block
-
-    def _id(self, id: str) -> str:
-        """Return the id of a call with allowed characters only; ids of other makers have more."""
-        sent_id = self._ids.get(id)
-        if sent_id is None:
-            used_ids = set(self._ids.values())
-            base = _safe_name(id) or "call"
-            names = (base if number == 1 else f"{base}-{number}" for number in range(1, len(used_ids) + 2))
-            sent_id = self._ids[id] = next(name for name in names if name not in used_ids)
-        return sent_id
-
-
-def _user_blocks(parts: Iterable[Part]) -> Iterator[Json]:
-    """Yield the blocks of a user's or system message."""
-    for part in parts:
-        match part:
-            case Text() if part.text.strip():
-                yield _text(part.text)
-            case Source():
-                yield _text(quote_source(part))
-            case File():
-                yield _file(part)
-            case _:
-                pass
-
-
-def _file(file: File) -> Json:
-    """Return a file as an image, a document or text; anything else as its name."""
-    kind = "image" if file.media_type.startswith("image/") else "document"
-    text = file_text(file)
-    if text is not None:
-        return _text(text)
-    if kind == "document" and file.media_type != "application/pdf":
-        return _text(describe_file(file))
-    if file.data is not None:
-        media_type = "image/jpeg" if file.media_type == "image/jpg" else file.media_type
-        source: Json = {"type": "base64", "media_type": media_type, "data": file.data}
-    elif file.url and file.url.startswith(("https://", "http://")):
-        source = {"type": "url", "url": file.url}
-    else:
-        return _text(describe_file(file))
-    title_field = {"title": file.title} if file.title and kind == "document" else {}
-    return {"type": kind, "source": source, **title_field}
-
-
-def _thinking_block(text: str, signature: str) -> Json:
-    if signature.startswith(REDACTED):
-        return {"type": "redacted_thinking", "data": signature.removeprefix(REDACTED)}
-    return {"type": "thinking", "thinking": text, "signature": signature}
-
-
-def _text(text: str) -> Json:
-    return {"type": "text", "text": text}
-
-
-def _content(message: Json) -> list[Json]:
-    return cast("list[Json]", message["content"])
-
-
 def _fit_name(name: str) -> str:
     return fit_name(name, 128)
-
-
-def _safe_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)

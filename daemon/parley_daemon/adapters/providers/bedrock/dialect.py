@@ -8,12 +8,11 @@ from urllib.parse import quote
 import anyio.to_thread
 
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
-from parley_daemon.adapters.providers.anthropic.request import OWN_FIELDS, build_body
+from parley_daemon.adapters.providers.anthropic.request import OWN_FIELDS, build_body, sent_tools
 from parley_daemon.adapters.providers.bedrock.event_stream import AwsEventStream
 from parley_daemon.adapters.providers.bedrock.signing import AwsSigner
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
-from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
@@ -42,14 +41,15 @@ class BedrockMessages:
             ModelError: there are no credentials to sign it with.
         """
         omitted = self.own_fields.omitted_for(request.model)
-        body = encode_json({"anthropic_version": VERSION, **build_body(request, self._provider, omitted)})
+        tools = sent_tools(request)
+        body = build_body(request, self._provider, omitted, tools, {"anthropic_version": VERSION})
         path = f"/model/{quote(request.model, safe=':')}/invoke-with-response-stream"
         url = endpoint_url(self._base_url, path, version="")
         await anyio.to_thread.run_sync(AwsEventStream.load)
         headers = {"Accept": "application/vnd.amazon.eventstream"}
         if self._signer is not None:
             headers |= await self._signer.headers(url, body)
-        return PreparedRequest(url, body, headers)
+        return PreparedRequest(url, body, headers, tools.renamed)
 
     def parser(self, call: Call) -> AnthropicParser:
         """Return the parser of one answer."""

@@ -3,7 +3,7 @@
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from parley_daemon.adapters.providers.google.parser import GoogleParser
-from parley_daemon.adapters.providers.google.request import OWN_FIELDS, build_body
+from parley_daemon.adapters.providers.google.request import OWN_FIELDS, build_body, sent_tools
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
@@ -27,7 +27,9 @@ class GoogleGenerate:
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
         omitted = self.own_fields.omitted_for(request.model)
-        return PreparedRequest(self._url(request.model), build_body(request, self._provider, omitted))
+        tools = sent_tools(request)
+        body = build_body(request, self._provider, omitted, tools)
+        return PreparedRequest(self._url(request.model), body, renamed=tools.renamed)
 
     def parser(self, call: Call) -> GoogleParser:
         """Return the parser of one answer."""

@@ -2,13 +2,13 @@
 
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.openai_chat.flavours import COMPATIBLE, Flavour
 from parley_daemon.adapters.providers.openai_chat.parser import ChatParser
 from parley_daemon.adapters.providers.openai_chat.request import (
-    COMPATIBLE,
     OWN_FIELDS,
-    Flavour,
     build_body,
     extra_headers,
+    sent_tools,
 )
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
@@ -31,8 +31,10 @@ class ChatCompletions:
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
         omitted = self.own_fields.omitted_for(request.model)
-        body = build_body(request, self._flavour, self._provider, omitted)
-        return PreparedRequest(self._url, body, extra_headers(request.settings, self._flavour))
+        tools = sent_tools(request)
+        body = build_body(request, self._flavour, self._provider, omitted, tools)
+        headers = extra_headers(request.settings, self._flavour)
+        return PreparedRequest(self._url, body, headers, tools.renamed)
 
     def parser(self, call: Call) -> ChatParser:
         """Return the parser of one answer."""

@@ -3,7 +3,7 @@
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_responses.parser import ResponsesParser
-from parley_daemon.adapters.providers.openai_responses.request import OWN_FIELDS, build_body
+from parley_daemon.adapters.providers.openai_responses.request import OWN_FIELDS, build_body, sent_tools
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
@@ -24,7 +24,9 @@ class Responses:
     async def build_request(self, request: ModelRequest) -> PreparedRequest:
         """Return a request in the provider's format."""
         omitted = self.own_fields.omitted_for(request.model)
-        return PreparedRequest(self._url, build_body(request, self._provider, omitted))
+        tools = sent_tools(request)
+        body = build_body(request, self._provider, omitted, tools)
+        return PreparedRequest(self._url, body, renamed=tools.renamed)
 
     def parser(self, call: Call) -> ResponsesParser:
         """Return the parser of one answer."""

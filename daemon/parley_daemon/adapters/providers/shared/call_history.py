@@ -9,7 +9,7 @@ id of its own is seen to before (`core/prompts`).
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import msgspec
@@ -39,6 +39,14 @@ def fit_id(id: str, max_length: int) -> str:
     return f"{id[: max_length - _HASH_LENGTH - 1]}-{checksum:0{_HASH_LENGTH}x}"
 
 
+def safe_id(id: str, max_length: int) -> str:
+    """Return an id of letters, digits, "_" and "-". One that had others ends in a checksum."""
+    if _NOT_IN_NAMES.search(id) is None:
+        return fit_id(id, max_length)
+    checksum = zlib.crc32(id.encode("utf-8", "surrogatepass"))
+    return fit_id(f"{_NOT_IN_NAMES.sub('_', id)}-{checksum:0{_HASH_LENGTH}x}", max_length)
+
+
 def read_arguments(args: object) -> dict[str, object] | None:
     """Return the arguments of a call as an object; None when they are none.
 
@@ -53,36 +61,34 @@ def read_arguments(args: object) -> dict[str, object] | None:
 
 
 def repair_calls(
-    messages: Iterable[PromptMessage],
+    message: PromptMessage,
+    names: dict[str, str],
     *,
     name: Callable[[str], str] = fit_name,
-    max_id_length: int | None = None,
+    fit: Callable[[str], str] = str,
     keeps_values: bool = False,
-) -> Iterator[PromptMessage]:
-    """Yield messages with calls that an API accepts. A result gets the name of its call.
+) -> PromptMessage:
+    """Return a message with calls that an API accepts. A result gets the name of its call.
 
-    `name` makes the name of a tool fit. `keeps_values`: arguments that are no object become the `value` of
-    one; otherwise an empty object stands for them.
+    `names` are the sent names of calls by their ids; this adds to them. `name` makes the name of a tool fit,
+    and `fit` the id of a call. `keeps_values`: arguments that are no object become the `value` of one;
+    otherwise an empty object stands for them.
     """
-    names: dict[str, str] = {}  # by the ids of calls
-    for message in messages:
-        if not any(isinstance(part, ToolCall | ToolResult) for part in message.parts):
-            yield message
-            continue
-        parts: list[Part] = []
-        for part in message.parts:
-            match part:
-                case ToolCall(id, called, args):
-                    names[id] = fitted = name(called)
-                    arguments = read_arguments(args)
-                    if arguments is None:
-                        arguments = {"value": args} if keeps_values else {}
-                    sent_id = id if max_id_length is None else fit_id(id, max_id_length)
-                    parts.append(ToolCall(sent_id, fitted, arguments))
-                case ToolResult(id, called):
-                    fitted = names.get(id) or name(called)
-                    sent_id = id if max_id_length is None else fit_id(id, max_id_length)
-                    parts.append(replace(part, tool_call_id=sent_id, tool_name=fitted))
-                case _:
-                    parts.append(part)
-        yield replace(message, parts=tuple(parts))
+    parts: list[Part] = []
+    changed = False
+    for part in message.parts:
+        match part:
+            case ToolCall(id, called, args):
+                names[id] = fitted = name(called)
+                arguments = read_arguments(args)
+                if arguments is None:
+                    arguments = {"value": args} if keeps_values else {}
+                parts.append(ToolCall(fit(id), fitted, arguments))
+                changed = True
+            case ToolResult(id, called):
+                fitted = names.get(id) or name(called)
+                parts.append(replace(part, tool_call_id=fit(id), tool_name=fitted))
+                changed = True
+            case _:
+                parts.append(part)
+    return replace(message, parts=tuple(parts)) if changed else message

@@ -3,12 +3,13 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote, unquote_to_bytes
 
 from msgspec.structs import replace
 
 from parley_daemon.adapters.providers.http.lenient_json import encode_json, replace_surrogates
+from parley_daemon.core.agents.content import Content, read_content
 from parley_daemon.core.parts import File, Part, Source, Text, ToolResult
 from parley_daemon.ports.models import PromptMessage
 
@@ -16,10 +17,11 @@ _SCHEME = "data:"
 _TEXTUAL = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|toml|javascript|x-sh)\b")
 
 
-def inline_data_urls(messages: Iterable[PromptMessage]) -> Iterator[PromptMessage]:
-    """Yield messages with the files of data URLs as data: no dialect accepts such a URL for every file."""
-    for message in messages:
-        yield replace(message, parts=tuple(map(_inline, message.parts)))
+def inline_data_urls(message: PromptMessage) -> PromptMessage:
+    """Return a message with the files of data URLs as data: no dialect accepts such a URL for every file."""
+    if not any(type(part) is File and part.url for part in message.parts):
+        return message
+    return replace(message, parts=tuple(map(_inline, message.parts)))
 
 
 def _inline(part: Part) -> Part:
@@ -78,8 +80,48 @@ def instructions_text(parts: Iterable[Part]) -> str:
 
 
 def result_text(result: ToolResult) -> str:
-    """Return the result of a tool as text."""
-    return result.result if isinstance(result.result, str) else encode_json(result.result).decode()
+    """Return the result of a tool as text. A file that is content stands there by its name and type."""
+    text, _ = split_result(result, lambda _: False)
+    return text
+
+
+def failed_text(text: str, result: ToolResult) -> str:
+    """Return the text of a result for an API that has no field for errors."""
+    if not result.is_error or text[:5].lower() == "error":
+        return text
+    return f"Error: {text}" if text.strip() else "Error: the tool call failed."
+
+
+def split_result(result: ToolResult, accepts: Callable[[File], bool]) -> tuple[str, list[File]]:
+    """Return the result of a tool as text, and the files that are sent as such.
+
+    The text says of the other files that they are left out.
+    """
+    content = result_content(result)
+    if content is None:
+        return encode_json(result.result).decode(), []
+    files = [part for part in content if isinstance(part, File) and accepts(part)]
+    sent = set(map(id, files))
+    texts = [
+        part.text if isinstance(part, Text) else file_text(part) or f"{describe_file(part)} (left out)"
+        for part in content
+        if id(part) not in sent
+    ]
+    return join_texts(texts), files
+
+
+def result_content(result: ToolResult) -> Content | None:
+    """Return the parts of a result that is a text or content; None: it is another JSON value."""
+    value = result.result
+    if isinstance(value, str):
+        return (Text(value),)
+    content = read_content(value)
+    return None if content is None else tuple([_inline_content(part) for part in content])
+
+
+def _inline_content(part: Text | File) -> Text | File:
+    inlined = _inline(part)
+    return inlined if isinstance(inlined, Text | File) else part
 
 
 def answer_text(part: Part) -> str:

@@ -30,11 +30,15 @@ class FramingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request, ready to be posted. Its headers override the provider's; they are secrets."""
+    """A request, ready to be posted. Its headers override the provider's; they are secrets.
+
+    `renamed` has the names of tools that were changed: the declared names by the sent ones.
+    """
 
     url: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Framing(Protocol):

@@ -11,6 +11,13 @@ from typing import cast
 
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.options import Json
+from parley_daemon.adapters.providers.shared.tool_schema import LIMITS, SchemaRules
+
+TOOL_RULES = SchemaRules(
+    keywords=LIMITS | {"pattern", "default"},
+    formats=frozenset(("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")),
+)
+"""What may stand in the input schema of a tool that is not strict."""
 
 OPTIONS = ("structuredOutputs", "strictJsonSchema")
 """The options that select how a schema is sent."""
