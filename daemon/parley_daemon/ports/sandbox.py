@@ -38,6 +38,7 @@ class Command(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         argv: program and arguments.
+        readable: folders that it works in. A sandbox shows them even where it hides what is around them.
         writable: folders that it may write to, beside its own temporary folder.
         environment: variables beside those of the allow-list.
         scratch: commands with the same name share a temporary folder with caches. "": one of its own.
@@ -45,6 +46,7 @@ class Command(msgspec.Struct, frozen=True, gc=False):
 
     argv: tuple[str, ...]
     cwd: str
+    readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     environment: Mapping[str, str] = {}
     scratch: str = ""

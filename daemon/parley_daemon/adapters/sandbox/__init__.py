@@ -1,1 +1,1 @@
-"""Processes and the sandboxes that they run in."""
+"""Starts processes, in a sandbox where there is one."""

@@ -1,0 +1,145 @@
+"""What is started for a command: a supervisor or bubblewrap, with the sandbox's settings."""
+
+import marshal
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from parley_daemon.adapters.sandbox import bwrap, seatbelt
+from parley_daemon.adapters.sandbox.environment import make_environment
+from parley_daemon.adapters.sandbox.places import (
+    find_conflict,
+    find_secrets,
+    find_services,
+    widen_to_own_folder,
+)
+from parley_daemon.adapters.sandbox.protected import ProtectedFiles
+from parley_daemon.ports.sandbox import Command, Network, SandboxError, SandboxState
+
+SandboxChoice = Literal["auto", "bwrap", "landlock", "seatbelt", "none"]
+"""A sandbox, or "auto": the strongest one that works."""
+
+_SUPERVISOR = (
+    "import sys; sys.path.append({folder!r}); import landlock, supervisor; "
+    "supervisor.run(landlock.call, landlock.restrict)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """How commands run.
+
+    Attributes:
+        kind: which sandbox to use; "auto": the strongest one that works.
+        network: what commands reach.
+        is_required: no command runs without a sandbox.
+        environment: names of the daemon's variables that commands get, beside those of the list.
+    """
+
+    kind: SandboxChoice = "auto"
+    network: Network = "loopback"
+    is_required: bool = False
+    environment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxPaths:
+    """Where the daemon has what is its own.
+
+    Attributes:
+        own: files and folders that commands must neither read nor change.
+        scratch: the folder for the temporary folders of commands.
+        kept: the folder that changed versions of protected files are kept in.
+    """
+
+    own: tuple[Path, ...]
+    scratch: Path
+    kept: Path
+
+
+class Preparation:
+    """Prepares the start of commands."""
+
+    def __init__(
+        self, settings: SandboxSettings, paths: SandboxPaths, environment: Mapping[str, str], python: str
+    ) -> None:
+        self.settings = settings
+        self._python = python
+        self.program = shutil.which("bwrap", path=environment.get("PATH"))
+        self._paths = paths
+        self._environment = environment
+
+    def prepare(
+        self, state: SandboxState, command: Command, scratch: str, protected: ProtectedFiles
+    ) -> tuple[list[str], dict[str, str], bytes]:
+        """Return the program to start with its arguments, its environment, and the message to it.
+
+        Raises:
+            SandboxError: the sandbox does not hold for these folders.
+        """
+        if "/" in command.writable:
+            raise SandboxError("A command cannot get the whole file system to write to.")
+        temporary = "/tmp" if state.kind == "bwrap" else scratch
+        environment = make_environment(
+            self._environment, temporary, self.settings.environment, command.environment
+        )
+        environment["PWD"] = command.cwd
+        secrets, services, own = find_secrets(), find_services(), self._own()
+        if state.kind == "bwrap":
+            argv = bwrap.make_arguments(
+                self.program or "bwrap",
+                command.argv,
+                cwd=command.cwd,
+                scratch=scratch,
+                readable=command.readable,
+                writable=command.writable,
+                read_only=protected.read_only,
+                kept_apart=list(protected.git_directories),
+                hidden=[*secrets, *services],
+                own=own,
+                network=state.network == "all",
+            )
+            return argv, environment, b""
+        argv, hidden = list(command.argv), [*secrets, *own]
+        if state.kind != "none":
+            _refuse_conflict(hidden, command.writable)
+        if state.kind == "seatbelt":
+            argv = seatbelt.make_arguments(
+                argv,
+                writable=[*command.writable, scratch],
+                read_only=protected.read_only,
+                hidden=hidden,
+                network=state.network,
+            )
+        order = {
+            "argv": argv,
+            "cwd": command.cwd,
+            "environment": environment,
+            "restrict": state.kind == "landlock",
+            "hidden": hidden,
+            "writable": [*command.writable, scratch],
+            "network": state.network == "all",
+        }
+        message = marshal.dumps(order)
+        program = _SUPERVISOR.format(folder=os.path.dirname(__file__))
+        command_line = [self._python, "-I", "-S", "-c", program]
+        return command_line, {}, len(message).to_bytes(4, "little") + message
+
+    def _own(self) -> list[str]:
+        return [
+            widen_to_own_folder(path) if path.is_file() or path.is_socket() else os.path.realpath(path)
+            for path in self._paths.own
+            if os.path.lexists(path)
+        ]
+
+
+def _refuse_conflict(hidden: Sequence[str], writable: Sequence[str]) -> None:
+    conflict = find_conflict(hidden, writable)
+    if conflict is not None:
+        raise SandboxError(
+            f"The folder {conflict[1]} contains {conflict[0]}, which this sandbox cannot keep from a "
+            "command. Use a narrower folder, or install bubblewrap."
+        )

@@ -1,0 +1,1 @@
+"""Commands in real sandboxes, as an ordinary user."""
