@@ -115,7 +115,7 @@ def camel(name: str) -> str:
     [
         (Chat, ExportedChat, {"owner", "lastSeq", "reservedSeq"}),
         (Message, ExportedMessage, {"chatId", "siblings"}),
-        (Turn, ExportedTurn, {"chatId"}),
+        (Turn, ExportedTurn, {"chatId", "step"}),
         (QueuedMessage, ExportedQueuedMessage, {"chatId", "steers"}),
     ],
 )
