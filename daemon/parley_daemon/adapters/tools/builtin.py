@@ -7,6 +7,7 @@ A new family of tools is a module beside this one with a function that returns i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from parley_daemon.adapters.tools.fetch_url import FetchUrlTool
 from parley_daemon.adapters.tools.questions import question_tools
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
 from parley_daemon.core.records import Chat
@@ -37,4 +38,4 @@ class BuiltinToolbox:
 
 
 def _all_tools(services: ToolServices) -> list[Tool]:
-    return [*question_tools()]
+    return [*question_tools(), FetchUrlTool()]
