@@ -8,6 +8,11 @@ states: `before`, `after`, and what is there now.
 - now = after: the file is as the tool left it, and is put back.
 - otherwise somebody changed it since (a person, a command, a later turn), and it is left alone.
 
+A document that is open in an editor has two layers: the file, and the text in the editor. A tool changes an
+open document through its editor, which may save it later: then only texts are compared, wherever they are. A
+command changes the file, and the editor may load it anew or not: then the file has to be as it was left, and
+the text in the editor one of both.
+
 A crash can cut off a call between keeping `before` and recording `after`. Then `after` is what the call said
 it would write (`expected`), and without that it is unknown: no state equals it, so the file counts as changed
 since. If a person changes a file between two calls of one turn, the turn's change of it begins anew with what
@@ -20,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.agents.tools import ChangeType
 
@@ -39,8 +45,7 @@ class FileState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         digest: of a file's bytes or of a link's target. A file that is too large to be read has a digest
             of its size, its times and its number instead, which begins with "stat:".
         text: digest of a file's text without regard to byte order mark and line ends; None: it is not text.
-            Of a document that is open in an editor, it is the text there.
-        is_open: whether the document is open in an editor.
+        open_text: the same of the document that is open at the path; None: none is open.
     """
 
     kind: FileKind
@@ -48,7 +53,12 @@ class FileState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     size: int = 0
     digest: str | None = None
     text: str | None = None
-    is_open: bool = False
+    open_text: str | None = None
+
+    @property
+    def shown_text(self) -> str | None:
+        """The digest of the text that a person sees."""
+        return self.text if self.open_text is None else self.open_text
 
     @property
     def was_read(self) -> bool:
@@ -62,7 +72,8 @@ NOTHING = FileState("nothing")
 class PathChange(msgspec.Struct, frozen=True, gc=False):
     """What a checkpoint knows of one path. `root` is the root that it lies below.
 
-    `after` is None while the call that changes it runs, and for good if a crash cut that call off.
+    `after` is None while the call that changes it runs, and for good if a crash cut that call off. `earlier`
+    is then what the turn's call before that one left.
     """
 
     path: str
@@ -70,6 +81,7 @@ class PathChange(msgspec.Struct, frozen=True, gc=False):
     before: FileState
     expected: FileState | None = None
     after: FileState | None = None
+    earlier: FileState | None = None
 
 
 class CheckpointHead(msgspec.Struct, frozen=True, gc=False):
@@ -139,31 +151,61 @@ class RestoreResult(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 # ------------------------------------------------------------------------------------- states
 
 
-def is_same(one: FileState, other: FileState) -> bool:
-    """Return whether two states are equal for a person.
+def is_same_on_disk(one: FileState, other: FileState) -> bool:
+    """Return whether two states are equal, whatever an editor shows."""
+    return (one.kind, one.mode, one.digest) == (other.kind, other.mode, other.digest)
 
-    While a document is open in an editor, its text counts and not the file's bytes: the editor may not have
-    saved it yet, and saves it in its own way.
-    """
-    if (one.kind, one.mode) != (other.kind, other.mode):
+
+def is_same(one: FileState, other: FileState) -> bool:
+    """Return whether two states are equal on the disk and for a person."""
+    if not is_same_on_disk(one, other):
         return False
-    if one.is_open or other.is_open:
-        return one.text == other.text
-    return one.digest == other.digest
+    return (one.open_text is None and other.open_text is None) or one.shown_text == other.shown_text
+
+
+def left_states(change: PathChange, now: FileState) -> list[FileState]:
+    """Return what the turn may have left at a path: one state, or two or none after a crash."""
+    if change.after is not None:
+        return [change.after]
+    # What a call was about to write is known, but not with which mode.
+    expected = None if change.expected is None else replace(change.expected, mode=now.mode)
+    return [state for state in (expected, change.earlier) if state is not None]
+
+
+def is_in_editor(before: FileState, left: FileState) -> bool:
+    """Return whether only the text of an open document was changed, and not its file."""
+    return is_same_on_disk(before, left) and before.shown_text != left.shown_text
+
+
+def is_restored(change: PathChange, now: FileState) -> bool:
+    """Return whether a path is as it was before the turn."""
+    before = change.before
+    if any(is_in_editor(before, left) for left in left_states(change, now)):
+        return now.shown_text == before.shown_text
+    if not is_same_on_disk(before, now):
+        return False
+    return now.open_text is None or now.open_text == before.shown_text
 
 
 def is_as_left(change: PathChange, now: FileState) -> bool:
     """Return whether a path is as the turn left it."""
-    left = change.after or change.expected
-    return left is not None and is_same(left, now)
+    return any(_is_left(change.before, left, now) for left in left_states(change, now))
+
+
+def _is_left(before: FileState, left: FileState, now: FileState) -> bool:
+    if is_in_editor(before, left):
+        return now.shown_text == left.shown_text
+    if not is_same_on_disk(left, now):
+        return False
+    return now.open_text is None or now.open_text in (left.open_text, left.text)
 
 
 def left_state(change: PathChange, now: FileState) -> LeftState:
     """Return what a path is, compared with what the turn left."""
     if is_as_left(change, now):
         return "as_left"
-    left = change.after or change.expected
-    if now.kind == "nothing" and (left is None or left.kind != "nothing"):
+    left = left_states(change, now)
+    if now.kind == "nothing" and any(state.kind != "nothing" for state in left or [change.before]):
         return "gone"
     return "changed_since"
 
@@ -197,6 +239,11 @@ def find_renamed(changes: Mapping[str, tuple[FileState, FileState]]) -> dict[str
     }
 
 
+def is_folder(before: FileState, after: FileState) -> bool:
+    """Return whether a change is one of a folder only."""
+    return {before.kind, after.kind} <= {"folder", "nothing"} and not (before.open_text or after.open_text)
+
+
 def shown_paths(kinds: Mapping[str, bool]) -> list[str]:
     """Return the paths to show, sorted. `kinds` says of each path whether it is a folder.
 
@@ -215,14 +262,11 @@ def view(
     """
     seen: dict[str, tuple[PathChange, FileState]] = {}
     for path, change in checkpoint.changes.items():
-        left = change.after or change.expected or now[path]
+        left = change.after or now[path]
         if not is_same(change.before, left):
             seen[path] = (change, left)
     renamed = find_renamed({path: (change.before, left) for path, (change, left) in seen.items()})
-    folders = {
-        path: "folder" in (change.before.kind, left.kind) and "file" not in (change.before.kind, left.kind)
-        for path, (change, left) in seen.items()
-    }
+    folders = {path: is_folder(change.before, left) for path, (change, left) in seen.items()}
     files: list[CheckpointFile] = []
     for path in shown_paths(folders):
         change, left = seen[path]
@@ -248,15 +292,17 @@ def plan_restore(
     `changed_by`: the id of a later checkpoint of the chat that has this path.
     """
     before = change.before
-    if is_same(before, now):
+    if is_restored(change, now):
         return None
     if before.kind == "other" or now.kind == "other":
         return Refusal("It is no file, link or folder.")
+    if now.open_text is not None and before.kind not in ("file", now.kind):
+        return Refusal("It is open in an editor. Close it there first.")
     if not has_image:
         return Refusal("What was there before is not kept: it was too large, too much, or too long ago.")
     if is_as_left(change, now) or force:
         return before
-    if change.after is None and change.expected is None:
+    if not left_states(change, now):
         return Refusal(
             "The daemon was stopped while a command ran, so it is not known who changed this. Restore it by "
             "its path with force, if you want to."
