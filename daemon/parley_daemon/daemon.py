@@ -30,6 +30,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
+from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
 from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
 from parley_daemon.adapters.os.directory_lock import FileLock, lock_directory
@@ -41,6 +42,7 @@ from parley_daemon.adapters.tools.lazy import LazyToolbox
 from parley_daemon.config import load_config
 from parley_daemon.config_reload import ConfigReloader
 from parley_daemon.engine.engine import Engine
+from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
@@ -120,13 +122,15 @@ async def _serve(options: DaemonOptions) -> int:
     )
     clock = SystemClock()
     store, keys = _storage(options)
+    checkpoints = FileCheckpoints(None if options.in_memory else options.data_dir / "checkpoints", clock)
     engine = Engine(
         store,
         catalogue,
         clock,
         keys,
         SchemaValidator(),
-        toolbox=LazyToolbox(partial(_load_tools, options)),
+        checkpoints=checkpoints,
+        toolbox=LazyToolbox(partial(_load_tools, options, checkpoints)),
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,
@@ -176,7 +180,7 @@ def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
     return SqliteStore(options.data_dir / "parley.db", prepare=prepare), KeyStore(options.data_dir)
 
 
-def _load_tools(options: DaemonOptions) -> Toolbox:
+def _load_tools(options: DaemonOptions, checkpoints: Checkpoints) -> Toolbox:
     """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
     from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
     from parley_daemon.adapters.tools.workspaces import DaemonFolders
@@ -188,7 +192,7 @@ def _load_tools(options: DaemonOptions) -> Toolbox:
         config=str(options.config.absolute()),
         home=str(Path.home()),
     )
-    return BuiltinToolbox(ToolServices(folders))
+    return BuiltinToolbox(ToolServices(folders, checkpoints))
 
 
 def _lock(data_dir: Path, held: list[FileLock]) -> None:

@@ -274,6 +274,12 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
                  doc="Delete a model's configuration."),
     ),
     "Workspace": (
+        _request("chat/checkpoints", "checkpoints.ChatCheckpointsParams", "list[checkpoints.Checkpoint]",
+                 handler="checkpoints.list_checkpoints", has_large_answer=True,
+                 doc="List what tools changed, turn by turn, the newest first."),
+        _request("chat/restore", "checkpoints.ChatRestoreParams", "checkpoints.ChatRestoreResult",
+                 handler="checkpoints.restore",
+                 doc="Put files back that a turn changed and nobody else since."),
         _later("chat/gitChanges", "workspace.ChatGitChangesParams", "list[workspace.GitChange]",
                doc="List the files that the chat changed."),
         _later("chat/diffStatus", "workspace.ChatDiffStatusParams", "workspace.DiffStatus",

@@ -23,6 +23,7 @@ from parley_protocol.methods import METHODS, Direction, Kind, Method
 from parley_protocol.models import (
     base,
     chats,
+    checkpoints,
     events,
     exports,
     objects,
@@ -58,6 +59,7 @@ _MODULES = (
     events,
     providers,
     workspace,
+    checkpoints,
     server,
 )
 _BASES = (

@@ -233,6 +233,7 @@ DEFINITIONS: Final[dict[str, str]] = {
     "DeliveredPart": "One part of a message, or the beginning of a large one.",
     "DeliveredPiece": "One part of a message in progress, or the beginning of a large one.",
     "Disposition": "What happened to a message that was sent.",
+    "LeftState": "What a file is, compared with what a turn left there.",
     "Event": "An event of a chat. `type` tells which one it is.",
     "ExportFormat": "The format of an exported chat.",
     "GitChangeType": "How a file was changed.",

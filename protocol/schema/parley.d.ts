@@ -91,6 +91,10 @@ export interface Methods {
   "modelConfig/update": { params: ModelConfigUpdateParams; result: ModelConfig };
   /** Delete a model's configuration. */
   "modelConfig/delete": { params: ModelConfigDeleteParams; result: null };
+  /** List what tools changed, turn by turn, the newest first. */
+  "chat/checkpoints": { params: ChatCheckpointsParams; result: Checkpoint[] };
+  /** Put files back that a turn changed and nobody else since. */
+  "chat/restore": { params: ChatRestoreParams; result: ChatRestoreResult };
   /** List the files that the chat changed. */
   "chat/gitChanges": { params: ChatGitChangesParams; result: GitChange[] };
   /** Return the overall state of the chat's changes. */
@@ -431,6 +435,12 @@ export interface ChatAskResult {
   error: TurnError | null;
   /** The answer as JSON, if `outputSchema` was set; null otherwise. */
   output: unknown;
+}
+
+/** Params of `chat/checkpoints`. */
+export interface ChatCheckpointsParams {
+  /** The id of the chat. 1 to 1024 characters. */
+  chatId: string;
 }
 
 /** Params of `chat/compact`. */
@@ -849,6 +859,30 @@ export interface ChatRespondResult {
   outcome: ActionOutcome;
 }
 
+/** Params of `chat/restore`. */
+export interface ChatRestoreParams {
+  /** The id of the chat. 1 to 1024 characters. */
+  chatId: string;
+  /** The id of the checkpoint. 1 to 1024 characters. */
+  checkpointId: string;
+  /** URIs of files of the checkpoint, or of folders whose files are meant; null: all files. 1 to 1000 items. */
+  paths?: string[] | null;
+  /** true: change nothing, only say what would be restored. */
+  dryRun?: boolean;
+  /** true: restore files that have changed since, too. Needs `paths`. */
+  force?: boolean;
+}
+
+/** What was restored, and what was not. */
+export interface ChatRestoreResult {
+  /** The files that were restored, or would be, sorted by path. */
+  restored: RestoredFile[];
+  /** The files that were left alone, sorted by path. */
+  conflicts: RestoreConflict[];
+  /** The id of the checkpoint that undoes this restore; null: nothing was changed. */
+  checkpointId: string | null;
+}
+
 /** Params of `chat/retry`. `messageId` is the user message to answer again, by default the last one. */
 export interface ChatRetryParams {
   /** The id of the chat. 1 to 1024 characters. */
@@ -1058,6 +1092,34 @@ export interface ChatUpdateParams {
 export interface ChatWatchParams {
   /** The token of the `$/progress` notifications that carry the events. */
   partialResultToken: Token;
+}
+
+/** What files were before one turn, or one restore, changed them. */
+export interface Checkpoint {
+  /** The id. */
+  id: string;
+  /** The id of the turn that changed the files; null: a restore did. */
+  turnId: string | null;
+  /** The id of the message with the first tool call of the turn that changed a file; null: a restore did. */
+  messageId: number | null;
+  /** The id of the checkpoint that was restored; null: it belongs to a turn. */
+  undoes: string | null;
+  /** When the first file was changed: RFC 3339 in UTC with milliseconds. */
+  at: string;
+  /** The files, sorted by path. A folder is only listed if it has no other file of the list in it. */
+  files: CheckpointFile[];
+}
+
+/** A file that a turn changed, and what it is now. */
+export interface CheckpointFile {
+  /** The URI of the file. */
+  path: string;
+  /** How the file was changed. */
+  changeType: GitChangeType;
+  /** Whether what was there before the turn is still kept. */
+  restorable: boolean;
+  /** Whether the file is as the turn left it. Only then it is restored without `force`. */
+  state: LeftState;
 }
 
 /** The name and version of the client. */
@@ -1551,6 +1613,9 @@ export interface InvalidParamsData {
   /** The invalid fields. */
   fields: FieldProblem[];
 }
+
+/** What a file is, compared with what a turn left there. */
+export type LeftState = "as_left" | "changed_since" | "gone";
 
 /**
  * A stored message.
@@ -2268,6 +2333,24 @@ export interface ResetEvent {
 
 /** What a chat was doing when it was exported. */
 export type RestingStatus = "waiting" | "completed" | "error";
+
+/** A file that was left alone. */
+export interface RestoreConflict {
+  /** The URI of the file. */
+  path: string;
+  /** Whether the file is as the turn left it. */
+  state: LeftState;
+  /** Why it was left alone, and what to do, in a sentence. */
+  message: string;
+}
+
+/** A file that was restored. */
+export interface RestoredFile {
+  /** The URI of the file. */
+  path: string;
+  /** What that does to the file: "deleted" if the turn had created it. */
+  changeType: GitChangeType;
+}
 
 /**
  * A model call failed. `model` is called after `delayMs`. `attempt` counts from 1.

@@ -26,6 +26,7 @@ from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.engine.turns.turn_log import log_end
 from parley_daemon.ports.catalogue import Catalogue, ProviderInfo
+from parley_daemon.ports.checkpoints import Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
@@ -67,6 +68,7 @@ class Engine:
         schemas: Schemas,
         *,
         toolbox: Toolbox,
+        checkpoints: Checkpoints,
         max_running_turns: int = 200,
         retries: RetryPolicy | None = None,
         recovery: Recovery = "interrupt",
@@ -88,6 +90,7 @@ class Engine:
             clock=clock,
             schemas=schemas,
             toolbox=toolbox,
+            checkpoints=checkpoints,
             turn_slots=anyio.CapacityLimiter(max_running_turns),
             summary_slots=anyio.Semaphore(SUMMARIES_AT_ONCE),
             retries=Retries(retries or RetryPolicy()),
@@ -120,6 +123,7 @@ class Engine:
                         await self.stop()
         finally:
             with anyio.CancelScope(shield=True):
+                await self._services.checkpoints.aclose()
                 await self.catalogue.aclose()
                 await self._store.aclose()
 
@@ -127,7 +131,20 @@ class Engine:
         """Open the store before the first call. A failure is only logged; later calls try again."""
         try:
             await self._open_store()
+            await self._tidy_checkpoints()
         except StoreUnavailableError as error:
+            log.error("%s", error)
+
+    async def _tidy_checkpoints(self) -> None:
+        """Finish the checkpoints that a crash cut off; remove those of chats that are gone."""
+        checkpoints = self._services.checkpoints
+        try:
+            for chat_id in await checkpoints.chats():
+                if await self._store.chat(chat_id) is None:
+                    await checkpoints.forget(chat_id)
+                else:
+                    await checkpoints.recover(chat_id)
+        except CheckpointsUnavailableError as error:
             log.error("%s", error)
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.providers.merge import ModelConfig
 from parley_daemon.adapters.providers.provider import ProviderConfig
@@ -95,6 +96,7 @@ async def configured(
         catalogue,
         time,
         kept,
+        checkpoints=FileCheckpoints(None, time),
         toolbox=GivenToolbox(),
         retries=RetryPolicy(attempts=1),
         recovery=recovery,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import anyio
 from msgspec.structs import replace
 
+from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
 from parley_daemon.adapters.json_schema import rules
 from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.adapters.memory.store import MemoryStore
@@ -382,6 +383,7 @@ async def running(
     options.setdefault("retries", RetryPolicy(attempts=1))
     options.setdefault("schemas", InProcessSchemas())
     options.setdefault("toolbox", GivenToolbox())
+    options.setdefault("checkpoints", FileCheckpoints(None, clock))
     engine = Engine(store.port, catalogue, clock, MemoryKeyStore(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from parley_daemon.adapters.checkpoints.documents import Documents
 from parley_daemon.adapters.checkpoints.history import CHAT_BYTES, History
 from parley_daemon.adapters.checkpoints.images import Images
 from parley_daemon.adapters.checkpoints.journal import Kept, Line
@@ -89,7 +90,8 @@ class Archive:
             async with history.lock:
                 head = await self._head(history, context)
                 await to_thread.run_sync(self._make_room, context.chat_id)
-            recorder = Recorder(context, history, head, self._spool, self._editors, self._recorders)
+            documents = Documents(self._editors, context.owner)
+            recorder = Recorder(context, history, head, self._spool, documents, self._recorders)
             self._recorders.add(recorder)
             try:
                 yield recorder
@@ -136,12 +138,8 @@ class Archive:
         with self._history(chat_id) as history, _translated_errors():
             async with history.lock:
                 paths = await to_thread.run_sync(_paths_of, history)
-                texts = {path: self._open_text(owner, path) for path in paths}
+                texts = await Documents(self._editors, owner).texts(paths)
                 return await to_thread.run_sync(_views, history, paths, texts)
-
-    def _open_text(self, owner: str, path: str) -> str | None:
-        document = None if self._editors is None else self._editors.document(owner, path)
-        return None if document is None else document.text
 
     async def restore(self, request: RestoreRequest) -> RestoreResult:
         """See Checkpoints."""
@@ -152,7 +150,8 @@ class Archive:
 
         with self._history(request.chat_id) as history, _translated_errors():
             async with history.lock:
-                result = await Restorer(history, request, self._editors).restore(new_head)
+                documents = Documents(self._editors, request.owner)
+                result = await Restorer(history, request, documents).restore(new_head)
         for recorder in self._recorders:
             recorder.foreign |= {one.path for one in result.restored}
         return result

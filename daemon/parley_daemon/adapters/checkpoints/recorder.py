@@ -15,6 +15,7 @@ import msgspec
 from anyio import to_thread
 
 from parley_daemon.adapters.checkpoints.changes import Changed, file_changes
+from parley_daemon.adapters.checkpoints.documents import Documents
 from parley_daemon.adapters.checkpoints.history import History, expected_state
 from parley_daemon.adapters.checkpoints.journal import Kept, Left, Line
 from parley_daemon.adapters.checkpoints.paths import read_path, with_document
@@ -30,7 +31,6 @@ from parley_daemon.adapters.checkpoints.watching import (
 from parley_daemon.core.agents.checkpoints import NOTHING, CheckpointHead, FileState, is_same
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.ports.checkpoints import CheckpointsUnavailableError
-from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.tools import CallContext
 
 MEMORY_BYTES = 8 * 2**20
@@ -54,7 +54,7 @@ class Recorder:
         history: History,
         head: CheckpointHead,
         spool: Spool,
-        editors: Editors | None,
+        documents: Documents,
         others: "set[Recorder]",
     ) -> None:
         self.foreign: set[str] = set()
@@ -62,7 +62,7 @@ class Recorder:
         self._history = history
         self._head = head
         self._spool = spool
-        self._editors = editors
+        self._documents = documents
         self._others = others
         self._touched: dict[str, Touched] = {}
         self._memory = MEMORY_BYTES
@@ -77,7 +77,7 @@ class Recorder:
         for other in self._others:
             if other is not self:
                 other.foreign.add(path)
-        text = self._open_text(path)
+        text = await self._documents.text(path)
         async with self._history.lock:
             try:
                 await to_thread.run_sync(self._keep, path, text, after)
@@ -86,12 +86,6 @@ class Recorder:
                 raise CheckpointsUnavailableError(
                     f"What is in {path} now cannot be kept ({reason}), so it was not changed."
                 ) from error
-
-    def _open_text(self, path: str) -> str | None:
-        if self._editors is None:
-            return None
-        document = self._editors.document(self._context.owner, path)
-        return None if document is None else document.text
 
     def _keep(self, path: str, text: str | None, after: bytes | None) -> None:
         root = self._root_of(path)
@@ -167,12 +161,12 @@ class Recorder:
         return result
 
     async def _end(self) -> tuple[tuple[FileChange, ...], str | None]:
-        texts = {path: self._open_text(path) for path in self._touched}
+        texts = await self._documents.texts(self._touched)
         found: list[Found] = []
         if self._watch is not None:
             others = self.foreign | set(texts)
             found, _ = await to_thread.run_sync(end_watch, self._watch, others, self._spool)
-        texts |= {one.path: self._open_text(one.path) for one in found}
+        texts |= await self._documents.texts([one.path for one in found])
         async with self._history.lock:
             return await to_thread.run_sync(self._finish, texts, found)
 

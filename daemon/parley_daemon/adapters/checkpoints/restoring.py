@@ -13,6 +13,7 @@ import msgspec
 from anyio import to_thread
 from msgspec.structs import replace
 
+from parley_daemon.adapters.checkpoints.documents import Documents, shown_text
 from parley_daemon.adapters.checkpoints.history import History
 from parley_daemon.adapters.checkpoints.journal import Kept, Left, Line
 from parley_daemon.adapters.checkpoints.paths import put_path, read_path, split_path, with_document
@@ -36,24 +37,25 @@ from parley_daemon.core.agents.checkpoints import (
     selects,
     shown_paths,
 )
+from parley_daemon.core.agents.line_counts import plain_text
 from parley_daemon.ports.checkpoints import (
     CheckpointNotFoundError,
     CheckpointsUnavailableError,
     PathNotInCheckpointError,
     RestoreRequest,
 )
-from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
+from parley_daemon.ports.editors import EditRefusedError, OpenDocument
 
 
 class Step(msgspec.Struct, gc=False):
-    """One path that is put back. `data`: the bytes to write; `text`: the text for an open document.
+    """One path that is put back. `data`: the bytes to write; `text`: the text for open documents.
 
     `on_disk`: whether the file is written.
     """
 
     change: PathChange
     now: FileState
-    document: OpenDocument | None
+    documents: Sequence[OpenDocument]
     on_disk: bool
     data: bytes | None
     text: str | None
@@ -62,17 +64,17 @@ class Step(msgspec.Struct, gc=False):
 class Restorer:
     """Carries out one request. `history.lock` is held."""
 
-    def __init__(self, history: History, request: RestoreRequest, editors: Editors | None) -> None:
+    def __init__(self, history: History, request: RestoreRequest, documents: Documents) -> None:
         self._history = history
         self._request = request
-        self._editors = editors
+        self._documents = documents
         self._conflicts: dict[str, RestoreConflict] = {}
 
     async def restore(self, new_head: Callable[[], CheckpointHead]) -> RestoreResult:
         """See Checkpoints.restore."""
         checkpoint = await to_thread.run_sync(self._find)
         changes = self._selected(checkpoint)
-        documents = {change.path: self._document(change.path) for change in changes}
+        documents = {change.path: await self._documents.at(change.path) for change in changes}
         steps = await to_thread.run_sync(self._plan, checkpoint, changes, documents)
         if self._request.dry_run or not steps:
             return self._result(steps, None)
@@ -103,22 +105,19 @@ class Restorer:
                 raise PathNotInCheckpointError(f"The checkpoint has no change of {asked}.", asked)
         return [change for path, change in checkpoint.changes.items() if selects(self._request.paths, path)]
 
-    def _document(self, path: str) -> OpenDocument | None:
-        return None if self._editors is None else self._editors.document(self._request.owner, path)
-
     # ----------------------------------------------------------------------------- planning
 
     def _plan(
         self,
         checkpoint: Checkpoint,
         changes: Sequence[PathChange],
-        documents: dict[str, OpenDocument | None],
+        documents: dict[str, Sequence[OpenDocument]],
     ) -> list[Step]:
         steps: dict[str, Step] = {}
         for change in changes:
-            document = documents[change.path]
+            opened = documents[change.path]
             try:
-                now = _look(change, document)
+                now = _look(change, shown_text(opened))
             except OSError as error:
                 self._refuse(change, change.before, f"It cannot be read: {error.strerror}.")
                 continue
@@ -131,27 +130,28 @@ class Restorer:
             )
             if isinstance(target, Refusal):
                 self._refuse(change, now, target.message)
-            elif target is not None and (step := self._step(change, now, document)) is not None:
+            elif target is not None and (step := self._step(change, now, opened)) is not None:
                 steps[change.path] = step
         order = restore_order((path, step.change.before) for path, step in steps.items())
         return [steps[path] for path in order]
 
-    def _step(self, change: PathChange, now: FileState, document: OpenDocument | None) -> Step | None:
+    def _step(self, change: PathChange, now: FileState, documents: Sequence[OpenDocument]) -> Step | None:
         before = change.before
         if ".git" in split_path(change.root, change.path):
             self._refuse(change, now, "It belongs to git itself, which is never changed.")
             return None
         in_editor = any(is_in_editor(before, left) for left in left_states(change, now))
-        text = self._history.read_text(before) if document is not None else None
-        if document is not None and text is None:
-            self._refuse(change, now, "It is open in an editor, and was no text before.")
+        text = self._history.read_text(before) if documents else None
+        problem = _editor_problem(documents, text)
+        if problem is not None:
+            self._refuse(change, now, problem)
             return None
-        on_disk = document is None or not in_editor
+        on_disk = not (documents and in_editor)
         data = self._history.read_bytes(before) if on_disk and before.kind in ("file", "link") else None
         if on_disk and before.kind in ("file", "link") and data is None:
             self._refuse(change, now, "What was there before is damaged in the daemon's data directory.")
             return None
-        return Step(change, now, document, on_disk, data, text)
+        return Step(change, now, documents, on_disk, data, text)
 
     def _refuse(self, change: PathChange, now: FileState, message: str) -> None:
         self._conflicts[change.path] = RestoreConflict(change.path, left_state(change, now), message)
@@ -173,7 +173,7 @@ class Restorer:
             for step in steps:
                 change = step.change
                 present, data = read_path(change.root, change.path)
-                text = None if step.document is None else step.document.text
+                text = shown_text(step.documents)
                 present = with_document(present, text)
                 if not is_same(present, step.now):
                     self._refuse(change, present, "It is being changed right now.")
@@ -200,12 +200,8 @@ class Restorer:
         for step in steps:
             change = step.change
             try:
-                if step.document is not None and self._editors is not None and step.text is not None:
-                    text = step.text
-                    if "\r\n" not in step.document.text and "\n" in step.document.text:
-                        text = text.replace("\r\n", "\n")
-                    if text != step.document.text:
-                        await self._editors.replace(step.document, text)
+                for document in step.documents:
+                    await self._documents.replace(document, step.text or "")
                 if step.on_disk:
                     await to_thread.run_sync(self._put, step)
             except EditRefusedError as error:
@@ -219,24 +215,25 @@ class Restorer:
             if step.change.before.kind == "folder" and step.change.before.mode & 0o700 != 0o700:
                 before = step.change.before
                 await to_thread.run_sync(put_path, step.change.root, step.change.path, before, None)
-        await to_thread.run_sync(self._record, head, steps)
+        texts = await self._documents.texts([step.change.path for step in steps])
+        await to_thread.run_sync(self._record, head, steps, texts)
         return done
 
     def _put(self, step: Step) -> None:
         change = step.change
-        if not is_same(_look(change, step.document), step.now):
+        if not is_same(_look(change, shown_text(step.documents)), step.now):
             raise OSError(0, "it is being changed right now")
         target = change.before
         if target.kind == "folder":
             target = replace(target, mode=target.mode | 0o700)
         put_path(change.root, change.path, target, step.data)
 
-    def _record(self, head: CheckpointHead, steps: Sequence[Step]) -> None:
+    def _record(self, head: CheckpointHead, steps: Sequence[Step], texts: dict[str, str | None]) -> None:
         """Record what is there after the restore."""
         lines: list[Line] = []
         for step in steps:
             try:
-                state = _look(step.change, self._document(step.change.path))
+                state = _look(step.change, texts[step.change.path])
             except OSError:
                 continue
             lines.append(Left(head.id, step.change.path, state))
@@ -255,15 +252,31 @@ class Restorer:
         return RestoreResult(tuple(restored), tuple(conflicts), checkpoint_id)
 
 
-def _look(change: PathChange, document: OpenDocument | None) -> FileState:
-    state, _ = read_path(change.root, change.path)
-    return with_document(state, None if document is None else document.text)
+def _look(change: PathChange, text: str | None) -> FileState:
+    return with_document(read_path(change.root, change.path)[0], text)
+
+
+def _editor_problem(documents: Sequence[OpenDocument], text: str | None) -> str | None:
+    """Return why open documents cannot get this text, as a sentence; None: they can."""
+    if not documents:
+        return None
+    if text is None:
+        return "It is open in an editor, and was no text before."
+    for document in documents:
+        name = document.client or "an editor"
+        if document.text is None:
+            return f"It is open in {name}, and what that has is not known. Close it there first."
+        if plain_text(document.text) != plain_text(documents[0].text or ""):
+            return "It is open in several editors with different texts. Save and close it there first."
+        if not document.can_edit and plain_text(document.text) != plain_text(text):
+            return f"It is open in {name}, which takes no changes. Close it there first."
+    return None
 
 
 def _target(step: Step) -> FileState:
     """Return what will be at a path."""
     before = step.change.before
-    open_text = None if step.document is None else before.shown_text
+    open_text = before.shown_text if step.documents else None
     on_disk = before if step.on_disk else step.now
     return replace(on_disk, open_text=open_text)
 

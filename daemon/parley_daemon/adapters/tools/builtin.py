@@ -11,14 +11,25 @@ from parley_daemon.adapters.tools.fetch_url import FetchUrlTool
 from parley_daemon.adapters.tools.questions import question_tools
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
 from parley_daemon.core.records import Chat
+from parley_daemon.ports.checkpoints import Checkpoints
+from parley_daemon.ports.sandbox import Sandbox, SandboxState
 from parley_daemon.ports.tools import Tool, Workspace
 
 
 @dataclass(frozen=True, slots=True)
 class ToolServices:
-    """What built-in tools use. `folders` are the daemon's own, which no tool may touch."""
+    """What built-in tools use. `folders` are the daemon's own, which no tool may touch.
+
+    `checkpoints` keep what files were before a tool changes them.
+    `sandbox` starts processes; None: there are no tools that start any.
+    """
 
     folders: DaemonFolders
+    checkpoints: Checkpoints
+    sandbox: Sandbox | None = None
+
+
+NO_SANDBOX = SandboxState("none")
 
 
 class BuiltinToolbox:
@@ -26,6 +37,7 @@ class BuiltinToolbox:
 
     def __init__(self, services: ToolServices) -> None:
         self._tools = sorted(_all_tools(services), key=lambda tool: tool.spec.name)
+        self._sandbox = services.sandbox
         self._workspaces = Workspaces(services.folders)
 
     def tools(self, chat: Chat) -> Sequence[Tool]:
@@ -35,6 +47,10 @@ class BuiltinToolbox:
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""
         return await self._workspaces.workspace(chat.context.repositories)
+
+    async def sandbox(self) -> SandboxState:
+        """See Toolbox."""
+        return NO_SANDBOX if self._sandbox is None else await self._sandbox.probe()
 
 
 def _all_tools(services: ToolServices) -> list[Tool]:

@@ -21,6 +21,7 @@ public. Callers hold an actor in `async with chats.open(id) as chat`, which keep
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.commands import (
@@ -308,6 +309,8 @@ class ChatActor:
             await live.commit(DeleteChat(live.id))
             live.chat = replace(live.chat, archived=True)
             live.mark_deleted()
+            with anyio.CancelScope(shield=True):
+                await live.services.checkpoints.forget(live.id)
         live.services.host.chat_changed(live.view, "deleted")
 
     # ------------------------------------------------------- changes together with others

@@ -11,6 +11,7 @@ from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.catalogue import Catalogue
+from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
@@ -70,6 +71,7 @@ class ChatServices:
     clock: Clock
     schemas: Schemas
     toolbox: Toolbox
+    checkpoints: Checkpoints
     turn_slots: anyio.CapacityLimiter
     summary_slots: anyio.Semaphore
     retries: Retries

@@ -18,6 +18,7 @@ from parley_daemon.engine.collection.copying import copy_with_new_ids, find_miss
 from parley_daemon.engine.collection.families import commit_together, lock_family
 from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.collection.registry import ChatRegistry
+from parley_daemon.engine.collection.undo import Undo
 from parley_daemon.engine.errors import (
     ChatArchivedError,
     ChatBusyError,
@@ -34,7 +35,10 @@ Created = tuple[ChatView, Acceptance]
 
 
 class ChatCollection:
-    """All chats of one owner. `open_store` opens the store if it is not open yet."""
+    """All chats of one owner. `open_store` opens the store if it is not open yet.
+
+    `undo` takes back what tools changed in files.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class ChatCollection:
         self._store = services.store
         self._registry = registry
         self._open_store = open_store
+        self.undo = Undo(owner, services, registry)
 
     # ----------------------------------------------------------------------- open, find
 

@@ -11,6 +11,11 @@ from pydantic.alias_generators import to_camel
 
 from parley_daemon.engine import errors as engine
 from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.checkpoints import (
+    CheckpointNotFoundError,
+    CheckpointsUnavailableError,
+    PathNotInCheckpointError,
+)
 from parley_daemon.ports.models import ModelError
 from parley_daemon.ports.secrets import SecretsUnavailableError
 from parley_daemon.ports.store import ChatTooLargeError, InvalidCursorError, StoreUnavailableError
@@ -43,6 +48,8 @@ _CODES: dict[type[Exception], ErrorCode] = {
     engine.ChatBusyError: ErrorCode.CHAT_BUSY,
     engine.ChatArchivedError: ErrorCode.CHAT_ARCHIVED,
     engine.ConflictError: ErrorCode.CONFLICT,
+    CheckpointNotFoundError: ErrorCode.TOOL_NOT_FOUND,
+    CheckpointsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
     engine.ToolNotFoundError: ErrorCode.TOOL_NOT_FOUND,
     engine.NotTrustedError: ErrorCode.NOT_TRUSTED,
     engine.NoSandboxError: ErrorCode.NO_SANDBOX,
@@ -75,6 +82,8 @@ def wire_error(error: Exception) -> WireError:
             return invalid_params([{"path": "provider", "problem": str(error)}])
         case engine.InvalidConfigurationError():
             return invalid_params([{"path": to_camel(error.field), "problem": str(error)}])
+        case PathNotInCheckpointError():
+            return invalid_params([{"path": "paths", "problem": str(error)}])
         case ChatTooLargeError():
             return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
         case InvalidCursorError():
