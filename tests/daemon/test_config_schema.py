@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +16,13 @@ import pytest
 from parley_daemon.config import FileSettings, load_config
 from parley_daemon.config_schema import config_schema
 
-SCHEMA = config_schema()
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the schema; it takes a second, which collecting the tests shall not cost."""
+    return config_schema()
 
 
 def fields(value: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -27,25 +33,25 @@ def fields(value: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, inner in cast("dict[str, Any]", value).items():
             if key == "properties":
                 properties: dict[str, dict[str, Any]] = inner
-                yield from [(f"{path}.{name}", schema) for name, schema in properties.items()]
+                yield from [(f"{path}.{name}", setting) for name, setting in properties.items()]
             yield from fields(inner, f"{path}.{key}")
 
 
 def test_every_setting_has_a_description_with_its_limits() -> None:
-    found = dict(fields(SCHEMA, ""))
+    found = dict(fields(schema(), ""))
     assert {name.rpartition(".")[2] for name in found} > set(FileSettings.__struct_fields__)
-    for path, schema in found.items():
-        text = schema.get("description", "")
+    for path, setting in found.items():
+        text = setting.get("description", "")
         assert text.endswith("."), path
         for limit in ("minimum", "maximum"):
-            if abs(schema.get(limit, 0)) < 2**53 - 1 and limit in schema:
-                assert f"{schema[limit]:g}" in text, path
+            if abs(setting.get(limit, 0)) < 2**53 - 1 and limit in setting:
+                assert f"{setting[limit]:g}" in text, path
         assert not path.endswith("_ms") or "illiseconds" in text, path
 
 
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.S))
 def test_the_examples_of_the_page_are_valid(block: str, tmp_path: Path) -> None:
-    jsonschema.validate(tomllib.loads(block), SCHEMA)
+    jsonschema.validate(tomllib.loads(block), schema())
     (tmp_path / "config.toml").write_text(block, "utf-8")
     assert load_config(tmp_path / "config.toml").complaint is None
 
@@ -64,7 +70,7 @@ def test_the_examples_of_the_page_are_valid(block: str, tmp_path: Path) -> None:
 )
 def test_what_the_schema_refuses_is_refused_when_it_is_read(text: str, tmp_path: Path) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(tomllib.loads(text), SCHEMA)
+        jsonschema.validate(tomllib.loads(text), schema())
     (tmp_path / "config.toml").write_text(text, "utf-8")
     assert load_config(tmp_path / "config.toml").complaint is not None
 
@@ -72,4 +78,4 @@ def test_what_the_schema_refuses_is_refused_when_it_is_read(text: str, tmp_path:
 def test_the_command_prints_it() -> None:
     command = [sys.executable, "-m", "parley_daemon", "schema", "configuration"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stdout) == SCHEMA
+    assert json.loads(done.stdout) == schema()

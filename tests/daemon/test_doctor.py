@@ -47,6 +47,7 @@ def test_a_broken_file_and_a_missing_key_are_named() -> None:
         assert found["configuration"].startswith(f"BAD {places['PARLEY_CONFIG']}, line 1: ")
 
 
+@pytest.mark.slow
 async def test_a_default_model_without_a_key_is_named() -> None:
     config = 'default_model = "anthropic:claude"\n'
     problem = (
@@ -66,6 +67,7 @@ async def test_a_default_model_without_a_key_is_named() -> None:
         assert found["default"].startswith(problem)  # the daemon has the environment of its start
 
 
+@pytest.mark.slow
 async def test_a_default_model_without_its_provider_is_found_in_the_lists() -> None:
     models = status(200, {"data": [{"id": "llama"}]})
     async with fake_provider((models,)) as server:
@@ -111,6 +113,7 @@ async def test_a_running_daemon_is_asked_for_its_providers_and_checks_them_on_re
         assert found["demo"] == "ok it works"
 
 
+@pytest.mark.slow
 async def test_the_log_is_named_and_another_version_is_bad_with_advice(daemon: DaemonProcess) -> None:
     code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
     assert (code, found["log"]) == (0, f"- {daemon.data_dir / 'log' / 'parleyd.log'}")
@@ -138,6 +141,7 @@ def test_directories_in_the_place_of_files_are_named(
     assert (code, found["files"]) == (1, f"BAD {file} is a directory: move it away")
 
 
+@pytest.mark.slow
 async def test_a_damaged_store_is_found_without_a_daemon(daemon: DaemonProcess) -> None:
     async with unix_peer(daemon.socket) as peer:
         await peer.initialize()

@@ -16,6 +16,8 @@ from tests.support.processes.raw_client import stdio_peer, unix_peer
 from tests.support.providers.script import status
 from tests.support.providers.server import fake_provider
 
+pytestmark = pytest.mark.slow
+
 CANARY = "sk-canary-0123456789abcdef"
 
 BROKEN = {

@@ -14,6 +14,8 @@ from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.script import Action, Reply, done, finish, status, text
 from tests.support.providers.server import FakeProvider
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 Json = dict[str, Any]
 

@@ -31,6 +31,8 @@ from tests.support.providers.script import (
 )
 from tests.support.providers.server import FakeProvider, fake_provider
 
+pytestmark = pytest.mark.slow
+
 ANSWER: Script = (text("The ", "answer."), finish(), usage(), done())
 QUICK: dict[str, dict[str, Any]] = {
     "timeout": {"settings": {"timeouts": {"firstPartMs": 200, "aliveMs": 300}}},

@@ -12,6 +12,8 @@ from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.providers.script import done, finish, stall, text
 from tests.support.providers.server import FakeProvider, fake_provider
 
+pytestmark = pytest.mark.slow
+
 Kind = Callable[[str], AbstractAsyncContextManager[Disk]]
 
 
@@ -21,9 +23,9 @@ async def provider() -> AsyncGenerator[FakeProvider]:
         yield provider
 
 
-@pytest.fixture(params=[limited, pytest.param(small_disk, marks=pytest.mark.slow)])
+@pytest.fixture(params=[limited, small_disk])
 async def disk(request: pytest.FixtureRequest, provider: FakeProvider) -> AsyncGenerator[Disk]:
-    """A daemon on a disk that has room so far. The fast tests take the disk that works everywhere."""
+    """A daemon on a disk that has room so far."""
     kind: Kind = request.param
     async with kind(config_for(provider)) as disk:
         yield disk
@@ -180,7 +182,6 @@ async def once_there_is_room(disk: Disk, peer: Peer, chat_id: str) -> dict[str, 
     return await peer.result_in_time("chat/get", {"chatId": chat_id}, code=1013)
 
 
-@pytest.mark.slow
 async def test_messages_are_taken_until_the_disk_is_full_and_those_that_were_are_there(
     provider: FakeProvider,
 ) -> None:

@@ -15,6 +15,8 @@ from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.limited_disk import limited
 from tests.support.processes.raw_client import Peer, unix_peer
 
+pytestmark = pytest.mark.slow
+
 STORE_UNAVAILABLE = 1013
 
 

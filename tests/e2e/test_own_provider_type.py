@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.providers.provider_type import ProviderType
 from parley_daemon.adapters.providers.registry import ENTRY_POINT_GROUP, TYPES
@@ -15,6 +17,8 @@ from tests.support.processes.daemon import running_daemon
 from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.providers.script import Action, cut, raw, status
 from tests.support.providers.server import FakeProvider, fake_provider
+
+pytestmark = pytest.mark.slow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "providers.md").read_text("utf-8")
 AZURE_SAMPLE, WHOLE_SAMPLE, PROJECT, SECTION = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)

@@ -9,6 +9,8 @@ from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.script import Script, done, drop, event, finish, silence, status, text, usage
 from tests.support.providers.server import FakeProvider, fake_provider
 
+pytestmark = pytest.mark.slow
+
 NOT_ALLOWED = 1009
 
 

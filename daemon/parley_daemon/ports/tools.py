@@ -16,6 +16,7 @@ from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.permissions import AgentMode, SandboxKind
 from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
 from parley_daemon.core.records import Chat
+from parley_daemon.ports.sandbox import SandboxState
 
 
 class ToolInputError(Exception):
@@ -105,4 +106,8 @@ class Toolbox(Protocol):
 
     async def workspace(self, chat: Chat) -> Workspace:
         """Return the folders of a chat, from `chat.context.repositories`."""
+        ...
+
+    async def sandbox(self) -> SandboxState:
+        """Return what commands run in."""
         ...

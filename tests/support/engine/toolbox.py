@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from parley_daemon.core.records import Chat
+from parley_daemon.ports.sandbox import SandboxState
 from parley_daemon.ports.tools import Tool, Workspace
 
 
 class GivenToolbox:
     """Implements Toolbox."""
 
-    def __init__(self, *tools: Tool, roots: Sequence[str] = ()) -> None:
+    def __init__(self, *tools: Tool, roots: Sequence[str] = (), sandbox: SandboxState | None = None) -> None:
+        self._sandbox = sandbox or SandboxState("none")
         self._tools = sorted(tools, key=lambda tool: tool.spec.name)
         self._workspace = Workspace(tuple(roots), None if roots else "This chat has no folder.")
 
@@ -20,3 +22,7 @@ class GivenToolbox:
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""
         return self._workspace
+
+    async def sandbox(self) -> SandboxState:
+        """See Toolbox."""
+        return self._sandbox

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_CONNECT_MS = 10_000
 _REFUSALS = (400, 422)  # statuses of a request with a field that the provider does not know
+_NO_CONTENT = 204
 _LARGE = 2**20  # bytes of one event or document above which it is parsed in a thread
 _DOUBT = 2  # how many times longer to wait after a stop reason that came with the first text
 _END_SECONDS = 2.0  # how long the end of a response may take after the end mark
@@ -95,6 +96,8 @@ class HttpModel:
             if not 200 <= response.status < 300:
                 raise await self._pool.read_error(call, response)
             self._pool.check_encoding(call, response)
+            if response.status == _NO_CONTENT or response.content_length == 0:
+                raise answer.empty_answer_error()
             while data := await self._read(call, response, answer, deadline):
                 if answer.pending > _LARGE:
                     batch = await anyio.to_thread.run_sync(answer.feed, data)

@@ -6,6 +6,7 @@ from threading import Lock
 from anyio import to_thread
 
 from parley_daemon.core.records import Chat
+from parley_daemon.ports.sandbox import SandboxState
 from parley_daemon.ports.tools import Tool, Toolbox, Workspace
 
 
@@ -25,6 +26,11 @@ class LazyToolbox:
         """See Toolbox."""
         toolbox = self._loaded or await to_thread.run_sync(self._toolbox)
         return await toolbox.workspace(chat)
+
+    async def sandbox(self) -> SandboxState:
+        """See Toolbox."""
+        toolbox = self._loaded or await to_thread.run_sync(self._toolbox)
+        return await toolbox.sandbox()
 
     def _toolbox(self) -> Toolbox:
         if self._loaded is None:

@@ -201,9 +201,17 @@ async def test_a_reason_of_the_end_is_an_end_however_the_response_ends(opened: O
 
 @pytest.mark.parametrize("ending", [drop(), cut(), raw(named(end()[0])[:-10])])
 async def test_an_answer_without_its_end_is_bad_stream(opened: Opened, ending: Any) -> None:
-    async with fake_provider((raw(named(begin(), *text("Hel"))), ending)) as server:
+    async with fake_provider((raw(named(begin(), *text("Hel")[:-1])), ending)) as server:
         failure = await opened.failure(server)
     assert (failure.kind, failure.retryable) == ("bad_stream", True)
+
+
+@pytest.mark.parametrize("ending", [(), (drop(),), (cut(),)])
+async def test_an_answer_of_stopped_blocks_is_whole_however_its_response_ends(
+    opened: Opened, ending: Any
+) -> None:
+    async with fake_provider((raw(named(begin(), *text("Hel"))), *ending)) as server:
+        assert (await opened.ask(server))[-1] == STOP
 
 
 async def test_a_server_that_does_not_stream_is_understood(opened: Opened) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -400,10 +401,26 @@ def test_errors_after_the_end_mark_do_not_count() -> None:
 STOPPED = RICH.index(b"\n\n", RICH.index(b'"message_delta"'))  # where the reason of the end has come
 
 
-def test_a_stream_cut_before_it_says_why_it_stopped_is_bad_stream() -> None:
+def test_a_stream_cut_within_a_block_is_bad_stream() -> None:
     for at in range(STOPPED):
-        cut = failure(RICH[:at])
-        assert (cut.kind, cut.retryable) == ("bad_stream", True), RICH[:at]
+        if not are_blocks_stopped(RICH[:at]):
+            cut = failure(RICH[:at])
+            assert (cut.kind, cut.retryable) == ("bad_stream", True), RICH[:at]
+
+
+def are_blocks_stopped(stream: bytes) -> bool:
+    """Return whether each block of a stream was stopped, and one of them is more than reasoning."""
+    starts = re.findall(rb'"content_block_start".+?"type": "(\w+)".*\}$', stream, re.MULTILINE)
+    stops = re.findall(rb'"content_block_stop".*\}$', stream, re.MULTILINE)
+    return len(starts) == len(stops) and not {b"text", b"tool_use"}.isdisjoint(starts)
+
+
+def test_an_answer_is_whole_without_a_stop_reason_if_its_blocks_were_stopped() -> None:
+    said, called = named(begin(), *text("a")), named(begin(), *text("a"), *tool("id", "f", "{}", index=1))
+    assert read(said)[-1] == STOP
+    assert read(called)[-1] == Finish("tool_calls")
+    assert failure(named(begin(), *thinking("hm"))).kind == "bad_stream"
+    assert failure(said + named(start(1, type="text", text=""))).kind == "bad_stream"
 
 
 def test_a_stream_cut_after_it_says_why_it_stopped_is_whole() -> None:

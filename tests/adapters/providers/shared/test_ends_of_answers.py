@@ -24,7 +24,7 @@ from parley_daemon.ports.models import (
     PromptMessage,
 )
 from tests.support.providers.dialect_events import CALL, DIALECTS, DialectEvents, parts, sse
-from tests.support.providers.script import Script, drop, raw, stall
+from tests.support.providers.script import Script, drop, raw, stall, status
 from tests.support.providers.server import fake_provider
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.type)
@@ -257,3 +257,10 @@ async def test_an_empty_answer_to_the_results_of_tools_is_an_answer(dialect: Dia
     assert (await ask(dialect, script, last=RESULT))[-1] == STOP
     with pytest.raises(EmptyAnswerError):
         await ask(dialect, script)
+
+
+@each_dialect
+async def test_a_response_without_a_body_is_an_empty_answer(dialect: DialectEvents) -> None:
+    for action in (status(204, b""), status(200, b"")):
+        with pytest.raises(EmptyAnswerError):
+            await ask(dialect, [action])

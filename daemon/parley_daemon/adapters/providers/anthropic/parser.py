@@ -6,7 +6,8 @@ A stream is `message_start` (with usage of the input), then content blocks by in
 `content_block_delta`s, `content_block_stop`. A block is text, thinking (with a signature at its end),
 redacted thinking, or a tool call, whose arguments stream as pieces of JSON. `message_delta` brings the stop
 reason and usage; the answer is complete then. `message_stop` is the end mark. `ping` is a sign of life. An
-`error` event may come at any time. Usage counts only grow: of two counts the larger is kept.
+`error` event may come at any time. Usage counts only grow: of two counts the larger is kept. A response that
+ends without a stop reason is whole if each of its blocks was stopped.
 
 A refusal may come without any text; then its explanation becomes the text of the answer.
 """
@@ -61,6 +62,8 @@ class AnthropicParser:
         self._calls: list[OpenCall] = []
         # By index, each with the arguments of its start event. A server may leave out the index.
         self._open: dict[int | None, tuple[OpenCall, object]] = {}
+        self._unstopped: list[int | None] = []  # indexes of blocks
+        self._has_answer_block = False
         self._reason: str | None = None
         self._explanation = ""
         self._has_text = False
@@ -74,6 +77,11 @@ class AnthropicParser:
     def is_complete(self) -> bool:
         """Whether a stop reason or the end mark has come, and nothing of the answer after it."""
         return self._pieces.has_ended
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every block is marked complete, and one of them is more than reasoning."""
+        return self._pieces.has_ended or (self._has_answer_block and not self._unstopped)
 
     def take(self) -> list[Chunk]:
         """Return what is new since the last call, with the texts of one part joined."""
@@ -126,7 +134,7 @@ class AnthropicParser:
             return False
         for index, block in enumerate(message.content):
             self._start_block(index, block)
-            self._end_block(index)
+            self._stop_block(index)
         self._answer.usage = update_usage(message.usage, self._answer.usage)
         self._set_stop_reason(message.stop_reason, message.stop_details)
         self._set_end_mark()
@@ -156,7 +164,7 @@ class AnthropicParser:
             case "content_block_start":
                 self._start_block(event.index, event.content_block)
             case "content_block_stop":
-                self._end_block(self._find_call(event.index))
+                self._stop_block(event.index)
             case "message_start":
                 start = convert_or_none(event.message, Start) or Start()
                 self._answer.usage = update_usage(start.usage, self._answer.usage)
@@ -177,6 +185,9 @@ class AnthropicParser:
         block = convert_or_none(value, Block)
         if block is None:
             return
+        if index not in self._unstopped:
+            self._unstopped.append(index)
+        self._has_answer_block = self._has_answer_block or block.type in ("text", "tool_use")
         match block.type:
             case "text":
                 self._pieces.append(Text, block.text or "")
@@ -211,6 +222,13 @@ class AnthropicParser:
                 self._answer.add_source(read_source(delta.citation))
             case _:
                 pass
+
+    def _stop_block(self, index: int | None) -> None:
+        if index in self._unstopped:
+            self._unstopped.remove(index)
+        elif index is None and self._unstopped:
+            self._unstopped.pop()
+        self._end_block(self._find_call(index))
 
     def _find_call(self, index: int | None) -> int | None:
         """Return the index of the open call that an event is about; without one, it is the newest."""

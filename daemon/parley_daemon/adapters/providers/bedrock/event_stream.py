@@ -81,7 +81,13 @@ class AwsEventStream:
         return received
 
     def close(self) -> Payloads:
-        """Return nothing: what is left is not a whole frame."""
+        """Return nothing.
+
+        Raises:
+            FramingError: the stream was cut in the middle of a frame.
+        """
+        if self._waiting or self._has_prelude:
+            raise FramingError("The last frame is not complete.")
         return Payloads([])
 
 

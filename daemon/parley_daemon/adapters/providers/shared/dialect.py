@@ -54,7 +54,11 @@ class Framing(Protocol):
         ...
 
     def close(self) -> Payloads:
-        """Return what is left at the end of the stream."""
+        """Return what is left at the end of the stream.
+
+        Raises:
+            FramingError: the stream was cut in the middle of an event.
+        """
         ...
 
 

@@ -176,23 +176,33 @@ class ResponseReader:
             return self._parser.take()
 
     def _end(self) -> list[Chunk]:
+        is_cut = False
         if self._document is not None:
             self._read_document(b"".join(self._document).strip(_BLANK))
         elif self.is_complete:
-            with suppress(ModelError):  # a broken event after the answer cannot spoil it
+            with suppress(ModelError, FramingError):  # a broken event after the answer cannot spoil it
                 self._feed_parser(self._framing.close())
         else:
-            self._feed_parser(self._framing.close())
-        if not self.is_whole:
+            is_cut = not self._close_framing()
+        if is_cut or not self.is_whole:
             message = f"{self._call.provider} closed the stream before the answer was complete."
             quoted = "" if self._has_events else self._head.decode("utf-8", "replace")
             raise self._call.bad_stream(message, quoted)
         chunks = self.finish()
         if not self._has_answer:
-            self.error = self._empty_answer_error()
+            self.error = self.empty_answer_error()
         return chunks
 
-    def _empty_answer_error(self) -> ModelError:
+    def _close_framing(self) -> bool:
+        """Take the last event. False: the response was cut in the middle of one."""
+        try:
+            self._feed_parser(self._framing.close())
+        except FramingError:
+            return False
+        return True
+
+    def empty_answer_error(self) -> ModelError:
+        """Return why the turn fails if the response has ended and holds no answer."""
         model = f"{self._call.model} ({self._call.provider})"
         if self._has_thoughts:
             message = f"{model} returned only its reasoning and no answer. Ask again, or use another model."
