@@ -76,7 +76,7 @@ async def test_an_approved_plan_changes_the_mode_as_the_answer_says() -> None:
         (AskUserTool(), {"questions": []}, r"length >= 1 - at `\$\.questions`"),
         (AskUserTool(), {"questions": [{"text": "?", "options": [" "]}]}, "option is blank"),
         (AskUserTool(), {"questions": [{"text": "?", "default": 1}]}, "unknown field `default`"),
-        (ExitPlanTool(), "a plan", "Expected `object`, got `str`"),
+        (ExitPlanTool(), "a plan", "must be a JSON object"),
     ],
 )
 async def test_invalid_arguments_are_named(tool: Tool, args: object, why: str) -> None:

@@ -1,6 +1,9 @@
-"""The arguments of a built-in tool as a msgspec struct: its JSON Schema, and how the calls are read."""
+"""The arguments of built-in tools: read into a struct, from which the schema for models is derived.
 
-from collections.abc import Mapping
+A struct of arguments has `forbid_unknown_fields=True` and `rename="camel"`, and `Annotated[…, msgspec.Meta]`
+for ranges and descriptions.
+"""
+
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -10,39 +13,43 @@ from parley_daemon.ports.tools import ToolInputError
 Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 
 
-def input_schema(shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the JSON Schema of a struct, without references: some providers do not take them."""
-    schema = msgspec.json.schema(shape)
-    definitions: Mapping[str, Any] = schema.pop("$defs", {})
-    return _inline(schema, definitions)
+def input_schema(of: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON Schema of a struct of arguments, an object without references."""
+    schema = msgspec.json.schema(of)
+    inlined: Any = _inline(schema, schema.get("$defs", {}))
+    del inlined["title"]
+    return inlined
 
 
-def read_arguments(args: Any, shape: type[Arguments]) -> Arguments:
-    """Return the arguments of a call as a struct.
+def read_arguments(of: type[Arguments], args: Any) -> Arguments:
+    """Return arguments as a struct. Numbers may be strings: some models write them so.
 
     Raises:
-        ToolInputError: they do not fit; the message names the place.
+        ToolInputError: they do not have the form of the struct; the message says what is expected.
     """
+    if not isinstance(args, dict):
+        raise ToolInputError(f"The arguments must be a JSON object. {_expected(of)}")
     try:
-        return msgspec.convert(args, shape)
+        return msgspec.convert(cast("dict[str, Any]", args), of, strict=False)
     except msgspec.ValidationError as error:
-        raise ToolInputError(f"The arguments are invalid: {error}.") from None
+        raise ToolInputError(f"The arguments are invalid: {error}. {_expected(of)}") from None
 
 
-def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
+def _expected(of: type[msgspec.Struct]) -> str:
+    names = [
+        f"{field.encode_name}{'' if field.required else ' (optional)'}"
+        for field in msgspec.structs.fields(of)
+    ]
+    return f"Expected: {', '.join(names) or 'no arguments'}."
+
+
+def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(schema, list):
-        return [_inline(item, definitions) for item in cast("list[Any]", schema)]
+        return [_inline(one, definitions) for one in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
         return schema
-    fields = cast("dict[str, Any]", schema)
-    reference = fields.get("$ref")
+    given = cast("dict[str, Any]", schema)
+    reference = given.get("$ref")
     if isinstance(reference, str):
-        fields = {**definitions[reference.rpartition("/")[2]], **fields}
-        del fields["$ref"]
-    if "enum" in fields:
-        fields = {"type": "string", **fields}  # Google's API requires it
-    return {
-        name: _inline(value, definitions)
-        for name, value in fields.items()
-        if not (name == "title" and isinstance(value, str))
-    }
+        return _inline(definitions[reference.rpartition("/")[2]], definitions)
+    return {key: _inline(value, definitions) for key, value in given.items() if key != "$defs"}

@@ -136,7 +136,7 @@ class FetchUrlTool:
 
 def _url(args: Any) -> WebUrl:
     try:
-        return parse_url(read_arguments(args, _FetchUrl).url)
+        return parse_url(read_arguments(_FetchUrl, args).url)
     except UnusableUrlError as error:
         raise ToolInputError(str(error)) from None
 

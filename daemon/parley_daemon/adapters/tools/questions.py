@@ -63,7 +63,7 @@ class TodoTool:
 
     async def inspect(self, args: Any, context: CallContext) -> Inspection:
         """See Tool."""
-        items = read_arguments(args, _Todo).items
+        items = read_arguments(_Todo, args).items
         _refuse_blanks(*(("item", item.text) for item in items))
         done = sum(item.status == "completed" for item in items)
         return Inspection(
@@ -79,7 +79,7 @@ class TodoTool:
         answer: Answer | None,
     ) -> ToolOutput:
         """Return the list; see Tool."""
-        return ToolOutput(msgspec.to_builtins(read_arguments(args, _Todo)))
+        return ToolOutput(msgspec.to_builtins(read_arguments(_Todo, args)))
 
     def sandbox(self, context: CallContext) -> SandboxKind | None:
         """See Tool."""
@@ -100,7 +100,7 @@ class AskUserTool:
 
     async def inspect(self, args: Any, context: CallContext) -> Inspection:
         """See Tool."""
-        questions = read_arguments(args, _AskUser).questions
+        questions = read_arguments(_AskUser, args).questions
         _refuse_blanks(*(("question", question.text) for question in questions))
         _refuse_blanks(*(("option", option) for question in questions for option in question.options))
         title = _shorten(questions[0].text)
@@ -117,7 +117,7 @@ class AskUserTool:
         answer: Answer | None,
     ) -> ToolOutput:
         """Return the answers with their questions; see Tool."""
-        questions = read_arguments(args, _AskUser).questions
+        questions = read_arguments(_AskUser, args).questions
         answers = read_answers(inspection.preview.questions, _result_of(answer))
         return ToolOutput(
             {
@@ -148,7 +148,7 @@ class ExitPlanTool:
 
     async def inspect(self, args: Any, context: CallContext) -> Inspection:
         """See Tool."""
-        plan = read_arguments(args, _ExitPlan).plan
+        plan = read_arguments(_ExitPlan, args).plan
         _refuse_blanks(("plan", plan))
         if context.mode != "plan":
             raise ToolInputError(
