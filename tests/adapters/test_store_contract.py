@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.permissions import Rule, RuleScope
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.core.records import Context
 from parley_daemon.ports.store import (
@@ -24,8 +25,12 @@ from parley_daemon.ports.store_writes import (
     DeleteChat,
     DropJournal,
     DropQueued,
+    DropRule,
+    DropTrust,
     PutChat,
     PutQueued,
+    PutRule,
+    PutTrust,
     PutTurn,
     SetQueue,
 )
@@ -398,3 +403,32 @@ async def test_descendants_are_found_along_parents_and_by_their_root(store: Stor
     await store.commit(DeleteChat("b"))
     assert await store.descendants("a") == ("c", "d", "e")
     assert await store.descendants("b") == ("c", "d")
+
+
+async def test_rules_and_trust_belong_to_an_owner_and_are_there_after_reopening(
+    make: Make, store: Store
+) -> None:
+    rule = Rule(
+        "1", "allow", "run", "git status", scope=RuleScope(root="file:///r"), match=("git status -s",)
+    )
+    other, hers = Rule("2", "deny", "*", paths=("*.pem",)), Rule("3", "ask", "run", human=True)
+    await store.commit(PutRule("me", rule), PutRule("me", other), PutRule("she", hers))
+    await store.commit(PutTrust("me", "file:///r", "h1"), PutTrust("she", "file:///r", "h2"))
+    store = await reopened(make, store)
+    mine = await store.policy("me")
+    assert (mine.rules, mine.trusted) == ((rule, other), {("file:///r", "h1")})
+    await store.commit(DropRule("1"), DropTrust("me", "file:///r", "h1"))
+    store = await reopened(make, store)
+    mine = await store.policy("me")
+    assert (mine.rules, mine.trusted) == ((other,), frozenset())
+    assert (await store.policy("she")).rules == (hers,)
+    await store.aclose()
+
+
+async def test_a_rule_for_a_chat_is_deleted_with_it(store: Store) -> None:
+    always, inside = Rule("1", "allow", "run"), Rule("2", "allow", "run", scope=RuleScope("c1"))
+    await store.commit(PutChat(a_chat()), PutRule("me", always), PutRule("me", inside))
+    await store.commit(DeleteChat("c1"))
+    assert (await store.policy("me")).rules == (always,)
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(PutRule("me", inside))

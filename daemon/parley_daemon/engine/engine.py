@@ -8,6 +8,7 @@ import anyio
 
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.records import Turn
+from parley_daemon.engine.agents.permissions import Permissions
 from parley_daemon.engine.background import BackgroundWork
 from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.chats.event_feed import Watchers
@@ -57,6 +58,7 @@ class Engine:
         providers: the providers that are configured over the protocol.
         model_configs: the models that are configured over the protocol.
         watchers: who is told of every chat of an owner.
+        permissions: the rules of what models may do.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Engine:
         restart = self._restart_lost_turn if recovery == "retry" else None
         self._open_store = StoreOpener(store, clock, restart).open
         self._registry = ChatRegistry(self._load)
+        self.permissions = Permissions(store, self._open_store, clock)
         self._services = ChatServices(
             store=store,
             catalogue=catalogue,
@@ -96,6 +99,7 @@ class Engine:
             retries=Retries(retries or RetryPolicy()),
             summary_policy=summaries or SummaryPolicy(),
             answer_limits=answer_limits or AnswerLimits(),
+            permissions=self.permissions,
             host=self,
         )
         self._background = BackgroundWork(self._services, self._registry.open, self._tasks)

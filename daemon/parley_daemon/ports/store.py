@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from parley_daemon.core.agents.permissions import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
@@ -37,6 +38,13 @@ class StoredConfiguration(msgspec.Struct, frozen=True, gc=False):
 
     providers: tuple[ProviderRecord, ...] = ()
     models: tuple[ModelRecord, ...] = ()
+
+
+class StoredPolicy(msgspec.Struct, frozen=True, gc=False):
+    """The permission rules of an owner, oldest first, and the files that the owner trusts: (root, hash)."""
+
+    rules: tuple[Rule, ...] = ()
+    trusted: frozenset[tuple[str, str]] = frozenset()
 
 
 class JournalEntry(msgspec.Struct, frozen=True, gc=False):
@@ -281,6 +289,14 @@ class Store(Protocol):
 
     async def configuration(self) -> StoredConfiguration:
         """Return the providers and models that were configured. Records that cannot be read are left out."""
+        ...
+
+    async def policy(self, owner: str) -> StoredPolicy:
+        """Return the permission rules of an owner, and what the owner trusts.
+
+        Raises:
+            StoreUnavailableError: a rule cannot be read. It may be one that denies something.
+        """
         ...
 
     @property

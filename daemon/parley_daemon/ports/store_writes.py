@@ -2,6 +2,7 @@
 
 import msgspec
 
+from parley_daemon.core.agents.permissions import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
@@ -105,6 +106,40 @@ class DropModel(msgspec.Struct, frozen=True, gc=False):
     model: str
 
 
+class PutRule(msgspec.Struct, frozen=True, gc=False):
+    """Insert a permission rule of an owner, or replace the one with the same id.
+
+    A rule for one chat is deleted with that chat.
+    """
+
+    owner: str
+    rule: Rule
+
+
+class DropRule(msgspec.Struct, frozen=True, gc=False):
+    """Delete a permission rule."""
+
+    rule_id: str
+
+
+class PutTrust(msgspec.Struct, frozen=True, gc=False):
+    """Record that an owner trusts the file with this hash below a root, which is a URI."""
+
+    owner: str
+    root: str
+    hash: str
+
+
+class DropTrust(msgspec.Struct, frozen=True, gc=False):
+    """Delete the record that an owner trusts a file."""
+
+    owner: str
+    root: str
+    hash: str
+
+
+PolicyWrite = PutRule | DropRule | PutTrust | DropTrust
+
 ConfigurationWrite = PutProvider | DropProvider | PutModel | DropModel
 
 Write = (
@@ -120,4 +155,5 @@ Write = (
     | SetQueue
     | DropJournal
     | ConfigurationWrite
+    | PolicyWrite
 )

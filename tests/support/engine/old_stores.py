@@ -15,6 +15,8 @@ from parley_daemon.adapters.sqlite.schema import (
     M003_SUMMARIES,
     M004_CONFIGURATION,
     M005_PINNED,
+    M006_FOLDERS,
+    add_functions,
 )
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 
@@ -31,6 +33,7 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     "2": (M001_CHATS, M002_SEARCH),
     "4": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION),
     "5": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED),
+    "6": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED, M006_FOLDERS),
 }
 """What earlier versions ran to make their tables."""
 
@@ -46,6 +49,7 @@ def make_old_store(path: Path, name: str) -> int:
     migrations = VERSIONS[name]
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
+    add_functions(connection)
     connection.executescript("".join(migrations))
     connection.execute(f"PRAGMA user_version = {len(migrations)}")
     index = SearchIndex()

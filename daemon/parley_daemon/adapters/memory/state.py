@@ -6,6 +6,7 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.permissions import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
@@ -21,12 +22,16 @@ from parley_daemon.ports.store_writes import (
     DropModel,
     DropProvider,
     DropQueued,
+    DropRule,
+    DropTrust,
     NameCreation,
     PutChat,
     PutMessage,
     PutModel,
     PutProvider,
     PutQueued,
+    PutRule,
+    PutTrust,
     PutTurn,
     SetQueue,
     Write,
@@ -45,6 +50,8 @@ class MemoryState(msgspec.Struct, gc=False):
     providers: dict[str, ProviderRecord] = {}
     models: dict[tuple[str, str], ModelRecord] = {}
     creations: dict[tuple[str, str], str] = {}
+    rules: dict[str, tuple[str, Rule]] = {}
+    trusted: frozenset[tuple[str, str, str]] = frozenset()
 
     def take_over(self, other: "MemoryState") -> None:
         """Take over the content of another state."""
@@ -52,6 +59,7 @@ class MemoryState(msgspec.Struct, gc=False):
         self.queued, self.journal, self.summaries = other.queued, other.journal, other.summaries
         self.providers, self.models = other.providers, other.models
         self.creations = other.creations
+        self.rules, self.trusted = other.rules, other.trusted
 
     def draft(self) -> "MemoryState":
         """Return a copy to change. The records are shared, since they are immutable."""
@@ -65,6 +73,8 @@ class MemoryState(msgspec.Struct, gc=False):
             copy(self.providers),
             copy(self.models),
             copy(self.creations),
+            copy(self.rules),
+            self.trusted,
         )
 
     def apply(self, write: Write) -> None:
@@ -116,6 +126,16 @@ class MemoryState(msgspec.Struct, gc=False):
                 self.models[record.provider, record.model] = record
             case DropModel(provider, model):
                 self.models.pop((provider, model), None)
+            case PutRule(owner, rule):
+                if rule.scope.chat_id is not None:
+                    self._require(rule.scope.chat_id)
+                self.rules[rule.id] = owner, rule
+            case DropRule(rule_id):
+                self.rules.pop(rule_id, None)
+            case PutTrust(owner, root, hash):
+                self.trusted |= {(owner, root, hash)}
+            case DropTrust(owner, root, hash):
+                self.trusted -= {(owner, root, hash)}
             case _:
                 assert_never(write)
 
@@ -134,6 +154,7 @@ class MemoryState(msgspec.Struct, gc=False):
     def _delete(self, chat_id: str) -> None:
         self.chats.pop(chat_id, None)
         self.creations = {key: one for key, one in self.creations.items() if one != chat_id}
+        self.rules = {key: one for key, one in self.rules.items() if one[1].scope.chat_id != chat_id}
         self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
         self.summaries = {key: one for key, one in self.summaries.items() if key[0] != chat_id}
         self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}

@@ -28,6 +28,7 @@ from parley_daemon.ports.store import (
     SearchPage,
     StoredChat,
     StoredConfiguration,
+    StoredPolicy,
     StoreStatus,
     WholeChat,
 )
@@ -248,6 +249,12 @@ class MemoryStore:
         return StoredConfiguration(
             tuple(providers), tuple([self._state.models[key] for key in sorted(self._state.models)])
         )
+
+    async def policy(self, owner: str) -> StoredPolicy:
+        """Return the permission rules of an owner, and what the owner trusts."""
+        rules = [rule for _, (whose, rule) in sorted(self._state.rules.items()) if whose == owner]
+        trusted = [(root, hash) for whose, root, hash in self._state.trusted if whose == owner]
+        return StoredPolicy(tuple(rules), frozenset(trusted))
 
     async def aclose(self) -> None:
         """Nothing is buffered."""

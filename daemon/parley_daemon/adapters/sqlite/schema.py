@@ -193,6 +193,24 @@ CREATE TABLE creations (
 CREATE INDEX creations_by_chat ON creations (chat_id);
 """
 
+# A rule for one chat is deleted with it. `root` is the URI of a folder, `hash` that of a file in it.
+M007_PERMISSIONS = """
+CREATE TABLE rules (
+    id      TEXT PRIMARY KEY,
+    owner   TEXT NOT NULL,
+    chat_id TEXT REFERENCES chats (id) ON DELETE CASCADE,
+    body    BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX rules_by_owner ON rules (owner, id);
+CREATE INDEX rules_by_chat ON rules (chat_id) WHERE chat_id IS NOT NULL;
+CREATE TABLE trusted (
+    owner TEXT NOT NULL,
+    root  TEXT NOT NULL,
+    hash  TEXT NOT NULL,
+    PRIMARY KEY (owner, root, hash)
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS: Sequence[str] = (
     M001_CHATS,
     M002_SEARCH,
@@ -200,6 +218,7 @@ MIGRATIONS: Sequence[str] = (
     M004_CONFIGURATION,
     M005_PINNED,
     M006_FOLDERS,
+    M007_PERMISSIONS,
 )
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from parley_daemon.adapters.sqlite import chat_list, codec, configuration, queries
+from parley_daemon.adapters.sqlite import chat_list, codec, configuration, policy, queries
 from parley_daemon.adapters.sqlite.health import StoreHealth, to_store_error
 from parley_daemon.adapters.sqlite.integrity import IntegrityCheck
 from parley_daemon.adapters.sqlite.journal import JournalBuffer
@@ -42,6 +42,7 @@ from parley_daemon.ports.store import (
     SearchPage,
     StoredChat,
     StoredConfiguration,
+    StoredPolicy,
     StoreStatus,
     StoreUnavailableError,
     WholeChat,
@@ -315,6 +316,10 @@ class SqliteStore:
     async def configuration(self) -> StoredConfiguration:
         """Return the providers and models that were configured."""
         return await self._ask(configuration.read)
+
+    async def policy(self, owner: str) -> StoredPolicy:
+        """Return the permission rules of an owner, and what the owner trusts."""
+        return await self._ask(policy.read, owner)
 
 
 def _note_failure(done: "asyncio.Future[None]") -> None:

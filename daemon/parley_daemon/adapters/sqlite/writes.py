@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import assert_never
 
-from parley_daemon.adapters.sqlite import codec, configuration
+from parley_daemon.adapters.sqlite import codec, configuration, policy
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS
 from parley_daemon.ports.store import JournalEntry
@@ -16,12 +16,16 @@ from parley_daemon.ports.store_writes import (
     DropModel,
     DropProvider,
     DropQueued,
+    DropRule,
+    DropTrust,
     NameCreation,
     PutChat,
     PutMessage,
     PutModel,
     PutProvider,
     PutQueued,
+    PutRule,
+    PutTrust,
     PutTurn,
     SetQueue,
     Write,
@@ -71,6 +75,8 @@ def _apply(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
             drop_journal(connection, chat_id, message_id)
         case PutProvider() | DropProvider() | PutModel() | DropModel():
             configuration.write(connection, write)
+        case PutRule() | DropRule() | PutTrust() | DropTrust():
+            policy.write(connection, write)
         case _:
             assert_never(write)
 

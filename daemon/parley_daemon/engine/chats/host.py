@@ -5,6 +5,7 @@ from typing import Protocol
 
 import anyio
 
+from parley_daemon.engine.agents.permissions import Permissions
 from parley_daemon.engine.chats.snapshot import Change, ChatView
 from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.retry import Retries
@@ -77,4 +78,5 @@ class ChatServices:
     retries: Retries
     summary_policy: SummaryPolicy
     answer_limits: AnswerLimits
+    permissions: Permissions
     host: ChatHost
