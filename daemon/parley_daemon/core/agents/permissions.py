@@ -1,73 +1,59 @@
 """The policy: which calls run, which are asked about, and which are refused.
 
-Theory of operation. `decide` is a pure function of the rules, the chat and the inspection of a call. All
-rules that match count, and the strictest of them wins: deny over ask over allow. Their order has no effect,
-and a deny never widens anything. If no rule matches, the table of the chat's mode decides (MODE_TABLE).
+Theory of operation. `decide` is a pure function of the rules, the chat and the inspection of a call. A call
+does one or more things: each path that it reads or changes, each simple command that it runs, the host that
+it fetches from, or, if none of these is known, the call as a whole. Each thing is decided on its own, and the
+strictest of these decisions is that of the call.
+
+All rules that match a thing count, and the strictest of them wins: deny over ask over allow. Their order has
+no effect. If no rule matches, the mode of the chat decides (MODE_TABLE and `_mode_decision`). A rule that
+allows only answers what the mode would ask: what the mode denies stays denied.
+
+What cannot be read is never allowed by a rule. A shell command that the reader does not understand can hide
+any other, so it is asked about as soon as a rule denies or asks about some command, also in the mode `auto`.
 """
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
+from parley_daemon.core.agents.commands import parse_command
+from parley_daemon.core.agents.matching import Thing, effect_of, levels, matches, select
+from parley_daemon.core.agents.modes import (
+    MODE_TABLE,
+    ModeDecision,
+    decide_command,
+    decide_path,
+    decide_tool,
+)
+from parley_daemon.core.agents.offers import offer_rules
+from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Effect, Rule, RuleScope, SandboxKind
+from parley_daemon.core.agents.shell import read_script
+from parley_daemon.core.agents.texts import describe_rule
 from parley_daemon.core.agents.tools import Inspection, ToolKind
 
-Effect = Literal["allow", "ask", "deny"]
-AgentMode = Literal["off", "plan", "ask", "edits", "auto"]
-SandboxKind = Literal["bwrap", "landlock", "seatbelt", "none"]
+__all__ = [
+    "MODE_TABLE",
+    "AgentMode",
+    "ChatFacts",
+    "CommandDecision",
+    "Effect",
+    "Rule",
+    "RuleScope",
+    "SandboxKind",
+    "Verdict",
+    "decide",
+]
 
-
-class RuleScope(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
-    """Where a rule counts: in one chat, below one root (a file URI), or, with neither, always."""
-
-    chat_id: str | None = None
-    root: str | None = None
-
-
-class Rule(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
-    """A permission rule. It matches a call if everything that it names matches.
-
-    Attributes:
-        tool: glob of tool names.
-        command: a prefix of the words of a simple command, such as `git status`.
-        paths: globs; the call's paths have to match one of them.
-        hosts: globs of host names.
-        human: only a person may allow what this rule asks about, in every mode.
-        expires_at: RFC 3339; None: never.
-        match, not_match: examples, which are tested when the rule is loaded.
-        source: where it comes from, such as "user", "config", "project" or "request:ID".
-    """
-
-    id: str
-    effect: Effect
-    tool: str
-    command: str | None = None
-    paths: tuple[str, ...] | None = None
-    hosts: tuple[str, ...] | None = None
-    human: bool = False
-    scope: RuleScope = RuleScope()
-    expires_at: str | None = None
-    match: tuple[str, ...] = ()
-    not_match: tuple[str, ...] = ()
-    source: str = "user"
-
-
-class ChatFacts(msgspec.Struct, frozen=True, gc=False):
-    """What the policy has to know of a chat. `roots` are absolute paths. `now` is RFC 3339.
-
-    `sandbox` is what commands of this chat would run in; `is_weak`: it does not hold, such as for root.
-    """
-
-    chat_id: str
-    mode: AgentMode
-    roots: tuple[str, ...]
-    interactive: bool
-    sandbox: SandboxKind
-    is_weak: bool
-    now: str
+_STRICTNESS: Final[dict[Effect, int]] = {"allow": 0, "ask": 1, "deny": 2}
 
 
 class CommandDecision(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The decision on one simple command of a shell command."""
+    """The decision on one simple command of a shell command. `rule_id`: a rule that decided, None: the mode.
+
+    A command that runs another one (`timeout 9 make`) is followed by that one.
+    """
 
     argv: tuple[str, ...]
     decision: Effect
@@ -81,7 +67,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         decision: what to do.
         rules: the ids of the rules that decided; empty: the mode did.
         why: one sentence for people and for the result of a denied call.
-        commands: the simple commands of a shell command.
+        commands: the simple commands of a shell command; empty if it cannot be read.
         rememberable: rules that may be offered for "always", as they would be stored; their ids are empty.
         human: whether only a person may allow it.
     """
@@ -94,19 +80,13 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     human: bool = False
 
 
-MODE_TABLE: dict[tuple[ToolKind, AgentMode], Effect] = {
-    ("edit", "plan"): "deny",
-    ("edit", "ask"): "ask",
-    ("edit", "edits"): "allow",
-    ("edit", "auto"): "allow",
-    **{
-        (kind, mode): "allow"
-        for kind in ("read", "agent", "ask")
-        for mode in ("plan", "ask", "edits", "auto")
-    },
-    **{(kind, mode): "ask" for kind in ("execute", "fetch") for mode in ("plan", "ask", "edits", "auto")},
-}
-"""The decision where no rule matches, for paths below the roots. `decide` knows the exceptions."""
+class _Decision(msgspec.Struct, frozen=True, gc=False):
+    """The decision on one thing: the rules that made it, none if the mode did, and a sentence."""
+
+    thing: Thing
+    effect: Effect
+    rules: tuple[Rule, ...]
+    why: str
 
 
 def decide(
@@ -115,7 +95,111 @@ def decide(
     """Return what to do with a call. `kind` is the kind of the call (see Inspection.kind)."""
     if chat.mode == "off":
         return Verdict("deny", (), "Tools are off in this chat.")
-    decision = MODE_TABLE[kind, chat.mode]
-    return Verdict(
-        decision, (), f"In the mode {chat.mode}, {spec_name} is a tool of kind {kind}: {decision}."
+    selected = select(rules, chat, spec_name)
+    verdict = _decide(selected, chat, spec_name, kind, call)
+    if verdict.decision != "ask":
+        return verdict
+    if not chat.interactive:
+        why = f"{verdict.why} Nobody is there to be asked: the chat is not interactive."
+        commands = [_refuse(one) for one in verdict.commands]
+        return msgspec.structs.replace(verdict, decision="deny", why=why, commands=tuple(commands))
+    if verdict.human or call.bound_to:
+        return verdict
+    kept = tuple(
+        [
+            offer
+            for offer in offer_rules(chat, spec_name, kind, call)
+            if _decide((*selected, offer), chat, spec_name, kind, call).decision == "allow"
+        ]
     )
+    return msgspec.structs.replace(verdict, rememberable=kept)
+
+
+def _refuse(command: CommandDecision) -> CommandDecision:
+    return msgspec.structs.replace(command, decision="deny") if command.decision == "ask" else command
+
+
+def _decide(rules: tuple[Rule, ...], chat: ChatFacts, name: str, kind: ToolKind, call: Inspection) -> Verdict:
+    decisions = [
+        _decide_thing(rules, chat, thing, mode) for thing, mode in _things_of(chat, name, kind, call)
+    ]
+    strictest = max(decisions, key=lambda one: _STRICTNESS[one.effect])
+    decisive = [one for one in decisions if one.effect == strictest.effect]
+    commands = [
+        CommandDecision(level.words, one.effect, one.rules[0].id if one.rules else None)
+        for one in decisions
+        for level in levels(one.thing.command)
+    ]
+    return Verdict(
+        strictest.effect,
+        tuple(dict.fromkeys([rule.id for one in decisive for rule in one.rules])),
+        strictest.why,
+        tuple(commands),
+        human=strictest.effect == "ask" and any(rule.human for one in decisive for rule in one.rules),
+    )
+
+
+def _things_of(
+    chat: ChatFacts, name: str, kind: ToolKind, call: Inspection
+) -> Sequence[tuple[Thing, ModeDecision]]:
+    """Return what a call does, each thing with what the mode says of it. There is at least one."""
+    things = [(Thing(path=use), decide_path(use, chat.mode)) for use in call.paths]
+    if call.command is not None:
+        mode = decide_command(chat)
+        script = read_script(call.command)
+        if script.problem is not None:
+            things.append((Thing(unread=script.problem, cwd=call.cwd), mode))
+        cwd = call.cwd
+        for words in script.commands:
+            command = parse_command(words)
+            things.append((Thing(command=command, cwd=cwd), mode))
+            if any(one.changes_folder for one in levels(command)):
+                cwd = None
+        return things
+    if call.host is not None:
+        things.append((Thing(host=call.host), decide_tool("fetch", chat, name, call)))
+        if kind == "fetch":
+            return things
+    if kind == "read" and call.paths:
+        return things
+    if kind == "edit" and any(use.access == "edit" for use in call.paths):
+        return things
+    return [*things, (Thing(), decide_tool(kind, chat, name, call))]
+
+
+def _decide_thing(rules: tuple[Rule, ...], chat: ChatFacts, thing: Thing, mode: ModeDecision) -> _Decision:
+    found: dict[Effect, list[Rule]] = {"deny": [], "ask": [], "allow": []}
+    hidden: list[Rule] = []
+    for rule in rules:
+        effect = effect_of(rule)
+        if effect is None:
+            continue
+        if matches(rule, chat, thing):
+            found[effect].append(rule)
+        elif effect != "allow" and thing.hides_commands and _is_about_commands(rule):
+            hidden.append(rule)
+    if found["deny"]:
+        return _by_rules(thing, "deny", found["deny"])
+    if mode.effect == "deny":
+        return _Decision(thing, "deny", (), mode.why)
+    if found["ask"]:
+        return _by_rules(thing, "ask", found["ask"])
+    if hidden:
+        why = (
+            f"It may do what a rule is about, which cannot be seen: {describe_rule(hidden[0])}."
+        )
+        return _Decision(thing, "ask", tuple(hidden), why)
+    if thing.unread is not None:
+        reason = f" What it runs cannot be told: {thing.unread}." if mode.effect == "ask" else ""
+        return _Decision(thing, mode.effect, (), mode.why + reason)
+    if found["allow"] and mode.effect == "ask":
+        return _by_rules(thing, "allow", found["allow"])
+    return _Decision(thing, mode.effect, (), mode.why)
+
+
+def _is_about_commands(rule: Rule) -> bool:
+    return rule.command is not None or rule.paths is not None
+
+
+def _by_rules(thing: Thing, effect: Effect, rules: list[Rule]) -> _Decision:
+    return _Decision(thing, effect, tuple(rules), f"By a rule: {describe_rule(rules[0])}.")

@@ -1,0 +1,178 @@
+"""Which rules match what a call does.
+
+A rule that allows matches strictly: only what it certainly means. A rule that asks or denies matches loosely:
+also what may be meant, such as a file in another case, or a command behind options and wrappers.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import msgspec
+
+from parley_daemon.core.agents.commands import SimpleCommand, begins_with, may_match
+from parley_daemon.core.agents.globs import (
+    has_wildcard,
+    is_below,
+    matches_below,
+    matches_host,
+    matches_name,
+    normalize,
+    parse_path,
+    path_of_uri,
+    split_path,
+)
+from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Effect, Rule
+from parley_daemon.core.agents.shell import read_script
+from parley_daemon.core.agents.tools import PathUse
+
+
+class Thing(msgspec.Struct, frozen=True, gc=False):
+    """One thing that a call does. At most one of `path`, `command` and `host` is set.
+
+    `unread`: why the shell command cannot be read. `cwd` is the folder of a command, None: it is not known.
+    """
+
+    path: PathUse | None = None
+    command: SimpleCommand | None = None
+    host: str | None = None
+    unread: str | None = None
+    cwd: str | None = None
+
+    @property
+    def hides_commands(self) -> bool:
+        """Whether it can run commands, or use files, that cannot be seen."""
+        return self.unread is not None or any(one.hides_commands for one in levels(self.command))
+
+
+def levels(command: SimpleCommand | None) -> Iterator[SimpleCommand]:
+    """Yield a command, then the one that it runs, and so on."""
+    while command is not None:
+        yield command
+        command = command.inner
+
+
+def effect_of(rule: Rule) -> Effect | None:
+    """Return what a rule says where it matches; None: nothing."""
+    if rule.effect == "deny":
+        return "deny"
+    if rule.human or rule.effect == "ask":
+        return "ask"
+    return None if rule.source == UNTRUSTED else "allow"
+
+
+def select(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> tuple[Rule, ...]:
+    """Return the rules that can match calls of a tool in a chat now."""
+    return tuple([one for one in rules if _counts(one, chat, tool)])
+
+
+def _counts(rule: Rule, chat: ChatFacts, tool: str) -> bool:
+    if rule.expires_at is not None and rule.expires_at <= chat.now:
+        return False
+    scope = rule.scope
+    if scope.chat_id is not None and scope.chat_id != chat.chat_id:
+        return False
+    if scope.root is not None:
+        root = path_of_uri(scope.root)
+        if root is None or not any(is_below(one, root) or is_below(root, one) for one in chat.roots):
+            return False
+    return matches_name(rule.tool, tool)
+
+
+@lru_cache(4096)
+def words_of_rule(command: str) -> tuple[str, ...]:
+    """Return the words of a rule's command; none if it is not one simple command."""
+    commands = read_script(command).commands
+    return commands[0] if len(commands) == 1 else ()
+
+
+def matches(rule: Rule, chat: ChatFacts, thing: Thing) -> bool:
+    """Return whether a rule that can match a call matches one thing that it does."""
+    strictly = effect_of(rule) == "allow"
+    if rule.scope.root is not None and not _is_in_scope(rule.scope.root, thing, chat, strictly=strictly):
+        return False
+    if rule.command is not None and not _matches_command(rule, thing, strictly=strictly):
+        return False
+    if rule.paths is not None and not _matches_paths(rule, chat, thing, strictly=strictly):
+        return False
+    if rule.hosts is None:
+        # A host is allowed by name, or with its tool: not by a rule for tools of all kinds.
+        return not (strictly and thing.host is not None and has_wildcard(rule.tool))
+    return thing.host is not None and any(
+        matches_host(one, thing.host, strictly=strictly) for one in rule.hosts
+    )
+
+
+def _is_in_scope(uri: str, thing: Thing, chat: ChatFacts, *, strictly: bool) -> bool:
+    root = path_of_uri(uri)
+    if root is None:
+        return False
+    if thing.path is not None:
+        return is_below(thing.path.path, root)
+    if not strictly:
+        return True
+    if thing.command is not None or thing.unread is not None:
+        return thing.cwd is not None and is_below(thing.cwd, root)
+    return any(is_below(one, root) for one in chat.roots)
+
+
+def _matches_command(rule: Rule, thing: Thing, *, strictly: bool) -> bool:
+    if thing.command is None:
+        return False
+    words = words_of_rule(rule.command or "")
+    if not words:
+        return not strictly
+    if not strictly:
+        return any(may_match(one, words) for one in levels(thing.command))
+    if rule.exact:
+        return any(one.words == words and not one.is_open for one in levels(thing.command))
+    return any(begins_with(one, words) for one in levels(thing.command))
+
+
+def _matches_paths(rule: Rule, chat: ChatFacts, thing: Thing, *, strictly: bool) -> bool:
+    if thing.path is not None:
+        return matches_path(rule, chat.roots, thing.path.path, strictly=strictly)
+    if thing.command is None or strictly:
+        return False
+    return any(
+        matches_path(rule, chat.roots, path, strictly=False)
+        for one in levels(thing.command)
+        for word in one.words
+        for path in _paths_in(word, thing.cwd)
+    )
+
+
+def _paths_in(word: str, cwd: str | None) -> Iterator[str]:
+    """Yield the absolute paths that a word of a command may mean."""
+    for one in (word, word.partition("=")[2]):
+        if one.startswith("/"):
+            yield normalize(one)
+        elif one and not one.startswith("-"):
+            yield normalize(f"{cwd or ''}/{one}")
+
+
+def matches_path(rule: Rule, roots: tuple[str, ...], path: str, *, strictly: bool) -> bool:
+    """Return whether one of a rule's patterns matches an absolute path.
+
+    A pattern that is not absolute is one below the root of the rule, or below the roots of the chat. If not
+    `strictly`, case does not count, and a mere name counts everywhere.
+    """
+    scope = path_of_uri(rule.scope.root) if rule.scope.root is not None else None
+    bases = roots if scope is None else (scope,)
+    shown = path if strictly else path.casefold()
+    whole = split_path(shown)
+    inner = [
+        split_path(shown[len(base) :] if strictly else path[len(base) :].casefold())
+        for base in bases
+        if is_below(path, base)
+    ]
+    is_elsewhere = not inner
+    if is_elsewhere and not strictly:
+        inner = [whole]
+    for text in rule.paths or ():
+        pattern = parse_path(text if strictly else text.casefold())
+        if pattern.is_absolute:
+            if matches_below(pattern, whole):
+                return True
+        elif (pattern.is_name or not is_elsewhere) and any(matches_below(pattern, one) for one in inner):
+            return True
+    return False

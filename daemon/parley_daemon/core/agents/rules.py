@@ -1,0 +1,69 @@
+"""Permission rules as records, and what the policy has to know of a chat."""
+
+from typing import Literal
+
+import msgspec
+
+Effect = Literal["allow", "ask", "deny"]
+AgentMode = Literal["off", "plan", "ask", "edits", "auto"]
+SandboxKind = Literal["bwrap", "landlock", "seatbelt", "none"]
+
+UNTRUSTED = "untrusted"
+"""The source of a rule of a project that nobody has trusted. It may ask and deny, but allows nothing."""
+
+
+class RuleScope(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """Where a rule counts: in one chat, below one root (a file URI), or, with neither, always."""
+
+    chat_id: str | None = None
+    root: str | None = None
+
+
+class Rule(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """A permission rule. It matches what a call does if everything that it names matches.
+
+    Attributes:
+        tool: glob of tool names.
+        command: the first words of a simple command, such as `git status`.
+        exact: `command` has all words; a command with more arguments does not match.
+        paths: globs (see `globs`), one of which has to match.
+        hosts: globs of host names, one of which has to match.
+        human: only a person may allow what this rule asks about, in every mode.
+        expires_at: RFC 3339 in UTC with milliseconds; None: never.
+        match, not_match: examples, which are tested when the rule is loaded.
+        source: where it comes from: "user", "config", "project", "untrusted", or "request:ID".
+    """
+
+    id: str
+    effect: Effect
+    tool: str
+    command: str | None = None
+    paths: tuple[str, ...] | None = None
+    hosts: tuple[str, ...] | None = None
+    human: bool = False
+    scope: RuleScope = RuleScope()
+    expires_at: str | None = None
+    match: tuple[str, ...] = ()
+    not_match: tuple[str, ...] = ()
+    source: str = "user"
+    exact: bool = False
+
+
+class ChatFacts(msgspec.Struct, frozen=True, gc=False):
+    """What the policy has to know of a chat. `roots` are absolute paths. `now` is RFC 3339.
+
+    `sandbox` is what commands of this chat would run in; `is_weak`: it does not hold, such as for root.
+    """
+
+    chat_id: str
+    mode: AgentMode
+    roots: tuple[str, ...]
+    interactive: bool
+    sandbox: SandboxKind
+    is_weak: bool
+    now: str
+
+    @property
+    def is_sandboxed(self) -> bool:
+        """Whether commands run in a sandbox that holds."""
+        return self.sandbox != "none" and not self.is_weak
