@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from parley_daemon.core.agents.permissions import Rule, RuleScope
+from parley_daemon.core.agents.rules import Rule, RuleScope
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.core.records import Context
 from parley_daemon.ports.store import (

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from parley_daemon.core.agents.actions import ActionOutcome, ActionRequest
-from parley_daemon.core.agents.permissions import SandboxKind
+from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import (

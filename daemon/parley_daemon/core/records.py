@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from parley_daemon.core.agents.permissions import AgentMode
+from parley_daemon.core.agents.rules import AgentMode
 from parley_daemon.core.agents.steps import ToolStep
 from parley_daemon.core.parts import Part
 

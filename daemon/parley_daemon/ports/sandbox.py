@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from parley_daemon.core.agents.permissions import SandboxKind
+from parley_daemon.core.agents.rules import SandboxKind
 
 Network = Literal["none", "loopback", "all"]
 

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from parley_daemon.core.agents.actions import Answer
-from parley_daemon.core.agents.permissions import AgentMode, SandboxKind
+from parley_daemon.core.agents.rules import AgentMode, SandboxKind
 from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.sandbox import SandboxState

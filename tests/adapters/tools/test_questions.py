@@ -6,7 +6,7 @@ import pytest
 
 from parley_daemon.adapters.tools.questions import AskUserTool, ExitPlanTool, TodoTool, question_tools
 from parley_daemon.core.agents.actions import Answer
-from parley_daemon.core.agents.permissions import AgentMode
+from parley_daemon.core.agents.rules import AgentMode
 from parley_daemon.ports.tools import CallContext, Tool, ToolInputError, Workspace
 
 

@@ -6,7 +6,7 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn

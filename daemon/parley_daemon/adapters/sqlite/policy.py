@@ -3,7 +3,7 @@
 import sqlite3
 from typing import assert_never
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.codec import StoredForm
 from parley_daemon.ports.store import StoredPolicy
 from parley_daemon.ports.store_writes import DropRule, DropTrust, PolicyWrite, PutRule, PutTrust

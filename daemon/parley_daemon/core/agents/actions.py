@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.agents.tools import ActionKind, Preview
 
 ActionDecision = Literal["allow", "allow_always", "deny"]

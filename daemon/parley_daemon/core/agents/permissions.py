@@ -185,9 +185,7 @@ def _decide_thing(rules: tuple[Rule, ...], chat: ChatFacts, thing: Thing, mode: 
     if found["ask"]:
         return _by_rules(thing, "ask", found["ask"])
     if hidden:
-        why = (
-            f"It may do what a rule is about, which cannot be seen: {describe_rule(hidden[0])}."
-        )
+        why = f"It may do what a rule is about, which cannot be seen: {describe_rule(hidden[0])}."
         return _Decision(thing, "ask", tuple(hidden), why)
     if thing.unread is not None:
         reason = f" What it runs cannot be told: {thing.unread}." if mode.effect == "ask" else ""

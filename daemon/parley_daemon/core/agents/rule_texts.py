@@ -1,6 +1,6 @@
 """A permission rule in one line, as people are shown it before it is stored."""
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 
 _MAX_LENGTH = 2_000
 

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.store import Store

@@ -5,8 +5,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionRequest
-from parley_daemon.core.agents.permissions import Rule, RuleScope
 from parley_daemon.core.agents.rule_texts import rule_text
+from parley_daemon.core.agents.rules import Rule, RuleScope
 from parley_daemon.core.agents.tools import FileChange, Preview
 from parley_daemon.core.events import FilesChanged
 from parley_daemon.server.wire.uris import file_uri
