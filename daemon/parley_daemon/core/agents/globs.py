@@ -48,11 +48,15 @@ def matches_name(pattern: str, name: str) -> bool:
 
 
 class PathPattern(msgspec.Struct, frozen=True, gc=False):
-    """A parsed pattern. `is_name`: it is a single name, which counts at any depth."""
+    """A parsed pattern. `is_name`: it is a single name, which counts at any depth.
+
+    `first` is the first name if it has no wildcard.
+    """
 
     steps: tuple[str, ...]
     is_absolute: bool
     is_name: bool
+    first: str | None
 
 
 @lru_cache(4096)
@@ -60,7 +64,8 @@ def parse_path(pattern: str) -> PathPattern:
     """Return a pattern in the form in which it is matched."""
     steps = tuple([step for step in pattern.split("/") if step not in ("", ".")])
     is_name = "/" not in pattern.rstrip("/") and steps != ("**",)
-    return PathPattern(steps, pattern.startswith("/"), is_name)
+    first = steps[0] if steps and not has_wildcard(steps[0]) else None
+    return PathPattern(steps, pattern.startswith("/"), is_name, first)
 
 
 def find_problem(pattern: str) -> str | None:
@@ -76,21 +81,23 @@ def find_problem(pattern: str) -> str | None:
     return None
 
 
-def matches_below(pattern: PathPattern, steps: tuple[str, ...]) -> bool:
-    """Return whether a path matches: `steps` are those of the path from where the pattern begins."""
+def matches_below(pattern: PathPattern, names: tuple[str, ...], start: int) -> bool:
+    """Return whether a path matches. `names` are its names, and the pattern begins at the one at `start`."""
     wanted = pattern.steps
     if pattern.is_name:
-        return any(matches_name(wanted[0], step) for step in steps)
-    at = place = 0
+        return any(matches_name(wanted[0], name) for name in names[start:])
+    if pattern.first is not None and (start >= len(names) or names[start] != pattern.first):
+        return False
+    at, place = start, 0
     star, resume = -1, 0
     while place < len(wanted):
         if wanted[place] == "**":
             star, resume = place, at
             place += 1
-        elif at < len(steps) and matches_name(wanted[place], steps[at]):
+        elif at < len(names) and matches_name(wanted[place], names[at]):
             place += 1
             at += 1
-        elif star >= 0 and resume < len(steps):
+        elif star >= 0 and resume < len(names):
             resume += 1
             place, at = star + 1, resume
         else:

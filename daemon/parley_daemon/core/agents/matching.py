@@ -11,6 +11,7 @@ import msgspec
 
 from parley_daemon.core.agents.commands import SimpleCommand, begins_with, may_match
 from parley_daemon.core.agents.globs import (
+    PathPattern,
     has_wildcard,
     is_below,
     matches_below,
@@ -26,10 +27,33 @@ from parley_daemon.core.agents.shell import read_script
 from parley_daemon.core.agents.tools import PathUse
 
 
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """An absolute path as patterns see it: its names, in small letters too.
+
+    `below` has the number of the names of each root that it lies below.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    folded: tuple[str, ...]
+    below: tuple[int, ...]
+
+
+def place_of(path: str, roots: tuple[str, ...]) -> Place:
+    """Return a path as patterns see it."""
+    names = split_path(path)
+    folded = tuple([name.casefold() for name in names])
+    return Place(path, names, folded, tuple([len(split_path(one)) for one in roots if is_below(path, one)]))
+
+
 class Thing(msgspec.Struct, frozen=True, gc=False):
     """One thing that a call does. At most one of `path`, `command` and `host` is set.
 
-    `unread`: why the shell command cannot be read. `cwd` is the folder of a command, None: it is not known.
+    Attributes:
+        unread: why the shell command cannot be read.
+        cwd: the folder of a command, None: it is not known.
+        hides: whether it can run commands, or use files, that cannot be seen.
+        places: the path, or the paths that the words of a command may mean.
     """
 
     path: PathUse | None = None
@@ -37,11 +61,24 @@ class Thing(msgspec.Struct, frozen=True, gc=False):
     host: str | None = None
     unread: str | None = None
     cwd: str | None = None
+    hides: bool = False
+    places: tuple[Place, ...] = ()
 
-    @property
-    def hides_commands(self) -> bool:
-        """Whether it can run commands, or use files, that cannot be seen."""
-        return self.unread is not None or any(one.hides_commands for one in levels(self.command))
+
+def path_thing(use: PathUse, roots: tuple[str, ...]) -> Thing:
+    """Return what a call does to a path."""
+    return Thing(path=use, places=(place_of(use.path, roots),))
+
+
+def command_thing(command: SimpleCommand, cwd: str | None, roots: tuple[str, ...]) -> Thing:
+    """Return a simple command that a call runs."""
+    paths = {path: None for word in command.words for path in _paths_in(word, cwd)}
+    return Thing(
+        command=command,
+        cwd=cwd,
+        hides=any(one.hides_commands for one in levels(command)),
+        places=tuple([place_of(path, roots) for path in paths]),
+    )
 
 
 def levels(command: SimpleCommand | None) -> Iterator[SimpleCommand]:
@@ -60,9 +97,17 @@ def effect_of(rule: Rule) -> Effect | None:
     return None if rule.source == UNTRUSTED else "allow"
 
 
-def select(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> tuple[Rule, ...]:
+Selected = tuple[Rule, Effect]
+"""A rule, and what it says where it matches."""
+
+
+def select(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> list[Selected]:
     """Return the rules that can match calls of a tool in a chat now."""
-    return tuple([one for one in rules if _counts(one, chat, tool)])
+    return [
+        (rule, effect)
+        for rule in rules
+        if _counts(rule, chat, tool) and (effect := effect_of(rule)) is not None
+    ]
 
 
 def _counts(rule: Rule, chat: ChatFacts, tool: str) -> bool:
@@ -85,14 +130,13 @@ def words_of_rule(command: str) -> tuple[str, ...]:
     return commands[0] if len(commands) == 1 else ()
 
 
-def matches(rule: Rule, chat: ChatFacts, thing: Thing) -> bool:
+def matches(rule: Rule, chat: ChatFacts, thing: Thing, *, strictly: bool) -> bool:
     """Return whether a rule that can match a call matches one thing that it does."""
-    strictly = effect_of(rule) == "allow"
-    if rule.scope.root is not None and not _is_in_scope(rule.scope.root, thing, chat, strictly=strictly):
-        return False
     if rule.command is not None and not _matches_command(rule, thing, strictly=strictly):
         return False
-    if rule.paths is not None and not _matches_paths(rule, chat, thing, strictly=strictly):
+    if rule.paths is not None and not _matches_paths(rule, rule.paths, thing, strictly=strictly):
+        return False
+    if rule.scope.root is not None and not _is_in_scope(rule.scope.root, thing, chat, strictly=strictly):
         return False
     if rule.hosts is None:
         # A host is allowed by name, or with its tool: not by a rule for tools of all kinds.
@@ -116,63 +160,56 @@ def _is_in_scope(uri: str, thing: Thing, chat: ChatFacts, *, strictly: bool) -> 
 
 
 def _matches_command(rule: Rule, thing: Thing, *, strictly: bool) -> bool:
-    if thing.command is None:
+    command = thing.command
+    if command is None:
         return False
     words = words_of_rule(rule.command or "")
     if not words:
         return not strictly
     if not strictly:
-        return any(may_match(one, words) for one in levels(thing.command))
+        return any(may_match(one, words) for one in levels(command))
     if rule.exact:
-        return any(one.words == words and not one.is_open for one in levels(thing.command))
-    return any(begins_with(one, words) for one in levels(thing.command))
+        return any(one.words == words and not one.is_open for one in levels(command))
+    return any(begins_with(one, words) for one in levels(command))
 
 
-def _matches_paths(rule: Rule, chat: ChatFacts, thing: Thing, *, strictly: bool) -> bool:
-    if thing.path is not None:
-        return matches_path(rule, chat.roots, thing.path.path, strictly=strictly)
-    if thing.command is None or strictly:
-        return False
-    return any(
-        matches_path(rule, chat.roots, path, strictly=False)
-        for one in levels(thing.command)
-        for word in one.words
-        for path in _paths_in(word, thing.cwd)
-    )
-
-
-def _paths_in(word: str, cwd: str | None) -> Iterator[str]:
-    """Yield the absolute paths that a word of a command may mean."""
-    for one in (word, word.partition("=")[2]):
-        if one.startswith("/"):
-            yield normalize(one)
-        elif one and not one.startswith("-"):
-            yield normalize(f"{cwd or ''}/{one}")
-
-
-def matches_path(rule: Rule, roots: tuple[str, ...], path: str, *, strictly: bool) -> bool:
-    """Return whether one of a rule's patterns matches an absolute path.
+def _matches_paths(rule: Rule, patterns: tuple[str, ...], thing: Thing, *, strictly: bool) -> bool:
+    """Return whether a pattern matches the path, or a path that a command may mean.
 
     A pattern that is not absolute is one below the root of the rule, or below the roots of the chat. If not
     `strictly`, case does not count, and a mere name counts everywhere.
     """
+    if strictly and thing.path is None:
+        return False
     scope = path_of_uri(rule.scope.root) if rule.scope.root is not None else None
-    bases = roots if scope is None else (scope,)
-    shown = path if strictly else path.casefold()
-    whole = split_path(shown)
-    inner = [
-        split_path(shown[len(base) :] if strictly else path[len(base) :].casefold())
-        for base in bases
-        if is_below(path, base)
-    ]
-    is_elsewhere = not inner
-    if is_elsewhere and not strictly:
-        inner = [whole]
-    for text in rule.paths or ():
-        pattern = parse_path(text if strictly else text.casefold())
-        if pattern.is_absolute:
-            if matches_below(pattern, whole):
+    parsed = _parse(patterns, is_folded=not strictly)
+    for place in thing.places:
+        names = place.names if strictly else place.folded
+        below = place.below
+        if scope is not None:
+            below = (len(split_path(scope)),) if is_below(place.path, scope) else ()
+        for pattern in parsed:
+            if pattern.is_absolute:
+                if matches_below(pattern, names, 0):
+                    return True
+            elif below:
+                for start in below:
+                    if matches_below(pattern, names, start):
+                        return True
+            elif pattern.is_name and not strictly and matches_below(pattern, names, 0):
                 return True
-        elif (pattern.is_name or not is_elsewhere) and any(matches_below(pattern, one) for one in inner):
-            return True
     return False
+
+
+@lru_cache(4096)
+def _parse(patterns: tuple[str, ...], *, is_folded: bool) -> tuple[PathPattern, ...]:
+    return tuple([parse_path(one.casefold() if is_folded else one) for one in patterns])
+
+
+def _paths_in(word: str, cwd: str | None) -> Iterator[str]:
+    """Yield the absolute paths that a word of a command may mean."""
+    for one in {word, word.partition("=")[2]}:
+        if one.startswith("/"):
+            yield normalize(one)
+        elif one and not one.startswith("-"):
+            yield normalize(f"{cwd or ''}/{one}")

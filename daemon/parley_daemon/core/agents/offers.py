@@ -1,6 +1,6 @@
 """Which rules may be offered for "always", so that a call like this one is not asked about again.
 
-A rule is offered only if with it alone the call would be allowed; `decide` tries that. Never offered are
+`decide` offers only those that would allow the call alone. Never offered are
 rules for what can run anything: shells, interpreters, `sudo`, git without a subcommand, programs that are
 named by a path, whose file a tool could change, and commands that the reader does not understand.
 """

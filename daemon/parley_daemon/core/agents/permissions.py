@@ -19,7 +19,15 @@ from typing import Final
 import msgspec
 
 from parley_daemon.core.agents.commands import parse_command
-from parley_daemon.core.agents.matching import Thing, effect_of, levels, matches, select
+from parley_daemon.core.agents.matching import (
+    Selected,
+    Thing,
+    command_thing,
+    levels,
+    matches,
+    path_thing,
+    select,
+)
 from parley_daemon.core.agents.modes import (
     MODE_TABLE,
     ModeDecision,
@@ -28,9 +36,9 @@ from parley_daemon.core.agents.modes import (
     decide_tool,
 )
 from parley_daemon.core.agents.offers import offer_rules
+from parley_daemon.core.agents.rule_texts import rule_text
 from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Effect, Rule, RuleScope, SandboxKind
 from parley_daemon.core.agents.shell import read_script
-from parley_daemon.core.agents.texts import describe_rule
 from parley_daemon.core.agents.tools import Inspection, ToolKind
 
 __all__ = [
@@ -88,6 +96,11 @@ class _Decision(msgspec.Struct, frozen=True, gc=False):
     rules: tuple[Rule, ...]
     why: str
 
+    @property
+    def can_be_allowed(self) -> bool:
+        """Whether a rule could allow what is asked about: only the mode asks, and it is clear what about."""
+        return not self.rules and self.thing.unread is None
+
 
 def decide(
     rules: tuple[Rule, ...], chat: ChatFacts, spec_name: str, kind: ToolKind, call: Inspection
@@ -96,33 +109,32 @@ def decide(
     if chat.mode == "off":
         return Verdict("deny", (), "Tools are off in this chat.")
     selected = select(rules, chat, spec_name)
-    verdict = _decide(selected, chat, spec_name, kind, call)
+    decisions = [
+        _decide_thing(selected, chat, thing, mode) for thing, mode in _things_of(chat, spec_name, kind, call)
+    ]
+    verdict = _combine(decisions)
     if verdict.decision != "ask":
         return verdict
     if not chat.interactive:
         why = f"{verdict.why} Nobody is there to be asked: the chat is not interactive."
         commands = [_refuse(one) for one in verdict.commands]
         return msgspec.structs.replace(verdict, decision="deny", why=why, commands=tuple(commands))
-    if verdict.human or call.bound_to:
+    asked = [one for one in decisions if one.effect == "ask"]
+    if call.bound_to or not all(one.can_be_allowed for one in asked):
         return verdict
-    kept = tuple(
-        [
-            offer
-            for offer in offer_rules(chat, spec_name, kind, call)
-            if _decide((*selected, offer), chat, spec_name, kind, call).decision == "allow"
-        ]
-    )
-    return msgspec.structs.replace(verdict, rememberable=kept)
+    offers = [
+        offer
+        for offer in offer_rules(chat, spec_name, kind, call)
+        if all(matches(offer, chat, one.thing, strictly=True) for one in asked)
+    ]
+    return msgspec.structs.replace(verdict, rememberable=tuple(offers))
 
 
 def _refuse(command: CommandDecision) -> CommandDecision:
     return msgspec.structs.replace(command, decision="deny") if command.decision == "ask" else command
 
 
-def _decide(rules: tuple[Rule, ...], chat: ChatFacts, name: str, kind: ToolKind, call: Inspection) -> Verdict:
-    decisions = [
-        _decide_thing(rules, chat, thing, mode) for thing, mode in _things_of(chat, name, kind, call)
-    ]
+def _combine(decisions: Sequence[_Decision]) -> Verdict:
     strictest = max(decisions, key=lambda one: _STRICTNESS[one.effect])
     decisive = [one for one in decisions if one.effect == strictest.effect]
     commands = [
@@ -143,50 +155,52 @@ def _things_of(
     chat: ChatFacts, name: str, kind: ToolKind, call: Inspection
 ) -> Sequence[tuple[Thing, ModeDecision]]:
     """Return what a call does, each thing with what the mode says of it. There is at least one."""
-    things = [(Thing(path=use), decide_path(use, chat.mode)) for use in call.paths]
+    things = [(path_thing(use, chat.roots), decide_path(use, chat.mode)) for use in call.paths]
     if call.command is not None:
-        mode = decide_command(chat)
-        script = read_script(call.command)
-        if script.problem is not None:
-            things.append((Thing(unread=script.problem, cwd=call.cwd), mode))
-        cwd = call.cwd
-        for words in script.commands:
-            command = parse_command(words)
-            things.append((Thing(command=command, cwd=cwd), mode))
-            if any(one.changes_folder for one in levels(command)):
-                cwd = None
-        return things
+        return [*things, *_commands_of(chat, call.command, call.cwd)]
     if call.host is not None:
         things.append((Thing(host=call.host), decide_tool("fetch", chat, name, call)))
-        if kind == "fetch":
-            return things
-    if kind == "read" and call.paths:
-        return things
-    if kind == "edit" and any(use.access == "edit" for use in call.paths):
-        return things
-    return [*things, (Thing(), decide_tool(kind, chat, name, call))]
+    is_known = (
+        (kind == "fetch" and call.host is not None)
+        or (kind == "read" and call.paths)
+        or (kind == "edit" and any(use.access == "edit" for use in call.paths))
+    )
+    return things if is_known else [*things, (Thing(), decide_tool(kind, chat, name, call))]
 
 
-def _decide_thing(rules: tuple[Rule, ...], chat: ChatFacts, thing: Thing, mode: ModeDecision) -> _Decision:
+def _commands_of(chat: ChatFacts, text: str, cwd: str | None) -> list[tuple[Thing, ModeDecision]]:
+    mode = decide_command(chat)
+    script = read_script(text)
+    if script.problem is not None:
+        return [(Thing(unread=script.problem, cwd=cwd, hides=True), mode)]
+    things: list[tuple[Thing, ModeDecision]] = []
+    for words in script.commands:
+        command = parse_command(words)
+        things.append((command_thing(command, cwd, chat.roots), mode))
+        if any(one.changes_folder for one in levels(command)):
+            cwd = None
+    return things
+
+
+def _decide_thing(rules: Sequence[Selected], chat: ChatFacts, thing: Thing, mode: ModeDecision) -> _Decision:
     found: dict[Effect, list[Rule]] = {"deny": [], "ask": [], "allow": []}
     hidden: list[Rule] = []
-    for rule in rules:
-        effect = effect_of(rule)
-        if effect is None:
-            continue
-        if matches(rule, chat, thing):
+    for rule, effect in rules:
+        if matches(rule, chat, thing, strictly=effect == "allow"):
             found[effect].append(rule)
-        elif effect != "allow" and thing.hides_commands and _is_about_commands(rule):
+        elif thing.hides and effect != "allow" and _is_about_commands(rule):
             hidden.append(rule)
     if found["deny"]:
         return _by_rules(thing, "deny", found["deny"])
     if mode.effect == "deny":
         return _Decision(thing, "deny", (), mode.why)
-    if found["ask"]:
-        return _by_rules(thing, "ask", found["ask"])
-    if hidden:
-        why = f"It may do what a rule is about, which cannot be seen: {describe_rule(hidden[0])}."
-        return _Decision(thing, "ask", tuple(hidden), why)
+    if found["ask"] or hidden:
+        # All of them count, in case one of them is for people only.
+        asking = (*found["ask"], *hidden)
+        if found["ask"]:
+            return _Decision(thing, "ask", asking, f"By a rule: {rule_text(asking[0])}.")
+        why = f"It may do what a rule is about, which cannot be seen: {rule_text(asking[0])}."
+        return _Decision(thing, "ask", asking, why)
     if thing.unread is not None:
         reason = f" What it runs cannot be told: {thing.unread}." if mode.effect == "ask" else ""
         return _Decision(thing, mode.effect, (), mode.why + reason)
@@ -200,4 +214,4 @@ def _is_about_commands(rule: Rule) -> bool:
 
 
 def _by_rules(thing: Thing, effect: Effect, rules: list[Rule]) -> _Decision:
-    return _Decision(thing, effect, tuple(rules), f"By a rule: {describe_rule(rules[0])}.")
+    return _Decision(thing, effect, tuple(rules), f"By a rule: {rule_text(rules[0])}.")
