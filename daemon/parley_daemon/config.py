@@ -23,7 +23,9 @@ from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.engine.turns.summarize import SummaryPolicy
+from parley_daemon.policy_file import InvalidRuleError, RuleTable, make_rules, rules_of_broken_file
 from parley_daemon.ports.models import AnswerLimits
+from parley_daemon.ports.projects import ParsedRules
 from parley_protocol.models.base import CLIENT_CONTEXT, field_problems
 from parley_protocol.models.providers import ProviderName
 from parley_protocol.models.settings import ModelSettings as WireSettings
@@ -167,6 +169,8 @@ class FileSettings(msgspec.Struct, forbid_unknown_fields=True):
     """How chats get titles."""
     compaction: _Compaction = msgspec.field(default_factory=_Compaction)
     """When older messages are summarized."""
+    permissions: list[RuleTable] = []
+    """Rules of what models may do; see docs/permissions.md."""
 
 
 class Config(msgspec.Struct, frozen=True, gc=False):
@@ -183,6 +187,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     recovery: Recovery = "interrupt"
     summaries: SummaryPolicy = SummaryPolicy(titles=True)
     answer_limits: AnswerLimits = AnswerLimits()
+    permissions: ParsedRules = ParsedRules()
     complaint: str | None = None
 
 
@@ -197,21 +202,25 @@ def load_config(path: Path) -> Config:
     except FileNotFoundError:
         return Config()
     except OSError as error:
-        return Config(complaint=f"{path} cannot be read: {error.strerror}.")
+        return _broken("permissions", f"{path} cannot be read: {error.strerror}.")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        return Config(complaint=f"{path}, line {line}: the file is not UTF-8.")
+        return _broken("permissions", f"{path}, line {line}: the file is not UTF-8.")
     try:
         file = msgspec.convert(tomllib.loads(text), FileSettings)
         complaint = _find_invalid_name(text, file)
-        return Config(complaint=f"{path}{complaint}") if complaint else _make_config(file)
+        return _broken(text, f"{path}{complaint}") if complaint else _make_config(file)
     except tomllib.TOMLDecodeError as error:
-        return Config(complaint=f"{path}{describe_syntax_error(str(error))}")
+        return _broken(text, f"{path}{describe_syntax_error(str(error))}")
     except msgspec.ValidationError:
-        return Config(complaint=f"{path}{describe_invalid_setting(text, FileSettings)}")
-    except _InvalidSettingsError as error:
+        return _broken(text, f"{path}{describe_invalid_setting(text, FileSettings)}")
+    except (_InvalidSettingsError, InvalidRuleError) as error:
         line = find_line(text, error.path)
-        return Config(complaint=f"{path}{line}: {error.problem}.")
+        return _broken(text, f"{path}{line}: {error.problem}.")
+
+
+def _broken(text: str, complaint: str) -> Config:
+    return Config(complaint=complaint, permissions=rules_of_broken_file(text, complaint))
 
 
 class _InvalidSettingsError(Exception):
@@ -301,6 +310,7 @@ def _make_config(file: FileSettings) -> Config:
         ),
         timeouts=_timeouts(file.limits),
         answer_limits=AnswerLimits(size=file.limits.answer_mib * 2**20),
+        permissions=ParsedRules(make_rules(file.permissions, "config")),
     )
 
 

@@ -50,6 +50,7 @@ class ConfigReloader:
         if config.complaint is not None:
             log.error("the configuration is broken, the last valid one stays in force: %s", config.complaint)
             self._catalogue.complain(config.complaint)
+            self._engine.permissions.configure(config.permissions)
             return
         log.info("the configuration has changed")
         await self._catalogue.configure(
@@ -60,6 +61,7 @@ class ConfigReloader:
             fallback_models=config.fallback_models,
             local_only=config.local_only,
         )
+        self._engine.permissions.configure(config.permissions)
         self._engine.set_policies(
             config.max_running_turns, config.retries, config.summaries, config.answer_limits
         )

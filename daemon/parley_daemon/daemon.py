@@ -35,13 +35,16 @@ from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
 from parley_daemon.adapters.os.directory_lock import FileLock, lock_directory
 from parley_daemon.adapters.os.log_file import log_path, start_logging
+from parley_daemon.adapters.os.project_files import FolderFiles
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.adapters.tools.lazy import LazyToolbox
 from parley_daemon.config import load_config
 from parley_daemon.config_reload import ConfigReloader
+from parley_daemon.engine.agents.permissions import PolicySources
 from parley_daemon.engine.engine import Engine
+from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
@@ -131,6 +134,13 @@ async def _serve(options: DaemonOptions) -> int:
         SchemaValidator(),
         checkpoints=checkpoints,
         toolbox=LazyToolbox(partial(_load_tools, options, checkpoints)),
+        policy_sources=PolicySources(
+            files=FolderFiles(),
+            parse=parse_project_rules,
+            config_folder=str(options.config.absolute().parent),
+            home=str(Path.home()),
+        ),
+        configured_rules=config.permissions,
         max_running_turns=config.max_running_turns,
         retries=config.retries,
         recovery=config.recovery,

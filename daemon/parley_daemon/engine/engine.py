@@ -8,7 +8,9 @@ import anyio
 
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.records import Turn
-from parley_daemon.engine.agents.permissions import Permissions
+from parley_daemon.engine.agents.instructions import Instructions
+from parley_daemon.engine.agents.permissions import Permissions, PolicySources
+from parley_daemon.engine.agents.policy_state import PolicyState
 from parley_daemon.engine.background import BackgroundWork
 from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.chats.event_feed import Watchers
@@ -30,6 +32,7 @@ from parley_daemon.ports.catalogue import Catalogue, ProviderInfo
 from parley_daemon.ports.checkpoints import Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.models import AnswerLimits
+from parley_daemon.ports.projects import ParsedRules
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoredChat, StoreStatus, StoreUnavailableError
@@ -59,6 +62,7 @@ class Engine:
         model_configs: the models that are configured over the protocol.
         watchers: who is told of every chat of an owner.
         permissions: the rules of what models may do.
+        instructions: what people tell models in AGENTS.md.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class Engine:
         *,
         toolbox: Toolbox,
         checkpoints: Checkpoints,
+        policy_sources: PolicySources,
+        configured_rules: ParsedRules | None = None,
         max_running_turns: int = 200,
         retries: RetryPolicy | None = None,
         recovery: Recovery = "interrupt",
@@ -86,7 +92,9 @@ class Engine:
         restart = self._restart_lost_turn if recovery == "retry" else None
         self._open_store = StoreOpener(store, clock, restart).open
         self._registry = ChatRegistry(self._load)
-        self.permissions = Permissions(store, self._open_store, clock)
+        policy = PolicyState(store, self._open_store, clock)
+        self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
+        self.instructions = Instructions(self.permissions, policy_sources)
         self._services = ChatServices(
             store=store,
             catalogue=catalogue,
@@ -100,6 +108,7 @@ class Engine:
             summary_policy=summaries or SummaryPolicy(),
             answer_limits=answer_limits or AnswerLimits(),
             permissions=self.permissions,
+            instructions=self.instructions,
             host=self,
         )
         self._background = BackgroundWork(self._services, self._registry.open, self._tasks)

@@ -77,6 +77,26 @@ class ReadOnlyConfigurationError(EngineError):
     """The setting comes from the configuration file or the environment and cannot be changed by a call."""
 
 
+class LimitReachedError(EngineError):
+    """A limit of the daemon is reached. `limit` is its value."""
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class InvalidRuleError(EngineError):
+    """A permission rule makes no sense. `path` is that of the field on the wire; the message continues it."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class UnknownRuleError(EngineError):
+    """There is no permission rule with this id."""
+
+
 class InvalidConfigurationError(EngineError):
     """A configured value is invalid.
 

@@ -21,6 +21,7 @@ from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.catalogue import ModelSetup, ProviderSetup
 from parley_daemon.ports.secrets import Secrets
 from tests.support.engine.gated_store import GatedStore
+from tests.support.engine.policy import policy_sources
 from tests.support.engine.rig import ME, Disk, FakeClock, InProcessSchemas
 from tests.support.engine.toolbox import GivenToolbox
 
@@ -98,6 +99,7 @@ async def configured(
         kept,
         checkpoints=FileCheckpoints(None, time),
         toolbox=GivenToolbox(),
+        policy_sources=policy_sources(),
         retries=RetryPolicy(attempts=1),
         recovery=recovery,
         schemas=InProcessSchemas(),

@@ -31,6 +31,7 @@ from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.schemas import SchemaCheckError, SchemaViolation
 from parley_daemon.ports.store import Store
 from tests.support.engine.gated_store import GatedStore
+from tests.support.engine.policy import policy_sources
 from tests.support.engine.scripted_model import MODEL, ScriptedCatalogue, ScriptedModel
 from tests.support.engine.toolbox import GivenToolbox
 
@@ -384,6 +385,7 @@ async def running(
     options.setdefault("schemas", InProcessSchemas())
     options.setdefault("toolbox", GivenToolbox())
     options.setdefault("checkpoints", FileCheckpoints(None, clock))
+    options.setdefault("policy_sources", policy_sources())
     engine = Engine(store.port, catalogue, clock, MemoryKeyStore(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

@@ -16,6 +16,7 @@ from functools import lru_cache
 import msgspec
 
 _PERCENT = 0x25
+_UNESCAPED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~/")
 _HEX = b"0123456789abcdefABCDEF"
 
 
@@ -149,6 +150,12 @@ def path_of_uri(uri: str) -> str | None:
             at += 1
     path = pieces.decode("utf-8", "surrogateescape")
     return None if "\0" in path else normalize(path)
+
+
+def uri_of_path(path: str) -> str:
+    """Return the `file:` URI of an absolute path."""
+    raw = path.encode("utf-8", "surrogateescape")
+    return "file://" + "".join([chr(byte) if byte in _UNESCAPED else f"%{byte:02X}" for byte in raw])
 
 
 def matches_host(pattern: str, host: str, *, strictly: bool) -> bool:

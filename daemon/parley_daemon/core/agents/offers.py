@@ -8,7 +8,7 @@ named by a path, whose file a tool could change, and commands that the reader do
 from collections.abc import Iterator
 
 from parley_daemon.core.agents.commands import SimpleCommand, parse_command, remembered_prefix
-from parley_daemon.core.agents.globs import has_wildcard, is_below
+from parley_daemon.core.agents.globs import has_wildcard, is_below, uri_of_path
 from parley_daemon.core.agents.matching import levels, words_of_rule
 from parley_daemon.core.agents.rules import ChatFacts, Rule, RuleScope
 from parley_daemon.core.agents.shell import quote_words, read_script
@@ -87,12 +87,3 @@ def _for_paths(chat: ChatFacts, tool: str, call: Inspection) -> Iterator[Rule]:
         yield _scoped(everything, RuleScope(root=uri_of_path(root)))
     elif len(paths) == 1 and not has_wildcard(paths[0]) and (folder := paths[0].rpartition("/")[0]):
         yield _in_chat(Rule("", "allow", tool, paths=(f"{folder}/**",)), chat)
-
-
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~/")
-
-
-def uri_of_path(path: str) -> str:
-    """Return the `file:` URI of an absolute path."""
-    raw = path.encode("utf-8", "surrogateescape")
-    return "file://" + "".join([chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in raw])

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import anyio
 
+from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.permissions import Permissions
 from parley_daemon.engine.chats.snapshot import Change, ChatView
 from parley_daemon.engine.turns.host import TurnResult
@@ -79,4 +80,5 @@ class ChatServices:
     summary_policy: SummaryPolicy
     answer_limits: AnswerLimits
     permissions: Permissions
+    instructions: Instructions
     host: ChatHost

@@ -84,6 +84,12 @@ def wire_error(error: Exception) -> WireError:
             return invalid_params([{"path": to_camel(error.field), "problem": str(error)}])
         case PathNotInCheckpointError():
             return invalid_params([{"path": "paths", "problem": str(error)}])
+        case engine.InvalidRuleError():
+            return invalid_params([{"path": error.path, "problem": str(error)}])
+        case engine.UnknownRuleError():
+            return invalid_params([{"path": "id", "problem": str(error)}])
+        case engine.LimitReachedError():
+            return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
         case ChatTooLargeError():
             return WireError(ErrorCode.LIMIT_EXCEEDED, str(error), {"limit": error.limit})
         case InvalidCursorError():
