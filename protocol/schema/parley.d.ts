@@ -91,6 +91,18 @@ export interface Methods {
   "modelConfig/update": { params: ModelConfigUpdateParams; result: ModelConfig };
   /** Delete a model's configuration. */
   "modelConfig/delete": { params: ModelConfigDeleteParams; result: null };
+  /** List the rules of what models may do. */
+  "permission/list": { params: PermissionListParams; result: PermissionListResult };
+  /** Add a rule. Its examples are tested first. */
+  "permission/add": { params: PermissionAddParams; result: PermissionRule };
+  /** Remove a rule that was added or answered. */
+  "permission/remove": { params: PermissionRemoveParams; result: null };
+  /** Say what would become of a tool call, and why. Nothing is run. */
+  "permission/explain": { params: PermissionExplainParams; result: PermissionExplainResult };
+  /** Trust a file of a project with exactly its present content, or withdraw that. */
+  "workspace/trust": { params: WorkspaceTrustParams; result: WorkspaceTrustResult };
+  /** List the files AGENTS.md that count for a chat, and those that wait for trust. */
+  "agent/instructions": { params: AgentInstructionsParams; result: AgentInstructionsResult };
   /** List what tools changed, turn by turn, the newest first. */
   "chat/checkpoints": { params: ChatCheckpointsParams; result: Checkpoint[] };
   /** Put files back that a turn changed and nobody else since. */
@@ -269,6 +281,18 @@ export interface ActionResolvedEvent {
   outcome: ActionOutcome;
   /** The name of the client that answered; null: no client did, or it has none. */
   by: string | null;
+}
+
+/** Params of `agent/instructions`. */
+export interface AgentInstructionsParams {
+  /** The id of the chat. 1 to 1024 characters. */
+  chatId: string;
+}
+
+/** Result of `agent/instructions`: the files in the order in which the model gets them. */
+export interface AgentInstructionsResult {
+  /** The files AGENTS.md of the configuration's folder and of the chat's folders. */
+  files: InstructionFile[];
 }
 
 /** What the model of a chat may do unasked. */
@@ -1130,6 +1154,20 @@ export interface ClientInfo {
   version?: string | null;
 }
 
+/**
+ * What the policy says of one simple command. `ruleId` is a rule that decided, null: the mode did.
+ *
+ * A command that runs another one, such as `timeout 9 make`, is followed by that one.
+ */
+export interface CommandDecision {
+  /** The program and its arguments. */
+  argv: string[];
+  /** The answer to the request. */
+  decision: RuleEffect;
+  /** The id of the rule that decided; null: the mode of the chat did. */
+  ruleId: string | null;
+}
+
 /** How much the model of an OpenAI-compatible server reasons. */
 export type CompatibleEffort = "default" | "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
 
@@ -1608,6 +1646,35 @@ export interface InitializedParams {}
 /** One part of what a client sends. */
 export type InputPart = TextPart | FilePart | ReferencePart;
 
+/**
+ * A file AGENTS.md, and what becomes of it in a chat.
+ *
+ * - `root` is the project's folder, null for the file of the configuration's folder.
+ * - `state`: "used" in agent turns, "untrusted" until `workspace/trust` says otherwise, or "unusable".
+ * - `text` is what the model gets, or would get after trust.
+ */
+export interface InstructionFile {
+  /** The URI of the file. */
+  uri: string;
+  /** The URI of the project's folder; null: it is your own file. */
+  root: string | null;
+  /** The hash of the file, for `workspace/trust`; "": it cannot be used. */
+  hash: string;
+  /** What becomes of it. */
+  state: InstructionState;
+  /** The text. */
+  text: string;
+  /** The size of the whole file in bytes. 0 or more. */
+  size: number;
+  /** Whether the end is left out. */
+  truncated: boolean;
+  /** Why it cannot be used; null: it can. */
+  problem: string | null;
+}
+
+/** What becomes of a file with instructions. */
+export type InstructionState = "used" | "untrusted" | "unusable";
+
 /** The `data` of an error -32602. */
 export interface InvalidParamsData {
   /** The invalid fields. */
@@ -2045,6 +2112,128 @@ export type Part = TextPart | ReasoningPart | ToolCallPart | ToolResultPart | So
 /** One streamed piece of a part, or a whole part. */
 export type PartDelta = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart;
 
+/** Params of `permission/add`. A rule that makes no sense, or one of whose examples fails, is refused. */
+export interface PermissionAddParams {
+  /** What the rule says. Of all rules that match, the strictest wins: deny over ask over allow. */
+  effect: RuleEffect;
+  /** The name of a tool, or a glob of names. 1 to 1024 characters. */
+  tool?: string;
+  /** The first words of a simple command; null: the rule is not about commands. At most 4096 characters. */
+  command?: string | null;
+  /** Whether `command` is the whole command. */
+  exact?: boolean;
+  /** Globs of paths; null: any. 1 to 100 items. */
+  paths?: string[] | null;
+  /** Globs of host names, one of which has to match; null: any. 1 to 100 items. */
+  hosts?: string[] | null;
+  /** Whether only a person may allow what the rule asks about. Needs the effect "ask". */
+  human?: boolean;
+  /** Where the rule counts: in a chat, below a root folder, or "always". */
+  scope?: ChatScope | RootScope | "always";
+  /** Until when the rule counts, RFC 3339; null: for good. */
+  expiresAt?: string | null;
+  /** Examples that the rule has to match. At most 50 items. */
+  match?: string[];
+  /** Examples that the rule must not match. At most 50 items. */
+  notMatch?: string[];
+}
+
+/** Params of `permission/explain`. */
+export interface PermissionExplainParams {
+  /** The id of the chat. 1 to 1024 characters. */
+  chatId: string;
+  /** The name of the tool. 1 to 1024 characters. */
+  toolName: string;
+  /** The arguments of the call. */
+  args: unknown;
+}
+
+/**
+ * What would become of a call. Nothing has been run.
+ *
+ * - `rules` are the ids of the rules that decided; none: the mode did.
+ * - `commands` are the simple commands of a shell command; none: there are none, or it cannot be read.
+ * - `rememberable`: whether rules may be offered for "always"; `offers` are these.
+ */
+export interface PermissionExplainResult {
+  /** The answer to the request. */
+  decision: RuleEffect;
+  /** The ids of the rules that decided; empty: the mode did. */
+  rules: string[];
+  /** Why, in a sentence. */
+  why: string;
+  /** The simple commands of the shell command; empty: there are none, or it cannot be read. */
+  commands: CommandDecision[];
+  /** Whether rules may be offered for "always". */
+  rememberable: boolean;
+  /** The rules that may be offered for "always". */
+  offers: OfferedRule[];
+  /** Whether only a person may allow it. */
+  human: boolean;
+}
+
+/** Params of `permission/list`. */
+export interface PermissionListParams {
+  /** Only rules that count for this chat, with those of its projects; null: all that are no project's. 1 to 1024 characters. */
+  chatId?: string | null;
+}
+
+/** Result of `permission/list`. `complaint` is what is wrong with the configuration file. */
+export interface PermissionListResult {
+  /** The rules. */
+  rules: PermissionRule[];
+  /** The files of the chat's projects that have rules. */
+  projects: ProjectRules[];
+  /** What is wrong with the configuration file; null: nothing. */
+  complaint: string | null;
+}
+
+/** Params of `permission/remove`. Only rules that were added or answered can be removed. */
+export interface PermissionRemoveParams {
+  /** The id of the rule. 1 to 1024 characters. */
+  id: string;
+}
+
+/**
+ * A permission rule. It matches what a call does if everything that it names matches.
+ *
+ * - `command` is the beginning of a simple shell command; null: any call. `exact`: it is the whole command.
+ * - `paths` and `hosts` are globs, one of which has to match; null: any.
+ * - `source` is where it comes from: "user", "config" (the configuration file), "project" (a file that is
+ * trusted), "untrusted" (one that is not), or "request:ID" (an answer to that action request).
+ * - `text` is the rule in one line, as it was shown before it was stored.
+ */
+export interface PermissionRule {
+  /** The id. */
+  id: string;
+  /** What the rule says. Of all rules that match, the strictest wins: deny over ask over allow. */
+  effect: RuleEffect;
+  /** The name of a tool, or a glob of names. */
+  tool: string;
+  /** The first words of a simple command; null: the rule is not about commands. */
+  command: string | null;
+  /** Whether `command` is the whole command. */
+  exact: boolean;
+  /** Globs of paths; null: any. */
+  paths: string[] | null;
+  /** Globs of host names, one of which has to match; null: any. */
+  hosts: string[] | null;
+  /** Whether only a person may allow what the rule asks about. */
+  human: boolean;
+  /** Where the rule counts: in a chat, below a root folder, or "always". */
+  scope: ChatScope | RootScope | "always";
+  /** Until when the rule counts: RFC 3339 in UTC with milliseconds; null: for good. */
+  expiresAt: string | null;
+  /** Examples that the rule has to match. */
+  match: string[];
+  /** Examples that the rule must not match. */
+  notMatch: string[];
+  /** Where it comes from: "user", "config", "project", "untrusted" or "request:ID". 1 or more characters. */
+  source: string;
+  /** The rule in one line. */
+  text: string;
+}
+
 /**
  * The message that is being streamed: the parts received so far. `messageId` is the id it gets when
  * stored.
@@ -2087,6 +2276,24 @@ export interface ProgressParams {
   token: Token;
   /** An event of a chat, an event of `chat/watch`, or LSP's work-done progress. */
   value: Event | WatchEvent | WorkDoneProgress;
+}
+
+/**
+ * The file `.parley/permissions.toml` of a chat's folder. Until it is trusted, it only asks and denies.
+ *
+ * `hash` is what `workspace/trust` takes; "" if the file cannot be used, and then `complaint` says why.
+ */
+export interface ProjectRules {
+  /** The URI of the folder. */
+  root: string;
+  /** The URI of the file. */
+  uri: string;
+  /** The hash of the file, for `workspace/trust`; "": it cannot be used. */
+  hash: string;
+  /** Whether the file is trusted with its present content. */
+  trusted: boolean;
+  /** What is wrong with the file, and in which line; null: nothing. */
+  complaint: string | null;
 }
 
 /**
@@ -2403,6 +2610,9 @@ export interface RouterReasoning {
 
 /** What OpenRouter sorts upstream providers by. */
 export type RoutingOrder = "price" | "throughput" | "latency";
+
+/** What a permission rule says. */
+export type RuleEffect = "allow" | "ask" | "deny";
 
 /** What commands run in. */
 export type SandboxKind = "bwrap" | "landlock" | "seatbelt" | "none";
@@ -2952,4 +3162,20 @@ export interface WorkspaceFolder {
   uri: string;
   /** Its name in the client. */
   name?: string | null;
+}
+
+/** Params of `workspace/trust`: whether a file of a project counts with exactly its present content. */
+export interface WorkspaceTrustParams {
+  /** The URI of the project's folder. */
+  root: string;
+  /** The hash of the file, from `permission/list` or `agent/instructions`. 1 to 256 characters. */
+  hash: string;
+  /** Whether the file is trusted with its present content. */
+  trusted: boolean;
+}
+
+/** Result of `workspace/trust`. */
+export interface WorkspaceTrustResult {
+  /** Whether the file is trusted with its present content. */
+  trusted: boolean;
 }

@@ -214,14 +214,22 @@ SECTIONS: list[tuple[str, dict[str, str], type[msgspec.Struct]]] = [
         {"input_per_million": "1", "output_per_million": "1"},
         vars(config_module)["_Pricing"],
     ),
+    ("[[permissions]]", {"effect": '"ask"', "tool": '"run"'}, vars(config_module)["RuleTable"]),
 ]
-TABLES = {"headers": '{ a = "b" }', "settings": "{ temperature = 0.5 }"}
+VALUES = {
+    "headers": '{ a = "b" }',
+    "settings": "{ temperature = 0.5 }",
+    "root": '"/srv"',
+    "expires_at": "2030-01-01T00:00:00Z",
+    "match": '["run"]',
+}
+NEEDED_BY = {"exact": {"command": '"make"'}}
 SETTINGS = [
     (heading, needed, field)
     for heading, needed, section in SECTIONS
     for field in msgspec.structs.fields(section)
     if not (isinstance(field.type, type) and issubclass(field.type, msgspec.Struct))
-    and field.name not in ("providers", "models", "pricing")  # these are sections
+    and field.name not in ("providers", "models", "pricing", "permissions")  # these are sections
 ]
 
 
@@ -230,8 +238,8 @@ def another_value(field: msgspec.structs.FieldInfo) -> str:
     kind: Any = field.type
     while get_origin(kind) not in (Literal, list, dict) and get_args(kind):
         kind = get_args(kind)[0]
-    if field.name in TABLES:
-        return TABLES[field.name]
+    if field.name in VALUES:
+        return VALUES[field.name]
     if get_origin(kind) is Literal:
         return f'"{next(word for word in get_args(kind) if word != field.default)}"'
     if get_origin(kind) is list:
@@ -258,6 +266,7 @@ def test_a_setting_of_the_file_reaches_the_configuration(
     setting: tuple[str, dict[str, str], msgspec.structs.FieldInfo], tmp_path: Path
 ) -> None:
     heading, needed, field = setting
+    needed = {**needed, **NEEDED_BY.get(field.name, {})}
     path = tmp_path / "config.toml"
 
     def load(values: dict[str, str]) -> Config:

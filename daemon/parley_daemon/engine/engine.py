@@ -10,6 +10,7 @@ from parley_daemon.core.commands import StopCause
 from parley_daemon.core.records import Turn
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.permissions import Permissions, PolicySources
+from parley_daemon.engine.agents.policy_queries import PolicyQueries
 from parley_daemon.engine.agents.policy_state import PolicyState
 from parley_daemon.engine.background import BackgroundWork
 from parley_daemon.engine.chats.actor import ChatActor
@@ -63,6 +64,7 @@ class Engine:
         watchers: who is told of every chat of an owner.
         permissions: the rules of what models may do.
         instructions: what people tell models in AGENTS.md.
+        policy: answers questions about both.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Engine:
         policy = PolicyState(store, self._open_store, clock)
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
         self.instructions = Instructions(self.permissions, policy_sources)
+        self.policy = PolicyQueries(self.permissions, self.instructions, toolbox, clock)
         self._services = ChatServices(
             store=store,
             catalogue=catalogue,

@@ -93,6 +93,10 @@ class InvalidRuleError(EngineError):
         self.path = path
 
 
+class InvalidArgumentsError(EngineError):
+    """A tool does not take these arguments. The message says what it expects."""
+
+
 class UnknownRuleError(EngineError):
     """There is no permission rule with this id."""
 

@@ -84,7 +84,7 @@ def _problem_of(rule: Rule, example: str, *, is_wanted: bool) -> str | None:
         return _verdict(is_wanted=is_wanted, does_match=matches_name(rule.tool, example))
     found = [matches(bare, facts, thing, strictly=strictly) for thing in things]
     # What is allowed has to be allowed as a whole; asking or denying one part is enough.
-    does_match = all(found) if strictly and is_wanted else any(found)
+    does_match = all(found) if strictly else any(found)
     return _verdict(is_wanted=is_wanted, does_match=does_match)
 
 

@@ -86,6 +86,8 @@ def wire_error(error: Exception) -> WireError:
             return invalid_params([{"path": "paths", "problem": str(error)}])
         case engine.InvalidRuleError():
             return invalid_params([{"path": error.path, "problem": str(error)}])
+        case engine.InvalidArgumentsError():
+            return invalid_params([{"path": "args", "problem": str(error)}])
         case engine.UnknownRuleError():
             return invalid_params([{"path": "id", "problem": str(error)}])
         case engine.LimitReachedError():

@@ -1,0 +1,106 @@
+"""Rules in TOML: what is read, and what is wrong in which line."""
+
+from pathlib import Path
+
+from parley_daemon.config import load_config
+from parley_daemon.core.agents.rules import Rule, RuleScope
+from parley_daemon.policy_file import parse_project_rules
+
+RULES = """\
+default_model = "demo:demo"
+
+[[permissions]]
+effect = "allow"
+tool = "run"
+command = "git status"
+match = ["git status --short"]
+not_match = ["git push", "git status && rm x"]
+
+[[permissions]]
+effect = "ask"
+human = true
+paths = ["~/.ssh", "*.pem"]
+root = "/srv"
+expires_at = 2030-01-01T01:00:00+01:00
+"""
+
+
+def test_the_rules_of_the_configuration_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(RULES, "utf-8")
+    config = load_config(path)
+    assert config.complaint is None
+    assert config.permissions.rules == (
+        Rule(
+            "config:1",
+            "allow",
+            "run",
+            command="git status",
+            match=("git status --short",),
+            not_match=("git push", "git status && rm x"),
+            source="config",
+        ),
+        Rule(
+            "config:2",
+            "ask",
+            "*",
+            paths=("~/.ssh", "*.pem"),
+            human=True,
+            scope=RuleScope(root="file:///srv"),
+            expires_at="2030-01-01T00:00:00.000Z",
+            source="config",
+        ),
+    )
+
+
+def test_a_rule_that_is_wrong_is_named_with_its_line_and_nothing_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    for old, new, line, what in (
+        (
+            'match = ["git status --short"]',
+            'match = ["git stash"]',
+            7,
+            "does not match this example: 'git st",
+        ),
+        ('"git status && rm x"]', '"git status -s"]', 8, "matches this example: 'git status -s'"),
+        ('command = "git status"', 'command = "git status && ls"', 6, "it has several"),
+        ('command = "git status"', 'command = "git $X"', 6, "it has $"),
+        ('effect = "ask"', 'effect = "allow"', 12, 'needs the effect "ask"'),
+        ('"~/.ssh"', '"../x"', 13, 'contains ".."'),
+        ('root = "/srv"', 'root = "srv"', 14, "must be an absolute path"),
+        ('effect = "ask"', 'effect = "maybe"', 11, 'cannot be "maybe"'),
+        ("human = true", "person = true", 12, "there is no setting person"),
+    ):
+        assert old in RULES
+        path.write_text(RULES.replace(old, new), "utf-8")
+        config = load_config(path)
+        assert config.complaint is not None
+        assert f"{path}, line {line}: " in config.complaint
+        assert what in config.complaint
+        (everything,) = config.permissions.rules
+        assert (everything.effect, everything.tool, everything.paths) == ("ask", "*", None)
+
+
+def test_a_broken_file_without_rules_asks_about_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("nonsense = 1\n", "utf-8")
+    assert load_config(path).permissions.rules == ()
+
+
+def test_the_file_of_a_project_has_only_rules() -> None:
+    parsed = parse_project_rules(b'[[permissions]]\neffect = "deny"\npaths = [".env"]\n', "/r/p.toml")
+    assert parsed.complaint is None
+    assert [(one.effect, one.paths, one.source) for one in parsed.rules] == [("deny", (".env",), "project")]
+    for content, complaint in (
+        (b'default_model = "x"\n', "/r/p.toml, line 1: there is no setting default_model here."),
+        (
+            b'[[permissions]]\neffect = "deny"\nroot = "/"\n',
+            "/r/p.toml, line 3: a project's rules",
+        ),
+        (b"a\n\xff\n", "/r/p.toml, line 2: the file is not UTF-8."),
+        (b"[[permissions]\n", "/r/p.toml, line 1:"),
+    ):
+        broken = parse_project_rules(content, "/r/p.toml")
+        assert broken.rules == ()
+        assert broken.complaint is not None
+        assert broken.complaint.startswith(complaint)
