@@ -1,5 +1,6 @@
 """What requests leave out after a message was refused, and which message it was."""
 
+from parley_daemon.core.compaction import count_tokens
 from parley_daemon.core.parts import File, Part, Reasoning, Text, ToolCall, ToolResult, plain_text
 from parley_daemon.core.records import Failure
 from parley_daemon.core.refusals import (
@@ -7,6 +8,7 @@ from parley_daemon.core.refusals import (
     drop_refused,
     find_questions,
     find_suspects,
+    has_omittable,
     is_most_of,
     omit_parts,
 )
@@ -63,6 +65,19 @@ def test_files_of_earlier_messages_become_notes_and_those_of_the_question_stay()
     assert list(sent[1:]) == history[1:]
     without_reasoning: tuple[Part, ...] = (Text("A cat."),)
     assert omit_parts(history, (3,), {Cause.REASONING})[1].content == without_reasoning
+
+
+def test_files_in_results_of_tools_become_notes_behind_the_question_too() -> None:
+    image = {"type": "file", "mediaType": "image/png", "data": "aGk="}
+    text = {"type": "text", "text": "A dot."}
+    result = ToolResult("c", "read_file", [text, image], False, "ok")
+    history = [a_message(1), a_message(2, role="tool", content=(result,))]
+    assert has_omittable(history, (1,), Cause.CONTENT)
+    [_, sent] = omit_parts(history, (1,), {Cause.CONTENT})
+    assert isinstance(sent.content[0], ToolResult)
+    assert [part["type"] for part in sent.content[0].result] == ["text", "text"]
+    assert count_tokens(history[1:]) < 2_000  # whatever the bytes of the image
+    assert not has_omittable([*history[:1], sent], (1,), Cause.CONTENT)
 
 
 def test_suspects_are_earlier_questions_that_no_model_has_accepted() -> None:

@@ -7,8 +7,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
+from parley_daemon.adapters.providers.shared.options import tool_field as daemon_tool_field
 from parley_protocol.models.base import OneOf, Params, Wire, field_problems
 from parley_protocol.models.chats import ChatUpdateParams
+from parley_protocol.models.option_values import tool_field
 from parley_protocol.models.provider_options import ProviderOptions
 from parley_protocol.models.providers import ModelConfigCreateParams
 from parley_protocol.models.settings import ModelSettings
@@ -119,6 +121,37 @@ def test_an_extra_body_declares_no_tools(group: str, name: str) -> None:
     assert why.startswith(f'must not contain "{name}"')
     allowed = {"providerOptions": {group: {"extraBody": {"tools": None, "toolbox": 1}}}}
     assert ChatUpdateParams.from_wire({"chatId": "c", "settings": allowed}).settings is not None
+
+
+NESTED: list[tuple[dict[str, Any], str]] = [
+    ({"extra_body": {"tools": [{}]}}, "tools"),
+    ({"chat_template_kwargs": {"TOOLS": [{}]}}, "TOOLS"),
+    ({"toolConfig": {"functionCallingConfig": {"mode": "ANY"}}}, "toolConfig"),
+    ({"tool_config": {}}, "tool_config"),
+    ({"x": [{"functionDeclarations": []}]}, "functionDeclarations"),
+    ({"mcp_servers": [{"url": "https://example.org"}]}, "mcp_servers"),
+    ({"web_search_options": {}}, "web_search_options"),
+    ({"plugins": [{"id": "web"}]}, "plugins"),
+    ({"search_parameters": {"mode": "on"}}, "search_parameters"),
+    ({"enable_search": True}, "enable_search"),
+    ({"compound_custom": {"tools": {"enabled_tools": []}}}, "tools"),
+]
+HARMLESS: dict[str, Any] = {
+    "tool_choice": None,
+    "enable_search": False,
+    "parallel_tool_calls": False,
+    "response_format": {"json_schema": {"schema": {"properties": {"tools": {}, "functions": {}}}}},
+    "metadata": {"tool": "x"},
+    "chat_template_kwargs": {"enable_thinking": False},
+    "top_k": 5,
+}
+
+
+def test_tools_are_found_at_any_depth_and_by_both_who_look_for_them() -> None:
+    """The daemon looks once more when it builds a request, for what was stored by an earlier version."""
+    for find in (tool_field, daemon_tool_field):
+        assert [find(extra) for extra, _ in NESTED] == [name for _, name in NESTED]
+        assert find(HARMLESS) is None
 
 
 def test_values_that_were_stored_earlier_stay_readable() -> None:

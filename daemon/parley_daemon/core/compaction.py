@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from parley_daemon.core.parts import Part, Text, ToolCall, ToolResult, count_characters
+from parley_daemon.core.agents.content import read_content
+from parley_daemon.core.parts import File, Part, Text, ToolCall, ToolResult, count_characters
 from parley_daemon.core.records import Message
 
 CHARACTERS_PER_TOKEN = 4
+FILE_CHARACTERS = 4_000
 _INTRODUCTION = "Summary of this conversation so far:\n\n"
 
 
@@ -23,6 +25,9 @@ def apply_summaries(branch: Sequence[Message], summaries: Iterable[Summary]) -> 
 
     A question at the end of the branch is never replaced: the model has to get its exact words.
     """
+    summaries = tuple(summaries)
+    if not summaries:
+        return tuple(branch)
     by_end = {summary.after_id: summary for summary in summaries}
     asked = bool(branch) and branch[-1].role == "user"
     for index in range(len(branch) - 1 - asked, -1, -1):
@@ -47,8 +52,22 @@ def summary_content(text: str) -> tuple[Part, ...]:
 
 def count_tokens(messages: Iterable[Message]) -> int:
     """Return an estimate of the tokens of these messages, which is more often too low than too high."""
-    characters = sum([count_characters(part) for message in messages for part in message.content])
+    characters = 0
+    for message in messages:
+        content = message.content
+        if len(content) == 1 and type(text := content[0]) is Text:  # nearly all are
+            characters += len(text.text)
+        else:
+            characters += sum(map(_weigh, content))
     return characters // CHARACTERS_PER_TOKEN
+
+
+def _weigh(part: Part) -> int:
+    """Return how many characters of text a part is worth. A file costs about the same whatever its bytes."""
+    if isinstance(part, File):
+        return FILE_CHARACTERS
+    content = read_content(part.result) if isinstance(part, ToolResult) else None
+    return count_characters(part) if content is None else sum(map(_weigh, content))
 
 
 def transcript(messages: Iterable[Message]) -> str:

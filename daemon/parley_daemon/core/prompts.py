@@ -38,17 +38,29 @@ def _is_asked_again(question: Message, after: Message | None) -> bool:
     return in_turns and question.turn_id != after.turn_id and question.content == after.content
 
 
-def prompt_entries(history: Iterable[Message], model: str | None = None) -> tuple[Entry, ...]:
+def prompt_entries(
+    history: Iterable[Message], model: str | None = None, used: set[str] | None = None
+) -> tuple[Entry, ...]:
     """Return (role, parts) of each message to send, oldest first. Each tool call is followed by its result.
 
     `model` is the model that gets them, as "provider:model". Reasoning of other models is left out: this
-    model cannot use it, and its provider refuses the signatures.
+    model cannot use it, and its provider refuses the signatures. `used` has the ids of calls that were sent
+    before, and gets those of these messages.
     """
-    return tuple(_pair_calls([entry for message in history if (entry := _sendable(message, model))]))
+    entries = [entry for message in history if (entry := _sendable(message, model))]
+    return tuple(_pair_calls(entries, set() if used is None else used))
+
+
+def is_sent_answer(message: Message, model: str | None) -> bool:
+    """Return whether a message is an answer of which something is sent."""
+    return message.role == "assistant" and _sendable(message, model) is not None
 
 
 def _sendable(message: Message, model: str | None) -> Entry | None:
     """Return the entry of a message without blank text and other models' reasoning. None: nothing is left."""
+    content = message.content
+    if len(content) == 1 and type(text := content[0]) is Text:  # nearly all are
+        return (message.role, content) if text.text and not text.text.isspace() else None
     own = message.model is not None and message.model == model
     parts = tuple([part for part in message.content if _says_something(part, own=own)])
     return (message.role, parts) if any(not isinstance(part, Reasoning) for part in parts) else None
@@ -64,15 +76,17 @@ def _says_something(part: Part, *, own: bool) -> bool:
             return True
 
 
-def _pair_calls(entries: list[Entry]) -> Iterator[Entry]:
-    used: set[str] = set()
+def _pair_calls(entries: list[Entry], used: set[str]) -> Iterator[Entry]:
     at = 0
     while at < len(entries):
         role, parts = entries[at]
         at += 1
         if role == "tool":
             continue  # it does not follow its call
-        if role != "assistant" or not any(isinstance(part, ToolCall) for part in parts):
+        if role != "assistant" or (len(parts) == 1 and type(parts[0]) is Text):
+            yield role, parts
+            continue
+        if not any(isinstance(part, ToolCall) for part in parts):
             yield role, parts
             continue
         results: list[ToolResult] = []

@@ -19,7 +19,8 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from parley_daemon.core.parts import File, Part, Reasoning, Text, count_characters
+from parley_daemon.core.agents.content import read_content, write_content
+from parley_daemon.core.parts import File, Part, Reasoning, Text, ToolResult, count_characters
 from parley_daemon.core.records import Failure, Message, Turn
 
 
@@ -101,7 +102,9 @@ def earlier_messages(history: Sequence[Message], questions: Sequence[int]) -> Se
 def has_omittable(history: Sequence[Message], questions: Sequence[int], cause: Cause) -> bool:
     """Return whether the messages before the questions have parts that can be left out for this cause."""
     kind = Reasoning if cause is Cause.REASONING else File
-    return has_part(earlier_messages(history, questions), kind)
+    if has_part(earlier_messages(history, questions), kind):
+        return True
+    return cause is Cause.CONTENT and any(map(_has_result_files, history))
 
 
 def omit_parts(
@@ -109,17 +112,41 @@ def omit_parts(
 ) -> Sequence[Message]:
     """Return the history with the messages before the questions without files, or without reasoning.
 
-    A note stands in place of each file, so that the model knows of it.
+    The results of tools are without files everywhere: no person has asked with them. A note stands in place
+    of each file, so that the model knows of it.
     """
     earlier = earlier_messages(history, questions)
-    return (*[_without_parts(message, causes) for message in earlier], *history[len(earlier) :])
+    later = [
+        _without_parts(message, causes) if Cause.CONTENT in causes and message.role == "tool" else message
+        for message in history[len(earlier) :]
+    ]
+    return (*[_without_parts(message, causes) for message in earlier], *later)
+
+
+def _has_result_files(message: Message) -> bool:
+    return message.role == "tool" and any(_without_files(part) is not part for part in message.content)
+
+
+def _without_files(part: Part) -> Part:
+    """Return a result of a tool without the files in its content; any other part as it is."""
+    content = read_content(part.result) if isinstance(part, ToolResult) else None
+    if content is None or not any(isinstance(item, File) for item in content):
+        return part
+    kept = [_note(item) if isinstance(item, File) else item for item in content]
+    return replace(part, result=write_content(kept))
+
+
+def _note(file: File) -> Text:
+    return Text(f"[A file of the type {file.media_type}, which is not sent to this model.]")
 
 
 def _without_parts(message: Message, causes: Container[Cause]) -> Message:
     parts: list[Part] = []
     for part in message.content:
         if isinstance(part, File) and Cause.CONTENT in causes:
-            parts.append(Text(f"[A file of the type {part.media_type}, which is not sent to this model.]"))
+            parts.append(_note(part))
+        elif isinstance(part, ToolResult) and Cause.CONTENT in causes:
+            parts.append(_without_files(part))
         elif not (isinstance(part, Reasoning) and Cause.REASONING in causes):
             parts.append(part)
     return (

@@ -5,7 +5,8 @@ stored earlier stay readable. The sets are those of the APIs' documentation.
 """
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, cast
 
 from pydantic import AfterValidator, ValidationInfo
 
@@ -55,30 +56,45 @@ HarmThreshold = Annotated[
 Quantization = Annotated[str, OneOf("int4", "int8", "fp4", "fp6", "fp8", "fp16", "bf16", "fp32", "unknown")]
 RoutingOrder = Annotated[str, OneOf("price", "throughput", "latency")]
 
-TOOL_FIELDS: Final = frozenset({"tools", "toolchoice", "functions", "functioncall"})
-"""Fields of a request that declare tools, in lower case and without "_"."""
+# Names of fields that declare or switch on tools, in lower case and with letters and digits only: the fields
+# of the APIs themselves, and those by which servers are told to search, to run code or to ask other servers.
+_TOOL_FIELD = re.compile(
+    r"\w*tools?|tool(?:choice|config|sets?|resources|specs?|use)|functions?(?:call|choice|declarations?)?"
+    r"|functioncallingconfig|\w*mcp\w*|\w*websearch\w*|plugins?|searchparameters|searchoptions"
+    r"|(?:enable|force|use)d?(?:web|online|live)?search|googlesearch\w*|urlcontext|codeinterpreter"
+    r"|codeexecution|computeruse|filesearch|retrieval|connectors?|datasources?|preset"
+)
+_NOT_OF_THE_API = frozenset(
+    ("responseformat", "jsonschema", "guidedjson", "structuredoutputs", "format", "metadata", "logitbias")
+)
 
 
-def tool_field(extra_body: dict[str, Any]) -> str | None:
-    """Return the first field of an `extraBody` that declares tools; None: there is none.
+def tool_field(extra_body: Mapping[str, Any]) -> str | None:
+    """Return the first field of an `extraBody`, at any depth, that declares or switches on tools; None: none.
 
-    null removes a field, which is allowed.
+    null removes a field of the request, and false switches something off: both are allowed. The names in a
+    JSON Schema and in labels are not the API's.
     """
-    return next(
-        (
-            name
-            for name, value in extra_body.items()
-            if value is not None and re.sub(r"[_-]", "", name.lower()) in TOOL_FIELDS
-        ),
-        None,
-    )
+    pending: list[tuple[str, object]] = list(reversed(list(extra_body.items())))
+    while pending:
+        name, value = pending.pop()
+        plain = re.sub(r"[^a-z0-9]", "", name.lower())
+        if value is None or value is False or plain in _NOT_OF_THE_API:
+            continue
+        if _TOOL_FIELD.fullmatch(plain):
+            return name
+        if isinstance(value, Mapping):
+            pending += reversed(list(cast("Mapping[str, object]", value).items()))
+        elif isinstance(value, list | tuple):
+            pending += [("", each) for each in reversed(cast("list[object]", value))]
+    return None
 
 
 def _check_extra_body(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     name = tool_field(value) if info.context == CLIENT_CONTEXT else None
     if name is not None:
         raise ValueError(
-            f'must not contain "{name}": no client could answer the calls of tools that are declared here'
+            f'must not contain "{name}": what a model may do is not set here but in settings.agent'
         )
     return value
 

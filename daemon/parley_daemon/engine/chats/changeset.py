@@ -15,6 +15,7 @@ from parley_daemon.core.events import ChatChanged, Event, HistoryReset, MessageA
 from parley_daemon.core.records import Chat, Failure, Message, QueuedMessage
 from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.turns.host import TurnBrief
+from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store_writes import (
     AddMessage,
@@ -44,7 +45,7 @@ class Changeset(msgspec.Struct):
         leaf_children: ids of the messages that follow the branch's last message on other branches; the next
             message of the branch becomes their sibling.
         summaries: the chat's summaries as they will be.
-        omitted: see LiveChat.
+        omitted, prompts: see LiveChat.
         writes: what the store has to commit.
         events: what listeners are told afterwards, in order.
         messages: the messages that are added to the active branch.
@@ -61,6 +62,7 @@ class Changeset(msgspec.Struct):
     leaf_children: tuple[int, ...] = ()
     summaries: tuple[Summary, ...] = ()
     omitted: dict[str, frozenset[Cause]] = {}
+    prompts: PromptCache = msgspec.field(default_factory=PromptCache)
     writes: list[Write] = []
     events: list[Event] = []
     messages: list[Message] = []

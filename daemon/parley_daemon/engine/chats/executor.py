@@ -77,7 +77,9 @@ class CommandExecutor:
         """Return a changeset that changes nothing yet."""
         live = self._live
         now = live.services.clock.now()
-        return Changeset(live.chat, live.state, now, live.leaf_children, live.summaries, live.omitted)
+        return Changeset(
+            live.chat, live.state, now, live.leaf_children, live.summaries, live.omitted, live.prompts
+        )
 
     def plan(self, command: Command, result: TurnResult | None = None) -> Changeset:
         """Return the changeset of a command. `result` belongs to the command that ends a turn."""

@@ -14,6 +14,7 @@ from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot, page_of
 from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError, ShuttingDownError
 from parley_daemon.engine.turns.model_selection import check_model
+from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import StoredChat
 from parley_daemon.ports.store_writes import Write
@@ -29,6 +30,7 @@ class LiveChat:
         leaf_children: ids of the messages that follow the branch's last message on other branches.
         summaries: the stored summaries of the chat's branches; known once the history is loaded.
         omitted: what models do not get of earlier messages, by their ids, as far as they have refused it.
+        prompts: the messages of requests that were built already.
         run: the run of the turn under way.
         unsaved: writes that could not be committed. The next commit of the chat includes them.
         is_deleted: whether the chat was deleted. Every call then raises ChatNotFoundError.
@@ -48,6 +50,7 @@ class LiveChat:
         self.leaf_children: tuple[int, ...] = ()
         self.summaries: tuple[Summary, ...] = ()
         self.omitted: dict[str, frozenset[Cause]] = {}
+        self.prompts = PromptCache()
         self.run: TurnRun | None = None
         self.unsaved: list[Write] = []
         self.is_deleted = False

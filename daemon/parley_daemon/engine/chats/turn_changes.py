@@ -109,6 +109,7 @@ def _open_turn(
         settings=open_question.settings.with_defaults(chat.settings),
         history=_request_history(changeset, history),
         omitted=changeset.omitted,
+        prompts=changeset.prompts,
     )
     changeset.writes.append(PutTurn(turn))
 

@@ -10,6 +10,7 @@ from parley_daemon.core.events import Event, Timings
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Turn, Usage
 from parley_daemon.core.refusals import Cause
+from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
 from parley_daemon.ports.clock import Clock
@@ -52,7 +53,7 @@ class TurnBrief(msgspec.Struct, frozen=True, gc=False):
 
     `references` are model ids in the order of precedence; the first one that exists is asked. `history` ends
     with the question. `omitted` says what the models of this chat do not get of earlier messages, by their
-    ids; the run adds to it.
+    ids; the run adds to it. `prompts` builds the messages of requests.
     """
 
     turn: Turn
@@ -62,6 +63,7 @@ class TurnBrief(msgspec.Struct, frozen=True, gc=False):
     settings: ModelSettings
     history: tuple[Message, ...]
     omitted: dict[str, frozenset[Cause]] = {}
+    prompts: PromptCache = msgspec.field(default_factory=PromptCache)
 
 
 class NextCall(msgspec.Struct, frozen=True, gc=False):

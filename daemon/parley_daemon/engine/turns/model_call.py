@@ -14,7 +14,6 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.compaction import count_tokens
-from parley_daemon.core.prompts import prompt_entries
 from parley_daemon.core.records import Failure, Message, ModelSettings
 from parley_daemon.engine.turns.answer_stream import AnswerStream, TurnProgress
 from parley_daemon.engine.turns.attempts import Attempts
@@ -25,7 +24,7 @@ from parley_daemon.engine.turns.model_selection import first_model
 from parley_daemon.engine.turns.omissions import Omissions
 from parley_daemon.engine.turns.structured_output import read_output
 from parley_daemon.ports.catalogue import ResolvedModel
-from parley_daemon.ports.models import EmptyAnswerError, ModelError, ModelRequest, PromptMessage
+from parley_daemon.ports.models import EmptyAnswerError, ModelError, ModelRequest
 
 COMPACTIONS = 3
 """How often the history may be summarized in one turn."""
@@ -122,6 +121,7 @@ class ModelCall:
         while True:
             limit.check()
             self._patience.deadline = limit.patience_end
+            await self._brief.prompts.prepare(self.omissions.apply(self._history, model.id), model.id)
             request = self._request(model)
             self._progress.attempts += 1
             try:
@@ -233,16 +233,17 @@ class ModelCall:
         )
 
     def _request(self, model: ResolvedModel) -> ModelRequest:
-        entries = prompt_entries(self.omissions.apply(self._history, model.id), model.id)
-        if not entries or entries[-1][0] == "assistant":  # a provider would continue that text
+        prompts = self._brief.prompts
+        messages = prompts.messages(tuple(self.omissions.apply(self._history, model.id)), model.id)
+        if not messages or messages[-1].role == "assistant":  # a provider would continue that text
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
-        messages = tuple([PromptMessage(role, parts) for role, parts in entries])
         return ModelRequest(
             model.name,
             messages,
             self._brief.system_prompt,
             self._settings(model),
             limits=self._services.answer_limits,
+            memory=prompts.memory,
         )
 
     async def _read_output(self) -> None:

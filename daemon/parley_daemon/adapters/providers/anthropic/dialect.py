@@ -1,9 +1,12 @@
 """Anthropic's messages dialect: api.anthropic.com, and servers that imitate it."""
 
+from functools import partial
+
 from parley_daemon.adapters.providers.anthropic.parser import AnthropicParser
 from parley_daemon.adapters.providers.anthropic.request import OWN_FIELDS, build_body, sent_tools
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.shared.conversation import build_beside_the_loop
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.adapters.providers.shared.options import Json
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
@@ -32,7 +35,8 @@ class AnthropicMessages:
         fields: Json = {"model": request.model}
         if "stream" not in omitted:
             fields["stream"] = True
-        body = build_body(request, self._provider, omitted, tools, fields)
+        build = partial(build_body, request, self._provider, omitted, tools, fields)
+        body = await build_beside_the_loop(request, build)
         return PreparedRequest(self._url, body, renamed=tools.renamed)
 
     def parser(self, call: Call) -> AnthropicParser:

@@ -17,7 +17,7 @@ from parley_daemon.adapters.providers.anthropic.messages import (
 )
 from parley_daemon.adapters.providers.anthropic.schema import restrict_schema
 from parley_daemon.adapters.providers.shared.call_history import fit_name
-from parley_daemon.adapters.providers.shared.conversation import encode_conversation, splice
+from parley_daemon.adapters.providers.shared.conversation import encode_conversation, write_body
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
 from parley_daemon.adapters.providers.shared.options import Json, map_options, map_settings, to_snake_case
 from parley_daemon.adapters.providers.shared.tool_schema import LIMITS, SchemaRules
@@ -113,7 +113,7 @@ def build_body(
         is_answer=is_answer,
         finish=_mark if marks else None,
     )
-    if not conversation.has_last or len(conversation.messages) <= len(b"[]"):
+    if not conversation.has_last or not conversation.items:
         raise EmptyPromptError
     body: Json = {**(host_fields or {}), **_settings(request, options, provider)}
     declared = _tools(request, tools, conversation.called, options, omitted)
@@ -128,7 +128,7 @@ def build_body(
     body |= declared
     if system:
         body["system"] = system
-    return splice(body, "messages", conversation.messages)
+    return write_body(body, "messages", conversation.items)
 
 
 def _mark(messages: list[Json]) -> None:

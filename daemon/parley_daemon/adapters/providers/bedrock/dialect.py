@@ -3,6 +3,7 @@
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html
 """
 
+from functools import partial
 from urllib.parse import quote
 
 import anyio.to_thread
@@ -13,7 +14,9 @@ from parley_daemon.adapters.providers.bedrock.event_stream import AwsEventStream
 from parley_daemon.adapters.providers.bedrock.signing import AwsSigner
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.shared.conversation import build_beside_the_loop
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
+from parley_daemon.adapters.providers.shared.options import Json
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
 
@@ -42,7 +45,9 @@ class BedrockMessages:
         """
         omitted = self.own_fields.omitted_for(request.model)
         tools = sent_tools(request)
-        body = build_body(request, self._provider, omitted, tools, {"anthropic_version": VERSION})
+        fields: Json = {"anthropic_version": VERSION}
+        build = partial(build_body, request, self._provider, omitted, tools, fields)
+        body = await build_beside_the_loop(request, build)
         path = f"/model/{quote(request.model, safe=':')}/invoke-with-response-stream"
         url = endpoint_url(self._base_url, path, version="")
         await anyio.to_thread.run_sync(AwsEventStream.load)

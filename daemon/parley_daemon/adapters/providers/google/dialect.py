@@ -1,11 +1,13 @@
 """Google's generateContent dialect: the Gemini API, and whatever imitates it."""
 
+from functools import partial
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from parley_daemon.adapters.providers.google.parser import GoogleParser
 from parley_daemon.adapters.providers.google.request import OWN_FIELDS, build_body, sent_tools
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
+from parley_daemon.adapters.providers.shared.conversation import build_beside_the_loop
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
@@ -28,7 +30,8 @@ class GoogleGenerate:
         """Return a request in the provider's format."""
         omitted = self.own_fields.omitted_for(request.model)
         tools = sent_tools(request)
-        body = build_body(request, self._provider, omitted, tools)
+        build = partial(build_body, request, self._provider, omitted, tools)
+        body = await build_beside_the_loop(request, build)
         return PreparedRequest(self._url(request.model), body, renamed=tools.renamed)
 
     def parser(self, call: Call) -> GoogleParser:

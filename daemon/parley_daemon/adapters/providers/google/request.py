@@ -10,7 +10,7 @@ from typing import cast
 from parley_daemon.adapters.providers.google.messages import build_contents, fit_tool_name, is_answer
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.shared.content import join_texts
-from parley_daemon.adapters.providers.shared.conversation import encode_conversation, splice
+from parley_daemon.adapters.providers.shared.conversation import encode_conversation, write_body
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError, InvalidRequestError
 from parley_daemon.adapters.providers.shared.options import Json, map_options, map_settings
 from parley_daemon.adapters.providers.shared.tool_schema import SchemaRules
@@ -98,7 +98,7 @@ def build_body(
     body: Json = {**_settings(request.settings, schema, provider), **declared}
     if instructions := join_texts(system):
         body["systemInstruction"] = {"parts": [{"text": instructions}]}
-    return splice(body, "contents", conversation.messages)
+    return write_body(body, "contents", conversation.items)
 
 
 def _tools(request: ModelRequest, tools: SentTools, provider: str) -> Json:

@@ -1,5 +1,7 @@
 """OpenAI's chat-completions dialect: api.openai.com, the routers, and every server that imitates it."""
 
+from functools import partial
+
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_chat.flavours import COMPATIBLE, Flavour
@@ -10,6 +12,7 @@ from parley_daemon.adapters.providers.openai_chat.request import (
     extra_headers,
     sent_tools,
 )
+from parley_daemon.adapters.providers.shared.conversation import build_beside_the_loop
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
@@ -32,7 +35,8 @@ class ChatCompletions:
         """Return a request in the provider's format."""
         omitted = self.own_fields.omitted_for(request.model)
         tools = sent_tools(request)
-        body = build_body(request, self._flavour, self._provider, omitted, tools)
+        build = partial(build_body, request, self._flavour, self._provider, omitted, tools)
+        body = await build_beside_the_loop(request, build)
         headers = extra_headers(request.settings, self._flavour)
         return PreparedRequest(self._url, body, headers, tools.renamed)
 

@@ -19,7 +19,7 @@ from parley_daemon.adapters.providers.openai_chat.flavours import (
 from parley_daemon.adapters.providers.openai_chat.messages import build_messages, is_answer
 from parley_daemon.adapters.providers.shared.call_history import fit_name
 from parley_daemon.adapters.providers.shared.content import join_texts
-from parley_daemon.adapters.providers.shared.conversation import encode_conversation, splice
+from parley_daemon.adapters.providers.shared.conversation import encode_conversation, write_body
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
 from parley_daemon.adapters.providers.shared.openai_schema import OPTIONS as SCHEMA_OPTIONS
 from parley_daemon.adapters.providers.shared.openai_schema import (
@@ -110,10 +110,10 @@ def build_body(
     system = add_schema_to_prompt(
         system, settings.output_schema, settings.provider_options.get(flavour.group, {})
     )
-    messages = conversation.messages
+    items = conversation.items
     if system:
-        messages = b"[%b,%b" % (encode_json({"role": "system", "content": system}), messages[1:])
-    return splice(body, "messages", messages)
+        items.insert(0, encode_json({"role": "system", "content": system}))
+    return write_body(body, "messages", items)
 
 
 def extra_headers(settings: ModelSettings, flavour: Flavour) -> dict[str, str]:

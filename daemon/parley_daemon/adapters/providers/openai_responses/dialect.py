@@ -1,9 +1,12 @@
 """OpenAI's responses dialect: api.openai.com, Azure, and servers that imitate it."""
 
+from functools import partial
+
 from parley_daemon.adapters.providers.http.endpoints import endpoint_url
 from parley_daemon.adapters.providers.http.failures import Call
 from parley_daemon.adapters.providers.openai_responses.parser import ResponsesParser
 from parley_daemon.adapters.providers.openai_responses.request import OWN_FIELDS, build_body, sent_tools
+from parley_daemon.adapters.providers.shared.conversation import build_beside_the_loop
 from parley_daemon.adapters.providers.shared.dialect import PreparedRequest
 from parley_daemon.adapters.providers.shared.own_fields import OwnFields
 from parley_daemon.ports.models import ModelRequest
@@ -25,7 +28,8 @@ class Responses:
         """Return a request in the provider's format."""
         omitted = self.own_fields.omitted_for(request.model)
         tools = sent_tools(request)
-        body = build_body(request, self._provider, omitted, tools)
+        build = partial(build_body, request, self._provider, omitted, tools)
+        body = await build_beside_the_loop(request, build)
         return PreparedRequest(self._url, body, renamed=tools.renamed)
 
     def parser(self, call: Call) -> ResponsesParser:

@@ -13,7 +13,7 @@ from parley_daemon.adapters.providers.http.lenient_json import encode_json
 from parley_daemon.adapters.providers.openai_responses.conversation import build_items, is_answer
 from parley_daemon.adapters.providers.shared.call_history import fit_name
 from parley_daemon.adapters.providers.shared.content import join_texts
-from parley_daemon.adapters.providers.shared.conversation import encode_conversation, splice
+from parley_daemon.adapters.providers.shared.conversation import encode_conversation, write_body
 from parley_daemon.adapters.providers.shared.dialect import EmptyPromptError
 from parley_daemon.adapters.providers.shared.openai_schema import OPTIONS as SCHEMA_OPTIONS
 from parley_daemon.adapters.providers.shared.openai_schema import (
@@ -101,12 +101,12 @@ def build_body(
         raise EmptyPromptError
     system = join_texts([request.system_prompt or "", *conversation.system])
     system = add_schema_to_prompt(system, settings.output_schema, settings.provider_options.get(GROUP, {}))
-    items = conversation.messages
+    items = conversation.items
     if system:
-        items = b"[%b,%b" % (encode_json({"role": "system", "content": system}), items[1:])
+        items.insert(0, encode_json({"role": "system", "content": system}))
     stream: Json = {} if "stream" in omitted else {"stream": True}
     declared = _tools(request, tools, omits_strict="strict" in omitted)
-    return splice({"model": request.model, **stream, **fields, **declared}, "input", items)
+    return write_body({"model": request.model, **stream, **fields, **declared}, "input", items)
 
 
 def _tools(request: ModelRequest, tools: SentTools, *, omits_strict: bool) -> Json:

@@ -23,6 +23,7 @@ from operator import is_
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import anyio.to_thread
 import msgspec
 
 from parley_daemon.adapters.providers.http.lenient_json import encode_json
@@ -32,7 +33,9 @@ from parley_daemon.ports.models import ModelRequest, PromptMemory, PromptMessage
 MAX_KEPT_BYTES = 16 * 2**20
 """Of all encoded beginnings together."""
 
+_LONG = 1_500  # messages
 _MIN_MESSAGES = 16  # a shorter history is encoded in less time than it takes to look
+_PIECE_BYTES = 64 * 2**10
 _LAST = 2  # the fewest items that `finish` gets
 _SLICE = 256  # messages that are encoded in one step
 
@@ -54,9 +57,13 @@ class Section(msgspec.Struct, gc=False):
 
 
 class Conversation(msgspec.Struct, gc=False):
-    """An encoded conversation: `messages` is a JSON array; the rest as in Section, for all of it."""
+    """An encoded conversation.
 
-    messages: bytes
+    `items` are its items as JSON, in pieces of one or several with commas between them. They are joined once,
+    when the body is: a long conversation has megabytes. The rest is as in Section, for all of it.
+    """
+
+    items: list[bytes]
     system: list[Any]
     called: list[str]
     has_last: bool
@@ -72,7 +79,8 @@ Apart from that it does not depend on the messages before and after.
 class _Kept(msgspec.Struct):
     messages: tuple[PromptMessage, ...]
     key: object
-    encoded: bytes  # the items without the brackets of the array
+    items: list[bytes]  # see Conversation
+    size: int
     system: list[Any]
     called: list[str]
 
@@ -89,7 +97,7 @@ class PrefixCache:
     def size(self) -> int:
         """How many bytes are kept."""
         with self._lock:
-            return sum([len(kept.encoded) for kept in self._kept.values()])
+            return sum([kept.size for kept in self._kept.values()])
 
     def find(self, memory: PromptMemory, key: object, messages: tuple[PromptMessage, ...]) -> _Kept | None:
         """Return what is kept for the beginning of these messages."""
@@ -102,18 +110,27 @@ class PrefixCache:
         is_same = all(map(is_, kept.messages, messages))  # stops at the end of the shorter one
         return kept if is_same else None
 
+    def has_most_of(self, request: ModelRequest) -> bool:
+        """Return whether all but the last messages of a request seem to be kept."""
+        with self._lock:
+            kept = None if request.memory is None else self._kept.get(request.memory)
+        if kept is None or not len(request.messages) - _LONG < len(kept.messages) < len(request.messages):
+            return False
+        last = len(kept.messages) - 1
+        return kept.messages[last] is request.messages[last]
+
     def keep(self, memory: PromptMemory, kept: _Kept | None) -> None:
         """Keep the beginning of a chat's requests in place of the one before. None: nothing."""
         with self._lock:
             self._kept.pop(memory, None)
-            if kept is None or len(kept.encoded) > self._max:
+            if kept is None or kept.size > self._max:
                 return
             self._kept[memory] = kept
-            total = sum([len(each.encoded) for each in self._kept.values()])
+            total = sum([each.size for each in self._kept.values()])
             for oldest in list(self._kept):
                 if total <= self._max:
                     break
-                total -= len(self._kept.pop(oldest).encoded)
+                total -= self._kept.pop(oldest).size
 
 
 _PREFIXES = PrefixCache()
@@ -142,7 +159,14 @@ def encode_conversation(
     section = build(messages, True)
     if finish is not None:
         finish(section.items)
-    return Conversation(encode_json(section.items), section.system, section.called, section.has_last)
+    return Conversation(_encode(section.items), section.system, section.called, section.has_last)
+
+
+async def build_beside_the_loop(request: ModelRequest, build: Callable[[], bytes]) -> bytes:
+    """Return the body that `build` returns. If much of it is not kept yet, a thread builds it."""
+    if len(request.messages) <= _LONG or _PREFIXES.has_most_of(request):
+        return build()
+    return await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
 
 
 def _encode_in_sections(
@@ -157,7 +181,7 @@ def _encode_in_sections(
     """Return the encoded messages, and keep all but the last section. None: they have no sections."""
     kept = prefixes.find(memory, key, messages)
     start = 0 if kept is None else len(kept.messages)
-    encoded = [] if kept is None else [kept.encoded]
+    encoded = [] if kept is None else list(kept.items)
     system = [] if kept is None else list(kept.system)
     called = [] if kept is None else list(kept.called)
     bounds = _bounds(messages, start)
@@ -172,22 +196,31 @@ def _encode_in_sections(
             return None
         if at and not is_answer(section.items[0]):
             return None
-        encoded.append(encode_json(section.items)[1:-1])
+        _extend(encoded, _encode(section.items))
         system += section.system
         called += section.called
         at = bound
     last = build(messages[at:], False)
     if not last.items or not is_answer(last.items[0]) or (finish is not None and len(last.items) < _LAST):
         return None
-    beginning = encoded[0] if len(encoded) == 1 else b",".join(encoded)
     if bounds or kept is None:
-        prefixes.keep(memory, _Kept(messages[:at], key, beginning, system, called))
+        prefixes.keep(memory, _Kept(messages[:at], key, encoded, sum(map(len, encoded)), system, called))
     if finish is not None:
         finish(last.items)
-    end = encode_json(last.items)
-    return Conversation(
-        b"[%b,%b" % (beginning, end[1:]), system + last.system, called + last.called, last.has_last
-    )
+    items = [*encoded, *_encode(last.items)]
+    return Conversation(items, system + last.system, called + last.called, last.has_last)
+
+
+def _encode(items: list[Json]) -> list[bytes]:
+    return [encode_json(items)[1:-1]] if items else []
+
+
+def _extend(encoded: list[bytes], more: list[bytes]) -> None:
+    """Append pieces. Small ones are joined, so that there are few."""
+    for piece in more:
+        if encoded and len(encoded[-1]) + len(piece) < _PIECE_BYTES:
+            piece = b"%b,%b" % (encoded.pop(), piece)
+        encoded.append(piece)
 
 
 def _bounds(messages: Sequence[PromptMessage], start: int) -> list[int]:
@@ -205,8 +238,11 @@ def _bounds(messages: Sequence[PromptMessage], start: int) -> list[int]:
     return bounds
 
 
-def splice(fields: Json, name: str, encoded: bytes) -> bytes:
-    """Return an object as JSON, with one more field whose value is encoded already."""
-    head = encode_json(fields)
-    comma = b"," if len(head) > 2 else b""
-    return b'%b%b"%b":%b}' % (head[:-1], comma, name.encode(), encoded)
+def write_body(fields: Json, name: str, items: Sequence[bytes]) -> bytes:
+    """Return an object as JSON, with one more field: a list of items that are encoded already."""
+    head = encode_json(fields)[:-1]
+    comma = b"," if len(head) > 1 else b""
+    opening = b'%b%b"%b":[' % (head, comma, name.encode())
+    if not items:
+        return opening + b"]}"
+    return b"".join([opening, items[0], *[part for item in items[1:] for part in (b",", item)], b"]}"])

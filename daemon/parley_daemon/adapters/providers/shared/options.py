@@ -5,6 +5,7 @@ A table maps the name in the protocol to the provider's field; a dot leads into 
 "thinking.budget_tokens".
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import cast
 
@@ -13,7 +14,17 @@ import msgspec
 from parley_daemon.adapters.providers.shared.dialect import InvalidRequestError
 from parley_daemon.core.records import ModelSettings
 
-_TOOL_FIELDS = ("tools", "tool_choice", "functions", "function_call")
+# Names of fields that declare or switch on tools, in lower case and with letters and digits only: the fields
+# of the APIs themselves, and those by which servers are told to search, to run code or to ask other servers.
+_TOOL_FIELD = re.compile(
+    r"\w*tools?|tool(?:choice|config|sets?|resources|specs?|use)|functions?(?:call|choice|declarations?)?"
+    r"|functioncallingconfig|\w*mcp\w*|\w*websearch\w*|plugins?|searchparameters|searchoptions"
+    r"|(?:enable|force|use)d?(?:web|online|live)?search|googlesearch\w*|urlcontext|codeinterpreter"
+    r"|codeexecution|computeruse|filesearch|retrieval|connectors?|datasources?|preset"
+)
+_NOT_OF_THE_API = frozenset(
+    ("responseformat", "jsonschema", "guidedjson", "structuredoutputs", "format", "metadata", "logitbias")
+)
 
 Json = dict[str, object]
 Table = Mapping[str, str]
@@ -82,18 +93,39 @@ def read_extra_body(options: Mapping[str, object], provider: str) -> Json:
     """Return the fields of the option `extraBody`.
 
     Raises:
-        InvalidRequestError: one of them declares tools, whose calls the daemon could not answer. Clients
-            cannot set such an option, but a chat may have one from an earlier version.
+        InvalidRequestError: one of them declares or switches on tools: what a model may do is a setting of
+            the chat. Clients cannot set such an option, but a chat may have one from an earlier version.
     """
     extra = options.get("extraBody")
     fields = cast("Json", extra) if isinstance(extra, Mapping) else {}
-    name = next((name for name in _TOOL_FIELDS if fields.get(name) is not None), None)
+    name = tool_field(fields)
     if name is not None:
         raise InvalidRequestError(
             f'"extraBody" declares tools for {provider} ("{name}"), whose calls cannot be answered. Remove'
             f' "{name}" from the settings.'
         )
     return fields
+
+
+def tool_field(extra_body: Mapping[str, object]) -> str | None:
+    """Return the first field of an `extraBody`, at any depth, that declares or switches on tools; None: none.
+
+    null removes a field of the request, and false switches something off: both are allowed. The names in a
+    JSON Schema and in labels are not the API's.
+    """
+    pending: list[tuple[str, object]] = list(reversed(list(extra_body.items())))
+    while pending:
+        name, value = pending.pop()
+        plain = re.sub(r"[^a-z0-9]", "", name.lower())
+        if value is None or value is False or plain in _NOT_OF_THE_API:
+            continue
+        if _TOOL_FIELD.fullmatch(plain):
+            return name
+        if isinstance(value, Mapping):
+            pending += reversed(list(cast("Mapping[str, object]", value).items()))
+        elif isinstance(value, list | tuple):
+            pending += [("", each) for each in reversed(cast("list[object]", value))]
+    return None
 
 
 def to_snake_case(value: object) -> object:
