@@ -46,10 +46,12 @@ from parley_daemon.engine.agents.permissions import PolicySources
 from parley_daemon.engine.engine import Engine
 from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
+from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
 from parley_daemon.server.app import App, ClientLogs
+from parley_daemon.server.editors import OpenEditors
 from parley_daemon.server.handlers import find_handler
 from parley_daemon.server.transport.addresses import CHECK_SECONDS, Addresses, Places
 from parley_daemon.server.transport.server import Server
@@ -125,7 +127,9 @@ async def _serve(options: DaemonOptions) -> int:
     )
     clock = SystemClock()
     store, keys = _storage(options)
-    checkpoints = FileCheckpoints(None if options.in_memory else options.data_dir / "checkpoints", clock)
+    editors = OpenEditors()
+    folder = None if options.in_memory else options.data_dir / "checkpoints"
+    checkpoints = FileCheckpoints(folder, clock, editors)
     engine = Engine(
         store,
         catalogue,
@@ -133,7 +137,7 @@ async def _serve(options: DaemonOptions) -> int:
         keys,
         SchemaValidator(),
         checkpoints=checkpoints,
-        toolbox=LazyToolbox(partial(_load_tools, options, checkpoints)),
+        toolbox=LazyToolbox(partial(_load_tools, options, checkpoints, editors)),
         policy_sources=PolicySources(
             files=FolderFiles(),
             parse=parse_project_rules,
@@ -147,7 +151,7 @@ async def _serve(options: DaemonOptions) -> int:
         summaries=config.summaries,
         answer_limits=config.answer_limits,
     )
-    app = App(engine, secrets.token_urlsafe(32), clock.now())
+    app = App(engine, secrets.token_urlsafe(32), clock.now(), editors)
     logging.getLogger().addHandler(ClientLogs(app))
     code = 0
     _set_switch_interval()
@@ -190,7 +194,7 @@ def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
     return SqliteStore(options.data_dir / "parley.db", prepare=prepare), KeyStore(options.data_dir)
 
 
-def _load_tools(options: DaemonOptions, checkpoints: Checkpoints) -> Toolbox:
+def _load_tools(options: DaemonOptions, checkpoints: Checkpoints, editors: Editors) -> Toolbox:
     """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
     from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
     from parley_daemon.adapters.tools.workspaces import DaemonFolders
@@ -202,7 +206,7 @@ def _load_tools(options: DaemonOptions, checkpoints: Checkpoints) -> Toolbox:
         config=str(options.config.absolute()),
         home=str(Path.home()),
     )
-    return BuiltinToolbox(ToolServices(folders, checkpoints))
+    return BuiltinToolbox(ToolServices(folders, checkpoints, editors))
 
 
 def _lock(data_dir: Path, held: list[FileLock]) -> None:

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 
 from parley_daemon.engine.engine import Engine
+from parley_daemon.server.editors import OpenEditors
 
 OWNER = "local"
 """The owner of all chats: a daemon serves only the user who runs it."""
@@ -32,6 +33,7 @@ class App(msgspec.Struct):
     engine: Engine
     token: str
     started_at: str
+    editors: OpenEditors
     clients: set[Client] = msgspec.field(default_factory=lambda: set())
     last_used_at: float = msgspec.field(default_factory=time.monotonic)
     _client_left: anyio.Event = msgspec.field(default_factory=anyio.Event)

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parley_daemon.adapters.tools.fetch_url import FetchUrlTool
+from parley_daemon.adapters.tools.files.family import file_tools
 from parley_daemon.adapters.tools.questions import question_tools
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.checkpoints import Checkpoints
+from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.sandbox import Sandbox, SandboxState
 from parley_daemon.ports.tools import Tool, Workspace
 
@@ -26,6 +28,7 @@ class ToolServices:
 
     folders: DaemonFolders
     checkpoints: Checkpoints
+    editors: Editors
     sandbox: Sandbox | None = None
 
 
@@ -54,4 +57,8 @@ class BuiltinToolbox:
 
 
 def _all_tools(services: ToolServices) -> list[Tool]:
-    return [*question_tools(), FetchUrlTool()]
+    return [
+        *file_tools(services.folders, services.editors),
+        *question_tools(),
+        FetchUrlTool(),
+    ]

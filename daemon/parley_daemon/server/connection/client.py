@@ -36,6 +36,11 @@ class ClientRequests:
 
     async def send(self, method: str, params: Any, *, seconds: float) -> Any:
         """Return the result, None if the client responds with an error or not in time."""
+        response = await self.call(method, params, seconds=seconds)
+        return response.result if response is not None and response.error is None else None
+
+    async def call(self, method: str, params: Any, *, seconds: float) -> Response | None:
+        """Return the response, None if none comes in time. The client is then told to give up."""
         self._next_id += 1
         id, responded, responses = self._next_id, anyio.Event(), list[Response]()
 
@@ -49,14 +54,20 @@ class ClientRequests:
             with anyio.move_on_after(seconds):
                 await responded.wait()
         finally:
-            self._open.pop(id, None)
-        return responses[0].result if responses and responses[0].error is None else None
+            if self._open.pop(id, None) is not None:
+                self._outbox.put(jsonrpc.call_frame(None, "$/cancelRequest", {"id": id}))
+        return responses[0] if responses else None
 
     def receive(self, response: Response) -> None:
         """Handle a response of the client. It is ignored if no request waits for it."""
         settle = self._open.pop(response.id, None)
         if settle is not None:
             settle(response)
+
+    def close(self) -> None:
+        """Answer the open requests with an error: the client has left."""
+        for id in list(self._open):
+            self.receive(Response(id, None, {"message": "the client has left"}))
 
 
 class ClientSettings:

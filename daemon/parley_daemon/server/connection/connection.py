@@ -32,6 +32,7 @@ from parley_daemon.server.app import OWNER, App
 from parley_daemon.server.call import Call
 from parley_daemon.server.connection.client import ClientRequests, ClientSettings
 from parley_daemon.server.connection.requests import Requests
+from parley_daemon.server.lsp.client_editor import ClientEditor
 from parley_daemon.server.lsp.documents import DocumentLines, Documents
 from parley_daemon.server.lsp.folders import WorkspaceFolders
 from parley_daemon.server.streaming.outbox import RESET_ABOVE, Outbox, Transport
@@ -72,6 +73,7 @@ class Connection:
         self._client_requests = ClientRequests(self.outbox)
         self._client = ClientSettings(self._client_requests, self.streams, self.start)
         self._documents = Documents("utf-16", self.start, self._pause_for_documents)
+        self._editor: ClientEditor | None = None
         self._folders = WorkspaceFolders({})
         self._is_initialized = False
         self._is_shut_down = False
@@ -112,6 +114,9 @@ class Connection:
                 tasks.cancel_scope.cancel()
         finally:
             self.app.remove(self)
+            if self._editor is not None:
+                self.app.editors.remove(self._editor)
+            self._client_requests.close()
             self.streams.close()
             self._transport.close()
 
@@ -131,7 +136,12 @@ class Connection:
     def _begin(self, params: dict[str, Any]) -> None:
         self._client.initialize(params)
         self._folders = WorkspaceFolders(params)
-        self._documents = Documents(position_encoding(params), self.start, self._pause_for_documents)
+        encoding = position_encoding(params)
+        self._documents = Documents(encoding, self.start, self._pause_for_documents)
+        self._editor = ClientEditor(
+            OWNER, self.origin, self._documents, encoding, self._client_requests, params
+        )
+        self.app.editors.add(self._editor)
         self._is_initialized = True
 
     async def _require_initialize(self) -> None:

@@ -71,12 +71,28 @@ class DocumentLines(msgspec.Struct, gc=False):
     problem: str | None = None
 
 
+class DocumentState(msgspec.Struct, frozen=True, gc=False):
+    """A document as it is now. `text` is None if it is not known; `problem` then says why.
+
+    `uri` and `version` are the client's own. `change` grows with each change of any document of the client.
+    """
+
+    uri: str
+    version: int | None
+    text: str | None
+    problem: str | None
+    change: int
+
+
 class _Document:
     """An open document. `problem` says why its text is not known, None if it is."""
 
-    __slots__ = ("counted", "problem", "text")
+    __slots__ = ("change", "counted", "problem", "text", "uri", "version")
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, uri: str, version: int | None, encoding: str) -> None:
+        self.uri = uri
+        self.version = version
+        self.change = 0
         self.text = DocumentText("", encoding)
         self.problem: str | None = None
         self.counted = 0
@@ -109,6 +125,8 @@ class Documents:
         self._queue: deque[tuple[int, Callable[[], Steps]]] = deque()
         self._queued_bytes = 0
         self._is_paused = False
+        self._last_change = 0
+        self._changed = anyio.Event()
 
     # ---------------------------------------------------------------- notifications
 
@@ -130,7 +148,7 @@ class Documents:
 
     def _open(self, params: bytes | msgspec.Raw) -> Steps:
         try:
-            uri, text = sync.read_opened(params)
+            uri, version, text = sync.read_opened(params)
         except sync.UNREADABLE:
             return
         key = document_key(uri)
@@ -138,7 +156,7 @@ class Documents:
         if len(self._documents) >= MAX_DOCUMENTS:
             self._has_dropped_some = True
             return
-        document = self._documents[key] = _Document(self._encoding)
+        document = self._documents[key] = _Document(uri, version, self._encoding)
         if text is None:
             document.forget(_NOT_UNDERSTOOD)
         else:
@@ -147,7 +165,7 @@ class Documents:
 
     def _change(self, params: bytes | msgspec.Raw) -> Steps:
         try:
-            uri, changes = sync.read_changed(params)
+            uri, version, changes = sync.read_changed(params)
         except sync.UNREADABLE:
             return
         document = self._documents.get(document_key(uri))
@@ -167,6 +185,7 @@ class Documents:
                     yield from _edit(document, change)
         except sync.UNREADABLE:
             document.forget(_NOT_UNDERSTOOD)
+        document.version = version
         self._count(document)
 
     def _close(self, params: bytes | msgspec.Raw) -> Steps:
@@ -192,11 +211,19 @@ class Documents:
             document.forget(_TOO_MUCH)
         document.counted = document.text.length
         self._all_counted += document.counted
+        self._note_change()
+        document.change = self._last_change
+
+    def _note_change(self) -> None:
+        self._last_change += 1
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def _remove(self, key: str) -> None:
         document = self._documents.pop(key, None)
         if document is not None:
             self._all_counted -= document.counted
+            self._note_change()
 
     # ------------------------------------------------------------------------ reads
 
@@ -228,7 +255,46 @@ class Documents:
             _run(read())
         return found[0]
 
+    async def uris(self) -> tuple[str, ...]:
+        """Return the URIs of the open documents, as the client spells them."""
+        await self._wait_for_queue()
+        return tuple([document.uri for document in self._documents.values()])
+
+    async def state(self, uri: str) -> DocumentState | None:
+        """Return a document as the client has it now, None if it is not open."""
+        await self._wait_for_queue()
+        return self.state_now(uri)
+
+    def state_now(self, uri: str) -> DocumentState | None:
+        """Return a document as it is after the notifications that have been handled."""
+        document = self._documents.get(document_key(uri))
+        if document is None:
+            return None
+        text = str(document.text) if document.problem is None else None
+        return DocumentState(document.uri, document.version, text, document.problem, document.change)
+
+    async def wait_for_change(self, uri: str, since: int) -> None:
+        """Wait until a document has changed since a state, or is closed."""
+        while True:
+            document = self._documents.get(document_key(uri))
+            if document is None or document.change != since:
+                return
+            await self._changed.wait()
+
     # ------------------------------------------------------------------------ queue
+
+    async def _wait_for_queue(self) -> None:
+        """Wait until all notifications that have arrived are handled."""
+        if not self._queue:
+            return
+        is_done = anyio.Event()
+
+        def tell() -> Steps:
+            is_done.set()
+            yield None
+
+        self._enqueue(0, tell)
+        await is_done.wait()
 
     def _enqueue(self, size: int, work: Callable[[], Steps]) -> None:
         self._queue.append((size, work))

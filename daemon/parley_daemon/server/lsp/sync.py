@@ -13,9 +13,15 @@ class _Identifier(msgspec.Struct, gc=False):
     uri: str
 
 
+class _Versioned(msgspec.Struct, gc=False):
+    uri: str
+    version: object = None
+
+
 class _Item(msgspec.Struct, gc=False):
     uri: str
     text: str
+    version: object = None
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -27,7 +33,7 @@ class _Opened(msgspec.Struct, gc=False):
 
 
 class _Changed(msgspec.Struct, gc=False):
-    textDocument: _Identifier  # noqa: N815
+    textDocument: _Versioned  # noqa: N815
     contentChanges: list[msgspec.Raw]  # noqa: N815
 
 
@@ -70,19 +76,27 @@ def read_uri(params: bytes | msgspec.Raw) -> str:
     return _named(params).textDocument.uri
 
 
-def read_opened(params: bytes | msgspec.Raw) -> tuple[str, str | None]:
-    """Return the URI and the text of a `didOpen`; None for a text that cannot be read."""
+def read_opened(params: bytes | msgspec.Raw) -> tuple[str, int | None, str | None]:
+    """Return the URI, the version and the text of a `didOpen`; None for a text that cannot be read."""
     try:
         document = _opened(params).textDocument
     except UNREADABLE:
-        return read_uri(params), None
-    return document.uri, document.text
+        return read_uri(params), None, None
+    return document.uri, _version(document.version), document.text
 
 
-def read_changed(params: bytes | msgspec.Raw) -> tuple[str, list[msgspec.Raw] | None]:
-    """Return the URI and the changes of a `didChange`, for `read_change`; None if they are no list."""
+def read_changed(params: bytes | msgspec.Raw) -> tuple[str, int | None, list[msgspec.Raw] | None]:
+    """Return the URI, the version and the changes of a `didChange`, for `read_change`.
+
+    None for changes that are no list.
+    """
     try:
         changed = _changed(params)
     except UNREADABLE:
-        return read_uri(params), None
-    return changed.textDocument.uri, changed.contentChanges
+        return read_uri(params), None, None
+    document = changed.textDocument
+    return document.uri, _version(document.version), changed.contentChanges
+
+
+def _version(given: object) -> int | None:
+    return int(given) if isinstance(given, int | float) and not isinstance(given, bool) else None

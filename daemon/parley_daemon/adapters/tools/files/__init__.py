@@ -1,0 +1,1 @@
+"""The tools for files: reading, listing, searching, and changing them."""

@@ -1,0 +1,1 @@
+"""Paths that a model names: where they lead, and how files there are opened and changed."""

@@ -1,0 +1,87 @@
+"""Calls the tools for files in a folder, as the turn of a chat does: inspect, then run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
+from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
+from parley_daemon.adapters.tools.workspaces import DaemonFolders
+from parley_daemon.core.agents.tools import Inspection, ToolOutput
+from parley_daemon.core.records import Chat, Context
+from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
+from parley_daemon.ports.tools import CallContext, Tool
+from tests.support.engine.rig import FakeClock
+
+
+class NoEditors:
+    """No client has a document open."""
+
+    async def documents(self, owner: str, path: str) -> Sequence[OpenDocument]:
+        """See Editors."""
+        return ()
+
+    async def open_paths(self, owner: str) -> Sequence[str]:
+        """See Editors."""
+        return ()
+
+    async def replace(self, document: OpenDocument, text: str) -> str:
+        """See Editors."""
+        raise EditRefusedError("There is no editor.")
+
+
+class Monitor:
+    """Keeps what a call reports."""
+
+    def __init__(self) -> None:
+        self.reported: list[str] = []
+
+    async def report(self, text: str) -> None:
+        """See CallMonitor."""
+        self.reported.append(text)
+
+
+class FileRig:
+    """A home directory with a project in it, and the tools of a chat in that project."""
+
+    def __init__(self, home: Path, editors: Editors | None = None) -> None:
+        self.home = home
+        self.root = home / "project"
+        for folder in (self.root, home / "data", home / "run"):
+            folder.mkdir(parents=True, exist_ok=True)
+        own = [str(home / name) for name in ("data", "run", "config.toml")]
+        folders = DaemonFolders(*own, home=str(home))
+        self.editors = editors or NoEditors()
+        self.checkpoints = FileCheckpoints(home / "data/checkpoints", FakeClock(), self.editors)
+        self.toolbox = BuiltinToolbox(ToolServices(folders, self.checkpoints, self.editors))
+        self.chat = Chat("a", "local", "", "", context=Context(repositories=(self.root.as_uri(),)))
+
+    def tool(self, name: str) -> Tool:
+        """Return a tool of the chat."""
+        (found,) = [tool for tool in self.toolbox.tools(self.chat) if tool.spec.name == name]
+        return found
+
+    async def context(self, chat_id: str = "a") -> CallContext:
+        """Return the context of a call."""
+        workspace = await self.toolbox.workspace(self.chat)
+        return CallContext(chat_id, "local", "turn", 1, "call", "auto", workspace)
+
+    async def inspect(self, name: str, **args: Any) -> Inspection:
+        """Return what a call would do."""
+        return await self.tool(name).inspect(args, await self.context())
+
+    async def call(self, name: str, *, chat_id: str = "a", **args: Any) -> ToolOutput:
+        """Inspect and run a call. The output can be sent as JSON."""
+        context = await self.context(chat_id)
+        inspection = await self.tool(name).inspect(args, context)
+        output = await self.tool(name).run(args, context, inspection, Monitor(), None)
+        msgspec.json.encode((inspection, output))
+        return output
+
+    async def read(self, path: str, **args: Any) -> str:
+        """Return what read_file shows of a text file, without the line that describes it."""
+        output = await self.call("read_file", path=path, **args)
+        assert not output.is_error, output.result
+        return str(output.result).partition("]\n")[2]
