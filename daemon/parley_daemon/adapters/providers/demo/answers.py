@@ -9,8 +9,16 @@ from typing import Any, get_args
 
 import msgspec
 
+from parley_daemon.adapters.providers.demo.repair import next_of_repair
 from parley_daemon.adapters.providers.demo.sample_values import SampleError, sample_json
-from parley_daemon.core.parts import Piece, Reasoning, Source, Text
+from parley_daemon.adapters.providers.demo.script import (
+    Message,
+    ToolTurn,
+    call_id,
+    next_of_script,
+    split_arguments,
+)
+from parley_daemon.core.parts import Piece, Reasoning, Source, Text, ToolCall, ToolCallPiece
 from parley_daemon.core.records import Failure, FailureKind
 from parley_daemon.ports.models import ModelError
 
@@ -22,12 +30,20 @@ _COMMANDS = """\
 /fast           no pauses; can precede a prompt or a command: /fast /long 10000
 /error [kind]   fail after a few pieces with this kind of failure (default overloaded)
 /stall          a few pieces, then nothing until you interrupt
+/tool NAME {…}  call a tool, if the chat has tools; more lines are more calls,
+                a line /then begins the next message, after the results
+/fix [command]  run tests (default python3 -m unittest), fix the code, run them again
 """
 _PROSE = (
     "A chat here is an object of its own: it lives in the daemon, not in the editor that opened it. "
     "Close the window in the middle of an answer, open another editor, and the same stream goes on there. "
     "Every piece has a number, so nothing is shown twice and nothing is lost. "
 )
+_NO_TOOLS = (
+    "This chat has no tools, so there is nothing that I can call. Turn them on first: in the terminal with"
+    " `parley chat --agent`, over the protocol with `settings.agent.mode`.\n"
+)
+_TOOL_HINT = "- This chat has tools: `/fix` mends a failing test, `/tool NAME {…}` calls one.\n"
 _PAUSE = 1 / 33  # seconds between pieces: about as fast as people read
 _MAX_COUNT = 1_000_000
 _MAX_DIGITS = 9
@@ -75,12 +91,14 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
         return min(int(self.argument[:_MAX_DIGITS]), _MAX_COUNT)
 
 
-def choose_answer(prompt: Prompt, schema: Mapping[str, Any] | None) -> Iterator[Step]:
+def choose_answer(prompt: Prompt, schema: Mapping[str, Any] | None, turn: ToolTurn) -> Iterator[Step]:
     """Return the steps of the answer to a prompt. A command takes precedence over an output schema."""
+    if prompt.command in ("tool", "fix"):
+        return _tool_answer(prompt, turn)
     answer = _ANSWERS.get(prompt.command)
     if answer is not None:
         return answer(prompt)
-    return _default_answer(prompt) if schema is None else _json_answer(schema)
+    return _default_answer(prompt, turn) if schema is None else _json_answer(schema)
 
 
 def count_tokens(text: str) -> int:
@@ -88,7 +106,30 @@ def count_tokens(text: str) -> int:
     return (len(text) + 3) // 4
 
 
-def _default_answer(prompt: Prompt) -> Iterator[Step]:
+def _tool_answer(prompt: Prompt, turn: ToolTurn) -> Iterator[Step]:
+    """Say what is to be called next, and call it; or say what has come of it."""
+    if not turn.tools and not turn.done:
+        yield from _words(Text, _NO_TOOLS)
+        return
+    if prompt.command == "fix":
+        message = next_of_repair(prompt.text.removeprefix("/fix").partition("\n")[0], turn)
+    else:
+        message = next_of_script(prompt.text, turn)
+    yield from _words(Text, message.text)
+    yield from _calls(message, turn)
+
+
+def _calls(message: Message, turn: ToolTurn) -> Iterator[Step]:
+    if not turn.tools:  # no further call is allowed
+        return
+    for position, (name, args) in enumerate(message.calls):
+        id = call_id(turn, position)
+        for piece in split_arguments(msgspec.json.encode(args).decode()):
+            yield Step(ToolCallPiece(id, name, piece))
+        yield Step(ToolCall(id, name, args))
+
+
+def _default_answer(prompt: Prompt, turn: ToolTurn) -> Iterator[Step]:
     words = prompt.text[:_MAX_COUNTED].split()
     quote = " ".join(words)
     word_count = len(words)
@@ -106,7 +147,8 @@ def _default_answer(prompt: Prompt) -> Iterator[Step]:
         "though: reasoning, text, a source and the usage, streamed piece by piece.\n\n"
         "- Interrupt me, and what I said so far is kept.\n"
         "- Ask `help` to see what else I can do.\n"
-        "- Configure a provider to talk to a model, for example any server with an OpenAI-like API:\n\n"
+        + (_TOOL_HINT if turn.tools else "")
+        + "- Configure a provider to talk to a model, for example any server with an OpenAI-like API:\n\n"
         '```toml\n[providers.local]\ntype = "openai-compat"\nbase_url = "http://127.0.0.1:8080"\n```\n',
     )
     yield Step(Source("1", "https://www.jsonrpc.org/specification", "JSON-RPC 2.0 Specification"))

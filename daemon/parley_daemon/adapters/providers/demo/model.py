@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 import anyio
 
 from parley_daemon.adapters.providers.demo.answers import Prompt, choose_answer, count_tokens
-from parley_daemon.core.parts import Reasoning, Text, plain_text
+from parley_daemon.adapters.providers.demo.script import ToolTurn
+from parley_daemon.core.parts import Reasoning, Text, ToolCall, plain_text
 from parley_daemon.core.records import Usage
 from parley_daemon.ports.models import Batch, Finish, ModelRequest, UsageReport
 
@@ -33,21 +34,23 @@ class DemoModel:
         ]
         prompt = Prompt.parse(user_texts[-1] if user_texts else "", len(user_texts))
         pace = 0.0 if prompt.is_fast else self._pace
+        has_calls = False
         output_tokens = 0
         reasoning_tokens = 0
-        for step in choose_answer(prompt, request.settings.output_schema):
+        for step in choose_answer(prompt, request.settings.output_schema, ToolTurn.read(request)):
             if step.piece is None:
                 await anyio.sleep_forever()
                 return
             await anyio.sleep(step.pause * pace)
             output_tokens += 1
             reasoning_tokens += isinstance(step.piece, Reasoning)
+            has_calls = has_calls or isinstance(step.piece, ToolCall)
             yield (step.piece,)
         input_tokens = sum(count_tokens(plain_text(message.parts)) for message in request.messages)
         usage = Usage(
             input_tokens, output_tokens, input_tokens + output_tokens, reasoning_tokens=reasoning_tokens
         )
-        yield (UsageReport(usage), Finish("stop"))
+        yield (UsageReport(usage), Finish("tool_calls" if has_calls else "stop"))
 
     async def warm(self) -> None:
         """Do nothing: there is nothing to load."""
