@@ -9,7 +9,15 @@ from parley_clients.errors import ParleyError, error_from_wire
 from parley_clients.params import UNSET, Unset, call_params, message_params, update_params
 from parley_clients.queue import Queue
 from parley_clients.requests import ActionRequest, Decision, response_params
-from parley_clients.results import BranchPoint, ChatRecord, ChatSnapshot, Json, Result
+from parley_clients.results import (
+    BranchPoint,
+    ChatRecord,
+    ChatSnapshot,
+    Checkpoint,
+    Json,
+    Restored,
+    Result,
+)
 from parley_clients.streaming.live_chat import LiveChat
 from parley_clients.streaming.references import fetch_part, make_whole, with_whole_parts
 from parley_clients.streaming.turn_request import AskRequest, RerunRequest
@@ -321,6 +329,35 @@ class Chat:
     async def rewind(self, message_id: int, *, timeout: float | None = None) -> ChatRecord:
         """End the active branch at this message; the rest is kept on its branch. Ends a running turn."""
         return await self._change("chat/rewind", {"messageId": message_id}, timeout)
+
+    # ----------------------------------------------------------------- changed files
+
+    async def checkpoints(self, *, timeout: float | None = None) -> list[Checkpoint]:
+        """Return what tools changed in files, turn by turn, the newest first."""
+        raw = await self._session.call("chat/checkpoints", {"chatId": self.id}, timeout)
+        return [Checkpoint(one) for one in raw]
+
+    async def restore(
+        self,
+        checkpoint_id: str,
+        *,
+        paths: Sequence[str] | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+        timeout: float | None = None,
+    ) -> Restored:
+        """Put the files of a checkpoint (or those at the URIs `paths`) back that are as its turn left them.
+
+        `force` restores files that have changed since, too, and needs `paths`. With `dry_run`, nothing is
+        changed. The result has the files that were left alone, and the checkpoint that undoes this.
+
+        Raises:
+            ChatBusyError: a turn is running.
+            ToolNotFoundError: the chat has no such checkpoint.
+        """
+        params = call_params(chatId=self.id, checkpointId=checkpoint_id, paths=paths)
+        params |= {"dryRun": dry_run, "force": force}
+        return Restored("chat/restore", await self._session.call("chat/restore", params, timeout))
 
     # ------------------------------------------------------------------ copies, view
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    # Ruff does not see that the strings in the base classes below name these.
     from parley_protocol.models.chats import ChatGetResult, ChatListResult, ChatSearchResult  # noqa: F401
+    from parley_protocol.models.checkpoints import ChatRestoreResult  # noqa: F401
+
+    # Ruff does not see that the strings in the base classes below name these.
     from parley_protocol.models.objects import Chat  # noqa: F401
     from parley_protocol.models.turns import ChatQueueResult  # noqa: F401
 
@@ -148,6 +150,55 @@ class BranchPoint:
 
     def __repr__(self) -> str:
         return f"<BranchPoint {self.message_id} of {self.siblings}>"
+
+
+class Checkpoint:
+    """What files were before one turn, or one restore, changed them."""
+
+    def __init__(self, raw: Json) -> None:
+        self.raw = raw
+
+    @property
+    def id(self) -> str:
+        """The checkpoint's id."""
+        return self.raw["id"]
+
+    @property
+    def turn_id(self) -> str | None:
+        """The turn that changed the files, or None if it was a restore."""
+        return self.raw["turnId"]
+
+    @property
+    def files(self) -> list[Json]:
+        """The files: `path` (a URI), `changeType`, `restorable`, `state`."""
+        return self.raw["files"]
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether a file is as the turn left it, and what was there before is kept."""
+        return any(file["restorable"] and file["state"] == "as_left" for file in self.files)
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.id} of {len(self.files)} files>"
+
+
+class Restored(Result["ChatRestoreResult"]):
+    """What a restore did, or would do."""
+
+    @property
+    def restored(self) -> list[Json]:
+        """The files that were restored: `path` (a URI), `changeType`."""
+        return self.raw["restored"]
+
+    @property
+    def conflicts(self) -> list[Json]:
+        """The files that were left alone: `path` (a URI), `state`, `message`."""
+        return self.raw["conflicts"]
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        """The checkpoint that undoes this restore, or None if nothing was changed."""
+        return self.raw["checkpointId"]
 
 
 class SearchHit:

@@ -216,6 +216,8 @@ class Chat:
     branches = blocking_call(async_chat.Chat.branches)
     select_branch = blocking_call(async_chat.Chat.select_branch)
     rewind = blocking_call(async_chat.Chat.rewind)
+    checkpoints = blocking_call(async_chat.Chat.checkpoints)
+    restore = blocking_call(async_chat.Chat.restore)
     file = blocking_call(async_chat.Chat.file)
     whole = blocking_call(async_chat.Chat.whole)
     export = blocking_call(async_chat.Chat.export)

@@ -178,9 +178,7 @@ def _add_listings(add: AddCommand) -> None:
     _add_json(show, "the chat as JSON")
 
     attach = add("attach", "attach:attach", "follow a chat live; Ctrl-C stops following, not the chat")
-    attach.add_argument(
-        "id", nargs="?", type=_id, metavar="ID", help="the chat (default: the one that was used last)"
-    )
+    _add_optional_chat(attach)
     attach.add_argument(
         "--tail", type=_number, default=10, metavar="N", help="the number of earlier messages to show (10)"
     )
@@ -242,6 +240,12 @@ def _add_turns(add: AddCommand) -> None:
     _add_json(compact, "the message with the summary as JSON")
 
 
+def _add_optional_chat(parser: Parser) -> None:
+    parser.add_argument(
+        "id", nargs="?", type=_id, metavar="ID", help="the chat (default: the one that was used last)"
+    )
+
+
 def _add_branches(add: AddCommand) -> None:
     branch = add("branch", "branches:branch", "list the branches of a chat, or switch to one")
     branch.add_argument("id", metavar="ID")
@@ -260,6 +264,27 @@ def _add_branches(add: AddCommand) -> None:
         help="the last message (default: the one before the last question)",
     )
     _add_json(rewind, "the chat as JSON")
+
+    checkpoints = add("checkpoints", "undo:checkpoints", "list what tools changed in files, turn by turn")
+    _add_optional_chat(checkpoints)
+    _add_json(checkpoints, "each checkpoint as a line of JSON")
+
+    undo = add("undo", "undo:undo", "take back what a turn changed in files")
+    _add_optional_chat(undo)
+    undo.add_argument(
+        "checkpoint",
+        nargs="?",
+        metavar="CHECKPOINT",
+        help="its position in parley checkpoints, or a part of its id (default: the newest turn)",
+    )
+    undo.add_argument("--dry-run", action="store_true", help="change nothing, only say what would be done")
+    undo.add_argument(
+        "-f", "--file", action="append", default=[], metavar="FILE", help="only this file or folder"
+    )
+    undo.add_argument(
+        "--force", action="store_true", help="restore the files of -f even if they have changed since"
+    )
+    _add_json(undo, "the result as JSON")
 
     fork = add("fork", "collection:fork", "copy a chat, up to a message, into a new one and print its id")
     fork.add_argument("id", metavar="ID")

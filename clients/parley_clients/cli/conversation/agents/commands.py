@@ -153,8 +153,7 @@ def undo(context: Context, argument: str) -> Outcome:
 
 def _checkpoints(context: Context) -> list[Json]:
     """Return the checkpoints of the chat, newest first."""
-    raw = context.client.call("chat/checkpoints", {"chatId": context.chat.id}).raw
-    return sorted(raw["checkpoints"], key=lambda one: str(one["at"]), reverse=True)
+    return [one.raw for one in context.chat.checkpoints()]
 
 
 def _describe_checkpoints(checkpoints: Sequence[Json]) -> str:
