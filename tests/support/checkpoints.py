@@ -20,12 +20,20 @@ Content = tuple[str, int, bytes]
 
 
 class Scratch:
-    """A root with a data directory beside it."""
+    """A root, and checkpoints of one chat beside it or in the data directory of a daemon."""
 
-    def __init__(self, folder: Path, editors: Editors | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        editors: Editors | None = None,
+        *,
+        data: Path | None = None,
+        chat: str = CHAT,
+    ) -> None:
+        self.chat = chat
         self.root = folder.resolve() / "root"
-        self.data = folder.resolve() / "data"
-        self.root.mkdir()
+        self.data = data or folder.resolve() / "data"
+        self.root.mkdir(exist_ok=True)
         self.clock = FakeClock()
         self.editors = editors
         self.checkpoints = FileCheckpoints(self.data, self.clock, editors)
@@ -39,10 +47,10 @@ class Scratch:
         return str(self.root / name)
 
     @asynccontextmanager
-    async def call(self, turn: str = "turn-1", chat: str = CHAT) -> AsyncGenerator[ChangeRecorder]:
+    async def call(self, turn: str = "turn-1", chat: str | None = None) -> AsyncGenerator[ChangeRecorder]:
         """Record a call."""
         workspace = Workspace((str(self.root),))
-        context = CallContext(chat, ME, turn, 2, "call-1", "auto", workspace)
+        context = CallContext(chat or self.chat, ME, turn, 2, "call-1", "auto", workspace)
         async with self.checkpoints.record(context) as recorder:
             yield recorder
 
@@ -58,7 +66,7 @@ class Scratch:
     ) -> tuple[dict[str, str], dict[str, str], str | None]:
         """Restore. Return what was restored, what was not and why, and the checkpoint that undoes it."""
         paths = tuple(map(self.path, names)) or None
-        request = RestoreRequest(CHAT, ME, checkpoint, paths, dry_run, force)
+        request = RestoreRequest(self.chat, ME, checkpoint, paths, dry_run, force)
         result = await self.checkpoints.restore(request)
         return (
             {self.name(one.path): one.change_type for one in result.restored},
@@ -73,7 +81,7 @@ class Scratch:
                 one.head.id,
                 {self.name(file.path): (file.change_type, file.restorable, file.state) for file in one.files},
             )
-            for one in await self.checkpoints.list(CHAT, ME)
+            for one in await self.checkpoints.list(self.chat, ME)
         ]
 
     def name(self, path: str) -> str:
@@ -91,7 +99,7 @@ class Scratch:
 
     def stored_bytes(self) -> int:
         """Return how much the images of the chat take."""
-        return sum(path.stat().st_size for path in self.data.glob(f"chats/{CHAT}/images/*"))
+        return sum(path.stat().st_size for path in self.data.glob(f"chats/{self.chat}/images/*"))
 
 
 def content_of(path: Path) -> Content:

@@ -81,7 +81,11 @@ class Checkpoints(Protocol):
     """The earlier states of files."""
 
     def record(self, context: CallContext) -> AbstractAsyncContextManager[ChangeRecorder]:
-        """Record what a call changes, while the block runs. The end of the block does what `finish` does."""
+        """Record what a call changes, while the block runs. The end of the block does what `finish` does.
+
+        Raises:
+            CheckpointsUnavailableError: at the beginning or the end of the block.
+        """
         ...
 
     async def list(self, chat_id: str, owner: str) -> Sequence[CheckpointView]:

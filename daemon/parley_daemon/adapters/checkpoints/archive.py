@@ -87,9 +87,10 @@ class Archive:
     async def record(self, context: CallContext) -> AsyncGenerator[ChangeRecorder]:
         """See Checkpoints."""
         with self._history(context.chat_id) as history:
-            async with history.lock:
-                head = await self._head(history, context)
-                await to_thread.run_sync(self._make_room, context.chat_id)
+            with _translated_errors():
+                async with history.lock:
+                    head = await self._head(history, context)
+                    await to_thread.run_sync(self._make_room, context.chat_id)
             documents = Documents(self._editors, context.owner)
             recorder = Recorder(context, history, head, self._spool, documents, self._recorders)
             self._recorders.add(recorder)
@@ -105,8 +106,7 @@ class Archive:
 
     async def _head(self, history: History, context: CallContext) -> CheckpointHead:
         """Return the checkpoint of a turn, a new one if this is the turn's first call that records."""
-        with _translated_errors():
-            known = await to_thread.run_sync(history.of_turn, context.turn_id)
+        known = await to_thread.run_sync(history.of_turn, context.turn_id)
         if known is not None:
             return known.head
         return CheckpointHead(self._clock.new_id(), context.turn_id, context.message_id, self._clock.now())

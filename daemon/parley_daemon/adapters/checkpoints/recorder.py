@@ -18,7 +18,7 @@ from parley_daemon.adapters.checkpoints.changes import Changed, file_changes
 from parley_daemon.adapters.checkpoints.documents import Documents
 from parley_daemon.adapters.checkpoints.history import History, expected_state
 from parley_daemon.adapters.checkpoints.journal import Kept, Left, Line
-from parley_daemon.adapters.checkpoints.paths import read_path, with_document
+from parley_daemon.adapters.checkpoints.paths import read_path, split_path, with_document
 from parley_daemon.adapters.checkpoints.spool import Spool
 from parley_daemon.adapters.checkpoints.watching import (
     Found,
@@ -92,7 +92,7 @@ class Recorder:
         lines: list[Line] = []
         for folder in _folders_between(root, path):
             if folder not in self._touched and read_path(root, folder)[0] == NOTHING:
-                self._touch(lines, folder, root, NOTHING, None, None, None)
+                self._touch(lines, folder, root, NOTHING, None, None, FileState("folder"))
         state, data = read_path(root, path)
         state = with_document(state, text)
         expected = None if after is None else expected_state(state, after, text)
@@ -130,9 +130,12 @@ class Recorder:
 
     def _root_of(self, path: str) -> str:
         roots = [one for one in self._context.workspace.roots if path.startswith(f"{one.rstrip('/')}/")]
-        if not roots:
-            raise CheckpointsUnavailableError(f"{path} is not below a folder of the chat.")
-        return max(roots, key=len)
+        try:
+            root = max(roots, key=len)
+            split_path(root, path)
+        except ValueError:
+            raise CheckpointsUnavailableError(f"{path} is not below a folder of the chat.") from None
+        return root
 
     # --------------------------------------------------------------------------- a command
 
