@@ -22,6 +22,7 @@ PAGES = (
     "docs/configuration.md",
     "docs/performance.md",
     "docs/providers.md",
+    "docs/undo.md",
     "clients/README.md",
 )
 FILE = re.compile(r"`([\w./-]+(?:\.(?:py|md|toml|ts|json)|/))(?:::(\w+))?`")

@@ -113,9 +113,11 @@ def content_of(path: Path) -> Content:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file as it is, with the folders above it."""
+    """Write a file as a whole, as tools do, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())
+    new = path.with_name(".new")
+    new.write_bytes(text.encode())
+    new.rename(path)
 
 
 def remove(path: Path) -> None:

@@ -24,15 +24,12 @@ if TYPE_CHECKING:
 
 
 class FileCheckpoints:
-    """Checkpoints in a folder. None: in a temporary one, which is removed at the end.
-
-    `editors` may be set later, before the first call.
-    """
+    """Checkpoints in a folder. None: in a temporary one, which is removed at the end."""
 
     def __init__(self, folder: Path | None, clock: Clock, editors: Editors | None = None) -> None:
         self._folder = folder
         self._clock = clock
-        self.editors = editors
+        self._editors = editors
         self._temporary: Path | None = None
         self._archive: Archive | None = None
         self._lock = Lock()
@@ -48,7 +45,7 @@ class FileCheckpoints:
                 folder = self._folder
                 if folder is None:
                     folder = self._temporary = Path(mkdtemp(prefix="parleyd-"))
-                self._archive = Archive(folder, self._clock, self.editors)
+                self._archive = Archive(folder, self._clock, self._editors)
             return self._archive
 
     @asynccontextmanager
