@@ -52,6 +52,7 @@ BOUNDARIES = {
     "daemon/parley_daemon/server/transport/server.py",  # of a connection
     "daemon/parley_daemon/engine/chats/event_feed.py",  # of a listener
     "daemon/parley_daemon/engine/turns/run.py",  # of a turn
+    "daemon/parley_daemon/engine/agents/call.py",  # of a tool
     "daemon/parley_daemon/adapters/providers/registry.py",  # of a package that brings a provider
     "daemon/parley_daemon/adapters/providers/provider.py",  # of the same, when it makes its model
     "daemon/parley_daemon/adapters/providers/model_lists.py",  # of the same, when it lists its models

@@ -238,8 +238,9 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
         _request("chat/compact", "turns.ChatCompactParams", "objects.Message",
                  handler="turns.compact",
                  doc="Summarise the history for later model requests. The visible history stays the same."),
-        _later("chat/respond", "turns.ChatRespondParams", "turns.ChatRespondResult",
-               doc="Answer an action request. The first answer counts."),
+        _request("chat/respond", "turns.ChatRespondParams", "turns.ChatRespondResult",
+                 handler="turns.respond",
+                 doc="Answer an action request. The first answer counts."),
     ),
     "Models and providers": (
         _request("model/list", "providers.ModelListParams", "providers.ModelListResult",

@@ -21,13 +21,16 @@ from parley_daemon.core.commands import (
     JoinSteering,
     JoinTurn,
     OpenQuestion,
+    Pause,
     PromoteQueued,
     RefusalReason,
     Refused,
     ReleaseChat,
     RemoveQueued,
     Requeue,
+    Resume,
     Send,
+    ShowStatus,
     StartTurn,
     StopCause,
     StopTurn,
@@ -107,6 +110,9 @@ class AnyCommands(RuleBasedStateMachine):
                     assert turn_id == self.running
                     assert turn_id not in self.started
                     self.started.add(turn_id)
+                case ShowStatus(turn_id):
+                    assert turn_id == self.running
+                    assert before.status is not decision.state.status
                 case StopTurn(turn_id):
                     assert turn_id == self.running
                 case FinishTurn(turn_id):
@@ -119,6 +125,13 @@ class AnyCommands(RuleBasedStateMachine):
         assert turn_id not in self.turns
         self.running = turn_id
         self.turns.append(turn_id)
+
+    @rule(pauses=st.booleans())
+    def pause_or_resume(self, pauses: bool) -> None:
+        command = Pause(self.running or "none") if pauses else Resume(self.running or "none")
+        allowed = (Status.RUNNING,) if pauses else (Status.RUNNING, Status.PAUSED)
+        expected = None if self.state.status in allowed else RefusalReason.NOT_ALLOWED_NOW
+        assert self.give(command) is expected
 
     @rule(when_busy=st.sampled_from(WAYS))
     def send(self, when_busy: WhenBusy) -> None:

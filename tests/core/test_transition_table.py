@@ -24,13 +24,16 @@ from parley_daemon.core.commands import (
     JoinSteering,
     JoinTurn,
     OpenQuestion,
+    Pause,
     PromoteQueued,
     RefusalReason,
     Refused,
     ReleaseChat,
     RemoveQueued,
     Requeue,
+    Resume,
     Send,
+    ShowStatus,
     StartTurn,
     StopCause,
     StopTurn,
@@ -70,6 +73,9 @@ def test_the_table_has_exactly_the_rows_of_the_behaviour_page() -> None:
         *[(status, End) for status in BUSY],
         *[(status, JoinSteering) for status in WORKING],
         *[(status, Switch) for status in IDLE],
+        (Status.RUNNING, Pause),
+        (Status.PAUSED, Resume),
+        (Status.RUNNING, Resume),
     }
 
 
@@ -83,8 +89,28 @@ def test_what_the_table_lacks_is_refused(status: Status, kind: type[Command]) ->
         End: End("now", "completed"),
         JoinSteering: JoinSteering("now"),
         Switch: Switch(),
+        Pause: Pause("now"),
+        Resume: Resume("now"),
     }
     assert refusal(at(status, HEAD), samples[kind]) is RefusalReason.NOT_ALLOWED_NOW
+
+
+# ------------------------------------------------------------------------ pause, resume
+
+
+def test_a_turn_pauses_and_goes_on() -> None:
+    paused = decide(at(Status.RUNNING, HEAD), Pause("now"))
+    assert paused == Decision(at(Status.PAUSED, HEAD), (ShowStatus("now"),))
+    assert decide(paused.state, Resume("now")) == Decision(at(Status.RUNNING, HEAD), (ShowStatus("now"),))
+
+
+def test_an_answer_while_another_call_runs_changes_no_status() -> None:
+    assert decide(at(Status.RUNNING), Resume("now")) == Decision(at(Status.RUNNING))
+
+
+@pytest.mark.parametrize("command", [Pause("old"), Resume("old")])
+def test_another_turn_than_the_one_under_way_does_not_pause(command: Command) -> None:
+    assert refusal(at(Status.RUNNING), command) is RefusalReason.NOT_ALLOWED_NOW
 
 
 # ------------------------------------------------------------------------------- send

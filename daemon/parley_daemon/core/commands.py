@@ -108,6 +108,18 @@ class JoinSteering(msgspec.Struct, frozen=True, gc=False):
     turn_id: str
 
 
+class Pause(msgspec.Struct, frozen=True, gc=False):
+    """Nothing of the turn under way runs any more: it waits for answers to its questions."""
+
+    turn_id: str
+
+
+class Resume(msgspec.Struct, frozen=True, gc=False):
+    """A question was answered: the turn under way goes on."""
+
+    turn_id: str
+
+
 class RemoveQueued(msgspec.Struct, frozen=True, gc=False):
     """Remove a message from the queue."""
 
@@ -161,6 +173,8 @@ Command = (
     | Begin
     | End
     | JoinSteering
+    | Pause
+    | Resume
     | RemoveQueued
     | EditQueued
     | PromoteQueued
@@ -191,6 +205,12 @@ class StopTurn(msgspec.Struct, frozen=True, gc=False):
 
     turn_id: str
     cause: StopCause
+
+
+class ShowStatus(msgspec.Struct, frozen=True, gc=False):
+    """Publish the status of the turn under way."""
+
+    turn_id: str
 
 
 class StartTurn(msgspec.Struct, frozen=True, gc=False):
@@ -241,6 +261,7 @@ Effect = (
     | Requeue
     | SwitchBranch
     | StopTurn
+    | ShowStatus
     | StartTurn
     | FinishTurn
 )

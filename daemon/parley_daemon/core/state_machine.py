@@ -39,11 +39,13 @@ from parley_daemon.core.commands import (
     HoldChat,
     Interrupt,
     JoinSteering,
+    Pause,
     PromoteQueued,
     RefusalReason,
     Refused,
     ReleaseChat,
     RemoveQueued,
+    Resume,
     Send,
     Switch,
 )
@@ -53,7 +55,7 @@ _RESTING = (Status.WAITING, Status.ERROR, Status.COMPLETED)
 _WORKING = (Status.PENDING, Status.RUNNING, Status.PAUSED)
 _BUSY = (*_WORKING, Status.INTERRUPTING)
 
-# A pair without a row is refused. Begin, End and JoinSteering come from the run of the turn under way.
+# A pair without a row is refused. Begin, End, JoinSteering and Pause come from the run of the turn under way.
 TRANSITIONS: dict[tuple[Status, type[Command]], Callable[[ConversationState, Any], Decision]] = {
     **{(status, Send): transitions.accept_message for status in _RESTING},
     **{(status, Send): transitions.queue_message for status in _BUSY},
@@ -63,6 +65,9 @@ TRANSITIONS: dict[tuple[Status, type[Command]], Callable[[ConversationState, Any
     (Status.PENDING, Begin): transitions.begin_turn,
     **{(status, End): transitions.end_turn for status in _BUSY},
     **{(status, JoinSteering): transitions.join_turn for status in _WORKING},
+    (Status.RUNNING, Pause): transitions.pause_turn,
+    (Status.PAUSED, Resume): transitions.resume_turn,
+    (Status.RUNNING, Resume): transitions.stay_running,
     **{(status, RemoveQueued): transitions.remove_queued for status in Status},
     **{(status, EditQueued): transitions.edit_queued for status in Status},
     **{(status, PromoteQueued): transitions.run_promoted for status in _RESTING},

@@ -26,13 +26,16 @@ from parley_daemon.core.commands import (
     JoinSteering,
     JoinTurn,
     OpenQuestion,
+    Pause,
     PromoteQueued,
     RefusalReason,
     Refused,
     ReleaseChat,
     RemoveQueued,
     Requeue,
+    Resume,
     Send,
+    ShowStatus,
     StartTurn,
     StopCause,
     StopTurn,
@@ -90,6 +93,22 @@ def join_turn(state: ConversationState, join: JoinSteering) -> Decision:
 def begin_turn(state: ConversationState, begin: Begin) -> Decision:
     _expect_turn(state, begin.turn_id)
     return Decision(replace(state, status=Status.RUNNING), (StartTurn(begin.turn_id),))
+
+
+def pause_turn(state: ConversationState, pause: Pause) -> Decision:
+    _expect_turn(state, pause.turn_id)
+    return Decision(replace(state, status=Status.PAUSED), (ShowStatus(pause.turn_id),))
+
+
+def resume_turn(state: ConversationState, resume: Resume) -> Decision:
+    _expect_turn(state, resume.turn_id)
+    return Decision(replace(state, status=Status.RUNNING), (ShowStatus(resume.turn_id),))
+
+
+def stay_running(state: ConversationState, resume: Resume) -> Decision:
+    """Another call of the turn runs while the question was open: the chat was not paused."""
+    _expect_turn(state, resume.turn_id)
+    return Decision(state)
 
 
 def _request_stop(state: ConversationState, cause: StopCause, before: tuple[Effect, ...] = ()) -> Decision:

@@ -36,7 +36,7 @@ from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.projects import ParsedRules
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
-from parley_daemon.ports.store import Store, StoredChat, StoreStatus, StoreUnavailableError
+from parley_daemon.ports.store import LostTurn, Store, StoredChat, StoreStatus, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Engine:
         self._tasks = BackgroundTasks()
         self._is_stopping = False
         restart = self._restart_lost_turn if recovery == "retry" else None
-        self._open_store = StoreOpener(store, clock, restart).open
+        self._open_store = StoreOpener(store, clock, self._resume_paused_turn, restart).open
         self._registry = ChatRegistry(self._load)
         policy = PolicyState(store, self._open_store, clock)
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
@@ -164,11 +164,14 @@ class Engine:
             log.error("%s", error)
 
     async def stop(self) -> None:
-        """End all running turns as interrupted ("daemon_lost"), within STOP_SECONDS; refuse new ones."""
+        """End all running turns as interrupted ("daemon_lost"), within STOP_SECONDS; refuse new ones.
+
+        Turns with an open question do not end: the next start goes on with them.
+        """
         self._is_stopping = True
         with anyio.move_on_after(STOP_SECONDS) as limit:
             # Until there are none: a turn that was just ending may have been followed by another one.
-            while busy := [chat for chat in self._registry.all() if chat.is_busy]:
+            while busy := [chat for chat in self._registry.all() if chat.is_busy and not chat.is_suspended]:
                 for run in [await chat.interrupt(StopCause.SHUTDOWN) for chat in busy]:
                     if run is not None:
                         await run.done.wait()
@@ -199,8 +202,8 @@ class Engine:
 
     @property
     def running_turns(self) -> int:
-        """The number of turns under way, including those that wait for a slot."""
-        return sum(chat.is_busy for chat in self._registry.all())
+        """The number of turns under way, with those that wait for a slot, without those that are paused."""
+        return sum(chat.is_running for chat in self._registry.all())
 
     @property
     def store_status(self) -> StoreStatus:
@@ -271,6 +274,12 @@ class Engine:
             return chat
         stored = await self._store.chat(chat_id)
         return None if stored is None else ChatActor(stored, self._services)
+
+    async def _resume_paused_turn(self, stored: StoredChat, lost: LostTurn) -> None:
+        """Go on with a turn that waits for an answer. The store is being opened: no caller has it yet."""
+        self._registry.add(self._registry.get(stored.chat.id) or ChatActor(stored, self._services))
+        async with self._registry.open(stored.chat.id) as chat:
+            await chat.resume_turn(lost)
 
     async def _restart_lost_turn(self, stored: StoredChat, lost: Turn) -> None:
         """Begin a turn in place of a lost one. The store is being opened: no caller has the chat yet."""

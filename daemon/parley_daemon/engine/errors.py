@@ -57,6 +57,10 @@ class NoSandboxError(EngineError):
     """There is no sandbox, and the configuration demands one."""
 
 
+class InvalidDecisionError(EngineError):
+    """The request does not offer this decision. The message continues a sentence that begins with it."""
+
+
 class NoDefaultModelError(EngineError):
     """Neither the call nor the chat names a model, and there is no default model."""
 

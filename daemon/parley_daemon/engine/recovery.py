@@ -6,6 +6,10 @@ the error "daemon_lost"; the queue stays and does not run by itself. The chat's 
 past the reserved block (see `changeset.SEQ_BLOCK`): no client has seen that number, so none resumes across
 the gap.
 
+A turn that was lost while its tools ran gets one result for each call: calls that had a result keep it, the
+others are interrupted. If a question was open, the turn does not end: the chat is paused again with the same
+question, and the turn goes on when it is answered.
+
 With the setting recovery = "retry" the question of a lost turn is answered again. The new turn begins in
 the same commit that ends the lost one; until then the store still has it as lost, so that another crash
 does not forget it. All of this happens while the store is being opened, before any caller gets at a chat.
@@ -18,8 +22,11 @@ from typing import Literal
 import anyio
 from msgspec.structs import replace
 
-from parley_daemon.core.parts import fold
-from parley_daemon.core.records import Chat, Message, Status, Turn
+from parley_daemon.core.parts import Part, ToolCall, ToolResult, fold
+from parley_daemon.core.records import Chat, Message, Role, Status, Turn
+from parley_daemon.engine.agents import refusals
+from parley_daemon.engine.chats.changeset import SEQ_BLOCK
+from parley_daemon.engine.chats.resumption import read_step
 from parley_daemon.engine.turns.host import DAEMON_LOST
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.store import LostTurn, Store, StoredChat, StoreUnavailableError
@@ -36,15 +43,22 @@ RestartTurn = Callable[[StoredChat, Turn], Awaitable[None]]
 """Begins a turn in place of a lost one, which is given as it ends. Both become durable in one commit."""
 
 
+ResumeTurn = Callable[[StoredChat, LostTurn], Awaitable[None]]
+"""Goes on with a turn that waits for an answer."""
+
+
 class StoreOpener:
     """Opens a store once, when it is first needed. After a failure it is tried again, at most once a second.
 
     With `restart_turn`, the questions of lost turns are answered again.
     """
 
-    def __init__(self, store: Store, clock: Clock, restart_turn: RestartTurn | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, resume_turn: ResumeTurn, restart_turn: RestartTurn | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._resume_turn = resume_turn
         self._restart_turn = restart_turn
         self._is_open = False
         self._lock = anyio.Lock()
@@ -75,13 +89,26 @@ class StoreOpener:
         lost = await self._store.open()
         restart_turn = self._restart_turn
         try:
-            ended, chats = await recover(self._store, lost, self._clock, ends_turns=restart_turn is None)
+            paused = [one for one in lost if one.turn.step is not None and one.turn.step.requests]
+            for one in paused:
+                await self._resume(one)
+            others = [one for one in lost if one not in paused]
+            ended, chats = await recover(self._store, others, self._clock, ends_turns=restart_turn is None)
         except StoreUnavailableError:
             await self._store.aclose()  # it is opened again when it is tried again
             raise
         if restart_turn is not None:
             for turn in ended:
                 await restart_turn(chats[turn.chat_id], turn)
+
+    async def _resume(self, lost: LostTurn) -> None:
+        stored = await self._store.chat(lost.turn.chat_id)
+        if stored is None:
+            return
+        seq = stored.chat.reserved_seq + 1  # see `recover`
+        chat = replace(stored.chat, last_seq=seq, reserved_seq=seq + SEQ_BLOCK)
+        await self._store.commit(PutChat(chat))
+        await self._resume_turn(StoredChat(chat, stored.queue), lost)
 
 
 async def recover(
@@ -98,10 +125,10 @@ async def recover(
         if stored is None:
             continue
         now = clock.now()
-        turns.append(replace(one.turn, ended_at=now, outcome="interrupted", error=DAEMON_LOST))
+        turns.append(replace(one.turn, ended_at=now, outcome="interrupted", error=DAEMON_LOST, step=None))
         writes: list[Write] = [PutTurn(turns[-1])] if ends_turns else []
-        chat, partial = stored.chat, _partial(one, stored.chat, now)
-        if partial is not None:
+        chat = stored.chat
+        for partial in await _partial_messages(store, one, chat, now):
             writes.append(AddMessage(partial))
             last_id = max(chat.last_message_id, partial.id)
             chat = replace(chat, leaf_id=partial.id, last_message_id=last_id)
@@ -122,19 +149,42 @@ async def recover(
     return turns, chats
 
 
-def _partial(lost: LostTurn, chat: Chat, now: str) -> Message | None:
-    """Return the answer so far as a message, None when there is none."""
+async def _partial_messages(store: Store, lost: LostTurn, chat: Chat, now: str) -> list[Message]:
+    """Return what there is of a lost turn and is not stored yet: an incomplete answer, results of tools."""
+    step = lost.turn.step
+    if step is not None:
+        resumed = await read_step(store, lost, step)
+        results = [
+            resumed.step.results.get(at) or _lost_result(call, at in resumed.step.started)
+            for at, call in enumerate(resumed.step.calls)
+        ]
+        return [_message(lost.turn, chat, step.results_id, chat.leaf_id, "tool", tuple(results), now)]
     parts = fold(lost.pieces)
     if lost.message_id is None or not parts:
-        return None
+        return []
+    answer = _message(lost.turn, chat, lost.message_id, chat.leaf_id, "assistant", parts, now)
+    messages = [replace(answer, model=lost.turn.model, complete=False)]
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    if calls and lost.turn.settings.with_defaults(chat.settings).agent.is_on:
+        results = [_lost_result(call, has_started=False) for call in calls]
+        id = max(chat.last_message_id, answer.id) + 1
+        messages.append(_message(lost.turn, chat, id, answer.id, "tool", tuple(results), now))
+    return messages
+
+
+def _lost_result(call: ToolCall, has_started: bool) -> ToolResult:
+    return refusals.failed(call, refusals.LOST if has_started else refusals.NOT_STARTED, "interrupted")
+
+
+def _message(
+    turn: Turn, chat: Chat, id: int, parent_id: int | None, role: Role, content: tuple[Part, ...], now: str
+) -> Message:
     return Message(
-        id=lost.message_id,
+        id=id,
         chat_id=chat.id,
-        parent_id=chat.leaf_id,
-        turn_id=lost.turn.id,
-        role="assistant",
-        content=parts,
+        parent_id=parent_id,
+        turn_id=turn.id,
+        role=role,
+        content=content,
         created_at=now,
-        model=lost.turn.model,
-        complete=False,
     )

@@ -45,7 +45,7 @@ def test_every_public_function_of_the_handlers_answers_exactly_one_method() -> N
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("chat/respond", "chat/respond is not served by this version."),
+        ("chat/gitChanges", "chat/gitChanges is not served by this version."),
         ("chat/fly", "chat/fly is not a method of this daemon."),
     ],
 )

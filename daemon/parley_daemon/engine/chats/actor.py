@@ -36,7 +36,8 @@ from parley_daemon.core.commands import (
 )
 from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.core.parts import Part, Piece
-from parley_daemon.core.records import Chat, Message, QueuedMessage, Usage
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
+from parley_daemon.engine.chats import turn_changes
 from parley_daemon.engine.chats.acceptance import (
     Acceptance,
     Draft,
@@ -45,18 +46,20 @@ from parley_daemon.engine.chats.acceptance import (
     to_acceptance,
     to_queued_acceptance,
 )
+from parley_daemon.engine.chats.action_requests import ActionRequests
 from parley_daemon.engine.chats.branches import Branches
 from parley_daemon.engine.chats.current_turn import CurrentTurn
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.listeners import Listeners
 from parley_daemon.engine.chats.live_chat import LiveChat
+from parley_daemon.engine.chats.resumption import read_step
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
 from parley_daemon.engine.chats.summaries import Summaries
 from parley_daemon.engine.errors import ConflictError, MessageNotFoundError, NotQueuedError
-from parley_daemon.engine.turns.model_selection import find_model
+from parley_daemon.engine.turns.model_selection import fallback_default, find_model
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import StoredChat
+from parley_daemon.ports.store import LostTurn, StoredChat
 from parley_daemon.ports.store_writes import DeleteChat, PutChat, Write
 
 
@@ -66,6 +69,7 @@ class ChatActor:
     Attributes:
         queue: the messages that wait.
         branches: changes of the active branch.
+        requests: the open questions of the turn under way, and the answers to them.
         summaries: the automatic title and the summaries.
         listeners: who hears the chat's events.
         executor: for changesets that are committed together with other chats'.
@@ -79,6 +83,7 @@ class ChatActor:
         self._live = live = LiveChat(stored, services, history)
         self.executor = CommandExecutor(live, lambda executor: CurrentTurn(live, executor))
         self.summaries = Summaries(live, self.executor)
+        self.requests = ActionRequests(live, self.executor)
         self.queue = MessageQueue(live, self.executor)
         self.branches = Branches(live, self.executor)
         self.listeners = Listeners(live)
@@ -94,6 +99,16 @@ class ChatActor:
     def is_busy(self) -> bool:
         """Whether a turn is under way."""
         return self._live.state.is_busy
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a turn is under way that does not only wait for answers."""
+        return self._live.state.is_busy and self._live.state.status is not Status.PAUSED
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the daemon stops, and left the turn as it is because a question is open."""
+        return self._live.state.is_busy and self._live.run is None
 
     @property
     def is_busy_or_held(self) -> bool:
@@ -231,13 +246,40 @@ class ChatActor:
         return TurnDone(ended, answers)
 
     async def interrupt(self, cause: StopCause = StopCause.INTERRUPT) -> TurnRun | None:
-        """Stop the turn under way; return its run, None when there is none. Does not wait for its end."""
+        """Stop the turn under way; return its run, None when there is none. Does not wait for its end.
+
+        A turn with an open question does not end when the daemon stops: the next start goes on with it.
+        """
         live = self._live
         async with live.lock:
             live.check_exists()
             run = live.run
-            await self.executor.execute(Interrupt(cause))
+            if cause is StopCause.SHUTDOWN and run is not None and live.requests:
+                run.stop(cause)
+            else:
+                await self.executor.execute(Interrupt(cause))
             return run
+
+    async def resume_turn(self, lost: LostTurn) -> None:
+        """Go on with a turn that a stop of the daemon has cut off while a question was open.
+
+        The chat has just been loaded: no caller has it yet.
+
+        Raises:
+            StoreUnavailableError: it cannot be read.
+        """
+        live, step = self._live, lost.turn.step
+        assert step is not None
+        async with live.lock:
+            resumed = await read_step(live.services.store, lost, step)
+            brief = turn_changes.resumed_brief(live.chat, lost.turn, step, self._default_model(lost.turn))
+            run = TurnRun(brief, CurrentTurn(live, self.executor), live.services, resumed)
+            live.step, live.run = step, run
+            live.state = replace(live.state, status=Status.PAUSED, turn_id=lost.turn.id)
+            live.services.host.start_turn(run)
+
+    def _default_model(self, turn: Turn) -> str | None:
+        return fallback_default(self._live.services.catalogue, turn.model, self._live.chat.model)
 
     async def cancel_turn(self, turn_id: str, own_turn_id: str | None = None) -> None:
         """Stop the turn that answers a message; remove a message that is still queued from the queue.

@@ -9,10 +9,18 @@ from collections.abc import Container, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.steps import ToolStep
 from parley_daemon.core.commands import ConversationState, StopCause
 from parley_daemon.core.compaction import Summary
-from parley_daemon.core.events import ChatChanged, Event, HistoryReset, MessageAdded, QueueUpdated
-from parley_daemon.core.records import Chat, Failure, Message, QueuedMessage
+from parley_daemon.core.events import (
+    ActionResolved,
+    ChatChanged,
+    Event,
+    HistoryReset,
+    MessageAdded,
+    QueueUpdated,
+)
+from parley_daemon.core.records import Chat, Failure, Message, QueuedMessage, Turn
 from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.turns.host import TurnBrief
 from parley_daemon.engine.turns.prompt_cache import PromptCache
@@ -23,6 +31,7 @@ from parley_daemon.ports.store_writes import (
     PutChat,
     PutMessage,
     PutQueued,
+    PutTurn,
     SetQueue,
     Write,
 )
@@ -54,6 +63,7 @@ class Changeset(msgspec.Struct):
         brief: what the run of a new turn needs, when one begins.
         run: the run of the new turn.
         stop_cause: why the turn under way is stopped, when it is.
+        step: where the turn under way will stand (see LiveChat.step).
     """
 
     chat: Chat
@@ -71,6 +81,7 @@ class Changeset(msgspec.Struct):
     brief: TurnBrief | None = None
     run: TurnRun | None = None
     stop_cause: StopCause | None = None
+    step: ToolStep | None = None
     _shared_length: int = 0
 
     # ----------------------------------------------------------------------- the record
@@ -83,7 +94,8 @@ class Changeset(msgspec.Struct):
 
     def publish_chat(self) -> None:
         """Add an event with the chat's record."""
-        self.events.append(ChatChanged(self.chat, self.state.status))
+        open_requests = 0 if self.step is None else len(self.step.requests)
+        self.events.append(ChatChanged(self.chat, self.state.status, open_requests=open_requests))
 
     # ------------------------------------------------------------------------ the queue
 
@@ -166,6 +178,20 @@ class Changeset(msgspec.Struct):
         self.writes.append(AddMessage(message))
         self.messages.append(message)
         return message
+
+    # ---------------------------------------------------------------- the turn's tool calls
+
+    def put_step(self, turn: Turn, step: ToolStep | None) -> None:
+        """Store where the turn under way stands."""
+        self.step = step
+        self.writes.append(PutTurn(replace(turn, step=step)))
+
+    def resolve_requests(self, turn_id: str) -> None:
+        """Resolve all open questions: the turn ends. Their calls do not run."""
+        step = self.step
+        if step is not None and step.requests:
+            self.events += [ActionResolved(one.id, "interrupted", None, turn_id) for one in step.requests]
+            self.step = replace(step, requests=())
 
     # ---------------------------------------------------------------------- numbering
 

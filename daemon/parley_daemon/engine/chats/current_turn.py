@@ -4,28 +4,33 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.commands import Begin, End, JoinSteering, JoinTurn
-from parley_daemon.core.events import Event, MessagePart, TurnEnded
-from parley_daemon.core.parts import Piece
+from parley_daemon.core.commands import Begin, Decision, End, JoinSteering, JoinTurn
+from parley_daemon.core.events import Event, TurnEnded
+from parley_daemon.core.parts import Piece, ToolCall
 from parley_daemon.core.records import Failure, Message, Turn
+from parley_daemon.engine.agents.host import StepBrief
+from parley_daemon.engine.agents.refusals import NOT_STARTED, failed
+from parley_daemon.engine.agents.turn import AgentTurn
 from parley_daemon.engine.chats import turn_changes
 from parley_daemon.engine.chats.acceptance import TurnDone
-from parley_daemon.engine.chats.changeset import SEQ_BLOCK, Changeset
+from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.chats.summaries import Summaries
+from parley_daemon.engine.chats.tool_steps import ToolSteps
 from parley_daemon.engine.turns.host import NextCall, TurnResult
+from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.catalogue import ResolvedModel
-from parley_daemon.ports.store import JournalEntry, StoreUnavailableError
-from parley_daemon.ports.store_writes import PutChat
+from parley_daemon.ports.store import StoreUnavailableError
 
 
 class CurrentTurn:
     """The chat's side of the turn under way (implements TurnHost)."""
 
-    __slots__ = ("_executor", "_live", "_summaries")
+    __slots__ = ("_executor", "_live", "_summaries", "steps")
 
     def __init__(self, live: LiveChat, executor: CommandExecutor) -> None:
+        self.steps = ToolSteps(live, executor)
         self._live = live
         self._executor = executor
         self._summaries = Summaries(live, executor)
@@ -38,17 +43,17 @@ class CurrentTurn:
                 await self._executor.execute(Begin(turn.id))
 
     async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
-        """See TurnHost. Takes no lock: pieces change no state. This is the hot path."""
+        """See TurnHost."""
+        await self._live.stream(turn.id, message_id, "assistant", pieces)
+
+    async def suspend(self) -> bool:
+        """See TurnHost. The store has the turn as one under way: the next start goes on with it."""
         live = self._live
-        journal, publish = live.services.store.journal, live.feed.publish
-        for index, piece in pieces:
-            publish(MessagePart(turn.id, message_id, index, "assistant", piece))
-            journal(JournalEntry(live.id, turn.id, message_id, index, piece))
-        if live.chat.reserved_seq - live.feed.last_seq < SEQ_BLOCK // 2:
-            async with live.lock:
-                reserved = replace(live.chat, reserved_seq=live.feed.last_seq + SEQ_BLOCK)
-                await live.commit(PutChat(reserved))
-                live.chat = reserved
+        async with live.lock:
+            if not live.requests:
+                return False
+            live.run = None
+            return True
 
     async def report(self, message_id: int, events: Sequence[Event], *, void: bool) -> None:
         """See TurnHost."""
@@ -70,20 +75,22 @@ class CurrentTurn:
                 found.add(turn_id)
         return frozenset(found)
 
-    async def finish(self, result: TurnResult) -> NextCall | None:
+    async def finish(self, result: TurnResult) -> NextCall | StepBrief | None:
         """See TurnHost.
 
-        When messages steer the turn, they join it and the next call is returned. Otherwise the turn ends. An
-        end that cannot be committed is told as a failed turn; the chat's next commit includes its writes.
+        When the answer calls tools, they run next. When messages steer the turn, they join it. Otherwise the
+        turn ends. An end that cannot be committed is told as a failed turn; the chat's next commit includes
+        its writes.
         """
         live = self._live
         async with live.lock:
             if live.run is not None:  # it may have been stopped while it waited for the lock
-                result = live.run.as_stopped(result)
+                result = self._note_limit(live.run, live.run.as_stopped(result))
             try:
-                call = await self._continue(result)
-                if call is not None:
-                    return call
+                await live.load_history()
+                following = await self._continue(result)
+                if following is not None:
+                    return following
                 changeset = self._plan_end(result)
                 await self._executor.save(changeset)
             except StoreUnavailableError as error:
@@ -96,16 +103,63 @@ class CurrentTurn:
             live.services.host.turn_ended(live.view, result, wants_title=live.wants_title)
             return None
 
-    async def _continue(self, result: TurnResult) -> NextCall | None:
-        """Let messages that steer the turn join it. None: there are none, or the turn ends in any case."""
-        live, run = self._live, self._live.run
+    def _note_limit(self, run: TurnRun, result: TurnResult) -> TurnResult:
+        """Return a result with the limit that lets no further model call follow, if there is one.
+
+        Calls of an answer that is the last one of its turn get results that say so.
+        """
+        is_complete = result.outcome == "completed"
+        if result.role == "tool" and is_complete and result.stop_reason is None and run.agent is not None:
+            return replace(result, stop_reason=run.agent.find_limit(self._live.chat, result.turn_usage))
+        ends = run.is_abandoned or run.cause is not None or not is_complete
+        calls = _calls(result) if run.agent is not None and ends and not result.results else ()
+        if not calls:
+            return result
+        if run.cause is not None:
+            return replace(result, results=tuple([failed(one, NOT_STARTED, "interrupted") for one in calls]))
+        return replace(result, results=tuple([failed(one, _NOT_RUN) for one in calls]))
+
+    async def _continue(self, result: TurnResult) -> NextCall | StepBrief | None:
+        """Return the next phase of the turn. None: the turn ends."""
+        run = self._live.run
         if run is None or run.cause is not None or run.is_abandoned or result.outcome != "completed":
             return None
+        if result.role == "tool":
+            return None if result.stop_reason is not None else await self._ask_again(run, result)
+        if run.agent is not None and result.stop_reason != "max_time" and _calls(result):
+            return await self._begin_step(run, run.agent, result)
+        return await self._join_steering(run, result)
+
+    async def _begin_step(self, run: TurnRun, agent: AgentTurn, result: TurnResult) -> StepBrief:
+        """Store an answer that calls tools, and let the calls run."""
+        history = self._live.history or ()
+        agent.steps += 1
+        changeset = self._executor.new_changeset()
+        turn_changes.add_answer(changeset, result, history)
+        origin = next((one.origin for one in reversed(history) if one.role == "user"), None)
+        step = turn_changes.begin_step(changeset, result, origin)
+        await self._executor.carry_out(changeset, run.clear_preview)
+        run.answers += _answers(changeset)
+        return step
+
+    async def _ask_again(self, run: TurnRun, result: TurnResult) -> NextCall:
+        """Store the results of tools, and ask the model again. Messages that steer the turn join it."""
+        changeset = self._executor.new_changeset()
+        turn_changes.add_answer(changeset, result, self._live.history or ())
+        changeset.put_step(run.turn, None)
+        return await self._next_call(run, changeset, self._executor.decide(JoinSteering(result.turn.id)))
+
+    async def _join_steering(self, run: TurnRun, result: TurnResult) -> NextCall | None:
+        """Let messages that steer the turn join it. None: there are none."""
         decision = self._executor.decide(JoinSteering(result.turn.id))
         if not decision.effects:
             return None
         changeset = self._executor.new_changeset()
-        turn_changes.add_answer(changeset, result, live.history or ())
+        turn_changes.add_answer(changeset, result, self._live.history or ())
+        return await self._next_call(run, changeset, decision)
+
+    async def _next_call(self, run: TurnRun, changeset: Changeset, decision: Decision) -> NextCall:
+        live = self._live
         self._executor.add_effects(changeset, decision)
         call = turn_changes.next_call(changeset, live.history or ())
         await self._executor.carry_out(changeset, run.clear_preview)
@@ -127,6 +181,13 @@ class CurrentTurn:
         changeset.number_events(self._live.feed.last_seq)
         self._live.unsaved += changeset.writes
         return changeset
+
+
+_NOT_RUN = "The call did not run: the answer was not completed in order."
+
+
+def _calls(result: TurnResult) -> tuple[ToolCall, ...]:
+    return tuple([part for part in result.parts if isinstance(part, ToolCall)])
 
 
 def _answers(changeset: Changeset) -> tuple[Message, ...]:

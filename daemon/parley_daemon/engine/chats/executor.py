@@ -30,10 +30,12 @@ from parley_daemon.core.commands import (
     JoinTurn,
     Refused,
     Requeue,
+    ShowStatus,
     StartTurn,
     StopTurn,
     SwitchBranch,
 )
+from parley_daemon.core.events import StatusChanged
 from parley_daemon.core.records import Chat
 from parley_daemon.core.state_machine import decide
 from parley_daemon.engine.chats import turn_changes
@@ -78,7 +80,14 @@ class CommandExecutor:
         live = self._live
         now = live.services.clock.now()
         return Changeset(
-            live.chat, live.state, now, live.leaf_children, live.summaries, live.omitted, live.prompts
+            live.chat,
+            live.state,
+            now,
+            live.leaf_children,
+            live.summaries,
+            live.omitted,
+            live.prompts,
+            step=live.step,
         )
 
     def plan(self, command: Command, result: TurnResult | None = None) -> Changeset:
@@ -125,7 +134,10 @@ class CommandExecutor:
                     turn_changes.begin_turn(changeset, live.run.turn)
                 case StopTurn(_, cause):
                     is_stopping = live.state.status == decision.state.status
-                    turn_changes.stop_turn(changeset, cause, is_stopping=is_stopping)
+                    turn = None if live.run is None else live.run.turn
+                    turn_changes.stop_turn(changeset, cause, turn, is_stopping=is_stopping)
+                case ShowStatus(turn_id):
+                    changeset.events.append(StatusChanged(changeset.state.status, turn_id))
                 case FinishTurn():
                     assert result is not None
                     turn_changes.finish_turn(changeset, result, history)

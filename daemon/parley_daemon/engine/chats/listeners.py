@@ -61,6 +61,6 @@ class Listeners:
         if run is None or run.turn.id != turn_id or not events or isinstance(events[0].event, _FIRST_EVENTS):
             return events
         return [
-            Published(live.feed.last_seq, MessagePart(turn_id, run.message_id, index, "assistant", piece))
+            Published(live.feed.last_seq, MessagePart(turn_id, run.message_id, index, run.role, piece))
             for index, piece in run.assembler.pieces()
         ]

@@ -1,14 +1,18 @@
 """A chat's state in memory. The parts of its actor share it and are the only ones that change it."""
 
 import anyio
+from msgspec.structs import replace
 
+from parley_daemon.core.agents.actions import ActionRequest
+from parley_daemon.core.agents.steps import ToolStep
 from parley_daemon.core.commands import ConversationState
 from parley_daemon.core.compaction import Summary
-from parley_daemon.core.events import ChatChanged
-from parley_daemon.core.records import Chat, Message, ModelSettings
+from parley_daemon.core.events import ChatChanged, MessagePart
+from parley_daemon.core.parts import Piece
+from parley_daemon.core.records import Chat, Message, ModelSettings, Role
 from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.chats.acceptance import TurnWaiters
-from parley_daemon.engine.chats.changeset import Changeset
+from parley_daemon.engine.chats.changeset import SEQ_BLOCK, Changeset
 from parley_daemon.engine.chats.event_feed import EventFeed
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot, page_of
@@ -16,8 +20,8 @@ from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError, Sh
 from parley_daemon.engine.turns.model_selection import check_model
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import StoredChat
-from parley_daemon.ports.store_writes import Write
+from parley_daemon.ports.store import JournalEntry, StoredChat
+from parley_daemon.ports.store_writes import PutChat, Write
 
 
 class LiveChat:
@@ -31,7 +35,8 @@ class LiveChat:
         summaries: the stored summaries of the chat's branches; known once the history is loaded.
         omitted: what models do not get of earlier messages, by their ids, as far as they have refused it.
         prompts: the messages of requests that were built already.
-        run: the run of the turn under way.
+        step: where the turn under way stands while its tools run; None: a model is asked.
+        run: the run of the turn under way. While the daemon stops, a turn that waits for answers has none.
         unsaved: writes that could not be committed. The next commit of the chat includes them.
         is_deleted: whether the chat was deleted. Every call then raises ChatNotFoundError.
     """
@@ -51,6 +56,7 @@ class LiveChat:
         self.summaries: tuple[Summary, ...] = ()
         self.omitted: dict[str, frozenset[Cause]] = {}
         self.prompts = PromptCache()
+        self.step: ToolStep | None = None
         self.run: TurnRun | None = None
         self.unsaved: list[Write] = []
         self.is_deleted = False
@@ -58,14 +64,19 @@ class LiveChat:
     @property
     def view(self) -> ChatView:
         """The chat's record with its present status and event number."""
-        return ChatView(self.chat, self.state.status, self.feed.last_seq)
+        return ChatView(self.chat, self.state.status, self.feed.last_seq, len(self.requests))
+
+    @property
+    def requests(self) -> tuple[ActionRequest, ...]:
+        """The open questions, oldest first."""
+        return () if self.step is None else self.step.requests
 
     @property
     def wants_title(self) -> bool:
-        """Whether titles are on, this one is still automatic, and the history holds exactly one answer."""
+        """Whether titles are on, this one is still automatic, and the history has the answers of one turn."""
         if not (self.services.summary_policy.titles and self.chat.title_is_automatic):
             return False
-        return len([one for one in self.history or () if one.role == "assistant"]) == 1
+        return len({one.turn_id for one in self.history or () if one.role == "assistant"}) == 1
 
     async def snapshot(
         self, *, after: int | None, before: int | None, limit: int | None, max_bytes: int | None = None
@@ -76,6 +87,7 @@ class LiveChat:
         read come after it.
         """
         seq, view, queue, preview = self.feed.last_seq, self.view, self.state.queue, self._preview()
+        requests = self.requests
         if self.history is not None:
             page = page_of(self.history, after, before, limit)
         else:
@@ -83,13 +95,30 @@ class LiveChat:
             page = await self.services.store.path(
                 self.id, leaf, after=after, before=before, limit=limit, max_bytes=max_bytes
             )
-        return Snapshot(seq, view, page.messages, page.has_more, queue, preview)
+        return Snapshot(seq, view, page.messages, page.has_more, queue, preview, requests)
 
     def _preview(self) -> Preview | None:
         run = self.run
         if run is None or not len(run.assembler):
             return None
-        return Preview(run.message_id, run.turn.id, "assistant", run.assembler.pieces())
+        return Preview(run.message_id, run.turn.id, run.role, run.assembler.pieces())
+
+    async def stream(
+        self, turn_id: str, message_id: int, role: Role, pieces: list[tuple[int, Piece]]
+    ) -> None:
+        """Publish and journal pieces of the message in progress. This is the hot path.
+
+        Takes no lock: pieces change no state.
+        """
+        journal, publish = self.services.store.journal, self.feed.publish
+        for index, piece in pieces:
+            publish(MessagePart(turn_id, message_id, index, role, piece))
+            journal(JournalEntry(self.id, turn_id, message_id, index, piece))
+        if self.chat.reserved_seq - self.feed.last_seq < SEQ_BLOCK // 2:
+            async with self.lock:
+                reserved = replace(self.chat, reserved_seq=self.feed.last_seq + SEQ_BLOCK)
+                await self.commit(PutChat(reserved))
+                self.chat = reserved
 
     async def load_history(self) -> list[Message]:
         """Return the active branch; read it from the store on the first call."""
@@ -118,6 +147,7 @@ class LiveChat:
         """Take over a changeset that is committed."""
         self.chat, self.state = changeset.chat, changeset.state
         self.leaf_children, self.summaries = changeset.leaf_children, changeset.summaries
+        self.step = changeset.step
         if changeset.branch is not None:
             self.history = [*changeset.branch, *changeset.messages]
         elif self.history is not None:
@@ -128,6 +158,7 @@ class LiveChat:
         self.is_deleted = True
         self.unsaved.clear()
         self.state = ConversationState(self.state.status)
+        self.step = None
         self.feed.publish(ChatChanged(self.chat, self.state.status, deleted=True))
         self.waiters.cancel_all()
 

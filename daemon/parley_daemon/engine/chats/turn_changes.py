@@ -4,15 +4,17 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.steps import ToolStep
 from parley_daemon.core.commands import OpenQuestion, StopCause
 from parley_daemon.core.compaction import Summary, apply_summaries, summary_content
 from parley_daemon.core.events import ErrorRaised, MessageAdded, StatusChanged, TurnEnded, TurnStarted
-from parley_daemon.core.parts import Text
+from parley_daemon.core.parts import Text, ToolCall, ToolResult
 from parley_daemon.core.prompts import drop_repeated_questions
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
 from parley_daemon.core.refusals import drop_refused
 from parley_daemon.core.titles import first_title
 from parley_daemon.core.transitions import status_after
+from parley_daemon.engine.agents.host import StepBrief
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.turns.host import NextCall, TurnBrief, TurnResult
 from parley_daemon.ports.store_writes import AddSummary, DropJournal, DropQueued, PutTurn
@@ -114,6 +116,19 @@ def _open_turn(
     changeset.writes.append(PutTurn(turn))
 
 
+def resumed_brief(chat: Chat, turn: Turn, step: ToolStep, default_model: str | None) -> TurnBrief:
+    """Return what the run of a turn needs that goes on with its tool calls after a restart."""
+    names = dict.fromkeys([name for name in (turn.model, chat.model, default_model) if name])
+    return TurnBrief(
+        turn=turn,
+        message_id=step.results_id,
+        references=tuple(names),
+        system_prompt=chat.system_prompt,
+        settings=turn.settings.with_defaults(chat.settings),
+        history=(),  # it is read when the model is asked again
+    )
+
+
 def begin_turn(changeset: Changeset, turn: Turn) -> None:
     """Publish that the turn has its slot and runs."""
     changeset.events.append(TurnStarted(turn.id, turn.user_message_id, turn.model))
@@ -135,6 +150,7 @@ def add_answer(changeset: Changeset, result: TurnResult, history: Sequence[Messa
 
 def _add_answer(changeset: Changeset, result: TurnResult) -> None:
     turn_id, chat = result.turn.id, changeset.chat
+    changeset.step = None
     if result.usage is not None:
         changeset.chat = replace(chat, usage=chat.usage.add(result.usage))
     if not result.parts:
@@ -146,15 +162,44 @@ def _add_answer(changeset: Changeset, result: TurnResult) -> None:
             chat_id=chat.id,
             parent_id=chat.leaf_id,
             turn_id=turn_id,
-            role="assistant",
+            role=result.role,
             content=result.parts,
             created_at=changeset.at,
-            model=result.model,
+            model=result.model if result.role == "assistant" else None,
             usage=result.usage,
             complete=result.is_whole,
         )
     )
     changeset.events.append(MessageAdded(answer, turn_id))
+    if result.results:
+        _add_results(changeset, turn_id, result.results)
+
+
+def _add_results(changeset: Changeset, turn_id: str, results: tuple[ToolResult, ...]) -> None:
+    """Add the results of calls that do not run to the active branch."""
+    chat = changeset.chat
+    answer = changeset.add_message(
+        Message(
+            id=chat.last_message_id + 1,
+            chat_id=chat.id,
+            parent_id=chat.leaf_id,
+            turn_id=turn_id,
+            role="tool",
+            content=results,
+            created_at=changeset.at,
+        )
+    )
+    changeset.events.append(MessageAdded(answer, turn_id))
+
+
+def begin_step(changeset: Changeset, result: TurnResult, origin: str | None) -> StepBrief:
+    """Return the step that runs the calls of an answer, which was added. Its results get an id."""
+    chat = changeset.chat
+    results_id = chat.last_message_id + 1
+    changeset.chat = replace(chat, last_message_id=results_id, updated_at=changeset.at)
+    changeset.put_step(result.turn, ToolStep(result.message_id, results_id, used_ms=result.used_ms))
+    calls = tuple([part for part in result.parts if isinstance(part, ToolCall)])
+    return StepBrief(result.turn, result.message_id, results_id, calls, origin)
 
 
 def join_message(changeset: Changeset, queued: QueuedMessage) -> None:
@@ -183,9 +228,15 @@ def _request_history(changeset: Changeset, history: Sequence[Message]) -> tuple[
 # --------------------------------------------------------------------------- a turn ends
 
 
-def stop_turn(changeset: Changeset, cause: StopCause, *, is_stopping: bool) -> None:
-    """Stop the run. `is_stopping`: it was told to stop before, for a weaker cause."""
+def stop_turn(changeset: Changeset, cause: StopCause, turn: Turn | None, *, is_stopping: bool) -> None:
+    """Stop the run of `turn`. `is_stopping`: it was told to stop before, for a weaker cause.
+
+    Its open questions are resolved at once: the chat is not paused any more.
+    """
     changeset.stop_cause = cause
+    if turn is not None and changeset.step is not None and changeset.step.requests:
+        changeset.resolve_requests(turn.id)
+        changeset.put_step(turn, changeset.step)
     if not is_stopping:
         changeset.events.append(StatusChanged(changeset.state.status, changeset.state.turn_id))
 
@@ -195,6 +246,7 @@ def finish_turn(changeset: Changeset, result: TurnResult, history: Sequence[Mess
     turn_id = result.turn.id
     status = status_after(result.outcome, is_delegated=changeset.chat.is_delegated)
     changeset.chat = replace(changeset.chat, updated_at=changeset.at, status=status, last_error=result.error)
+    changeset.resolve_requests(turn_id)
     add_answer(changeset, result, history)
     changeset.writes.append(PutTurn(_close_turn(result, changeset.at)))
     if result.error is not None:
@@ -223,6 +275,7 @@ def _close_turn(result: TurnResult, at: str) -> Turn:
         usage=result.turn_usage,
         error=result.error,
         output=result.output,
+        step=None,
     )
 
 

@@ -16,6 +16,7 @@ import msgspec
 from parley_daemon.core.events import PreviewReset
 from parley_daemon.core.parts import Assembler, Piece, Source, Text
 from parley_daemon.core.records import Failure, Turn, Usage
+from parley_daemon.engine.agents.turn import AgentTurn
 from parley_daemon.engine.turns.answer_size import AnswerMeter, divide
 from parley_daemon.engine.turns.deadlines import CallDeadlines, TurnLimit
 from parley_daemon.engine.turns.host import TurnHost, TurnServices
@@ -47,13 +48,15 @@ class TurnProgress(msgspec.Struct):
     """What a turn has come to so far, over all its calls. `announced` is set when listeners know of the turn.
 
     `accepted_at` is a time of the event loop. `first_model` is resolved once, and `limit` with it: a
-    configuration that changes meanwhile does not change whom the turn asks.
+    configuration that changes meanwhile does not change whom the turn asks. `agent` is set if the model may
+    call tools.
     """
 
     turn: Turn
     announced: anyio.Event
     accepted_at: float
     limit: TurnLimit
+    agent: AgentTurn | None = None
     first_model: ResolvedModel | None = None
     model: ResolvedModel | None = None
     attempts: int = 0

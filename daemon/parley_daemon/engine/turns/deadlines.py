@@ -41,11 +41,24 @@ _LONGEST_GRACE = 2.0
 
 
 class TurnLimit:
-    """The limit of a whole turn. `end` is a time of the event loop; infinite: there is no limit."""
+    """The limit of a whole turn. `end` is a time of the event loop; infinite: there is no limit.
 
-    def __init__(self, accepted_at: float, total_ms: int | None) -> None:
-        self.end = accepted_at + _seconds(total_ms)
-        self._total = _seconds(total_ms)
+    `total_ms` fails the turn, `max_ms` of an agent turn only ends it (`ends_well`). The shorter one counts.
+    """
+
+    def __init__(self, accepted_at: float, total_ms: int | None, max_ms: int | None = None) -> None:
+        self._total = min(_seconds(total_ms), _seconds(max_ms))
+        self.end = accepted_at + self._total
+        self._is_of_agent = _seconds(max_ms) < _seconds(total_ms)
+
+    @property
+    def ends_well(self) -> bool:
+        """Whether the limit was reached, and the turn is complete then."""
+        return self._is_of_agent and not self.leaves(0)
+
+    def extend(self, seconds: float) -> None:
+        """Leave out a time in which the turn only waited for people."""
+        self.end += seconds
 
     @property
     def patience_end(self) -> float:
@@ -79,10 +92,11 @@ class TurnLimit:
 
     def failure(self, last: Failure | None = None) -> Failure:
         """Return the failure of a turn that exceeds the limit. `last`: why its last attempt failed."""
-        message = f"The turn took longer than its limit of {self._total:g} s (totalMs)."
+        name = "maxMs" if self._is_of_agent else "totalMs"
+        message = f"The turn took longer than its limit of {self._total:g} s ({name})."
         if last is None:
             return Failure("timeout", message)
-        message = f"The turn's limit of {self._total:g} s (totalMs) leaves no time for another attempt."
+        message = f"The turn's limit of {self._total:g} s ({name}) leaves no time for another attempt."
         return replace(
             last,
             kind="timeout",

@@ -7,21 +7,28 @@ import anyio
 import msgspec
 
 from parley_daemon.core.events import Event, Timings
-from parley_daemon.core.parts import Part, Piece
-from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Turn, Usage
+from parley_daemon.core.parts import Part, Piece, ToolResult
+from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Role, Turn, Usage
 from parley_daemon.core.refusals import Cause
+from parley_daemon.engine.agents.host import StepBrief, StepHost
+from parley_daemon.engine.agents.services import RuleBook
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.schemas import Schemas
+from parley_daemon.ports.tools import Toolbox
 
 DAEMON_LOST = Failure("daemon_lost", "The daemon stopped while this answer was under way.", retryable=True)
 
 
 class TurnResult(msgspec.Struct, frozen=True, gc=False):
-    """The result of a model call. `parts` is empty when nothing was answered.
+    """The result of a phase of a turn: of a model call, or of the tool calls of one message.
+
+    `parts` is empty when nothing was answered. Those of tool calls (`role` is "tool") are their results.
+    `results` are the results of calls in the answer of a model that do not run, because the turn ends.
+    `used_ms` are the milliseconds of the turn so far, without its pauses.
 
     `usage` is that of the call, `turn_usage` that of all calls of the turn so far. `output` is the JSON value
     of an answer that had to fit a schema. `refused` are the ids of messages that the provider has refused,
@@ -41,10 +48,17 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     output: Any = None
     refused: tuple[int, ...] = ()
     refusal: Failure | None = None
+    role: Role = "assistant"
+    results: tuple[ToolResult, ...] = ()
+    used_ms: int = 0
 
     @property
     def is_whole(self) -> bool:
         """Whether the model finished its answer, even if the answer does not fit its schema."""
+        if self.role == "tool":
+            return True
+        if self.stop_reason == "max_time":
+            return False
         return self.outcome == "completed" or (self.outcome == "failed" and self.stop_reason is not None)
 
 
@@ -73,15 +87,32 @@ class NextCall(msgspec.Struct, frozen=True, gc=False):
     history: tuple[Message, ...]
 
 
+class ResumedStep(msgspec.Struct, frozen=True, gc=False):
+    """Where a turn goes on after a restart: its step, its answers so far, the milliseconds it has used."""
+
+    step: StepBrief
+    messages: tuple[Message, ...]
+    used_ms: int
+
+
 class TurnHost(Protocol):
     """The chat that a run belongs to."""
 
-    async def begin(self, turn: Turn) -> None:
-        """The turn has its slot."""
+    @property
+    def steps(self) -> StepHost:
+        """What the tool calls of the turn report to."""
+        ...
+
+    async def suspend(self) -> bool:
+        """Leave the turn as it is, because the daemon stops and a question is open. False: none is open."""
         ...
 
     async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
         """Publish and journal pieces of the answer, each with the index of its part."""
+        ...
+
+    async def begin(self, turn: Turn) -> None:
+        """The turn has its slot."""
         ...
 
     async def report(self, message_id: int, events: Sequence[Event], *, void: bool) -> None:
@@ -106,8 +137,11 @@ class TurnHost(Protocol):
         """
         ...
 
-    async def finish(self, result: TurnResult) -> NextCall | None:
-        """Commit the result of a call; return the turn's next call, or None when the turn has ended."""
+    async def finish(self, result: TurnResult) -> "NextCall | StepBrief | None":
+        """Commit the result of a phase; return the next phase, or None when the turn has ended.
+
+        A model's answer that calls tools is followed by its calls, and these by the next model call.
+        """
         ...
 
 
@@ -120,3 +154,9 @@ class TurnServices(Protocol):
     turn_slots: anyio.CapacityLimiter
     retries: Retries
     answer_limits: AnswerLimits
+    toolbox: Toolbox
+
+    @property
+    def permissions(self) -> RuleBook:
+        """The rules of what models may do."""
+        ...

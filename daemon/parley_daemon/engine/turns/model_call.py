@@ -14,7 +14,9 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.compaction import count_tokens
-from parley_daemon.core.records import Failure, Message, ModelSettings
+from parley_daemon.core.parts import ToolCall
+from parley_daemon.core.records import Failure, Message, ModelSettings, Role
+from parley_daemon.engine.agents.prompt import extend_prompt
 from parley_daemon.engine.turns.answer_stream import AnswerStream, TurnProgress
 from parley_daemon.engine.turns.attempts import Attempts
 from parley_daemon.engine.turns.deadlines import TurnLimit
@@ -24,7 +26,12 @@ from parley_daemon.engine.turns.model_selection import first_model
 from parley_daemon.engine.turns.omissions import Omissions
 from parley_daemon.engine.turns.structured_output import read_output
 from parley_daemon.ports.catalogue import ResolvedModel
-from parley_daemon.ports.models import EmptyAnswerError, ModelError, ModelRequest
+from parley_daemon.ports.models import (
+    EmptyAnswerError,
+    ModelError,
+    ModelRequest,
+    ToolDeclaration,
+)
 
 COMPACTIONS = 3
 """How often the history may be summarized in one turn."""
@@ -38,6 +45,9 @@ class ModelCall:
         output: the JSON value of the answer, if it had to fit a schema.
         omissions: what requests leave out, and which messages were refused.
     """
+
+    role: Role = "assistant"
+    needs_slot = True
 
     def __init__(
         self,
@@ -59,6 +69,8 @@ class ModelCall:
         self._progress = progress
         self._patience = patience
         self._empty_answers = 0
+        self._system_prompt = brief.system_prompt
+        self._tools: tuple[ToolDeclaration, ...] = ()
 
     async def answer(self) -> None:
         """Ask until there is an answer, and check it.
@@ -68,6 +80,7 @@ class ModelCall:
             StoreUnavailableError: the chat cannot be changed.
         """
         try:
+            await self._load_tools()
             await self._ask()
         except ModelError as error:
             is_chosen = self._progress.model is self._progress.first_model
@@ -78,6 +91,14 @@ class ModelCall:
         with self._progress.limit.enforce():
             await self._read_output()
 
+    async def _load_tools(self) -> None:
+        """Find out which tools the model has in this call. They stay the same in all attempts."""
+        agent = self._progress.agent
+        if agent is not None:
+            toolset = await agent.load_toolset(self._host.steps.chat)
+            self._tools = toolset.declarations
+            self._system_prompt = extend_prompt(self._brief.system_prompt, toolset)
+
     # -------------------------------------------------------------------------- attempts
 
     async def _ask(self) -> None:
@@ -85,7 +106,8 @@ class ModelCall:
         if progress.first_model is None:
             progress.first_model = first_model(services.catalogue, brief.references, brief.settings)
             total_ms = self._settings(progress.first_model).timeouts.total_ms
-            progress.limit = TurnLimit(progress.accepted_at, total_ms)
+            max_ms = brief.settings.agent.max_ms if progress.agent is not None else None
+            progress.limit = TurnLimit(progress.accepted_at, total_ms, max_ms)
         model = progress.first_model
         self._use(model)
         chain = FallbackChain(services.catalogue, services.retries, brief.settings, model)
@@ -114,6 +136,8 @@ class ModelCall:
     def _use(self, model: ResolvedModel) -> None:
         self._progress.model = model
         self._progress.turn = replace(self._progress.turn, model=model.id)
+        if self._progress.agent is not None:
+            self._progress.agent.context_limit = model.context_limit
 
     async def _attempt(self, chain: FallbackChain, model: ResolvedModel) -> None:
         """Ask a model once; where it finds the history too long, again with a shorter one."""
@@ -240,8 +264,9 @@ class ModelCall:
         return ModelRequest(
             model.name,
             messages,
-            self._brief.system_prompt,
+            self._system_prompt,
             self._settings(model),
+            tools=self._tools,
             limits=self._services.answer_limits,
             memory=prompts.memory,
         )
@@ -255,6 +280,8 @@ class ModelCall:
         schema = None if model is None else self._settings(model).output_schema
         if schema is not None and model is not None and self.stream.stop_reason != "tool_calls":
             parts = self.stream.assembler.parts()
+            if self._tools and any(isinstance(part, ToolCall) for part in parts):
+                return
             self.output = await read_output(
                 self._services.schemas, schema, parts, self.stream.stop_reason, model
             )

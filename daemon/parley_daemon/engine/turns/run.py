@@ -7,10 +7,11 @@ Theory of operation:
   leaves no trace.
 - Slot. At most as many turns ask models at once as there are slots; the others wait. A stopped turn leaves
   the line.
-- Calls. A turn has one model call, or several: when messages steer it, they join after a call, and the host
-  returns the next one. Each call runs in a task of its own (`_work`) inside a scope that `stop` cancels.
+- Phases. A turn has one model call, or several: when the answer calls tools, the calls run (`ToolPhase`) and
+  the model is asked again; when messages steer the turn, they join between two model calls. The host returns
+  the next phase. Each runs in a task of its own (`_work`) inside a scope that `stop` cancels.
 - Retries and fallback models belong to a call (`model_call`).
-- Stop. `stop` stores the cause and cancels the call. The cause decides the outcome; no exception is
+- Stop. `stop` stores the cause and cancels the phase. The cause decides the outcome; no exception is
   interpreted. A stronger cause (delete, shutdown) replaces a weaker one.
 - Give up. A cancelled call gets CLEANUP_SECONDS. A call that does not end by then is abandoned: the turn
   ends, the slot is free, and nothing that the call still yields counts.
@@ -23,23 +24,27 @@ import logging
 import anyio
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.events import Timings
 from parley_daemon.core.parts import Assembler
-from parley_daemon.core.pricing import compute_cost
-from parley_daemon.core.records import Failure, Message, Turn, Usage
+from parley_daemon.core.records import Failure, Message, Role, Turn, Usage
+from parley_daemon.engine.agents.host import StepBrief
+from parley_daemon.engine.agents.turn import AgentTurn
 from parley_daemon.engine.turns.answer_stream import TurnProgress
 from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, TurnLimit
 from parley_daemon.engine.turns.host import (
-    DAEMON_LOST,
     NextCall,
+    ResumedStep,
     TurnBrief,
     TurnHost,
     TurnResult,
     TurnServices,
 )
 from parley_daemon.engine.turns.model_call import ModelCall
-from parley_daemon.ports.catalogue import ResolvedModel
+from parley_daemon.engine.turns.results import error_of, result_of_call, result_of_step
+from parley_daemon.engine.turns.slot import TurnSlot
+from parley_daemon.engine.turns.tool_phase import ToolPhase
 from parley_daemon.ports.models import ModelError
 from parley_daemon.ports.store import StoreUnavailableError
 
@@ -51,13 +56,17 @@ _UNEXPECTED = Failure("internal", "An unexpected error occurred in the daemon. I
 class TurnRun:
     """One turn under way.
 
+    `resumed` is the step that a turn goes on with after a restart of the daemon, with its open questions.
+
     Attributes:
         answers: the answers of the calls that are committed already.
         accepted: set when the turn is committed.
         done: set when its end is committed.
     """
 
-    def __init__(self, brief: TurnBrief, host: TurnHost, services: TurnServices) -> None:
+    def __init__(
+        self, brief: TurnBrief, host: TurnHost, services: TurnServices, resumed: ResumedStep | None = None
+    ) -> None:
         self.answers: tuple[Message, ...] = ()
         self.accepted = anyio.Event()
         self.done = anyio.Event()
@@ -65,22 +74,49 @@ class TurnRun:
         self._host = host
         self._services = services
         now = anyio.current_time()
+        agent = AgentTurn(services, brief.turn.settings) if brief.settings.agent.is_on else None
         limit = TurnLimit(now, brief.settings.timeouts.total_ms)
-        self._progress = TurnProgress(brief.turn, anyio.Event(), now, limit)
+        self._progress = TurnProgress(brief.turn, anyio.Event(), now, limit, agent)
         self._turn_usage: Usage | None = None
         self._cause: StopCause | None = None
         self._is_withdrawn = False
-        self._has_slot = False
+        self._slot = TurnSlot(services)
         self._accepted_at = services.clock.monotonic()
-        self._slot_at: float | None = None
-        self._begin_call(NextCall(brief.message_id, brief.history))
+        if resumed is None:
+            self._begin(NextCall(brief.message_id, brief.history))
+        else:
+            self._resume(resumed)
 
-    def _begin_call(self, call: NextCall) -> None:
+    def _resume(self, resumed: ResumedStep) -> None:
+        progress, settings = self._progress, self._brief.settings
+        progress.agent = progress.agent or AgentTurn(self._services, self._brief.turn.settings)
+        progress.accepted_at -= resumed.used_ms / 1000
+        progress.limit = TurnLimit(progress.accepted_at, settings.timeouts.total_ms, settings.agent.max_ms)
+        progress.announced.set()
+        self.accepted.set()
+        self._turn_usage = progress.agent.restore(resumed.messages)
+        self.answers = resumed.messages
+        self._begin(resumed.step)
+
+    def _begin(self, following: NextCall | StepBrief) -> None:
+        """Make the next phase of the turn the present one."""
         self._scope = anyio.CancelScope()
         self._patience = anyio.CancelScope()
-        self._call_ended = anyio.Event()
+        self._phase_ended = anyio.Event()
         self._failure: Failure | None = None
-        self._call = ModelCall(self._brief, call, self._host, self._services, self._progress, self._patience)
+        self._is_abandoned = False
+        self._phase: ModelCall | ToolPhase
+        if isinstance(following, NextCall):
+            self._phase = ModelCall(
+                self._brief, following, self._host, self._services, self._progress, self._patience
+            )
+        else:
+            agent = self._progress.agent
+            assert agent is not None
+            self._phase = ToolPhase(
+                *(following, agent, self._host, self._services, self._progress),
+                *(self._slot, self._scope, self._patience),
+            )
         if self._cause is not None:
             self._cancel()
 
@@ -93,13 +129,18 @@ class TurnRun:
 
     @property
     def message_id(self) -> int:
-        """The id of the answer in progress."""
-        return self._call.stream.message_id
+        """The id of the message in progress."""
+        return self._phase.stream.message_id
+
+    @property
+    def role(self) -> Role:
+        """The role of the message in progress."""
+        return self._phase.role
 
     @property
     def assembler(self) -> Assembler:
-        """The parts of the answer in progress."""
-        return self._call.stream.assembler
+        """The parts of the message in progress."""
+        return self._phase.stream.assembler
 
     @property
     def cause(self) -> StopCause | None:
@@ -108,12 +149,32 @@ class TurnRun:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether the present call was abandoned because it does not end. No other call can follow it."""
-        return self._call.stream.is_abandoned
+        """Whether the present phase was abandoned because it does not end. No other one can follow it."""
+        return self._is_abandoned
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the turn only waits for answers to its questions."""
+        return isinstance(self._phase, ToolPhase) and self._phase.activity.is_idle
+
+    @property
+    def agent(self) -> AgentTurn | None:
+        """What the turn keeps of its tool calls; None: its model has no tools."""
+        return self._progress.agent
+
+    @property
+    def used_ms(self) -> int:
+        """The milliseconds of the turn so far, without its pauses."""
+        return round((anyio.current_time() - self._progress.accepted_at) * 1000)
+
+    def resolve(self, request_id: str, answer: Answer) -> None:
+        """Give the answer to an open question to the call that waits for it."""
+        if isinstance(self._phase, ToolPhase):
+            self._phase.activity.questions.resolve(request_id, answer)
 
     def clear_preview(self) -> None:
-        """The answer so far is a message of the history now, and no longer in progress."""
-        self._call.stream.assembler = Assembler()
+        """The message in progress is one of the history now."""
+        self._phase.stream.assembler = Assembler()
 
     def stop(self, cause: StopCause) -> None:
         """End the run. It finishes with what it has."""
@@ -130,7 +191,7 @@ class TurnRun:
         """Return a result as it counts by now: a failure after a stop counts as the stop."""
         if self._cause is None or result.outcome != "failed" or result.error is _UNEXPECTED:
             return result
-        return replace(result, outcome="interrupted", error=_error_of(self._cause), refused=(), refusal=None)
+        return replace(result, outcome="interrupted", error=error_of(self._cause), refused=(), refusal=None)
 
     def _cancel(self) -> None:
         self._scope.cancel()
@@ -140,57 +201,60 @@ class TurnRun:
 
     async def run(self) -> None:
         """Run the turn to its end. Never raises."""
-        call: NextCall | None = None
+        following: NextCall | StepBrief | None = None
         while True:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._work)
                 with self._patience:
-                    await self._call_ended.wait()
-                if not self._call_ended.is_set():
+                    await self._phase_ended.wait()
+                if not self._phase_ended.is_set():
                     self._give_up()
                 with anyio.CancelScope(shield=True):
                     await self.accepted.wait()
-                    call = None if self._is_withdrawn else await self._finish(self._result())
-                if call is None:
+                    following = None if await self._is_over() else await self._finish(await self._result())
+                if following is None:
                     self.done.set()
-            if call is None:
+            if following is None:
                 return
-            self._begin_call(call)
+            self._begin(following)
+
+    async def _is_over(self) -> bool:
+        """Return whether nothing is to be committed any more."""
+        return self._is_withdrawn or (
+            self._cause is StopCause.SHUTDOWN
+            and isinstance(self._phase, ToolPhase)
+            and await self._host.suspend()
+        )
 
     async def _work(self) -> None:
         try:
             with self._scope:
-                if await self._take_slot():
-                    await self._answer()
+                if not self._phase.needs_slot or await self._take_slot():
+                    await self._run_phase()
         finally:
-            self._free_slot()
-            self._call_ended.set()
+            self._slot.free()
+            self._phase_ended.set()
 
     async def _take_slot(self) -> bool:
         """Wait for a slot. False: none was free within the limit of the turn."""
         try:
             with self._progress.limit.enforce():
-                await self._services.turn_slots.acquire_on_behalf_of(self)
+                await self._slot.take()
         except ModelError as error:
             self._failure = error.failure
             await self._announce()
             return False
-        self._has_slot = True
-        if self._slot_at is None:
-            self._slot_at = self._services.clock.monotonic()
         return True
 
-    def _free_slot(self) -> None:
-        if self._has_slot:
-            self._has_slot = False
-            self._services.turn_slots.release_on_behalf_of(self)
-
-    async def _answer(self) -> None:
-        """Announce the turn and run its call, both at once."""
+    async def _run_phase(self) -> None:
+        """Announce the turn and run its phase, both at once."""
         async with anyio.create_task_group() as helpers:
             helpers.start_soon(self._announce)
             try:
-                await self._call.answer()
+                if isinstance(self._phase, ModelCall):
+                    await self._phase.answer()
+                else:
+                    await self._phase.run()
             except ModelError as error:
                 self._failure = error.failure
             except StoreUnavailableError as error:
@@ -206,16 +270,19 @@ class TurnRun:
             self._progress.announced.set()
 
     def _give_up(self) -> None:
-        """Continue without a call that was cancelled and does not end."""
+        """Continue without a phase that was cancelled and does not end."""
         log.warning("a call of %s does not end; turn %s ends without it", self.turn.model, self.turn.id)
-        answer = self._call.stream
-        answer.is_abandoned = True
-        self._free_slot()
-        if self._cause is None and answer.stop_reason is None:
-            self._failure = answer.overdue_failure()
-        self._scope.cancel()  # when the call ends after all, no other one follows
+        phase = self._phase
+        self._is_abandoned = phase.stream.is_abandoned = True
+        self._slot.free()
+        if self._cause is None:
+            if isinstance(phase, ToolPhase):
+                self._failure = self._failure or self._progress.limit.failure()
+            elif phase.stream.stop_reason is None:
+                self._failure = phase.stream.overdue_failure()
+        self._scope.cancel()  # when the phase ends after all, no other one follows
 
-    async def _finish(self, result: TurnResult) -> NextCall | None:
+    async def _finish(self, result: TurnResult) -> NextCall | StepBrief | None:
         try:
             return await self._host.finish(result)
         except Exception:  # the boundary of a turn: a fault in it must not end the daemon
@@ -227,37 +294,20 @@ class TurnRun:
 
     # -------------------------------------------------------------------- the result
 
-    def _result(self) -> TurnResult:
-        call, answer = self._call, self._call.stream
-        model, error, outcome = self._progress.model, self._failure, "completed"
-        if self._cause is not None:
-            outcome, error = "interrupted", _error_of(self._cause)
-        elif error is not None:
-            outcome = "failed"
-        usage = answer.usage
-        if usage is not None and model is not None:
-            usage = _add_limit_and_cost(usage, model)
-        if usage is not None:
-            self._turn_usage = usage if self._turn_usage is None else self._turn_usage.add(usage)
-        return TurnResult(
-            turn=self.turn,
-            outcome=outcome,
-            message_id=answer.message_id,
-            parts=answer.assembler.parts(),
-            model=model.id if model else None,
-            stop_reason=answer.stop_reason,
-            usage=usage,
-            turn_usage=self._turn_usage,
-            error=error,
-            timings=self._timings(),
-            output=call.output if outcome == "completed" else None,
-            refused=() if outcome == "interrupted" else call.omissions.refused,
-            refusal=None if outcome == "interrupted" else call.omissions.refusal,
-        )
+    async def _result(self) -> TurnResult:
+        progress, phase = self._progress, self._phase
+        reasons = self._cause, self._failure, progress, self._turn_usage, self._timings()
+        if isinstance(phase, ToolPhase):
+            await phase.complete(self._cause, self._failure)
+            result = result_of_step(phase, *reasons)
+        else:
+            result = result_of_call(phase, *reasons)
+            self._turn_usage = result.turn_usage
+        return replace(result, used_ms=self.used_ms)
 
     def _timings(self) -> Timings:
         now = self._services.clock.monotonic()
-        slot_at = now if self._slot_at is None else self._slot_at
+        slot_at = now if self._slot.first_at is None else self._slot.first_at
         first_at = self._progress.first_part_at
         return Timings(
             queued_ms=round((slot_at - self._accepted_at) * 1000),
@@ -265,16 +315,3 @@ class TurnRun:
             total_ms=round((now - self._accepted_at) * 1000),
             attempts=self._progress.attempts,
         )
-
-
-def _error_of(cause: StopCause) -> Failure | None:
-    return DAEMON_LOST if cause is StopCause.SHUTDOWN else None
-
-
-def _add_limit_and_cost(usage: Usage, model: ResolvedModel) -> Usage:
-    """Return a usage with the model's context limit and price, where the provider did not report them."""
-    if usage.context_limit is None:
-        usage = replace(usage, context_limit=model.context_limit)
-    if usage.cost_usd is None and model.pricing is not None:
-        usage = replace(usage, cost_usd=compute_cost(usage, model.pricing))
-    return usage

@@ -26,6 +26,7 @@ from parley_protocol.models.turns import (
     ChatQueuePromoteParams,
     ChatQueueRemoveParams,
     ChatQueueUpdateParams,
+    ChatRespondParams,
     ChatRetryParams,
     ChatRewindParams,
     ChatSelectBranchParams,
@@ -207,6 +208,19 @@ async def interrupt(call: Call, params: ChatInterruptParams) -> Any:
     async with call.connection.chats.open(params.chat_id) as chat:
         await chat.interrupt()
         return records.chat(chat.view)
+
+
+async def respond(call: Call, params: ChatRespondParams) -> Any:
+    """Answer an open question of the turn. The response comes before the events that follow from it."""
+    async with call.connection.chats.open(params.chat_id) as chat:
+        outcome = await chat.requests.respond(
+            params.request_id,
+            params.decision,
+            params.result,
+            args_hash=params.args_hash,
+            by=call.connection.origin,
+        )
+        return {"outcome": outcome}
 
 
 async def retry(call: Call, params: ChatRetryParams) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from pydantic.alias_generators import to_camel
 
+from parley_daemon.core.agents.answers import InvalidAnswerError
 from parley_daemon.engine import errors as engine
 from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModelError
 from parley_daemon.ports.checkpoints import (
@@ -78,6 +79,10 @@ def wire_error(error: Exception) -> WireError:
             return WireError(ErrorCode.STORE_UNAVAILABLE, str(error))
         case engine.NotAUserMessageError():
             return invalid_params([{"path": "messageId", "problem": str(error)}])
+        case engine.InvalidDecisionError():
+            return invalid_params([{"path": "decision", "problem": str(error)}])
+        case InvalidAnswerError():
+            return invalid_params([{"path": "result", "problem": str(error)}])
         case engine.UnknownProviderError():
             return invalid_params([{"path": "provider", "problem": str(error)}])
         case engine.InvalidConfigurationError():

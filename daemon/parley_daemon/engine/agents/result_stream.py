@@ -1,0 +1,83 @@
+"""The message with the results of a step while it is made: pieces of output, then one result for each call.
+
+Theory of operation. Clients fold pieces by the index of their part, and a part begins with the next index. So
+the parts begin in the order of the calls: before a later call streams, the calls before it, which have
+started, begin their parts with an empty piece. Results that were there before a restart of the daemon follow
+as soon as the parts before them have begun.
+"""
+
+from collections.abc import Mapping
+
+from parley_daemon.core.parts import Assembler, Piece, ToolCall, ToolResult, ToolResultPiece
+from parley_daemon.core.records import Turn
+from parley_daemon.engine.agents.host import StepHost
+
+
+class ResultStream:
+    """The results of one step.
+
+    Attributes:
+        message_id: the id of the message.
+        assembler: the parts so far.
+        is_abandoned: whether the turn goes on without the calls. Nothing that they still say counts.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        message_id: int,
+        calls: tuple[ToolCall, ...],
+        results: Mapping[int, ToolResult],
+        host: StepHost,
+    ) -> None:
+        self.assembler = Assembler()
+        self.is_abandoned = False
+        self._turn = turn
+        self.message_id = message_id
+        self._calls = calls
+        self._results = results  # as the step knows them
+        self._host = host
+        while (known := results.get(len(self.assembler))) is not None:  # told before a restart
+            self.assembler.add(known)
+
+    async def add_text(self, index: int, text: str) -> None:
+        """Publish a piece of the output of a call that has started."""
+        call = self._calls[index]
+        await self._add(index, ToolResultPiece(call.tool_call_id, call.tool_name, text))
+
+    async def add_result(self, index: int, result: ToolResult) -> None:
+        """Publish the result of a call."""
+        await self._add(index, result)
+
+    async def close(self) -> None:
+        """Publish the results that were not published. Later ones do not count."""
+        self.is_abandoned = True
+        for index in range(len(self._calls)):
+            pieces = self.assembler.pieces()
+            if index >= len(pieces) or isinstance(pieces[index][1], ToolResultPiece):
+                await self._publish(index, self._results[index])
+
+    def text_of(self, index: int) -> str:
+        """Return the output of a call so far."""
+        pieces = self.assembler.pieces()
+        piece = pieces[index][1] if index < len(pieces) else None
+        return piece.result_delta if isinstance(piece, ToolResultPiece) else ""
+
+    async def _add(self, index: int, piece: Piece) -> None:
+        if not self.is_abandoned:
+            await self._publish(index, piece)
+
+    async def _publish(self, index: int, piece: Piece) -> None:
+        begun = len(self.assembler)
+        pieces: list[Piece] = [self._results.get(at) or self._empty(at) for at in range(begun, index)]
+        pieces.append(piece)
+        at = max(begun, index + 1)
+        while (known := self._results.get(at)) is not None:
+            pieces.append(known)
+            at += 1
+        shown = [(self.assembler.add(one), one) for one in pieces]
+        await self._host.stream(self._turn, self.message_id, shown)
+
+    def _empty(self, index: int) -> Piece:
+        call = self._calls[index]
+        return ToolResultPiece(call.tool_call_id, call.tool_name, "")

@@ -1,0 +1,47 @@
+"""What the tool calls of all turns share: the tools, the rules, the clock."""
+
+from typing import Protocol
+
+from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.records import Chat
+from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.tools import Toolbox, Workspace
+
+
+class RuleBook(Protocol):
+    """The permission rules."""
+
+    async def rules(self, chat: Chat, workspace: Workspace) -> tuple[Rule, ...]:
+        """Return the rules to decide with on the calls of a chat.
+
+        Raises:
+            StoreUnavailableError: they cannot be read.
+        """
+        ...
+
+    async def remember(self, chat: Chat, offered: Rule, request_id: str) -> Rule:
+        """Store a rule that an answer has chosen of those that the request offered; return it with its id.
+
+        Raises:
+            StoreUnavailableError: it could not be committed; nothing has changed.
+        """
+        ...
+
+
+class AgentServices(Protocol):
+    """What tool calls need of the engine."""
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """The tools."""
+        ...
+
+    @property
+    def permissions(self) -> RuleBook:
+        """The rules."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Times and ids."""
+        ...

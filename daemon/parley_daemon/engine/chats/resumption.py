@@ -1,0 +1,47 @@
+"""Reads from the store where a turn was cut off while its tools ran."""
+
+from parley_daemon.core.agents.steps import ToolStep
+from parley_daemon.core.parts import ToolCall, ToolResult, fold
+from parley_daemon.engine.agents.host import StepBrief
+from parley_daemon.engine.turns.host import ResumedStep
+from parley_daemon.ports.store import LostTurn, Store
+
+
+async def read_step(store: Store, lost: LostTurn, step: ToolStep) -> ResumedStep:
+    """Return the step of a lost turn: its calls, the results that there are, its questions.
+
+    Raises:
+        StoreUnavailableError: it cannot be read.
+    """
+    turn = lost.turn
+    messages = await store.turn_messages(turn.chat_id, turn.id)
+    message = next((one for one in messages if one.id == step.message_id), None)
+    content = () if message is None else message.content
+    calls = tuple([part for part in content if isinstance(part, ToolCall)])
+    asked = next((one for one in reversed(messages) if one.role == "user"), None)
+    brief = StepBrief(
+        turn=turn,
+        message_id=step.message_id,
+        results_id=step.results_id,
+        calls=calls,
+        origin=None if asked is None else asked.origin,
+        results=find_results(lost, step, calls),
+        started=frozenset(step.started),
+        requests=step.requests,
+    )
+    answers = tuple([one for one in messages if one.role != "user"])
+    return ResumedStep(brief, answers, step.used_ms)
+
+
+def find_results(lost: LostTurn, step: ToolStep, calls: tuple[ToolCall, ...]) -> dict[int, ToolResult]:
+    """Return the results that were complete when the turn was lost, by the positions of their calls."""
+    if lost.message_id != step.results_id:
+        return {}
+    left = [part for part in fold(lost.pieces) if isinstance(part, ToolResult)]
+    found: dict[int, ToolResult] = {}
+    for position, call in enumerate(calls):
+        result = next((one for one in left if one.tool_call_id == call.tool_call_id), None)
+        if result is not None:
+            left.remove(result)
+            found[position] = result
+    return found
