@@ -64,7 +64,7 @@ class PathPattern(msgspec.Struct, frozen=True, gc=False):
 def parse_path(pattern: str) -> PathPattern:
     """Return a pattern in the form in which it is matched."""
     steps = tuple([step for step in pattern.split("/") if step not in ("", ".")])
-    is_name = "/" not in pattern.rstrip("/") and steps != ("**",)
+    is_name = "/" not in pattern.rstrip("/") and len(steps) == 1 and steps != ("**",)
     first = steps[0] if steps and not has_wildcard(steps[0]) else None
     return PathPattern(steps, pattern.startswith("/"), is_name, first)
 
