@@ -34,6 +34,7 @@ from parley_clients.errors import (
     ToolNotFoundError,
 )
 from parley_clients.events import ChatChange, Event
+from parley_clients.permissions import Permissions
 from parley_clients.providers import ModelConfigs, Providers
 from parley_clients.queue import Queue
 from parley_clients.requests import ActionRequest
@@ -85,6 +86,7 @@ __all__ = [
     "NotAllowedError",
     "NotTrustedError",
     "ParleyError",
+    "Permissions",
     "ProviderUnavailableError",
     "Providers",
     "Queue",

@@ -11,6 +11,7 @@ from parley_clients.connection.session import Reconnect, Session
 from parley_clients.connection.transport import Address, Target
 from parley_clients.errors import ParleyError
 from parley_clients.params import call_params, new_message_id, with_agent
+from parley_clients.permissions import Permissions
 from parley_clients.providers import ModelConfigs, Providers
 from parley_clients.results import ChatPage, ChatRecord, Json, Result, SearchPage
 from parley_clients.streaming.watch import Watch
@@ -66,6 +67,11 @@ class Client:
     def providers(self) -> Providers:
         """The configuration of providers."""
         return Providers(self._session)
+
+    @property
+    def permissions(self) -> Permissions:
+        """The rules of what models may do, and trust in the files of projects."""
+        return Permissions(self._session)
 
     @property
     def model_configs(self) -> ModelConfigs:

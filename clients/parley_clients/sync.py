@@ -16,6 +16,7 @@ from anyio.from_thread import start_blocking_portal
 
 from parley_clients import chat as async_chat
 from parley_clients import client as async_client
+from parley_clients import permissions as async_permissions
 from parley_clients import providers as async_providers
 from parley_clients import queue as async_queue
 from parley_clients.answers import Answer
@@ -152,6 +153,21 @@ class Providers:
     check = blocking_call(async_providers.Providers.check)
 
 
+class Permissions:
+    """The rules of what models may do; see `parley_clients.permissions.Permissions`."""
+
+    def __init__(self, runner: Runner, wrapped: async_permissions.Permissions) -> None:
+        self.runner = runner
+        self.wrapped = wrapped
+
+    list = blocking_call(async_permissions.Permissions.list)
+    add = blocking_call(async_permissions.Permissions.add)
+    remove = blocking_call(async_permissions.Permissions.remove)
+    explain = blocking_call(async_permissions.Permissions.explain)
+    instructions = blocking_call(async_permissions.Permissions.instructions)
+    trust = blocking_call(async_permissions.Permissions.trust)
+
+
 class ModelConfigs:
     """The configuration of models; see `parley_clients.providers.ModelConfigs`."""
 
@@ -270,6 +286,11 @@ class Client:
     def features(self) -> frozenset[str]:
         """The methods that the daemon supports."""
         return self.wrapped.features
+
+    @property
+    def permissions(self) -> Permissions:
+        """The rules of what models may do."""
+        return Permissions(self.runner, self.wrapped.permissions)
 
     @property
     def providers(self) -> Providers:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parley_clients import Chat, Client, ModelConfigs, Providers, Queue
+from parley_clients import Chat, Client, ModelConfigs, Permissions, Providers, Queue
 from parley_clients.cli.arguments import make_parser
 from parley_clients.cli.parser import Parser
 
@@ -15,10 +15,16 @@ HEADINGS = {
     Chat: "of a chat",
     Client: "of a client",
     Queue: "of a chat",
+    Permissions: "of a client",
     Providers: "of a client",
     ModelConfigs: "of a client",
 }
-ATTRIBUTES = {Queue: "queue.", Providers: "providers.", ModelConfigs: "model_configs."}
+ATTRIBUTES = {
+    Queue: "queue.",
+    Providers: "providers.",
+    ModelConfigs: "model_configs.",
+    Permissions: "permissions.",
+}
 
 
 def public(kind: type) -> list[str]:

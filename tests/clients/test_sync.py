@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from parley_clients import Chat, ChatNotFoundError, Client, ModelConfigs, Providers, Queue, sync
+from parley_clients import Chat, ChatNotFoundError, Client, ModelConfigs, Permissions, Providers, Queue, sync
 from tests.support.processes.daemon import private_environment
 
 PAIRS = [
     (Client, sync.Client),
     (Chat, sync.Chat),
     (Queue, sync.Queue),
+    (Permissions, sync.Permissions),
     (Providers, sync.Providers),
     (ModelConfigs, sync.ModelConfigs),
 ]

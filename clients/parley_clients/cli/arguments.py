@@ -40,6 +40,7 @@ def make_parser() -> Parser:
     _add_branches(add_command)
     _add_collection(add_command)
     _add_providers(add_command)
+    _add_permissions(add_command)
     completion = add_command(
         "completion", "completion:print_script", "print the completion script of a shell"
     )
@@ -363,3 +364,45 @@ def _add_providers(add: AddCommand) -> None:
     model.add_argument("--switch", choices=("on", "off"), help="enable or disable it")
     model.add_argument("--default", action="store_true", help="make it the default model of new chats")
     _add_json(model, "each model as a line of JSON")
+
+
+def _add_permissions(add: AddCommand) -> None:
+    rules = add("permission", "permissions:permission", "list or change the rules of what models may do")
+    rules.add_argument(
+        "action",
+        nargs="?",
+        choices=("list", "add", "remove", "explain"),
+        default="list",
+        help="explain: say what would become of a tool call, without running it",
+    )
+    rules.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="list: [CHAT]; add: allow|ask|deny [TOOL]; remove: ID...; explain: CHAT TOOL ARGUMENTS (JSON)",
+    )
+    rules.add_argument(
+        "--command", metavar="TEXT", dest="rule_command", help="add: the beginning of a shell command"
+    )
+    rules.add_argument("--exact", action="store_true", help="add: --command is the whole command")
+    lists = {
+        "path": ("paths", "GLOB", "add: paths that the rule is about; can be given again"),
+        "host": ("hosts", "GLOB", "add: hosts that the rule is about; can be given again"),
+        "match": ("match", "TEXT", "add: an example that the rule has to match; can be given again"),
+        "not-match": ("not_match", "TEXT", "add: an example that it must not match; can be given again"),
+    }
+    for name, (dest, metavar, help) in lists.items():
+        rules.add_argument(f"--{name}", action="append", default=[], metavar=metavar, dest=dest, help=help)
+    rules.add_argument("--human", action="store_true", help="add ask: only a person may allow it")
+    where = rules.add_mutually_exclusive_group()
+    where.add_argument("--chat", type=_id, metavar="ID", help="add: only in this chat")
+    where.add_argument("--root", metavar="FOLDER", help="add: only below this folder")
+    rules.add_argument("--until", metavar="TIME", help="add: until when it counts, as 2026-12-24T18:00:00Z")
+    _add_json(rules, "the result as JSON")
+
+    trust = add("trust", "permissions:trust", "show or trust the rules and instructions of a project")
+    trust.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="the folder (default: this)")
+    answer = trust.add_mutually_exclusive_group()
+    answer.add_argument("--yes", action="store_true", help="trust the files exactly as they are now")
+    answer.add_argument("--withdraw", action="store_true", help="trust them no more")
+    _add_json(trust, "the files as JSON")

@@ -1,6 +1,7 @@
 """The laws of the policy, with random rules and random calls."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,17 +17,17 @@ LAWS = settings(max_examples=2_500 if settings.get_current_profile_name() == THO
 """Four laws, each with this many sets of rules."""
 
 TOOLS = {"run": "execute", "edit_file": "edit", "read_file": "read", "fetch_url": "fetch", "todo": "ask"}
-PLACES: list[tuple[str, PathUse]] = [
-    (path, PathUse(path, access, place, root))
-    for path, place, root in (
-        ("/r/a.py", "root", "/r"),
-        ("/r/sub/.env", "root", "/r"),
-        ("/q/b.md", "root", "/q"),
-        ("/home/u/.ssh/id", "elsewhere", None),
-        ("/r/.git/config", "protected", "/r"),
-        ("/data/keys", "protected", None),
-    )
-    for access in ("read", "edit")
+PLACES: list[tuple[str, Literal["root", "elsewhere", "protected"], str | None]] = [
+    ("/r/a.py", "root", "/r"),
+    ("/r/sub/.env", "root", "/r"),
+    ("/q/b.md", "root", "/q"),
+    ("/home/u/.ssh/id", "elsewhere", None),
+    ("/r/.git/config", "protected", "/r"),
+    ("/data/keys", "protected", None),
+]
+USES = [
+    *[PathUse(path, "read", place, root) for path, place, root in PLACES],
+    *[PathUse(path, "edit", place, root) for path, place, root in PLACES],
 ]
 COMMANDS = [
     *("git status", "git push", "timeout 5 git push", "git status && git push", "rm -rf x"),
@@ -94,7 +95,7 @@ def cases(draw: st.DrawFn) -> Case:
     if tool == "run":
         call = replace(call, command=draw(st.sampled_from(COMMANDS)), cwd=draw(st.sampled_from(["/r", "/q"])))
     elif tool in ("edit_file", "read_file"):
-        uses = draw(st.lists(st.sampled_from([use for _, use in PLACES]), max_size=3))
+        uses = draw(st.lists(st.sampled_from(USES), max_size=3))
         call = replace(call, paths=tuple(uses))
     elif tool == "fetch_url":
         call = replace(call, host=draw(st.sampled_from(["docs.org", "docs.org:8000", "evil.com"])))

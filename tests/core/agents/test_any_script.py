@@ -26,7 +26,7 @@ pytestmark = [
 
 PROGRAMS = ("ls", "git", "rm", "make", "env", "timeout", "nice", "nohup", "xargs", "a1", "b.c", "2x")
 STUB = """#!{bash}
-{{ printf '%s\\0' "${{0##*/}}" "$@"; printf '\\1\\0'; }} >> "$STUB_LOG"
+printf '%s\\0' "${{0##*/}}" "$@" > "$STUB_LOG/$$"
 case "${{0##*/}}" in
   env|nohup) "$@" ;;
   nice) shift 2; "$@" ;;
@@ -88,8 +88,8 @@ def run_recorded(script: str) -> list[tuple[str, ...]]:
     """Run a script in bash; return the words of all programs that ran."""
     with tempfile.TemporaryDirectory() as folder:
         stubs, cwd, log = Path(folder, "bin"), Path(folder, "cwd"), Path(folder, "log")
-        stubs.mkdir()
-        cwd.mkdir()
+        for one in (stubs, cwd, log):
+            one.mkdir()
         for program in PROGRAMS:
             (stubs / program).write_text(STUB.format(bash=BASH), "utf-8")
             (stubs / program).chmod(0o755)
@@ -109,12 +109,9 @@ def run_recorded(script: str) -> list[tuple[str, ...]]:
             timeout=30,
             check=False,
         )
-        recorded = log.read_bytes() if log.exists() else b""
-        return [
-            tuple([os.fsdecode(word) for word in call.split(b"\0")[:-1]])
-            for call in recorded.split(b"\x01\0")
-            if call
-        ]
+        # Each process has a file of its own: those of a pipeline write at the same time.
+        calls = [one.read_bytes().split(b"\0")[:-1] for one in log.iterdir()]
+        return [tuple([os.fsdecode(word) for word in call]) for call in calls]
 
 
 def check(script: str) -> None:

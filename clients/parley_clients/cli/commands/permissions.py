@@ -1,0 +1,166 @@
+"""`parley permission` and `parley trust`: rules of what models may do, and trust in the files of projects."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from parley_clients.cli.display.plain import print_json
+from parley_clients.cli.errors import EXIT_FAILURE, UsageError, check_text
+from parley_clients.cli.messages import escape_controls, one_line
+from parley_clients.cli.options import connect_daemon
+from parley_clients.results import Json
+from parley_clients.sync import Client
+
+
+def permission(options: argparse.Namespace) -> int:
+    """List, add, remove or explain rules."""
+    match options.action:
+        case "list":
+            return _list(options)
+        case "add":
+            return _add(options)
+        case "remove":
+            return _remove(options)
+        case _:
+            return _explain(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    if len(options.words) > 1:
+        raise UsageError("list takes at most the id of a chat.")
+    with connect_daemon(options) as client:
+        raw = client.permissions.list(options.words[0] if options.words else None).raw
+    if options.json:
+        print_json(raw)
+        return 0
+    for rule in raw["rules"]:
+        sys.stdout.write(_row(rule["id"], rule["text"], _scope_text(rule["scope"]), rule["source"]))
+    for project in raw["projects"]:
+        if project["complaint"] is not None:
+            sys.stderr.write(f"{one_line(project['complaint'])}\n")
+        elif not project["trusted"]:
+            sys.stderr.write(
+                f"{one_line(project['uri'])} is not trusted: it only asks and denies. See parley trust.\n"
+            )
+    if raw["complaint"] is not None:
+        sys.stderr.write(f"{one_line(raw['complaint'])}\n")
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    words: list[str] = options.words
+    if len(words) not in (1, 2) or words[0] not in ("allow", "ask", "deny"):
+        raise UsageError("Give what the rule says (allow, ask or deny) and a tool, such as: add allow run.")
+    scope: Any = None
+    if options.chat is not None:
+        scope = {"chatId": options.chat}
+    elif options.root is not None:
+        scope = {"root": _uri_of(options.root)}
+    with connect_daemon(options) as client:
+        raw = client.permissions.add(
+            words[0],  # pyright: ignore[reportArgumentType] - checked above
+            words[1] if len(words) > 1 else "*",
+            command=None if options.rule_command is None else check_text(options.rule_command, "The command"),
+            exact=options.exact or None,
+            paths=options.paths or None,
+            hosts=options.hosts or None,
+            human=options.human or None,
+            scope=scope,
+            expires_at=options.until,
+            match=options.match or None,
+            not_match=options.not_match or None,
+        ).raw
+    if options.json:
+        print_json(raw)
+    else:
+        sys.stdout.write(_row(raw["id"], raw["text"], _scope_text(raw["scope"]), raw["source"]))
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    if not options.words:
+        raise UsageError("remove takes the ids of rules, from parley permission list.")
+    with connect_daemon(options) as client:
+        for id in options.words:
+            client.permissions.remove(id)
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    if len(options.words) != 3:
+        raise UsageError(
+            """explain takes a chat, a tool and its arguments as JSON: CHAT run '{"command": "ls"}'."""
+        )
+    chat_id, tool, text = options.words
+    try:
+        args = json.loads(text)
+    except ValueError:
+        raise UsageError(f"The arguments are no JSON: {one_line(text)[:100]}") from None
+    with connect_daemon(options) as client:
+        raw = client.permissions.explain(chat_id, tool, args).raw
+    if options.json:
+        print_json(raw)
+        return 0
+    sys.stdout.write(f"{raw['decision']}: {one_line(raw['why'])}\n")
+    for command in raw["commands"]:
+        by = f" ({command['ruleId']})" if command["ruleId"] else ""
+        sys.stdout.write(f"  {command['decision']}\t{one_line(json.dumps(command['argv']))}{one_line(by)}\n")
+    for rule in raw["offers"]:
+        sys.stdout.write(f"  always:\t{one_line(rule['text'])}\t{one_line(_scope_text(rule['scope']))}\n")
+    return 0
+
+
+def trust(options: argparse.Namespace) -> int:
+    """Show the files of a project that wait for trust; with --yes trust them, with --withdraw do not."""
+    root = _uri_of(options.folder)
+    with connect_daemon(options) as client:
+        files = _project_files(client, root)
+        wanted = [one for one in files if one["hash"] and one["trusted"] == options.withdraw]
+        if options.yes or options.withdraw:
+            for one in wanted:
+                client.permissions.trust(one["root"], one["hash"], trusted=not options.withdraw)
+                one["trusted"] = not options.withdraw
+    if options.json:
+        print_json({"files": files})
+        return 0
+    for one in files:
+        state = "trusted" if one["trusted"] else "not trusted" if one["hash"] else "cannot be used"
+        sys.stdout.write(_row(one["uri"], state, one["problem"] or ""))
+        if one["text"] and not one["trusted"]:
+            sys.stdout.write("".join([f"    {line}\n" for line in escape_controls(one["text"]).split("\n")]))
+    if not files:
+        sys.stderr.write(f"There is no AGENTS.md and no .parley/permissions.toml in {options.folder}.\n")
+        return EXIT_FAILURE
+    if not options.yes and not options.withdraw and any(one["hash"] and not one["trusted"] for one in files):
+        sys.stderr.write("To trust them with exactly this content: the same command with --yes.\n")
+    return 0
+
+
+def _project_files(client: Client, root: str) -> list[Json]:
+    """Return the files of a folder that can be trusted, through a chat that is deleted again."""
+    chat = client.create_chat(context={"repositories": [root]}, title="parley trust")
+    try:
+        rules = client.permissions.list(chat.id).raw["projects"]
+        instructions = client.permissions.instructions(chat.id).raw["files"]
+    finally:
+        client.delete_chats([chat.id])
+    return [
+        *[{**one, "text": None, "problem": one["complaint"]} for one in rules],
+        *[{**one, "trusted": one["state"] == "used"} for one in instructions if one["root"] is not None],
+    ]
+
+
+def _uri_of(folder: str) -> str:
+    return folder if folder.startswith("file:") else Path(folder).expanduser().resolve().as_uri()
+
+
+def _scope_text(scope: Any) -> str:
+    if isinstance(scope, str):
+        return scope
+    return f"chat {scope['chatId']}" if "chatId" in scope else scope["root"]
+
+
+def _row(*fields: str) -> str:
+    return "\t".join([one_line(field) for field in fields]).rstrip() + "\n"
