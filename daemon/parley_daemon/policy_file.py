@@ -115,7 +115,7 @@ def make_rules(tables: Sequence[RuleTable], source: Literal["config", "project"]
         problem = check_rule(rule)
         if problem is not None:
             where = [problem.field] if problem.index is None else [problem.field, problem.index]
-            raise InvalidRuleError([*path, *where], f"{problem.field} of rule {index + 1}: {problem.text}")
+            raise InvalidRuleError([*path, *where], f"{problem.field} of rule {index + 1} {problem.text}")
         rules.append(rule)
     return tuple(rules)
 

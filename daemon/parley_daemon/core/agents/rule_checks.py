@@ -73,7 +73,7 @@ def _problem_of(rule: Rule, example: str, *, is_wanted: bool) -> str | None:
     if rule.command is not None:
         script = read_script(example)
         if script.problem is not None:
-            return f"the rule cannot be tested with this example, because {script.problem}"
+            return f"cannot be an example, because {script.problem}"
         things = [command_thing(parse_command(words), _ROOT, facts.roots) for words in script.commands]
     elif rule.paths is not None:
         path = example if example.startswith("/") else f"/{example}"
@@ -91,4 +91,4 @@ def _problem_of(rule: Rule, example: str, *, is_wanted: bool) -> str | None:
 def _verdict(*, is_wanted: bool, does_match: bool) -> str | None:
     if does_match == is_wanted:
         return None
-    return "the rule does not match this example" if is_wanted else "the rule matches this example"
+    return "is not matched by the rule" if is_wanted else "is matched by the rule"
