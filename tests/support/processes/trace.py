@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from parley_protocol.fold import PartsFold, whole_parts
+from tests.support.processes.trace_agents import AgentRules, TraceError
 
 Json = dict[str, Any]
 Entry = tuple[Literal["sent", "received"], Json]
 Token = int | str
-
-
-class TraceError(AssertionError):
-    """The connection broke a rule."""
 
 
 @dataclass
@@ -34,6 +31,7 @@ class _Stream:
     previews: dict[int, PartsFold] = field(default_factory=dict[int, PartsFold])
     models: dict[str, str | None] = field(default_factory=dict[str, str | None])
     last_of_turn: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    agents: AgentRules = field(default_factory=AgentRules)
 
 
 def check_trace(trace: list[Entry]) -> None:
@@ -130,6 +128,7 @@ class _Checker:
             if value["type"] in ("message", "turn_started"):
                 self._seen_turns.add(turn_id)
             stream.last_of_turn.setdefault(turn_id, []).append(value["type"])
+        stream.agents.event(value)
         self._content(stream, value)
 
     def _count(self, stream: _Stream, value: Json) -> None:
@@ -239,6 +238,7 @@ def _is_same_part(shown: Json, stored: Json) -> bool:
 
 def _seed(stream: _Stream, snapshot: Json) -> None:
     stream.done_messages |= {message["id"] for message in snapshot["messages"]}
+    stream.agents.snapshot(snapshot)
     preview = snapshot["preview"]
     if preview is not None:
         stream.previews[preview["messageId"]] = PartsFold(preview["parts"])
