@@ -72,6 +72,10 @@ class FileRig:
         """Return what a call would do."""
         return await self.tool(name).inspect(args, await self.context())
 
+    async def run(self, name: str, inspection: Inspection, **args: Any) -> ToolOutput:
+        """Run a call that was inspected before."""
+        return await self.tool(name).run(args, await self.context(), inspection, Monitor(), None)
+
     async def call(self, name: str, *, chat_id: str = "a", **args: Any) -> ToolOutput:
         """Inspect and run a call. The output can be sent as JSON."""
         context = await self.context(chat_id)

@@ -58,7 +58,7 @@ class BuiltinToolbox:
 
 def _all_tools(services: ToolServices) -> list[Tool]:
     return [
-        *file_tools(services.folders, services.editors),
+        *file_tools(services.folders, services.editors, services.checkpoints),
         *question_tools(),
         FetchUrlTool(),
     ]

@@ -10,6 +10,7 @@ from anyio import to_thread
 from parley_daemon.adapters.tools.files.contents import Contents, UnusableFileError
 from parley_daemon.adapters.tools.files.read_log import ReadLog
 from parley_daemon.adapters.tools.paths.locks import PathLocks
+from parley_daemon.adapters.tools.paths.opening import look
 from parley_daemon.adapters.tools.paths.resolving import Resolver, Target
 from parley_daemon.core.agents.tools import Inspection
 from parley_daemon.ports.editors import Editors
@@ -54,6 +55,17 @@ class FileServices:
         if allowed.isdisjoint((target.path, target.use(access).place) for access in ("read", "edit")):
             raise UnusableFileError(f"{path} leads to another file than a moment ago. Try again.")
         return target
+
+    async def look(self, target: Target) -> os.stat_result | None:
+        """Return what is at a path, which may be a link; None: nothing.
+
+        Raises:
+            UnusableFileError: it cannot be looked at.
+        """
+        try:
+            return await to_thread.run_sync(look, target.path, abandon_on_cancel=True, limiter=_resolvers)
+        except OSError as error:
+            raise self.contents.refusal(target, error) from None
 
     async def describe_missing(self, target: Target) -> str:
         """Return that a file does not exist, with names that are alike."""

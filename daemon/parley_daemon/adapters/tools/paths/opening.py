@@ -114,10 +114,11 @@ def read_whole(path: str, limit: int) -> tuple[bytes, os.stat_result]:
     return data, found
 
 
-def write_file(path: str, data: bytes, before: os.stat_result | None) -> None:
+def write_file(path: str, data: bytes, before: os.stat_result | None, *, mode: int | None = None) -> None:
     """Write a file: in place of the one that is there (`before`), or a new one (None), with its folders.
 
-    Mode, owner and extended attributes of the earlier file are kept.
+    Mode, owner and extended attributes of the earlier file are kept. `mode` is that of a new file, None: as
+    other programs make files.
 
     Raises:
         ChangedMeanwhileError: the file is not `before` any more, or there is one.
@@ -125,6 +126,8 @@ def write_file(path: str, data: bytes, before: os.stat_result | None) -> None:
     """
     with folder_of(path, create=before is None) as (folder, name):
         _require_same(folder, name, before)
+        if before is not None and not os.access(name, os.W_OK, dir_fd=folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # renaming does not need it
         temporary = f".parley-{secrets.token_hex(8)}.tmp"
         descriptor = os.open(temporary, _NEW, 0o666 if before is None else 0o600, dir_fd=folder)
         try:
@@ -133,6 +136,8 @@ def write_file(path: str, data: bytes, before: os.stat_result | None) -> None:
                     file.write(data)
                 if before is not None:
                     _copy_attributes(folder, name, descriptor, before)
+                elif mode is not None:
+                    os.fchmod(descriptor, mode)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
