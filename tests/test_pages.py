@@ -19,9 +19,12 @@ PAGES = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "docs/agents.md",
     "docs/configuration.md",
     "docs/performance.md",
+    "docs/permissions.md",
     "docs/providers.md",
+    "docs/security.md",
     "docs/undo.md",
     "clients/README.md",
 )
