@@ -3,6 +3,18 @@ local command = vim.api.nvim_create_user_command
 command("Parley", function(args)
   require("parley").open(args.args, args.range > 0 and { args.line1, args.line2 } or nil)
 end, { nargs = "*", range = true, desc = "Open a new chat, or ask a question in one" })
+command("ParleyAgent", function(args)
+  local mode = require("parley.client").config.agent_mode
+  require("parley").open(args.args, args.range > 0 and { args.line1, args.line2 } or nil, mode)
+end, { nargs = "*", range = true, desc = "Open a new chat whose model may use tools in this folder" })
+for name, how in pairs({ Allow = "allow", Always = "always", Answer = "answer" }) do
+  command("Parley" .. name, function()
+    require("parley").respond(how)
+  end, { desc = "Answer what the model asks for: " .. how })
+end
+command("ParleyDeny", function(args)
+  require("parley").respond("deny", args.args)
+end, { nargs = "*", desc = "Deny what the model asks for, with a reason that it reads" })
 command("ParleyChats", function()
   require("parley").pick()
 end, { desc = "Reopen a stored chat" })

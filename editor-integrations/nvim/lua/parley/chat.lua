@@ -2,15 +2,17 @@
 -- So undo and every other editing command of the user have nothing to do with what the plugin writes.
 local client = require("parley.client")
 local Transcript = require("parley.transcript")
+local agent = require("parley.agent")
 local api = vim.api
 local HINT = "──── your message: <C-s> or <CR> sends, <C-c> interrupts"
-local BUSY = { pending = true, running = true, interrupting = true }
+local BUSY = { pending = true, running = true, interrupting = true, paused = true }
 local by_buffer = {} ---@type table<integer, parley.Chat> by transcript and by prompt
 
 ---@class parley.Chat
 ---@field id string
 ---@field transcript parley.Transcript
 ---@field prompt? integer the buffer of the message that the user writes
+---@field requests table[] what the turn asks for, and nobody has answered yet
 ---@field seq? integer the sequence number of the last event that was drawn
 local Chat = {}
 Chat.__index = Chat
@@ -29,7 +31,7 @@ function Chat.open(id)
       return chat:show()
     end
   end
-  local self = setmetatable({ id = id, timer = assert(vim.uv.new_timer()) }, Chat)
+  local self = setmetatable({ id = id, timer = assert(vim.uv.new_timer()), requests = {} }, Chat)
   local buffer = self:new_buffer("parley://" .. id, function()
     self:close()
   end)
@@ -136,6 +138,10 @@ end
 function Chat:draw(snapshot, seq)
   self.seq = seq
   self.transcript:draw(snapshot)
+  self.requests = {}
+  for _, request in ipairs(snapshot.actionRequests) do
+    self:ask(request)
+  end
   self:show_status(snapshot.chat.status)
 end
 
@@ -153,6 +159,41 @@ function Chat:show_status(status, reason)
       vim.wo[window][0].winbar = "%#Comment#" .. HINT .. (busy or "")
     end
   end))
+end
+
+---Show what the turn asks for. A call of a client's tool is answered by that client.
+function Chat:ask(request)
+  if request.kind ~= "tool" then
+    table.insert(self.requests, request)
+    self.transcript:add_block(agent.describe_request(request), "Question")
+  end
+end
+
+---Show how a question was answered, whoever did.
+function Chat:end_question(event)
+  for index, request in ipairs(self.requests) do
+    if request.id == event.requestId then
+      table.remove(self.requests, index)
+      self.transcript:add_block(("%s: %s"):format(request.title, agent.describe_answer(event)), "Comment")
+      return
+    end
+  end
+end
+
+---Call the function with the open question, after a choice if there are several.
+---@param callback fun(request: table)
+function Chat:with_request(callback)
+  if #self.requests == 0 then
+    return vim.notify("Nothing is asked in this chat.", vim.log.levels.WARN)
+  elseif #self.requests == 1 then
+    return callback(self.requests[1])
+  end
+  local format = function(request)
+    return agent.visible(request.title)
+  end
+  vim.ui.select(self.requests, { prompt = "Which question?", format_item = format }, function(request)
+    return request and callback(request)
+  end)
 end
 
 ---Draw an event. An event that was drawn already is ignored.
@@ -175,6 +216,14 @@ function Chat:handle_event(event)
     self:show_status("running", ("retrying in %d s: %s"):format(event.delayMs / 1000, event.error.message))
   elseif event.type == "error" then
     self.transcript:add_error(event.error, event.turnId)
+  elseif event.type == "tool_started" then
+    self:show_status("running", "running " .. event.toolName)
+  elseif event.type == "action_required" then
+    self:ask(event.request)
+  elseif event.type == "action_resolved" then
+    self:end_question(event)
+  elseif event.type == "files_changed" then
+    agent.reload(event.files)
   elseif event.type == "turn_ended" then
     self.transcript:add_usage(event)
   end

@@ -2,7 +2,12 @@
 ---@class parley.Config
 ---@field cmd string[] the command that speaks the protocol on its standard streams
 ---@field min_interval_ms integer the minimum time between two updates of a buffer
-local M = { config = { cmd = { "parleyd", "stdio", "--shared" }, min_interval_ms = 30 } }
+---@field agent_mode string what the model may do unasked in a chat of :ParleyAgent
+---@field save_edits boolean whether a buffer without changes of one's own is written after an edit by a model
+local M = {
+  config = { cmd = { "parleyd", "stdio", "--shared" }, min_interval_ms = 30, agent_mode = "ask", save_edits = true },
+}
+local editing = require("parley.editing")
 
 local RESTARTS = 3
 local id, losses = nil, 0
@@ -38,6 +43,11 @@ local function on_progress(_, params)
   end
 end
 
+local function on_edit(_, params, context)
+  local lsp = assert(vim.lsp.get_client_by_id(context.client_id))
+  return editing.apply(params, lsp.offset_encoding, M.config.save_edits)
+end
+
 local function on_init(lsp)
   local pending = callbacks
   callbacks = {}
@@ -54,11 +64,14 @@ local function with_client(callback)
     return callback(lsp)
   end
   table.insert(callbacks, callback)
+  local capabilities = vim.lsp.protocol.make_client_capabilities()
+  capabilities.workspace.workspaceEdit.documentChanges = true -- edits with the version that they were made for
   id = lsp and id or vim.lsp.start({
     name = "parley",
     cmd = M.config.cmd,
+    capabilities = capabilities,
     init_options = { clientName = "nvim", minIntervalMs = M.config.min_interval_ms },
-    handlers = { ["$/progress"] = on_progress },
+    handlers = { ["$/progress"] = on_progress, ["workspace/applyEdit"] = on_edit },
     on_init = on_init,
     on_exit = vim.schedule_wrap(on_exit),
   }, { attach = false })
@@ -92,6 +105,11 @@ function M.attach(buffer)
   with_client(function(lsp)
     vim.lsp.buf_attach_client(buffer, lsp.id)
   end)
+end
+
+---Do so for all files below a folder, those that are opened later included.
+function M.follow(root)
+  editing.follow(root, M.attach)
 end
 
 return M

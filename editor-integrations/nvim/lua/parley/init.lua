@@ -1,6 +1,6 @@
 -- The functions behind the commands, and the configuration.
 local client = require("parley.client")
-local Chat = require("parley.chat")
+local Chat, agent = require("parley.chat"), require("parley.agent")
 local M = {}
 
 ---@param config? parley.Config
@@ -11,7 +11,8 @@ end
 ---Open a new chat in a new window and send the text, with a reference to lines of the current buffer.
 ---@param text string
 ---@param lines? integer[] the first and the last line, from 1
-function M.open(text, lines)
+---@param mode? string what the model may do unasked; it works in the current folder
+function M.open(text, lines, mode)
   if vim.fn.has("nvim-0.11") == 0 then
     return vim.notify("parley requires Neovim 0.11 or newer", vim.log.levels.ERROR)
   end
@@ -21,7 +22,12 @@ function M.open(text, lines)
     local reference = { type = "reference", uri = vim.uri_from_bufnr(source), startLine = lines[1], endLine = lines[2] }
     content = { { type = "text", text = text ~= "" and text or "Look at this." }, reference }
   end
-  client.request("chat/create", {}, function(chat)
+  local params, root = {}, vim.fs.normalize(vim.fn.getcwd())
+  if mode then
+    client.follow(root)
+    params = { settings = { agent = { mode = mode } }, context = { repositories = { vim.uri_from_fname(root) } } }
+  end
+  client.request("chat/create", params, function(chat)
     local opened = Chat.open(chat.id)
     if content ~= "" then
       opened:send(content)
@@ -39,6 +45,19 @@ function M.pick()
     vim.ui.select(page.chats, { prompt = "Chat", format_item = describe }, function(chat)
       return chat and Chat.open(chat.id)
     end)
+  end)
+end
+
+---Answer what the turn of this chat asks for.
+---@param how "allow"|"deny"|"always"|"answer"
+---@param reason? string
+function M.respond(how, reason)
+  local chat = Chat.of(vim.api.nvim_get_current_buf())
+  if not chat then
+    return vim.notify("This buffer is not a chat. Use :ParleyChats to reopen one.", vim.log.levels.WARN)
+  end
+  chat:with_request(function(request)
+    agent[how](request, reason)
   end)
 end
 

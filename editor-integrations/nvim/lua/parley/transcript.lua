@@ -1,12 +1,14 @@
 -- The transcript of a chat: a buffer that only this module changes. It is not modifiable and has no undo
 -- history. Text is appended at its end, wherever that is, so that nothing a user does to it can misplace text.
-local client = require("parley.client")
+local agent, client = require("parley.agent"), require("parley.client")
 local api, ns = vim.api, vim.api.nvim_create_namespace("parley")
 
 ---@class parley.Transcript
 ---@field buffer integer
 ---@field part? {message: integer, index: integer} the part that is being streamed
 ---@field ends table<string, integer> by turn: the extmark in the last line of its answer
+---@field calls table<string, {args: any, is_done?: boolean}> by id: the calls of tools
+---@field is_answer? boolean whether the end belongs to an answer, so that it needs no heading
 ---@field summaries table<string, string> by turn: its time and tokens
 local Transcript = {}
 Transcript.__index = Transcript
@@ -15,7 +17,7 @@ Transcript.__index = Transcript
 ---@return parley.Transcript
 function Transcript.new(buffer)
   vim.bo[buffer].undolevels, vim.bo[buffer].modifiable = -1, false
-  return setmetatable({ buffer = buffer, ends = {}, summaries = {} }, Transcript)
+  return setmetatable({ buffer = buffer, ends = {}, calls = {}, summaries = {} }, Transcript)
 end
 
 ---Change the text. Windows that show its end are scrolled, unless something is being selected there.
@@ -49,7 +51,7 @@ end
 
 ---Draw everything again.
 function Transcript:draw(snapshot)
-  self.part, self.ends = nil, {}
+  self.part, self.ends, self.calls, self.is_answer = nil, {}, {}, false
   self:change(function()
     api.nvim_buf_clear_namespace(self.buffer, ns, 0, -1)
     api.nvim_buf_set_lines(self.buffer, 0, -1, false, {})
@@ -79,14 +81,45 @@ function Transcript:append(text, group)
   end)
 end
 
+---Append a block of its own, which is not part of a message.
+function Transcript:add_block(text, group)
+  self:append("\n\n" .. text, group)
+  self.part = self.part and { message = self.part.message, index = -1 }
+end
+
+---Append the heading of an answer, once for all messages of a turn.
+function Transcript:begin_answer()
+  if not self.is_answer then
+    self:append("\n\n### Answer")
+    self.is_answer = true
+  end
+end
+
+---Append a step that has ended, once. Of what runs only the status line tells.
+function Transcript:add_step(part)
+  local id = part.toolCallId
+  if part.type == "tool-call" and part.args ~= nil then
+    self.calls[id] = { args = part.args }
+  elseif part.type == "tool-result" and part.resultDelta == nil and not (self.calls[id] or {}).is_done then
+    self:begin_answer()
+    local text, is_ok = agent.describe_result(part, (self.calls[id] or {}).args)
+    self:add_block(text, is_ok and "Comment" or "WarningMsg")
+    self.calls[id] = { is_done = true }
+  end
+end
+
 ---Append a part, or a piece of a part.
 function Transcript:add_piece(message, index, part)
+  if part.type == "tool-call" or part.type == "tool-result" then
+    return self:add_step(part)
+  end
   if part.text == "" then
     return -- the part has a signature only, for the model
   end
   local last = self.part and self.part.message == message and self.part
   if not last or last.index ~= index then
-    self:append(last and "\n\n" or "\n\n### Answer\n\n")
+    self:begin_answer()
+    self:append("\n\n")
     self.part = { message = message, index = index }
   end
   local source = part.type == "source" and ("- [%s](%s)"):format(part.title, part.url)
@@ -95,13 +128,18 @@ end
 
 ---Append a complete message, unless it was streamed.
 function Transcript:add_message(message)
-  if not self.part or self.part.message ~= message.id then
-    self:append(message.role == "user" and "\n\n### You" or "\n\n### Answer")
-    self.part = { message = message.id, index = -1 }
-    for index, part in ipairs(message.content) do
-      self:add_piece(message.id, index - 1, part)
-    end
+  local is_new = not self.part or self.part.message ~= message.id
+  if is_new and message.role == "user" then
+    self:append("\n\n### You")
+    self.is_answer = true -- its parts need no heading
+  elseif is_new and message.role == "assistant" then
+    self:begin_answer()
   end
+  self.part = is_new and { message = message.id, index = -1 } or self.part
+  for index, part in ipairs((is_new or message.role == "tool") and message.content or {}) do
+    self:add_piece(message.id, index - 1, part)
+  end
+  self.is_answer = message.role ~= "user"
   self.part = nil
   if not message.complete then
     self:append("\n\n*cut short*", "WarningMsg")
