@@ -8,7 +8,9 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from parley_clients.cli.messages import escape_controls, one_line
 from parley_clients.results import Json
@@ -116,13 +118,14 @@ def describe_files(files: Sequence[Json]) -> list[str]:
 
 def short_path(path: str) -> str:
     """Return the path of a file URI, relative to the present folder if it lies below it."""
-    from pathlib import Path
-    from urllib.parse import unquote, urlsplit
-
-    if path.startswith("file:"):
-        path = unquote(urlsplit(path).path)
+    path = path_of(path)
     here = f"{Path.cwd()}/"
     return visible_line(path.removeprefix(here) or path)
+
+
+def path_of(uri: str) -> str:
+    """Return the path of a file URI; a path unchanged."""
+    return unquote(urlsplit(uri).path) if uri.startswith("file:") else uri
 
 
 def describe_allowed_by(allowed_by: str | None) -> str:

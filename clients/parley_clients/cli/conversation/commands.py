@@ -32,7 +32,9 @@ _COMMAND = re.compile(r"/[A-Za-z][\w-]*[!?.,:;]*")
 _SHOWN_CHATS = 10
 
 DEMO_MODEL = "demo:demo"
-DEMO_COMMANDS = frozenset({"/long", "/tokens", "/slow", "/fast", "/error", "/stall"})
+DEMO_COMMANDS = frozenset(
+    {"/long", "/tokens", "/slow", "/fast", "/error", "/stall", "/tool", "/then", "/fix"}
+)
 """The commands that the demo model understands, besides /help."""
 
 
@@ -236,6 +238,9 @@ COMMANDS = {
         Command("/tools", "list the tools of the model, and what is decided about them", agents.tools),
         Command(
             "/permissions [rm ID]", "list the rules; /permissions help explains more", agents.permissions
+        ),
+        Command(
+            "/trust [yes|no]", "show the rules and the AGENTS.md of the folder; trust them", agents.trust
         ),
         Command("/jobs", "list the commands that run in the background", agents.jobs),
         Command(

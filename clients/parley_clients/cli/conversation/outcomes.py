@@ -9,12 +9,16 @@ from parley_clients.sync import Chat, Client
 
 @dataclass
 class Context:
-    """What commands work with. `attachments` are the files that the next message takes along."""
+    """What commands work with. `attachments` are the files that the next message takes along.
+
+    `shown_hashes` are those of the projects' files that the user has looked at.
+    """
 
     client: Client
     chat: Chat
     options: argparse.Namespace
     attachments: list[Json] = field(default_factory=list[Json])
+    shown_hashes: set[str] = field(default_factory=set[str])
 
 
 @dataclass(frozen=True)

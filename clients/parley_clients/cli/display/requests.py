@@ -28,7 +28,7 @@ def render_request(request: ActionRequest, why: str = "") -> Iterator[Renderable
     if preview.get("plan"):
         yield from _plan(preview["plan"])
     for number, question in enumerate(request.questions, 1):
-        yield from _question(number if len(request.questions) > 1 else None, question)
+        yield from _question(f"{number}. " if len(request.questions) > 1 else "", question, request.title)
     if preview.get("command"):
         yield _block(preview["command"], "bold")
         yield Text(f"  in {short_path(preview['cwd'])}" if preview.get("cwd") else "", "dim")
@@ -79,9 +79,10 @@ def _plan(plan: str) -> Iterator[RenderableType]:
         yield RenderedBlock(block)
 
 
-def _question(number: int | None, question: Json) -> Iterator[RenderableType]:
-    yield Text(f"  {f'{number}. ' if number else ''}{visible(str(question.get('text', '')))}", "bold")
+def _question(number: str, question: Json, title: str) -> Iterator[RenderableType]:
+    if question["text"] != title:
+        yield Text(f"  {number}{visible(question['text'])}", "bold")
     for index, option in enumerate(question.get("options") or (), 1):
-        yield Text(f"    {index}  {visible_line(str(option))}")
+        yield Text(f"    {index}  {visible_line(option)}")
     if question.get("multi"):
         yield Text("    several may be chosen, with commas", "dim")

@@ -27,8 +27,8 @@ from parley_clients.results import Json
 _TAIL_CHARS = 4096
 _TAIL_LINES = 5
 _RESULT_LINES = 8
-_QUIET_TOOLS = ("read_file", "list_files", "search_text", "todo")
-"""Tools whose results are for the model: only the beginning of an error is shown."""
+_QUIET_TOOLS = ("read_file", "list_files", "search_text", "ask_user", "exit_plan")
+"""Tools whose results are for the model, or known to the person: only an error is shown."""
 
 
 @dataclass

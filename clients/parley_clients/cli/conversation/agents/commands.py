@@ -9,7 +9,7 @@ from parley_clients.cli.arguments import AGENT_MODES
 from parley_clients.cli.conversation.outcomes import Context, Outcome, Show
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.messages import one_line
-from parley_clients.cli.steps import short_path, visible_line
+from parley_clients.cli.steps import short_path, visible, visible_line
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
@@ -71,7 +71,7 @@ def permissions(context: Context, argument: str) -> Outcome:
         case []:
             return Show(_describe_rules(context))
         case ["rm", id]:
-            context.client.call("permission/remove", {"ruleId": _find_rule(context, id)})
+            context.client.call("permission/remove", {"id": _find_rule(context, id)})
             return Show(f"removed {one_line(id)}")
         case ["allow" | "ask" | "deny" as effect, tool, *command]:
             rule: Json = {"effect": effect, "tool": tool, "scope": {"chatId": context.chat.id}}
@@ -85,23 +85,22 @@ def permissions(context: Context, argument: str) -> Outcome:
             return Show(_PERMISSIONS_HELP)
 
 
-def _rules(context: Context) -> list[Json]:
-    return context.client.call("permission/list", {"chatId": context.chat.id}).raw["rules"]
-
-
 def _describe_rules(context: Context) -> str:
+    raw = context.client.call("permission/list", {"chatId": context.chat.id}).raw
     rows: list[str] = []
-    for rule in _rules(context):
-        what = [rule["effect"], rule["tool"], rule.get("command"), *(rule.get("paths") or ())]
-        text = visible_line(" ".join([word for word in [*what, *(rule.get("hosts") or ())] if word]))
-        until = f", until {rule['expiresAt']}" if rule.get("expiresAt") else ""
-        source = "" if rule.get("source", "user") == "user" else f", from {one_line(rule['source'])}"
-        rows.append(f"{one_line(rule['id'])}  {text} — {describe_scope(rule['scope'])}{until}{source}")
-    return "\n".join(rows) or "There are no rules: the mode decides. /permissions help explains more."
+    for rule in raw["rules"]:
+        source = "" if rule["source"] == "user" else f", from {one_line(rule['source'])}"
+        scope = describe_scope(rule["scope"])
+        rows.append(f"{one_line(rule['id'])}  {visible_line(rule['text'])} — {scope}{source}")
+    rows = rows or ["There are no rules: the mode decides. /permissions help explains more."]
+    waiting = [one for one in raw["projects"] if not one["trusted"]]
+    rows += [f"{short_path(one['uri'])} only asks and denies until you trust it: /trust" for one in waiting]
+    return "\n".join([*rows, *([visible_line(raw["complaint"])] if raw["complaint"] else [])])
 
 
 def _find_rule(context: Context, part: str) -> str:
-    ids = [rule["id"] for rule in _rules(context)]
+    rules = context.client.call("permission/list", {"chatId": context.chat.id}).raw["rules"]
+    ids: list[str] = [rule["id"] for rule in rules]
     found = [
         id for id in ids if id == part or (len(part) >= 4 and (id.startswith(part) or id.endswith(part)))
     ]
@@ -120,6 +119,57 @@ def _explain(context: Context, command: str) -> str:
         rule = f" by {one_line(one['ruleId'])}" if one.get("ruleId") else ""
         lines.append(f"  {visible_line(shlex.join(one['argv']))}: {one['decision']}{rule}")
     return "\n".join(lines)
+
+
+# --------------------------------------------------------------------------------- trust
+
+
+def trust(context: Context, argument: str) -> Outcome:
+    """Show the files of projects that wait for trust, or trust them as they were shown."""
+    files = _project_files(context)
+    waiting = [one for one in files if not one["trusted"]]
+    match argument:
+        case "" if waiting:
+            shown = [f"{short_path(one['uri'])}:\n{visible(one['text'])}".rstrip() for one in waiting]
+            context.shown_hashes = {one["hash"] for one in waiting}
+            return Show("\n\n".join([*shown, "/trust yes lets them count, with exactly this content."]))
+        case "":
+            known = [f"{short_path(one['uri'])} is trusted. /trust no takes that back." for one in files]
+            return Show("\n".join(known) or "The folders of this chat have no rules and no AGENTS.md.")
+        case "yes":
+            # Only what was shown is trusted: a file may have changed since.
+            chosen = [one for one in waiting if one["hash"] in context.shown_hashes]
+            if not chosen:
+                raise CommandError("/trust shows what would be trusted. Look at it first.")
+        case "no":
+            chosen = [one for one in files if one["trusted"]]
+        case _:
+            raise UsageError("Use /trust, /trust yes or /trust no.")
+    for one in chosen:
+        params: Json = {"root": one["root"], "hash": one["hash"], "trusted": argument == "yes"}
+        context.client.call("workspace/trust", params)
+    word = "trusted" if argument == "yes" else "not trusted any more"
+    return Show("\n".join([f"{short_path(one['uri'])} is {word}." for one in chosen]))
+
+
+def _project_files(context: Context) -> list[Json]:
+    """Return the usable files of rules and of instructions of the chat's folders."""
+    params = {"chatId": context.chat.id}
+    raw = context.client.call("permission/list", params).raw
+    # What is shown comes with the hash. The file itself may be another one by now.
+    files = [{**one, "text": _rules_of(raw["rules"], one["root"])} for one in raw["projects"] if one["hash"]]
+    instructions: list[Json] = context.client.call("agent/instructions", params).raw["files"]
+    return files + [
+        {**one, "trusted": one["state"] == "used"}
+        for one in instructions
+        if one["root"] is not None and one["state"] != "unusable"
+    ]
+
+
+def _rules_of(rules: Sequence[Json], root: str) -> str:
+    """Return the rules that a project's file has, one in a line."""
+    theirs = [rule for rule in rules if rule["source"] in ("project", "untrusted")]
+    return "\n".join([f"  {rule['text']}" for rule in theirs if rule["scope"] == {"root": root}])
 
 
 # ---------------------------------------------------------------------------------- undo
@@ -160,7 +210,7 @@ def _describe_checkpoints(checkpoints: Sequence[Json]) -> str:
     rows: list[str] = []
     for number, checkpoint in enumerate(checkpoints, 1):
         when = checkpoint["at"][:16].replace("T", " ")
-        rows.append(f"{number}  {when} UTC")
+        rows.append(f"{number}  {when} UTC{'  (an undo)' if checkpoint['undoes'] else ''}")
         for file in checkpoint["files"]:
             state = _STATES.get(file["state"], one_line(file["state"]))
             lost = "" if file["restorable"] else "not kept"
@@ -185,26 +235,21 @@ def _find_paths(checkpoint: Json, names: Sequence[str]) -> list[str]:
 
 
 def _describe_restore(raw: Json, number: str, *, done: bool) -> str:
-    lines = [f"{'restored' if done else 'would restore'}  {_path(one)}" for one in raw["restored"]]
-    lines += [f"{'kept' if done else 'would keep'}  {_path(one)}  {_reason(one)}" for one in raw["conflicts"]]
+    verb = "restored" if done else "would restore"
+    lines = [f"{verb}  {short_path(one['path'])}  ({one['changeType']})" for one in raw["restored"]]
+    verb = "left alone" if done else "would leave alone"
+    lines += [
+        f"{verb}  {short_path(one['path'])}  ({visible_line(one['message'])})" for one in raw["conflicts"]
+    ]
     if not lines:
         return "There is nothing to restore."
-    if done:
-        lines.append("/undo lists this as a change, too: it can be undone.")
-    elif raw["restored"]:
+    if done and raw["restored"]:
+        lines.append("/undo lists this, too: it can be undone.")
+    elif not done and raw["restored"]:
         lines.append(f"/undo {number} yes does it.")
-    else:
+    if raw["conflicts"]:
         lines.append(f"/undo {number} force FILE… overwrites what was changed since.")
     return "\n".join(lines)
-
-
-def _path(one: "Json | str") -> str:
-    return short_path(one if isinstance(one, str) else one["path"])
-
-
-def _reason(one: "Json | str") -> str:
-    reason = "" if isinstance(one, str) else one.get("reason") or one.get("message") or ""
-    return f"({one_line(str(reason))})" if reason else "(changed since)"
 
 
 # ---------------------------------------------------------------------------------- jobs
