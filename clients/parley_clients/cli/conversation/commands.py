@@ -32,9 +32,7 @@ _COMMAND = re.compile(r"/[A-Za-z][\w-]*[!?.,:;]*")
 _SHOWN_CHATS = 10
 
 DEMO_MODEL = "demo:demo"
-DEMO_COMMANDS = frozenset(
-    {"/long", "/tokens", "/slow", "/fast", "/error", "/stall", "/tool", "/then", "/fix"}
-)
+DEMO_COMMANDS = frozenset({"/long", "/tokens", "/slow", "/fast", "/error", "/stall", "/tool", "/fix"})
 """The commands that the demo model understands, besides /help."""
 
 
