@@ -39,7 +39,7 @@ from parley_daemon.core.agents.offers import offer_rules
 from parley_daemon.core.agents.rule_texts import rule_text
 from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Effect, Rule, RuleScope, SandboxKind
 from parley_daemon.core.agents.shell import read_script
-from parley_daemon.core.agents.tools import Inspection, ToolKind
+from parley_daemon.core.agents.tools import Inspection, ToolKind, ToolSpec
 
 __all__ = [
     "MODE_TABLE",
@@ -52,6 +52,7 @@ __all__ = [
     "SandboxKind",
     "Verdict",
     "decide",
+    "decide_unseen",
 ]
 
 _STRICTNESS: Final[dict[Effect, int]] = {"allow": 0, "ask": 1, "deny": 2}
@@ -128,6 +129,22 @@ def decide(
         if all(matches(offer, chat, one.thing, strictly=True) for one in asked)
     ]
     return msgspec.structs.replace(verdict, rememberable=tuple(offers))
+
+
+def decide_unseen(rules: tuple[Rule, ...], chat: ChatFacts, spec: ToolSpec) -> Effect:
+    """Return what to do with calls of a tool of which nothing is known: "deny" if all of them are refused.
+
+    Only rules about the tool as a whole count.
+    """
+    if chat.mode == "off":
+        return "deny"
+    whole = [one for one in rules if one.command is None and one.paths is None and one.hosts is None]
+    if spec.kind == "execute" and spec.source == "builtin":
+        mode = decide_command(chat)
+    else:
+        mode = decide_tool(spec.kind, chat, spec.name, Inspection(spec.title))
+    decision = _decide_thing(select(tuple(whole), chat, spec.name), chat, Thing(), mode).effect
+    return "deny" if decision == "ask" and not chat.interactive else decision
 
 
 def _refuse(command: CommandDecision) -> CommandDecision:

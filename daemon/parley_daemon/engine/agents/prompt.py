@@ -1,4 +1,4 @@
-"""What a model is told of its tools, after the system prompt of the chat."""
+"""What a model is told of its tools and by people, after the system prompt of the chat."""
 
 from parley_daemon.engine.agents.toolset import Toolset
 
@@ -13,10 +13,13 @@ _MODES = {
 }
 
 
-def extend_prompt(system_prompt: str | None, toolset: Toolset) -> str | None:
-    """Return the system prompt of a model that has these tools."""
-    if not toolset.usable:
-        return system_prompt
+def extend_prompt(system_prompt: str | None, toolset: Toolset, instructions: str | None) -> str | None:
+    """Return the system prompt of a model that has these tools, with what people tell it in AGENTS.md."""
+    parts = [system_prompt, _describe(toolset) if toolset.usable else None, instructions]
+    return "\n\n".join([part for part in parts if part]) or system_prompt
+
+
+def _describe(toolset: Toolset) -> str:
     lines: list[str] = []
     roots = toolset.workspace.roots
     if roots:
@@ -28,7 +31,4 @@ def extend_prompt(system_prompt: str | None, toolset: Toolset) -> str | None:
         lines.append(mode)
     if not toolset.facts.interactive:
         lines.append("Nobody answers questions: what would be asked is refused at once.")
-    text = "\n".join(lines)
-    if not text:
-        return system_prompt
-    return text if system_prompt is None else f"{system_prompt}\n\n{text}"
+    return "\n".join(lines)

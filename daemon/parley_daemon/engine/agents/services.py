@@ -4,6 +4,7 @@ from typing import Protocol
 
 from parley_daemon.core.agents.permissions import Rule
 from parley_daemon.core.records import Chat
+from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import Toolbox, Workspace
 
@@ -39,6 +40,11 @@ class AgentServices(Protocol):
     @property
     def permissions(self) -> RuleBook:
         """The rules."""
+        ...
+
+    @property
+    def instructions(self) -> Instructions:
+        """What people tell models in AGENTS.md."""
         ...
 
     @property

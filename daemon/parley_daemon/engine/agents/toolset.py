@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from parley_daemon.core.agents.permissions import ChatFacts, Effect, Rule, decide
-from parley_daemon.core.agents.tools import Inspection, ToolSpec
+from parley_daemon.core.agents.permissions import ChatFacts, Effect, Rule, decide_unseen
+from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.services import AgentServices
 from parley_daemon.ports.models import ToolDeclaration
@@ -66,7 +66,7 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
         )
 
     def _decide(self, spec: ToolSpec) -> Effect:
-        return decide(self.rules, self.facts, spec.name, spec.kind, Inspection(spec.title)).decision
+        return decide_unseen(self.rules, self.facts, spec)
 
     @property
     def usable(self) -> tuple[ListedTool, ...]:

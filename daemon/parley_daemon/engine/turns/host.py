@@ -11,6 +11,7 @@ from parley_daemon.core.parts import Part, Piece, ToolResult
 from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Role, Turn, Usage
 from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.agents.host import StepBrief, StepHost
+from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.services import RuleBook
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.retry import Retries
@@ -159,4 +160,9 @@ class TurnServices(Protocol):
     @property
     def permissions(self) -> RuleBook:
         """The rules of what models may do."""
+        ...
+
+    @property
+    def instructions(self) -> Instructions:
+        """What people tell models in AGENTS.md."""
         ...

@@ -95,9 +95,11 @@ class ModelCall:
         """Find out which tools the model has in this call. They stay the same in all attempts."""
         agent = self._progress.agent
         if agent is not None:
-            toolset = await agent.load_toolset(self._host.steps.chat)
+            chat = self._host.steps.chat
+            toolset = await agent.load_toolset(chat)
+            instructions = await self._services.instructions.text(chat, toolset.workspace)
             self._tools = toolset.declarations
-            self._system_prompt = extend_prompt(self._brief.system_prompt, toolset)
+            self._system_prompt = extend_prompt(self._brief.system_prompt, toolset, instructions)
 
     # -------------------------------------------------------------------------- attempts
 

@@ -58,7 +58,7 @@ async def trust(call: Call, params: WorkspaceTrustParams) -> Any:
 async def instructions(call: Call, params: AgentInstructionsParams) -> Any:
     """Return the files with instructions for a chat."""
     chat = await _chat(call, params.chat_id)
-    found = await call.connection.app.engine.policy.instructions(chat)
+    found = await call.connection.app.engine.policy.find_instructions(chat)
     return {"files": [wire.instruction_file(one) for one in found]}
 
 
