@@ -26,6 +26,7 @@ from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.policy_file import InvalidRuleError, RuleTable, make_rules, rules_of_broken_file
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.projects import ParsedRules
+from parley_daemon.ports.sandbox import Network, SandboxChoice, SandboxSettings
 from parley_protocol.models.base import CLIENT_CONTEXT, field_problems
 from parley_protocol.models.providers import ProviderName
 from parley_protocol.models.settings import ModelSettings as WireSettings
@@ -105,6 +106,19 @@ class _Titles(msgspec.Struct, forbid_unknown_fields=True):
     """The model that writes titles, as "provider:model"; absent: the model that answered."""
 
 
+class _Sandbox(msgspec.Struct, forbid_unknown_fields=True):
+    kind: SandboxChoice = "auto"
+    """What commands of models run in: "bwrap", "landlock", "seatbelt", "none", or "auto": the strongest one
+    that works.
+    """
+    network: Network = "loopback"
+    """What commands reach: "none", "loopback" (of their own, under bubblewrap), or "all"."""
+    required: bool = False
+    """Whether chats with tools are refused, and no command runs, where no sandbox works."""
+    environment: list[str] = []
+    """Names of the daemon's environment variables that commands get beside the usual ones."""
+
+
 class _Compaction(msgspec.Struct, forbid_unknown_fields=True):
     threshold: _Percent = 70
     """From which use of the context on older messages are summarized, in percent; 0: after every call, 100:
@@ -169,6 +183,8 @@ class FileSettings(msgspec.Struct, forbid_unknown_fields=True):
     """How chats get titles."""
     compaction: _Compaction = msgspec.field(default_factory=_Compaction)
     """When older messages are summarized."""
+    sandbox: _Sandbox = msgspec.field(default_factory=_Sandbox)
+    """What commands of models run in; see docs/security.md."""
     permissions: list[RuleTable] = []
     """Rules of what models may do; see docs/permissions.md."""
 
@@ -188,6 +204,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     summaries: SummaryPolicy = SummaryPolicy(titles=True)
     answer_limits: AnswerLimits = AnswerLimits()
     permissions: ParsedRules = ParsedRules()
+    sandbox: SandboxSettings = SandboxSettings()
     complaint: str | None = None
 
 
@@ -220,7 +237,11 @@ def load_config(path: Path) -> Config:
 
 
 def _broken(text: str, complaint: str) -> Config:
-    return Config(complaint=complaint, permissions=rules_of_broken_file(text, complaint))
+    return Config(
+        complaint=complaint,
+        permissions=rules_of_broken_file(text, complaint),
+        sandbox=SandboxSettings(is_required=True),  # the file may demand it
+    )
 
 
 class _InvalidSettingsError(Exception):
@@ -311,6 +332,12 @@ def _make_config(file: FileSettings) -> Config:
         timeouts=_timeouts(file.limits),
         answer_limits=AnswerLimits(size=file.limits.answer_mib * 2**20),
         permissions=ParsedRules(make_rules(file.permissions, "config")),
+        sandbox=SandboxSettings(
+            kind=file.sandbox.kind,
+            network=file.sandbox.network,
+            is_required=file.sandbox.required,
+            environment=tuple(file.sandbox.environment),
+        ),
     )
 
 

@@ -22,7 +22,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from parley_daemon.adapters.os.directory_lock import FileLock, lock_directory
 from parley_daemon.adapters.os.log_file import log_path, start_logging
 from parley_daemon.adapters.os.project_files import FolderFiles
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
+from parley_daemon.adapters.sandbox.hiding import hide_process
 from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.adapters.tools.lazy import LazyToolbox
@@ -44,9 +45,11 @@ from parley_daemon.config import load_config
 from parley_daemon.config_reload import ConfigReloader
 from parley_daemon.engine.agents.permissions import PolicySources
 from parley_daemon.engine.engine import Engine
+from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
+from parley_daemon.ports.sandbox import Sandbox, SandboxSettings
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
@@ -101,6 +104,7 @@ class DaemonOptions:
 def run_daemon(options: DaemonOptions) -> int:
     """Run a daemon until it is stopped; return the exit code of the process."""
     start_logging(log_path(options.data_dir))
+    hide_process(os.environ)
     try:
         return anyio.run(_serve, options)
     except Exception:  # the boundary of the process
@@ -130,6 +134,8 @@ async def _serve(options: DaemonOptions) -> int:
     editors = OpenEditors()
     folder = None if options.in_memory else options.data_dir / "checkpoints"
     checkpoints = FileCheckpoints(folder, clock, editors)
+    jobs = BackgroundTasks()
+    load_sandbox = cache(partial(_load_sandbox, options, config.sandbox))
     engine = Engine(
         store,
         catalogue,
@@ -137,7 +143,9 @@ async def _serve(options: DaemonOptions) -> int:
         keys,
         SchemaValidator(),
         checkpoints=checkpoints,
-        toolbox=LazyToolbox(partial(_load_tools, options, checkpoints, editors)),
+        toolbox=LazyToolbox(
+            lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs), load_sandbox
+        ),
         policy_sources=PolicySources(
             files=FolderFiles(),
             parse=parse_project_rules,
@@ -156,7 +164,7 @@ async def _serve(options: DaemonOptions) -> int:
     code = 0
     _set_switch_interval()
     _start_collector()
-    async with engine.running(), anyio.create_task_group() as tasks:
+    async with engine.running(), jobs.running(), anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, tasks, engine, app)
         tasks.start_soon(engine.open)
         tasks.start_soon(ConfigReloader(options.config, config, catalogue, engine).run)
@@ -194,7 +202,27 @@ def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
     return SqliteStore(options.data_dir / "parley.db", prepare=prepare), KeyStore(options.data_dir)
 
 
-def _load_tools(options: DaemonOptions, checkpoints: Checkpoints, editors: Editors) -> Toolbox:
+def _load_sandbox(options: DaemonOptions, settings: SandboxSettings) -> Sandbox:
+    """Return the sandbox. Runs when it is first needed, in a worker thread."""
+    from parley_daemon.adapters.sandbox.preparation import SandboxPaths
+    from parley_daemon.adapters.sandbox.system import SystemSandbox
+
+    places = options.places
+    own = [options.data_dir, options.config, places.runtime_file, places.socket_path]
+    data = options.data_dir.absolute()
+    paths = SandboxPaths(
+        tuple([path.absolute() for path in own if path is not None]), data / "scratch", data / "kept"
+    )
+    return SystemSandbox(settings, paths, os.environ)
+
+
+def _load_tools(
+    options: DaemonOptions,
+    checkpoints: Checkpoints,
+    editors: Editors,
+    sandbox: Sandbox,
+    jobs: BackgroundTasks,
+) -> Toolbox:
     """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
     from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
     from parley_daemon.adapters.tools.workspaces import DaemonFolders
@@ -206,7 +234,8 @@ def _load_tools(options: DaemonOptions, checkpoints: Checkpoints, editors: Edito
         config=str(options.config.absolute()),
         home=str(Path.home()),
     )
-    return BuiltinToolbox(ToolServices(folders, checkpoints, editors))
+    outputs = options.data_dir.absolute() / "outputs"
+    return BuiltinToolbox(ToolServices(folders, checkpoints, editors, sandbox, outputs, jobs))
 
 
 def _lock(data_dir: Path, held: list[FileLock]) -> None:

@@ -56,6 +56,7 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
     if peer is None:
         yield from _check_store(paths.data_dir)
         yield _check_owner(paths)
+        yield _try_sandbox(paths)
         yield from _list_offline(paths)
         return
     with peer:
@@ -71,6 +72,7 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
         yield _compare_versions(status)
         if status["store"]["error"]:
             yield Finding("store", False, status["store"]["error"])
+        yield _describe_sandbox(status["sandbox"])
         yield from _check_default_model(listed["defaultModel"], listed["providers"], are_listed=True)
         for provider in _configured(listed["providers"]):
             if not check:
@@ -151,6 +153,26 @@ def _check_keyring() -> Finding:
         advice = 'to use the system keyring, run pip install "parleyd[keyring]"'
         return Finding("keyring", None, f"API keys are stored in a file in the data directory; {advice}")
     return Finding("keyring", True, "API keys are stored in the system keyring if there is one")
+
+
+def _try_sandbox(paths: DaemonPaths) -> Finding:
+    """Find out what commands of models would run in if a daemon was running."""
+    from parley_daemon.adapters.sandbox.preparation import SandboxPaths
+    from parley_daemon.adapters.sandbox.system import SystemSandbox
+    from parley_daemon.config import load_config
+
+    own = SandboxPaths((paths.data_dir, paths.config), paths.data_dir / "scratch", paths.data_dir / "kept")
+    sandbox = SystemSandbox(load_config(paths.config).sandbox, own, os.environ)
+    return _describe_sandbox(msgspec.to_builtins(sandbox.state))
+
+
+def _describe_sandbox(state: dict[str, Any]) -> Finding:
+    if state["problem"] is not None:
+        return Finding("sandbox", False, state["problem"])
+    names = {"bwrap": "bubblewrap", "landlock": "Landlock", "seatbelt": "sandbox-exec", "none": "none"}
+    network = f", network: {state['network']}" if state["kind"] != "none" else ""
+    is_good = True if state["kind"] != "none" and not state["isWeak"] else None
+    return Finding("sandbox", is_good, " ".join([f"{names[state['kind']]}{network}.", *state["notes"]]))
 
 
 def _check_owner(paths: DaemonPaths) -> Finding:

@@ -2617,6 +2617,20 @@ export type RuleEffect = "allow" | "ask" | "deny";
 /** What commands run in. */
 export type SandboxKind = "bwrap" | "landlock" | "seatbelt" | "none";
 
+/** What commands of models run in, found out by trying. `notes` say what it does not hold. */
+export interface SandboxStatus {
+  /** The sandbox: bubblewrap, Landlock, that of macOS, or none. */
+  kind: SandboxKind;
+  /** Whether it does not hold for the daemon's user, such as for root. */
+  isWeak: boolean;
+  /** What commands reach. */
+  network: "none" | "loopback" | "all";
+  /** Sentences for people about what the sandbox does not hold. */
+  notes: string[];
+  /** Why no command can run: the configuration demands a sandbox, and there is none; null: they can. */
+  problem: string | null;
+}
+
 /** LSP's server capabilities. LSP's own fields are kept as received. */
 export interface ServerCapabilities {
   /** The part of LSP's capabilities that is left to other protocols. */
@@ -2654,6 +2668,8 @@ export interface ServerStatus {
   memoryBytes: number | null;
   /** The store. */
   store: StoreStatus;
+  /** What commands of models run in. */
+  sandbox: SandboxStatus;
   /** The configuration file. */
   configuration: ConfigurationStatus;
 }

@@ -207,6 +207,7 @@ SECTIONS: list[tuple[str, dict[str, str], type[msgspec.Struct]]] = [
     ("[retries]", {}, vars(config_module)["_Retries"]),
     ("[titles]", {}, vars(config_module)["_Titles"]),
     ("[compaction]", {}, vars(config_module)["_Compaction"]),
+    ("[sandbox]", {}, vars(config_module)["_Sandbox"]),
     ("[providers.p]", {"type": '"openai"'}, vars(config_module)["_Provider"]),
     ('[models."p:m"]', {"context_limit": "1"}, vars(config_module)["_Model"]),
     (
@@ -281,7 +282,7 @@ def test_a_setting_of_the_file_reaches_the_configuration(
     )
 
 
-NOT_RELOADED = {"recovery"}
+NOT_RELOADED = {"recovery", "sandbox"}
 """What only matters when the daemon starts."""
 
 

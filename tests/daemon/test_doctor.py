@@ -28,7 +28,17 @@ def doctor(env: dict[str, str], *options: str) -> tuple[int, dict[str, str]]:
 def test_an_empty_setup_has_no_bad_finding(places: dict[str, str]) -> None:
     code, found = doctor(places)
     assert code == 0
-    assert list(found) == ["python", "configuration", "data", "log", "keyring", "daemon", "default", "demo"]
+    assert list(found) == [
+        "python",
+        "configuration",
+        "data",
+        "log",
+        "keyring",
+        "daemon",
+        "sandbox",
+        "default",
+        "demo",
+    ]
     assert found["configuration"] == f"ok {places['PARLEY_CONFIG']} does not exist: the defaults apply"
     assert found["data"] == f"ok {places['PARLEY_DATA_DIR']} will be created"
     assert found["daemon"] == "- not running; clients start one when they need it"

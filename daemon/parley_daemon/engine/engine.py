@@ -34,6 +34,7 @@ from parley_daemon.ports.checkpoints import Checkpoints, CheckpointsUnavailableE
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.projects import ParsedRules
+from parley_daemon.ports.sandbox import SandboxState
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import LostTurn, Store, StoredChat, StoreStatus, StoreUnavailableError
@@ -124,6 +125,10 @@ class Engine:
     def chats_of(self, owner: str) -> ChatCollection:
         """Return the chats of one owner."""
         return ChatCollection(owner, self._services, self._registry, self._open_store)
+
+    async def find_sandbox(self) -> SandboxState:
+        """Return what commands of chats run in."""
+        return await self._services.toolbox.sandbox()
 
     # -------------------------------------------------------------------------- life
 

@@ -9,6 +9,24 @@ import msgspec
 from parley_daemon.core.agents.rules import SandboxKind
 
 Network = Literal["none", "loopback", "all"]
+SandboxChoice = Literal["auto", "bwrap", "landlock", "seatbelt", "none"]
+"""A sandbox, or "auto": the strongest one that works."""
+
+
+class SandboxSettings(msgspec.Struct, frozen=True, gc=False):
+    """How commands are to run.
+
+    Attributes:
+        kind: which sandbox to use; "auto": the strongest one that works.
+        network: what commands reach.
+        is_required: no command runs without a sandbox.
+        environment: names of the daemon's variables that commands get, beside those of the list.
+    """
+
+    kind: SandboxChoice = "auto"
+    network: Network = "loopback"
+    is_required: bool = False
+    environment: tuple[str, ...] = ()
 
 
 class SandboxError(Exception):

@@ -111,3 +111,7 @@ class Toolbox(Protocol):
     async def sandbox(self) -> SandboxState:
         """Return what commands run in."""
         ...
+
+    async def forget(self, chat_id: str) -> None:
+        """End what the tools of a deleted chat still do, such as jobs, and remove what they have kept."""
+        ...

@@ -158,6 +158,21 @@ class ConfigurationStatus(Wire):
     """What is wrong with the file; null: nothing."""
 
 
+class SandboxStatus(Wire):
+    """What commands of models run in, found out by trying. `notes` say what it does not hold."""
+
+    kind: Literal["bwrap", "landlock", "seatbelt", "none"]
+    """The sandbox: bubblewrap, Landlock, that of macOS, or none."""
+    is_weak: bool
+    """Whether it does not hold for the daemon's user, such as for root."""
+    network: Literal["none", "loopback", "all"]
+    """What commands reach."""
+    notes: list[str]
+    """Sentences for people about what the sandbox does not hold."""
+    problem: str | None = None
+    """Why no command can run: the configuration demands a sandbox, and there is none; null: they can."""
+
+
 class ServerStatusParams(Params):
     """Params of `server/status`."""
 
@@ -178,4 +193,6 @@ class ServerStatus(Wire):
     memory_bytes: int | None = None
     store: StoreStatus
     """The store."""
+    sandbox: SandboxStatus
+    """What commands of models run in."""
     configuration: ConfigurationStatus

@@ -172,7 +172,7 @@ def test_no_command_finds_a_key(kind: str, user: UserFolders) -> None:
 def test_without_a_sandbox_the_state_says_so(user: UserFolders) -> None:
     (state,) = user.run("none", [])
     assert state["kind"] == "none"
-    assert "can read the daemon's keys" in state["notes"][0]
+    assert "can read the keys of parleyd" in state["notes"][0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,3 +26,6 @@ class GivenToolbox:
     async def sandbox(self) -> SandboxState:
         """See Toolbox."""
         return self._sandbox
+
+    async def forget(self, chat_id: str) -> None:
+        """See Toolbox."""

@@ -198,6 +198,7 @@ def private_environment(*, config: str | None = None) -> Generator[dict[str, str
             "PARLEY_DATA_DIR": str(directory / "data"),
             "PARLEY_RUNTIME_DIR": str(directory / "run"),
             "PARLEY_CONFIG": str(directory / "config.toml"),
+            "PARLEY_ALLOW_DEBUGGER": "1",  # tests look into /proc
             **_NO_KEYRING,
         }
     finally:

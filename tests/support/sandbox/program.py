@@ -16,9 +16,9 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from parley_daemon.adapters.sandbox.preparation import SandboxPaths, SandboxSettings
+from parley_daemon.adapters.sandbox.preparation import SandboxPaths
 from parley_daemon.adapters.sandbox.system import SystemSandbox
-from parley_daemon.ports.sandbox import Command
+from parley_daemon.ports.sandbox import Command, SandboxSettings
 
 NOBODY = 65534
 

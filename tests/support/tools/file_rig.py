@@ -1,5 +1,6 @@
 """Calls the tools for files in a folder, as the turn of a chat does: inspect, then run."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,15 @@ from typing import Any
 import msgspec
 
 from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
+from parley_daemon.adapters.sandbox.preparation import SandboxPaths
+from parley_daemon.adapters.sandbox.system import SystemSandbox
 from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
 from parley_daemon.adapters.tools.workspaces import DaemonFolders
 from parley_daemon.core.agents.tools import Inspection, ToolOutput
 from parley_daemon.core.records import Chat, Context
+from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
+from parley_daemon.ports.sandbox import SandboxSettings
 from parley_daemon.ports.tools import CallContext, Tool
 from tests.support.engine.rig import FakeClock
 
@@ -35,8 +40,8 @@ class NoEditors:
 class Monitor:
     """Keeps what a call reports."""
 
-    def __init__(self) -> None:
-        self.reported: list[str] = []
+    def __init__(self, reported: list[str] | None = None) -> None:
+        self.reported: list[str] = [] if reported is None else reported
 
     async def report(self, text: str) -> None:
         """See CallMonitor."""
@@ -46,7 +51,9 @@ class Monitor:
 class FileRig:
     """A home directory with a project in it, and the tools of a chat in that project."""
 
-    def __init__(self, home: Path, editors: Editors | None = None) -> None:
+    def __init__(
+        self, home: Path, editors: Editors | None = None, *, sandbox: SandboxSettings | None = None
+    ) -> None:
         self.home = home
         self.root = home / "project"
         for folder in (self.root, home / "data", home / "run"):
@@ -55,7 +62,22 @@ class FileRig:
         folders = DaemonFolders(*own, home=str(home))
         self.editors = editors or NoEditors()
         self.checkpoints = FileCheckpoints(home / "data/checkpoints", FakeClock(), self.editors)
-        self.toolbox = BuiltinToolbox(ToolServices(folders, self.checkpoints, self.editors))
+        self.reported: list[str] = []
+        self.tasks = BackgroundTasks()
+        paths = SandboxPaths(tuple(map(Path, own)), home / "data/scratch", home / "data/kept")
+        self.sandbox = SystemSandbox(
+            sandbox or SandboxSettings(), paths, {"PATH": os.environ["PATH"], "HOME": str(home)}
+        )
+        self.toolbox = BuiltinToolbox(
+            ToolServices(
+                folders,
+                self.checkpoints,
+                self.editors,
+                sandbox=self.sandbox,
+                outputs=home / "data/outputs",
+                tasks=self.tasks,
+            )
+        )
         self.chat = Chat("a", "local", "", "", context=Context(repositories=(self.root.as_uri(),)))
 
     def tool(self, name: str) -> Tool:
@@ -80,7 +102,7 @@ class FileRig:
         """Inspect and run a call. The output can be sent as JSON."""
         context = await self.context(chat_id)
         inspection = await self.tool(name).inspect(args, context)
-        output = await self.tool(name).run(args, context, inspection, Monitor(), None)
+        output = await self.tool(name).run(args, context, inspection, Monitor(self.reported), None)
         msgspec.json.encode((inspection, output))
         return output
 

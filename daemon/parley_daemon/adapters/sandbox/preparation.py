@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from parley_daemon.adapters.sandbox import bwrap, seatbelt
 from parley_daemon.adapters.sandbox.environment import make_environment
@@ -17,32 +16,12 @@ from parley_daemon.adapters.sandbox.places import (
     widen_to_own_folder,
 )
 from parley_daemon.adapters.sandbox.protected import ProtectedFiles
-from parley_daemon.ports.sandbox import Command, Network, SandboxError, SandboxState
-
-SandboxChoice = Literal["auto", "bwrap", "landlock", "seatbelt", "none"]
-"""A sandbox, or "auto": the strongest one that works."""
+from parley_daemon.ports.sandbox import Command, SandboxError, SandboxSettings, SandboxState
 
 _SUPERVISOR = (
     "import sys; sys.path.append({folder!r}); import landlock, supervisor; "
     "supervisor.run(landlock.call, landlock.restrict)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxSettings:
-    """How commands run.
-
-    Attributes:
-        kind: which sandbox to use; "auto": the strongest one that works.
-        network: what commands reach.
-        is_required: no command runs without a sandbox.
-        environment: names of the daemon's variables that commands get, beside those of the list.
-    """
-
-    kind: SandboxChoice = "auto"
-    network: Network = "loopback"
-    is_required: bool = False
-    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Probe:
                 if state is not None:
                     return state
         why = " ".join(reasons) or "The configuration turns the sandbox off."
-        note = "There is no sandbox: commands can read the daemon's keys and change all files of this user."
+        note = "There is no sandbox: commands can read the keys of parleyd and change all files of this user."
         problem = f"The configuration demands a sandbox, and there is none. {why}"
         return SandboxState(
             "none", False, "all", (note, why), problem if self._settings.is_required else None
@@ -120,5 +120,5 @@ def _is_root() -> bool:
 
 
 def _root_notes() -> list[str]:
-    note = "The daemon runs as root: commands may reach what the sandbox keeps from other users."
+    note = "parleyd runs as root: commands may reach what the sandbox keeps from other users."
     return [note] if _is_root() else []

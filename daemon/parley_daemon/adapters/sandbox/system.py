@@ -12,11 +12,11 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from parley_daemon.adapters.sandbox.preparation import Preparation, SandboxPaths, SandboxSettings
+from parley_daemon.adapters.sandbox.preparation import Preparation, SandboxPaths
 from parley_daemon.adapters.sandbox.probe import Probe
 from parley_daemon.adapters.sandbox.processes import start_process
 from parley_daemon.adapters.sandbox.protected import ProtectedFiles, read_protected, restore_protected
-from parley_daemon.ports.sandbox import Command, Process, SandboxError, SandboxState
+from parley_daemon.ports.sandbox import Command, Process, SandboxError, SandboxSettings, SandboxState
 
 
 class SystemSandbox:

@@ -6,7 +6,10 @@ A new family of tools is a module beside this one with a function that returns i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from parley_daemon.adapters.tools.commands.family import CommandFamily
+from parley_daemon.adapters.tools.commands.jobs import Tasks
 from parley_daemon.adapters.tools.fetch_url import FetchUrlTool
 from parley_daemon.adapters.tools.files.family import file_tools
 from parley_daemon.adapters.tools.questions import question_tools
@@ -23,23 +26,26 @@ class ToolServices:
     """What built-in tools use. `folders` are the daemon's own, which no tool may touch.
 
     `checkpoints` keep what files were before a tool changes them.
-    `sandbox` starts processes; None: there are no tools that start any.
+    `sandbox` starts processes. `outputs` is the folder for what commands write, `tasks` run jobs.
     """
 
     folders: DaemonFolders
     checkpoints: Checkpoints
     editors: Editors
-    sandbox: Sandbox | None = None
-
-
-NO_SANDBOX = SandboxState("none")
+    sandbox: Sandbox
+    outputs: Path
+    tasks: Tasks
 
 
 class BuiltinToolbox:
     """Implements Toolbox: all chats have the same tools."""
 
     def __init__(self, services: ToolServices) -> None:
-        self._tools = sorted(_all_tools(services), key=lambda tool: tool.spec.name)
+        self._commands = CommandFamily(
+            services.sandbox, services.checkpoints, services.outputs, services.tasks
+        )
+        tools = [*self._commands.tools, *_all_tools(services)]
+        self._tools = sorted(tools, key=lambda tool: tool.spec.name)
         self._sandbox = services.sandbox
         self._workspaces = Workspaces(services.folders)
 
@@ -53,7 +59,11 @@ class BuiltinToolbox:
 
     async def sandbox(self) -> SandboxState:
         """See Toolbox."""
-        return NO_SANDBOX if self._sandbox is None else await self._sandbox.probe()
+        return await self._sandbox.probe()
+
+    async def forget(self, chat_id: str) -> None:
+        """See Toolbox."""
+        await self._commands.jobs.forget(chat_id)
 
 
 def _all_tools(services: ToolServices) -> list[Tool]:

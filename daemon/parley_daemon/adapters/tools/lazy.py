@@ -6,15 +6,19 @@ from threading import Lock
 from anyio import to_thread
 
 from parley_daemon.core.records import Chat
-from parley_daemon.ports.sandbox import SandboxState
+from parley_daemon.ports.sandbox import Sandbox, SandboxState
 from parley_daemon.ports.tools import Tool, Toolbox, Workspace
 
 
 class LazyToolbox:
-    """Implements Toolbox. `load` imports and makes the real one; it may run in a worker thread."""
+    """Implements Toolbox. `load` imports and makes the real one; it may run in a worker thread.
 
-    def __init__(self, load: Callable[[], Toolbox]) -> None:
+    `load_sandbox` does the same for the sandbox alone, which `server/status` asks about.
+    """
+
+    def __init__(self, load: Callable[[], Toolbox], load_sandbox: Callable[[], Sandbox]) -> None:
         self._load = load
+        self._load_sandbox = load_sandbox
         self._lock = Lock()
         self._loaded: Toolbox | None = None
 
@@ -29,8 +33,12 @@ class LazyToolbox:
 
     async def sandbox(self) -> SandboxState:
         """See Toolbox."""
-        toolbox = self._loaded or await to_thread.run_sync(self._toolbox)
-        return await toolbox.sandbox()
+        return await (await to_thread.run_sync(self._load_sandbox)).probe()
+
+    async def forget(self, chat_id: str) -> None:
+        """See Toolbox. Without tools, nothing runs."""
+        if self._loaded is not None:
+            await self._loaded.forget(chat_id)
 
     def _toolbox(self) -> Toolbox:
         if self._loaded is None:

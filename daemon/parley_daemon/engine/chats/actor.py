@@ -353,6 +353,7 @@ class ChatActor:
             live.mark_deleted()
             with anyio.CancelScope(shield=True):
                 await live.services.checkpoints.forget(live.id)
+                await live.services.toolbox.forget(live.id)
         live.services.host.chat_changed(live.view, "deleted")
 
     # ------------------------------------------------------- changes together with others

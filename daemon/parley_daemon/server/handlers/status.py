@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server.call import Call
 from parley_protocol.models.server import ServerStatusParams
@@ -22,6 +24,7 @@ async def get_status(call: Call, params: ServerStatusParams) -> Any:
         "sizeBytes": known.size_bytes,
         "error": await app.engine.find_store_problem(),
     }
+    sandbox = await app.engine.find_sandbox()
     chats = 0
     try:
         chats = await app.engine.count_chats()
@@ -37,6 +40,7 @@ async def get_status(call: Call, params: ServerStatusParams) -> Any:
         "runningTurns": app.engine.running_turns,
         "memoryBytes": _resident_bytes(),
         "store": store,
+        "sandbox": msgspec.to_builtins(sandbox),
         "configuration": {
             "path": app.engine.catalogue.file_defaults.path,
             "error": app.engine.catalogue.complaint,

@@ -1,0 +1,1 @@
+"""The tools that run commands: `run`, `job_output`, `job_stop`."""
