@@ -207,6 +207,30 @@ async def test_a_signature_without_a_thought_is_not_shown(neovim_daemon: DaemonP
     assert said.rstrip("\r") == "\n\n### You\n\nReally?\n\n### Answer\n\nYes."
 
 
+async def test_a_refused_message_says_so_and_what_is_appended_later_stands_below(
+    neovim_daemon: DaemonProcess,
+) -> None:
+    said = await nvim(
+        neovim_daemon,
+        """
+        vim.cmd("Parley /fast hello")
+        wait("the chat", opened)
+        wait("the end", ended())
+        local transcript = chat().transcript
+        local content = { { type = "text", text = "with an image" } }
+        local refused = { message = "The provider did not accept this message." }
+        local message = { id = 99, role = "user", content = content, complete = true, refused = refused }
+        transcript:add_message(message)
+        vim.api.nvim_set_current_win(vim.fn.bufwinid(transcript.buffer))
+        pcall(keys, "ggdGuddp<Esc>")
+        transcript:add_piece(100, 0, { type = "text", text = "and on" })
+        io.stderr:write(text())
+        """,
+    )
+    end = "### You\n\nwith an image\n\nThe provider did not accept this message.\n\n### Answer\n\nand on"
+    assert said.replace("\r", "").endswith(end)
+
+
 def test_the_plugin_stays_small() -> None:
     lines = [
         line.strip()

@@ -179,7 +179,7 @@ def undo(context: Context, argument: str) -> Outcome:
     """List the checkpoints, show what undoing one would do, or undo it."""
     checkpoints = _checkpoints(context)
     words = _split(argument)
-    if not words:
+    if not words or not checkpoints:
         return Show(_describe_checkpoints(checkpoints))
     if not words[0].isdecimal() or not 1 <= int(words[0]) <= len(checkpoints):
         raise UsageError("Use /undo, /undo N, /undo N yes [FILE…] or /undo N force FILE…")
