@@ -274,6 +274,14 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
                  handler="model_configs.delete",
                  doc="Delete a model's configuration."),
     ),
+    "Tools": (
+        _request("tool/register", "client_tools.ToolRegisterParams", "client_tools.ToolNamesResult",
+                 handler="client_tools.register",
+                 doc="Offer tools that this client runs, for as long as it is connected."),
+        _request("tool/unregister", "client_tools.ToolUnregisterParams", "client_tools.ToolNamesResult",
+                 handler="client_tools.unregister",
+                 doc="Withdraw tools that this client offers."),
+    ),
     "Permissions": (
         _request("permission/list", "permissions.PermissionListParams", "permissions.PermissionListResult",
                  handler="permissions.list_rules",

@@ -91,6 +91,10 @@ export interface Methods {
   "modelConfig/update": { params: ModelConfigUpdateParams; result: ModelConfig };
   /** Delete a model's configuration. */
   "modelConfig/delete": { params: ModelConfigDeleteParams; result: null };
+  /** Offer tools that this client runs, for as long as it is connected. */
+  "tool/register": { params: ToolRegisterParams; result: ToolNamesResult };
+  /** Withdraw tools that this client offers. */
+  "tool/unregister": { params: ToolUnregisterParams; result: ToolNamesResult };
   /** List the rules of what models may do. */
   "permission/list": { params: PermissionListParams; result: PermissionListResult };
   /** Add a rule. Its examples are tested first. */
@@ -1992,6 +1996,29 @@ export interface NewChatContext {
   files?: string[];
 }
 
+/**
+ * A tool that a client offers.
+ *
+ * - `name` has at most 64 letters, digits, `_` and `-`.
+ * - `inputSchema` is the JSON Schema of the arguments, of type `object`, with at most 64 KiB as JSON.
+ * - `kind` is what a call does at most: `read`, `edit`, `execute`, `fetch`, `agent` or `ask`. The mode of a
+ * chat decides by it; another word counts as `execute`.
+ */
+export interface NewTool {
+  /** The name of the tool: 1 to 64 letters, digits, `_` and `-`. */
+  name: string;
+  /** What the tool does and when to use it, for the model. 1 to 16384 characters. */
+  description: string;
+  /** The JSON Schema of the arguments, of type `object`; at most 65,536 bytes of JSON. */
+  inputSchema: Record<string, unknown>;
+  /** `read`, `edit`, `execute`, `fetch`, `agent` or `ask`; another word counts as `execute`. 1 to 64 characters. */
+  kind: string;
+  /** How long one call may take, in milliseconds; null: 300,000. 1 to 3.6e+06. */
+  timeoutMs?: number | null;
+  /** A few words for people; null: the name. 1 to 200 characters. */
+  title?: string | null;
+}
+
 /** A rule that `allow_always` stores, exactly as it is shown here. */
 export interface OfferedRule {
   /** What to answer with: `result: {"ruleId"}`. */
@@ -2909,8 +2936,26 @@ export interface ToolFilter {
   deny?: string[] | null;
 }
 
+/** The names of the tools that were registered, or unregistered. */
+export interface ToolNamesResult {
+  /** The names of the tools, in the order of the params. */
+  names: string[];
+}
+
 /** What became of a tool call. */
 export type ToolOutcome = "ok" | "failed" | "denied" | "interrupted" | "timed_out";
+
+/**
+ * Params of `tool/register`.
+ *
+ * - `chatIds`: the chats in which the tools can be called; null: all chats of the owner, new ones included.
+ */
+export interface ToolRegisterParams {
+  /** The tools to offer: all of them, or none. At most 128 items. */
+  tools: NewTool[];
+  /** The chats in which the tools can be called; null: all. 1 to 100 items. */
+  chatIds?: string[] | null;
+}
 
 /** A streamed piece of the output of a running tool. The last piece is a complete `ToolResultPart`. */
 export interface ToolResultDelta {
@@ -2998,6 +3043,12 @@ export interface ToolStartedEvent {
   allowedBy: string;
   /** What its processes run in; null: it starts none. */
   sandbox: SandboxKind | null;
+}
+
+/** Params of `tool/unregister`. */
+export interface ToolUnregisterParams {
+  /** The names of tools that this client has registered. 1 to 128 items. */
+  names: string[];
 }
 
 /**

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.records import Turn
+from parley_daemon.engine.agents.client_tools import ChatToolbox, ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.permissions import Permissions, PolicySources
 from parley_daemon.engine.agents.policy_queries import PolicyQueries
@@ -64,6 +66,7 @@ class Engine:
         model_configs: the models that are configured over the protocol.
         watchers: who is told of every chat of an owner.
         permissions: the rules of what models may do.
+        client_tools: the tools that clients have registered.
         instructions: what people tell models in AGENTS.md.
         policy: answers questions about both.
     """
@@ -95,6 +98,8 @@ class Engine:
         restart = self._restart_lost_turn if recovery == "retry" else None
         self._open_store = StoreOpener(store, clock, self._resume_paused_turn, restart).open
         self._registry = ChatRegistry(self._load)
+        self.client_tools = ClientTools(schemas, toolbox.names, self._tasks.start, self._end_orphaned_calls)
+        toolbox = ChatToolbox(toolbox, self.client_tools)
         policy = PolicyState(store, self._open_store, clock)
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
         self.instructions = Instructions(self.permissions, policy_sources)
@@ -105,6 +110,7 @@ class Engine:
             clock=clock,
             schemas=schemas,
             toolbox=toolbox,
+            client_tools=self.client_tools,
             checkpoints=checkpoints,
             turn_slots=anyio.CapacityLimiter(max_running_turns),
             summary_slots=anyio.Semaphore(SUMMARIES_AT_ONCE),
@@ -285,6 +291,20 @@ class Engine:
         self._registry.add(self._registry.get(stored.chat.id) or ChatActor(stored, self._services))
         async with self._registry.open(stored.chat.id) as chat:
             await chat.resume_turn(lost)
+            if any(request.kind == "tool" for request in chat.requests.open):
+                self.client_tools.expect_clients()
+
+    async def _end_orphaned_calls(self, answer: Answer) -> None:
+        """Answer the calls of clients' tools that no client can answer any more."""
+        for chat in self._registry.all():
+            for request in chat.requests.open:
+                if request.kind == "tool" and not self.client_tools.is_known(
+                    chat.view.chat, request.tool_name
+                ):
+                    try:
+                        await chat.requests.resolve(request.id, answer)
+                    except StoreUnavailableError as error:
+                        log.error("a call of %s stays open: %s", request.tool_name, error)
 
     async def _restart_lost_turn(self, stored: StoredChat, lost: Turn) -> None:
         """Begin a turn in place of a lost one. The store is being opened: no caller has the chat yet."""

@@ -57,6 +57,10 @@ class NoSandboxError(EngineError):
     """There is no sandbox, and the configuration demands one."""
 
 
+class NotAllowedError(EngineError):
+    """The caller may not do this."""
+
+
 class InvalidDecisionError(EngineError):
     """The request does not offer this decision. The message continues a sentence that begins with it."""
 

@@ -104,6 +104,10 @@ class Toolbox(Protocol):
         """Return all tools of a chat, sorted by name. Availability and rules are not considered."""
         ...
 
+    async def names(self) -> frozenset[str]:
+        """Return the names of all tools that belong to the toolbox itself, whatever chat asks."""
+        ...
+
     async def workspace(self, chat: Chat) -> Workspace:
         """Return the folders of a chat, from `chat.context.repositories`."""
         ...

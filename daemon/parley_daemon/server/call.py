@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import anyio
 
 from parley_daemon.core.records import Context
+from parley_daemon.engine.agents.client_tools import ToolClient
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.server.app import App
 from parley_daemon.server.files.references import LinesRead
@@ -40,6 +41,11 @@ class ClientConnection(Protocol):
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a coroutine in the background until the connection ends."""
+        ...
+
+    @property
+    def tool_client(self) -> ToolClient:
+        """The client as one that may register tools."""
         ...
 
     @property

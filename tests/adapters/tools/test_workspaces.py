@@ -7,6 +7,7 @@ import pytest
 from parley_daemon.adapters.tools.lazy import LazyToolbox
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
 from parley_daemon.core.records import Chat, Context
+from parley_daemon.ports.sandbox import Sandbox
 from parley_daemon.ports.tools import Toolbox, Workspace
 
 
@@ -84,6 +85,9 @@ async def test_a_toolbox_is_loaded_when_a_chat_first_needs_it(home: Path) -> Non
         def tools(self, chat: Chat) -> list[object]:
             return []
 
+        async def names(self) -> frozenset[str]:
+            return frozenset()
+
         async def workspace(self, chat: Chat) -> Workspace:
             return await workspaces(home).workspace(chat.context.repositories)
 
@@ -91,7 +95,10 @@ async def test_a_toolbox_is_loaded_when_a_chat_first_needs_it(home: Path) -> Non
         made.append("a toolbox")
         return Folders()  # pyright: ignore[reportReturnType] - it has no tools of any type
 
-    toolbox = LazyToolbox(load)
+    def load_sandbox() -> Sandbox:
+        raise AssertionError("nobody asks for the sandbox")
+
+    toolbox = LazyToolbox(load, load_sandbox)
     assert made == []
     chat = Chat("a", "local", "", "", context=Context(repositories=(f"file://{home}/other",)))
     assert await toolbox.workspace(chat) == await toolbox.workspace(chat) == Workspace((str(home / "other"),))

@@ -19,6 +19,10 @@ class GivenToolbox:
         """See Toolbox."""
         return self._tools
 
+    async def names(self) -> frozenset[str]:
+        """See Toolbox."""
+        return frozenset([tool.spec.name for tool in self._tools])
+
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""
         return self._workspace

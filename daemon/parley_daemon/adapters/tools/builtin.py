@@ -53,6 +53,10 @@ class BuiltinToolbox:
         """See Toolbox."""
         return self._tools
 
+    async def names(self) -> frozenset[str]:
+        """See Toolbox."""
+        return frozenset([tool.spec.name for tool in self._tools])
+
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""
         return await self._workspaces.workspace(chat.context.repositories)

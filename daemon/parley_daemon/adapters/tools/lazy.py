@@ -26,6 +26,11 @@ class LazyToolbox:
         """See Toolbox. Call `workspace` before: then this does not have to wait for imports."""
         return self._toolbox().tools(chat)
 
+    async def names(self) -> frozenset[str]:
+        """See Toolbox."""
+        toolbox = self._loaded or await to_thread.run_sync(self._toolbox)
+        return await toolbox.names()
+
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""
         toolbox = self._loaded or await to_thread.run_sync(self._toolbox)

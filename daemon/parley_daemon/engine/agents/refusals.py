@@ -26,6 +26,9 @@ def denied(call: ToolCall, why: str) -> ToolResult:
 def refused(call: ToolCall, request: ActionRequest, answer: Answer) -> ToolResult:
     """Return the result of a call whose request was not answered by "allow"."""
     if answer.outcome == "expired":
+        why = read_reason(answer)
+        if why is not None:
+            return failed(call, why, "timed_out")
         limit = "" if request.expires_at is None else f" (until {request.expires_at})"
         return failed(call, f"Nobody answered in time{limit}.", "timed_out")
     reason = read_reason(answer)
@@ -40,7 +43,7 @@ def refused(call: ToolCall, request: ActionRequest, answer: Answer) -> ToolResul
                 call, f"You made this call several times with the same result. It was not repeated.{said}"
             )
         case "tool":
-            return denied(call, f"The client did not run the tool.{said}")
+            return failed(call, f"The client did not run the tool.{said}")  # the call had started
         case _:
             return denied(call, f"The person did not allow this call.{said}")
 

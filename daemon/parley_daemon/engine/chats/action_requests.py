@@ -14,6 +14,7 @@ from parley_daemon.core.agents.answers import InvalidAnswerError, check_answer
 from parley_daemon.core.agents.permissions import Rule
 from parley_daemon.core.commands import Resume
 from parley_daemon.core.events import ActionResolved
+from parley_daemon.engine.agents.client_tools import ToolClient
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.errors import ConflictError, InvalidDecisionError, ShuttingDownError
@@ -41,10 +42,12 @@ class ActionRequests:
         *,
         args_hash: str | None = None,
         by: str | None = None,
+        client: ToolClient | None = None,
     ) -> ActionOutcome:
-        """Answer a question; return what became of it. `by` is the name of the client.
+        """Answer a question; return what became of it. `by` is the name of the client, `client` itself.
 
         Raises:
+            NotAllowedError: it is a call of a tool that another client has registered.
             ConflictError: it is not open, or is about something else than `args_hash`.
             InvalidDecisionError: the question does not offer this decision.
             InvalidAnswerError: the result does not fit the question.
@@ -54,6 +57,8 @@ class ActionRequests:
         async with live.lock:
             live.check_exists()
             request = self._find(request_id)
+            if request.kind == "tool":
+                live.services.client_tools.check_answerer(live.chat, request, client)
             if live.services.host.is_stopping or live.run is None:
                 raise ShuttingDownError("The daemon is stopping. Answer again when it has restarted.")
             if args_hash not in (None, request.args_hash):

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import anyio
 
+from parley_daemon.engine.agents.client_tools import ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.permissions import Permissions
 from parley_daemon.engine.chats.snapshot import Change, ChatView
@@ -73,6 +74,7 @@ class ChatServices:
     clock: Clock
     schemas: Schemas
     toolbox: Toolbox
+    client_tools: ClientTools
     checkpoints: Checkpoints
     turn_slots: anyio.CapacityLimiter
     summary_slots: anyio.Semaphore

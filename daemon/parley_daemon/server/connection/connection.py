@@ -28,6 +28,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from parley_daemon.core.records import Context
+from parley_daemon.engine.agents.client_tools import ToolClient
 from parley_daemon.server.app import OWNER, App
 from parley_daemon.server.call import Call
 from parley_daemon.server.connection.client import ClientRequests, ClientSettings
@@ -75,6 +76,7 @@ class Connection:
         self._documents = Documents("utf-16", self.start, self._pause_for_documents)
         self._editor: ClientEditor | None = None
         self._folders = WorkspaceFolders({})
+        self._tool_client: ToolClient | None = None
         self._is_initialized = False
         self._is_shut_down = False
         self._has_unread_responses = False
@@ -87,6 +89,13 @@ class Connection:
     def origin(self) -> str | None:
         """The client's name, None if it gave none."""
         return self._client.origin
+
+    @property
+    def tool_client(self) -> ToolClient:
+        """The client as one that may register tools."""
+        if self._tool_client is None:
+            self._tool_client = ToolClient(OWNER, self.origin)
+        return self._tool_client
 
     @property
     def default_context(self) -> Context:
@@ -114,6 +123,8 @@ class Connection:
                 tasks.cancel_scope.cancel()
         finally:
             self.app.remove(self)
+            if self._tool_client is not None:
+                self.app.engine.client_tools.leave(self._tool_client)
             if self._editor is not None:
                 self.app.editors.remove(self._editor)
             self._client_requests.close()

@@ -219,6 +219,7 @@ async def respond(call: Call, params: ChatRespondParams) -> Any:
             params.result,
             args_hash=params.args_hash,
             by=call.connection.origin,
+            client=call.connection.tool_client,
         )
         return {"outcome": outcome}
 

@@ -56,6 +56,7 @@ _CODES: dict[type[Exception], ErrorCode] = {
     engine.NoSandboxError: ErrorCode.NO_SANDBOX,
     engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,
     engine.NotLocalError: ErrorCode.NOT_ALLOWED,
+    engine.NotAllowedError: ErrorCode.NOT_ALLOWED,
     engine.ShuttingDownError: ErrorCode.NOT_ALLOWED,
     engine.ReadOnlyConfigurationError: ErrorCode.NOT_ALLOWED,
     SecretsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
