@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
+from parley_daemon.adapters.os.clock import SystemClock
 from parley_daemon.ports.checkpoints import ChangeRecorder, RestoreRequest
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.tools import CallContext, Workspace
-from tests.support.engine.rig import ME, FakeClock
+from tests.support.engine.rig import ME
 
 CHAT = "00000000-0000-7000-8000-0000000000c1"
 
@@ -34,7 +35,7 @@ class Scratch:
         self.root = folder.resolve() / "root"
         self.data = data or folder.resolve() / "data"
         self.root.mkdir(exist_ok=True)
-        self.clock = FakeClock()
+        self.clock = SystemClock()
         self.editors = editors
         self.checkpoints = FileCheckpoints(self.data, self.clock, editors)
 

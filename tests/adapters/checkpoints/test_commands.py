@@ -113,6 +113,18 @@ async def test_a_tree_beyond_the_bounds_is_watched_in_part_and_says_so(
         assert len(await recorder.watch([str(scratch.root)])) == 1
 
 
+async def test_the_home_directory_and_what_is_above_it_are_not_watched(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(scratch.root / "src"))
+    for root in ("/", str(scratch.root), scratch.path("src"), str(scratch.data.parent)):
+        async with scratch.call() as recorder:
+            (note,) = await recorder.watch([root])
+            assert note.startswith(f"Changes in {root} are not recorded")
+            write(scratch.root / "src/b.txt", root)
+            assert await recorder.finish() == ((), None)
+
+
 async def test_copies_are_made_once_for_all_commands(scratch: Scratch) -> None:
     await run(scratch, "true")
     copies = {path.name: path.stat().st_ino for path in (scratch.data / "spool").iterdir()}

@@ -56,6 +56,7 @@ class Archive:
         self, folder: Path, clock: Clock, editors: Editors | None, *, limit: int = ALL_BYTES
     ) -> None:
         self._chats = folder / "chats"
+        self._refused = (os.path.realpath(Path.home()), os.path.realpath(folder))
         self._spool = Spool(folder / "spool")
         self._clock = clock
         self._editors = editors
@@ -92,7 +93,9 @@ class Archive:
                     head = await self._head(history, context)
                     await to_thread.run_sync(self._make_room, context.chat_id)
             documents = Documents(self._editors, context.owner)
-            recorder = Recorder(context, history, head, self._spool, documents, self._recorders)
+            recorder = Recorder(
+                context, history, head, self._spool, documents, self._recorders, self._refused
+            )
             self._recorders.add(recorder)
             try:
                 yield recorder

@@ -13,6 +13,9 @@ from parley_daemon.adapters.checkpoints.paths import digest_of
 
 BLOCK = 4096
 
+DURABLE_BYTES = 2**20
+"""Size of an image up to which its way to the disk is waited for. It takes seconds for large ones."""
+
 
 class Images:
     """The images in one folder, which is created when it is needed. Not to be used in two threads at once."""
@@ -51,7 +54,7 @@ class Images:
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            if is_durable:
+            if is_durable and len(data) <= DURABLE_BYTES:
                 os.fsync(descriptor)
         new.rename(self.folder / digest)
         self._size = self.size + _space(len(data))

@@ -110,7 +110,9 @@ class Journal:
         return checkpoints
 
     def append(self, lines: Sequence[Line]) -> None:
-        """Add lines; they are on the disk when this returns.
+        """Add lines. What was kept is on the disk when this returns, even if the machine stops then.
+
+        What was left is in the system's hands: if it gets lost, the file counts as it does after a crash.
 
         Raises:
             OSError: they cannot be written.
@@ -125,7 +127,8 @@ class Journal:
                 data = data if not size or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n" + data
             while data:
                 data = data[os.write(descriptor, data) :]
-            os.fsync(descriptor)
+            if any(isinstance(line, Kept) for line in lines):
+                os.fsync(descriptor)
             self._is_whole = True
         except OSError:
             self._is_whole = False

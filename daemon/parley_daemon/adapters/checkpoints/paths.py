@@ -21,6 +21,9 @@ from parley_daemon.core.agents.line_counts import plain_text, text_of
 FILE_BYTES = 16 * 2**20
 """Size of a file up to which it is read and kept. A larger one can be changed, but not restored."""
 
+TEXT_BYTES = 2**20
+"""Size of a file up to which its text is compared with that in an editor. A larger one counts as binary."""
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -114,7 +117,7 @@ def _read_file(folder: int, name: str, limit: int) -> bytes | None:
 
 def file_state(data: bytes, mode: int) -> FileState:
     """Return the state of a file with these bytes."""
-    text = text_of(data)
+    text = text_of(data) if len(data) <= TEXT_BYTES else None
     return FileState("file", mode, len(data), digest_of(data), None if text is None else digest_of_text(text))
 
 

@@ -46,7 +46,10 @@ class Touched(msgspec.Struct, gc=False):
 
 
 class Recorder:
-    """Implements ChangeRecorder for one call. `others` are the recorders of all calls that run now."""
+    """Implements ChangeRecorder for one call.
+
+    `others` are the recorders of all calls that run now, `refused` folders that no command is watched in.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Recorder:
         spool: Spool,
         documents: Documents,
         others: "set[Recorder]",
+        refused: Sequence[str] = (),
     ) -> None:
         self.foreign: set[str] = set()
         self._context = context
@@ -64,6 +68,7 @@ class Recorder:
         self._spool = spool
         self._documents = documents
         self._others = others
+        self._refused = refused
         self._touched: dict[str, Touched] = {}
         self._memory = MEMORY_BYTES
         self._watch: Watch | None = None
@@ -141,7 +146,9 @@ class Recorder:
 
     async def watch(self, roots: Sequence[str]) -> Sequence[str]:
         """See ChangeRecorder."""
-        self._watch, notes = await to_thread.run_sync(begin_watch, self._head, roots, self._spool)
+        self._watch, notes = await to_thread.run_sync(
+            begin_watch, self._head, roots, self._spool, self._refused
+        )
         self._mark = mark = token_hex(8)
         self._history.running.add(mark)
         try:

@@ -61,10 +61,19 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     copy: str | None
 
 
-def begin_watch(head: CheckpointHead, roots: Sequence[str], spool: Spool) -> tuple[Watch, list[str]]:
-    """List the roots and copy what is small. Return what is not watched, too, as sentences."""
+def begin_watch(
+    head: CheckpointHead, roots: Sequence[str], spool: Spool, refused: Sequence[str] = ()
+) -> tuple[Watch, list[str]]:
+    """List the roots and copy what is small. Return what is not watched, too, as sentences.
+
+    A root that has one of the folders in `refused` in it, or is one, is not watched.
+    """
     watch, notes, room = Watch(head, []), list[str](), MAX_ENTRIES
     for root in _without_inner(roots):
+        inner = next((one for one in refused if f"{one}/".startswith(f"{root.rstrip('/')}/")), None)
+        if inner is not None:
+            notes.append(f"Changes in {root} are not recorded and cannot be undone: {inner} is in it.")
+            continue
         try:
             listing = list_tree(root, room=room)
         except OSError as error:
