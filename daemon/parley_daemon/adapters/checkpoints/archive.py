@@ -28,13 +28,12 @@ from parley_daemon.adapters.checkpoints.restoring import Restorer
 from parley_daemon.adapters.checkpoints.spool import Spool
 from parley_daemon.adapters.checkpoints.watching import PREFIX, end_watch, load_watch
 from parley_daemon.core.agents.checkpoints import (
-    NOTHING,
     CheckpointHead,
     CheckpointView,
-    FileState,
     RestoreResult,
     view,
 )
+from parley_daemon.core.agents.file_states import NOTHING, FileState
 from parley_daemon.ports.checkpoints import ChangeRecorder, CheckpointsUnavailableError, RestoreRequest
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.editors import Editors

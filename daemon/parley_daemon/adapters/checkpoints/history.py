@@ -9,7 +9,8 @@ import anyio
 from parley_daemon.adapters.checkpoints.images import Images
 from parley_daemon.adapters.checkpoints.journal import Journal, Line, Opened, apply
 from parley_daemon.adapters.checkpoints.paths import digest_of, digest_of_text, encode_text
-from parley_daemon.core.agents.checkpoints import Checkpoint, CheckpointHead, FileState
+from parley_daemon.core.agents.checkpoints import Checkpoint, CheckpointHead
+from parley_daemon.core.agents.file_states import FileState
 from parley_daemon.core.agents.line_counts import plain_text, text_of
 
 CHAT_BYTES = 64 * 2**20

@@ -15,7 +15,7 @@ from secrets import token_hex
 
 from msgspec.structs import replace
 
-from parley_daemon.core.agents.checkpoints import NOTHING, FileState
+from parley_daemon.core.agents.file_states import NOTHING, FileState
 from parley_daemon.core.agents.line_counts import plain_text, text_of
 
 FILE_BYTES = 16 * 2**20

@@ -28,7 +28,8 @@ from parley_daemon.adapters.checkpoints.watching import (
     save_watch,
     watch_file,
 )
-from parley_daemon.core.agents.checkpoints import NOTHING, CheckpointHead, FileState, is_same
+from parley_daemon.core.agents.checkpoints import CheckpointHead
+from parley_daemon.core.agents.file_states import NOTHING, FileState, is_same
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.ports.checkpoints import CheckpointsUnavailableError
 from parley_daemon.ports.tools import CallContext

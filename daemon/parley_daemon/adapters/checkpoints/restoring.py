@@ -20,7 +20,6 @@ from parley_daemon.adapters.checkpoints.paths import put_path, read_path, split_
 from parley_daemon.core.agents.checkpoints import (
     Checkpoint,
     CheckpointHead,
-    FileState,
     PathChange,
     Refusal,
     RestoreConflict,
@@ -29,7 +28,6 @@ from parley_daemon.core.agents.checkpoints import (
     change_type,
     is_folder,
     is_in_editor,
-    is_same,
     left_state,
     left_states,
     plan_restore,
@@ -37,6 +35,7 @@ from parley_daemon.core.agents.checkpoints import (
     selects,
     shown_paths,
 )
+from parley_daemon.core.agents.file_states import FileState, is_same
 from parley_daemon.core.agents.line_counts import plain_text
 from parley_daemon.ports.checkpoints import (
     CheckpointNotFoundError,

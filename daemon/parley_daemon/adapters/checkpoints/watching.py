@@ -27,7 +27,8 @@ from parley_daemon.adapters.checkpoints.tree import (
     find_changed,
     list_tree,
 )
-from parley_daemon.core.agents.checkpoints import NOTHING, CheckpointHead, FileState
+from parley_daemon.core.agents.checkpoints import CheckpointHead
+from parley_daemon.core.agents.file_states import NOTHING, FileState
 
 MAX_CHANGES = 5_000
 """Changed paths that are recorded of a command."""
