@@ -6,6 +6,7 @@ from parley_daemon.adapters.tools.files.edit_file import edit_file, write_file
 from parley_daemon.adapters.tools.files.move_file import delete_file, move_file
 from parley_daemon.adapters.tools.files.read_file import ReadFile
 from parley_daemon.adapters.tools.files.read_log import ReadLog
+from parley_daemon.adapters.tools.files.searching import search_tools
 from parley_daemon.adapters.tools.files.services import FileServices
 from parley_daemon.adapters.tools.paths.locks import PathLocks
 from parley_daemon.adapters.tools.paths.resolving import Resolver
@@ -22,6 +23,7 @@ def file_tools(folders: DaemonFolders, editors: Editors, checkpoints: Checkpoint
     changes = Changes(services, checkpoints)
     return [
         ReadFile(services),
+        *search_tools(services),
         edit_file(services, changes),
         write_file(services, changes),
         delete_file(services, changes),

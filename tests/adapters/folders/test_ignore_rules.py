@@ -9,7 +9,7 @@ from time import process_time
 
 import pytest
 
-from parley_daemon.adapters.checkpoints.ignore_rules import is_ignored, parse_rules
+from parley_daemon.adapters.folders.ignore_rules import is_ignored, parse_rules
 
 RULES = (
     *("*.o", "/build", "build/", "doc/*.txt", "!keep.o", "**/foo", "a/**/b", "a/**", "*.py[co]", "[!a]x"),
