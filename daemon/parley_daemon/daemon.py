@@ -211,7 +211,10 @@ def _load_sandbox(options: DaemonOptions, settings: SandboxSettings) -> Sandbox:
     own = [options.data_dir, options.config, places.runtime_file, places.socket_path]
     data = options.data_dir.absolute()
     paths = SandboxPaths(
-        tuple([path.absolute() for path in own if path is not None]), data / "scratch", data / "kept"
+        own=tuple([path.absolute() for path in own if path is not None]),
+        scratch=data / "scratch",
+        kept=data / "kept",
+        guarded=(options.config.absolute(),),
     )
     return SystemSandbox(settings, paths, os.environ)
 

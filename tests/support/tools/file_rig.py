@@ -64,7 +64,9 @@ class FileRig:
         self.checkpoints = FileCheckpoints(home / "data/checkpoints", FakeClock(), self.editors)
         self.reported: list[str] = []
         self.tasks = BackgroundTasks()
-        paths = SandboxPaths(tuple(map(Path, own)), home / "data/scratch", home / "data/kept")
+        paths = SandboxPaths(
+            tuple(map(Path, own)), home / "data/scratch", home / "data/kept", (home / "config.toml",)
+        )
         self.sandbox = SystemSandbox(
             sandbox or SandboxSettings(), paths, {"PATH": os.environ["PATH"], "HOME": str(home)}
         )

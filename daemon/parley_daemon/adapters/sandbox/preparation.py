@@ -30,13 +30,15 @@ class SandboxPaths:
 
     Attributes:
         own: files and folders that commands must neither read nor change.
-        scratch: the folder for the temporary folders of commands.
+        scratch: the folder for the temporary folders of commands. Each daemon has a folder in it.
         kept: the folder that changed versions of protected files are kept in.
+        guarded: files of the daemon that are put back if a command without a sandbox changes them.
     """
 
     own: tuple[Path, ...]
     scratch: Path
     kept: Path
+    guarded: tuple[Path, ...] = ()
 
 
 class Preparation:

@@ -50,9 +50,10 @@ class ProtectedFiles:
     """Protected paths that exist: those that bubblewrap can make read-only."""
 
 
-def read_protected(roots: Sequence[str]) -> ProtectedFiles:
-    """Read what is protected below the folders."""
-    files = ProtectedFiles(tuple(roots), {}, {})
+def read_protected(roots: Sequence[str], more: Sequence[str] = ()) -> ProtectedFiles:
+    """Read what is protected below the folders, and some more files."""
+    files = ProtectedFiles((*roots, *[os.path.dirname(path) for path in more]), {}, {})
+    files.before = {path: _read(files.roots, path) for path in more}
     for root in roots:
         paths = [os.path.join(root, POLICY_FOLDER)]
         for directory in find_git_directories(root):

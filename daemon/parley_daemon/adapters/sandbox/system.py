@@ -31,6 +31,8 @@ class SystemSandbox:
     ) -> None:
         self._preparation = Preparation(settings, paths, environment, python)
         self._paths = paths
+        self._scratch = paths.scratch / str(os.getpid())
+        self._has_cleaned = False
         self._state: SandboxState | None = None
         self._probing = threading.Lock()
 
@@ -56,7 +58,8 @@ class SystemSandbox:
         state = await self.probe()
         if state.problem is not None:
             raise SandboxError(state.problem)
-        protected = await to_thread.run_sync(read_protected, command.writable)
+        guarded = [os.path.realpath(path) for path in self._paths.guarded] if state.kind == "none" else []
+        protected = await to_thread.run_sync(read_protected, command.writable, guarded)
         scratch = await to_thread.run_sync(self._make_scratch, command.scratch)
         try:
             start = self._preparation.prepare(state, command, str(scratch), protected)
@@ -77,7 +80,7 @@ class SystemSandbox:
 
     async def remove_scratch(self, name: str) -> None:
         """Remove the temporary folder that the commands with this name share."""
-        path = self._paths.scratch / name
+        path = self._scratch / name
         await to_thread.run_sync(_remove_folder, path)
 
     def _restore(self, state: SandboxState, protected: ProtectedFiles) -> list[str]:
@@ -86,10 +89,13 @@ class SystemSandbox:
         )
 
     def _make_scratch(self, name: str) -> Path:
-        self._paths.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._has_cleaned:
+            self._has_cleaned = True
+            _remove_of_ended_daemons(self._paths.scratch)
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not name:
-            return Path(tempfile.mkdtemp(dir=self._paths.scratch))
-        path = self._paths.scratch / name
+            return Path(tempfile.mkdtemp(dir=self._scratch))
+        path = self._scratch / name
         path.mkdir(mode=0o700, exist_ok=True)
         return path
 
@@ -101,3 +107,14 @@ def _remove_folder(path: Path) -> None:
         for folder, _, _ in os.walk(path):
             os.chmod(folder, 0o700, follow_symlinks=True)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_of_ended_daemons(scratch: Path) -> None:
+    """Remove the folders of daemons that were killed."""
+    for folder in scratch.glob("[0-9]*"):
+        try:
+            os.kill(int(folder.name), 0)
+        except ProcessLookupError:
+            _remove_folder(folder)
+        except (OSError, ValueError):
+            continue  # it runs as another user, or is no folder of a daemon

@@ -16,7 +16,12 @@ from parley_daemon.engine.chats.changeset import SEQ_BLOCK, Changeset
 from parley_daemon.engine.chats.event_feed import EventFeed
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot, page_of
-from parley_daemon.engine.errors import ChatArchivedError, ChatNotFoundError, ShuttingDownError
+from parley_daemon.engine.errors import (
+    ChatArchivedError,
+    ChatNotFoundError,
+    NoSandboxError,
+    ShuttingDownError,
+)
 from parley_daemon.engine.turns.model_selection import check_model
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.run import TurnRun
@@ -182,12 +187,17 @@ class LiveChat:
             NoDefaultModelError: neither the call nor the chat names a model, and there is no default model.
             NotLocalError: the model's provider is not local, and only local providers are allowed.
             UnknownModelError, ProviderUnavailableError: see Catalogue.resolve.
+            NoSandboxError: the turn has tools, and the configuration demands a sandbox that there is not.
             ShuttingDownError: the daemon is stopping.
         """
         services = self.services
         await services.host.load_configuration(model, *(settings.fallback_models or ()))
         settings = settings.with_defaults(self.chat.settings)
         check_model(services.catalogue, model, self.chat.model, settings)
+        if settings.agent.is_on:
+            sandbox = await services.toolbox.sandbox()
+            if sandbox.problem is not None:
+                raise NoSandboxError(sandbox.problem)
         if services.host.is_stopping:
             raise ShuttingDownError("The daemon is stopping. Send the message again when it has restarted.")
         return None if model is None else services.catalogue.full_name(model)
