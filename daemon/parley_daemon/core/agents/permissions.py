@@ -121,7 +121,7 @@ def decide(
         commands = [_refuse(one) for one in verdict.commands]
         return msgspec.structs.replace(verdict, decision="deny", why=why, commands=tuple(commands))
     asked = [one for one in decisions if one.effect == "ask"]
-    if call.bound_to or not all(one.can_be_allowed for one in asked):
+    if not all(one.can_be_allowed for one in asked):
         return verdict
     offers = [
         offer
