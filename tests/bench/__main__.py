@@ -13,6 +13,7 @@ from tests.bench import (
     documents,
     large_chats,
     listeners,
+    long_chats,
     memory,
     searching,
     startup,
@@ -34,6 +35,7 @@ TESTS: dict[str, Callable[[Workshop], list[Row]]] = {
     "j": listeners.cost,
     "k": dialects.measure,
     "l": large_chats.measure,
+    "m": long_chats.measure,
     "o": documents.measure,
     "s": searching.measure,
 }

@@ -90,6 +90,11 @@ class Driver:
             raise ConnectionError("the connection was closed")
         return [self._decode(body) for body in self._frames.feed(data)]
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something can be read at once."""
+        return bool(self._poll.poll(0))
+
     def answer(self, id: int) -> Any:
         """Wait for the answer to a request, pass over everything else, return the result.
 

@@ -32,13 +32,17 @@ _GREETING: Script = (text("Hello ", "from ", "the ", "fake ", "provider."), fini
 
 @dataclass
 class Request:
-    """One request as it came. Header names are lower case; times are of CLOCK_MONOTONIC, in nanoseconds."""
+    """One request as it came. Header names are lower case; times are of CLOCK_MONOTONIC, in nanoseconds.
+
+    `received_ns` is when the head was there, `whole_ns` when the body was.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
     received_ns: int
+    whole_ns: int = 0
     reply: Reply | None = None
     disconnected_ns: int | None = None
 
@@ -63,6 +67,7 @@ class Request:
         return {
             "prompt": self.prompt[:200],
             "receivedNs": self.received_ns,
+            "wholeNs": self.whole_ns,
             "firstWriteNs": self.reply.first_write_ns if self.reply else None,
             "endNs": self.reply.end_ns if self.reply else None,
             "disconnectedNs": self.disconnected_ns,
@@ -237,7 +242,7 @@ async def _read_request(connection: _Connection) -> Request | None:
         name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
     }
     body = await connection.reader.readexactly(int(headers.get("content-length", 0)))
-    return Request(method, path, headers, body, received)
+    return Request(method, path, headers, body, received, time.monotonic_ns())
 
 
 async def _main() -> None:
