@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-demo: $(STAMP) ## show a daemon and two clients in a chat
+demo: $(STAMP) ## show a daemon, two clients, and a model that mends a test; offline
 	@$(BIN)/python -m parley_clients.demo
 
 test: $(STAMP) ## run the fast tests; SLOW=1 adds the slow ones and more examples, ARGS="..." goes to pytest, JOBS=n sets the workers

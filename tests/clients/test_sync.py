@@ -103,4 +103,6 @@ def test_the_demo_checks_what_it_shows() -> None:
     assert done.returncode == 0, done.stderr
     assert "is exactly the stored answer" in done.stdout
     assert "resumed by sequence number" in done.stdout
+    assert "Neovim │ is asked: Edit prices.py" in done.stdout
+    assert "The test passes." in done.stdout
     assert done.stderr == ""

@@ -185,3 +185,10 @@ async def test_a_denial_ends_the_story_with_its_reason() -> None:
     text, calls = await chat.ask()
     assert calls == []
     assert "> The person did not allow this call. They say: not now" in text
+
+
+async def test_a_script_that_asserts_something_is_mended_too(tmp_path: Path) -> None:
+    (tmp_path / "area.py").write_text("def area(width, height):\n    return width + height\n")
+    (tmp_path / "check.py").write_text("from area import area\n\nassert area(2, 3) == 6\n")
+    names, text = await fix(tmp_path, "/fix python3 -B check.py")
+    assert (names, text) == (STORY, "The tests pass now. I changed `area.py`.\n")

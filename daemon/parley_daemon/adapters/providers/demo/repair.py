@@ -27,7 +27,7 @@ _EXPECTATIONS = (
     re.compile(r"assert (?P<name>\w+)\((?P<args>[^()\n]*)\) == (?P<value>[^\n]+)"),
 )
 _PLACES = (
-    re.compile(r'File "([^"\n]+)", line \d+, in test'),
+    re.compile(r'File "([^"\n]+)", line \d+, in (?:test|<module>\n +assert )'),
     re.compile(r"^([^\s:]+\.py):\d+: ", re.MULTILINE),
 )
 _OPERATORS: Mapping[str, Callable[[float, float], float]] = {
@@ -53,7 +53,7 @@ def next_of_repair(command: str, turn: ToolTurn) -> Message:
     missing = [name for name in _NEEDED if name not in turn.tools]
     if missing and not turn.done:
         names = ", ".join(f"`{name}`" for name in missing)
-        return Message(f"I need {names} for that, and this chat does not have them (see `tool/list`).")
+        return Message(f"I need {names} for that, and may not use them in this chat; `/tools` says why.\n")
     command = command.strip() or COMMAND
     steps = [pair for message in turn.done for pair in message]
     if not steps:
