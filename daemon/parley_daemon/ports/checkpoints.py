@@ -9,13 +9,15 @@ A document that is open in an editor counts as its text there, not as the file.
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.ports.tools import CallContext
+
+if TYPE_CHECKING:  # only chats with tools need them
+    from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
 
 
 class CheckpointNotFoundError(Exception):
@@ -88,7 +90,7 @@ class Checkpoints(Protocol):
         """
         ...
 
-    async def list(self, chat_id: str, owner: str) -> Sequence[CheckpointView]:
+    async def list(self, chat_id: str, owner: str) -> "Sequence[CheckpointView]":
         """Return the checkpoints of a chat, the newest first.
 
         Raises:
@@ -96,7 +98,7 @@ class Checkpoints(Protocol):
         """
         ...
 
-    async def restore(self, request: RestoreRequest) -> RestoreResult:
+    async def restore(self, request: RestoreRequest) -> "RestoreResult":
         """Put files back. No turn of the chat may run meanwhile.
 
         Raises:

@@ -49,20 +49,25 @@ async def test_a_kill_after_the_write_leaves_a_change_that_is_restored(scratch: 
 
 
 async def test_a_change_whose_end_nobody_knows_needs_force(scratch: Scratch) -> None:
+    write(scratch.root / "c.txt", "three\n")
+    before = {name: content[2] for name, content in scratch.content().items()}
     async with scratch.call() as recorder:
         await recorder.watch([str(scratch.root)])
         write(scratch.root / "a.txt", "two\n")
         write(scratch.root / "b.txt", "new\n")
+        (scratch.root / "c.txt").unlink()
     scratch.restart()
     ((checkpoint, files),) = await scratch.listed()
     assert files == {
         "a.txt": ("modified", True, "changed_since"),
         "b.txt": ("added", True, "changed_since"),
+        "c.txt": ("deleted", True, "gone"),
     }
-    _, conflicts, _ = await scratch.restore(checkpoint)
+    restored, conflicts, _ = await scratch.restore(checkpoint)
+    assert restored == {"c.txt": "added"}
     assert "stopped while a command ran" in conflicts["a.txt"]
     assert (await scratch.restore(checkpoint, "a.txt", "b.txt", force=True))[1] == {}
-    assert {name: content[2] for name, content in scratch.content().items()} == {"a.txt": b"one\n"}
+    assert {name: content[2] for name, content in scratch.content().items()} == before
 
 
 async def test_half_a_line_at_the_end_of_the_journal_is_skipped(scratch: Scratch) -> None:

@@ -3,17 +3,14 @@ without tools.
 """
 
 import os
-import shutil
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
 from parley_daemon.ports.checkpoints import ChangeRecorder, RestoreRequest
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.editors import Editors
@@ -21,6 +18,7 @@ from parley_daemon.ports.tools import CallContext
 
 if TYPE_CHECKING:
     from parley_daemon.adapters.checkpoints.archive import Archive
+    from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
 
 
 class FileCheckpoints:
@@ -44,6 +42,8 @@ class FileCheckpoints:
 
                 folder = self._folder
                 if folder is None:
+                    from tempfile import mkdtemp
+
                     folder = self._temporary = Path(mkdtemp(prefix="parleyd-"))
                 self._archive = Archive(folder, self._clock, self._editors)
             return self._archive
@@ -55,11 +55,11 @@ class FileCheckpoints:
         async with archive.record(context) as recorder:
             yield recorder
 
-    async def list(self, chat_id: str, owner: str) -> Sequence[CheckpointView]:
+    async def list(self, chat_id: str, owner: str) -> "Sequence[CheckpointView]":
         """See Checkpoints."""
         return await (await self._load()).list(chat_id, owner)
 
-    async def restore(self, request: RestoreRequest) -> RestoreResult:
+    async def restore(self, request: RestoreRequest) -> "RestoreResult":
         """See Checkpoints."""
         return await (await self._load()).restore(request)
 
@@ -79,6 +79,8 @@ class FileCheckpoints:
     async def aclose(self) -> None:
         """See Checkpoints."""
         if self._temporary is not None:
+            import shutil
+
             await to_thread.run_sync(lambda: shutil.rmtree(self._temporary or "", ignore_errors=True))
 
     def _has_any(self) -> bool:

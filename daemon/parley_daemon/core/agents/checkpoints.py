@@ -256,6 +256,8 @@ def plan_restore(
     if is_as_left(change, now) or force:
         return before
     if not left_states(change, now):
+        if now.kind == "nothing":  # a crash hides who removed it, but there is nothing to lose
+            return before
         return Refusal(
             "The daemon was stopped while a command ran, so it is not known who changed this. Restore it by "
             "its path with force, if you want to."

@@ -5,12 +5,15 @@ file meanwhile. Other chats may work in the same folders; a file that one of the
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.collection.registry import ChatRegistry
 from parley_daemon.engine.errors import ChatBusyError
 from parley_daemon.ports.checkpoints import RestoreRequest
+
+if TYPE_CHECKING:  # only chats with tools need them
+    from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
 
 
 class Undo:
@@ -26,7 +29,7 @@ class Undo:
         self._services = services
         self._registry = registry
 
-    async def checkpoints(self, chat_id: str) -> Sequence[CheckpointView]:
+    async def checkpoints(self, chat_id: str) -> "Sequence[CheckpointView]":
         """Return the checkpoints of a chat, the newest first."""
         async with self._registry.open(chat_id, self._owner):
             return await self._services.checkpoints.list(chat_id, self._owner)
@@ -39,7 +42,7 @@ class Undo:
         *,
         dry_run: bool,
         force: bool,
-    ) -> RestoreResult:
+    ) -> "RestoreResult":
         """Put files back (see RestoreRequest).
 
         Raises:
