@@ -18,16 +18,14 @@ class Intent:
     """What a call wants.
 
     Attributes:
-        paths: the paths that it changes, as the model names them.
+        paths: the paths that it changes, as the model names them, and whether a link means what it leads to.
         title: one line for people, from where the paths lead.
         plan: what to change there. Raises UnusableFileError.
-        follow_last: whether a link means what it leads to.
     """
 
-    paths: Sequence[str]
+    paths: Sequence[tuple[str, bool]]
     title: Callable[[Sequence[Target]], str]
     plan: Callable[[Sequence[Target]], Awaitable[Plan]]
-    follow_last: bool = True
 
 
 class ChangingTool:
@@ -49,7 +47,7 @@ class ChangingTool:
         """See Tool."""
         intent = self._read(args, context)
         resolve = self._services.resolve
-        targets = [await resolve(path, context, follow_last=intent.follow_last) for path in intent.paths]
+        targets = [await resolve(path, context, follow_last=follow) for path, follow in intent.paths]
         try:
             return await self._changes.inspect(intent.title(targets), targets, lambda: intent.plan(targets))
         except UnusableFileError as error:
@@ -68,8 +66,7 @@ class ChangingTool:
         again = self._services.resolve_again
         try:
             targets = [
-                await again(path, context, inspection, follow_last=intent.follow_last)
-                for path in intent.paths
+                await again(path, context, inspection, follow_last=follow) for path, follow in intent.paths
             ]
         except (UnusableFileError, ToolInputError) as error:
             return ToolOutput(str(error), "failed")

@@ -56,7 +56,7 @@ def edit_file(services: FileServices, changes: Changes) -> ChangingTool:
             content = await changes.known(targets[0], context)
             return await to_thread.run_sync(_edit, content, arguments)
 
-        return Intent([arguments.path], lambda targets: f"Edit {targets[0].shown}", plan)
+        return Intent([(arguments.path, True)], lambda targets: f"Edit {targets[0].shown}", plan)
 
     return ChangingTool(spec, services, changes, read)
 
@@ -84,7 +84,7 @@ def write_file(services: FileServices, changes: Changes) -> ChangingTool:
                 changes.require_known(content, context)
             return await to_thread.run_sync(_write, content, arguments.content)
 
-        return Intent([arguments.path], lambda targets: f"Write {targets[0].shown}", plan)
+        return Intent([(arguments.path, True)], lambda targets: f"Write {targets[0].shown}", plan)
 
     return ChangingTool(spec, services, changes, read)
 

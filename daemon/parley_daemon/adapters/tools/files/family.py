@@ -1,5 +1,6 @@
 """All tools for files, and what they share."""
 
+from parley_daemon.adapters.tools.files.apply_patch import apply_patch
 from parley_daemon.adapters.tools.files.changes import Changes
 from parley_daemon.adapters.tools.files.contents import Contents
 from parley_daemon.adapters.tools.files.edit_file import edit_file, write_file
@@ -26,6 +27,7 @@ def file_tools(folders: DaemonFolders, editors: Editors, checkpoints: Checkpoint
         *search_tools(services),
         edit_file(services, changes),
         write_file(services, changes),
+        apply_patch(services, changes),
         delete_file(services, changes),
         move_file(services, changes),
     ]

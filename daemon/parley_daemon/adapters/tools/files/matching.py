@@ -182,6 +182,15 @@ def _indent(line: str, indentation: dict[str, str]) -> str | None:
     return real[: len(real) - missing] + line.lstrip() if 0 < missing <= len(real) else None
 
 
+def describe_nearest(text: str, old: str) -> str:
+    """Return that a text is not there, with the lines that are most like it."""
+    lines = lines_of(text)
+    wanted = [line.strip() for line in with_line_feeds(old).split("\n")]
+    return _show_nearest(lines, [line.strip() for line in lines], wanted, ()).replace(
+        "oldText", "What it replaces"
+    )
+
+
 def _show_nearest(
     lines: Sequence[str], stripped: Sequence[str], wanted: Sequence[str], places: Sequence[int]
 ) -> str:
@@ -211,7 +220,7 @@ def _nearest(stripped: Sequence[str], wanted: Sequence[str]) -> int | None:
             votes[number - offset] = votes.get(number - offset, 0) + 1
     if votes:
         return max(max(votes, key=lambda at: (votes[at], -at)), 0)
-    first = next(offset for offset, line in enumerate(wanted) if line)
+    first = next((offset for offset, line in enumerate(wanted) if line), 0)
     known = [line for line in list(places)[:COMPARED_LINES] if len(line) <= SHOWN_LINE]
     alike = difflib.get_close_matches(wanted[first][:SHOWN_LINE], known, n=1, cutoff=0.5)
     return max(places[alike[0]][0] - first, 0) if alike else None

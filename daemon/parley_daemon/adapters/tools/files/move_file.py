@@ -49,7 +49,7 @@ def delete_file(services: FileServices, changes: Changes) -> ChangingTool:
             content = await removable(services, changes, targets[0], context)
             return Plan((Change(content),), f"Deleted {targets[0].shown}.")
 
-        return Intent([path], lambda targets: f"Delete {targets[0].shown}", plan, follow_last=False)
+        return Intent([(path, False)], lambda targets: f"Delete {targets[0].shown}", plan)
 
     return ChangingTool(spec, services, changes, read)
 
@@ -79,7 +79,7 @@ def move_file(services: FileServices, changes: Changes) -> ChangingTool:
         def title(targets: Sequence[Target]) -> str:
             return f"Move {targets[0].shown} to {targets[1].shown}"
 
-        return Intent([arguments.path, arguments.to], title, plan, follow_last=False)
+        return Intent([(arguments.path, False), (arguments.to, False)], title, plan)
 
     return ChangingTool(spec, services, changes, read)
 
