@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import anyio
+from lsprotocol import types as lsp
+from pygls.workspace import PositionCodec, TextDocument
+
 from tests.support.checkpoints import Scratch, write
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, unix_peer
@@ -14,6 +18,14 @@ TURN = """\
 /tool edit_file {"path": "a.txt", "oldText": "one", "newText": "two"}
 /tool move_file {"path": "c.txt", "to": "new/c.txt"}
 """
+
+EDIT = """\
+/tool read_file {"path": "a.txt"}
+/then
+/tool edit_file {"path": "a.txt", "oldText": "one", "newText": "two"}
+"""
+
+EDITOR = {"workspace": {"applyEdit": True, "workspaceEdit": {"documentChanges": True}}}
 
 
 async def test_a_turn_of_tools_is_taken_back_and_done_again(
@@ -36,6 +48,77 @@ async def test_a_turn_of_tools_is_taken_back_and_done_again(
         assert scratch.content() == before
         await restore(peer, chat_id, undone["checkpointId"])
         assert scratch.content() == after
+
+
+async def test_an_open_document_is_changed_and_restored_in_its_editor(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    scratch = Scratch(tmp_path)
+    write(scratch.root / "a.txt", "zero\none\n")
+    async with unix_peer(shared_daemon.socket) as peer, anyio.create_task_group() as tasks:
+        params = {"processId": None, "initializationOptions": {}, "capabilities": EDITOR}
+        await peer.result("initialize", params)
+        await peer.notify("initialized")
+        editor = Editor(peer, (scratch.root / "a.txt").as_uri(), "mine\none\n")
+        await editor.open()
+        tasks.start_soon(editor.serve)
+        chat_id = await peer.new_chat(
+            settings={"agent": {"mode": "edits"}}, context={"repositories": [scratch.root.as_uri()]}
+        )
+        await peer.result("chat/ask", {"chatId": chat_id, "content": EDIT})
+        assert editor.text == "mine\ntwo\n"
+        (checkpoint,) = await peer.result("chat/checkpoints", {"chatId": chat_id})
+        assert [(file["changeType"], file["state"]) for file in checkpoint["files"]] == [
+            ("modified", "as_left")
+        ]
+        undone = await restore(peer, chat_id, checkpoint["id"])
+        assert editor.text == "mine\none\n"
+        await restore(peer, chat_id, undone["checkpointId"])
+        assert editor.text == "mine\ntwo\n"
+        assert (scratch.root / "a.txt").read_text() == "zero\none\n"
+        tasks.cancel_scope.cancel()
+
+
+class Editor:
+    """A client with one open document, in which it applies what the daemon asks for."""
+
+    def __init__(self, peer: Peer, uri: str, text: str) -> None:
+        self.peer = peer
+        self.uri = uri
+        self.version = 1
+        self.document = TextDocument(uri, text, position_codec=PositionCodec())
+
+    @property
+    def text(self) -> str:
+        """What it shows."""
+        return self.document.source
+
+    async def open(self) -> None:
+        """Open the document."""
+        item = {"uri": self.uri, "languageId": "plaintext", "version": 1, "text": self.text}
+        await self.peer.notify("textDocument/didOpen", {"textDocument": item})
+
+    async def serve(self) -> None:
+        """Apply edits until the test ends."""
+        answered: set[Any] = set()
+        while True:
+            asked = await self.peer.find(
+                lambda m: m.get("method") == "workspace/applyEdit" and m["id"] not in answered
+            )
+            answered.add(asked["id"])
+            (change,) = asked["params"]["edit"]["documentChanges"]
+            for edit in reversed(change["edits"]):
+                start, end = (lsp.Position(**edit["range"][side]) for side in ("start", "end"))
+                self.document.apply_change(
+                    lsp.TextDocumentContentChangePartial(range=lsp.Range(start, end), text=edit["newText"])
+                )
+            self.version += 1
+            document = {"uri": self.uri, "version": self.version}
+            changes = [{"text": self.text}]
+            await self.peer.notify(
+                "textDocument/didChange", {"textDocument": document, "contentChanges": changes}
+            )
+            await self.peer.send({"jsonrpc": "2.0", "id": asked["id"], "result": {"applied": True}})
 
 
 async def run_turn(peer: Peer, scratch: Scratch) -> str:

@@ -75,7 +75,10 @@ class ChangeRecorder(Protocol):
         ...
 
     async def finish(self) -> tuple[tuple[FileChange, ...], str | None]:
-        """Return what has changed since, and the id of the checkpoint that has it; None if nothing has."""
+        """Return what has changed since, and the id of the checkpoint that has it; None if nothing has.
+
+        A file that cannot be recorded any more, such as on a full disk, is returned as not restorable.
+        """
         ...
 
 
@@ -86,7 +89,7 @@ class Checkpoints(Protocol):
         """Record what a call changes, while the block runs. The end of the block does what `finish` does.
 
         Raises:
-            CheckpointsUnavailableError: at the beginning or the end of the block.
+            CheckpointsUnavailableError: at the beginning of the block.
         """
         ...
 

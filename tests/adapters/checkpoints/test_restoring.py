@@ -138,3 +138,19 @@ async def test_a_data_directory_that_cannot_be_written_stops_the_change(scratch:
     with pytest.raises(CheckpointsUnavailableError, match="cannot be read or written"):
         async with scratch.call() as recorder:
             await recorder.before_change(scratch.path("a.txt"))
+
+
+async def test_a_change_that_cannot_be_recorded_any_more_is_told_as_not_restorable(scratch: Scratch) -> None:
+    journal = scratch.data / "chats" / scratch.chat / "journal"
+    async with scratch.call() as recorder:
+        await recorder.before_change(scratch.path("a.txt"))
+        write(scratch.root / "a.txt", "two\n")
+        journal.rename(scratch.data / "moved")
+        journal.mkdir()
+        (change,), checkpoint = await recorder.finish()
+    assert (change.change_type, change.restorable, checkpoint) == ("modified", False, None)
+    journal.rmdir()
+    (scratch.data / "moved").rename(journal)
+    scratch.restart()
+    ((_, files),) = await scratch.listed()
+    assert files == {"a.txt": ("modified", True, "changed_since")}

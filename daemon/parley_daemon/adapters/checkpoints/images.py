@@ -51,12 +51,16 @@ class Images:
         make_private_folder(self.folder)
         new = self.folder / f"new-{os.getpid()}-{digest}"
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            if is_durable and len(data) <= DURABLE_BYTES:
-                os.fsync(descriptor)
-        new.rename(self.folder / digest)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                if is_durable and len(data) <= DURABLE_BYTES:
+                    os.fsync(descriptor)
+            new.rename(self.folder / digest)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
         self._size = self.size + _space(len(data))
         return True
 

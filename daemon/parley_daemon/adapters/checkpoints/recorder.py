@@ -7,12 +7,14 @@ said it would write, so that a crash leaves a checkpoint that can still be judge
 The bytes from before the call stay in memory until its end, up to a bound, to count the changed lines.
 """
 
+import logging
 from collections.abc import Sequence
 from secrets import token_hex
 
 import anyio
 import msgspec
 from anyio import to_thread
+from msgspec.structs import replace
 
 from parley_daemon.adapters.checkpoints.changes import Changed, file_changes
 from parley_daemon.adapters.checkpoints.documents import Documents
@@ -33,6 +35,8 @@ from parley_daemon.core.agents.file_states import NOTHING, FileState, is_same
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.ports.checkpoints import CheckpointsUnavailableError
 from parley_daemon.ports.tools import CallContext
+
+log = logging.getLogger(__name__)
 
 MEMORY_BYTES = 8 * 2**20
 """Bytes from before a call that stay in memory."""
@@ -190,13 +194,13 @@ class Recorder:
             for path, touched in self._touched.items()
             if (one := self._end_touched(lines, path, touched, texts[path])) is not None
         ]
-        changed += self._end_watched(lines, found, texts)
         try:
+            changed += self._end_watched(lines, found, texts)
             self._write(lines)
         except OSError as error:
-            raise CheckpointsUnavailableError(
-                f"What the call changed cannot be recorded: {error.strerror or 'the disk cannot be written'}."
-            ) from error
+            # The files are changed already, and the journal has what it would have after a crash.
+            log.error("what a call of chat %s changed is not recorded: %s", self._context.chat_id, error)
+            return file_changes([replace(one, has_image=False) for one in changed]), None
         if self._mark is not None:
             watch_file(self._history, self._mark).unlink(missing_ok=True)
             self._history.running.discard(self._mark)
