@@ -25,10 +25,13 @@ class Permissions:
         self._session = session
 
     async def list(
-        self, chat_id: str | None = None, *, timeout: float | None = None
+        self, chat_id: str | None = None, *, root: str | None = None, timeout: float | None = None
     ) -> "Result[PermissionListResult]":
-        """Return the rules that count for a chat, with those of its projects; without a chat, all others."""
-        params = call_params(chatId=chat_id)
+        """Return the rules that count for a chat, or in a folder (its URI), with those of the projects there.
+
+        Without both, return all that are of no project.
+        """
+        params = call_params(chatId=chat_id, root=root)
         return Result("permission/list", await self._session.call("permission/list", params, timeout))
 
     async def add(
@@ -91,10 +94,10 @@ class Permissions:
         return Result("permission/explain", await self._session.call("permission/explain", params, timeout))
 
     async def instructions(
-        self, chat_id: str, *, timeout: float | None = None
+        self, chat_id: str | None = None, *, root: str | None = None, timeout: float | None = None
     ) -> "Result[AgentInstructionsResult]":
-        """Return the files AGENTS.md that count for a chat, and those that wait for trust."""
-        params = {"chatId": chat_id}
+        """Return the files AGENTS.md that count for a chat, or in a folder, and those that wait for trust."""
+        params = call_params(chatId=chat_id, root=root)
         return Result("agent/instructions", await self._session.call("agent/instructions", params, timeout))
 
     async def trust(

@@ -287,10 +287,12 @@ export interface ActionResolvedEvent {
   by: string | null;
 }
 
-/** Params of `agent/instructions`. */
+/** Params of `agent/instructions`: a chat, or a folder. */
 export interface AgentInstructionsParams {
   /** The id of the chat. 1 to 1024 characters. */
-  chatId: string;
+  chatId?: string | null;
+  /** The URI of a folder, instead of a chat. */
+  root?: string | null;
 }
 
 /** Result of `agent/instructions`: the files in the order in which the model gets them. */
@@ -2199,10 +2201,12 @@ export interface PermissionExplainResult {
   human: boolean;
 }
 
-/** Params of `permission/list`. */
+/** Params of `permission/list`: a chat, a folder, or neither of them. */
 export interface PermissionListParams {
   /** Only rules that count for this chat, with those of its projects; null: all that are no project's. 1 to 1024 characters. */
   chatId?: string | null;
+  /** Only rules that count in this folder, with those of its own file. */
+  root?: string | null;
 }
 
 /** Result of `permission/list`. `complaint` is what is wrong with the configuration file. */

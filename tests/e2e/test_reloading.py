@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -35,6 +36,44 @@ async def until(peer: Peer, method: str, true: Callable[[Any], object]) -> Any:
 
 def error_of(status: Any) -> Any:
     return status["configuration"]["error"]
+
+
+async def test_rules_are_taken_over_and_a_broken_file_allows_nothing(tmp_path: Path) -> None:
+    allow = '[[permissions]]\neffect = "allow"\ntool = "read_file"\npaths = ["/etc"]\n'
+    deny = '[[permissions]]\neffect = "deny"\ntool = "write_file"\n'
+    async with running_daemon(config=QUIET) as daemon, unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        context = {"repositories": [tmp_path.as_uri()]}
+        chat_id = await peer.new_chat(context=context, settings={"agent": {"mode": "edits"}})
+
+        async def decision(tool: str, **args: str) -> str:
+            params = {"chatId": chat_id, "toolName": tool, "args": args}
+            return (await peer.result("permission/explain", params))["decision"]
+
+        async def decisions() -> tuple[str, str]:
+            read = await decision("read_file", path="/etc/hosts")
+            return read, await decision("write_file", path="new.txt", content="x")
+
+        async def until_rules(count: int, complaint: str | None) -> None:
+            def is_there(one: Any) -> bool:
+                told = one["complaint"] or ""
+                return (
+                    len(one["rules"]) == count and (complaint or "") in told and bool(told) == bool(complaint)
+                )
+
+            await until(peer, "permission/list", is_there)
+
+        assert await decisions() == ("ask", "allow")
+        save(daemon, QUIET + allow + deny)
+        await until_rules(2, None)
+        assert await decisions() == ("allow", "deny")
+        line = (QUIET + allow + deny).count("\n") + 1
+        save(daemon, QUIET + allow + deny + "match = [1]\n")
+        await until_rules(2, f"line {line}")  # what denies, and that everything else is asked about
+        assert await decisions() == ("ask", "deny")
+        save(daemon, QUIET + allow)
+        await until_rules(1, None)
+        assert await decisions() == ("allow", "allow")
 
 
 async def test_what_is_saved_is_taken_over_and_what_breaks_is_told_until_it_is_mended() -> None:

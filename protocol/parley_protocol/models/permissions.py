@@ -85,10 +85,12 @@ class ProjectRules(Wire):
 
 
 class PermissionListParams(Params):
-    """Params of `permission/list`."""
+    """Params of `permission/list`: a chat, a folder, or neither of them."""
 
     chat_id: Id | None = None
     """Only rules that count for this chat, with those of its projects; null: all that are no project's."""
+    root: Uri | None = None
+    """Only rules that count in this folder, with those of its own file."""
 
 
 class PermissionListResult(Wire):
@@ -183,9 +185,11 @@ class WorkspaceTrustResult(Wire):
 
 
 class AgentInstructionsParams(Params):
-    """Params of `agent/instructions`."""
+    """Params of `agent/instructions`: a chat, or a folder."""
 
-    chat_id: Id
+    chat_id: Id | None = None
+    root: Uri | None = None
+    """The URI of a folder, instead of a chat."""
 
 
 class InstructionFile(Wire):

@@ -124,7 +124,7 @@ async def test_instructions_reach_the_model_in_agent_turns_once_they_are_trusted
     async with asked.rig.chats.open(asked.chat_id) as chat:
         record = chat.view.chat
     engine = asked.rig.engine
-    (file,) = await engine.policy.find_instructions(record)
+    (file,) = await engine.policy.find_instructions(record.owner, record)
     assert file.root is not None
     await engine.permissions.set_trust(record.owner, file.root, file.hash, trusted=True)
     await asked.rig.send(asked.chat_id, "Go on.")

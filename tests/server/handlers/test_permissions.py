@@ -174,6 +174,13 @@ async def test_a_project_is_trusted_by_the_hash_of_its_files(wire: Wire) -> None
         }
     assert (await wire.explain_writing())["decision"] == "allow"
     assert (await _fresh(wire, "agent/instructions"))["files"][0]["state"] == "used"
+    in_folder = await wire.call("permission/list", root=uri)
+    assert in_folder["projects"] == [{**project, "trusted": True}]
+    assert (await wire.call("agent/instructions", root=uri))["files"][0]["state"] == "used"
+    both = {"root": uri, "chatId": wire.chat_id}
+    assert (await wire.refused("permission/list", **both))[0] == -32602
+    assert (await wire.refused("agent/instructions", **both))[0] == -32602
+    assert (await wire.refused("agent/instructions"))[0] == -32602
     for one in (project, file):
         await wire.call("workspace/trust", root=uri, hash=one["hash"], trusted=False)
     assert (await wire.explain_writing())["decision"] == "ask"

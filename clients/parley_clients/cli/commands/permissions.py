@@ -126,10 +126,13 @@ def trust(options: argparse.Namespace) -> int:
         print_json({"files": files})
         return 0
     for one in files:
+        is_shown = one["text"] and (one in wanted or not one["trusted"])
         state = "trusted" if one["trusted"] else "not trusted" if one["hash"] else "cannot be used"
         sys.stdout.write(_row(one["uri"], state, one["problem"] or ""))
-        if one["text"] and not one["trusted"]:
-            sys.stdout.write("".join([f"    {line}\n" for line in escape_controls(one["text"]).split("\n")]))
+        if is_shown:
+            sys.stdout.write(
+                "".join([f"    {line}\n" for line in escape_controls(one["text"].rstrip()).split("\n")])
+            )
     if not files:
         sys.stderr.write(f"There is no AGENTS.md and no .parley/permissions.toml in {options.folder}.\n")
         return EXIT_FAILURE
@@ -139,15 +142,12 @@ def trust(options: argparse.Namespace) -> int:
 
 
 def _project_files(client: Client, root: str) -> list[Json]:
-    """Return the files of a folder that can be trusted, through a chat that is deleted again."""
-    chat = client.create_chat(context={"repositories": [root]}, title="parley trust")
-    try:
-        rules = client.permissions.list(chat.id).raw["projects"]
-        instructions = client.permissions.instructions(chat.id).raw["files"]
-    finally:
-        client.delete_chats([chat.id])
+    """Return the files of a folder that can be trusted, with what they say."""
+    listed = client.permissions.list(root=root).raw
+    theirs = [rule["text"] for rule in listed["rules"] if rule["source"] in ("project", "untrusted")]
+    instructions = client.permissions.instructions(root=root).raw["files"]
     return [
-        *[{**one, "text": None, "problem": one["complaint"]} for one in rules],
+        *[{**one, "text": "\n".join(theirs), "problem": one["complaint"]} for one in listed["projects"]],
         *[{**one, "trusted": one["state"] == "used"} for one in instructions if one["root"] is not None],
     ]
 

@@ -50,8 +50,8 @@ class Instructions:
         self._files = sources.files
         self._config_folder = sources.config_folder
 
-    async def files(self, chat: Chat, workspace: Workspace) -> tuple[InstructionFile, ...]:
-        """Return all files with instructions for a chat, in the order in which the model gets them.
+    async def files(self, owner: str, workspace: Workspace) -> tuple[InstructionFile, ...]:
+        """Return all files with instructions for chats there, in the order in which the model gets them.
 
         Raises:
             StoreUnavailableError: it cannot be read what the owner trusts.
@@ -65,7 +65,7 @@ class Instructions:
             file = await self._files.read(folder, INSTRUCTIONS_FILE)
             if file is None:
                 continue
-            trusted = root is None or await self._permissions.is_trusted(chat.owner, root, file.hash)
+            trusted = root is None or await self._permissions.is_trusted(owner, root, file.hash)
             one = _describe(file, root, left, trusted=trusted)
             found.append(one)
             if one.state == "used":
@@ -79,7 +79,7 @@ class Instructions:
             StoreUnavailableError: it cannot be read what the owner trusts.
         """
         parts: list[str] = []
-        for one in await self.files(chat, workspace):
+        for one in await self.files(chat.owner, workspace):
             if one.state == "used" and (one.text.strip() or one.is_cut):
                 end = f"\n[{one.path} goes on here; the rest is left out.]" if one.is_cut else ""
                 parts.append(f"Instructions from {one.path}:\n\n{one.text.strip()}{end}")

@@ -162,17 +162,17 @@ class Permissions:
         raise UnknownRuleError("There is no rule with this id.")
 
     async def list(self, owner: str, chat: Chat | None, workspace: Workspace) -> ListedRules:
-        """Return the rules that count for a chat; without a chat, all that are not of projects.
+        """Return the rules that count for a chat, or in a workspace; without them, all that are no project's.
 
         Raises:
             StoreUnavailableError: they cannot be read.
         """
         owned = await self._state.refresh(owner)
         rules = (*owned.rules.values(), *self._configured.rules)
-        if chat is None:
+        if chat is None and not workspace.roots:
             return ListedRules(rules, (), self._configured.complaint)
         projects = await self._projects(owner, workspace)
-        counting = [one for one in rules if one.scope.chat_id in (None, chat.id)]
+        counting = [one for one in rules if one.scope.chat_id in (None, chat.id if chat else None)]
         listed = (*counting, *[rule for one in projects for rule in one.rules])
         return ListedRules(listed, tuple(projects), self._configured.complaint)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from parley_daemon.core.agents.globs import path_of_uri
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.agents.instructions import InstructionFile, Instructions
 from parley_daemon.engine.agents.permissions import ListedRules, Permissions
@@ -23,22 +24,32 @@ class PolicyQueries:
     toolbox: Toolbox
     clock: Clock
 
-    async def list(self, owner: str, chat: Chat | None) -> ListedRules:
-        """Return the rules that count for a chat; without a chat, all that are not of projects.
+    async def list(self, owner: str, chat: Chat | None, root: str | None = None) -> ListedRules:
+        """Return the rules that count for a chat, or in a folder; without them, all that are not of projects.
 
         Raises:
+            InvalidRuleError: the root is no folder of this machine.
             StoreUnavailableError: they cannot be read.
         """
-        workspace = Workspace() if chat is None else await self.toolbox.workspace(chat)
-        return await self.permissions.list(owner, chat, workspace)
+        return await self.permissions.list(owner, chat, await self._workspace(chat, root))
 
-    async def find_instructions(self, chat: Chat) -> tuple[InstructionFile, ...]:
-        """Return the files with instructions for a chat.
+    async def find_instructions(
+        self, owner: str, chat: Chat | None, root: str | None = None
+    ) -> tuple[InstructionFile, ...]:
+        """Return the files with instructions for a chat, or for chats in a folder.
 
         Raises:
+            InvalidRuleError: the root is no folder of this machine.
             StoreUnavailableError: it cannot be read what the owner trusts.
         """
-        return await self.instructions.files(chat, await self.toolbox.workspace(chat))
+        return await self.instructions.files(owner, await self._workspace(chat, root))
+
+    async def _workspace(self, chat: Chat | None, root: str | None) -> Workspace:
+        if chat is not None:
+            return await self.toolbox.workspace(chat)
+        if root is None:
+            return Workspace()
+        return Workspace((path_of_uri(await self.permissions.find_root(root, "root")) or "/",))
 
     async def explain(self, chat: Chat, tool_name: str, args: Any) -> "Verdict":
         """Return what would become of a call.

@@ -5,6 +5,7 @@ from typing import Any
 from parley_daemon.core.records import Chat
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire import permissions as wire
+from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.permissions import (
     AgentInstructionsParams,
     PermissionAddParams,
@@ -17,8 +18,9 @@ from parley_protocol.models.permissions import (
 
 async def list_rules(call: Call, params: PermissionListParams) -> Any:
     """Return the rules, and the files of the chat's projects that have some."""
+    _refuse_both(params.chat_id, params.root)
     chat = None if params.chat_id is None else await _chat(call, params.chat_id)
-    listed = await call.connection.app.engine.policy.list(call.connection.chats.owner, chat)
+    listed = await call.connection.app.engine.policy.list(call.connection.chats.owner, chat, params.root)
     return {
         "rules": [wire.rule(one) for one in listed.rules],
         "projects": [wire.project(one) for one in listed.projects],
@@ -57,9 +59,18 @@ async def trust(call: Call, params: WorkspaceTrustParams) -> Any:
 
 async def instructions(call: Call, params: AgentInstructionsParams) -> Any:
     """Return the files with instructions for a chat."""
-    chat = await _chat(call, params.chat_id)
-    found = await call.connection.app.engine.policy.find_instructions(chat)
+    _refuse_both(params.chat_id, params.root)
+    if params.chat_id is None and params.root is None:
+        raise invalid_params([{"path": "chatId", "problem": "is missing"}])
+    chat = None if params.chat_id is None else await _chat(call, params.chat_id)
+    policy = call.connection.app.engine.policy
+    found = await policy.find_instructions(call.connection.chats.owner, chat, params.root)
     return {"files": [wire.instruction_file(one) for one in found]}
+
+
+def _refuse_both(chat_id: str | None, root: str | None) -> None:
+    if chat_id is not None and root is not None:
+        raise invalid_params([{"path": "root", "problem": "cannot be given beside chatId"}])
 
 
 async def _chat(call: Call, chat_id: str) -> Chat:
