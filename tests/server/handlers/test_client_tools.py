@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.demo_chats import begin, request, results
 from tests.support.processes.raw_client import Json, Peer, unix_peer
 
 SCHEMA = {"type": "object", "properties": {"sql": {"type": "string"}}, "required": ["sql"]}
@@ -25,24 +26,8 @@ async def client(daemon: DaemonProcess, name: str) -> AsyncGenerator[Peer]:
 
 async def ask(peer: Peer, *calls: str) -> tuple[str, Json]:
     """Begin a turn that calls tools; return its chat, and the request of the first call."""
-    chat = await peer.result("chat/create", {"model": "demo:demo", "settings": {"agent": {"mode": "ask"}}})
-    chat_id = chat["id"]
-    await peer.result("chat/subscribe", {"chatId": chat_id, "partialResultToken": chat_id})
-    content = "/fast " + "\n".join([f"/tool {call}" for call in calls])
-    await peer.result("chat/send", {"chatId": chat_id, "content": content})
-    return chat_id, (await peer.event(chat_id, "action_required"))["request"]
-
-
-async def results(peer: Peer, chat_id: str) -> list[tuple[Any, str]]:
-    """Return the results and outcomes of a turn, once it has ended."""
-    assert (await peer.event(chat_id, "turn_ended"))["outcome"] == "completed"
-    messages = (await peer.result("chat/get", {"chatId": chat_id}))["messages"]
-    return [
-        (part["result"], part["outcome"])
-        for message in messages
-        for part in message["content"]
-        if part["type"] == "tool-result"
-    ]
+    chat_id = await begin(peer, "\n".join([f"/tool {call}" for call in calls]))
+    return chat_id, await request(peer, chat_id)
 
 
 async def test_a_call_is_answered_by_the_client_that_offers_the_tool(shared_daemon: DaemonProcess) -> None:
@@ -50,11 +35,11 @@ async def test_a_call_is_answered_by_the_client_that_offers_the_tool(shared_daem
         assert await db.result("tool/register", {"tools": [tool("answered")]}) == {"names": ["answered"]}
         error = (await other.request("tool/register", {"tools": [tool("fresh"), tool("answered")]}))["error"]
         assert (error["code"], "registered already, by db" in error["message"]) == (1011, True)
-        chat_id, request = await ask(other, 'answered {"sql": "select 1"}', 'answered {"sql": 2}')
-        assert (request["kind"], request["toolName"], request["args"]) == (
+        chat_id, asked = await ask(other, 'answered {"sql": "select 1"}', 'answered {"sql": 2}')
+        assert (asked["kind"], asked["toolName"], asked["args"]) == (
             "tool", "answered", {"sql": "select 1"},
         )  # fmt: skip
-        answer = {"chatId": chat_id, "requestId": request["id"], "decision": "allow"}
+        answer = {"chatId": chat_id, "requestId": asked["id"], "decision": "allow"}
         content = [{"type": "text", "text": "one row"}]
         for peer, result, code in (
             (other, {"content": "forged"}, 1009),
@@ -75,9 +60,9 @@ async def test_a_call_of_a_kind_that_changes_things_needs_permission_first(
 ) -> None:
     async with client(shared_daemon, "db") as db:
         await db.result("tool/register", {"tools": [tool("changing", kind="something new")]})
-        chat_id, request = await ask(db, 'changing {"sql": "delete"}')
-        assert request["kind"] == "permission"
-        answer = {"chatId": chat_id, "requestId": request["id"], "decision": "deny"}
+        chat_id, asked = await ask(db, 'changing {"sql": "delete"}')
+        assert asked["kind"] == "permission"
+        answer = {"chatId": chat_id, "requestId": asked["id"], "decision": "deny"}
         await db.result("chat/respond", {**answer, "result": {"reason": "never"}})
         ((why, outcome),) = await results(db, chat_id)
         assert (outcome, "never" in why) == ("denied", True)
@@ -86,8 +71,8 @@ async def test_a_call_of_a_kind_that_changes_things_needs_permission_first(
 async def test_calls_that_nobody_answers_end_by_their_limit(shared_daemon: DaemonProcess) -> None:
     async with client(shared_daemon, "db") as db:
         await db.result("tool/register", {"tools": [tool("slow", timeoutMs=50), tool("withdrawn")]})
-        chat_id, request = await ask(db, 'slow {"sql": ""}')
-        assert request["expiresAt"] is not None
+        chat_id, asked = await ask(db, 'slow {"sql": ""}')
+        assert asked["expiresAt"] is not None
         ((_, outcome),) = await results(db, chat_id)
         assert outcome == "timed_out"
         chat_id, _ = await ask(db, 'withdrawn {"sql": ""}')
@@ -101,13 +86,13 @@ async def test_a_client_that_comes_back_answers_the_call_that_waits(shared_daemo
     async with client(shared_daemon, "person") as person:
         async with client(shared_daemon, "db") as db:
             await db.result("tool/register", {"tools": [tool("kept")]})
-            chat_id, request = await ask(person, 'kept {"sql": "select 1"}')
+            chat_id, asked = await ask(person, 'kept {"sql": "select 1"}')
         async with client(shared_daemon, "db") as again:
             while "error" in await again.request("tool/register", {"tools": [tool("kept")]}):
                 pass  # the daemon has not seen yet that the first connection has ended
             opened = (await again.result("chat/get", {"chatId": chat_id}))["actionRequests"]
-            assert [one["id"] for one in opened] == [request["id"]]
-            answer = {"chatId": chat_id, "requestId": request["id"], "decision": "allow"}
+            assert [one["id"] for one in opened] == [asked["id"]]
+            answer = {"chatId": chat_id, "requestId": asked["id"], "decision": "allow"}
             await again.result("chat/respond", {**answer, "result": {"content": "late", "isError": True}})
             assert await results(person, chat_id) == [("late", "failed")]
 

@@ -30,6 +30,7 @@ class _Turn:
     pending: list[str] = field(default_factory=list[str])  # calls of the last answer without results
     started: dict[str, Json] = field(default_factory=dict[str, Json])
     permissions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  # by call
+    questions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  # of other kinds, by call
     finished: dict[str, Json] = field(default_factory=dict[str, Json])
     output: dict[str, str] = field(default_factory=dict[str, str])
     started_after: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -182,6 +183,11 @@ class AgentRules:
             if value["allowedBy"] != f"request:{asked[-1]}":
                 raise TraceError(f"rule 9: call {id} is allowed by {value['allowedBy']}")
         elif turn.is_whole and value["allowedBy"].startswith("request:"):
+            asked = turn.questions.get(id, [])
+            if value["allowedBy"] in [
+                f"request:{one}" for one in asked if self._outcomes.get(one) == "allowed"
+            ]:
+                return
             raise TraceError(f"rule 9: nobody was asked about call {id}")
 
     def _required(self, turn: _Turn, request: Json) -> None:
@@ -190,8 +196,9 @@ class AgentRules:
             raise TraceError(f"rule 10: request {id} came twice")
         self._seen.add(id)
         self._open[id] = request
-        if request["kind"] == "permission" and request.get("toolCallId") is not None:
-            turn.permissions.setdefault(request["toolCallId"], []).append(id)
+        if request.get("toolCallId") is not None:
+            of_kind = turn.permissions if request["kind"] == "permission" else turn.questions
+            of_kind.setdefault(request["toolCallId"], []).append(id)
 
     def _resolved(self, value: Json) -> None:
         id = value["requestId"]
