@@ -4,6 +4,7 @@ Everything comes from a model, so every character is shown (`steps.visible`).
 """
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -14,6 +15,8 @@ from parley_clients.cli.display.markdown import RenderedBlock
 from parley_clients.cli.steps import describe_args, short_path, visible, visible_line
 from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
+
+_SHORT_LINES = 12
 
 MAX_LINES = 400
 """Lines of a diff or a command that are shown; the rest is counted."""
@@ -56,6 +59,22 @@ def render_diff(diff: str) -> Text:
         style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
         text.append(f"  {line}\n", style)
     return _with_rest(text, len(lines))
+
+
+def render_change(args: Any) -> Iterator[RenderableType]:
+    """Yield what the arguments of a call write, in short: what is replaced, by what; or a patch."""
+    fields = cast("Json", args) if isinstance(args, dict) else {}
+    old, new = fields.get("oldText"), fields.get("newText", fields.get("content"))
+    lines = [f"-{line}" for line in _lines(old)] + [f"+{line}" for line in _lines(new)]
+    lines += _lines(fields.get("patch"))
+    for line in lines[:_SHORT_LINES]:
+        yield Text(f"  {visible(line)}", "green" if line[:1] == "+" else "red" if line[:1] == "-" else "")
+    if len(lines) > _SHORT_LINES:
+        yield Text(f"  … {len(lines) - _SHORT_LINES} more lines", "dim")
+
+
+def _lines(text: Any) -> list[str]:
+    return text.rstrip("\n").split("\n") if isinstance(text, str) and text else []
 
 
 def _block(source: str, style: str) -> Text:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
+from parley_clients.cli.display.requests import render_change
 from parley_clients.cli.messages import one_line
 from parley_clients.cli.steps import (
     clean_output,
@@ -86,6 +87,11 @@ class Steps:
         mark = ("✓ ", "green") if is_ok else ("✗ ", "red")
         line = Text(describe_step(call.name, call.args, part, details))
         self._print(Text.assemble(mark, line))
+        was_asked = (call.allowed_by or "request:").startswith("request:")
+        if is_ok and not was_asked:
+            # A question has shown the diff already.
+            for content in render_change(call.args):
+                self._print(content)
         if not is_ok or call.name not in _QUIET_TOOLS:
             self._print_lines(_last_lines(result_text(part.get("result")), _RESULT_LINES))
 
