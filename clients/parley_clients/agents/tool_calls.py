@@ -19,7 +19,7 @@ import anyio
 from parley_clients.agents.tool_functions import ToolCallError, ToolFunction
 from parley_clients.connection.connection import Connection, PendingRequest
 from parley_clients.connection.session import Session
-from parley_clients.errors import ConnectionLostError, ParleyError
+from parley_clients.errors import ConflictError, ConnectionLostError, ParleyError
 from parley_clients.params import call_params
 from parley_clients.requests import ActionRequest, response_params
 from parley_clients.results import Json
@@ -30,6 +30,8 @@ MAX_CALLS = 16
 """How many calls run at once."""
 
 _LISTED_CHATS = 200
+_FIRST_DELAY, _MAX_DELAY = 0.05, 2.0
+_KNOWN_SECONDS = 30.0  # after that the daemon has given the call up
 _BUSY = ("pending", "running", "interrupting", "paused")
 
 
@@ -43,6 +45,7 @@ class RegisteredTool:
         self.function = function
         self.declaration = declaration
         self.chat_ids = chat_ids
+        self.is_known = anyio.Event()
 
     @property
     def name(self) -> str:
@@ -100,6 +103,7 @@ class ToolHost:
             self._is_hosting = True
             self._session.add_subscription(self)
         await self._session.call("tool/register", _registration([tool]), timeout)
+        tool.is_known.set()
         self._tools[tool.name] = tool
         return tool
 
@@ -120,7 +124,8 @@ class ToolHost:
         self._tokens.clear()
         if not is_first:
             for tool in self._tools.values():
-                connection.send_request("tool/register", _registration([tool]), self._on_registered)
+                tool.is_known = anyio.Event()
+                self._session.start(self._register_again, tool, connection)
             connection.send_request("chat/list", {"limit": _LISTED_CHATS}, self._on_listed)
 
     def end(self, error: ParleyError) -> None:
@@ -132,8 +137,22 @@ class ToolHost:
     def _on_watched(self, pending: PendingRequest) -> None:
         self._log_failure(pending, "watch the chats")
 
-    def _on_registered(self, pending: PendingRequest) -> None:
-        self._log_failure(pending, "register a tool again")
+    async def _register_again(self, tool: RegisteredTool, connection: Connection) -> None:
+        """Declare a tool again, as soon as the daemon has noticed that the earlier connection is lost."""
+        delay = _FIRST_DELAY
+        while self._tools.get(tool.name) is tool:
+            try:
+                await connection.send_request("tool/register", _registration([tool])).wait()
+            except ConflictError:
+                await anyio.sleep(delay)
+                delay = min(2 * delay, _MAX_DELAY)
+            except ParleyError as error:
+                if not connection.lost.is_set():
+                    log.warning("The client cannot register %s again: %s", tool.name, error.message)
+                return
+            else:
+                tool.is_known.set()
+                return
 
     def _log_failure(self, pending: PendingRequest, what: str) -> None:
         if pending.error is not None and self._connection is not None and not self._connection.lost.is_set():
@@ -208,14 +227,16 @@ class ToolHost:
                 async with self._limiter:
                     result = await _run(tool.function, request)
             if result is not None:
-                await self._send(request, result)
+                await self._send(tool, request, result)
         finally:
             del self._calls[request.id]
 
-    async def _send(self, request: ActionRequest, result: Json) -> None:
-        """Send a result, after a lost connection on the next one."""
+    async def _send(self, tool: RegisteredTool, request: ActionRequest, result: Json) -> None:
+        """Send a result, after a lost connection on the next one, once the daemon knows the tool again."""
         params: Json = {"chatId": request.chat_id, **response_params(request, "allow", result, None, None)}
         while True:
+            with anyio.move_on_after(_KNOWN_SECONDS):
+                await tool.is_known.wait()
             try:
                 await self._session.call("chat/respond", params)
             except ConnectionLostError:

@@ -4,6 +4,9 @@ import re
 
 from parley_clients.results import Json
 
+CLIENT_NAME = "parley"
+"""The origin of messages that the command line sends, and who it is in answers to questions."""
+
 _SYMBOLS = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A, 0x0D)}
 _SYMBOLS[0x7F] = 0x2421
 # A carriage return is removed: it would let the rest of the line overwrite what is before it.

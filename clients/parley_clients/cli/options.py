@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from parley_clients.cli.errors import CommandError, UsageError
-from parley_clients.cli.messages import one_line
+from parley_clients.cli.messages import CLIENT_NAME, one_line
 from parley_clients.sync import Client, connect
-
-CLIENT_NAME = "parley"
-"""The origin of messages that the command line sends."""
 
 SHORT_ID_LENGTH = 8
 FULL_ID_LENGTH = 36

@@ -14,7 +14,8 @@ from parley_clients import sync
 from parley_clients.blocking import Runner
 from parley_clients.cli.conversation.outcomes import Context
 from parley_clients.cli.conversation.session import Conversation, in_thread
-from parley_clients.cli.options import CLIENT_NAME, daemon_address
+from parley_clients.cli.messages import CLIENT_NAME
+from parley_clients.cli.options import daemon_address
 from parley_clients.client import connect
 from parley_clients.connection.session import Reconnect
 from parley_clients.results import Json

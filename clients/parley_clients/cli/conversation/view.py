@@ -8,7 +8,7 @@ from parley_clients.chat import Chat
 from parley_clients.cli.conversation.prompt_area import PromptArea
 from parley_clients.cli.display.replay import BUSY, SnapshotReplay
 from parley_clients.cli.display.terminal import TerminalOutput
-from parley_clients.cli.options import CLIENT_NAME
+from parley_clients.cli.messages import CLIENT_NAME
 from parley_clients.cli.turns import TICK_SECONDS
 from parley_clients.errors import ChatNotFoundError
 from parley_clients.events import Event

@@ -14,9 +14,11 @@ import math
 import os
 import stat
 import sys
+from typing import Any
 
 from parley_clients.cli.errors import print_error
 from parley_clients.cli.messages import (
+    CLIENT_NAME,
     describe_cut_answer,
     describe_failed_turn,
     escape_controls,
@@ -25,15 +27,17 @@ from parley_clients.cli.messages import (
     one_line,
     turn_summary,
 )
+from parley_clients.cli.steps import describe_answer, describe_step, visible_line
 from parley_clients.events import Event
+from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 
 
 class PlainOutput:
     """Writes the text of the answer, and nothing else, to standard output.
 
-    Reasoning and the summary of the turn go to standard error if that is a terminal. With `whole_chat`,
-    questions are written as well.
+    Reasoning, steps of tools and the summary of the turn go to standard error if that is a terminal, and what
+    the turn asks for in any case. With `whole_chat`, questions are written as well.
     """
 
     def __init__(self, *, whole_chat: bool) -> None:
@@ -47,6 +51,8 @@ class PlainOutput:
         self._holds_back = _is_file(sys.stdout.fileno())
         self._held: list[str] = []
         self._written_message_id: int | None = None
+        self._calls: dict[str, Any] = {}
+        self._asked: dict[str, ActionRequest] = {}
 
     def begin(self) -> None:
         """Do nothing: there is no text yet."""
@@ -75,6 +81,10 @@ class PlainOutput:
                     self._streamed.clear()
                 case "turn_ended" if self._whole_chat:
                     self._show_turn_end(event.raw)
+                case "action_required":
+                    self._show_request(ActionRequest(event.raw["request"]))
+                case "action_resolved":
+                    self._show_resolved(event.raw)
                 case _:
                     pass
         sys.stdout.flush()
@@ -101,6 +111,32 @@ class PlainOutput:
             self._write(escape_controls(part["text"]))
             if not self._holds_back:
                 self._written_message_id = message_id
+
+        elif part["type"] == "tool-call" and "args" in part:
+            self._calls[part["toolCallId"]] = part["args"]
+        elif part["type"] == "tool-result" and "result" in part and self._stderr_is_terminal:
+            self._end_reasoning()
+            self._end_line()
+            step = describe_step(part["toolName"], self._calls.pop(part["toolCallId"], None), part)
+            sys.stderr.write(f"{step}\n")
+
+    def _show_request(self, request: ActionRequest) -> None:
+        """Write on standard error what the turn asks for."""
+        if request.kind == "tool":
+            return  # a client answers it
+        from parley_clients.cli.display.requests import print_request
+
+        self._end_reasoning()
+        self._end_line()
+        sys.stdout.flush()
+        print_request(request, sys.stderr)
+        self._asked[request.id] = request
+
+    def _show_resolved(self, event: Json) -> None:
+        request = self._asked.pop(event["requestId"], None)
+        if request is not None:
+            answer = describe_answer(event, request.kind, CLIENT_NAME)
+            sys.stderr.write(f"{visible_line(request.title)}: {answer}\n")
 
     def _write(self, text: str) -> None:
         if text:

@@ -4,14 +4,14 @@ Everything comes from a model, so every character is shown (`steps.visible`).
 """
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from parley_clients.cli.answers import describe_rule, rule_keys
 from parley_clients.cli.display.blocks import BlockCutter
-from parley_clients.cli.display.markdown import RenderedBlock
+from parley_clients.cli.display.markdown import THEME, RenderedBlock
 from parley_clients.cli.steps import describe_args, short_path, visible, visible_line
 from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
@@ -49,6 +49,13 @@ def render_request(request: ActionRequest, why: str = "") -> Iterator[Renderable
         yield Text("  A rule wants a person to decide this.", "dim")
     for key, rule in rule_keys(request):
         yield Text.assemble(("  ", ""), (key, "bold"), (f"  always {describe_rule(rule)}", ""))
+
+
+def print_request(request: ActionRequest, file: TextIO) -> None:
+    """Print what a person has to see before answering as plain text."""
+    console = Console(file=file, no_color=True, highlight=False, theme=THEME)
+    for part in render_request(request):
+        console.print(part)
 
 
 def render_diff(diff: str) -> Text:

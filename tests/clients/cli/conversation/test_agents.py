@@ -1,0 +1,170 @@
+"""`parley chat --agent`: steps, questions and their answers at a terminal, and without one."""
+
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from parley_clients import sync
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.terminal import PARLEY, Terminal
+
+READ = '/tool read_file {"path": "area.py"}'
+EDIT = '/tool edit_file {"path": "area.py", "oldText": "a + b", "newText": "a * b"}'
+NEXT = "\x1b\r/then\x1b\r"
+"""What is typed between two messages of the demo model's script."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with a file that a model works on."""
+    (tmp_path / "area.py").write_text("def area(a, b):\n    return a + b\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def agent_chat(daemon: DaemonProcess, *options: str) -> Generator[Terminal]:
+    """A terminal in a new agent chat; it is left in order."""
+    terminal = Terminal(daemon.env, "chat", *(options or ("--agent",)), size=(80, 40))
+    terminal.wait_for("Ctrl-D quits")
+    yield terminal
+    terminal.type("\x03\x03\x03\x04")
+    assert terminal.end() == 0
+
+
+def last_chat(client: sync.Client) -> sync.Chat:
+    """Return the chat of the terminal."""
+    return client.chat(client.list_chats(limit=1).chats[0].id)
+
+
+def test_a_diff_is_shown_and_only_an_answer_lets_it_be_written_and_undone(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    with agent_chat(shared_daemon) as terminal:
+        terminal.type(f"/fast {READ}{NEXT}{EDIT}\r")
+        terminal.wait_for_screen("+    return a * b")
+        terminal.wait_for_screen("In the mode ask, you are asked before files are changed.")
+        terminal.wait_for_screen("always allow edit_file in")
+        terminal.wait_for_screen("y allows · n [REASON] denies")
+        terminal.type("yes please\r")
+        terminal.wait_for_screen("This is no answer")
+        assert "a + b" in (folder / "area.py").read_text("utf-8")
+        terminal.type("\x15y\r")
+        terminal.wait_for_screen("Edit area.py: allowed")
+        terminal.wait_for_screen("✓ edit_file  area.py")
+        terminal.wait_for_screen("area.py +1 -1")
+        terminal.wait_for_screen("tokens ·")
+        assert "a * b" in (folder / "area.py").read_text("utf-8")
+        terminal.type("/undo 1\r")
+        terminal.wait_for_screen("would restore  area.py")
+        terminal.type("/undo 1 yes\r")
+        terminal.wait_for_screen("restored  area.py")
+        assert "a + b" in (folder / "area.py").read_text("utf-8")
+
+
+def test_a_question_that_another_client_answers_disappears_and_the_draft_comes_back(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    with (
+        sync.connect(f"unix:{shared_daemon.socket}", client_name="beside") as beside,
+        agent_chat(shared_daemon) as terminal,
+    ):
+        terminal.type(f'/fast {READ}{NEXT}{EDIT}{NEXT}/tool read_file {{"path": "/etc/hostname"}}\r')
+        terminal.wait_for_screen("y allows")
+        terminal.type("n half a rea")
+        chat = last_chat(beside)
+        (request,) = chat.get().raw["actionRequests"]
+        chat.respond(request, "deny", reason="not now")
+        terminal.wait_for_screen("Edit area.py: denied by beside")
+        terminal.wait_for_screen("? Read /etc/hostname")
+        terminal.type("n that is private\r")
+        terminal.wait_for_screen("They say: that is private")
+        assert "a + b" in (folder / "area.py").read_text("utf-8")
+
+
+def test_a_rule_is_stored_as_it_was_shown_and_can_be_removed(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    with agent_chat(shared_daemon, "--agent=ask") as terminal:
+        terminal.type(f"/fast {READ}{NEXT}{EDIT}{NEXT}{READ}{NEXT}{EDIT}\r")
+        terminal.wait_for_screen("a1  always allow edit_file in")
+        terminal.type("a1\r")
+        terminal.wait_for_screen("tokens ·")
+        assert "a * b" in (folder / "area.py").read_text("utf-8")
+        terminal.type("/permissions\r")
+        terminal.wait_for_screen("— in this chat, from request:")
+        terminal.type("/permissions deny run git push\r")
+        terminal.wait_for_screen("deny run: git push … — in this chat")
+        terminal.type("/permissions why git push --force\r")
+        terminal.wait_for_screen("git push --force: deny by")
+        terminal.type("/mode plan\r")
+        terminal.wait_for_screen("mode plan")
+
+
+def test_questions_are_answered_and_a_turn_is_stopped_while_it_asks(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    asks = '/tool ask_user {"questions": [{"text": "Which?", "options": ["one", "two"]}, {"text": "Why?"}]}'
+    with agent_chat(shared_daemon) as terminal:
+        terminal.type(f"/fast {asks}\r")
+        terminal.wait_for_screen("question 1 of 2")
+        terminal.type("2\r")
+        terminal.wait_for_screen("question 2 of 2")
+        terminal.type("because\r")
+        terminal.wait_for_screen("2 questions: Which?: answered")
+        terminal.type(f"/fast {READ}{NEXT}{EDIT}\r")
+        terminal.wait_for_screen("y allows")
+        terminal.type("\x03")
+        terminal.wait_for_screen("Edit area.py: not answered")
+        terminal.wait_for_screen("interrupted, the partial answer is kept")
+        assert "a + b" in (folder / "area.py").read_text("utf-8")
+
+
+def test_what_nobody_can_be_asked_is_denied_and_listed_instead_of_waiting(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    script = f"/fast {READ}\n/then\n{EDIT}"
+    done = subprocess.run(
+        [PARLEY, "ask", "--agent", script], env=shared_daemon.env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "The model was not allowed to do this:\n  edit_file  area.py\n" in done.stderr
+    piped = subprocess.run(
+        [PARLEY, "chat", "--agent"],
+        input=f"/fast {EDIT}\n",
+        env=shared_daemon.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert piped.returncode == 0
+    assert "edit_file" in piped.stdout
+    assert "a + b" in (folder / "area.py").read_text("utf-8")
+
+
+def test_in_the_mode_edits_what_is_written_is_shown_and_nothing_is_asked(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    with agent_chat(shared_daemon, "--agent=edits") as terminal:
+        terminal.type(f"/fast {READ}{NEXT}{EDIT}\r")
+        terminal.wait_for_screen("✓ edit_file  area.py")
+        terminal.wait_for_screen("  -a + b")
+        terminal.wait_for_screen("  +a * b")
+        terminal.wait_for_screen("tokens ·")
+
+
+def test_a_plain_terminal_asks_in_lines(shared_daemon: DaemonProcess, folder: Path) -> None:
+    terminal = Terminal(shared_daemon.env, "chat", "--agent", "--plain", size=(80, 40))
+    terminal.wait_for("Ctrl-D quits")
+    terminal.type('/fast /tool read_file {"path": "/etc/hostname"}\n')
+    terminal.wait_for("Read /etc/hostname")
+    terminal.wait_for("y allows")
+    terminal.type("what\n")
+    terminal.wait_for("This is no answer")
+    terminal.type("n keep out\n")
+    terminal.wait_for("They say: keep out")
+    terminal.type("\x04")
+    assert terminal.end() == 0
