@@ -1,7 +1,7 @@
 """The ordering rules of agent turns (7 to 13 of the protocol), checked over the events of one chat.
 
 What a trace cannot know is not assumed: a stream that began in the middle of a turn, or a chat whose mode is
-unknown, is checked by what it shows. Rule 15 is about processes: `living_descendants`.
+unknown, is checked by what it shows. Rule 15 is about processes: `living_processes`.
 """
 
 import json
@@ -240,28 +240,18 @@ def _path(uri: str) -> str:
     return unquote(urlsplit(uri).path)
 
 
-def living_descendants(pid: int) -> dict[int, str]:
-    """Return the command lines of all processes below a process, by their ids, for rule 15."""
-    parents: dict[int, int] = {}
+def living_processes(words: str) -> list[str]:
+    """Return the command lines of living processes that have these words, for rule 15.
+
+    A test that starts processes marks them by words of its own. It finds those that have lost their parents.
+    """
+    found: list[str] = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                stat = (folder / "stat").read_text()
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             except OSError:
                 continue
-            state, parent = stat.rpartition(")")[2].split()[:2]
-            if state != "Z":
-                parents[int(folder.name)] = int(parent)
-    found: dict[int, str] = {}
-    pending = [pid]
-    while pending:
-        above = pending.pop()
-        for child in [each for each, parent in parents.items() if parent == above]:
-            pending.append(child)
-            try:
-                found[child] = (
-                    (Path("/proc") / str(child) / "cmdline").read_bytes().decode("utf-8", "replace")
-                )
-            except OSError:
-                continue
+            if words in command:
+                found.append(command)
     return found
