@@ -1,16 +1,18 @@
 """Tools that do what a test tells them, and the parts of answers that call them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
 
-from parley_daemon.core.agents.actions import Answer
+from parley_daemon.core.agents.actions import ActionDecision, ActionOutcome, ActionRequest, Answer
 from parley_daemon.core.agents.permissions import AgentMode, SandboxKind
 from parley_daemon.core.agents.tools import ActionKind, Inspection, PathUse, ToolKind, ToolOutput, ToolSpec
-from parley_daemon.core.parts import ToolCall
-from parley_daemon.core.records import AgentSettings, ModelSettings
+from parley_daemon.core.events import ActionRequired, StatusChanged
+from parley_daemon.core.parts import ToolCall, ToolResult
+from parley_daemon.core.records import AgentSettings, Message, ModelSettings, Status
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
+from tests.support.engine.rig import Recorder, Rig
 
 ROOT = "/work"
 ANY = {"type": "object"}
@@ -127,3 +129,45 @@ def agent(mode: AgentMode = "auto", **settings: Any) -> ModelSettings:
 def call(tool: str, id: str = "c1", **args: Any) -> ToolCall:
     """Return a part of an answer that calls a tool."""
     return ToolCall(id, tool, args)
+
+
+def results(messages: Iterable[Message]) -> list[tuple[str, Any, str]]:
+    """Return the results in messages as (id, result, outcome)."""
+    return [
+        (part.tool_call_id, part.result, part.outcome)
+        for message in messages
+        for part in message.content
+        if isinstance(part, ToolResult)
+    ]
+
+
+async def start(rig: Rig, mode: AgentMode = "auto", **settings: Any) -> tuple[str, Recorder]:
+    """Create a chat with tools, subscribe to it, and send a message."""
+    chat_id = await rig.chat(settings=agent(mode, **settings))
+    heard = await rig.listen(chat_id)
+    await rig.send(chat_id, "Do it.")
+    return chat_id, heard
+
+
+async def asked(heard: Recorder, count: int = 1) -> ActionRequest:
+    """Wait until so many questions were asked and the chat is paused; return the last of them."""
+
+    def is_paused() -> bool:
+        statuses = heard.of(StatusChanged)
+        return len(heard.of(ActionRequired)) >= count and statuses[-1].status is Status.PAUSED
+
+    await heard.until(is_paused)
+    return heard.of(ActionRequired)[-1].request
+
+
+async def respond(
+    rig: Rig,
+    chat_id: str,
+    request: ActionRequest,
+    decision: ActionDecision = "allow",
+    result: Any = None,
+    **more: Any,
+) -> ActionOutcome:
+    """Answer a question."""
+    async with rig.chats.open(chat_id) as chat:
+        return await chat.requests.respond(request.id, decision, result, **more)

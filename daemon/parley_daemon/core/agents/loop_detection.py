@@ -28,6 +28,11 @@ class LoopDetection:
         last, count = self._last.get(call, ("", 0))
         self._last[call] = result, (count + 1 if last == result else 1)
 
+    def note_refusal(self, call: str) -> None:
+        """Note that a call was made again and did not run, because it repeats itself."""
+        last, count = self._last.get(call, ("", 0))
+        self._last[call] = last, count + 1
+
     def count(self, call: str) -> int:
         """Return how often in a row this call has led to the same."""
         return self._last.get(call, ("", 0))[1]

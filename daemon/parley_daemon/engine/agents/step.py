@@ -176,7 +176,11 @@ class StepRun:
 
     async def _finish(self, index: int, result: ToolResult) -> None:
         self._results[index] = result
-        self._agent.detection.note(call_hash(self._brief.calls[index]), result_hash(result))
+        hash, detection = call_hash(self._brief.calls[index]), self._agent.detection
+        if result.outcome == "denied" and detection.must_ask(hash):
+            detection.note_refusal(hash)
+        else:
+            detection.note(hash, result_hash(result))
         await self.stream.add_result(index, result)
 
     async def complete(self, why: str, outcome: ToolOutcome) -> None:
@@ -227,21 +231,21 @@ class StepRun:
         self.activity.questions.add(request.id)
         with self.activity.wait():
             await self._host.open_request(request)
-            answer = await self._answer_to(request)
+            answer = await self._answer_to(request, request.created_at)
         await self.activity.resume()
         return request, answer
 
     async def wait(self, request: ActionRequest) -> Answer:
         """See CallHost."""
-        answer = await self._answer_to(request)
+        answer = await self._answer_to(request, self._services.clock.now())
         await self.activity.resume()
         return answer
 
-    async def _answer_to(self, request: ActionRequest) -> Answer:
+    async def _answer_to(self, request: ActionRequest, now: str) -> Answer:
         self._toolset = None  # the rules, the mode and the folders may be others by the time of the answer
         if request.expires_at is None:
             return await self.activity.questions.answer(request.id)
-        with anyio.move_on_after(seconds_until(request.expires_at, self._services.clock.now())):
+        with anyio.move_on_after(seconds_until(request.expires_at, now)):
             return await self.activity.questions.answer(request.id)
         await self._host.expire_request(request.id)
         return await self.activity.questions.answer(request.id)
@@ -269,12 +273,13 @@ class StepRun:
         self.activity.questions.add(request.id)
         with self.activity.wait():
             await self._host.start_calls((prepared.index,), (started_event(prepared, allowed_by),), request)
-            answer = await self._answer_to(request)
+            answer = await self._answer_to(request, request.created_at)
         await self.activity.resume()
         return request, answer
 
     def _request(self, prepared: PreparedCall, kind: ActionKind) -> ActionRequest:
         clock, expires_at = self._services.clock, None
+        now = clock.now()
         if kind == "tool":
             timeout = prepared.tool.spec.timeout_ms
             expires_at = clock.now(CLIENT_SECONDS if timeout is None else timeout / 1000)
@@ -286,7 +291,7 @@ class StepRun:
             id=clock.new_id(),
             chat_id=prepared.context.chat_id,
             turn_id=prepared.context.turn_id,
-            now=clock.now(),
+            now=now,
             expires_at=expires_at,
             verdict=prepared.verdict,
         )
