@@ -49,8 +49,8 @@ class FakeClock:
 
     def now(self, ahead: float = 0.0) -> str:
         """See the port."""
-        self._milliseconds += 1 + round(ahead * 1000)
-        seconds, milliseconds = divmod(self._milliseconds, 1000)
+        self._milliseconds += 1
+        seconds, milliseconds = divmod(self._milliseconds + round(ahead * 1000), 1000)
         minutes, seconds = divmod(seconds, 60)
         return f"2026-01-02T{minutes // 60:02}:{minutes % 60:02}:{seconds:02}.{milliseconds:03}Z"
 
