@@ -25,6 +25,7 @@ _INVISIBLE = ("Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
 """The categories of Unicode of formats, unassigned characters, surrogates and blanks other than the space."""
 
 _LONG = 60
+_TRANSCRIPT_LINES = 8
 _MAX_ARGS = 300
 
 # Escape sequences: OSC with its end, CSI, and the short ones.
@@ -140,6 +141,34 @@ def describe_step(name: str, args: Any, part: Json, details: Sequence[str] = ())
     fields = [field for field in (outcome, *details) if field]
     line = f"{one_line(name)}  {describe_args(args)}".rstrip()
     return " · ".join([line, *fields])
+
+
+def last_lines(text: str, count: int) -> list[str]:
+    """Return the last lines of an output, and before them how many there are more."""
+    lines = [line.expandtabs(4).rstrip() for line in clean_output(text).strip("\n").split("\n")]
+    if lines == [""]:
+        return []
+    more = len(lines) - count
+    return lines if more <= 0 else [f"… {more} more lines", *lines[-count:]]
+
+
+def steps_as_text(parts: Sequence[Json]) -> list[Json]:
+    """Return the parts of a message with texts in place of calls and results, for a transcript."""
+    return [_step_as_text(part) for part in parts]
+
+
+def _step_as_text(part: Json) -> Json:
+    match part["type"]:
+        case "tool-call":
+            text = f"▸ `{one_line(part['toolName'])}  {describe_args(part.get('args'))}`".replace("  `", "`")
+        case "tool-result":
+            lines = last_lines(result_text(part.get("result")), _TRANSCRIPT_LINES)
+            fence = "`" * max(3, *[len(run) + 1 for run in re.findall("`{3,}", "\n".join(lines))], 3)
+            output = f"\n\n{fence}text\n{chr(10).join(lines)}\n{fence}" if lines else ""
+            text = f"`{one_line(part['toolName'])}`: {describe_outcome(part) or 'ok'}{output}"
+        case _:
+            return part
+    return {"type": "text", "text": text}
 
 
 def describe_answer(event: Json, kind: str, own_origin: str | None) -> str:

@@ -10,6 +10,7 @@ from parley_clients.cli.display.plain import print_json
 from parley_clients.cli.errors import UsageError
 from parley_clients.cli.messages import escape_controls, parts_as_markdown, transcript
 from parley_clients.cli.options import chat_and_rest, connect_daemon, find_chat, find_last_chat
+from parley_clients.cli.steps import steps_as_text
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
@@ -29,7 +30,7 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-_SHOWN = ("text", "reasoning")
+_SHOWN = ("text", "reasoning", "tool-call", "tool-result")
 """The types of parts whose text is printed. The data of files are not."""
 
 
@@ -53,7 +54,7 @@ def print_snapshot(snapshot: Json, options: argparse.Namespace) -> None:
         return
     sys.stdout.write(f"# {one_line_title(snapshot['chat'])}\n")
     for author, parts in transcript(snapshot, ids=getattr(options, "ids", False)):
-        sys.stdout.write(f"\n## {author}\n\n{parts_as_markdown(parts)}\n")
+        sys.stdout.write(f"\n## {author}\n\n{parts_as_markdown(steps_as_text(parts))}\n")
 
 
 def _draw(snapshot: Json, options: argparse.Namespace) -> None:
@@ -77,7 +78,9 @@ def _draw(snapshot: Json, options: argparse.Namespace) -> None:
             console.print(Text(reasoning, style="dim italic"))
             console.print()
         cutter = BlockCutter()
-        for number, block in enumerate([*cutter.feed(parts_as_markdown(parts)), *cutter.finish()]):
+        for number, block in enumerate(
+            [*cutter.feed(parts_as_markdown(steps_as_text(parts))), *cutter.finish()]
+        ):
             if number and not block.continues:
                 console.print()
             console.print(RenderedBlock(block), crop=False)

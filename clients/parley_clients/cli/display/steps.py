@@ -16,11 +16,11 @@ from rich.text import Text
 from parley_clients.cli.display.requests import render_change
 from parley_clients.cli.messages import one_line
 from parley_clients.cli.steps import (
-    clean_output,
     describe_allowed_by,
     describe_args,
     describe_files,
     describe_step,
+    last_lines,
     result_text,
 )
 from parley_clients.results import Json
@@ -93,7 +93,7 @@ class Steps:
             for content in render_change(call.args):
                 self._print(content)
         if not is_ok or call.name not in _QUIET_TOOLS:
-            self._print_lines(_last_lines(result_text(part.get("result")), _RESULT_LINES))
+            self._print_lines(last_lines(result_text(part.get("result")), _RESULT_LINES))
 
     def show_files(self, event: Json) -> None:
         """Print which files a call has changed (`files_changed`)."""
@@ -112,19 +112,10 @@ class Steps:
             rows.append(Text(f"▸ {text}", no_wrap=True, overflow="ellipsis"))
             rows += [
                 Text(f"  {line}", "dim", no_wrap=True, overflow="ellipsis")
-                for line in _last_lines(call.tail, _TAIL_LINES)
+                for line in last_lines(call.tail, _TAIL_LINES)
             ]
         return rows
 
     def _print_lines(self, lines: list[str]) -> None:
         for line in lines:
             self._print(Text(f"  {line}", "dim"))
-
-
-def _last_lines(text: str, count: int) -> list[str]:
-    """Return the last lines of an output, and before them how many there are more."""
-    lines = [line.expandtabs(4).rstrip() for line in clean_output(text).strip("\n").split("\n")]
-    if lines == [""]:
-        return []
-    more = len(lines) - count
-    return lines if more <= 0 else [f"… {more} more lines", *lines[-count:]]

@@ -1,15 +1,16 @@
 """The commands of `parley chat` about what the model may do and has done."""
 
-import json
+import re
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from parley_clients.cli.answers import describe_scope
 from parley_clients.cli.arguments import AGENT_MODES
 from parley_clients.cli.conversation.outcomes import Context, Outcome, Show
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.messages import one_line
-from parley_clients.cli.steps import short_path, visible, visible_line
+from parley_clients.cli.steps import describe_args, result_text, short_path, visible, visible_line
 from parley_clients.results import Json
 from parley_clients.sync import Chat
 
@@ -21,6 +22,10 @@ _PERMISSIONS_HELP = """\
 /permissions why COMMAND            what is decided about a command, and why; runs nothing
 /permissions rm ID                  remove a rule
 deny is stronger than ask, and ask is stronger than allow, in whatever order the rules stand."""
+
+_SEARCHED_MESSAGES = 200
+_JOB_BEGUN = re.compile(r"Job ([\w-]+) runs in the background")
+_JOB_STATE = re.compile(r"(?:^|\[)Job ([\w-]+): ([^.\]]*)")
 
 _STATES = {"as_left": "", "changed_since": "changed since", "gone": "deleted since"}
 
@@ -256,10 +261,32 @@ def _describe_restore(raw: Json, number: str, *, done: bool) -> str:
 
 
 def jobs(context: Context, argument: str) -> Outcome:
-    """List the commands that run in the background."""
-    raw = context.client.call("server/status").raw
-    found = [job for job in raw.get("jobs") or () if job.get("chatId") == context.chat.id]
-    return Show("\n".join([json.dumps(job) for job in found]) or "No command runs in the background.")
+    """List the commands that the model has started in the background."""
+    rows = [f"{id}  {state}  {command}" for id, (command, state) in _find_jobs(context).items()]
+    if not rows:
+        return Show("No command was started in the background.")
+    return Show(
+        "\n".join([*rows, "This is what was last heard of them. Ask the model to look, or to stop one."])
+    )
+
+
+def _find_jobs(context: Context) -> dict[str, tuple[str, str]]:
+    """Return the command and the state of each job, from what the tools said of it in the newest messages."""
+    calls: dict[str, Any] = {}
+    found: dict[str, tuple[str, str]] = {}
+    for message in context.chat.get(limit=_SEARCHED_MESSAGES).messages:
+        for part in message["content"]:
+            if part["type"] == "tool-call":
+                calls[part["toolCallId"]] = part.get("args")
+            elif part["type"] == "tool-result" and part["toolName"] in ("run", "job_output", "job_stop"):
+                text = result_text(part.get("result"))
+                begun = _JOB_BEGUN.match(text) if part["toolName"] == "run" else None
+                if begun is not None:
+                    found[begun.group(1)] = (describe_args(calls.get(part["toolCallId"])), "running")
+                told = _JOB_STATE.search(text) if part["toolName"] != "run" else None
+                if told is not None and told.group(1) in found:
+                    found[told.group(1)] = (found[told.group(1)][0], one_line(told.group(2)))
+    return found
 
 
 def nothing_asked(context: Context, argument: str) -> Outcome:
