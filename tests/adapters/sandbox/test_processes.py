@@ -4,37 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.support.sandbox import starter
+from tests.support.sandbox.marked import wait_for_processes
 from tests.support.sandbox.ordinary_user import find_bubblewrap, skip_without
 
 pytestmark = pytest.mark.slow
-
-
-def find_marked(mark: str) -> list[int]:
-    """Return the processes that have a word in their command line."""
-    found: list[int] = []
-    for entry in os.listdir("/proc"):
-        try:
-            words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0") if entry.isdigit() else []
-        except OSError:
-            continue  # it has ended
-        if mark.encode() in words:
-            found.append(int(entry))
-    return found
-
-
-def wait_for_processes(mark: str, number: int) -> None:
-    """Return when so many processes have the word. They are no children of this one."""
-    deadline = time.monotonic() + 60
-    while len(found := find_marked(mark)) != number:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("kind", ["bwrap", "landlock", "none"])

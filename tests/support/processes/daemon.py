@@ -43,6 +43,7 @@ class DaemonProcess:
             "PARLEY_RUNTIME_DIR": str(self.runtime_dir),
             "PARLEY_CONFIG": str(self.config_path),
             "PYTHONUTF8": "1",
+            "PARLEY_ALLOW_DEBUGGER": "1",  # tests look into /proc
             **_NO_KEYRING,
             **env,
         }

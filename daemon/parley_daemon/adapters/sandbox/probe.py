@@ -73,7 +73,8 @@ class Probe:
         missing = [what for version, what in _FULL_ABI.items() if abi < version]
         notes = [
             *_root_notes(),
-            "Landlock does not hold changes of the permissions and times of files outside.",
+            "Landlock does not hold changes of the permissions and times of files outside, nor writes to"
+            " other terminals and to shared memory of the user.",
         ]
         if missing:
             notes.append(f"The Landlock of this kernel does not hold {', '.join(missing)}.")

@@ -168,9 +168,9 @@ class RunningProcess:
         words = data.split()
         if not words:
             self._loop.remove_reader(self._channel)
-        elif words[0] == b"exit":
+        elif words[0] == b"exit" and len(words) == 3 and words[1].isdigit():
             self._status = int(words[1])
-            self._has_left = words[2:] == [b"1"]
+            self._has_left = words[2] == b"1"
             self._set_ended()
 
     def _watch_exit(self) -> None:
