@@ -87,7 +87,7 @@ async def test_a_list_of_tasks_is_shown_as_the_result(peer: Peer) -> None:
         peer, calls(("todo", {"items": items}), ("todo", {"items": [{"text": ""}]})), "plan"
     )
     shown, refused = await results(peer, chat_id)
-    assert shown == ({"items": items}, "ok")
+    assert shown == ("- [ ] (in progress) Read the module", "ok")
     assert (refused[1], "items[0]" in refused[0]) == ("failed", True)
 
 

@@ -30,8 +30,8 @@ async def run(tool: Tool, args: Any, result: Any = None, mode: AgentMode = "ask"
 async def test_a_task_list_is_its_own_result() -> None:
     args = {"items": [{"text": "Read", "status": "completed"}, {"text": "Fix", "status": "in_progress"}]}
     assert (await TodoTool().inspect(args, context())).title == "List 2 tasks, 1 completed"
-    assert (await run(TodoTool(), args)).result == args
-    assert (await run(TodoTool(), {"items": []})).result == {"items": []}
+    assert (await run(TodoTool(), args)).result == "- [x] Read\n- [ ] (in progress) Fix"
+    assert (await run(TodoTool(), {"items": []})).result == "The list is empty."
 
 
 async def test_questions_are_shown_and_come_back_with_their_answers() -> None:

@@ -60,7 +60,7 @@ def check_value(schema: Mapping[str, Any], value: Any) -> Problem | None:
     """
     problem = check_schema(schema)
     if problem is not None:
-        raise InvalidSchemaError(f"The output schema is not valid: {' '.join(filter(None, problem))}.")
+        raise InvalidSchemaError(f"The schema is not valid: {' '.join(filter(None, problem))}.")
     # The default registry of the library fetches references; this one does not.
     registry = _library("jsonschema_specifications").REGISTRY
     errors = _find_validator_class(schema)(schema, registry=registry).iter_errors(value)

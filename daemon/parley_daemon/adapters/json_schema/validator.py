@@ -52,14 +52,14 @@ class SchemaValidator:
                         rule, *values, cancellable=True, limiter=self._limiter
                     )
             except TimeoutError:
-                message = f"Checking the output schema takes longer than {self._seconds:g} s."
+                message = f"Checking by the schema takes longer than {self._seconds:g} s."
                 raise SchemaCheckError(message) from None
             except rules.InvalidSchemaError as error:
                 raise SchemaCheckError(str(error)) from None
             except RecursionError:
-                message = "The output schema, or the value to check, is nested too deeply."
+                message = "The schema, or the value to check, is nested too deeply."
                 raise SchemaCheckError(message) from None
             except anyio.BrokenWorkerProcess as error:
-                message = "The output schema could not be checked: the worker process ended."
+                message = "The schema could not be checked: the worker process ended."
                 raise SchemaCheckError(message) from error
         return None if problem is None else SchemaViolation(*problem)

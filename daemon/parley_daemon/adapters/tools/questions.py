@@ -49,6 +49,9 @@ class _ExitPlan(msgspec.Struct, frozen=True, gc=False, rename="camel", forbid_un
     ]
 
 
+_MARKS = {"pending": "[ ]", "in_progress": "[ ] (in progress)", "completed": "[x]"}
+
+
 class TodoTool:
     """`todo`: the model keeps a list of tasks, which people see as the result of its newest call."""
 
@@ -78,8 +81,10 @@ class TodoTool:
         monitor: CallMonitor,
         answer: Answer | None,
     ) -> ToolOutput:
-        """Return the list; see Tool."""
-        return ToolOutput(msgspec.to_builtins(read_arguments(_Todo, args)))
+        """Return the list as Markdown, which every client can show; see Tool."""
+        items = read_arguments(_Todo, args).items
+        lines = [f"- {_MARKS[item.status]} {' '.join(item.text.split())}" for item in items]
+        return ToolOutput("\n".join(lines) or "The list is empty.")
 
     def sandbox(self, context: CallContext) -> SandboxKind | None:
         """See Tool."""
