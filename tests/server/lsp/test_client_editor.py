@@ -1,61 +1,17 @@
 """Changes of open documents through their editors: what the editor gets, and what becomes of it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from lsprotocol import types as lsp
-from pygls.workspace import PositionCodec, TextDocument
 
 from parley_daemon.ports.editors import EditRefusedError, OpenDocument
 from parley_daemon.server.editors import OpenEditors
 from parley_daemon.server.lsp import client_editor
-from parley_daemon.server.lsp.client_editor import ClientEditor
-from parley_daemon.server.lsp.documents import Documents
 from parley_daemon.server.wire.jsonrpc import Response
-from tests.server.lsp.test_documents import changed, closed, opened
-
-ALL = {"workspace": {"applyEdit": True, "workspaceEdit": {"documentChanges": True}}}
-
-
-class Editor:
-    """A client that applies edits with pygls' documents, and reports them. `respond` may refuse."""
-
-    def __init__(self, owner: str = "local", capabilities: Any = ALL) -> None:
-        self.documents = Documents("utf-16", lambda work: None, lambda is_needed: None)
-        self.texts: dict[str, TextDocument] = {}
-        self.requests: list[tuple[str, Any]] = []
-        self.respond: Callable[[Any], Response | None] = self.apply
-        self.editor = ClientEditor(
-            owner, "Vi", self.documents, "utf-16", self, {"capabilities": capabilities}
-        )
-
-    def open(self, path: Path, text: str) -> None:
-        uri = path.as_uri()
-        self.texts[uri] = TextDocument(uri, text, position_codec=PositionCodec())
-        self.documents.notify(opened(text, uri))
-
-    async def call(self, method: str, params: Any, *, seconds: float) -> Response | None:
-        self.requests.append((method, params))
-        return self.respond(params["edit"])
-
-    def apply(self, edit: Any) -> Response:
-        for change in edit.get("documentChanges", []):
-            self.apply_to(change["textDocument"]["uri"], change["edits"])
-        for uri, edits in edit.get("changes", {}).items():
-            self.apply_to(uri, edits)
-        return Response(1, {"applied": True}, None)
-
-    def apply_to(self, uri: str, edits: Any) -> None:
-        document = self.texts[uri]
-        for edit in reversed(edits):
-            start, end = (lsp.Position(**edit["range"][side]) for side in ("start", "end"))
-            document.apply_change(
-                lsp.TextDocumentContentChangePartial(range=lsp.Range(start, end), text=edit["newText"])
-            )
-        self.documents.notify(changed({"text": document.source}, uri=uri))
+from tests.support.lsp_editor import Editor, with_editors
+from tests.support.lsp_notes import changed, closed
 
 
 @pytest.fixture
@@ -66,13 +22,6 @@ def path(tmp_path: Path) -> Path:
 async def found(editors: OpenEditors, path: Path) -> OpenDocument:
     (document,) = await editors.documents("local", str(path))
     return document
-
-
-def with_editors(*clients: Editor) -> OpenEditors:
-    editors = OpenEditors()
-    for client in clients:
-        editors.add(client.editor)
-    return editors
 
 
 async def test_a_change_goes_out_with_the_version_and_comes_back_as_the_editors_text(path: Path) -> None:

@@ -11,36 +11,9 @@ import pytest
 from parley_daemon.server.lsp import documents as documents_module
 from parley_daemon.server.lsp.documents import DocumentLines, Documents
 from parley_daemon.server.wire.jsonrpc import LARGE_NOTIFICATION, Incoming, parse_message
+from tests.support.lsp_notes import URI, at, changed, closed, notification, opened
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, unix_peer
-
-URI = "file:///home/ada/notes.txt"
-
-
-def at(line: int, character: int, to_line: int, to_character: int, text: str) -> dict[str, Any]:
-    """Return a change of LSP's."""
-    start, end = {"line": line, "character": character}, {"line": to_line, "character": to_character}
-    return {"range": {"start": start, "end": end}, "text": text}
-
-
-def opened(text: str, uri: str = URI) -> Incoming:
-    document = {"uri": uri, "languageId": "x", "version": 1, "text": text}
-    return _parsed("textDocument/didOpen", {"textDocument": document})
-
-
-def changed(*changes: Any, uri: str = URI) -> Incoming:
-    params = {"textDocument": {"uri": uri, "version": 2}, "contentChanges": list(changes)}
-    return _parsed("textDocument/didChange", params)
-
-
-def closed(uri: str = URI) -> Incoming:
-    return _parsed("textDocument/didClose", {"textDocument": {"uri": uri}})
-
-
-def _parsed(method: str, params: Any) -> Incoming:
-    message = parse_message(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
-    assert isinstance(message, Incoming)
-    return message
 
 
 class Held:
@@ -188,7 +161,7 @@ async def test_after_a_change_that_cannot_be_read_the_text_is_not_guessed(
 
 
 async def test_a_document_of_unreadable_text_is_not_read_from_disk(held: Held) -> None:
-    held.documents.notify(_parsed("textDocument/didOpen", {"textDocument": {"uri": URI, "text": None}}))
+    held.documents.notify(notification("textDocument/didOpen", {"textDocument": {"uri": URI, "text": None}}))
     assert await held.problem() is not None
     held.documents.notify(closed())
     assert await held.text() is None

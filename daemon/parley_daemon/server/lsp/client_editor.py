@@ -17,7 +17,6 @@ from anyio import to_thread
 
 from parley_daemon.ports.editors import EditRefusedError, OpenDocument
 from parley_daemon.server.lsp.documents import Documents, DocumentState
-from parley_daemon.server.lsp.edits import text_edits
 from parley_daemon.server.wire.jsonrpc import Response, as_object
 from parley_daemon.server.wire.uris import document_key, local_path
 
@@ -105,6 +104,8 @@ class ClientEditor:
         uri, old = document.key.removeprefix(self._prefix), document.text or ""
         if not self._can_edit:
             raise EditRefusedError(f"{self._name} cannot apply edits.")
+        from parley_daemon.server.lsp.edits import text_edits  # few daemons need it
+
         edits = await to_thread.run_sync(text_edits, old, text, self._encoding)
         before = self._documents.state_now(uri)
         if before is None or (before.version, before.text) != (document.version, old):

@@ -12,6 +12,7 @@ disk is not what the editor shows. It is known again once it is opened again or 
 More than PAUSE_ABOVE bytes in the queue stop the connection from reading, so the queue is bounded.
 """
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -57,6 +58,8 @@ _NOT_UNDERSTOOD = (
     "is not known as the editor has it, because a change could not be read; close and open it again"
 )
 
+_changes = itertools.count(1)
+
 log = logging.getLogger(__name__)
 
 Steps = Generator[Callable[[], None] | None]
@@ -74,7 +77,7 @@ class DocumentLines(msgspec.Struct, gc=False):
 class DocumentState(msgspec.Struct, frozen=True, gc=False):
     """A document as it is now. `text` is None if it is not known; `problem` then says why.
 
-    `uri` and `version` are the client's own. `change` grows with each change of any document of the client.
+    `uri` and `version` are the client's own. `change` grows with each change of any document of any client.
     """
 
     uri: str
@@ -125,7 +128,6 @@ class Documents:
         self._queue: deque[tuple[int, Callable[[], Steps]]] = deque()
         self._queued_bytes = 0
         self._is_paused = False
-        self._last_change = 0
         self._changed = anyio.Event()
 
     # ---------------------------------------------------------------- notifications
@@ -211,11 +213,10 @@ class Documents:
             document.forget(_TOO_MUCH)
         document.counted = document.text.length
         self._all_counted += document.counted
+        document.change = next(_changes)
         self._note_change()
-        document.change = self._last_change
 
     def _note_change(self) -> None:
-        self._last_change += 1
         self._changed.set()
         self._changed = anyio.Event()
 

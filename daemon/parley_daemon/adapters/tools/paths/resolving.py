@@ -24,6 +24,9 @@ from parley_daemon.ports.tools import ToolInputError, Workspace
 MAX_LINKS = 40
 """Links that are followed for one path."""
 
+MAX_PATH = 3_000
+"""Bytes of a path that a model names. Systems allow 4,096 in all."""
+
 APP_FOLDER = "parleyd"
 """The name of the folder of the configuration file, if it is the daemon's alone."""
 
@@ -75,6 +78,8 @@ class Resolver:
             raise ToolInputError("A path must not be empty, and must not contain a NUL character.")
         if not given.startswith("/") and not workspace.roots:
             raise ToolInputError(workspace.problem or "This chat has no folder: use an absolute path.")
+        if len(given.encode("utf-8", "surrogatepass")) > MAX_PATH:
+            raise ToolInputError(f"The path is too long; it may have {MAX_PATH:,} bytes.")
         base = workspace.roots[0] if workspace.roots else "/"
         try:
             path = _follow(os.path.join(base, given), follow_last=follow_last)
