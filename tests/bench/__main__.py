@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    agents,
     dialects,
     documents,
     large_chats,
@@ -38,6 +39,7 @@ TESTS: dict[str, Callable[[Workshop], list[Row]]] = {
     "m": long_chats.measure,
     "o": documents.measure,
     "s": searching.measure,
+    "t": agents.measure,
 }
 _LONG = ("i",)
 _QUIET = 10.0

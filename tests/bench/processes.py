@@ -137,12 +137,10 @@ class Daemon(Process):
 
 
 class Upstream(Process):
-    """The fake model server."""
+    """The fake model server, or another program that keeps its journal."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            [sys.executable, "-m", "tests.support.providers.server", "--port", "0"], environment()
-        )
+    def __init__(self, module: str = "tests.support.providers.server") -> None:
+        super().__init__([sys.executable, "-m", module, "--port", "0"], environment())
         assert self.child.stdout is not None
         self.port = int(self.child.stdout.readline())
 
@@ -170,15 +168,16 @@ class Workshop:
         self._runtime = runtime
         self._count = 0
 
-    def place(self) -> Place:
-        """Return a new place, empty but for its configuration."""
+    def place(self, upstream: Upstream | None = None) -> Place:
+        """Return a new place, empty but for its configuration. `upstream`: another model server."""
+        port = (upstream or self.upstream).port
         self._count += 1
         folder = self._root / str(self._count)
         (folder / "data").mkdir(parents=True)
         config = folder / "config.toml"
         config.write_text(
             f'default_model = "{MODEL}"\n[providers.fake]\ntype = "openai-compat"\n'
-            f'base_url = "http://127.0.0.1:{self.upstream.port}/v1"\n'
+            f'base_url = "http://127.0.0.1:{port}/v1"\n'
             "[titles]\nenabled = false\n"  # requests of their own, which the peers do not make
         )
         variables = {
