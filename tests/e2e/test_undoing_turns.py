@@ -25,6 +25,11 @@ EDIT = """\
 /tool edit_file {"path": "a.txt", "oldText": "one", "newText": "two"}
 """
 
+# The last name is no UTF-8.
+COMMAND = r"""
+/tool run {"command": "echo two > a.txt; mkdir b; mv c.txt b/d.txt; echo x > \"$(printf 'e\\377')\""}
+"""
+
 EDITOR = {"workspace": {"applyEdit": True, "workspaceEdit": {"documentChanges": True}}}
 
 
@@ -148,3 +153,32 @@ async def restore(peer: Peer, chat_id: str, checkpoint_id: str) -> dict[str, Any
     result = await peer.result("chat/restore", {"chatId": chat_id, "checkpointId": checkpoint_id})
     assert result["conflicts"] == []
     return result
+
+
+async def test_what_a_command_changed_is_taken_back(shared_daemon: DaemonProcess, tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path)
+    write(scratch.root / "a.txt", "one\n")
+    write(scratch.root / "c.txt", "c\n")
+    before = scratch.content()
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat(
+            settings={"agent": {"mode": "edits"}}, context={"repositories": [scratch.root.as_uri()]}
+        )
+        await peer.subscribe(chat_id)
+        await peer.result("chat/send", {"chatId": chat_id, "content": COMMAND})
+        request = (await peer.event("s", "action_required"))["request"]
+        answer = {"chatId": chat_id, "requestId": request["id"], "decision": "allow"}
+        await peer.result("chat/respond", answer)
+        told = (await peer.event("s", "files_changed"))["files"]
+        assert [(file["changeType"], file["restorable"]) for file in told] == [
+            ("modified", True),
+            ("renamed", True),
+            ("deleted", True),
+            ("added", True),
+        ]
+        assert told[-1]["path"] == f"{scratch.root.as_uri()}/e%FF"
+        await peer.event("s", "turn_ended")
+        (checkpoint,) = await peer.result("chat/checkpoints", {"chatId": chat_id})
+        await restore(peer, chat_id, checkpoint["id"])
+        assert scratch.content() == before

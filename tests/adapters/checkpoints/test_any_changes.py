@@ -16,7 +16,7 @@ from tests.support.examples import examples
 
 pytestmark = pytest.mark.anyio
 
-NAMES = ("a.txt", "b.txt", "d", "d/c.txt", "d/e", "d/e/f.txt", "é ü.txt", "g")
+NAMES = ("a.txt", "b.txt", "d", "d/c.txt", "d/e", "d/e/f.txt", "é ü.txt", "g", os.fsdecode(b"\xff"))
 TEXTS = ("", "one\n", "one\r\ntwo", "two\n", "\ufeffbom\n", "x" * 5_000)
 
 Change = tuple[str, str, str]
