@@ -21,6 +21,9 @@ from parley_daemon.ports.projects import ParsedRules
 MAX_RULES = 500
 """Rules of one file."""
 
+MAX_SIGNS = 50
+"""Patterns with "?" in one file: they take the longest to compare."""
+
 
 class RuleTable(msgspec.Struct, forbid_unknown_fields=True):
     """A rule as it is written."""
@@ -94,6 +97,9 @@ def make_rules(tables: Sequence[RuleTable], source: Literal["config", "project"]
 
     if len(tables) > MAX_RULES:
         raise InvalidRuleError(["permissions", MAX_RULES], f"a file can have {MAX_RULES} rules")
+    patterns = [one for table in tables for one in (table.tool, *(table.paths or ()), *(table.hosts or ()))]
+    if sum("?" in one for one in patterns) > MAX_SIGNS:
+        raise InvalidRuleError(["permissions"], f'a file can have {MAX_SIGNS} patterns with "?"; use "*"')
     rules: list[Rule] = []
     for index, table in enumerate(tables):
         path: list[str | int] = ["permissions", index]

@@ -284,7 +284,7 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
     ),
     "Permissions": (
         _request("permission/list", "permissions.PermissionListParams", "permissions.PermissionListResult",
-                 handler="permissions.list_rules",
+                 handler="permissions.list_rules", has_large_answer=True,
                  doc="List the rules of what models may do."),
         _request("permission/add", "permissions.PermissionAddParams", "permissions.PermissionRule",
                  handler="permissions.add",

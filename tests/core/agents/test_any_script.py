@@ -29,8 +29,8 @@ STUB = """#!{bash}
 printf '%s\\0' "${{0##*/}}" "$@" > "$STUB_LOG/$$"
 case "${{0##*/}}" in
   env|nohup) "$@" ;;
-  nice) shift 2; "$@" ;;
-  timeout) shift; "$@" ;;
+  nice) if [[ $1 == -n ]]; then shift 2; fi; "$@" ;;
+  timeout) if [[ $1 =~ ^[0-9]+[smhd]?$ ]]; then shift; "$@"; fi ;;
 esac
 """
 

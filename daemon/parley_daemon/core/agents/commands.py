@@ -101,11 +101,40 @@ _GUARDED: Final[dict[str, tuple[str, ...]]] = {
         "--pastebin",
     ),
     "ruff": ("--config", "-o", "--output-file"),
+    "mypy": ("--config-file", "--python-executable", "--custom-typing-module", "--install-types"),
+    "pyright": ("-p", "--project", "--pythonpath", "--venvpath", "--venv-path"),
     "npm": ("--prefix", "-C", "--script-shell", "--globalconfig", "--userconfig"),
     "pnpm": ("--prefix", "-C", "--dir", "--script-shell", "--shell-emulator"),
     "yarn": ("--cwd", "--use-yarnrc", "--script-shell"),
 }
 """Options with which a program runs or writes something else, or does so elsewhere."""
+
+_RUNNING: Final[dict[str, tuple[str, ...]]] = {
+    "git": (
+        *(
+            "-c",
+            "--config-env",
+            "--exec-path",
+            "-O",
+            "--open-files-in-pager",
+            "--upload-pack",
+            "--receive-pack",
+        ),
+        *("--exec", "-x", "--extcmd", "--config", "foreach", "run", "filter-branch", "difftool", "mergetool"),
+    ),
+    "find": ("-exec", "-execdir", "-ok", "-okdir"),
+    "fd": ("-x", "-X", "--exec", "--exec-batch"),
+    "rg": ("--pre",),
+    "sort": ("--compress-program",),
+    "tar": (
+        *("-I", "--use-compress-program", "--to-command", "--checkpoint-action", "-F", "--info-script"),
+        *("--new-volume-script", "--rsh-command", "--rmt-command"),
+    ),
+    "make": ("--eval",),
+    "go": ("-exec", "-toolexec"),
+    "npm": ("--script-shell",),
+}
+"""Options and words with which a program runs another command, which cannot be seen for certain."""
 
 _LONGER_THAN_GUARDED: Final = frozenset({"--text", "--exclude", "--exit-code"})
 """Options of their own, although a guarded option begins like them."""
@@ -149,7 +178,12 @@ def parse_command(words: tuple[str, ...], *, is_open: bool = False) -> SimpleCom
     if program not in _WITH_VALUE:
         if is_interpreter(program):
             return _opaque(words, is_open=is_open)
-        return SimpleCommand(words, is_open=is_open, is_opaque=program == "git" and not _subcommand(words))
+        return SimpleCommand(
+            words,
+            is_open=is_open,
+            is_opaque=program == "git" and not _subcommand(words),
+            hides_commands=_runs_another(words),
+        )
     rest = _skip_options(program, words)
     if program == "timeout" and rest:
         rest = rest[1:] if _is_duration(rest[0]) else None
@@ -164,6 +198,15 @@ def _opaque(words: tuple[str, ...], *, is_open: bool) -> SimpleCommand:
     hides = is_open or len(words) == 1 or (words[1].startswith("-") and words[1] != "-m")
     hides = hides or any(" " in word or "\n" in word for word in words)
     return SimpleCommand(words, is_open=is_open, is_opaque=True, hides_commands=hides)
+
+
+def _runs_another(words: tuple[str, ...]) -> bool:
+    """Return whether a program is told to run another command."""
+    program = name_of(words[0])
+    running = _RUNNING.get(program)
+    if running is None:
+        return False
+    return any(word in running or _is_guarded(word, running, program) for word in words[1:])
 
 
 def _subcommand(words: tuple[str, ...]) -> str | None:
@@ -216,7 +259,7 @@ def begins_with(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
 
 
 def _is_guarded(word: str, guarded: tuple[str, ...], program: str) -> bool:
-    if program == "make" and not word.startswith("-"):
+    if program == "make" and not word.startswith("-") and guarded is _GUARDED["make"]:
         return "=" in word
     if not word.startswith("-") or word in ("-", "--"):
         return False
@@ -238,7 +281,7 @@ def may_match(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
     values, nor programs that run the command that follows them.
     """
     words = command.words
-    starts = range(len(words)) if is_interpreter(words[0]) else range(1)
+    starts = range(len(words)) if command.hides_commands or is_interpreter(words[0]) else range(1)
     return any(_matches_loosely(words, start, prefix, is_open=command.is_open) for start in starts)
 
 

@@ -8,7 +8,8 @@ below that:
 - `*.pem`, without a slash, is a name at any depth.
 
 The matcher never goes back further than to the last star, so its time is bounded by the product of the
-lengths: a pattern of a foreign repository cannot hold up the daemon, as a regular expression could.
+lengths: a pattern of a foreign repository cannot hold up the daemon, as a regular expression could. Patterns
+with `?` are compared sign by sign, so a file can have only some of them.
 """
 
 from functools import lru_cache
@@ -31,6 +32,25 @@ def matches_name(pattern: str, name: str) -> bool:
         return True
     if not has_wildcard(pattern):
         return False
+    return _matches_signs(pattern, name) if "?" in pattern else _matches_pieces(pattern.split("*"), name)
+
+
+def _matches_pieces(pieces: list[str], name: str) -> bool:
+    """Return whether a name consists of these pieces, with anything between them."""
+    first, *middle, last = pieces
+    end = len(name) - len(last)
+    if not name.startswith(first) or not name.endswith(last) or len(first) > end:
+        return False
+    at = len(first)
+    for piece in middle:
+        at = name.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
+
+
+def _matches_signs(pattern: str, name: str) -> bool:
     at = place = 0
     star, resume = -1, 0
     while at < len(name):

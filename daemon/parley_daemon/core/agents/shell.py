@@ -24,8 +24,11 @@ import msgspec
 MAX_LENGTH = 16_384
 """Characters of a script that is read."""
 
-MAX_COMMANDS = 100
+MAX_COMMANDS = 50
 """Simple commands of a script that is read."""
+
+MAX_WORDS = 400
+"""Words of all simple commands of a script that is read: each is compared with the rules about paths."""
 
 
 def words_of(*lines: str) -> frozenset[str]:
@@ -33,8 +36,8 @@ def words_of(*lines: str) -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
 
-_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./,:@%+=")
-_INSIDE_WORDS: Final = frozenset("~^#")
+_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./,:@%+")
+_INSIDE_WORDS: Final = frozenset("~^#=")
 """They stand for themselves, but not at the beginning of a word."""
 
 _BEHIND_WORDS: Final = frozenset(" \t\n;|&")
@@ -74,7 +77,7 @@ def read_script(text: str) -> Script:
         commands = _Reader(text).read()
         if not commands:
             raise _UnreadableError("it runs nothing")
-        if len(commands) > MAX_COMMANDS:
+        if len(commands) > MAX_COMMANDS or sum(map(len, commands)) > MAX_WORDS:
             raise _UnreadableError("it runs too many commands")
         for words in commands:
             _refuse_builtin(words)
@@ -193,7 +196,7 @@ class _Reader:
         pieces: list[str] = []
         is_quoted = False
         while (sign := self._peek()) and sign not in _BEHIND_WORDS and sign not in "<>":
-            begins = self._at == start or self._text[self._at - 1] in "=:"
+            begins = self._at == start or (sign == "~" and self._text[self._at - 1] in "=:")
             if sign in _PLAIN or (sign in _INSIDE_WORDS and not begins):
                 pieces.append(sign)
                 self._at += 1

@@ -38,6 +38,9 @@ from parley_daemon.ports.projects import (
 )
 from parley_daemon.ports.tools import Workspace
 
+MAX_RULE_BYTES = 16 * 1024
+"""How large a rule can be, with its examples."""
+
 _PARSED = 64
 """Files of projects whose parsed rules are remembered."""
 
@@ -138,6 +141,8 @@ class Permissions:
 
         if rule.scope.root is not None:
             rule = replace(rule, scope=RuleScope(root=await self.find_root(rule.scope.root, "scope.root")))
+        if len(msgspec.json.encode(rule)) > MAX_RULE_BYTES:
+            raise InvalidRuleError(f"the rule takes more than {MAX_RULE_BYTES // 1024} KiB", "")
         problem = check_rule(rule)
         if problem is not None:
             name = "notMatch" if problem.field == "not_match" else problem.field
