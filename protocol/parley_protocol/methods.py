@@ -275,6 +275,9 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
                  doc="Delete a model's configuration."),
     ),
     "Tools": (
+        _request("tool/list", "tools.ToolListParams", "tools.ToolListResult",
+                 handler="tools.list_tools", has_large_answer=True,
+                 doc="List the tools of a chat, and what the policy says of each."),
         _request("tool/register", "client_tools.ToolRegisterParams", "client_tools.ToolNamesResult",
                  handler="client_tools.register",
                  doc="Offer tools that this client runs, for as long as it is connected."),

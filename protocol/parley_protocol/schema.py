@@ -35,6 +35,7 @@ from parley_protocol.models import (
     providers,
     server,
     settings,
+    tools,
     turns,
     workspace,
 )
@@ -60,6 +61,7 @@ _MODULES = (
     turns,
     events,
     providers,
+    tools,
     client_tools,
     permissions,
     workspace,

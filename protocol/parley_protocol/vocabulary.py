@@ -280,6 +280,7 @@ DEFINITIONS: Final[dict[str, str]] = {
     "SandboxKind": "What commands run in.",
     "ServiceTier": "OpenAI's processing tier, which decides speed and price.",
     "Token": "A token or request id, chosen by one side: an integer or a string.",
+    "ToolKind": "What a tool does at most.",
     "ToolOutcome": "What became of a tool call.",
     "TurnErrorKind": "The kind of failure of a turn.",
     "TurnOutcome": "How a turn ended.",

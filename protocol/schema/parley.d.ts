@@ -91,6 +91,8 @@ export interface Methods {
   "modelConfig/update": { params: ModelConfigUpdateParams; result: ModelConfig };
   /** Delete a model's configuration. */
   "modelConfig/delete": { params: ModelConfigDeleteParams; result: null };
+  /** List the tools of a chat, and what the policy says of each. */
+  "tool/list": { params: ToolListParams; result: ToolListResult };
   /** Offer tools that this client runs, for as long as it is connected. */
   "tool/register": { params: ToolRegisterParams; result: ToolNamesResult };
   /** Withdraw tools that this client offers. */
@@ -2874,6 +2876,36 @@ export interface Timings {
 export type Token = number | string;
 
 /**
+ * A tool that a model may have.
+ *
+ * - `kind` is what a call does at most; the mode of a chat decides by it.
+ * - `source` is "builtin", "client", or "mcp:" with the name of a server.
+ * - `decision` is what becomes of a call of which nothing but the tool is known. A rule, a path or a command
+ * may lead to another one; see `permission/explain`. A tool that is denied is not offered to the model.
+ * - `available`: false if the chat cannot use it; `reason` says why.
+ */
+export interface Tool {
+  /** The name of the tool: 1 to 64 letters, digits, `_` and `-`. */
+  name: string;
+  /** The name for people. */
+  title: string;
+  /** What the tool does, as the model reads it. */
+  description: string;
+  /** The JSON Schema of the arguments. */
+  inputSchema: Record<string, unknown>;
+  /** What it is. */
+  kind: ToolKind;
+  /** "builtin", "client", or "mcp:" with the name of a server. */
+  source: string;
+  /** What becomes of a call. */
+  decision: RuleEffect;
+  /** Whether the chat can use it. */
+  available: boolean;
+  /** Why the chat cannot use it; null: it can. */
+  reason: string | null;
+}
+
+/**
  * A streamed piece of a tool call: more of its arguments, as JSON text. The last piece of a call is a
  * complete `ToolCallPart`.
  */
@@ -2938,6 +2970,21 @@ export interface ToolFilter {
   allow?: string[] | null;
   /** No tools whose names match one of these globs, whatever `allow` says. At most 200 items. */
   deny?: string[] | null;
+}
+
+/** What a tool does at most. */
+export type ToolKind = "read" | "edit" | "execute" | "fetch" | "agent" | "ask";
+
+/** Params of `tool/list`. Without a chat, tools are listed as in a chat with a folder in mode "ask". */
+export interface ToolListParams {
+  /** Only the tools of this chat; null: all. 1 to 1024 characters. */
+  chatId?: string | null;
+}
+
+/** Result of `tool/list`, sorted by name. */
+export interface ToolListResult {
+  /** The tools, sorted by name. */
+  tools: Tool[];
 }
 
 /** The names of the tools that were registered, or unregistered. */

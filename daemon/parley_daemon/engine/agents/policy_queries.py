@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from parley_daemon.core.agents.globs import path_of_uri
-from parley_daemon.core.records import Chat
+from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.instructions import InstructionFile, Instructions
 from parley_daemon.engine.agents.permissions import ListedRules, Permissions
 from parley_daemon.engine.errors import InvalidArgumentsError, ToolNotFoundError
@@ -13,6 +15,7 @@ from parley_daemon.ports.tools import CallContext, Toolbox, ToolInputError, Work
 
 if TYPE_CHECKING:
     from parley_daemon.core.agents.permissions import Verdict
+    from parley_daemon.engine.agents.toolset import ListedTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,23 @@ class PolicyQueries:
         if root is None:
             return Workspace()
         return Workspace((path_of_uri(await self.permissions.find_root(root, "root")) or "/",))
+
+    async def list_tools(self, owner: str, chat: Chat | None) -> "tuple[ListedTool, ...]":
+        """Return the tools of a chat with what the policy says of each; without a chat, all tools.
+
+        Without a chat, a tool is listed as it were in one in the mode "ask" that has a folder.
+
+        Raises:
+            StoreUnavailableError: the rules cannot be read.
+        """
+        from parley_daemon.engine.agents.toolset import load_toolset  # few daemons need it
+
+        if chat is not None:
+            return (await load_toolset(self, chat, chat.settings.agent)).listed
+        now = self.clock.now()
+        nowhere = Chat(id="", owner=owner, created_at=now, updated_at=now)
+        listed = (await load_toolset(self, nowhere, AgentSettings(mode="ask"))).listed
+        return tuple([replace(one, reason=None) if one.spec.needs_root else one for one in listed])
 
     async def explain(self, chat: Chat, tool_name: str, args: Any) -> "Verdict":
         """Return what would become of a call.
