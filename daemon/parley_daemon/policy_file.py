@@ -93,7 +93,7 @@ def make_rules(tables: Sequence[RuleTable], source: Literal["config", "project"]
     """
     if not tables:
         return ()
-    from parley_daemon.core.agents.rule_checks import check_rule  # few files have rules
+    from parley_daemon.core.agents.policy.rule_checks import check_rule  # few files have rules
 
     if len(tables) > MAX_RULES:
         raise InvalidRuleError(["permissions", MAX_RULES], f"a file can have {MAX_RULES} rules")

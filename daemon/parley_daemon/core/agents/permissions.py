@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
-from parley_daemon.core.agents.commands import parse_command
-from parley_daemon.core.agents.matching import (
+from parley_daemon.core.agents.policy.commands import parse_command
+from parley_daemon.core.agents.policy.matching import (
     Selected,
     Thing,
     command_thing,
@@ -28,17 +28,17 @@ from parley_daemon.core.agents.matching import (
     path_thing,
     select,
 )
-from parley_daemon.core.agents.modes import (
+from parley_daemon.core.agents.policy.modes import (
     MODE_TABLE,
     ModeDecision,
     decide_command,
     decide_path,
     decide_tool,
 )
-from parley_daemon.core.agents.offers import offer_rules
+from parley_daemon.core.agents.policy.offers import offer_rules
+from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rule_texts import rule_text
 from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Effect, Rule, RuleScope, SandboxKind
-from parley_daemon.core.agents.shell import read_script
 from parley_daemon.core.agents.tools import Inspection, ToolKind, ToolSpec
 
 __all__ = [

@@ -137,7 +137,9 @@ class Permissions:
             StoreUnavailableError: it could not be committed; nothing has changed.
             LimitReachedError: there are too many rules.
         """
-        from parley_daemon.core.agents.rule_checks import check_rule  # few daemons need the shell reader
+        from parley_daemon.core.agents.policy.rule_checks import (
+            check_rule,  # few daemons need the shell reader
+        )
 
         if rule.scope.root is not None:
             rule = replace(rule, scope=RuleScope(root=await self.find_root(rule.scope.root, "scope.root")))

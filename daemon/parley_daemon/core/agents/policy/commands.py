@@ -8,11 +8,18 @@ rule covers, since with them the program runs or writes something else.
 """
 
 from functools import lru_cache
-from typing import Final
 
 import msgspec
 
-from parley_daemon.core.agents.shell import words_of
+from parley_daemon.core.agents.policy.programs import (
+    GUARDED,
+    INTERPRETERS,
+    LONGER_THAN_GUARDED,
+    REMEMBERED,
+    RUNNING,
+    WITH_VALUE,
+    WITHOUT_VALUE,
+)
 
 
 class SimpleCommand(msgspec.Struct, frozen=True, gc=False):
@@ -35,129 +42,6 @@ class SimpleCommand(msgspec.Struct, frozen=True, gc=False):
     inner: "SimpleCommand | None" = None
 
 
-_INTERPRETERS: Final = words_of(
-    # shells, and what runs a command in another place or as somebody else
-    "sh bash dash zsh fish ksh mksh csh tcsh ash rbash busybox toybox pwsh powershell nu xonsh",
-    "sudo doas su pkexec run0 runuser setpriv chroot unshare nsenter bwrap firejail systemd-run machinectl",
-    "command env nohup nice timeout xargs setsid stdbuf ionice chrt taskset time watch script expect",
-    "unbuffer parallel flock strace ltrace gdb lldb valgrind perf ssh sshpass mosh docker podman nerdctl",
-    "kubectl lxc tmux screen at batch crontab entr rlwrap dbus-run-session xvfb-run proot fakeroot",
-    # interpreters and editors, which run the code that they are given
-    "python pypy ipython node nodejs deno bun tsx ts-node ruby irb perl php lua luajit awk gawk mawk nawk",
-    "sed tclsh wish osascript Rscript R julia ghci runghc scala groovy elixir iex erl escript clojure sbcl",
-    "guile racket ocaml swift java jshell dotnet go-run m4 dc bc",
-    "ed ex vi vim nvim view emacs nano less more man sqlite3 psql mysql mongosh redis-cli ftp gnuplot octave",
-    # what fetches a program and runs it
-    "npx pnpx bunx uvx pipx dlx",
-)
-
-_WITH_VALUE: Final = {
-    "timeout": frozenset({"-k", "--kill-after", "-s", "--signal"}),
-    "nice": frozenset({"-n", "--adjustment"}),
-    "xargs": frozenset(
-        {"-n", "--max-args", "-P", "--max-procs", "-L", "--max-lines", "-d", "--delimiter", "-s"}
-    ),
-    "env": frozenset({"-u", "--unset"}),
-    "nohup": frozenset[str](),
-}
-"""Options whose value is the next word, by program. The programs are those that are unwrapped."""
-
-_WITHOUT_VALUE: Final = {
-    "timeout": frozenset({"--foreground", "--preserve-status", "-v", "--verbose", "-p", "-f"}),
-    "nice": frozenset[str](),
-    "xargs": frozenset({"-0", "--null", "-r", "--no-run-if-empty", "-t", "--verbose", "-x", "--exit"}),
-    "env": frozenset({"-i", "-", "--ignore-environment"}),
-    "nohup": frozenset[str](),
-}
-
-_GUARDED: Final[dict[str, tuple[str, ...]]] = {
-    "git": (
-        *("-c", "-C", "--config-env", "--exec-path", "--git-dir", "--work-tree", "--namespace"),
-        *(
-            "--output",
-            "-O",
-            "--open-files-in-pager",
-            "--ext-diff",
-            "--textconv",
-            "--no-index",
-            "--upload-pack",
-        ),
-        *("--receive-pack", "--exec", "-x", "--template", "--config", "--extcmd", "--run"),
-    ),
-    "find": ("-exec", "-execdir", "-ok", "-okdir", "-delete", "-fprint", "-fprint0", "-fprintf", "-fls"),
-    "fd": ("-x", "-X", "--exec", "--exec-batch"),
-    "rg": ("--pre", "--hostname-bin", "-z", "--search-zip"),
-    "grep": ("--devices",),
-    "sort": ("-o", "--output", "--compress-program", "-T", "--temporary-directory"),
-    "tar": (
-        *("-I", "--use-compress-program", "--to-command", "--checkpoint-action", "-F", "--info-script"),
-        *("--new-volume-script", "--rsh-command", "--rmt-command"),
-    ),
-    "make": ("-f", "--file", "--makefile", "-C", "--directory", "--eval", "-E", "-I", "--include-dir"),
-    "cargo": ("--config", "-Z", "--manifest-path", "-C"),
-    "go": ("-exec", "-toolexec", "-o", "-overlay", "-C", "-vettool", "-modfile"),
-    "pytest": (
-        *("-p", "-c", "--config-file", "--rootdir", "--confcutdir", "-o", "--override-ini", "--basetemp"),
-        "--pastebin",
-    ),
-    "ruff": ("--config", "-o", "--output-file"),
-    "mypy": ("--config-file", "--python-executable", "--custom-typing-module", "--install-types"),
-    "pyright": ("-p", "--project", "--pythonpath", "--venvpath", "--venv-path"),
-    "npm": ("--prefix", "-C", "--script-shell", "--globalconfig", "--userconfig"),
-    "pnpm": ("--prefix", "-C", "--dir", "--script-shell", "--shell-emulator"),
-    "yarn": ("--cwd", "--use-yarnrc", "--script-shell"),
-}
-"""Options with which a program runs or writes something else, or does so elsewhere."""
-
-_RUNNING: Final[dict[str, tuple[str, ...]]] = {
-    "git": (
-        *(
-            "-c",
-            "--config-env",
-            "--exec-path",
-            "-O",
-            "--open-files-in-pager",
-            "--upload-pack",
-            "--receive-pack",
-        ),
-        *("--exec", "-x", "--extcmd", "--config", "foreach", "run", "filter-branch", "difftool", "mergetool"),
-    ),
-    "find": ("-exec", "-execdir", "-ok", "-okdir"),
-    "fd": ("-x", "-X", "--exec", "--exec-batch"),
-    "rg": ("--pre",),
-    "sort": ("--compress-program",),
-    "tar": (
-        *("-I", "--use-compress-program", "--to-command", "--checkpoint-action", "-F", "--info-script"),
-        *("--new-volume-script", "--rsh-command", "--rmt-command"),
-    ),
-    "make": ("--eval",),
-    "go": ("-exec", "-toolexec"),
-    "npm": ("--script-shell",),
-}
-"""Options and words with which a program runs another command, which cannot be seen for certain."""
-
-_LONGER_THAN_GUARDED: Final = frozenset({"--text", "--exclude", "--exit-code"})
-"""Options of their own, although a guarded option begins like them."""
-
-REMEMBERED: Final[dict[str, frozenset[str]]] = {
-    "git": words_of("status diff log show blame ls-files ls-tree rev-parse describe shortlog add commit"),
-    "npm": frozenset({"test", "run"}),
-    "pnpm": frozenset({"test", "run"}),
-    "yarn": frozenset({"test", "run"}),
-    "cargo": words_of("build check test clippy fmt"),
-    "go": words_of("build test vet fmt"),
-    "make": frozenset(),
-    "ruff": frozenset({"check", "format"}),
-    "pytest": frozenset(),
-    "mypy": frozenset(),
-    "pyright": frozenset(),
-    "ls": frozenset(),
-}
-"""Programs that do the same in kind with other arguments, with those of their subcommands for which that is
-so. An empty set: the program itself.
-"""
-
-
 def name_of(program: str) -> str:
     """Return the name of a program without its folder."""
     return program.rpartition("/")[2]
@@ -166,7 +50,7 @@ def name_of(program: str) -> str:
 def is_interpreter(program: str) -> bool:
     """Return whether a program can run whatever its words or its input say."""
     name = name_of(program)
-    return name in _INTERPRETERS or name.rstrip("0123456789.-") in _INTERPRETERS
+    return name in INTERPRETERS or name.rstrip("0123456789.-") in INTERPRETERS
 
 
 @lru_cache(1024)
@@ -175,7 +59,7 @@ def parse_command(words: tuple[str, ...], *, is_open: bool = False) -> SimpleCom
     program = words[0]
     if program == "cd":
         return SimpleCommand(words, is_open=is_open, changes_folder=True)
-    if program not in _WITH_VALUE:
+    if program not in WITH_VALUE:
         if is_interpreter(program):
             return _opaque(words, is_open=is_open)
         return SimpleCommand(
@@ -203,7 +87,7 @@ def _opaque(words: tuple[str, ...], *, is_open: bool) -> SimpleCommand:
 def _runs_another(words: tuple[str, ...]) -> bool:
     """Return whether a program is told to run another command."""
     program = name_of(words[0])
-    running = _RUNNING.get(program)
+    running = RUNNING.get(program)
     if running is None:
         return False
     return any(word in running or _is_guarded(word, running, program) for word in words[1:])
@@ -222,11 +106,11 @@ def _skip_options(program: str, words: tuple[str, ...]) -> tuple[str, ...] | Non
         if word == "--":
             return words[at + 1 :]
         name, equals, _ = word.partition("=")
-        if word in _WITH_VALUE[program]:
+        if word in WITH_VALUE[program]:
             at += 2
         elif (
-            word in _WITHOUT_VALUE[program]
-            or (equals and name in _WITH_VALUE[program])
+            word in WITHOUT_VALUE[program]
+            or (equals and name in WITH_VALUE[program])
             or (program == "nice" and word[1:].isdecimal())
             or (program == "xargs" and word[:2] in ("-n", "-P", "-L") and word[2:].isdecimal())
         ):
@@ -244,13 +128,13 @@ def _is_duration(word: str) -> bool:
 def begins_with(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
     """Return whether an allowing rule of this prefix covers a command, whatever arguments it has.
 
-    It does not if the command has an option with which the program does something else (see _GUARDED), or
+    It does not if the command has an option with which the program does something else (see GUARDED), or
     may get one that is not known.
     """
     words = command.words
     if words[: len(prefix)] != prefix:
         return False
-    guarded = _GUARDED.get(name_of(prefix[0]))
+    guarded = GUARDED.get(name_of(prefix[0]))
     if guarded is None:
         return True
     if command.is_open:
@@ -259,13 +143,13 @@ def begins_with(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
 
 
 def _is_guarded(word: str, guarded: tuple[str, ...], program: str) -> bool:
-    if program == "make" and not word.startswith("-") and guarded is _GUARDED["make"]:
+    if program == "make" and not word.startswith("-") and guarded is GUARDED["make"]:
         return "=" in word
     if not word.startswith("-") or word in ("-", "--"):
         return False
     if word.startswith("--"):
         name = word.partition("=")[0]
-        if name in _LONGER_THAN_GUARDED:
+        if name in LONGER_THAN_GUARDED:
             return False
         return any(option.startswith(name) for option in guarded if option.startswith("--"))
     if program in ("find", "go"):  # their options are whole words with one dash

@@ -2,11 +2,11 @@
 
 import msgspec
 
-from parley_daemon.core.agents.commands import parse_command
 from parley_daemon.core.agents.globs import find_problem, matches_name
-from parley_daemon.core.agents.matching import Thing, command_thing, effect_of, matches, path_thing
+from parley_daemon.core.agents.policy.commands import parse_command
+from parley_daemon.core.agents.policy.matching import Thing, command_thing, effect_of, matches, path_thing
+from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rules import ChatFacts, Rule, RuleScope
-from parley_daemon.core.agents.shell import read_script
 from parley_daemon.core.agents.tools import PathUse
 
 _ROOT = "/"

@@ -7,11 +7,11 @@ named by a path, whose file a tool could change, and commands that the reader do
 
 from collections.abc import Iterator
 
-from parley_daemon.core.agents.commands import SimpleCommand, parse_command, remembered_prefix
 from parley_daemon.core.agents.globs import has_wildcard, is_below, uri_of_path
-from parley_daemon.core.agents.matching import levels, words_of_rule
+from parley_daemon.core.agents.policy.commands import SimpleCommand, parse_command, remembered_prefix
+from parley_daemon.core.agents.policy.matching import levels, words_of_rule
+from parley_daemon.core.agents.policy.shell import quote_words, read_script
 from parley_daemon.core.agents.rules import ChatFacts, Rule, RuleScope
-from parley_daemon.core.agents.shell import quote_words, read_script
 from parley_daemon.core.agents.tools import Inspection, ToolKind
 
 MAX_TEXT = 200

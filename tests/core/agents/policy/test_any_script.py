@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parley_daemon.core.agents.commands import parse_command
-from parley_daemon.core.agents.matching import levels
-from parley_daemon.core.agents.shell import read_script
+from parley_daemon.core.agents.policy.commands import parse_command
+from parley_daemon.core.agents.policy.matching import levels
+from parley_daemon.core.agents.policy.shell import read_script
 from tests.support.examples import examples
 
 BASH = shutil.which("bash")

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import msgspec
 
-from parley_daemon.core.agents.commands import SimpleCommand, begins_with, may_match
 from parley_daemon.core.agents.globs import (
     PathPattern,
     has_wildcard,
@@ -22,8 +21,9 @@ from parley_daemon.core.agents.globs import (
     path_of_uri,
     split_path,
 )
+from parley_daemon.core.agents.policy.commands import SimpleCommand, begins_with, may_match
+from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Effect, Rule
-from parley_daemon.core.agents.shell import read_script
 from parley_daemon.core.agents.tools import PathUse
 
 
