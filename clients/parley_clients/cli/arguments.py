@@ -147,7 +147,8 @@ def _add_conversations(add: AddCommand) -> None:
     ask.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
     _add_files(ask)
     _add_agent(
-        ask, "let the model use tools here, as far as this mode allows it unasked: ask, plan, edits, auto"
+        ask,
+        "let the model use tools in this folder, as far as --agent=plan, ask, edits or auto does unasked",
     )
     _add_settings(ask, "a setting of the new chat, or of this turn; can be given again")
     _add_schema(ask)
@@ -159,7 +160,7 @@ def _add_conversations(add: AddCommand) -> None:
     _add_model(chat, "set the model of the chat")
     chat.add_argument("--system", metavar="TEXT", help="the system prompt of the new chat")
     _add_files(chat)
-    _add_agent(chat, "let the model use tools in this folder: ask (the default), plan, edits or auto")
+    _add_agent(chat, "let the model use tools in this folder: --agent=ask (the default), plan, edits or auto")
     _add_settings(chat, "a setting of the new chat; can be given again")
 
 

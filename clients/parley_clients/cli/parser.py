@@ -34,7 +34,10 @@ class Parser(argparse.ArgumentParser):
         others: list[str] = []
         rest = iter(words)
         takes_value = False
+        last = ""
         for word in rest:
+            self._check_separate_value(last, word)
+            last = word
             if word == "--":
                 others += rest
             elif _is_option(word):
@@ -44,6 +47,12 @@ class Parser(argparse.ArgumentParser):
                 (options if takes_value else others).append(word)
                 takes_value = False
         return [*options, "--", *others] if others else options
+
+    def _check_separate_value(self, option: str, word: str) -> None:
+        """Refuse a value behind an option that needs it after =: it would be part of a text."""
+        action = self._option_string_actions.get(option)
+        if action is not None and action.nargs == "?" and word in (action.choices or ()):
+            self.error(f"write {option}={word}")
 
     def _with_default_value(self, word: str) -> str:
         """Return an option whose value may be left out with the value that it then has.

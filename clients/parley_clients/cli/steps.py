@@ -71,7 +71,7 @@ def describe_args(args: Any) -> str:
         return "" if args is None else visible_line(json.dumps(args, ensure_ascii=False))[:_MAX_ARGS]
     fields = cast("Json", args)
     main = next((name for name in _MAIN if isinstance(fields.get(name), str)), None)
-    words = [] if main is None else [visible_line(fields[main])]
+    words = [] if main is None else [_shown_value(main, fields[main])]
     for name, value in fields.items():
         is_short = name not in _BULK and (
             isinstance(value, int | float | str) and len(str(value)) <= _LONG and "\n" not in str(value)
@@ -80,6 +80,10 @@ def describe_args(args: Any) -> str:
             shown = json.dumps(value) if isinstance(value, bool) else str(value)
             words.append(visible_line(f"{name}={shown}"))
     return "  ".join(words)[:_MAX_ARGS]
+
+
+def _shown_value(name: str, value: str) -> str:
+    return short_path(value) if name == "path" and value.startswith("/") else visible_line(value)
 
 
 def result_text(result: Any) -> str:

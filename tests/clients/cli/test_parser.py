@@ -21,6 +21,13 @@ from parley_clients.cli.arguments import make_parser
         ("queue abcd --json rm 7", "message", "7"),
         ("archive abcd --json efgh", "ids", ["abcd", "efgh"]),
         ("search a --limit 3 -- -b", "words", ["a", "-b"]),
+        ("ask --agent mend it", "text", ["mend", "it"]),
+        ("ask --agent mend it", "agent", "ask"),
+        ("ask mend --agent=plan it", "text", ["mend", "it"]),
+        ("ask mend --agent=plan it", "agent", "plan"),
+        ("chat --agent abcd", "id", "abcd"),
+        ("ask --agent -- plan", "text", ["plan"]),
+        ("ask plan", "agent", None),
     ],
 )
 def test_words_after_an_option_belong_to_the_words_before_it(line: str, name: str, expected: object) -> None:
@@ -40,6 +47,8 @@ def test_a_word_with_a_space_is_no_option() -> None:
         ("ask --last --chat abcd hi", "argument --chat: not allowed with argument --last"),
         ("list --limit 99999999999999999999", "argument --limit: too large: 99999999999999999999"),
         ("show a b", "unrecognized arguments: b"),
+        ("ask --agent plan hi", "write --agent=plan"),
+        ("ask --agent=all hi", "argument --agent: invalid choice: 'all'"),
     ],
 )
 def test_errors_are_still_reported(line: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

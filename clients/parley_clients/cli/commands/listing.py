@@ -152,6 +152,10 @@ def show_status(options: argparse.Namespace) -> int:
     lines.append(f"{store['kind']} store {store['path'] or ''}".rstrip())
     if store["error"]:
         lines.append(f"the store has an error: {store['error']}")
+    sandbox: Json = raw.get("sandbox") or {}  # missing in older daemons
+    if sandbox:
+        weak = ", which does not hold for this user" if sandbox["isWeak"] else ""
+        lines.append(f"sandbox {sandbox['kind']}{weak}")
     configuration: Json = raw.get("configuration") or {}  # missing in older daemons
     if configuration.get("error"):
         lines.append(f"the configuration is invalid: {configuration['error']}")
