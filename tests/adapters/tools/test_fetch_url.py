@@ -264,6 +264,14 @@ async def test_what_does_not_answer_is_named() -> None:
     assert "cannot be reached" in (await fetch(f"http://example.org:{port}/", make_tool())).result
     assert "is not known" in (await fetch("http://parley.invalid/")).result
 
+    async with run_web_server() as server:
+        server.pages["/slow"] = response("beginning").replace(b"Length: 9", b"Length: 90")
+        server.unfinished.add("/slow")
+        output = await fetch(f"http://example.org:{server.port}/slow", make_tool(seconds=0.5))
+        assert (output.outcome, "within 0.5 s" in output.result) == ("timed_out", True)
+        with anyio.fail_after(20):
+            await server.left.wait()
+
     async def hang(_host: str, _port: int) -> Sequence[Address]:
         await anyio.sleep_forever()
         raise AssertionError

@@ -13,6 +13,8 @@ class WebServer:
     Attributes:
         connections: how many there were.
         paths: the paths that were asked for.
+        unfinished: paths whose connections stay open behind their responses.
+        left: set when a client has closed such a connection.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -21,6 +23,8 @@ class WebServer:
         self.connections = 0
         self.paths: list[str] = []
         self.pages: dict[str, bytes] = {}
+        self.unfinished: set[str] = set()
+        self.left = anyio.Event()
 
     async def serve(self, stream: SocketStream) -> None:
         self.connections += 1
@@ -32,6 +36,10 @@ class WebServer:
             self.paths.append(path)
             try:
                 await stream.send(self.pages.get(path, response("no such page", status="404 Not Found")))
+                if path in self.unfinished:
+                    await stream.receive()
+            except anyio.EndOfStream:
+                self.left.set()
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass  # the client has read enough
 
