@@ -44,6 +44,7 @@ class Rules:
         (folder / "config").mkdir()
         self.config = folder / "config"
         self.clock = FakeClock()
+        self.ahead = 0.0
         self.workspace = Workspace((str(self.root.resolve()),))
         self.uri = self.root.resolve().as_uri()
         self.chat = a_chat(owner="me")
@@ -78,7 +79,7 @@ class Rules:
     ) -> Verdict:
         workspace, chat = workspace or self.workspace, chat or self.chat
         rules = await self.permissions.rules(chat, workspace)
-        facts = ChatFacts(chat.id, "ask", workspace.roots, True, "none", False, self.clock.now())
+        facts = ChatFacts(chat.id, "ask", workspace.roots, True, "none", False, self.clock.now(self.ahead))
         return decide(rules, facts, tool, "execute" if tool == "run" else "edit", call)
 
     @property
@@ -142,7 +143,7 @@ async def test_a_rule_ends_at_its_time(rules: Rules) -> None:
     rule = Rule("", "allow", "run", "git log", expires_at="2026-01-02T00:30:00.000Z")
     await rules.permissions.add("me", rule)
     assert (await rules.decide(rules.command)).decision == "allow"
-    rules.clock.now(ahead=3600)
+    rules.ahead = 3600
     assert (await rules.decide(rules.command)).decision == "ask"
 
 
