@@ -261,3 +261,29 @@ def test_in_plan_mode_no_way_to_write_changes_the_tree(kind: str, user: UserFold
     _, *results = user.run(kind, ways, plan=True)
     assert len(results) == len(ways)
     assert hash_tree(user.root) == before
+
+
+@pytest.mark.parametrize("kind", ["bwrap", "landlock", "none"])
+def test_the_daemons_own_files_stay_as_they_were(kind: str, user: UserFolders) -> None:
+    config = user.write(user.home / ".config/parleyd/config.toml", "# mine\n")
+    config.parent.chmod(0o700)
+    keys = user.write(user.data / "keys.json", "{}")
+    kept = [config] if kind == "none" else [config, keys]
+    before = [(path.read_bytes(), path.stat().st_mode) for path in kept]
+    ways = [
+        *[f"echo evil > {path}; echo evil >> {path}" for path in kept],
+        *[f"rm -f {path}; echo evil > {path}" for path in kept],
+        *[f"echo evil > x; mv x {path}" for path in kept],
+        *[f"ln -sf /etc/passwd {path}" for path in kept],
+        f"mv {config.parent} {config.parent}2; mkdir {config.parent}; echo evil > {config}",
+        f"rm -rf {config.parent}",
+    ]
+    if kind != "none":
+        ways += [f"rm -rf {user.data}", f"mv {user.data} {user.data}2", f"touch {user.data}/new"]
+    order = {"own": [str(user.data), str(config)], "guarded": [str(config)]}
+    for number, way in enumerate(ways):
+        _, result = user.run(kind, [way], **order)
+        assert [(path.read_bytes(), path.stat().st_mode) for path in kept] == before, way
+        is_reported = any(str(config) in finding for finding in result["findings"])
+        assert is_reported == (kind == "none"), (number, result)
+    assert not (user.data / "new").exists()

@@ -32,7 +32,10 @@ async def run_all(order: dict[str, Any]) -> list[dict[str, Any]]:
     sandbox = SystemSandbox(
         SandboxSettings(kind=order["kind"], network=order.get("network", "loopback")),
         SandboxPaths(
-            tuple(map(Path, order["own"])), Path(order["data"], "scratch"), Path(order["data"], "kept")
+            own=tuple(map(Path, order["own"])),
+            scratch=Path(order["data"], "scratch"),
+            kept=Path(order["data"], "kept"),
+            guarded=tuple(map(Path, order.get("guarded", ()))),
         ),
         {"PATH": os.environ["PATH"], "HOME": order["home"], "PARLEY_CANARY": "canary-in-environment"},
         order["python"],

@@ -186,6 +186,7 @@ def _keep(after: _Tree, before: _Tree, kept_in: Path) -> str:
 
 def _restore(roots: Sequence[str], path: str, before: _Tree) -> None:
     root, names = _split(roots, path)
+    os.makedirs(root, mode=0o700, exist_ok=True)
     folder = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
     try:
         for name in names[:-1]:
