@@ -29,6 +29,8 @@ async def test_an_edit_goes_to_the_editor_and_not_to_the_disk(rig: FileRig) -> N
     )
     output = await rig.call("edit_file", **EDIT)
     assert output.result == "Edited a: line 2. (the change is in Vi, not saved yet)"
+    assert [(change.path, change.change_type) for change in output.files] == [(str(file), "modified")]
+    assert output.checkpoint_id is not None
     assert client.texts[file.as_uri()].source == "one\r\nTWO\r\nunsaved"
     assert file.read_bytes() == b"one\r\ntwo\r\n"
     assert await rig.read("a") == "one\nTWO\nunsaved\n"

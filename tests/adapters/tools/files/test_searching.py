@@ -121,6 +121,21 @@ async def test_links_to_the_outside_are_not_followed(rig: FileRig, engine: str) 
     assert [use.place for use in found.paths] == ["elsewhere"]
 
 
+async def test_the_daemons_own_files_are_not_found_from_above_nor_by_another_name(
+    rig: FileRig, engine: str
+) -> None:
+    for name in ("data/keys.json", "run/x.json", "config.toml", "other"):
+        (rig.home / name).write_text("needle")
+    os.link(rig.home / "data/keys.json", rig.root / "second")
+    assert lines(await rig.call("search_text", pattern="needle")) == ["Nothing was found."]
+    found = lines(await rig.call("search_text", pattern="needle", path=str(rig.home)))
+    assert found == [f"{rig.home}/other:1: needle"]
+    assert lines(await rig.call("list_files", path=str(rig.home))) == [
+        f"{rig.home}/other",
+        f"{rig.home}/project/",
+    ]
+
+
 def test_a_hit_of_ripgrep_behind_a_link_does_not_count(rig: FileRig) -> None:
     (rig.home / "secret").write_text("needle")
     (rig.root / "a").symlink_to(rig.home / "secret")

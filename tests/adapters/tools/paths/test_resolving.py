@@ -100,6 +100,53 @@ async def test_a_path_that_leads_elsewhere_since_the_inspection_is_not_used(rig:
     assert list((rig.home / "outside").iterdir()) == []
 
 
+PROTECTED = [
+    *("{home}/config.toml", "{home}/data/parley.db", "{home}/run/parley.sock", "{home}/run/new"),
+    *(".git/config", ".git/hooks/pre-commit", ".git/new", "sub/.git", ".parley/rules.toml", "{home}/other"),
+]
+
+
+@pytest.mark.parametrize("path", PROTECTED)
+async def test_no_tool_changes_a_protected_path_even_if_the_policy_allowed_it(
+    rig: FileRig, path: str
+) -> None:
+    for name in [*PROTECTED, "a"]:
+        file = rig.root / name.format(home=rig.home)
+        if not file.name.startswith("new"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("one\n")
+    await rig.read("a")
+    before = content(rig.home)
+    path = path.format(home=rig.home)
+    calls = [
+        ("write_file", {"path": path, "content": "two"}),
+        ("edit_file", {"path": path, "oldText": "one", "newText": "two"}),
+        ("delete_file", {"path": path}),
+        ("move_file", {"path": "a", "to": path}),
+        ("move_file", {"path": path, "to": "b"}),
+        ("apply_patch", {"patch": f"*** Begin Patch\n*** Add File: {path}\n+x\n*** End Patch"}),
+        ("apply_patch", {"patch": f"*** Begin Patch\n*** Delete File: {path}\n*** End Patch"}),
+        ("apply_patch", {"patch": f"*** Begin Patch\n*** Update File: {path}\n-one\n*** End Patch"}),
+        (
+            "apply_patch",
+            {"patch": f"*** Begin Patch\n*** Update File: a\n*** Move to: {path}\n*** End Patch"},
+        ),
+    ]
+    for name, args in calls:
+        try:
+            inspection = await rig.inspect(name, **args)
+        except ToolInputError:
+            continue
+        assert {use.place for use in inspection.paths} & {"protected", "elsewhere"}
+        assert inspection.preview.diff is None
+        assert (await rig.run(name, inspection, **args)).is_error
+    assert content(rig.home) == before
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("swapped", ["folder", "file"])
 def test_nothing_outside_changes_while_links_are_swapped_in(tmp_path: Path, swapped: str) -> None:

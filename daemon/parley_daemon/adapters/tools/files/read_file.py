@@ -92,7 +92,7 @@ class ReadFile:
         if not await services.editors.documents(context.owner, target.path):
             size = await to_thread.run_sync(_size, target, abandon_on_cancel=True, limiter=_readers)
             if size > MAX_TEXT:
-                work = _read_large, target, size, arguments
+                work = self._read_large, target, size, arguments
                 return await to_thread.run_sync(*work, abandon_on_cancel=True, limiter=_readers)
         content = await services.contents.read(context.owner, target)
         if not content.exists:
@@ -100,6 +100,28 @@ class ReadFile:
         output, seen = await to_thread.run_sync(_show, content, arguments)
         services.read_log.note(context.chat_id, target.path, seen)
         return output
+
+    def _read_large(self, target: Target, size: int, arguments: ReadFileArguments) -> ToolOutput:
+        """Return lines of a file that is not read as a whole."""
+        name, first = target.shown, arguments.start_line
+        try:
+            with opening.opened(target.path) as (descriptor, found):
+                if self._services.resolver.is_own_file(found):
+                    raise UnusableFileError(f"{name} belongs to parleyd itself. Tools do not read it.")
+                lines, has_more = _find_lines(descriptor, first, arguments.limit)
+        except OSError as error:
+            raise UnusableFileError(
+                f"{name} cannot be read: {error.strerror or os.strerror(error.errno or errno.EIO)}."
+            ) from None
+        if lines is None:
+            return ToolOutput(f"[{name}: a binary file, {size:,} bytes; its content is not shown]")
+        if not lines:
+            return ToolOutput(f"{name} has no line {first} in its first {MAX_SEARCHED >> 20} MiB.", "failed")
+        shown = _fitting(lines)
+        last = first - 1 + len(shown)
+        more = f", go on at startLine {last + 1}" if has_more or len(shown) < len(lines) else ""
+        header = f"[{name}: lines {first}-{last} of a file of {size:,} bytes{more}]"
+        return ToolOutput(printable(f"{header}\n{''.join(shown)}"))
 
     def sandbox(self, context: CallContext) -> None:
         """See Tool."""
@@ -176,27 +198,6 @@ def _size(target: Target) -> int:
     except OSError:
         return 0
     return found.st_size if found is not None else 0
-
-
-def _read_large(target: Target, size: int, arguments: ReadFileArguments) -> ToolOutput:
-    """Return lines of a file that is not read as a whole."""
-    name, first = target.shown, arguments.start_line
-    try:
-        with opening.opened(target.path) as (descriptor, _):
-            lines, has_more = _find_lines(descriptor, first, arguments.limit)
-    except OSError as error:
-        raise UnusableFileError(
-            f"{name} cannot be read: {error.strerror or os.strerror(error.errno or errno.EIO)}."
-        ) from None
-    if lines is None:
-        return ToolOutput(f"[{name}: a binary file, {size:,} bytes; its content is not shown]")
-    if not lines:
-        return ToolOutput(f"{name} has no line {first} in its first {MAX_SEARCHED >> 20} MiB.", "failed")
-    shown = _fitting(lines)
-    last = first - 1 + len(shown)
-    more = f", go on at startLine {last + 1}" if has_more or len(shown) < len(lines) else ""
-    header = f"[{name}: lines {first}-{last} of a file of {size:,} bytes{more}]"
-    return ToolOutput(printable(f"{header}\n{''.join(shown)}"))
 
 
 def _find_lines(descriptor: int, first: int, limit: int) -> tuple[list[str] | None, bool]:

@@ -8,6 +8,7 @@ shortly before its time is over and answers what it has; if a pattern keeps it f
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Generator
@@ -15,7 +16,7 @@ from time import monotonic
 
 import msgspec
 
-from parley_daemon.adapters.tools.files.texts import decode, with_line_feeds
+from parley_daemon.adapters.tools.files.texts import decode, printable, with_line_feeds
 from parley_daemon.adapters.tools.files.walking import Entry, open_below, walk
 from parley_daemon.core.agents.globs import matches_below, parse_path, split_path
 
@@ -35,7 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     """What to do. `pattern` None: list. `top` is a folder, or with `name` one file in it.
 
     `texts` are the texts of open documents by their paths relative to `top`, which replace the files there.
-    `seconds`: when to stop.
+    `seconds`: when to stop. `hidden` are identities (device, inode) of what is never shown.
     """
 
     top: str
@@ -47,6 +48,7 @@ class Request(msgspec.Struct, frozen=True):
     seconds: float = 25.0
     texts: dict[str, str] = {}
     ripgrep: str | None = None
+    hidden: frozenset[tuple[int, int]] = frozenset()
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -98,7 +100,7 @@ def answer(request: Request) -> Result:
 def _list(request: Request, result: Result) -> Generator[Hit]:
     end = monotonic() + request.seconds
     seen: set[str] = set()
-    for entry in walk(request.top):
+    for entry in walk(request.top, request.hidden):
         if monotonic() > end:
             result.is_late = True
             return
@@ -136,7 +138,8 @@ def _search(request: Request, result: Result) -> Generator[Hit]:
 
 def _search_files(request: Request, result: Result, pattern: re.Pattern[str]) -> Generator[Hit]:
     end = monotonic() + request.seconds
-    for entry in walk(request.top) if request.name is None else _one(request.top, request.name):
+    walked = walk(request.top, request.hidden) if request.name is None else _one(request.top, request.name)
+    for entry in walked:
         if monotonic() > end:
             result.is_late = True
             return
@@ -145,7 +148,7 @@ def _search_files(request: Request, result: Result, pattern: re.Pattern[str]) ->
         if entry.size > MAX_FILE:
             result.too_large += 1
             continue
-        if (text := _text(entry.name, entry.folder)) is not None:
+        if (text := _text(request, entry.name, entry.folder)) is not None:
             yield from _matches(pattern, entry.path, text)
 
 
@@ -158,10 +161,13 @@ def _one(top: str, name: str) -> Generator[Entry]:
         os.close(folder)
 
 
-def _text(name: str, folder: int) -> str | None:
+def _text(request: Request, name: str, folder: int) -> str | None:
     """Return a file as text, None if it is binary or cannot be read."""
     try:
         with open(os.open(name, _FILE, dir_fd=folder), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) in request.hidden:
+                return None
             found = decode(file.read(MAX_FILE))
     except OSError:
         return None
@@ -185,6 +191,7 @@ def _matches(pattern: re.Pattern[str], path: str, text: str) -> Generator[Hit]:
 
 
 def _around(line: str, at: int) -> str:
+    line = printable(line)
     if len(line) <= SHOWN:
         return line
     begin = max(min(at - SHOWN // 3, len(line) - SHOWN), 0)
@@ -248,7 +255,7 @@ def _checked(request: Request, data: msgspec.Raw, texts: dict[str, list[str] | N
         return None
     if path not in texts:
         texts.clear()  # files come one after the other
-        texts[path] = _lines_at(request.top, path)
+        texts[path] = _lines_at(request, path)
     lines = texts[path]
     if lines is None or line > len(lines):
         return None
@@ -257,14 +264,14 @@ def _checked(request: Request, data: msgspec.Raw, texts: dict[str, list[str] | N
     )
 
 
-def _lines_at(top: str, path: str) -> list[str] | None:
+def _lines_at(request: Request, path: str) -> list[str] | None:
     place, _, name = path.rpartition("/")
     try:
-        folder = open_below(top, place)
+        folder = open_below(request.top, place)
     except OSError:
         return None
     try:
-        text = _text(name, folder)
+        text = _text(request, name, folder)
     finally:
         os.close(folder)
     # ripgrep ends lines at \n alone.

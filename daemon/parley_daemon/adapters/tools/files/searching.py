@@ -139,7 +139,9 @@ class SearchTool:
             limit=arguments.limit,
             seconds=0.8 * SECONDS,
             texts=await self._texts(top, name, context, with_text=is_search),
-            ripgrep=shutil.which("rg") if is_search else None,
+            # Elsewhere it could come to what is hidden, and would read it.
+            ripgrep=shutil.which("rg") if is_search and target.root is not None else None,
+            hidden=self._services.resolver.own_identities(),
         )
 
     async def _texts(

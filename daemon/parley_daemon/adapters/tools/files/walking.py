@@ -15,6 +15,9 @@ import msgspec
 
 from parley_daemon.adapters.folders.ignore_rules import IgnoreRule, is_ignored, parse_rules
 
+NOT_WALKED = ("//dev", "//proc", "//sys")
+"""What is left out below the root of the file system: there are no ordinary files."""
+
 MAX_DEPTH = 64
 MAX_IGNORE_FILE = 64 * 1024
 
@@ -37,10 +40,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     folder: int
 
 
-def walk(top: str) -> Generator[Entry]:
+def walk(top: str, hidden: frozenset[tuple[int, int]] = frozenset()) -> Generator[Entry]:
     """Yield what lies below a folder. Folders that cannot be read are left out.
 
-    `top` is an absolute path without links.
+    `top` is an absolute path without links. `hidden` are identities (device, inode) of what is left out.
 
     Raises:
         OSError: the folder itself cannot be read.
@@ -65,7 +68,7 @@ def walk(top: str) -> Generator[Entry]:
         try:
             if repository is not None:
                 levels = (*levels, (_join(inner, place), _rules_in(folder)))
-            for entry in _entries(folder, place):
+            for entry in _entries(folder, top, place, hidden):
                 path = _join(inner, entry.path)
                 is_folder = entry.kind == "folder"
                 if levels and is_ignored(levels, path, is_folder=is_folder):
@@ -77,7 +80,7 @@ def walk(top: str) -> Generator[Entry]:
             os.close(folder)
 
 
-def _entries(folder: int, place: str) -> list[Entry]:
+def _entries(folder: int, top: str, place: str, hidden: frozenset[tuple[int, int]]) -> list[Entry]:
     found: list[Entry] = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -86,6 +89,8 @@ def _entries(folder: int, place: str) -> list[Entry]:
             try:
                 status = entry.stat(follow_symlinks=False)
             except OSError:
+                continue
+            if (status.st_dev, status.st_ino) in hidden or f"{top}/{entry.name}" in NOT_WALKED:
                 continue
             found.append(
                 Entry(_join(place, entry.name), entry.name, _kind(status.st_mode), status.st_size, folder)

@@ -98,10 +98,11 @@ class Resolver:
 
     def is_own_file(self, opened: os.stat_result) -> bool:
         """Return whether a file that has several names is one of the daemon's own under one of them."""
-        if opened.st_nlink < 2:
-            return False
-        identity = (opened.st_dev, opened.st_ino)
-        return any(identity == found for own in self._own for found in _files_of(own))
+        return opened.st_nlink > 1 and (opened.st_dev, opened.st_ino) in self.own_identities()
+
+    def own_identities(self) -> frozenset[_Identity]:
+        """Return the identities of the daemon's own folders and of the files in them."""
+        return frozenset([identity for own in self._own for identity in _identities_in(own)])
 
 
 def _placed(path: str, parents: dict[str, _Identity], workspace: Workspace) -> Target:
@@ -187,11 +188,11 @@ def _identity(path: str) -> _Identity | None:
     return found.st_dev, found.st_ino
 
 
-def _files_of(own: str) -> Sequence[_Identity]:
-    """Return the identities of a file, or of the files in a folder."""
+def _identities_in(own: str) -> Sequence[_Identity]:
+    """Return the identities of a file, or of a folder and of what is in it."""
     names = [own]
     if os.path.isdir(own):
-        names = [os.path.join(own, name) for name in os.listdir(own)]
+        names += [os.path.join(own, name) for name in os.listdir(own)]
     return [identity for name in names if (identity := _identity(name)) is not None]
 
 
