@@ -57,6 +57,17 @@ async def test_an_edit_is_asked_about_and_runs_once_it_is_allowed() -> None:
         ]  # fmt: skip
 
 
+async def test_a_call_is_inspected_after_the_calls_before_it_have_run() -> None:
+    read, edit = ScriptedTool("read_file", "read"), ScriptedTool("edit_file", "edit")
+    edit.shown = lambda _: f"after {len(read.ended)} reads"
+    async with running(toolbox=GivenToolbox(read, edit, roots=(ROOT,))) as rig:
+        _, heard = await start(rig, "ask")
+        await (await rig.model.asked()).finish(
+            call("read_file"), call("edit_file", "c2"), reason="tool_calls"
+        )
+        assert (await asked(heard)).title == "after 1 reads"
+
+
 async def test_a_denied_call_does_not_run_and_the_model_reads_why() -> None:
     edit = ScriptedTool("edit", "edit")
     async with running(toolbox=GivenToolbox(edit, roots=(ROOT,))) as rig:

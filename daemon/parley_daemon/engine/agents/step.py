@@ -111,6 +111,8 @@ class StepRun:
                 self.stop_reason = "loop"
                 await self._finish(index, refusals.failed(call, _REPEATED))
                 return
+            if not await self._only_reads(call):
+                group = await self._run_group(group)  # what the call would do depends on those before it
             prepared = await self.prepare(index)
             if isinstance(prepared, ToolResult) or prepared.may_run_beside_others:
                 group.append((index, prepared))
@@ -119,6 +121,10 @@ class StepRun:
             with self.activity.call():
                 await self._settle(index, prepared)
         await self._run_group(group)
+
+    async def _only_reads(self, call: ToolCall) -> bool:
+        tool = (await self._load_toolset()).find(call.tool_name)
+        return tool is not None and tool.spec.kind == "read"
 
     async def _run_group(self, group: Sequence[Member]) -> list[Member]:
         """Run neighbours at the same time; return an empty list."""
@@ -204,12 +210,15 @@ class StepRun:
 
     async def prepare(self, index: int) -> PreparedCall | ToolResult:
         """See CallHost."""
-        toolset = self._toolset
-        if toolset is None:
-            toolset = self._toolset = await self._agent.load_toolset(self._host.chat)
+        toolset = await self._load_toolset()
         call = self._brief.calls[index]
         repeats = self._agent.detection.must_ask(call_hash(call))
         return await prepare(index, call, toolset, self._context(call, toolset), repeats=repeats)
+
+    async def _load_toolset(self) -> Toolset:
+        if self._toolset is None:
+            self._toolset = await self._agent.load_toolset(self._host.chat)
+        return self._toolset
 
     def _context(self, call: ToolCall, toolset: Toolset) -> CallContext:
         brief = self._brief
