@@ -100,7 +100,7 @@ async def run(scratch: Scratch, turn: str, kind: Literal["tool", "command"], tod
             apply(scratch.root, change)
 
 
-@settings(max_examples=examples(15))
+@settings(max_examples=examples(10))
 @given(st.lists(changes, max_size=6), turns, st.lists(changes, max_size=3))
 async def test_restoring_all_turns_brings_back_what_was_there(
     start: list[Change],

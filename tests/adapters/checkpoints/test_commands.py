@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import anyio
 import pytest
 from anyio import run_process
 
+from parley_daemon.adapters.checkpoints import recorder as recorder_module
 from parley_daemon.adapters.checkpoints import spool, tree
 from tests.support.checkpoints import Scratch, write
 
@@ -123,6 +125,22 @@ async def test_the_home_directory_and_what_is_above_it_are_not_watched(
             assert note.startswith(f"Changes in {root} are not recorded")
             write(scratch.root / "src/b.txt", root)
             assert await recorder.finish() == ((), None)
+
+
+async def test_an_interrupted_command_ends_at_once_and_what_it_changed_is_looked_for_later(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "HURRY_SECONDS", -1.0)
+    with anyio.CancelScope() as scope:
+        async with scratch.call() as recorder:
+            await recorder.watch([str(scratch.root)])
+            write(scratch.root / "a.txt", "two\n")
+            scope.cancel()
+            await anyio.sleep_forever()
+    ((checkpoint, files),) = await scratch.listed()
+    assert files == {"a.txt": ("modified", True, "changed_since")}
+    assert (await scratch.restore(checkpoint, "a.txt", force=True))[1] == {}
+    assert (scratch.root / "a.txt").read_text() == "one\n"
 
 
 async def test_copies_are_made_once_for_all_commands(scratch: Scratch) -> None:

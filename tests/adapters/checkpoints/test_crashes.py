@@ -21,7 +21,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scratch:
     scratch = Scratch(tmp_path)
     write(scratch.root / "a.txt", "one\n")
 
-    async def never(recorder: Recorder) -> None:
+    async def never(recorder: Recorder, *, hurry: bool = False) -> None:
         pass
 
     monkeypatch.setattr(Recorder, "finish", never)

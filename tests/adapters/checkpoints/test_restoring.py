@@ -1,5 +1,6 @@
 """What is restored, what is a conflict, and what is never touched."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,21 @@ async def test_a_data_directory_that_cannot_be_written_stops_the_change(scratch:
     with pytest.raises(CheckpointsUnavailableError, match="cannot be read or written"):
         async with scratch.call() as recorder:
             await recorder.before_change(scratch.path("a.txt"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+async def test_a_restored_file_belongs_to_whom_it_belonged_and_gives_nobody_rights(scratch: Scratch) -> None:
+    path = scratch.root / "a.txt"
+    os.chown(path, 65534, 65534)
+    path.chmod(0o4755)
+    async with scratch.call() as recorder:
+        await recorder.before_change(str(path))
+        path.write_text("two\n")
+        _, checkpoint = await recorder.finish()
+    assert checkpoint is not None
+    await scratch.restore(checkpoint)
+    status = path.stat()
+    assert (path.read_text(), status.st_uid, oct(status.st_mode)) == ("one\n", 65534, "0o100755")
 
 
 async def test_a_change_that_cannot_be_recorded_any_more_is_told_as_not_restorable(scratch: Scratch) -> None:

@@ -96,11 +96,13 @@ class Archive:
                 context, history, head, self._spool, documents, self._recorders, self._refused
             )
             self._recorders.add(recorder)
+            is_interrupted = True
             try:
                 yield recorder
+                is_interrupted = False
             finally:
                 try:
-                    await recorder.finish()
+                    await recorder.finish(hurry=is_interrupted)
                 finally:
                     self._recorders.discard(recorder)
                     if self._sizes is not None:

@@ -162,7 +162,8 @@ def put_path(root: str, path: str, state: FileState, data: bytes | None) -> None
                     folder, name, lambda new: os.symlink(os.fsdecode(data or b""), new, dir_fd=folder)
                 )
             case _:
-                _replace_by(folder, name, lambda new: _write(folder, new, data or b"", state.mode))
+                owner = _owner(folder, name)
+                _replace_by(folder, name, lambda new: _write(folder, new, data or b"", state.mode, owner))
 
 
 def _remove(folder: int, name: str) -> None:
@@ -206,10 +207,23 @@ def _replace_by(folder: int, name: str, make: Callable[[str], None]) -> None:
         raise
 
 
-def _write(folder: int, name: str, data: bytes, mode: int) -> None:
+def _owner(folder: int, name: str) -> os.stat_result:
+    """Return whose a file is to be: as the file that it replaces, else as its folder."""
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return os.fstat(folder)
+
+
+def _write(folder: int, name: str, data: bytes, mode: int, owner: os.stat_result) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=folder)
     with open(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        os.fchmod(descriptor, mode)
+        try:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        except PermissionError:
+            pass  # only root gives files away
+        # A command in a sandbox may have made a file that runs with its owner's rights: it is not made again.
+        os.fchmod(descriptor, mode & ~(stat.S_ISUID | stat.S_ISGID))

@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 MEMORY_BYTES = 8 * 2**20
 """Bytes from before a call that stay in memory."""
 
+HURRY_SECONDS = 0.7
+"""How long the end of an interrupted call may look for what its command has changed."""
+
 
 class Touched(msgspec.Struct, gc=False):
     """A path as it was before the call. `data`: its bytes, None: they are not in memory."""
@@ -78,6 +81,7 @@ class Recorder:
         self._memory = MEMORY_BYTES
         self._watch: Watch | None = None
         self._mark: str | None = None
+        self._is_complete = True
         self._result: tuple[tuple[FileChange, ...], str | None] | None = None
 
     # ---------------------------------------------------------------------------- one path
@@ -166,21 +170,25 @@ class Recorder:
 
     # ------------------------------------------------------------------------------ the end
 
-    async def finish(self) -> tuple[tuple[FileChange, ...], str | None]:
-        """See ChangeRecorder."""
+    async def finish(self, *, hurry: bool = False) -> tuple[tuple[FileChange, ...], str | None]:
+        """See ChangeRecorder. `hurry`: the call was interrupted, and its turn waits for the end.
+
+        What a command has changed and is not found in time then counts as after a crash.
+        """
         result = self._result
         if result is None:
             result = (), None
             with anyio.CancelScope(shield=True):
-                result = self._result = await self._end()
+                result = self._result = await self._end(HURRY_SECONDS if hurry else None)
         return result
 
-    async def _end(self) -> tuple[tuple[FileChange, ...], str | None]:
+    async def _end(self, seconds: float | None) -> tuple[tuple[FileChange, ...], str | None]:
         texts = await self._documents.texts(self._touched)
         found: list[Found] = []
         if self._watch is not None:
             others = self.foreign | set(texts)
-            found, _ = await to_thread.run_sync(end_watch, self._watch, others, self._spool)
+            arguments = (self._watch, others, self._spool, seconds)
+            found, self._is_complete = await to_thread.run_sync(end_watch, *arguments)
         texts |= await self._documents.texts([one.path for one in found])
         async with self._history.lock:
             return await to_thread.run_sync(self._finish, texts, found)
@@ -202,7 +210,8 @@ class Recorder:
             log.error("what a call of chat %s changed is not recorded: %s", self._context.chat_id, error)
             return file_changes([replace(one, has_image=False) for one in changed]), None
         if self._mark is not None:
-            watch_file(self._history, self._mark).unlink(missing_ok=True)
+            if self._is_complete:
+                watch_file(self._history, self._mark).unlink(missing_ok=True)
             self._history.running.discard(self._mark)
         return file_changes(changed), self._head.id if changed else None
 

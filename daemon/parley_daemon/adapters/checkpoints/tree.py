@@ -61,15 +61,17 @@ class Listing(msgspec.Struct, gc=False):
 Levels = tuple[tuple[str, Sequence[IgnoreRule]], ...]
 
 
-def list_tree(root: str, earlier: Listing | None = None, room: int = MAX_ENTRIES) -> Listing:
-    """List what lies below a root, at most `room` entries.
+def list_tree(
+    root: str, earlier: Listing | None = None, room: int = MAX_ENTRIES, seconds: float | None = None
+) -> Listing:
+    """List what lies below a root, at most `room` entries, within some seconds (None: MAX_SECONDS).
 
     With an earlier list, exactly its folders and new ones are read, whatever the ignore rules say by now.
 
     Raises:
         OSError: the root cannot be read.
     """
-    deadline = monotonic() + MAX_SECONDS
+    deadline = monotonic() + (MAX_SECONDS if seconds is None else seconds)
     listing = Listing(root, {}, set(), set())
     device = os.stat(root).st_dev
     waiting: deque[tuple[list[str], Levels]] = deque([([], (("", _own_excludes(root)),))])

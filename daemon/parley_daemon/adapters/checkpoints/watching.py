@@ -10,7 +10,9 @@ person saves meanwhile cannot be told from it.
 
 import os
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 
@@ -105,24 +107,31 @@ def _without_inner(roots: Sequence[str]) -> list[str]:
     return [root for root in distinct if not any(root.startswith(f"{one}/") for one in distinct)]
 
 
-def end_watch(watch: Watch, foreign: set[str], spool: Spool) -> tuple[list[Found], int]:
-    """Return what has changed since the watch began, and how many changes are left out."""
+def end_watch(
+    watch: Watch, foreign: set[str], spool: Spool, seconds: float | None = None
+) -> tuple[list[Found], bool]:
+    """Return what has changed since the watch began, and whether that is all.
+
+    `seconds`: how long that may take; None: as long as it needs, within the bounds of a list.
+    """
+    end = inf if seconds is None else monotonic() + seconds
     found: list[Found] = []
-    left_out = 0
+    is_complete = True
     for watched in watch.roots:
         root = watched.listing.root
         try:
-            after = list_tree(root, watched.listing)
+            after = list_tree(root, watched.listing, seconds=min(MAX_SECONDS, end - monotonic()))
         except OSError:
             after = Listing(root, {}, set(), set(), is_complete=False)  # the root itself may be gone
         for path in sorted(find_changed(watched.listing, after)):
             if f"{root}/{path}" in foreign:
                 continue
-            if len(found) >= MAX_CHANGES:
-                left_out += 1
-            elif (one := _look(watched, path, spool)) is not None:
+            if len(found) >= MAX_CHANGES or monotonic() > end:
+                is_complete = False
+                break
+            if (one := _look(watched, path, spool)) is not None:
                 found.append(one)
-    return found, left_out
+    return found, is_complete and monotonic() <= end
 
 
 def _look(watched: WatchedRoot, path: str, spool: Spool) -> Found | None:
