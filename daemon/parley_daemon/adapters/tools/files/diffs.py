@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
-from parley_daemon.adapters.tools.files.texts import lines_of, printable
+from parley_daemon.adapters.tools.files.texts import common, count_lines, lines_of, printable
 
 MAX_DIFF = 64 * 1024
 """Bytes of a diff that is shown, in UTF-8."""
@@ -18,7 +18,7 @@ CUT = "\n[…]\n"
 
 def unified_diff(before: str | None, after: str | None, name: str, new_name: str | None = None) -> str:
     """Return the diff of a file. None: it does not exist before, or after."""
-    old, new = (_lines(text) for text in (before, after))
+    base, old, new = _window(before or "", after or "")
     start = 0
     while start < min(len(old), len(new)) and old[start] == new[start]:
         start += 1
@@ -28,9 +28,9 @@ def unified_diff(before: str | None, after: str | None, name: str, new_name: str
     first = "/dev/null" if before is None else f"a/{name}"
     second = "/dev/null" if after is None else f"b/{new_name or name}"
     if max(len(old), len(new)) - start - end > MAX_COMPARED:
-        body = _replaced(old, new, start, end)
+        body = _replaced(base, old, new, start, end)
     else:
-        body = _compared(old, new, start, end)
+        body = _compared(base, old, new, start, end)
     return f"--- {first}\n+++ {second}\n{''.join(body)}"
 
 
@@ -43,22 +43,43 @@ def joined(diffs: Sequence[str]) -> str:
     return data[: MAX_DIFF - len(CUT.encode())].decode("utf-8", "ignore") + CUT
 
 
-def _lines(text: str | None) -> list[str]:
+def _window(old: str, new: str) -> tuple[int, list[str], list[str]]:
+    """Return the lines of two texts from a little before the first difference to a little behind the last.
+
+    The first result is how many lines are before them. Only these lines are cut, since texts can be long.
+    """
+    limit = min(len(old), len(new))
+    begin = common(lambda size: old[:size] == new[:size], limit)
+    for _ in range(CONTEXT + 1):
+        begin = max(old.rfind("\n", 0, max(begin - 1, 0)), old.rfind("\r", 0, max(begin - 2, 0))) + 1
+    limit -= begin
+    end = len(old) - common(lambda size: old[len(old) - size :] == new[len(new) - size :], limit)
+    for _ in range(CONTEXT + 1):
+        end = old.find("\n", end) + 1 or len(old)
+    new_end = len(new) - (len(old) - end)
+    is_last = end == len(old)
+    return count_lines(old[:begin]), _lines(old[begin:end], is_last), _lines(new[begin:new_end], is_last)
+
+
+def _lines(text: str, is_last: bool) -> list[str]:
     """Return lines that end with a line feed each. What the last one lacks is said as diffs say it."""
-    found = [line.rstrip("\r\n") + "\n" for line in lines_of(text or "")]
-    if text and text[-1] not in "\r\n":
+    found = [line.rstrip("\r\n") + "\n" for line in lines_of(text)]
+    if is_last and text and text[-1] not in "\r\n":
         found[-1] += "\\ No newline at end of file\n"
     return found
 
 
-def _compared(old: list[str], new: list[str], start: int, end: int) -> list[str]:
-    """Return the hunks of lines that are compared. `start` and `end` lines are equal at the two ends."""
+def _compared(base: int, old: list[str], new: list[str], start: int, end: int) -> list[str]:
+    """Return the hunks of lines that are compared. `start` and `end` lines are equal at the two ends.
+
+    `base` lines are before them in the file.
+    """
     begin, rest = max(start - CONTEXT, 0), max(end - CONTEXT, 0)
     old, new = old[begin : len(old) - rest], new[begin : len(new) - rest]
     body: list[str] = []
     for group in difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(CONTEXT):
         (_, i, _, k, _), (_, _, j, _, m) = group[0], group[-1]
-        body.append(f"@@ -{_range(begin + i, j - i)} +{_range(begin + k, m - k)} @@\n")
+        body.append(f"@@ -{_range(base + begin + i, j - i)} +{_range(base + begin + k, m - k)} @@\n")
         for kind, i, j, k, m in group:
             if kind == "equal":
                 body += [f" {line}" for line in old[i:j]]
@@ -72,9 +93,11 @@ def _range(start: int, count: int) -> str:
     return f"{start + (count > 0)},{count}"
 
 
-def _replaced(old: list[str], new: list[str], start: int, end: int) -> list[str]:
+def _replaced(base: int, old: list[str], new: list[str], start: int, end: int) -> list[str]:
     begin, rest = max(start - CONTEXT, 0), max(end - CONTEXT, 0)
-    counts = f"-{_range(begin, len(old) - rest - begin)} +{_range(begin, len(new) - rest - begin)}"
+    counts = (
+        f"-{_range(base + begin, len(old) - rest - begin)} +{_range(base + begin, len(new) - rest - begin)}"
+    )
     return [
         f"@@ {counts} @@\n",
         *[f" {line}" for line in old[begin:start]],

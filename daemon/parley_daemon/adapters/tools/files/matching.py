@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from parley_daemon.adapters.tools.files.texts import line_end_of, lines_of, with_line_feeds
+from parley_daemon.adapters.tools.files.texts import count_lines, line_end_of, lines_of, with_line_feeds
 
 SHOWN_LINES = 12
 """Lines that an error shows at most."""
@@ -64,7 +64,7 @@ def _places(text: str, old: str) -> list[int]:
 
 
 def _line_at(text: str, at: int) -> int:
-    return len(lines_of(text[:at])) + (at == 0 or text[at - 1] in "\r\n")
+    return count_lines(text[:at]) + (at == 0 or text[at - 1] in "\r\n")
 
 
 def _say_where(text: str, places: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ read as Latin-1, in which each byte is one character.
 
 import codecs
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -76,6 +77,26 @@ def _errors(encoding: str) -> str:
 def lines_of(text: str) -> list[str]:
     """Return the lines of a text with their ends."""
     return LINE.findall(text)
+
+
+def count_lines(text: str) -> int:
+    """Return how many lines a text has."""
+    ends = text.count("\n")
+    if "\r" in text:
+        ends += text.count("\r") - text.count("\r\n")
+    return ends + (text != "" and text[-1] not in "\r\n")
+
+
+def common(is_common: Callable[[int], bool], limit: int) -> int:
+    """Return the greatest size up to `limit` that is common; by halving, because texts can be long."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if is_common(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def with_line_feeds(text: str) -> str:
