@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 import stat
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,16 @@ from parley_daemon.adapters.sandbox.repositories import PROTECTED_NAMES, find_gi
 
 POLICY_FOLDER = ".parley"
 
+_MAX_DIRECTORIES = 200
+"""Git directories that are read, those nearest to the roots first: reading one takes half a millisecond."""
+
+_MAX_READ_ONLY = 500
+"""Paths that are made read-only: each is a mount of its own. The others are only compared."""
+
 _MAX_BYTES = 1 << 20
+_MAX_KNOWN = 1000
+_MAX_KNOWN_BYTES = 1 << 14
+_SETTLED_NS = 10**9
 _MAX_ENTRIES = 2000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -57,14 +67,16 @@ def read_protected(roots: Sequence[str], more: Sequence[str] = ()) -> ProtectedF
     for root in roots:
         paths = [os.path.join(root, POLICY_FOLDER)]
         for directory in find_git_directories(root):
-            if any(is_below(directory, one) for one in roots):
+            if len(files.git_directories) < _MAX_DIRECTORIES and any(
+                is_below(directory, one) for one in roots
+            ):
                 identity = _identify(directory)
                 if identity is not None:
                     files.git_directories[directory] = identity
                     paths += [os.path.join(directory, name) for name in PROTECTED_NAMES]
         for path in paths:
             files.before[path] = _read(files.roots, path)
-    files.read_only = [path for path, tree in files.before.items() if tree]
+    files.read_only = [path for path, tree in files.before.items() if tree][:_MAX_READ_ONLY]
     return files
 
 
@@ -77,11 +89,12 @@ def restore_protected(files: ProtectedFiles, *, are_read_only: bool, kept_in: Pa
         kept_in: the folder that changed versions are kept in.
     """
     findings: list[str] = []
+    read_only = set(files.read_only) if are_read_only else set[str]()
     replaced = {path for path, identity in files.git_directories.items() if _identify(path) != identity}
     gone = {path for path in replaced if not os.path.lexists(path)}
     for path, before in files.before.items():
         directory = os.path.dirname(path)
-        if directory in gone or (are_read_only and before and directory not in replaced):
+        if directory in gone or (path in read_only and directory not in replaced):
             continue
         after = _read(files.roots, path)
         if after == before:
@@ -141,7 +154,7 @@ def _read_into(tree: _Tree, folder: int, name: str, key: str) -> None:
     if stat.S_ISLNK(found.st_mode):
         tree[key] = ("link", 0, os.fsencode(os.readlink(name, dir_fd=folder)))
     elif stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_BYTES:
-        tree[key] = ("file", mode, _read_file(folder, name))
+        tree[key] = ("file", mode, _read_known_file(folder, name, found))
     elif stat.S_ISDIR(found.st_mode):
         tree[key] = ("folder", mode, b"")
         inner = os.open(name, _FOLDER, dir_fd=folder)
@@ -153,6 +166,24 @@ def _read_into(tree: _Tree, folder: int, name: str, key: str) -> None:
             os.close(inner)
     else:
         tree[key] = ("other", mode, f"{found.st_size} {found.st_mtime_ns}".encode("ascii"))
+
+
+_contents: dict[tuple[int, ...], bytes] = {}
+"""The contents of files by what identifies their state: most are the same before and after each command."""
+
+
+def _read_known_file(folder: int, name: str, found: os.stat_result) -> bytes:
+    """Return the content of a file. Nobody can set its time of change (ctime) back."""
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    known = _contents.get(state)
+    if known is None:
+        known = _read_file(folder, name)
+        # Within a moment, a file can change twice without another time of change.
+        if len(known) <= _MAX_KNOWN_BYTES and time.time_ns() - found.st_ctime_ns > _SETTLED_NS:
+            if len(_contents) >= _MAX_KNOWN:
+                _contents.clear()
+            _contents[state] = known
+    return known
 
 
 def _read_file(folder: int, name: str) -> bytes:
