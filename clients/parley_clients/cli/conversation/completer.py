@@ -15,6 +15,15 @@ from parley_clients.cli.options import short_id
 from parley_clients.client import Client
 from parley_clients.errors import ParleyError
 
+MODES = {
+    "off": "it has no tools",
+    "plan": "it looks, and changes nothing",
+    "ask": "it asks before it changes or runs anything",
+    "edits": "it changes files unasked, and asks before it runs anything",
+    "auto": "it also runs commands unasked, in a sandbox that holds",
+}
+"""The modes of a chat, and what the model may do in each."""
+
 _CACHE_SECONDS = 10.0
 _MAX_CHATS = 100
 
@@ -37,6 +46,7 @@ class CommandCompleter(Completer):
             "/model": self._models,
             "/new": self._models,
             "/retry": self._models,
+            "/mode": self._modes,
             "/open": self._chats,
             "/branch": self._branches,
             "/queue": self._queue,
@@ -77,6 +87,9 @@ class CommandCompleter(Completer):
                 return words
             self._cache[name] = (time.monotonic(), words)
         return words
+
+    async def _modes(self) -> list[Word]:
+        return list(MODES.items())
 
     async def _models(self) -> list[Word]:
         raw = (await self._client.models(timeout=5)).raw

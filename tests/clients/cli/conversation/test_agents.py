@@ -168,3 +168,47 @@ def test_a_plain_terminal_asks_in_lines(shared_daemon: DaemonProcess, folder: Pa
     terminal.wait_for("They say: keep out")
     terminal.type("\x04")
     assert terminal.end() == 0
+
+
+def lines_of(daemon: DaemonProcess, *typed: str) -> str:
+    """Return what a conversation without a terminal prints for these lines."""
+    done = subprocess.run(
+        [PARLEY, "chat", "--agent"],
+        input="\n".join([*typed, ""]),
+        env=daemon.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    return done.stdout + done.stderr
+
+
+def test_tools_and_modes_are_listed_and_only_what_was_shown_is_trusted(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    (folder / "AGENTS.md").write_text("- be\u202ebrief\n", "utf-8")
+    said = lines_of(
+        shared_daemon, "/tools", "/mode", "/mode nope", "/trust yes", "/trust", "/trust yes", "/trust"
+    )
+    assert "edit_file    edit     ask\n" in said
+    assert "unavailable: It is only for chats in the mode" in said
+    assert "mode ask\n" in said
+    assert "There is no mode nope. The modes: ask, plan, edits, auto, off." in said
+    assert "/trust shows what would be trusted. Look at it first." in said
+    assert "AGENTS.md:\n- be<U+202E>brief\n" in said
+    assert "AGENTS.md is trusted.\nAGENTS.md is trusted. /trust no takes that back.\n" in said
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_chat_are_listed_with_what_became_of_them(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    with agent_chat(shared_daemon) as terminal:
+        terminal.type('/fast /tool run {"command": "sleep 1000", "background": true}\r')
+        terminal.wait_for_screen("? Start sleep 1000")
+        terminal.wait_for_screen("y allows")
+        terminal.type("y\r")
+        terminal.wait_for_screen("tokens ·")
+        terminal.type("/jobs\r")
+        terminal.wait_for_screen("running  sleep 1000")

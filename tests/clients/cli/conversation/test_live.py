@@ -150,6 +150,8 @@ def test_tab_completes_commands_and_what_belongs_to_them(
     chat = client.create_chat()
     with conversation(shared_daemon, chat) as terminal:
         terminal.type("/mod\t")
+        terminal.wait_for_screen("show or set what the model may do unasked")
+        terminal.type("l\t")
         terminal.wait_for_screen("Demo")
         terminal.type("\t")
         terminal.wait_for_screen("demo:demo")
