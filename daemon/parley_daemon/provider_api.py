@@ -10,7 +10,8 @@ change at any time. A package imports from here only; docs/providers.md has a co
   `encode_json`; the errors `EmptyPromptError` and `InvalidRequestError`.
 - The answer: `Parser`, `Call`, `PieceBuffer`, `OpenCall`; `Framing`, `Payloads`, `SseParser`,
   `MAX_EVENT_BYTES`, `EventTooLargeError` and `FramingError` for framings other than server-sent events.
-- The port: `Model`, `ModelRequest`, `PromptMessage`, `Batch`, `Chunk`, `UsageReport`, `Finish`, `ModelError`.
+- The port: `Model`, `ModelRequest`, `PromptMessage`, `ToolDeclaration`, `Batch`, `Chunk`, `UsageReport`,
+  `Finish`, `ModelError`.
 - The records: `Usage`, `Failure`, `ModelSettings`, the parts of a message (`Part`, `Text`, `Reasoning`,
   `File`, `Source`, `ToolCall`, `ToolResult`) and `plain_text`.
 """
@@ -43,6 +44,7 @@ from parley_daemon.ports.models import (
     ModelError,
     ModelRequest,
     PromptMessage,
+    ToolDeclaration,
     UsageReport,
 )
 
@@ -82,6 +84,7 @@ __all__ = [
     "SseParser",
     "Text",
     "ToolCall",
+    "ToolDeclaration",
     "ToolResult",
     "Usage",
     "UsageReport",
