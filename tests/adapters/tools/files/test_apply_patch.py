@@ -2,8 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
+from anyio import from_thread
 
 from parley_daemon.adapters.tools.files.patches import PatchError, parse_patch, patched
 from parley_daemon.adapters.tools.paths import opening
@@ -136,3 +139,27 @@ async def test_if_one_change_fails_those_before_it_are_taken_back(
     output = await rig.run("apply_patch", inspection, patch=text)
     assert "Input/output error" in str(output.result)
     assert tree(rig.root) == before
+
+
+async def test_an_interrupted_patch_is_taken_back(rig: FileRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (rig.root / name).write_text("one\n")
+        await rig.read(name)
+    before = tree(rig.root)
+    text = patch(*[line for name in "abc" for line in (f"*** Update File: {name}", "-one", "+two")])
+    inspection = await rig.inspect("apply_patch", patch=text)
+    write = opening.write_file
+    with anyio.CancelScope() as turn:
+
+        def write_and_interrupt(*args: Any, **options: Any) -> None:
+            write(*args, **options)
+            if args[0].endswith("/b"):
+                from_thread.run_sync(turn.cancel)
+
+        monkeypatch.setattr(opening, "write_file", write_and_interrupt)
+        await rig.run("apply_patch", inspection, patch=text)
+    assert turn.cancelled_caught
+    assert tree(rig.root) == before
+    for name in ("a", "b"):  # the chat does not know what is there now
+        with pytest.raises(ToolInputError, match="before you change it"):
+            await rig.call("edit_file", path=name, oldText="one", newText="two")

@@ -1,4 +1,4 @@
-"""A model changes a file that an editor has open, over a real connection."""
+"""A model changes files over a real connection, also those that an editor has open."""
 
 from pathlib import Path
 from typing import Any
@@ -86,3 +86,23 @@ async def test_an_editor_that_does_not_apply_the_change_does_not_hold_up_the_tur
     assert edited["outcome"] == ("interrupted" if is_interrupted else "failed")
     assert is_interrupted or "the buffer is locked" in str(edited["result"])
     assert (tmp_path / "a.txt").read_text() == "on disk\n"
+
+
+async def test_ten_edits_of_one_file_in_one_message_are_all_made(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("".join(f"line {number}.\n" for number in range(10)))
+    edits = [
+        f'/tool edit_file {{"path": "a.txt", "oldText": "line {n}.", "newText": "LINE {n}.\\nline {n + 1}!"}}'
+        for n in range(10)
+    ]
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat(
+            settings={"agent": {"mode": "edits"}}, context={"repositories": [tmp_path.as_uri()]}
+        )
+        content = "\n".join(['/tool read_file {"path": "a.txt"}', "/then", *edits])
+        await peer.result("chat/ask", {"chatId": chat_id, "content": content})
+        outcomes = [part["outcome"] for part in await results(peer, chat_id)]
+    assert outcomes == ["ok"] * 11
+    assert (tmp_path / "a.txt").read_text() == "".join(f"LINE {n}.\nline {n + 1}!\n" for n in range(10))
