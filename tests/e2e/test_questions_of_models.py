@@ -22,6 +22,7 @@ async def peer(shared_daemon: DaemonProcess) -> AsyncGenerator[Peer]:
     async with unix_peer(shared_daemon.socket) as peer:
         await peer.initialize(clientName="vim")
         yield peer
+        await peer.result("chat/delete", {"all": True})
 
 
 async def mode(peer: Peer, chat_id: str) -> str:

@@ -24,6 +24,13 @@ async def client(daemon: DaemonProcess, name: str) -> AsyncGenerator[Peer]:
         yield peer
 
 
+@pytest.fixture(autouse=True)
+async def no_chats_are_left(shared_daemon: DaemonProcess) -> AsyncGenerator[None]:
+    yield
+    async with client(shared_daemon, "tidy") as peer:
+        await peer.result("chat/delete", {"all": True})
+
+
 async def ask(peer: Peer, *calls: str) -> tuple[str, Json]:
     """Begin a turn that calls tools; return its chat, and the request of the first call."""
     chat_id = await begin(peer, "\n".join([f"/tool {call}" for call in calls]))
