@@ -247,21 +247,27 @@ class TurnRun:
         return True
 
     async def _run_phase(self) -> None:
-        """Announce the turn and run its phase, both at once."""
+        """Run the phase; the first one while the turn is announced."""
+        if self._progress.announced.is_set():
+            await self._try_phase()
+            return
         async with anyio.create_task_group() as helpers:
             helpers.start_soon(self._announce)
-            try:
-                if isinstance(self._phase, ModelCall):
-                    await self._phase.answer()
-                else:
-                    await self._phase.run()
-            except ModelError as error:
-                self._failure = error.failure
-            except StoreUnavailableError as error:
-                self._failure = Failure("internal", str(error))
-            except Exception:  # the boundary of a turn: a fault in it must not end the daemon
-                log.exception("turn %s failed unexpectedly", self.turn.id)
-                self._failure = _UNEXPECTED
+            await self._try_phase()
+
+    async def _try_phase(self) -> None:
+        try:
+            if isinstance(self._phase, ModelCall):
+                await self._phase.answer()
+            else:
+                await self._phase.run()
+        except ModelError as error:
+            self._failure = error.failure
+        except StoreUnavailableError as error:
+            self._failure = Failure("internal", str(error))
+        except Exception:  # the boundary of a turn: a fault in it must not end the daemon
+            log.exception("turn %s failed unexpectedly", self.turn.id)
+            self._failure = _UNEXPECTED
 
     async def _announce(self) -> None:
         await self.accepted.wait()
