@@ -11,8 +11,9 @@ from pathlib import Path
 from parley_daemon.adapters.tools.commands.family import CommandFamily
 from parley_daemon.adapters.tools.commands.jobs import Tasks
 from parley_daemon.adapters.tools.fetch_url import FetchUrlTool
-from parley_daemon.adapters.tools.files.family import file_tools
+from parley_daemon.adapters.tools.files.family import file_services, file_tools
 from parley_daemon.adapters.tools.questions import question_tools
+from parley_daemon.adapters.tools.searching.tools import search_tools
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.checkpoints import Checkpoints
@@ -71,8 +72,10 @@ class BuiltinToolbox:
 
 
 def _all_tools(services: ToolServices) -> list[Tool]:
+    files = file_services(services.folders, services.editors)
     return [
-        *file_tools(services.folders, services.editors, services.checkpoints),
+        *file_tools(files, services.checkpoints),
+        *search_tools(files),
         *question_tools(),
         FetchUrlTool(),
     ]

@@ -1,4 +1,4 @@
-"""All tools for files, and what they share."""
+"""All tools that read and change files, and what they share with the other tools for files."""
 
 from parley_daemon.adapters.tools.files.apply_patch import apply_patch
 from parley_daemon.adapters.tools.files.changes import Changes
@@ -7,7 +7,6 @@ from parley_daemon.adapters.tools.files.edit_file import edit_file, write_file
 from parley_daemon.adapters.tools.files.move_file import delete_file, move_file
 from parley_daemon.adapters.tools.files.read_file import ReadFile
 from parley_daemon.adapters.tools.files.read_log import ReadLog
-from parley_daemon.adapters.tools.files.searching import search_tools
 from parley_daemon.adapters.tools.files.services import FileServices
 from parley_daemon.adapters.tools.paths.locks import PathLocks
 from parley_daemon.adapters.tools.paths.resolving import Resolver
@@ -17,14 +16,17 @@ from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.tools import Tool
 
 
-def file_tools(folders: DaemonFolders, editors: Editors, checkpoints: Checkpoints) -> list[Tool]:
-    """Return the tools for files. `folders` are the daemon's own."""
+def file_services(folders: DaemonFolders, editors: Editors) -> FileServices:
+    """Return what the tools for files share. `folders` are the daemon's own."""
     resolver = Resolver(folders)
-    services = FileServices(resolver, editors, Contents(editors, resolver), ReadLog(), PathLocks())
+    return FileServices(resolver, editors, Contents(editors, resolver), ReadLog(), PathLocks())
+
+
+def file_tools(services: FileServices, checkpoints: Checkpoints) -> list[Tool]:
+    """Return the tools that read and change files."""
     changes = Changes(services, checkpoints)
     return [
         ReadFile(services),
-        *search_tools(services),
         edit_file(services, changes),
         write_file(services, changes),
         apply_patch(services, changes),

@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from parley_daemon.adapters.tools.files import searching
-from parley_daemon.adapters.tools.files.search_worker import Request, answer
+from parley_daemon.adapters.tools.searching import tools as searching
+from parley_daemon.adapters.tools.searching.worker import Request, answer
 from parley_daemon.core.agents.tools import ToolOutput
 from parley_daemon.ports.editors import EditRefusedError, OpenDocument
 from parley_daemon.ports.tools import ToolInputError
@@ -96,7 +96,7 @@ def workers() -> list[str]:
         with suppress(OSError):
             if f"\nPPid:\t{os.getpid()}\n" in status.read_text():
                 found.append(status.with_name("cmdline").read_bytes().decode())
-    return [line for line in found if "search_worker" in line]
+    return [line for line in found if "searching.worker" in line]
 
 
 async def test_a_pattern_that_never_ends_is_stopped_and_leaves_no_process(

@@ -1,4 +1,4 @@
-"""list_files and search_text. The work is done in a process of its own, see `search_worker`."""
+"""list_files and search_text. The work is done in a process of its own, see `worker`."""
 
 import os
 import shutil
@@ -13,10 +13,10 @@ import msgspec
 
 from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.adapters.tools.files.contents import UnusableFileError
-from parley_daemon.adapters.tools.files.search_worker import Request, Result
 from parley_daemon.adapters.tools.files.services import FileServices
 from parley_daemon.adapters.tools.files.texts import printable
 from parley_daemon.adapters.tools.paths.resolving import Target
+from parley_daemon.adapters.tools.searching.worker import Request, Result
 from parley_daemon.adapters.tools.workspaces import lies_below
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.globs import find_problem
@@ -215,7 +215,7 @@ def _shown(result: Result, request: Request, target: Target) -> str:
 
 async def _ask_worker(request: Request) -> Result | None:
     """Return the answer of a process of its own, None if it ended without one. Cancelling kills it."""
-    argv = [sys.executable, "-I", "-m", "parley_daemon.adapters.tools.files.search_worker"]
+    argv = [sys.executable, "-I", "-m", "parley_daemon.adapters.tools.searching.worker"]
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     async with await anyio.open_process(
         argv, stderr=None, cwd="/", env=environment, start_new_session=True

@@ -17,7 +17,7 @@ from time import monotonic
 import msgspec
 
 from parley_daemon.adapters.tools.files.texts import decode, printable, with_line_feeds
-from parley_daemon.adapters.tools.files.walking import Entry, open_below, walk
+from parley_daemon.adapters.tools.searching.walking import Entry, open_below, walk
 from parley_daemon.core.agents.globs import matches_below, parse_path, split_path
 
 MAX_FILE = 8 * 1024 * 1024
