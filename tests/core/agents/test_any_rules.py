@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from parley_daemon.core.agents.permissions import Verdict, decide
-from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Rule, RuleScope
+from parley_daemon.core.agents.permissions import decide
+from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Rule, RuleScope, Verdict
 from parley_daemon.core.agents.tools import Inspection, PathUse, ToolKind
 from tests.support.examples import THOROUGH
 

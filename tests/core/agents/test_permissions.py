@@ -2,8 +2,8 @@
 
 import pytest
 
-from parley_daemon.core.agents.permissions import Verdict, decide, decide_unseen
-from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Rule, RuleScope
+from parley_daemon.core.agents.permissions import decide, decide_unseen
+from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Rule, RuleScope, Verdict
 from parley_daemon.core.agents.tools import Inspection, PathUse, ToolKind, ToolSpec
 
 MODES: tuple[AgentMode, ...] = ("plan", "ask", "edits", "auto")

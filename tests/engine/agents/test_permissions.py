@@ -7,9 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from parley_daemon.adapters.os import project_files
-from parley_daemon.core.agents.permissions import Verdict, decide
+from parley_daemon.core.agents.permissions import decide
 from parley_daemon.core.agents.rule_texts import rule_text
-from parley_daemon.core.agents.rules import ChatFacts, Rule, RuleScope
+from parley_daemon.core.agents.rules import ChatFacts, Rule, RuleScope, Verdict
 from parley_daemon.core.agents.tools import Inspection, PathUse
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.agents.instructions import MAX_BYTES, Instructions

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 
 from parley_daemon.core.agents.actions import ActionDecision, ActionOutcome, ActionRequest, Answer
-from parley_daemon.core.agents.permissions import AgentMode, SandboxKind
+from parley_daemon.core.agents.rules import AgentMode, SandboxKind
 from parley_daemon.core.agents.tools import ActionKind, Inspection, PathUse, ToolKind, ToolOutput, ToolSpec
 from parley_daemon.core.events import ActionRequired, StatusChanged
 from parley_daemon.core.parts import ToolCall, ToolResult

@@ -16,7 +16,7 @@ from parley_daemon.adapters.tools.web.body import MAX_BODY, decode_text, is_html
 from parley_daemon.adapters.tools.web.client import FetchError, Page, WebClient
 from parley_daemon.adapters.tools.web.page_text import read_page
 from parley_daemon.core.agents.actions import Answer
-from parley_daemon.core.agents.permissions import SandboxKind
+from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, Preview, ToolOutput, ToolSpec
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
 

@@ -29,7 +29,6 @@ from parley_daemon.core.agents.policy.matching import (
     select,
 )
 from parley_daemon.core.agents.policy.modes import (
-    MODE_TABLE,
     ModeDecision,
     decide_command,
     decide_path,
@@ -38,55 +37,10 @@ from parley_daemon.core.agents.policy.modes import (
 from parley_daemon.core.agents.policy.offers import offer_rules
 from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rule_texts import rule_text
-from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Effect, Rule, RuleScope, SandboxKind
+from parley_daemon.core.agents.rules import ChatFacts, CommandDecision, Effect, Rule, Verdict
 from parley_daemon.core.agents.tools import Inspection, ToolKind, ToolSpec
 
-__all__ = [
-    "MODE_TABLE",
-    "AgentMode",
-    "ChatFacts",
-    "CommandDecision",
-    "Effect",
-    "Rule",
-    "RuleScope",
-    "SandboxKind",
-    "Verdict",
-    "decide",
-    "decide_unseen",
-]
-
 _STRICTNESS: Final[dict[Effect, int]] = {"allow": 0, "ask": 1, "deny": 2}
-
-
-class CommandDecision(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The decision on one simple command of a shell command. `rule_id`: a rule that decided, None: the mode.
-
-    A command that runs another one (`timeout 9 make`) is followed by that one.
-    """
-
-    argv: tuple[str, ...]
-    decision: Effect
-    rule_id: str | None
-
-
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What the policy says of a call.
-
-    Attributes:
-        decision: what to do.
-        rules: the ids of the rules that decided; empty: the mode did.
-        why: one sentence for people and for the result of a denied call.
-        commands: the simple commands of a shell command; empty if it cannot be read.
-        rememberable: rules that may be offered for "always", as they would be stored; their ids are empty.
-        human: whether only a person may allow it.
-    """
-
-    decision: Effect
-    rules: tuple[str, ...]
-    why: str
-    commands: tuple[CommandDecision, ...] = ()
-    rememberable: tuple[Rule, ...] = ()
-    human: bool = False
 
 
 class _Decision(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""Permission rules as records, and what the policy has to know of a chat."""
+"""Permission rules as records, what the policy has to know of a chat, and what it says of a call."""
 
 from typing import Literal
 
@@ -67,3 +67,34 @@ class ChatFacts(msgspec.Struct, frozen=True, gc=False):
     def is_sandboxed(self) -> bool:
         """Whether commands run in a sandbox that holds."""
         return self.sandbox != "none" and not self.is_weak
+
+
+class CommandDecision(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The decision on one simple command of a shell command. `rule_id`: a rule that decided, None: the mode.
+
+    A command that runs another one (`timeout 9 make`) is followed by that one.
+    """
+
+    argv: tuple[str, ...]
+    decision: Effect
+    rule_id: str | None
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What the policy says of a call.
+
+    Attributes:
+        decision: what to do.
+        rules: the ids of the rules that decided; empty: the mode did.
+        why: one sentence for people and for the result of a denied call.
+        commands: the simple commands of a shell command; empty if it cannot be read.
+        rememberable: rules that may be offered for "always", as they would be stored; their ids are empty.
+        human: whether only a person may allow it.
+    """
+
+    decision: Effect
+    rules: tuple[str, ...]
+    why: str
+    commands: tuple[CommandDecision, ...] = ()
+    rememberable: tuple[Rule, ...] = ()
+    human: bool = False

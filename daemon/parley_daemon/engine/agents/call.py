@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
-from parley_daemon.core.agents.permissions import Verdict, decide
+from parley_daemon.core.agents.rules import Verdict
 from parley_daemon.core.agents.tools import ActionKind, Inspection, ToolOutput
 from parley_daemon.core.events import ToolStarted
 from parley_daemon.core.parts import ToolCall, ToolResult
@@ -89,6 +89,8 @@ async def prepare(
     except Exception:  # the boundary of a tool: a fault in it must not end the turn
         log.exception("the tool %s failed to inspect a call", call.tool_name)
         return refusals.failed(call, refusals.FAULT)
+    from parley_daemon.core.agents.permissions import decide  # only chats with tools need the policy
+
     kind = inspection.kind or tool.spec.kind
     verdict = decide(toolset.rules, toolset.facts, tool.spec.name, kind, inspection)
     if verdict.decision == "deny":

@@ -17,7 +17,7 @@ import anyio
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.answers import read_tool_answer
-from parley_daemon.core.agents.permissions import SandboxKind
+from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.errors import (

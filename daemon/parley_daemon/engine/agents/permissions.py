@@ -12,7 +12,6 @@ for each call: the stored rules are kept, and the files of projects are looked a
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
@@ -45,8 +44,7 @@ _PARSED = 64
 """Files of projects whose parsed rules are remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class PolicySources:
+class PolicySources(msgspec.Struct, frozen=True, gc=False):
     """Where rules and instructions come from, beside the store.
 
     `parse` reads the rules of a project's file. `config_folder` has the owner's own AGENTS.md. `home` is what

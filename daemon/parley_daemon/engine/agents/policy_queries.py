@@ -1,11 +1,12 @@
 """What people ask of the policy of a chat: its rules, its instructions, and what would become of a call."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.globs import path_of_uri
+from parley_daemon.core.agents.rules import Verdict
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.instructions import InstructionFile, Instructions
 from parley_daemon.engine.agents.permissions import ListedRules, Permissions
@@ -14,12 +15,10 @@ from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import CallContext, Toolbox, ToolInputError, Workspace
 
 if TYPE_CHECKING:
-    from parley_daemon.core.agents.permissions import Verdict
     from parley_daemon.engine.agents.toolset import ListedTool
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyQueries:
+class PolicyQueries(msgspec.Struct, frozen=True):
     """Answers questions about the policy. Nothing is changed, and no tool runs."""
 
     permissions: Permissions
@@ -71,7 +70,7 @@ class PolicyQueries:
         listed = (await load_toolset(self, nowhere, AgentSettings(mode="ask"))).listed
         return tuple([replace(one, reason=None) if one.spec.needs_root else one for one in listed])
 
-    async def explain(self, chat: Chat, tool_name: str, args: Any) -> "Verdict":
+    async def explain(self, chat: Chat, tool_name: str, args: Any) -> Verdict:
         """Return what would become of a call.
 
         Raises:
@@ -79,7 +78,7 @@ class PolicyQueries:
             InvalidArgumentsError: the tool does not take these arguments.
             StoreUnavailableError: the rules cannot be read.
         """
-        from parley_daemon.core.agents.permissions import Verdict, decide  # few daemons need them
+        from parley_daemon.core.agents.permissions import decide  # few daemons need them
         from parley_daemon.engine.agents.toolset import load_toolset
 
         toolset = await load_toolset(self, chat, chat.settings.agent)

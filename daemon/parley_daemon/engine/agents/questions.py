@@ -7,7 +7,7 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionDecision, ActionRequest, Answer
-from parley_daemon.core.agents.permissions import Verdict
+from parley_daemon.core.agents.rules import Verdict
 from parley_daemon.core.agents.tools import ActionKind, Inspection
 from parley_daemon.core.parts import ToolCall
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.ports.clock import Clock

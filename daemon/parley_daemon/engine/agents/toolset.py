@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from parley_daemon.core.agents.permissions import ChatFacts, Effect, Rule, decide_unseen
+from parley_daemon.core.agents.rules import ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.services import AgentServices
@@ -66,6 +66,8 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
         )
 
     def _decide(self, spec: ToolSpec) -> Effect:
+        from parley_daemon.core.agents.permissions import decide_unseen  # only chats with tools need it
+
         return decide_unseen(self.rules, self.facts, spec)
 
     @property

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionDecision, ActionOutcome, ActionRequest, Answer
 from parley_daemon.core.agents.answers import InvalidAnswerError, check_answer
-from parley_daemon.core.agents.permissions import Rule
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.commands import Resume
 from parley_daemon.core.events import ActionResolved
 from parley_daemon.engine.agents.client_tools import ToolClient

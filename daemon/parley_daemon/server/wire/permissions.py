@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from parley_daemon.core.agents.permissions import Verdict
 from parley_daemon.core.agents.rule_texts import rule_text
-from parley_daemon.core.agents.rules import Rule, RuleScope
+from parley_daemon.core.agents.rules import Rule, RuleScope, Verdict
 from parley_daemon.engine.agents.instructions import InstructionFile
 from parley_daemon.engine.agents.permissions import ProjectRules
 from parley_daemon.server.wire.agents import offered_rule, rule_scope

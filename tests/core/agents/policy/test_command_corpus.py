@@ -2,9 +2,9 @@
 that the rules are about.
 """
 
-from parley_daemon.core.agents.permissions import Verdict, decide
+from parley_daemon.core.agents.permissions import decide
 from parley_daemon.core.agents.policy.shell import read_script
-from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Rule, SandboxKind
+from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Rule, SandboxKind, Verdict
 from parley_daemon.core.agents.tools import Inspection
 from tests.core.agents.policy.corpus import ALLOWED, HARMLESS, HOSTILE, RULES
 

@@ -11,7 +11,7 @@ from parley_daemon.adapters.tools.commands.jobs import Job, Jobs, is_cut
 from parley_daemon.adapters.tools.commands.output import find_limit, read_file
 from parley_daemon.adapters.tools.commands.storage import OutputFiles
 from parley_daemon.core.agents.actions import Answer
-from parley_daemon.core.agents.permissions import SandboxKind
+from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
 from parley_daemon.ports.tools import CallContext, CallMonitor
 

@@ -17,7 +17,7 @@ from parley_daemon.adapters.tools.commands.scripts import hash_named_files
 from parley_daemon.adapters.tools.commands.storage import OutputFiles
 from parley_daemon.adapters.tools.workspaces import lies_below
 from parley_daemon.core.agents.actions import Answer
-from parley_daemon.core.agents.permissions import SandboxKind
+from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import FileChange, Inspection, Preview, ToolOutput, ToolSpec
 from parley_daemon.ports.checkpoints import ChangeRecorder, Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.sandbox import Command, Process, Sandbox, SandboxError
