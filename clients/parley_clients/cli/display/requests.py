@@ -18,7 +18,7 @@ from parley_clients.results import Json
 
 _SHORT_LINES = 12
 
-MAX_LINES = 400
+MAX_LINES = 2000
 """Lines of a diff or a command that are shown; the rest is counted."""
 
 _DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))

@@ -165,7 +165,7 @@ end
 function Chat:ask(request)
   if request.kind ~= "tool" then
     table.insert(self.requests, request)
-    self.transcript:add_block(agent.describe_request(request), "Question")
+    self.transcript:add_block(agent.describe_request(request))
   end
 end
 

@@ -81,9 +81,11 @@ function Transcript:append(text, group)
   end)
 end
 
----Append a block of its own, which is not part of a message.
+---Append a block of its own, which is not part of a message, below one empty line.
 function Transcript:add_block(text, group)
-  self:append("\n\n" .. text, group)
+  local last = api.nvim_buf_is_loaded(self.buffer) and api.nvim_buf_get_lines(self.buffer, -3, -1, false) or {}
+  local gap = last[#last] ~= "" and "\n\n" or last[#last - 1] ~= "" and "\n" or ""
+  self:append(gap .. text, group)
   self.part = self.part and { message = self.part.message, index = -1 }
 end
 
