@@ -19,6 +19,7 @@ from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
 from parley_daemon.ports.sandbox import SandboxSettings
 from parley_daemon.ports.tools import CallContext, Tool
 from tests.support.engine.rig import FakeClock
+from tests.support.sandbox.ordinary_user import find_bubblewrap
 
 
 class NoEditors:
@@ -67,9 +68,8 @@ class FileRig:
         paths = SandboxPaths(
             tuple(map(Path, own)), home / "data/scratch", home / "data/kept", (home / "config.toml",)
         )
-        self.sandbox = SystemSandbox(
-            sandbox or SandboxSettings(), paths, {"PATH": os.environ["PATH"], "HOME": str(home)}
-        )
+        search = f"{find_bubblewrap() or ''}:{os.environ['PATH']}"
+        self.sandbox = SystemSandbox(sandbox or SandboxSettings(), paths, {"PATH": search, "HOME": str(home)})
         self.toolbox = BuiltinToolbox(
             ToolServices(
                 folders,

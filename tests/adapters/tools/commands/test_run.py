@@ -13,14 +13,18 @@ from parley_daemon.adapters.sandbox.supervisor import find_descendants
 from parley_daemon.core.agents.tools import ToolOutput
 from parley_daemon.ports.sandbox import SandboxSettings
 from parley_daemon.ports.tools import ToolInputError
+from tests.support.sandbox.ordinary_user import skip_without
 from tests.support.tools.file_rig import FileRig
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-async def rig(tmp_path: Path, anyio_backend: str) -> AsyncGenerator[FileRig]:
-    rig = FileRig(tmp_path)
+@pytest.fixture(params=["bwrap", "landlock", "none"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncGenerator[FileRig]:
+    if request.param != "none":
+        skip_without(request.param)
+    rig = FileRig(tmp_path, sandbox=SandboxSettings(kind=request.param))
+    assert (await rig.sandbox.probe()).kind == request.param
     async with rig.tasks.running():
         yield rig
     assert spawned() == []
@@ -129,6 +133,20 @@ async def test_output_cannot_steer_a_terminal(rig: FileRig) -> None:
     assert text_of(done) == "red  a\nb \ufffd\ufffd  ok\n[Exit status 0.]"
 
 
+async def test_a_failure_that_the_sandbox_causes_is_named(rig: FileRig) -> None:
+    connect = "import socket; socket.create_connection(('192.0.2.1', 80), 0.1)"
+    is_open = rig.sandbox.state.kind == "none"
+    network = text_of(await rig.call("run", command=f'python3 -c "{connect}"'))
+    assert ("(the setting sandbox.network)" in network) != is_open
+    outside = rig.home / "outside"
+    outside.mkdir()
+    files = text_of(await rig.call("run", command=f"echo x > {outside}/file"))
+    assert outside.joinpath("file").exists() == is_open
+    assert files.startswith("[Exit status 0.]") == is_open
+    if rig.sandbox.state.kind == "landlock":  # with bubblewrap, folders around those of the chat are not seen
+        assert "The sandbox lets commands write below" in files
+
+
 async def test_changed_files_are_reported_with_a_checkpoint(rig: FileRig) -> None:
     (rig.root / "old.txt").write_text("one\n", "utf-8")
     done = await rig.call("run", command="echo two > old.txt; echo three > new.txt")
@@ -190,8 +208,10 @@ async def test_jobs_are_few_and_end_with_their_chat(rig: FileRig) -> None:
     assert not (rig.home / "data/outputs/a").exists()
 
 
-@pytest.mark.parametrize("kind", ["auto", "none"])
+@pytest.mark.parametrize("kind", ["bwrap", "landlock", "none"])
 async def test_configuration_and_hooks_of_git_stay_as_they_were(kind: str, tmp_path: Path) -> None:
+    if kind != "none":
+        skip_without(kind)
     rig = FileRig(tmp_path, sandbox=SandboxSettings(kind=kind))  # pyright: ignore[reportArgumentType]
     await rig.call("run", command="git init -q . && git init -q inner")
     policy = rig.root / ".parley/permissions.toml"
