@@ -37,6 +37,19 @@ def apply_summaries(branch: Sequence[Message], summaries: Iterable[Summary]) -> 
     return tuple(branch)
 
 
+def find_cut(history: Sequence[Message], question: int) -> int | None:
+    """Return how many messages of a turn's beginning a summary may replace; None: none.
+
+    `question` is the position of its question. The messages end with the results of tool calls; the newest
+    calls with their results stay, and so does up to half of the length of all of them.
+    """
+    ends = [at + 1 for at in range(question + 1, len(history)) if history[at].role == "tool"][:-1]
+    if not ends:
+        return None
+    limit = count_tokens(history[question:]) // 2
+    return next((end for end in ends if count_tokens(history[end:]) <= limit), ends[-1])
+
+
 def drop_open_questions(branch: Sequence[Message]) -> Sequence[Message]:
     """Return the branch without the unanswered questions at its end."""
     end = len(branch)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from parley_daemon.core.compaction import apply_summaries, drop_open_questions
+from parley_daemon.core.compaction import apply_summaries, drop_open_questions, find_cut
+from parley_daemon.core.parts import plain_text
 from parley_daemon.core.records import Message, ModelSettings
 from parley_daemon.core.refusals import drop_refused
 from parley_daemon.engine.chats import turn_changes
@@ -14,6 +15,8 @@ from parley_daemon.engine.errors import ChatBusyError, ConflictError
 from parley_daemon.engine.turns import summarize
 from parley_daemon.engine.turns.model_selection import chat_model, find_model
 from parley_daemon.ports.catalogue import ResolvedModel
+
+_QUESTION_CHARACTERS = 16_000
 
 
 class Summaries:
@@ -93,22 +96,37 @@ class Summaries:
     async def shorten(self, model: ResolvedModel, history: tuple[Message, ...]) -> tuple[Message, ...] | None:
         """Replace all before the last question by a summary (TurnHost.compact).
 
-        Return None when there is nothing before it, or only a summary.
+        If there is nothing before it, or only a summary, the first tool calls of the turn are replaced, with
+        the question, whose words the summary repeats. None: there is nothing that can be replaced.
 
         Raises:
             ModelError: the model call failed.
         """
         last = max(index for index, message in enumerate(history) if message.role == "user")
         older = history[:last]
-        if not older or (len(older) == 1 and older[0] in [one.message for one in self._live.summaries]):
+        if older and not (len(older) == 1 and older[0] in [one.message for one in self._live.summaries]):
+            message = await self._summarize(model, older, older[-1].id)
+            return (message, *history[last:])
+        end = find_cut(history, last)
+        if end is None:
             return None
-        message = await self._summarize(model, older, older[-1].id)
-        return (message, *history[last:])
+        question = history[last]
+        message = await self._summarize(model, history[:end], history[end - 1].id, question)
+        return (message, *history[end:])
 
-    async def _summarize(self, model: ResolvedModel, messages: Sequence[Message], after_id: int) -> Message:
+    async def _summarize(
+        self,
+        model: ResolvedModel,
+        messages: Sequence[Message],
+        after_id: int,
+        question: Message | None = None,
+    ) -> Message:
         live = self._live
         policy = live.services.summary_policy
         text, usage = await summarize.summarize(model, messages, policy.summary_seconds)
+        if question is not None and question not in [one.message for one in live.summaries]:
+            words = plain_text(question.content)[:_QUESTION_CHARACTERS]
+            text = f"{text}\n\nThe question that is being worked on, word by word:\n{words}"
         async with live.lock:
             live.check_exists()
             changeset = self._executor.new_changeset()

@@ -34,7 +34,7 @@ from parley_daemon.ports.models import (
 )
 
 COMPACTIONS = 3
-"""How often the history may be summarized in one turn."""
+"""How often the history may be summarized in one turn; with tools, in one model call."""
 
 
 class ModelCall:
@@ -95,6 +95,7 @@ class ModelCall:
         """Find out which tools the model has in this call. They stay the same in all attempts."""
         agent = self._progress.agent
         if agent is not None:
+            self._progress.compactions = 0  # a turn with many calls may need many summaries
             chat = self._host.steps.chat
             toolset = await agent.load_toolset(chat)
             instructions = await self._services.instructions.text(chat, toolset.workspace)
