@@ -112,6 +112,9 @@ async def test_a_client_registers_a_limited_number_of_tools(rig: Rig) -> None:
     await rig.tools.register(vim, [spec(f"tool{number}") for number in range(MAX_TOOLS)], None)
     with pytest.raises(LimitReachedError):
         await rig.tools.register(vim, [spec("more")], None)
+    big = [ToolSpec(f"big{number}", "", "x" * 65_536, SCHEMA, "read") for number in range(16)]
+    with pytest.raises(LimitReachedError, match="1,048,576 bytes"):
+        await rig.tools.register(ToolClient("local", None), big, None)
     for number in range(7):
         others = [spec(f"{number}-{tool}") for tool in range(MAX_TOOLS)]
         await rig.tools.register(ToolClient("local", None), others, None)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import msgspec
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.answers import read_tool_answer
@@ -36,6 +37,9 @@ GRACE_SECONDS = 30.0
 
 MAX_TOOLS = 128
 """Tools that one client may register."""
+
+MAX_BYTES = 2**20
+"""Bytes of the tools of one client as JSON: models get them with every call."""
 
 MAX_OWNED = 1024
 """Tools that all clients of one owner may register together."""
@@ -89,13 +93,17 @@ class ClientTool:
 
 @dataclass(eq=False, slots=True)
 class _Registration:
-    """A tool and who offers it. `client` is None while it is gone; `chat_ids` None: all chats."""
+    """A tool and who offers it. `client` is None while it is gone; `chat_ids` None: all chats.
+
+    `size`: bytes of JSON.
+    """
 
     tool: ClientTool
     owner: str
     client_name: str | None
     chat_ids: frozenset[str] | None
     client: ToolClient | None
+    size: int
 
     def counts_in(self, owner: str, chat_ids: frozenset[str] | None) -> bool:
         """Return whether it is offered in one of these chats."""
@@ -149,10 +157,15 @@ class ClientTools:
                     raise ConflictError(_taken(spec.name, other))
                 kept.remove(other)
             tool = ClientTool(spec, client.name, self._schemas)
-            added.append(_Registration(tool, client.owner, client.name, scope, client))
+            size = len(msgspec.json.encode(spec))
+            added.append(_Registration(tool, client.owner, client.name, scope, client, size))
         everything = [*kept, *added]
         if sum(one.client is client for one in everything) > MAX_TOOLS:
             raise LimitReachedError(f"A client can register {MAX_TOOLS} tools at most.", MAX_TOOLS)
+        if sum(one.size for one in everything if one.client is client) > MAX_BYTES:
+            raise LimitReachedError(
+                f"The tools of a client take {MAX_BYTES:,} bytes of JSON at most.", MAX_BYTES
+            )
         if sum(one.owner == client.owner for one in everything) > MAX_OWNED:
             raise LimitReachedError(
                 f"All clients together can register {MAX_OWNED} tools at most.", MAX_OWNED
