@@ -84,7 +84,7 @@ class TerminalOutput:
         self._printed_message_id: int | None = None
         self._model: str | None = None
         self._shown = ShownMessages()
-        print_request = None if asks_elsewhere else self.print_request
+        print_request = None if asks_elsewhere else self._print_foreign_request
         self._agent = AgentTurn(self._print_line, print_request, clock, own_origin)
 
     # ------------------------------------------------------------------------- Output
@@ -255,6 +255,12 @@ class TerminalOutput:
             self._print_gap()
             for part in render_request(request, why):
                 self._print(part)
+
+    def _print_foreign_request(self, request: ActionRequest) -> None:
+        """Print what a turn asks for, and where it can be answered: this command takes no answers."""
+        self.print_request(request)
+        if request.chat_id is not None:
+            self._print(Text(f"  Answer it with parley chat {request.chat_id[-8:]}", "dim"))
 
     def print_note(self, text: str) -> None:
         """Print a note that is not part of the chat."""

@@ -212,3 +212,18 @@ def test_the_jobs_of_a_chat_are_listed_with_what_became_of_them(
         terminal.wait_for_screen("tokens ·")
         terminal.type("/jobs\r")
         terminal.wait_for_screen("running  sleep 1000")
+
+
+def test_who_only_watches_is_told_where_to_answer(shared_daemon: DaemonProcess, folder: Path) -> None:
+    with sync.connect(f"unix:{shared_daemon.socket}", client_name="beside") as beside:
+        chat = beside.create_chat(agent="ask", context={"repositories": [folder.as_uri()]})
+        watching = Terminal(shared_daemon.env, "attach", chat.id, size=(80, 40))
+        chat.send(f"/fast {READ}\n/then\n{EDIT}")
+        watching.wait_for_screen("+    return a * b")
+        watching.wait_for_screen(f"Answer it with parley chat {chat.id[-8:]}")
+        (request,) = chat.get().raw["actionRequests"]
+        chat.respond(request, "allow")
+        watching.wait_for_screen("Edit area.py: allowed by beside")
+        watching.wait_for_screen("✓ edit_file  area.py")
+        watching.type("\x03")
+        assert watching.end() == 0
