@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.agents.rules import AgentMode
 from parley_daemon.core.agents.steps import ToolStep
@@ -182,6 +183,11 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         merged["local_only"] = base.local_only or merged["local_only"]
         merged["provider_options"] = options
         return ModelSettings(**merged)
+
+
+def turn_tools_off(settings: ModelSettings) -> ModelSettings:
+    """Return settings that came from elsewhere: they let no model do anything."""
+    return replace(settings, agent=replace(settings.agent, mode=None))
 
 
 def _overlay(upper: msgspec.Struct, lower: msgspec.Struct) -> dict[str, Any]:

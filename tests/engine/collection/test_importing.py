@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged, HistoryReset, MessageAdded
 from parley_daemon.core.parts import Text
-from parley_daemon.core.records import Message, QueuedMessage, Status, Usage
+from parley_daemon.core.records import AgentSettings, Message, ModelSettings, QueuedMessage, Status, Usage
 from parley_daemon.engine.errors import ChatBusyError, ConflictError
 from parley_daemon.ports.store import StoreUnavailableError, WholeChat
 from tests.support.engine.records import a_chat, a_message, a_queued, a_turn
@@ -67,6 +67,18 @@ async def test_an_import_is_the_same_chat_under_new_ids(rig: Rig) -> None:
             assert await whole(again, copy_id) == copy
     ((change, view),) = watcher.changes
     assert (change, view.chat.id, view.last_seq) == ("created", copy_id, 0)
+
+
+async def test_the_tools_of_an_imported_chat_are_off(rig: Rig) -> None:
+    settings = ModelSettings(agent=AgentSettings(mode="auto", max_steps=3))
+    given = WholeChat(replace(a_chat("from.elsewhere"), settings=settings), queue=(
+        replace(a_queued("q1", "from.elsewhere"), settings=settings),
+    ))  # fmt: skip
+    view = await rig.chats.import_chat(given, merge=False)
+    assert view.chat.settings.agent == AgentSettings(max_steps=3)
+    async with rig.chats.open(view.chat.id) as chat:
+        (queued,) = (await chat.snapshot()).queue
+    assert not queued.settings.agent.is_on
 
 
 async def test_an_import_works_on_a_store_that_nobody_has_opened_yet(rig: Rig) -> None:

@@ -148,6 +148,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "isDefault",
         "cannot be true of a model that is switched off",
     ),
+    (
+        "modelConfig/create",
+        {"provider": "demo", "model": "m", "settings": {"agent": {"mode": "auto"}}},
+        "settings.agent",
+        "belongs to a chat or a turn",
+    ),
     *(
         (
             method,

@@ -31,7 +31,7 @@ class Summaries:
     # ---------------------------------------------------------------------------- title
 
     async def first_exchange(self) -> tuple[Message, Message]:
-        """Return the first question and the first answer.
+        """Return the first question and the answer to it: the last message of its turn.
 
         Raises:
             ConflictError: the chat has no answer yet.
@@ -39,10 +39,13 @@ class Summaries:
         async with self._live.lock:
             history = drop_refused(await self._live.load_history())
             question = next((one for one in history if one.role == "user"), None)
-            answer = next((one for one in history if one.role == "assistant"), None)
-            if question is None or answer is None:
+            answers = [one for one in history if one.role == "assistant"]
+            if question is None or not answers:
                 raise ConflictError("The conversation has no answer yet.")
-            return question, answer
+            turn_id = answers[0].turn_id
+            if turn_id is None:  # restored messages, of several turns
+                return question, answers[0]
+            return question, [one for one in answers if one.turn_id == turn_id][-1]
 
     async def set_automatic_title(self, title: str) -> None:
         """Set a better automatic title. A title that a person has set meanwhile stays."""

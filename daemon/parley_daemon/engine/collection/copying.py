@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.events import Event, HistoryReset, MessageAdded
-from parley_daemon.core.records import Chat, Message, Turn
+from parley_daemon.core.records import Chat, Message, Turn, turn_tools_off
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.ports.store import WholeChat
 
@@ -30,9 +30,13 @@ class _NewIds(dict[str, str]):
 def copy_with_new_ids(
     given: WholeChat, owner: str, parent: Chat | None, new_id: Callable[[], str]
 ) -> WholeChat:
-    """Return the same chat below `parent`, with new ids for itself, its turns and its queued messages."""
+    """Return the same chat below `parent`, with new ids for itself, its turns and its queued messages.
+
+    Its tools are off: whoever wrote the file does not decide what a model may do here.
+    """
     chat = replace(
         given.chat,
+        settings=turn_tools_off(given.chat.settings),
         id=new_id(),
         owner=owner,
         parent_chat_id=None if parent is None else parent.id,
@@ -47,7 +51,13 @@ def copy_with_new_ids(
         messages=tuple([_with_ids(message, chat.id, turns) for message in given.messages]),
         queue=tuple(
             [
-                replace(queued, id=new_id(), chat_id=chat.id, turn_id=turns[queued.turn_id])
+                replace(
+                    queued,
+                    id=new_id(),
+                    chat_id=chat.id,
+                    turn_id=turns[queued.turn_id],
+                    settings=turn_tools_off(queued.settings),
+                )
                 for queued in given.queue
             ]
         ),

@@ -5,14 +5,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from parley_daemon.core.provider_records import ModelRecord
+from parley_daemon.core.records import AgentSettings
+from parley_daemon.core.records import ModelSettings as Settings
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire.configuration import check_settings, core_pricing, model_config
+from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.providers import (
     ModelConfigCreateParams,
     ModelConfigDeleteParams,
     ModelConfigListParams,
     ModelConfigUpdateParams,
 )
+from parley_protocol.models.settings import ModelSettings
 
 
 async def list_configs(call: Call, params: ModelConfigListParams) -> Any:
@@ -32,7 +36,7 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
         enabled=params.enabled,
         context_limit=params.context_limit,
         compression_threshold=params.compression_threshold,
-        settings=await check_settings(params.settings, call.connection.app.engine),
+        settings=await _settings(call, params.settings),
         pricing=core_pricing(params.pricing),
     )
     configs = call.connection.app.engine.model_configs
@@ -42,7 +46,7 @@ async def create(call: Call, params: ModelConfigCreateParams) -> Any:
 async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
     """Change the fields that are given. null resets a field; `settings` and `pricing` are replaced."""
     given = params.model_fields_set
-    settings = await check_settings(params.settings, call.connection.app.engine)
+    settings = await _settings(call, params.settings)
     pricing = core_pricing(params.pricing)
 
     def change(record: ModelRecord) -> ModelRecord:
@@ -69,3 +73,16 @@ async def update(call: Call, params: ModelConfigUpdateParams) -> Any:
 async def delete(call: Call, params: ModelConfigDeleteParams) -> Any:
     """Delete the configuration of a model."""
     await call.connection.app.engine.model_configs.delete(params.provider, params.model)
+
+
+async def _settings(call: Call, sent: ModelSettings | None) -> Settings:
+    """Return the settings of a model.
+
+    Raises:
+        WireError: -32602, see `check_settings`; or they say what the model may do.
+    """
+    settings = await check_settings(sent, call.connection.app.engine)
+    if settings.agent != AgentSettings():
+        problem = "belongs to a chat or a turn, not to a model"
+        raise invalid_params([{"path": "settings.agent", "problem": problem}])
+    return settings
