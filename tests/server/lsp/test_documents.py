@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from parley_daemon.server.lsp import documents as documents_module
+from parley_daemon.server.lsp import work_queue
 from parley_daemon.server.lsp.documents import DocumentLines, Documents
 from parley_daemon.server.wire.jsonrpc import LARGE_NOTIFICATION, Incoming, parse_message
 from tests.support.lsp_notes import URI, at, changed, closed, notification, opened
@@ -76,6 +77,20 @@ async def test_what_comes_after_a_large_notification_waits_for_it(held: Held) ->
     assert len(held.started) == 1
     assert await held.text() == "one\ntwo"
     assert await held.text("file:///other") == "other"
+
+
+async def test_reads_end_when_the_client_leaves_with_changes_waiting(held: Held) -> None:
+    held.documents.notify(opened("one"))
+    held.documents.notify(changed(at(0, 0, 0, 0, LARGE)))
+    async with anyio.create_task_group() as tasks:
+        state = held.documents.state_now(URI)
+        assert state is not None
+        tasks.start_soon(held.documents.uris)
+        tasks.start_soon(held.documents.state, URI)
+        tasks.start_soon(held.documents.wait_for_change, URI, state.change)
+        await anyio.lowlevel.checkpoint()
+        held.documents.close()
+    assert held.started  # the work itself was never done
 
 
 async def test_full_and_incremental_changes_can_be_mixed(held: Held) -> None:
@@ -216,7 +231,7 @@ async def test_more_documents_than_are_kept_are_not_read_from_disk(held: Held) -
 
 
 async def test_reading_pauses_while_many_changes_wait(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(documents_module, "PAUSE_ABOVE", 3 * LARGE_NOTIFICATION)
+    monkeypatch.setattr(work_queue, "PAUSE_ABOVE", 3 * LARGE_NOTIFICATION)
     held.documents.notify(opened(""))
     for _ in range(6):
         held.documents.notify(changed(at(0, 0, 0, 0, LARGE)))

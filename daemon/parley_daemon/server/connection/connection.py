@@ -127,6 +127,7 @@ class Connection:
                 self.app.engine.client_tools.leave(self._tool_client)
             if self._editor is not None:
                 self.app.editors.remove(self._editor)
+            self._documents.close()
             self._client_requests.close()
             self.streams.close()
             self._transport.close()

@@ -9,21 +9,20 @@ The documents of a client have limits. One that exceeds them, or that gets a cha
 no longer known: its text is dropped, and a reference to it is refused with the reason, because the text on
 disk is not what the editor shows. It is known again once it is opened again or gets a whole new text.
 
-More than PAUSE_ABOVE bytes in the queue stop the connection from reading, so the queue is bounded.
+More than PAUSE_ABOVE bytes in the queue (see `work_queue`) stop the connection from reading: it is bounded.
 """
 
 import itertools
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 import msgspec
-from anyio import to_thread
 
 from parley_daemon.server.lsp import sync
 from parley_daemon.server.lsp.text import DocumentText
+from parley_daemon.server.lsp.work_queue import Steps, WorkQueue
 from parley_daemon.server.wire.jsonrpc import LARGE_NOTIFICATION, Incoming
 from parley_daemon.server.wire.uris import document_key
 
@@ -35,9 +34,6 @@ MAX_ALL_DOCUMENTS = 4 * MAX_DOCUMENT
 
 MAX_DOCUMENTS = 10_000
 """Open documents of one client that are kept."""
-
-PAUSE_ABOVE = 8 * 1024 * 1024
-"""Bytes of waiting notifications above which nothing more is read from the client."""
 
 _LONG_TEXT = 256 * 1024  # characters, about 0.5 ms of work; more goes to a thread
 _EDITS_AT_ONCE = 8  # about 0.06 ms of work
@@ -61,9 +57,6 @@ _NOT_UNDERSTOOD = (
 _changes = itertools.count(1)
 
 log = logging.getLogger(__name__)
-
-Steps = Generator[Callable[[], None] | None]
-"""Work in steps. None: others may be served now. A function: a long step, which may run in a thread."""
 
 
 class DocumentLines(msgspec.Struct, gc=False):
@@ -120,14 +113,11 @@ class Documents:
         pause: Callable[[bool], None],
     ) -> None:
         self._encoding = encoding
-        self._start = start
-        self._pause = pause
+        self._queue = WorkQueue(start, pause)
         self._documents: dict[str, _Document] = {}
         self._all_counted = 0
         self._has_dropped_some = False
-        self._queue: deque[tuple[int, Callable[[], Steps]]] = deque()
-        self._queued_bytes = 0
-        self._is_paused = False
+        self._is_closed = False
         self._changed = anyio.Event()
 
     # ---------------------------------------------------------------- notifications
@@ -144,7 +134,7 @@ class Documents:
         params = sync.as_json(note.params)
         size = memoryview(params).nbytes
         if self._queue or size > LARGE_NOTIFICATION:
-            self._enqueue(size, lambda: handle(params))
+            self._queue.put(size, lambda: handle(params))
         else:
             _run(handle(params))
 
@@ -237,34 +227,23 @@ class Documents:
         `max_length` is in characters.
         """
         key = document_key(uri)
-        found: list[DocumentLines | None] = []
-        is_done = anyio.Event()
 
-        def read() -> Steps:
+        def read() -> DocumentLines | None:
             document = self._documents.get(key)
             if document is not None:
-                found.append(_lines(document, first, last, max_length))
-            else:
-                found.append(DocumentLines(problem=_TOO_MANY) if self._has_dropped_some else None)
-            is_done.set()
-            yield None
+                return _lines(document, first, last, max_length)
+            return DocumentLines(problem=_TOO_MANY) if self._has_dropped_some else None
 
-        if self._queue:
-            self._enqueue(0, read)
-            await is_done.wait()
-        else:
-            _run(read())
-        return found[0]
+        return await self._queue.read(read)
 
     async def uris(self) -> tuple[str, ...]:
         """Return the URIs of the open documents, as the client spells them."""
-        await self._wait_for_queue()
-        return tuple([document.uri for document in self._documents.values()])
+        documents = self._documents
+        return await self._queue.read(lambda: tuple([one.uri for one in documents.values()])) or ()
 
     async def state(self, uri: str) -> DocumentState | None:
         """Return a document as the client has it now, None if it is not open."""
-        await self._wait_for_queue()
-        return self.state_now(uri)
+        return await self._queue.read(lambda: self.state_now(uri))
 
     def state_now(self, uri: str) -> DocumentState | None:
         """Return a document as it is after the notifications that have been handled."""
@@ -274,52 +253,19 @@ class Documents:
         text = str(document.text) if document.problem is None else None
         return DocumentState(document.uri, document.version, text, document.problem, document.change)
 
+    def close(self) -> None:
+        """The client has left: nobody waits for it any more."""
+        self._is_closed = True
+        self._queue.close()
+        self._changed.set()
+
     async def wait_for_change(self, uri: str, since: int) -> None:
         """Wait until a document has changed since a state, or is closed."""
         while True:
             document = self._documents.get(document_key(uri))
-            if document is None or document.change != since:
+            if document is None or document.change != since or self._is_closed:
                 return
             await self._changed.wait()
-
-    # ------------------------------------------------------------------------ queue
-
-    async def _wait_for_queue(self) -> None:
-        """Wait until all notifications that have arrived are handled."""
-        if not self._queue:
-            return
-        is_done = anyio.Event()
-
-        def tell() -> Steps:
-            is_done.set()
-            yield None
-
-        self._enqueue(0, tell)
-        await is_done.wait()
-
-    def _enqueue(self, size: int, work: Callable[[], Steps]) -> None:
-        self._queue.append((size, work))
-        self._queued_bytes += size
-        if self._queued_bytes > PAUSE_ABOVE and not self._is_paused:
-            self._is_paused = True
-            self._pause(True)
-        if len(self._queue) == 1:
-            self._start(self._work)
-
-    async def _work(self) -> None:
-        """Handle what waits, until nothing does. What is being handled stays at the head of the queue."""
-        while self._queue:
-            size, work = self._queue[0]
-            for long_step in work():
-                if long_step is None:
-                    await anyio.lowlevel.checkpoint()
-                else:
-                    await to_thread.run_sync(long_step)
-            self._queue.popleft()
-            self._queued_bytes -= size
-            if self._is_paused and self._queued_bytes <= PAUSE_ABOVE // 2:
-                self._is_paused = False
-                self._pause(False)
 
 
 def _run(steps: Steps) -> None:
