@@ -345,3 +345,22 @@ async def test_a_tool_that_does_not_end_does_not_hold_the_turn_up() -> None:
         never.set()
         found = results((await rig.snapshot(chat_id)).messages)
         assert [outcome for _, _, outcome in found] == ["interrupted"]
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+async def test_a_call_whose_start_cannot_be_stored_does_not_run_and_the_turn_fails(calls: int) -> None:
+    read = ScriptedTool("read", "read")
+    async with running(toolbox=GivenToolbox(read, roots=(ROOT,))) as rig:
+        chat_id, heard = await start(rig)
+        asked = await rig.model.asked()
+        rig.store.fail_after = 1  # the answer is stored, its calls are not
+        parts = [call("read", f"{number}") for number in range(calls)]
+        await asked.finish(*parts, reason="tool_calls")
+        ended = await heard.ended()
+        assert (ended.outcome, read.runs) == ("failed", [])
+        assert ended.error is not None
+        assert "unexpected" not in ended.error.message
+        found = results((await rig.snapshot(chat_id)).messages)
+        assert [outcome for *_, outcome in found] == ["failed"] * calls
+        rig.model.answer = [Text("Fine.")]
+        assert (await rig.ask(chat_id, "Again.")).ended.outcome == "completed"

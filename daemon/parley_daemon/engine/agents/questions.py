@@ -10,6 +10,7 @@ from parley_daemon.core.agents.actions import ActionDecision, ActionRequest, Ans
 from parley_daemon.core.agents.rules import Verdict
 from parley_daemon.core.agents.tools import ActionKind, Inspection
 from parley_daemon.core.parts import ToolCall
+from parley_daemon.engine.agents.host import StepBrief
 
 CLIENT_SECONDS = 300.0
 """How long a client may take to run a tool of its own, if the tool says nothing."""
@@ -88,3 +89,13 @@ def make_request(
 def seconds_until(at: str, now: str) -> float:
     """Return the seconds between two RFC 3339 times, at least 0."""
     return max(0.0, (datetime.fromisoformat(at) - datetime.fromisoformat(now)).total_seconds())
+
+
+def find_opened(brief: StepBrief) -> dict[int, ActionRequest]:
+    """Return the questions of a step that are open already, by the position of their calls."""
+    opened: dict[int, ActionRequest] = {}
+    ids = [call.tool_call_id for call in brief.calls]
+    for request in brief.requests:
+        if request.tool_call_id in ids:
+            opened[ids.index(request.tool_call_id)] = request
+    return opened

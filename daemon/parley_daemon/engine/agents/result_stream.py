@@ -81,3 +81,17 @@ class ResultStream:
     def _empty(self, index: int) -> Piece:
         call = self._calls[index]
         return ToolResultPiece(call.tool_call_id, call.tool_name, "")
+
+
+class OutputMonitor:
+    """The output of one call (implements CallMonitor)."""
+
+    __slots__ = ("_index", "_stream")
+
+    def __init__(self, stream: ResultStream, index: int) -> None:
+        self._stream = stream
+        self._index = index
+
+    async def report(self, text: str) -> None:
+        """See CallMonitor."""
+        await self._stream.add_text(self._index, text)

@@ -14,6 +14,7 @@ Theory of operation.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 from msgspec.structs import replace
@@ -31,14 +32,15 @@ from parley_daemon.engine.agents.call import (
     settle_opened,
     started_event,
 )
+from parley_daemon.engine.agents.concurrent_calls import concurrent_calls
 from parley_daemon.engine.agents.hashes import call_hash, result_hash
 from parley_daemon.engine.agents.host import StepBrief, StepHost
-from parley_daemon.engine.agents.questions import CLIENT_SECONDS, make_request, seconds_until
-from parley_daemon.engine.agents.result_stream import ResultStream
+from parley_daemon.engine.agents.questions import CLIENT_SECONDS, find_opened, make_request, seconds_until
+from parley_daemon.engine.agents.result_stream import OutputMonitor, ResultStream
 from parley_daemon.engine.agents.services import AgentServices
 from parley_daemon.engine.agents.toolset import Toolset
 from parley_daemon.engine.agents.turn import AgentTurn
-from parley_daemon.ports.tools import CallContext
+from parley_daemon.ports.tools import CallContext, CallMonitor
 
 AT_ONCE = 8
 """Calls that run at the same time."""
@@ -75,7 +77,7 @@ class StepRun:
         self._results = dict(brief.results)
         self._started = set(brief.started)
         self._toolset: Toolset | None = None
-        self._opened = _find_opened(brief)
+        self._opened = find_opened(brief)
         for index in self._started - self._results.keys() - self._opened.keys():
             self._results[index] = refusals.failed(brief.calls[index], refusals.LOST, "interrupted")
         for request in brief.requests:
@@ -92,9 +94,9 @@ class StepRun:
             StoreUnavailableError: the chat cannot be changed.
         """
         if self._opened:
-            async with anyio.create_task_group() as tasks:
+            async with concurrent_calls() as opened:
                 for index, request in self._opened.items():
-                    tasks.start_soon(self._run_opened, index, request)
+                    opened.start(partial(self._run_opened, index, request))
         seen = set[str]()
         group: list[Member] = []
         for index, call in enumerate(self._brief.calls):
@@ -135,13 +137,13 @@ class StepRun:
         running = [one for _, one in group if isinstance(one, PreparedCall)]
         await self._mark_started([one for one in running if one.asks is None])
         limiter = anyio.Semaphore(AT_ONCE)
-        async with anyio.create_task_group() as tasks:
+        async with concurrent_calls() as calls:
             for index, member in group:  # begun in the order of the calls
                 if isinstance(member, ToolResult):
                     await self._finish(index, member)
                     continue
                 await limiter.acquire()
-                tasks.start_soon(self._run_beside, index, member, limiter)
+                calls.start(partial(self._run_beside, index, member, limiter))
                 await anyio.lowlevel.checkpoint()
         return []
 
@@ -306,30 +308,6 @@ class StepRun:
         )
         return replace(request, human=request.human and kind != "tool")
 
-    def monitor(self, index: int) -> "_Monitor":
+    def monitor(self, index: int) -> CallMonitor:
         """See CallHost."""
-        return _Monitor(self.stream, index)
-
-
-def _find_opened(brief: StepBrief) -> dict[int, ActionRequest]:
-    """Return the questions that are open already, by the position of their calls."""
-    opened: dict[int, ActionRequest] = {}
-    for request in brief.requests:
-        ids = [call.tool_call_id for call in brief.calls]
-        if request.tool_call_id in ids:
-            opened[ids.index(request.tool_call_id)] = request
-    return opened
-
-
-class _Monitor:
-    """Implements CallMonitor."""
-
-    __slots__ = ("_index", "_stream")
-
-    def __init__(self, stream: ResultStream, index: int) -> None:
-        self._stream = stream
-        self._index = index
-
-    async def report(self, text: str) -> None:
-        """See CallMonitor."""
-        await self._stream.add_text(self._index, text)
+        return OutputMonitor(self.stream, index)
