@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from parley_protocol.models.turns import ChatAskResult, ChatSendResult  # noqa: F401 - in base classes
 
 
+def join_texts(before: str, after: str) -> str:
+    """Return the texts of two messages of a turn, the second one below an empty line."""
+    return f"{before}{gap_between(before)}{after}" if before and after else before + after
+
+
+def gap_between(before: str) -> str:
+    """Return what stands between the text of a message and that of the next one."""
+    return "" if before.endswith("\n\n") else "\n" if before.endswith("\n") else "\n\n"
+
+
 class SentMessage(Result["ChatSendResult"]):
     """The receipt of a message that was sent without waiting for its turn."""
 
@@ -43,8 +53,11 @@ class Answer(Result["ChatAskResult"]):
 
     @property
     def text(self) -> str:
-        """The text of the answer: all text parts of the turn, joined."""
-        return "".join([plain_text(parts) for parts in self._contents()])
+        """The text of the answer: all text parts of the turn, with an empty line between two messages."""
+        text = ""
+        for parts in self._contents():
+            text = join_texts(text, plain_text(parts))
+        return text
 
     @property
     def reasoning(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from parley_clients import Client, ConflictError, connect
+from parley_clients.answers import join_texts
 from parley_protocol.models.events import ActionRequiredEvent
 from tests.support.processes.daemon import DaemonProcess
 
@@ -97,3 +98,31 @@ async def test_without_a_person_what_would_be_asked_is_denied_and_an_open_questi
                 assert live.state.action_requests == []
             if event.type == "turn_ended":
                 break
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "joined"),
+    [
+        ("I look.", "Done.", "I look.\n\nDone."),
+        ("I look.\n", "Done.", "I look.\n\nDone."),
+        ("I look.\n\n", "Done.", "I look.\n\nDone."),
+        ("", "Done.", "Done."),
+        ("I look.", "", "I look."),
+    ],
+)
+def test_the_texts_of_two_messages_stand_apart(before: str, after: str, joined: str) -> None:
+    assert join_texts(before, after) == joined
+
+
+async def test_the_text_of_a_turn_of_several_messages_is_the_same_in_all_ways_to_read_it(
+    client: Client,
+) -> None:
+    chat = await client.create_chat(agent="ask")
+    script = '/fast /tool todo {"items": []}'
+    pieces = chat.stream(script).text()
+    joined = "".join([piece async for piece in pieces])
+    whole = [text async for text in chat.stream(script).text(cumulative=True)][-1]
+    answer = await chat.ask(script)
+    assert pieces.answer is not None
+    assert joined == whole == answer.text == pieces.answer.text
+    assert answer.text.startswith("I call `todo`.\n\nThis is what came of it:")

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from parley_clients.answers import Answer
+from parley_clients.answers import Answer, gap_between, join_texts
 from parley_clients.events import Event
 from parley_protocol.fold import plain_text
 
@@ -41,6 +41,8 @@ class TextStream:
         self._cumulative = cumulative
         self._text_so_far = TextSoFar()
         self._texts: deque[str] = deque()
+        self._message_id: int | None = None
+        self._end = ""
 
     @property
     def answer(self) -> Answer | None:
@@ -63,9 +65,19 @@ class TextStream:
                 return texts
         return []
 
+    def _pieces_of(self, event: Event) -> list[str]:
+        """Return the piece of an event, after a gap if it begins the text of another message."""
+        if not event.text:
+            return []
+        message_id = event.raw["messageId"]
+        is_next = self._message_id not in (None, message_id)
+        gap = gap_between(self._end) if is_next else ""
+        self._message_id, self._end = message_id, (self._end + event.text)[-2:]
+        return [gap + event.text]
+
     def _texts_of(self, events: list[Event]) -> list[str]:
         if not self._cumulative:
-            return [event.text for event in events if event.text]
+            return [piece for event in events for piece in self._pieces_of(event)]
         changes = [self._text_so_far.apply(event) for event in events]
         return [self._text_so_far.text] if any(changes) else []
 
@@ -108,7 +120,7 @@ class TextSoFar:
     def text(self) -> str:
         """The whole text."""
         self._pieces = ["".join(self._pieces)]
-        return self._finished + self._pieces[0]
+        return join_texts(self._finished, self._pieces[0])
 
     def apply(self, event: Event) -> bool:
         """Apply the next event; return whether it changed the text."""
@@ -134,5 +146,5 @@ class TextSoFar:
 
     def _begin_message(self, message_id: int) -> None:
         if message_id != self._message_id:
-            self._finished += "".join(self._pieces)
+            self._finished = join_texts(self._finished, "".join(self._pieces))
             self._message_id, self._pieces = message_id, []
