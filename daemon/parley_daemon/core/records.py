@@ -136,6 +136,10 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
     def with_defaults(self, base: "AgentSettings") -> "AgentSettings":
         """Return these settings; those that are not set are taken from `base`."""
+        if self == _NO_AGENT:  # most chats have no tools, and this runs several times for each request
+            return base
+        if base == _NO_AGENT:
+            return self
         merged = _overlay(self, base)
         merged["tools"] = self.tools.with_defaults(base.tools)
         return AgentSettings(**merged)
@@ -144,6 +148,9 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     def is_on(self) -> bool:
         """Whether the model has tools."""
         return self.mode not in (None, "off")
+
+
+_NO_AGENT = AgentSettings()
 
 
 class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
