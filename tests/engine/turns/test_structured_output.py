@@ -187,7 +187,7 @@ async def test_a_schema_that_is_none_fails_the_turn_and_says_why(rig: Rig) -> No
     done = await answered(rig, "{}", schema={"type": "thing"})
     assert done.ended.error is not None
     assert done.ended.error.kind == "invalid_request"
-    assert done.ended.error.message.startswith('The output schema is not valid: type must be "array"')
+    assert done.ended.error.message.startswith('The schema is not valid: type must be "array"')
 
 
 async def test_the_value_is_still_there_when_the_same_message_is_asked_again_after_a_restart(
