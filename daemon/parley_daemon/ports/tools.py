@@ -40,6 +40,7 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
 
     `message_id` is the id of the message that has the call. `context_limit`: tokens of the model, None if it
     is not known; the limit of an output depends on it. `origin` is the name of the client that asked.
+    `withheld`: absolute globs, in small letters, of what a call that looks through a folder leaves out.
     """
 
     chat_id: str
@@ -51,6 +52,7 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     workspace: Workspace
     context_limit: int | None = None
     origin: str | None = None
+    withheld: tuple[str, ...] = ()
 
 
 class CallMonitor(Protocol):

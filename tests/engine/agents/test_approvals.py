@@ -9,6 +9,7 @@ import pytest
 from parley_daemon.adapters.os import project_files
 from parley_daemon.core.agents.actions import ActionDecision, ActionRequest
 from parley_daemon.core.agents.rule_texts import rule_text
+from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.events import ActionRequired
 from parley_daemon.core.parts import ToolResult
 from parley_daemon.core.records import Context
@@ -86,6 +87,33 @@ async def test_a_script_that_has_changed_since_it_was_shown_is_asked_about_again
     result = await asked.result()
     assert str(result.result).startswith("second\n")
     assert len(asked.heard.of(ActionRequired)) == 2
+
+
+async def test_a_question_has_one_line_that_hides_nothing(asked: Asked) -> None:
+    await asked.run("ls\nrm -r \u202ex")
+    several = await asked.question(1)
+    assert (several.title, several.preview.command) == ("Run ls …", "ls\nrm -r \u202ex")
+    await asked.answer(several, "deny")
+    await asked.result()
+    await asked.heard.ended()
+    await asked.rig.send(asked.chat_id, "Again.")
+    await asked.run("echo \u202ex\x1b[2J")
+    hidden = await asked.question(2)
+    assert hidden.title == "Run echo <U+202E>x<U+001B>[2J"
+    await asked.answer(hidden, "deny")
+    await asked.result()
+
+
+async def test_a_rule_about_a_file_holds_for_a_search_in_its_folder(asked: Asked) -> None:
+    (asked.root / ".env").write_text("TOKEN=canary\n", "utf-8")
+    async with asked.rig.chats.open(asked.chat_id) as chat:
+        owner = chat.view.chat.owner
+    await asked.rig.engine.permissions.add(owner, Rule("", "deny", "*", paths=(".env",)))
+    first = await asked.rig.model.asked()
+    await first.finish(call("search_text", pattern="canary"), reason="tool_calls")
+    result = await asked.result()
+    assert (result.outcome, "canary" in str(result.result)) == ("ok", False)
+    assert "left out" in str(result.result)
 
 
 async def test_what_is_allowed_for_good_is_the_rule_that_was_shown(asked: Asked) -> None:

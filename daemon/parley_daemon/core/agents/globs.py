@@ -12,6 +12,7 @@ lengths: a pattern of a foreign repository cannot hold up the daemon, as a regul
 with `?` are compared sign by sign, so a file can have only some of them.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
@@ -124,6 +125,15 @@ def matches_below(pattern: PathPattern, names: tuple[str, ...], start: int) -> b
         else:
             return False
     return True
+
+
+def matches_any(globs: Iterable[str], path: str) -> bool:
+    """Return whether an absolute path, or a folder above it, is named by one of these absolute globs.
+
+    The globs are in small letters; case does not count.
+    """
+    names = split_path(path.casefold())
+    return any(matches_below(parse_path(glob), names, 0) for glob in globs)
 
 
 def split_path(path: str) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def make_request(
     offered = verdict.rememberable if verdict is not None and kind == "permission" else ()
     rules = tuple([replace(rule, id=str(number)) for number, rule in enumerate(offered, start=1)])
     options: tuple[ActionDecision, ...] = ("allow", "allow_always", "deny") if rules else ("allow", "deny")
-    title = inspection.title
+    title = _one_line(inspection.title)
     if kind == "loop":
         title = f"The model makes the same call again with the same result: {title}"
     return ActionRequest(
@@ -84,6 +84,13 @@ def make_request(
         human=verdict is not None and verdict.human,
         expires_at=expires_at,
     )
+
+
+def _one_line(title: str) -> str:
+    """Return a title with codes for line ends and for what is invisible, or reorders text."""
+    if title.isprintable():
+        return title
+    return "".join([sign if sign.isprintable() else f"<U+{ord(sign):04X}>" for sign in title])
 
 
 def seconds_until(at: str, now: str) -> float:

@@ -20,6 +20,7 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
+from parley_daemon.core.agents.policy.withheld import withheld_globs
 from parley_daemon.core.agents.tools import ActionKind, ToolOutput
 from parley_daemon.core.events import FilesChanged
 from parley_daemon.core.parts import ToolCall, ToolOutcome, ToolResult
@@ -234,6 +235,7 @@ class StepRun:
             workspace=toolset.workspace,
             context_limit=self._agent.context_limit,
             origin=brief.origin,
+            withheld=withheld_globs(toolset.rules, toolset.facts, call.tool_name),
         )
 
     async def ask(self, prepared: PreparedCall, kind: ActionKind) -> tuple[ActionRequest, Answer]:

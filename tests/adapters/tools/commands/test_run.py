@@ -167,10 +167,14 @@ async def test_an_approval_holds_for_the_script_that_was_shown(rig: FileRig) -> 
 
 
 async def test_arguments_that_make_no_sense_are_refused_with_a_sentence(rig: FileRig) -> None:
+    os.mkdir(os.fsencode(rig.root) + b"/\xff")
+    os.symlink(b"\xff", os.fsencode(rig.root) + b"/link")
     for args, words in (
         ({"command": "  "}, "blank"),
         ({"command": "true", "cwd": "/etc"}, "not below a folder of this chat"),
         ({"command": "true", "cwd": "missing"}, "not a folder"),
+        ({"command": "true", "cwd": "link"}, "not UTF-8"),
+        ({"command": "true", "cwd": "a\0b"}, "not UTF-8"),
         ({"command": "true", "timeoutMs": 600_001}, "timeoutMs"),
         ({"command": "true", "shell": "zsh"}, "shell"),
     ):

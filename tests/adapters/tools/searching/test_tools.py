@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from parley_daemon.adapters.tools.searching import tools as searching
@@ -14,7 +15,7 @@ from parley_daemon.adapters.tools.searching.worker import Request, answer
 from parley_daemon.core.agents.tools import ToolOutput
 from parley_daemon.ports.editors import EditRefusedError, OpenDocument
 from parley_daemon.ports.tools import ToolInputError
-from tests.support.tools.file_rig import FileRig
+from tests.support.tools.file_rig import FileRig, Monitor
 
 HIT = '{"type": "match", "data": {"path": {"text": "./a"}, "line_number": 1, "submatches": []}}'
 
@@ -177,3 +178,24 @@ async def test_what_cannot_be_listed_is_an_error(rig: FileRig) -> None:
     assert (await rig.call("list_files", path="b")).is_error
     with pytest.raises(ToolInputError, match=r'contains "\.\."'):
         await rig.call("list_files", glob="../*")
+
+
+@pytest.mark.usefixtures("engine")
+async def test_what_rules_withhold_is_left_out_whatever_is_looked_for(rig: FileRig) -> None:
+    write(rig, src__a="token = 1\n", src__b__secret="token = 2\n", **{".env": "token = 3\n"})
+    context = msgspec.structs.replace(
+        await rig.context(), withheld=(f"{rig.root}/**/.env", f"{rig.root}/src/b".casefold())
+    )
+    note = "[Some files are left out: rules deny them, or ask about them.]"
+
+    async def call(name: str, **args: str) -> list[str]:
+        tool = rig.tool(name)
+        inspection = await tool.inspect(args, context)
+        return lines(await tool.run(args, context, inspection, Monitor(), None))
+
+    assert await call("search_text", pattern="token") == ["src/a:1: token = 1", note]
+    # The note is no answer to what is in the files.
+    assert await call("search_text", pattern="token = 3") == await call("search_text", pattern="token = 4")
+    assert await call("list_files") == ["src/", "src/a", note]
+    # That folder was decided on with the call.
+    assert await call("search_text", pattern="token", path="src/b") == ["src/b/secret:1: token = 2"]

@@ -71,8 +71,10 @@ class RunTool:
         await self._sandbox.probe()  # what `sandbox` says has to be known before the decision
         cwd = await to_thread.run_sync(_find_folder, given.cwd, context)
         named = await to_thread.run_sync(hash_named_files, given.command, cwd)
-        first = given.command.strip().splitlines()[0]
-        title = first if len(first) <= _MAX_TITLE else f"{first[: _MAX_TITLE - 1]}…"
+        first, *more = given.command.strip().splitlines()
+        title = first if len(first) <= _MAX_TITLE else first[: _MAX_TITLE - 1]
+        if more or len(first) > _MAX_TITLE:
+            title = f"{title} …"
         return Inspection(
             f"Start {title}" if given.background else f"Run {title}",
             Preview(command=given.command, cwd=cwd),
@@ -210,7 +212,11 @@ def _find_folder(given: str | None, context: CallContext) -> str:
     roots = context.workspace.roots
     if not roots:
         raise ToolInputError(context.workspace.problem or "This chat has no folder.")
-    path = os.path.realpath(os.path.join(roots[0], given or ""))
+    try:
+        path = os.path.realpath(os.path.join(roots[0], given or ""))
+        path.encode()
+    except ValueError:  # a NUL character, or a link to a name that is not UTF-8
+        raise ToolInputError("cwd has a name that cannot be used: it is not UTF-8, or has a NUL.") from None
     if not any(lies_below(path, root) for root in roots):
         raise ToolInputError(f"The folder {path} is not below a folder of this chat: {', '.join(roots)}.")
     if not os.path.isdir(path):

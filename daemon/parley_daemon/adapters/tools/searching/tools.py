@@ -19,7 +19,7 @@ from parley_daemon.adapters.tools.paths.resolving import Target
 from parley_daemon.adapters.tools.searching.worker import Request, Result
 from parley_daemon.adapters.tools.workspaces import lies_below
 from parley_daemon.core.agents.actions import Answer
-from parley_daemon.core.agents.globs import find_problem
+from parley_daemon.core.agents.globs import find_problem, matches_any
 from parley_daemon.core.agents.tools import Inspection, Preview, ToolOutput, ToolSpec
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
 
@@ -130,6 +130,8 @@ class SearchTool:
         if not is_folder and not (is_search and stat.S_ISREG(found.st_mode)):
             raise UnusableFileError(f"{target.shown} is not a folder{' or a file' if is_search else ''}.")
         top, name = (target.path, None) if is_folder else os.path.split(target.path)
+        # What is about the folder itself was decided with the call.
+        withheld = tuple([glob for glob in context.withheld if not matches_any((glob,), target.path)])
         return Request(
             top,
             name,
@@ -139,9 +141,10 @@ class SearchTool:
             limit=arguments.limit,
             seconds=0.8 * SECONDS,
             texts=await self._texts(top, name, context, with_text=is_search),
-            # Elsewhere it could come to what is hidden, and would read it.
-            ripgrep=shutil.which("rg") if is_search and target.root is not None else None,
+            # It would read what is withheld and, elsewhere, what is hidden.
+            ripgrep=shutil.which("rg") if is_search and target.root and not withheld else None,
             hidden=self._services.resolver.own_identities(),
+            withheld=withheld,
         )
 
     async def _texts(
@@ -206,6 +209,8 @@ def _shown(result: Result, request: Request, target: Target) -> str:
         notes.append(f"[There are more than these {len(lines)}. Narrow the path, the glob or the pattern.]")
     if result.is_late:
         notes.append("[Not everything was looked at in time.]")
+    if result.is_withheld:
+        notes.append("[Some files are left out: rules deny them, or ask about them.]")
     if result.too_large:
         notes.append(f"[{result.too_large} files are too large to be searched.]")
     if not lines:

@@ -18,7 +18,7 @@ import msgspec
 
 from parley_daemon.adapters.tools.files.texts import decode, printable, with_line_feeds
 from parley_daemon.adapters.tools.searching.walking import Entry, open_below, walk
-from parley_daemon.core.agents.globs import matches_below, parse_path, split_path
+from parley_daemon.core.agents.globs import matches_any, matches_below, parse_path, split_path
 
 MAX_FILE = 8 * 1024 * 1024
 """Bytes of a file that is searched."""
@@ -36,7 +36,8 @@ class Request(msgspec.Struct, frozen=True):
     """What to do. `pattern` None: list. `top` is a folder, or with `name` one file in it.
 
     `texts` are the texts of open documents by their paths relative to `top`, which replace the files there.
-    `seconds`: when to stop. `hidden` are identities (device, inode) of what is never shown.
+    `seconds`: when to stop. `hidden` are identities (device, inode) of what is never shown. `withheld` are
+    absolute globs of what rules keep from this call.
     """
 
     top: str
@@ -49,6 +50,7 @@ class Request(msgspec.Struct, frozen=True):
     texts: dict[str, str] = {}
     ripgrep: str | None = None
     hidden: frozenset[tuple[int, int]] = frozenset()
+    withheld: tuple[str, ...] = ()
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class Result(msgspec.Struct):
     has_more: bool = False
     is_late: bool = False
     too_large: int = 0
+    is_withheld: bool = False
     problem: str | None = None
 
 
@@ -104,17 +107,20 @@ def _list(request: Request, result: Result) -> Generator[Hit]:
         if monotonic() > end:
             result.is_late = True
             return
-        if _is_wanted(request, entry.path):
+        if _is_wanted(request, result, entry.path):
             seen.add(entry.path)
             mark = {"folder": "/", "link": "@"}.get(entry.kind, "")
             if request.glob is None or entry.kind != "folder":
                 yield Hit(_shown(entry.path) + mark)
     for path in sorted(request.texts):
-        if path not in seen and _is_wanted(request, path):
+        if path not in seen and _is_wanted(request, result, path):
             yield Hit(_shown(path))
 
 
-def _is_wanted(request: Request, path: str) -> bool:
+def _is_wanted(request: Request, result: Result, path: str) -> bool:
+    if request.withheld and matches_any(request.withheld, f"{request.top}/{path}"):
+        result.is_withheld = True  # whatever is in it: otherwise, patterns could find that out
+        return False
     return request.glob is None or matches_below(parse_path(request.glob), split_path(path), 0)
 
 
@@ -128,7 +134,7 @@ def _search(request: Request, result: Result) -> Generator[Hit]:
         if request.ripgrep is None:  # whose expressions are a little different
             raise
     for path, text in sorted(request.texts.items()):
-        if pattern is not None and _is_wanted(request, path):
+        if pattern is not None and _is_wanted(request, result, path):
             yield from _matches(pattern, path, text)
     if request.ripgrep is not None:
         yield from _ripgrep(request, result, request.ripgrep)
@@ -143,7 +149,9 @@ def _search_files(request: Request, result: Result, pattern: re.Pattern[str]) ->
         if monotonic() > end:
             result.is_late = True
             return
-        if entry.kind != "file" or entry.path in request.texts or not _is_wanted(request, entry.path):
+        if entry.kind != "file" or entry.path in request.texts:
+            continue
+        if not _is_wanted(request, result, entry.path):
             continue
         if entry.size > MAX_FILE:
             result.too_large += 1
@@ -238,7 +246,7 @@ def _ripgrep(request: Request, result: Result, program: str) -> Generator[Hit]:
                     result.is_late = True
                     return
                 row = msgspec.json.decode(line, type=_Row)
-                if row.type == "match" and (hit := _checked(request, row.data, texts)) is not None:
+                if row.type == "match" and (hit := _checked(request, result, row.data, texts)) is not None:
                     yield hit
             problem = run.stderr.read(2_000).decode("utf-8", "replace").strip()
             if run.wait() == 2 and problem and not result.hits:
@@ -247,11 +255,13 @@ def _ripgrep(request: Request, result: Result, program: str) -> Generator[Hit]:
             run.kill()
 
 
-def _checked(request: Request, data: msgspec.Raw, texts: dict[str, list[str] | None]) -> Hit | None:
+def _checked(
+    request: Request, result: Result, data: msgspec.Raw, texts: dict[str, list[str] | None]
+) -> Hit | None:
     """Return a hit of ripgrep with what lies there, None if it does not count."""
     match = msgspec.json.decode(data, type=_Match)
     path, line = match.path.text.removeprefix("./"), match.line_number
-    if not path or line is None or path in request.texts or not _is_wanted(request, path):
+    if not path or line is None or path in request.texts or not _is_wanted(request, result, path):
         return None
     if path not in texts:
         texts.clear()  # files come one after the other

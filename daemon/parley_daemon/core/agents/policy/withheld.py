@@ -1,0 +1,47 @@
+"""The paths that a tool leaves out when it looks through a folder, because of rules about what lies below it.
+
+A call that lists or searches a folder is decided as a whole, by the path of the folder. Rules that deny some
+of the files below it, or ask about them, hold all the same: these files are left out.
+"""
+
+from collections.abc import Iterator
+
+from parley_daemon.core.agents.globs import has_wildcard, is_below, parse_path, path_of_uri
+from parley_daemon.core.agents.policy.matching import select
+from parley_daemon.core.agents.rules import ChatFacts, Rule
+
+
+def withheld_globs(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> tuple[str, ...]:
+    """Return absolute globs, in small letters, of what a tool of this name must not come across."""
+    about_paths = tuple([one for one in rules if one.paths is not None and one.command is None])
+    if not about_paths:
+        return ()
+    found = [
+        glob
+        for rule, effect in select(about_paths, chat, tool)
+        if effect != "allow"
+        for glob in _absolute(rule, chat)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _absolute(rule: Rule, chat: ChatFacts) -> Iterator[str]:
+    root = None if rule.scope.root is None else path_of_uri(rule.scope.root)
+    tops = chat.roots if root is None else (root,)
+    for pattern in [one.casefold() for one in rule.paths or ()]:
+        parsed = parse_path(pattern)
+        if parsed.is_absolute:
+            yield from (pattern,) if root is None else _both(pattern, root.casefold())
+            continue
+        for top in tops:
+            yield f"{top.casefold().rstrip('/')}/{'**/' if parsed.is_name else ''}{pattern}"
+        if parsed.is_name and root is None:
+            yield f"/**/{pattern}"  # elsewhere, a name counts in the whole path
+
+
+def _both(pattern: str, root: str) -> Iterator[str]:
+    """Yield what is below both; with wildcards that may be more than that."""
+    if has_wildcard(pattern) or is_below(pattern, root):
+        yield pattern
+    elif is_below(root, pattern.rstrip("/")):
+        yield root
