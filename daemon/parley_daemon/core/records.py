@@ -1,6 +1,6 @@
 """The records of a chat: chat, message, queued message, turn, usage, failure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -64,6 +64,15 @@ class Usage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         summed = {name: _sum(getattr(self, name), getattr(other, name)) for name in Usage.__struct_fields__}
         summed["context_limit"] = other.context_limit or self.context_limit
         return Usage(**summed)
+
+
+def add_usage(usages: Iterable[Usage | None]) -> Usage | None:
+    """Return the sum of what was reported; None: nothing was."""
+    total: Usage | None = None
+    for usage in usages:
+        if usage is not None:
+            total = usage if total is None else total.add(usage)
+    return total
 
 
 def _sum(one: float | None, other: float | None) -> Any:

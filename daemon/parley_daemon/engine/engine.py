@@ -26,7 +26,7 @@ from parley_daemon.engine.configuration.providers import Providers
 from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.recovery import Recovery, StoreOpener
 from parley_daemon.engine.tasks import BackgroundTasks
-from parley_daemon.engine.turns.host import TurnResult
+from parley_daemon.engine.turns.host import ResumedStep, TurnResult
 from parley_daemon.engine.turns.retry import Retries, RetryPolicy
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import SummaryPolicy
@@ -39,7 +39,7 @@ from parley_daemon.ports.projects import ParsedRules
 from parley_daemon.ports.sandbox import SandboxState
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
-from parley_daemon.ports.store import LostTurn, Store, StoredChat, StoreStatus, StoreUnavailableError
+from parley_daemon.ports.store import Store, StoredChat, StoreStatus, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
 
 log = logging.getLogger(__name__)
@@ -286,11 +286,11 @@ class Engine:
         stored = await self._store.chat(chat_id)
         return None if stored is None else ChatActor(stored, self._services)
 
-    async def _resume_paused_turn(self, stored: StoredChat, lost: LostTurn) -> None:
+    async def _resume_paused_turn(self, stored: StoredChat, resumed: ResumedStep) -> None:
         """Go on with a turn that waits for an answer. The store is being opened: no caller has it yet."""
         self._registry.add(self._registry.get(stored.chat.id) or ChatActor(stored, self._services))
         async with self._registry.open(stored.chat.id) as chat:
-            await chat.resume_turn(lost)
+            await chat.resume_turn(resumed)
             if any(request.kind == "tool" for request in chat.requests.open):
                 self.client_tools.expect_clients()
 

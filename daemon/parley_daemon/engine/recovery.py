@@ -23,11 +23,11 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.parts import Part, ToolCall, ToolResult, fold
-from parley_daemon.core.records import Chat, Message, Role, Status, Turn
+from parley_daemon.core.records import Chat, Message, Role, Status, Turn, add_usage
 from parley_daemon.engine.agents import refusals
 from parley_daemon.engine.chats.changeset import SEQ_BLOCK
 from parley_daemon.engine.chats.resumption import read_step
-from parley_daemon.engine.turns.host import DAEMON_LOST
+from parley_daemon.engine.turns.host import DAEMON_LOST, ResumedStep
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.store import LostTurn, Store, StoredChat, StoreUnavailableError
 from parley_daemon.ports.store_writes import AddMessage, PutChat, PutTurn, Write
@@ -43,7 +43,7 @@ RestartTurn = Callable[[StoredChat, Turn], Awaitable[None]]
 """Begins a turn in place of a lost one, which is given as it ends. Both become durable in one commit."""
 
 
-ResumeTurn = Callable[[StoredChat, LostTurn], Awaitable[None]]
+ResumeTurn = Callable[[StoredChat, ResumedStep], Awaitable[None]]
 """Goes on with a turn that waits for an answer."""
 
 
@@ -90,25 +90,29 @@ class StoreOpener:
         restart_turn = self._restart_turn
         try:
             paused = [one for one in lost if one.turn.step is not None and one.turn.step.requests]
-            for one in paused:
-                await self._resume(one)
+            resumed = [found for one in paused if (found := await self._prepare(one)) is not None]
             others = [one for one in lost if one not in paused]
             ended, chats = await recover(self._store, others, self._clock, ends_turns=restart_turn is None)
         except StoreUnavailableError:
             await self._store.aclose()  # it is opened again when it is tried again
             raise
+        # From here on nothing fails: a turn that goes on must not be resumed a second time.
+        for stored, step in resumed:
+            await self._resume_turn(stored, step)
         if restart_turn is not None:
             for turn in ended:
                 await restart_turn(chats[turn.chat_id], turn)
 
-    async def _resume(self, lost: LostTurn) -> None:
+    async def _prepare(self, lost: LostTurn) -> tuple[StoredChat, ResumedStep] | None:
+        """Return a chat whose turn waits for an answer, and where the turn stands. None: it is gone."""
         stored = await self._store.chat(lost.turn.chat_id)
-        if stored is None:
-            return
+        if stored is None or lost.turn.step is None:
+            return None
+        resumed = await read_step(self._store, lost, lost.turn.step)
         seq = stored.chat.reserved_seq + 1  # see `recover`
         chat = replace(stored.chat, last_seq=seq, reserved_seq=seq + SEQ_BLOCK)
         await self._store.commit(PutChat(chat))
-        await self._resume_turn(StoredChat(chat, stored.queue), lost)
+        return StoredChat(chat, stored.queue), resumed
 
 
 async def recover(
@@ -125,8 +129,13 @@ async def recover(
         if stored is None:
             continue
         now = clock.now()
-        turns.append(replace(one.turn, ended_at=now, outcome="interrupted", error=DAEMON_LOST, step=None))
-        writes: list[Write] = [PutTurn(turns[-1])] if ends_turns else []
+        messages = await store.turn_messages(one.turn.chat_id, one.turn.id)
+        usage = add_usage([one.usage for one in messages])
+        turns.append(
+            replace(one.turn, ended_at=now, outcome="interrupted", error=DAEMON_LOST, usage=usage, step=None)
+        )
+        # A turn that ends later has its results from here on: another crash must not add them again.
+        writes: list[Write] = [PutTurn(turns[-1] if ends_turns else replace(one.turn, step=None))]
         chat = stored.chat
         for partial in await _partial_messages(store, one, chat, now):
             writes.append(AddMessage(partial))
@@ -155,8 +164,7 @@ async def _partial_messages(store: Store, lost: LostTurn, chat: Chat, now: str) 
     if step is not None:
         resumed = await read_step(store, lost, step)
         results = [
-            resumed.step.results.get(at) or _lost_result(call, at in resumed.step.started)
-            for at, call in enumerate(resumed.step.calls)
+            resumed.step.results.get(at) or _not_started(call) for at, call in enumerate(resumed.step.calls)
         ]
         return [_message(lost.turn, chat, step.results_id, chat.leaf_id, "tool", tuple(results), now)]
     parts = fold(lost.pieces)
@@ -166,14 +174,14 @@ async def _partial_messages(store: Store, lost: LostTurn, chat: Chat, now: str) 
     messages = [replace(answer, model=lost.turn.model, complete=False)]
     calls = [part for part in parts if isinstance(part, ToolCall)]
     if calls and lost.turn.settings.with_defaults(chat.settings).agent.is_on:
-        results = [_lost_result(call, has_started=False) for call in calls]
+        results = [_not_started(call) for call in calls]
         id = max(chat.last_message_id, answer.id) + 1
         messages.append(_message(lost.turn, chat, id, answer.id, "tool", tuple(results), now))
     return messages
 
 
-def _lost_result(call: ToolCall, has_started: bool) -> ToolResult:
-    return refusals.failed(call, refusals.LOST if has_started else refusals.NOT_STARTED, "interrupted")
+def _not_started(call: ToolCall) -> ToolResult:
+    return refusals.failed(call, refusals.NOT_STARTED, "interrupted")
 
 
 def _message(

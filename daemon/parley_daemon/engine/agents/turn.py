@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from parley_daemon.core.agents.loop_detection import LoopDetection
 from parley_daemon.core.agents.tools import ApprovedMode
 from parley_daemon.core.parts import ToolCall, ToolResult
-from parley_daemon.core.records import AgentSettings, Chat, Message, ModelSettings, Usage
+from parley_daemon.core.records import AgentSettings, Chat, Message, ModelSettings, Usage, add_usage
 from parley_daemon.engine.agents.hashes import call_hash, result_hash
 from parley_daemon.engine.agents.services import AgentServices
 from parley_daemon.engine.agents.toolset import Toolset, load_toolset
@@ -66,15 +66,13 @@ class AgentTurn:
 
     def restore(self, messages: Iterable[Message]) -> Usage | None:
         """Take over the earlier messages of a turn that continues after a restart; return their usage."""
-        total: Usage | None = None
+        messages = tuple(messages)
         calls: list[ToolCall] = []
         for message in messages:
             if message.role == "assistant":
                 self.steps += 1
                 calls = [part for part in message.content if isinstance(part, ToolCall)]
-                if message.usage is not None:
-                    total = message.usage if total is None else total.add(message.usage)
             elif message.role == "tool":
                 results = [part for part in message.content if isinstance(part, ToolResult)]
                 self.note_results(calls, dict(enumerate(results)))
-        return total
+        return add_usage([message.usage for message in messages])

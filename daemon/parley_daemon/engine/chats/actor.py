@@ -53,13 +53,13 @@ from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.listeners import Listeners
 from parley_daemon.engine.chats.live_chat import LiveChat
-from parley_daemon.engine.chats.resumption import read_step
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
 from parley_daemon.engine.chats.summaries import Summaries
 from parley_daemon.engine.errors import ConflictError, MessageNotFoundError, NotQueuedError
+from parley_daemon.engine.turns.host import ResumedStep
 from parley_daemon.engine.turns.model_selection import fallback_default, find_model
 from parley_daemon.engine.turns.run import TurnRun
-from parley_daemon.ports.store import LostTurn, StoredChat
+from parley_daemon.ports.store import StoredChat
 from parley_daemon.ports.store_writes import DeleteChat, PutChat, Write
 
 
@@ -260,22 +260,18 @@ class ChatActor:
                 await self.executor.execute(Interrupt(cause))
             return run
 
-    async def resume_turn(self, lost: LostTurn) -> None:
+    async def resume_turn(self, resumed: ResumedStep) -> None:
         """Go on with a turn that a stop of the daemon has cut off while a question was open.
 
         The chat has just been loaded: no caller has it yet.
-
-        Raises:
-            StoreUnavailableError: it cannot be read.
         """
-        live, step = self._live, lost.turn.step
-        assert step is not None
+        live, turn = self._live, resumed.step.turn
+        assert turn.step is not None
         async with live.lock:
-            resumed = await read_step(live.services.store, lost, step)
-            brief = turn_changes.resumed_brief(live.chat, lost.turn, step, self._default_model(lost.turn))
+            brief = turn_changes.resumed_brief(live.chat, turn, turn.step, self._default_model(turn))
             run = TurnRun(brief, CurrentTurn(live, self.executor), live.services, resumed)
-            live.step, live.run = step, run
-            live.state = replace(live.state, status=Status.PAUSED, turn_id=lost.turn.id)
+            live.step, live.run = turn.step, run
+            live.state = replace(live.state, status=Status.PAUSED, turn_id=turn.id)
             live.services.host.start_turn(run)
 
     def _default_model(self, turn: Turn) -> str | None:
