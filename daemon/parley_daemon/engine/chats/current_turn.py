@@ -177,7 +177,8 @@ class CurrentTurn:
     def _plan_unsaved_end(self, result: TurnResult, error: StoreUnavailableError) -> Changeset:
         failure = Failure("internal", f"The answer is not saved yet: {error}", retryable=True)
         failed = replace(result, outcome="failed", error=failure, stop_reason=None, output=None)
-        changeset = self._plan_end(failed)
+        run = self._live.run
+        changeset = self._plan_end(failed if run is None else self._note_limit(run, failed))
         changeset.number_events(self._live.feed.last_seq)
         self._live.unsaved += changeset.writes
         return changeset

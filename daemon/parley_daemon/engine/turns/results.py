@@ -93,6 +93,17 @@ def result_of_step(
     )
 
 
+def unsaved_results(result: TurnResult) -> tuple[ToolResult, ...]:
+    """Return what is left of a result that cannot be saved: each call that is stored keeps a result."""
+    return tuple(
+        [
+            replace(part, result="The result could not be saved.", is_error=True, outcome="failed")
+            for part in result.parts
+            if isinstance(part, ToolResult)
+        ]
+    )
+
+
 def error_of(cause: StopCause) -> Failure | None:
     """Return the error of a turn that was stopped for this cause; None: it has none."""
     return DAEMON_LOST if cause is StopCause.SHUTDOWN else None

@@ -42,7 +42,7 @@ from parley_daemon.engine.turns.host import (
     TurnServices,
 )
 from parley_daemon.engine.turns.model_call import ModelCall
-from parley_daemon.engine.turns.results import error_of, result_of_call, result_of_step
+from parley_daemon.engine.turns.results import error_of, result_of_call, result_of_step, unsaved_results
 from parley_daemon.engine.turns.slot import TurnSlot
 from parley_daemon.engine.turns.tool_phase import ToolPhase
 from parley_daemon.ports.models import ModelError
@@ -293,10 +293,8 @@ class TurnRun:
             return await self._host.finish(result)
         except Exception:  # the boundary of a turn: a fault in it must not end the daemon
             log.exception("the answer of turn %s cannot be saved", self.turn.id)
-            lost = replace(
-                result, parts=(), outcome="failed", stop_reason=None, error=_UNEXPECTED, output=None
-            )
-            return await self._host.finish(lost)
+            lost = replace(result, outcome="failed", stop_reason=None, error=_UNEXPECTED, output=None)
+            return await self._host.finish(replace(lost, parts=unsaved_results(result), results=()))
 
     # -------------------------------------------------------------------- the result
 
