@@ -14,7 +14,7 @@ import msgspec
 
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import AgentMode, SandboxKind
-from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
+from parley_daemon.core.agents.tools import FileChange, Inspection, ToolOutput, ToolSpec
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.sandbox import SandboxState
 
@@ -60,6 +60,10 @@ class CallMonitor(Protocol):
 
     async def report(self, text: str) -> None:
         """Stream a piece of the output to the chat's subscribers. A tool limits how much it reports."""
+        ...
+
+    def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
+        """Say what a call has changed that ends without an output, because it was interrupted or failed."""
         ...
 
 

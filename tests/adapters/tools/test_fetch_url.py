@@ -13,7 +13,7 @@ from parley_daemon.adapters.tools.fetch_url import FetchUrlTool, RequestRate
 from parley_daemon.adapters.tools.web.addresses import Address, is_own, is_public
 from parley_daemon.adapters.tools.web.body import MAX_BODY
 from parley_daemon.adapters.tools.web.client import FetchError, WebClient
-from parley_daemon.core.agents.tools import ToolOutput
+from parley_daemon.core.agents.tools import FileChange, ToolOutput
 from parley_daemon.ports.tools import CallContext, ToolInputError, Workspace
 from tests.support.processes.web_server import WebServer, redirect, response, run_web_server
 
@@ -45,6 +45,9 @@ NOT_PUBLIC = [
 class Silence:
     async def report(self, text: str) -> None:
         raise AssertionError(f"reported {text!r}")
+
+    def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
+        raise AssertionError(f"changed {files}")
 
 
 def context(context_limit: int | None = None) -> CallContext:

@@ -7,6 +7,7 @@ import pytest
 from parley_daemon.adapters.tools.questions import AskUserTool, ExitPlanTool, TodoTool, question_tools
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import AgentMode
+from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.ports.tools import CallContext, Tool, ToolInputError, Workspace
 
 
@@ -15,6 +16,9 @@ class Silence:
 
     async def report(self, text: str) -> None:
         raise AssertionError(f"reported {text!r}")
+
+    def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
+        raise AssertionError(f"changed {files}")
 
 
 def context(mode: AgentMode = "ask") -> CallContext:

@@ -12,7 +12,7 @@ from parley_daemon.adapters.sandbox.preparation import SandboxPaths
 from parley_daemon.adapters.sandbox.system import SystemSandbox
 from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
 from parley_daemon.adapters.tools.workspaces import DaemonFolders
-from parley_daemon.core.agents.tools import Inspection, ToolOutput
+from parley_daemon.core.agents.tools import FileChange, Inspection, ToolOutput
 from parley_daemon.core.records import Chat, Context
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
@@ -43,10 +43,15 @@ class Monitor:
 
     def __init__(self, reported: list[str] | None = None) -> None:
         self.reported: list[str] = [] if reported is None else reported
+        self.changes: tuple[tuple[FileChange, ...], str | None] = ((), None)
 
     async def report(self, text: str) -> None:
         """See CallMonitor."""
         self.reported.append(text)
+
+    def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
+        """See CallMonitor."""
+        self.changes = files, checkpoint_id
 
 
 class FileRig:

@@ -3,11 +3,14 @@
 Theory of operation. Clients fold pieces by the index of their part, and a part begins with the next index. So
 the parts begin in the order of the calls: before a later call streams, the calls before it, which have
 started, begin their parts with an empty piece. Results that were there before a restart of the daemon follow
-as soon as the parts before them have begun.
+as soon as the parts before them have begun. The files that a call has changed are told after its result, also
+when the call was cut off.
 """
 
 from collections.abc import Mapping
 
+from parley_daemon.core.agents.tools import FileChange
+from parley_daemon.core.events import FilesChanged
 from parley_daemon.core.parts import Assembler, Piece, ToolCall, ToolResult, ToolResultPiece
 from parley_daemon.core.records import Turn
 from parley_daemon.engine.agents.host import StepHost
@@ -37,6 +40,7 @@ class ResultStream:
         self._calls = calls
         self._results = results  # as the step knows them
         self._host = host
+        self._changes: dict[int, tuple[tuple[FileChange, ...], str | None]] = {}  # that were not told yet
         while (known := results.get(len(self.assembler))) is not None:  # told before a restart
             self.assembler.add(known)
 
@@ -46,8 +50,14 @@ class ResultStream:
         await self._add(index, ToolResultPiece(call.tool_call_id, call.tool_name, text))
 
     async def add_result(self, index: int, result: ToolResult) -> None:
-        """Publish the result of a call."""
+        """Publish the result of a call, and what it has changed."""
         await self._add(index, result)
+        self._publish_changes(index)
+
+    def note_changes(self, index: int, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
+        """Remember what a call has changed until its result is published."""
+        if files and not self.is_abandoned:
+            self._changes[index] = files, checkpoint_id
 
     async def close(self) -> None:
         """Publish the results that were not published. Later ones do not count."""
@@ -56,6 +66,7 @@ class ResultStream:
             pieces = self.assembler.pieces()
             if index >= len(pieces) or isinstance(pieces[index][1], ToolResultPiece):
                 await self._publish(index, self._results[index])
+            self._publish_changes(index)
 
     def text_of(self, index: int) -> str:
         """Return the output of a call so far."""
@@ -78,13 +89,19 @@ class ResultStream:
         shown = [(self.assembler.add(one), one) for one in pieces]
         await self._host.stream(self._turn, self.message_id, shown)
 
+    def _publish_changes(self, index: int) -> None:
+        files, checkpoint_id = self._changes.pop(index, ((), None))
+        if files:
+            id = self._calls[index].tool_call_id
+            self._host.publish((FilesChanged(self._turn.id, id, checkpoint_id, files),))
+
     def _empty(self, index: int) -> Piece:
         call = self._calls[index]
         return ToolResultPiece(call.tool_call_id, call.tool_name, "")
 
 
 class OutputMonitor:
-    """The output of one call (implements CallMonitor)."""
+    """What one call says (implements CallMonitor)."""
 
     __slots__ = ("_index", "_stream")
 
@@ -95,3 +112,7 @@ class OutputMonitor:
     async def report(self, text: str) -> None:
         """See CallMonitor."""
         await self._stream.add_text(self._index, text)
+
+    def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
+        """See CallMonitor."""
+        self._stream.note_changes(self._index, files, checkpoint_id)

@@ -22,7 +22,6 @@ from msgspec.structs import replace
 from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.policy.withheld import withheld_globs
 from parley_daemon.core.agents.tools import ActionKind, ToolOutput
-from parley_daemon.core.events import FilesChanged
 from parley_daemon.core.parts import ToolCall, ToolOutcome, ToolResult
 from parley_daemon.engine.agents import refusals
 from parley_daemon.engine.agents.activity import Activity
@@ -79,8 +78,6 @@ class StepRun:
         self._started = set(brief.started)
         self._toolset: Toolset | None = None
         self._opened = find_opened(brief)
-        for index in self._started - self._results.keys() - self._opened.keys():
-            self._results[index] = refusals.failed(brief.calls[index], refusals.LOST, "interrupted")
         for request in brief.requests:
             activity.questions.add(request.id)
         agent.note_results(brief.calls, self._results)
@@ -168,16 +165,15 @@ class StepRun:
         await self._take(index, await settle(self._brief.calls[index], prepared, self, index))
 
     async def _take(self, index: int, output: ToolOutput | ToolResult) -> None:
+        if self.stream.is_abandoned:  # the turn has ended without this call
+            return
         if isinstance(output, ToolResult):
             await self._finish(index, output)
             return
         call = self._brief.calls[index]
         result = ToolResult(call.tool_call_id, call.tool_name, output.result, output.is_error, output.outcome)
+        self.stream.note_changes(index, output.files, output.checkpoint_id)
         await self._finish(index, result)
-        if output.files:
-            turn_id = self._brief.turn.id
-            changed = FilesChanged(turn_id, call.tool_call_id, output.checkpoint_id, output.files)
-            self._host.publish((changed,))
         if output.mode is not None:
             self._agent.approved_mode = output.mode
             await self._host.set_mode(output.mode)

@@ -134,18 +134,23 @@ class RunTool:
         path = self._files.path(context.chat_id, id)
         assert path is not None, "ids of chats are names of folders"
         output = Output(find_limit(context.context_limit), path, is_file_needed=False)
-        async with AsyncExitStack() as stack:
-            recorder: ChangeRecorder | None = None
-            notes: list[str] = []
-            if command.writable:
-                recorder = await stack.enter_async_context(self._checkpoints.record(context))
-                notes += await recorder.watch(command.writable)
-            async with self._sandbox.start(command) as process:
-                is_late = await self._follow(process, output, monitor, given.timeout_ms / 1000)
-                status = await process.wait()
-            changes: tuple[tuple[FileChange, ...], str | None] = ((), None)
+        recorder: ChangeRecorder | None = None
+        notes: list[str] = []
+        changes: tuple[tuple[FileChange, ...], str | None] = ((), None)
+        try:
+            async with AsyncExitStack() as stack:
+                if command.writable:
+                    recorder = await stack.enter_async_context(self._checkpoints.record(context))
+                    notes += await recorder.watch(command.writable)
+                async with self._sandbox.start(command) as process:
+                    is_late = await self._follow(process, output, monitor, given.timeout_ms / 1000)
+                    status = await process.wait()
+                if recorder is not None:
+                    changes = await recorder.finish()
+        except BaseException:
             if recorder is not None:
-                changes = await recorder.finish()
+                monitor.note_changes(*await recorder.finish())  # it has finished; this returns at once
+            raise
         excerpt = output.excerpt()
         last = output.take_last(excerpt)
         text = excerpt.head
