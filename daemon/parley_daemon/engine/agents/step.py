@@ -20,7 +20,6 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
-from parley_daemon.core.agents.policy.withheld import withheld_globs
 from parley_daemon.core.agents.tools import ActionKind, ToolOutput
 from parley_daemon.core.parts import ToolCall, ToolOutcome, ToolResult
 from parley_daemon.engine.agents import refusals
@@ -220,6 +219,8 @@ class StepRun:
         return self._toolset
 
     def _context(self, call: ToolCall, toolset: Toolset) -> CallContext:
+        from parley_daemon.core.agents.policy.withheld import withheld_globs  # few chats need the policy
+
         brief = self._brief
         return CallContext(
             chat_id=toolset.chat.id,
