@@ -6,10 +6,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 from tests.support.processes.daemon import DaemonProcess, private_environment, running_daemon
 from tests.support.processes.raw_client import Peer, stdio_peer, unix_peer
 from tests.support.providers.script import done, finish, status, text
 from tests.support.providers.server import FakeProvider, fake_provider
+
+pytestmark = pytest.mark.slow
 
 CANARY = "sk-canary-0123456789abcdef"
 OTHER = "canary-of-no-known-shape-98765"

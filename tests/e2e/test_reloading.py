@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.providers.script import done, finish, stall, text
 from tests.support.providers.server import fake_provider
+
+pytestmark = pytest.mark.slow
 
 QUIET = "[titles]\nenabled = false\n"
 

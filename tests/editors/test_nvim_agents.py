@@ -7,6 +7,8 @@ import pytest
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.neovim import nvim, stored
 
+pytestmark = pytest.mark.slow
+
 OPEN = """
 local function start(lines, mode)
   local before = chat()
@@ -137,7 +139,6 @@ async def test_an_open_buffer_is_edited_in_the_editor_and_u_takes_it_back(
     )
 
 
-@pytest.mark.slow
 async def test_an_edit_of_an_outdated_or_read_only_buffer_is_refused(
     neovim_daemon: DaemonProcess, folder: Path
 ) -> None:

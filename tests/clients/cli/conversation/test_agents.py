@@ -11,6 +11,8 @@ from parley_clients import sync
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.terminal import PARLEY, Terminal
 
+pytestmark = pytest.mark.slow
+
 READ = '/tool read_file {"path": "area.py"}'
 EDIT = '/tool edit_file {"path": "area.py", "oldText": "a + b", "newText": "a * b"}'
 NEXT = "\x1b\r/then\x1b\r"
@@ -200,7 +202,6 @@ def test_tools_and_modes_are_listed_and_only_what_was_shown_is_trusted(
     assert "AGENTS.md is trusted.\nAGENTS.md is trusted. /trust no takes that back.\n" in said
 
 
-@pytest.mark.slow
 def test_the_jobs_of_a_chat_are_listed_with_what_became_of_them(
     shared_daemon: DaemonProcess, folder: Path
 ) -> None:

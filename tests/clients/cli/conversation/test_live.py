@@ -16,6 +16,8 @@ from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.terminal import PARLEY, Terminal
 from tests.support.processes.tmux import tmux_server
 
+pytestmark = pytest.mark.slow
+
 READY = "Ctrl-D quits"
 
 
@@ -142,7 +144,6 @@ def test_the_end_of_a_conversation_names_its_chat_unless_it_was_deleted(
         assert ("goes on here" in terminal.shown) != is_deleted
 
 
-@pytest.mark.slow
 def test_tab_completes_commands_and_what_belongs_to_them(
     shared_daemon: DaemonProcess, client: sync.Client, tmp_path: Path
 ) -> None:
@@ -165,7 +166,6 @@ def test_tab_completes_commands_and_what_belongs_to_them(
     assert question["content"][1]["title"] == "with space.txt"
 
 
-@pytest.mark.slow
 def test_what_was_typed_is_there_in_the_next_run_and_can_be_edited_elsewhere(
     shared_daemon: DaemonProcess, client: sync.Client, tmp_path: Path
 ) -> None:
@@ -194,7 +194,6 @@ def test_what_was_typed_is_there_in_the_next_run_and_can_be_edited_elsewhere(
         terminal.wait_for_screen("Cannot edit with /nowhere/ed")
 
 
-@pytest.mark.slow
 def test_what_is_typed_before_the_prompt_is_there_is_not_lost(shared_daemon: DaemonProcess) -> None:
     terminal = Terminal(shared_daemon.env, "chat")
     terminal.type("/fast /tokens 3\n")
@@ -204,7 +203,6 @@ def test_what_is_typed_before_the_prompt_is_there_is_not_lost(shared_daemon: Dae
     assert terminal.end() == 0
 
 
-@pytest.mark.slow
 def test_leaving_lets_the_answer_go_on_and_keeps_no_empty_chat(
     shared_daemon: DaemonProcess, client: sync.Client
 ) -> None:
@@ -231,7 +229,6 @@ def test_leaving_lets_the_answer_go_on_and_keeps_no_empty_chat(
     assert terminal.end() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_process_that_is_killed_restores_the_terminal(
     shared_daemon: DaemonProcess, number: signal.Signals
@@ -250,7 +247,6 @@ def test_a_process_that_is_killed_restores_the_terminal(
     terminal.end()
 
 
-@pytest.mark.slow
 async def test_after_the_daemon_was_killed_the_conversation_goes_on() -> None:
     async with running_daemon(config="[titles]\nenabled = false\n") as daemon:
         terminal = Terminal(daemon.env, "--socket", daemon.socket, "chat", size=(100, 30))
@@ -288,7 +284,6 @@ def test_only_the_conversation_loads_prompt_toolkit(shared_daemon: DaemonProcess
     assert done.stdout.splitlines()[-2:] == ["1 2 ", "0"]
 
 
-@pytest.mark.slow
 def test_a_resize_leaves_nothing_stale_and_code_can_be_copied(
     shared_daemon: DaemonProcess, client: sync.Client
 ) -> None:

@@ -80,6 +80,7 @@ def test_what_is_typed_ahead_in_a_conversation_is_asked_next(shared_daemon: Daem
     assert terminal.end() == 0
 
 
+@pytest.mark.slow
 async def test_control_characters_of_titles_and_answers_do_not_reach_a_terminal_or_a_pipe(
     daemon: DaemonProcess,
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_call_that_is_tried_again_says_when_and_why_and_its_void_text_goes(
     assert terminal.end() == 130
 
 
+@pytest.mark.slow
 async def test_when_another_model_answers_that_is_said_on_a_terminal_and_in_a_pipe() -> None:
     async with running_daemon(config=FALLS_BACK) as daemon:
         piped = run(daemon, "ask", "/fast /tokens 3")
@@ -142,6 +144,7 @@ def test_a_wait_says_that_it_is_no_other_model_that_is_asked() -> None:
     assert fallback_message(instead, "a:b") == "It is overloaded. Now calling c:d instead."
 
 
+@pytest.mark.slow
 async def test_what_a_failed_attempt_said_is_void(tmp_path: Path) -> None:
     async with running_daemon(config=TRY_TWICE) as daemon:
         piped = run(daemon, "ask", "/fast /error overloaded")
