@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 from parley_daemon.adapters.sandbox.protected import read_protected, restore_protected
-from parley_daemon.adapters.sandbox.repositories import find_git_directories
+from parley_daemon.adapters.sandbox.repositories import find_repositories
+from parley_daemon.adapters.sandbox.trees import MAX_BYTES, MAX_FILE
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -29,7 +30,7 @@ def test_repositories_are_found_with_their_worktrees_and_submodules(tmp_path: Pa
         "deep/er/other/.git",
         "bare.git",
     ]
-    assert set(find_git_directories(str(tmp_path))) == {str(tmp_path / name) for name in names}
+    assert set(find_repositories(str(tmp_path)).directories) == {str(tmp_path / name) for name in names}
 
 
 def test_what_has_changed_is_put_back_and_the_changed_version_is_kept(tmp_path: Path) -> None:
@@ -86,3 +87,84 @@ def test_what_a_person_changes_while_it_is_read_only_for_the_command_stays(tmp_p
     git(tmp_path, "config", "core.editor", "mine")
     assert restore_protected(files, are_read_only=True, kept_in=tmp_path / "kept") == []
     assert "mine" in (tmp_path / ".git/config").read_text("utf-8")
+
+
+def worktree(folder: Path) -> Path:
+    """Return a worktree of a repository beside it."""
+    git(folder / "main", "init", "-q")
+    git(folder / "main", "commit", "-q", "--allow-empty", "-m", "first")
+    git(folder / "main", "worktree", "add", "-q", str(folder / "tree"))
+    return folder / "tree"
+
+
+def test_the_file_that_leads_to_a_repository_is_put_back(tmp_path: Path) -> None:
+    tree, kept = worktree(tmp_path), tmp_path / "kept"
+    before = (tree / ".git").read_text("utf-8")
+    files = read_protected([str(tree)])
+    assert str(tree / ".git") in files.read_only
+    (tree / ".git").write_text("gitdir: evil\n", "utf-8")
+    (changed,) = restore_protected(files, are_read_only=False, kept_in=kept)
+    assert str(tree / ".git") in changed
+    assert (tree / ".git").read_text("utf-8") == before
+    (tree / ".git").unlink()
+    git(tree, "init", "-q")
+    (replaced,) = restore_protected(files, are_read_only=False, kept_in=kept)
+    assert "put back" in replaced
+    assert (tree / ".git").read_text("utf-8") == before
+    subprocess.run(["rm", "-rf", tree], check=True)
+    (gone,) = restore_protected(files, are_read_only=False, kept_in=kept)
+    assert (gone, tree.exists()) == (f"The command deleted the repository {tree}/.git.", False)
+
+
+def test_a_link_to_hooks_is_compared_since_it_cannot_be_made_read_only(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    hooks = tmp_path / ".git/hooks"
+    subprocess.run(["rm", "-rf", hooks], check=True)
+    hooks.symlink_to("../.husky")
+    files = read_protected([str(tmp_path)])
+    assert str(hooks) not in files.read_only
+    hooks.unlink()
+    hooks.mkdir()
+    (hooks / "pre-commit").write_text("evil", "utf-8")
+    (finding,) = restore_protected(files, are_read_only=True, kept_in=tmp_path / "kept")
+    assert "put back" in finding
+    assert os.readlink(hooks) == "../.husky"
+
+
+def test_large_files_stay_as_they_are_when_others_beside_them_are_put_back(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    hooks = tmp_path / ".git/hooks"
+    for name in ("large", "larger"):
+        (hooks / name).write_bytes(bytes(MAX_FILE + 1))
+    (hooks / "mine").write_text("mine", "utf-8")
+    files = read_protected([str(tmp_path)])
+    (hooks / "mine").write_text("evil", "utf-8")
+    (hooks / "new/deep").mkdir(parents=True)
+    with (hooks / "larger").open("ab") as file:
+        file.write(b"evil")
+    (finding,) = restore_protected(files, are_read_only=False, kept_in=tmp_path / "kept")
+    assert f"not what is large or no ordinary file: {hooks}/larger;" in finding
+    assert (hooks / "mine").read_text("utf-8") == "mine"
+    assert not (hooks / "new").exists()
+    assert [(hooks / name).stat().st_size for name in ("large", "larger")] == [MAX_FILE + 1, MAX_FILE + 5]
+
+
+def test_what_is_kept_of_a_foreign_repository_is_bounded(tmp_path: Path) -> None:
+    for number in range(10):
+        bare = tmp_path / f"{number}.git"
+        for name in ("objects", "refs", "hooks"):
+            (bare / name).mkdir(parents=True)
+        (bare / "HEAD").touch()
+        (bare / "hooks/big").write_bytes(bytes(MAX_FILE))
+    files = read_protected([str(tmp_path)])
+    kept = sum(len(entry[2]) for tree in files.before.values() for entry in tree.values())
+    assert MAX_FILE < kept <= MAX_BYTES + 10_000
+    assert restore_protected(files, are_read_only=False, kept_in=tmp_path / "kept") == []
+
+
+def test_a_repository_that_a_command_makes_in_a_folder_of_the_chat_is_reported(tmp_path: Path) -> None:
+    files = read_protected([str(tmp_path)])
+    git(tmp_path, "init", "-q")
+    (finding,) = restore_protected(files, are_read_only=True, kept_in=tmp_path / "kept")
+    assert finding.startswith(f"The command made a repository in {tmp_path}.")
+    assert (tmp_path / ".git/config").exists()

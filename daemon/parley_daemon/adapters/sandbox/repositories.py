@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from typing import NamedTuple
 
 _MAX_FOLDERS = 2000
 """How many folders are looked into for repositories, those nearest to the root first."""
@@ -14,12 +15,20 @@ PROTECTED_NAMES = ("config", "config.worktree", "hooks", "commondir", "gitdir")
 """What in a git directory decides which programs git runs, and where it looks for that."""
 
 
-def find_git_directories(root: str) -> list[str]:
+class Repositories(NamedTuple):
+    """The git directories of a folder, and the files and links named `.git` that lead to one."""
+
+    directories: list[str]
+    pointers: list[str]
+
+
+def find_repositories(root: str) -> Repositories:
     """Return the git directories below a folder, and those that its worktrees and submodules point to.
 
     Directories of submodules and worktrees inside of a git directory are included.
     """
     found: dict[str, None] = {}
+    pointers: list[str] = []
     waiting = deque([root])
     looked_at = 0
     while waiting and looked_at < _MAX_FOLDERS:
@@ -33,11 +42,12 @@ def find_git_directories(root: str) -> list[str]:
             path = os.path.join(folder, name)
             if name == ".git":
                 found.update(dict.fromkeys([path] if is_folder else resolve_pointer(path)))
+                pointers += [] if is_folder else [path]
             elif is_folder and name not in _SKIPPED:
                 waiting.append(path)
     for directory in list(found):
         found.update(dict.fromkeys(_find_inner(directory)))
-    return list(found)
+    return Repositories(list(found), pointers)
 
 
 def _list(folder: str) -> dict[str, bool]:

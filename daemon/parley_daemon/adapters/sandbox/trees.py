@@ -1,0 +1,221 @@
+"""Reads small trees of files before and after a command, and puts back what has changed in them.
+
+Everything is opened from the root down, without following links, so that a command cannot lead the daemon to
+files elsewhere by replacing a folder with a link. What is too large to be kept is only compared by its state:
+a foreign repository can have any number of large files where git has its hooks. Such files are left alone.
+"""
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from parley_daemon.adapters.sandbox.places import is_below
+
+MAX_FILE = 1 << 20
+MAX_BYTES = 4 << 20
+"""Bytes of all files that are kept of the trees of one command."""
+
+MAX_ENTRIES = 2_000
+"""Files and folders of one tree."""
+
+_MAX_KNOWN = 1000
+_MAX_KNOWN_BYTES = 1 << 14
+_SETTLED_NS = 10**9
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Entry = tuple[str, int, bytes]
+"""Kind ("file", "folder", "link", "other"), permissions, and content, target or, of "other", the state."""
+
+Tree = dict[str, Entry]
+"""What is at a path, and below it, by relative path; "" is the path itself. Empty: nothing is there."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many bytes may still be kept."""
+
+    left: int = MAX_BYTES
+
+
+def read_tree(roots: Sequence[str], path: str, budget: Budget, earlier: Mapping[str, Entry]) -> Tree:
+    """Return what is at a path below one of the roots. `earlier` is what was there before."""
+    root, names = _split(roots, path)
+    tree: Tree = {}
+    try:
+        folder = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+    except OSError:
+        return tree
+    try:
+        for name in names[:-1]:
+            inner = os.open(name, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        _read_into(tree, folder, names[-1], "", budget, earlier)
+    except OSError:
+        pass  # a folder on the way is missing, or is not a folder: nothing is there
+    finally:
+        os.close(folder)
+    return tree
+
+
+def restore_tree(roots: Sequence[str], path: str, before: Tree, after: Tree) -> list[str]:
+    """Put back what has changed at a path. Return what could not be put back, relative to the path.
+
+    Raises:
+        OSError: it cannot be put back.
+    """
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    lost = [key for key in changed if key in before and before[key][0] == "other"]
+    root, names = _split(roots, path)
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    folder = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+    try:
+        for name in names[:-1]:
+            inner = _enter(folder, name)
+            os.close(folder)
+            folder = inner
+        for key in sorted(set(changed).difference(lost), key=_depth, reverse=True):
+            if key in after and not (_is_folder(before, key) and _is_folder(after, key)):
+                _at(folder, names[-1], key, _remove)
+        for key, entry in before.items():  # folders come before what is in them
+            if key in changed and key not in lost:
+                _at(folder, names[-1], key, lambda at, name, entry=entry: _write(at, name, entry))
+    finally:
+        os.close(folder)
+    return lost
+
+
+def _split(roots: Sequence[str], path: str) -> tuple[str, list[str]]:
+    """Return the outermost root above a path, and the names from there to the path."""
+    root = min((one for one in roots if is_below(path, one)), key=len)
+    return root, os.path.relpath(path, root).split(os.sep)
+
+
+def _depth(key: str) -> int:
+    return key.count("/") + 1 if key else 0
+
+
+def _is_folder(tree: Tree, key: str) -> bool:
+    return key in tree and tree[key][0] == "folder"
+
+
+def _read_into(
+    tree: Tree, folder: int, name: str, key: str, budget: Budget, earlier: Mapping[str, Entry]
+) -> None:
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if stat.S_ISLNK(found.st_mode):
+        tree[key] = ("link", 0, os.fsencode(os.readlink(name, dir_fd=folder)))
+    elif stat.S_ISREG(found.st_mode) and _is_kept(found.st_size, budget, earlier.get(key)):
+        budget.left -= found.st_size
+        tree[key] = ("file", mode, _read_known_file(folder, name, found))
+    elif stat.S_ISDIR(found.st_mode):
+        tree[key] = ("folder", mode, b"")
+        inner = os.open(name, _FOLDER, dir_fd=folder)
+        try:
+            for entry in sorted(os.listdir(inner)):
+                if len(tree) < MAX_ENTRIES:
+                    _read_into(tree, inner, entry, f"{key}/{entry}" if key else entry, budget, earlier)
+        finally:
+            os.close(inner)
+    else:
+        state = f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+        tree[key] = ("other", mode, state.encode("ascii"))
+
+
+def _is_kept(size: int, budget: Budget, earlier: Entry | None) -> bool:
+    """Return whether a file is read: as before, so that the two can be compared."""
+    if earlier is not None and earlier[0] in ("file", "other"):
+        return earlier[0] == "file" and size <= MAX_FILE
+    return size <= min(MAX_FILE, budget.left)
+
+
+_contents: dict[tuple[int, ...], bytes] = {}
+"""The contents of files by what identifies their state: most are the same before and after each command."""
+
+
+def _read_known_file(folder: int, name: str, found: os.stat_result) -> bytes:
+    """Return the content of a file. Nobody can set its time of change (ctime) back."""
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    known = _contents.get(state)
+    if known is None:
+        known = _read_file(folder, name)
+        # Within a moment, a file can change twice without another time of change.
+        if len(known) <= _MAX_KNOWN_BYTES and time.time_ns() - found.st_ctime_ns > _SETTLED_NS:
+            if len(_contents) >= _MAX_KNOWN:
+                _contents.clear()
+            _contents[state] = known
+    return known
+
+
+def _read_file(folder: int, name: str) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    with open(descriptor, "rb") as file:
+        return file.read(MAX_FILE + 1)
+
+
+def _enter(folder: int, name: str) -> int:
+    """Open a folder in a folder; make it if it is missing, in the place of anything that is no folder."""
+    try:
+        return os.open(name, _FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=folder)
+    except OSError as error:
+        if not stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise error
+        os.unlink(name, dir_fd=folder)
+    os.mkdir(name, dir_fd=folder)
+    return os.open(name, _FOLDER, dir_fd=folder)
+
+
+def _at(folder: int, name: str, key: str, action: Callable[[int, str], None]) -> None:
+    """Act on an entry of the tree with this name, in the folder that the entry lies in."""
+    *parents, last = [name, *(key.split("/") if key else [])]
+    opened: list[int] = []
+    try:
+        for parent in parents:
+            folder = os.open(parent, _FOLDER, dir_fd=folder)
+            opened.append(folder)
+        action(folder, last)
+    finally:
+        for one in opened:
+            os.close(one)
+
+
+def _remove(folder: int, name: str) -> None:
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        shutil.rmtree(name, dir_fd=folder)
+    else:
+        os.unlink(name, dir_fd=folder)
+
+
+def _write(folder: int, name: str, entry: Entry) -> None:
+    kind, mode, content = entry
+    if kind == "folder":
+        with suppress(FileExistsError):  # only its permissions have changed
+            os.mkdir(name, 0o700, dir_fd=folder)
+        descriptor = os.open(name, _FOLDER, dir_fd=folder)
+        try:
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+    elif kind == "link":
+        os.symlink(os.fsdecode(content), name, dir_fd=folder)
+    elif kind == "file":
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(name, flags, 0o600, dir_fd=folder), "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
