@@ -115,7 +115,7 @@ npm run test:unit
 npm run lint -- --fix
 make test
 make test -j4
-make test VERBOSE
+make test -j 4
 cargo test
 cargo test --release
 cargo test -p core -- --nocapture
@@ -349,6 +349,8 @@ tar -tf x --use-compress=rm
 make test SHELL=/tmp/x
 make test -f /tmp/Makefile
 make test --eval=x
+make test deploy
+make test -j 4 VERBOSE
 make test -C /tmp
 make
 cargo test --config x

@@ -16,7 +16,9 @@ from parley_daemon.core.agents.policy.programs import (
     INTERPRETERS,
     LONGER_THAN_GUARDED,
     REMEMBERED,
+    RUNNERS,
     RUNNING,
+    SUBCOMMAND_RUNNERS,
     WITH_VALUE,
     WITHOUT_VALUE,
 )
@@ -53,6 +55,14 @@ def is_interpreter(program: str) -> bool:
     return name in INTERPRETERS or name.rstrip("0123456789.-") in INTERPRETERS
 
 
+def _find_inner(program: str) -> int:
+    """Return at which word a command can begin that a program runs; 0: it runs none."""
+    name = name_of(program)
+    if name in RUNNERS or name.startswith(("ld-", "ld.")):
+        return 1
+    return 2 if name in SUBCOMMAND_RUNNERS else 0
+
+
 @lru_cache(1024)
 def parse_command(words: tuple[str, ...], *, is_open: bool = False) -> SimpleCommand:
     """Return what is known of a simple command."""
@@ -87,6 +97,10 @@ def _opaque(words: tuple[str, ...], *, is_open: bool) -> SimpleCommand:
 def _runs_another(words: tuple[str, ...]) -> bool:
     """Return whether a program is told to run another command."""
     program = name_of(words[0])
+    if _find_inner(program) and any(" " in word or "\n" in word for word in words[1:]):
+        return True
+    if program == "git" and any(word.startswith("alias.") for word in words[1:]):
+        return True
     running = RUNNING.get(program)
     if running is None:
         return False
@@ -134,12 +148,20 @@ def begins_with(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
     words = command.words
     if words[: len(prefix)] != prefix:
         return False
-    guarded = GUARDED.get(name_of(prefix[0]))
+    program, more = name_of(prefix[0]), words[len(prefix) :]
+    if program == "make" and words[:1] != prefix and any(map(_is_target, more)):
+        return False
+    guarded = GUARDED.get(program)
     if guarded is None:
         return True
     if command.is_open:
         return False
-    return not any(_is_guarded(word, guarded, name_of(prefix[0])) for word in words[len(prefix) :])
+    return not any(_is_guarded(word, guarded, program) for word in more)
+
+
+def _is_target(word: str) -> bool:
+    """Return whether a word of make is one more target, and not an option or the number behind one."""
+    return not word.startswith("-") and not word.isdecimal()
 
 
 def _is_guarded(word: str, guarded: tuple[str, ...], program: str) -> bool:
@@ -165,12 +187,13 @@ def may_match(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
     values, nor programs that run the command that follows them.
     """
     words = command.words
-    starts = range(len(words)) if command.hides_commands or is_interpreter(words[0]) else range(1)
+    inner = 1 if command.hides_commands or is_interpreter(words[0]) else _find_inner(words[0])
+    starts = [0, *range(inner, len(words))] if inner else [0]
     return any(_matches_loosely(words, start, prefix, is_open=command.is_open) for start in starts)
 
 
 def _matches_loosely(words: tuple[str, ...], start: int, prefix: tuple[str, ...], *, is_open: bool) -> bool:
-    if name_of(words[start]) != name_of(prefix[0]):
+    if name_of(words[start]).casefold() != name_of(prefix[0]).casefold():  # some systems ignore the case
         return False
     reached = {start + 1}  # the places from which the rest may go on
     for wanted in prefix[1:]:

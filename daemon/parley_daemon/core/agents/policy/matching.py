@@ -4,6 +4,7 @@ A rule that allows matches strictly: only what it certainly means. A rule that a
 also what may be meant, such as a file in another case, or a command behind options and wrappers.
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -25,6 +26,11 @@ from parley_daemon.core.agents.policy.commands import SimpleCommand, begins_with
 from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import PathUse
+
+_PARTS = re.compile("[=:@,]")
+_MAX_PARTS = 8
+_MAX_PATHS = 400
+"""Paths of one command that are compared with rules."""
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -72,12 +78,12 @@ def path_thing(use: PathUse, roots: tuple[str, ...]) -> Thing:
 
 def command_thing(command: SimpleCommand, cwd: str | None, roots: tuple[str, ...]) -> Thing:
     """Return a simple command that a call runs."""
-    paths = {path: None for word in command.words for path in _paths_in(word, cwd)}
+    paths = list(dict.fromkeys([path for word in command.words for path in _paths_in(word, cwd)]))
     return Thing(
         command=command,
         cwd=cwd,
-        hides=any(one.hides_commands for one in levels(command)),
-        places=tuple([place_of(path, roots) for path in paths]),
+        hides=len(paths) > _MAX_PATHS or any(one.hides_commands for one in levels(command)),
+        places=tuple([place_of(path, roots) for path in paths[:_MAX_PATHS]]),
     )
 
 
@@ -207,8 +213,11 @@ def _parse(patterns: tuple[str, ...], *, is_folded: bool) -> tuple[PathPattern, 
 
 
 def _paths_in(word: str, cwd: str | None) -> Iterator[str]:
-    """Yield the absolute paths that a word of a command may mean."""
-    for one in {word, word.partition("=")[2]}:
+    """Yield the absolute paths that a word of a command may mean: `x`, `--file=x`, `-fx`, `HEAD:x`, `@x`."""
+    parts = {word, word.partition("=")[2], word[2:] if word.startswith("-") else ""}
+    if ":" in word or "@" in word or "," in word:
+        parts.update(_PARTS.split(word)[:_MAX_PARTS])
+    for one in parts:
         if one.startswith("/"):
             yield normalize(one)
         elif one and not one.startswith("-"):

@@ -20,6 +20,22 @@ INTERPRETERS: Final = words_of(
     "npx pnpx bunx uvx pipx dlx",
 )
 
+RUNNERS: Final = words_of(
+    "faketime catchsegv numactl prlimit cgexec gosu su-exec tini dumb-init setarch linux32 linux64 i386",
+    "x86_64 uname26 flatpak-spawn sg newgrp chpst softlimit setlock daemonize start-stop-daemon systemd-cat",
+    "systemd-inhibit hyperfine xterm konsole gnome-terminal caffeinate arch sandbox-exec trickle torsocks",
+    "torify proxychains proxychains4 nix-shell dotenv",
+)
+"""Other programs that prepare something and run the command in their words, as does each whose name begins
+with `ld-` or `ld.`, the loader of programs.
+"""
+
+SUBCOMMAND_RUNNERS: Final = words_of(
+    "uv poetry pipenv pdm rye hatch conda mamba micromamba bundle direnv nix devbox npm pnpm yarn volta asdf",
+    "mise rtx pyenv rbenv nodenv goenv jenv rustup cargo foreman flatpak toolbox distrobox rsync",
+)
+"""Programs that do so behind a subcommand: `uv run`."""
+
 WITH_VALUE: Final = {
     "timeout": frozenset({"-k", "--kill-after", "-s", "--signal"}),
     "nice": frozenset({"-n", "--adjustment"}),
