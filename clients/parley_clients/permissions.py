@@ -8,6 +8,7 @@ from parley_clients.params import call_params
 from parley_clients.results import Result
 
 if TYPE_CHECKING:
+    from parley_protocol.models.objects import NetworkReach
     from parley_protocol.models.permissions import (
         AgentInstructionsResult,
         PermissionExplainResult,
@@ -43,6 +44,7 @@ class Permissions:
         exact: bool | None = None,
         paths: "Sequence[str] | None" = None,
         hosts: "Sequence[str] | None" = None,
+        network: "NetworkReach | None" = None,
         human: bool | None = None,
         scope: "Mapping[str, str] | str | None" = None,
         expires_at: str | None = None,
@@ -53,7 +55,8 @@ class Permissions:
         """Add a rule, such as ("allow", "run", command="git status").
 
         `scope` is {"chatId": …}, {"root": "file:///…"} or "always", the default. `expires_at` is RFC 3339.
-        `match` and `not_match` are examples.
+        `match` and `not_match` are examples. `network` is what the command reaches, where the sandbox gives
+        less; it needs the tool "run", a command, and the effect "allow" or "ask".
 
         Raises:
             InvalidParamsError: the rule makes no sense, or an example fails.
@@ -65,6 +68,7 @@ class Permissions:
             exact=exact,
             paths=None if paths is None else [*paths],
             hosts=None if hosts is None else [*hosts],
+            network=network,
             human=human,
             scope=scope,
             expiresAt=expires_at,

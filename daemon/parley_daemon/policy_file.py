@@ -40,6 +40,8 @@ class RuleTable(msgspec.Struct, forbid_unknown_fields=True):
     """Globs of the paths that it is about. One that is not absolute is below the folders of the chat."""
     hosts: list[str] | None = None
     """Globs of the hosts that it is about."""
+    network: Literal["loopback", "all"] | None = None
+    """What the command reaches where the sandbox gives less: "loopback" or "all". Needs the tool "run"."""
     human: bool = False
     """Whether only a person may allow what the rule asks about, in every mode. Needs effect "ask"."""
     root: str | None = None
@@ -117,6 +119,7 @@ def make_rules(tables: Sequence[RuleTable], source: Literal["config", "project"]
             not_match=tuple(table.not_match),
             source=source,
             exact=table.exact,
+            network=table.network,
         )
         problem = check_rule(rule)
         if problem is not None:

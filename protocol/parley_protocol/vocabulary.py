@@ -208,6 +208,10 @@ VOCABULARY: Final[dict[str, str]] = {
     "exact": "Whether `command` is the whole command.",
     "paths": "Globs of paths, one of which has to match; null: any.",
     "hosts": "Globs of host names, one of which has to match; null: any.",
+    "network": (
+        "What the command reaches by rules, where the sandbox gives less: servers on a loopback of its own,"
+        " or everything; null: what the sandbox gives."
+    ),
     "human": "Whether only a person may allow it.",
     "match": "Examples that the rule has to match.",
     "not_match": "Examples that the rule must not match.",
@@ -265,6 +269,7 @@ DEFINITIONS: Final[dict[str, str]] = {
     "InputPart": "One part of what a client sends.",
     "InstructionState": "What becomes of a file with instructions.",
     "ModelSource": "Where a model is configured.",
+    "NetworkReach": "What a rule lets a command reach: servers on its own loopback, or everything.",
     "Part": "One part of a message.",
     "PartDelta": "One streamed piece of a part, or a whole part.",
     "ProviderSource": "Where a provider is configured.",

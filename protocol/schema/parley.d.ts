@@ -208,6 +208,8 @@ export interface ActionPreview {
   plan: string | null;
   /** The questions of the model, a list of `{text, options?, multi?}`; null: it asks none. */
   questions: unknown;
+  /** What the command reaches by rules, where the sandbox gives less: servers on a loopback of its own, or everything; null: what the sandbox gives. */
+  network: NetworkReach | null;
 }
 
 /**
@@ -1988,6 +1990,9 @@ export interface ModelSettings {
 /** Where a model is configured. */
 export type ModelSource = "database" | "config";
 
+/** What a rule lets a command reach: servers on its own loopback, or everything. */
+export type NetworkReach = "loopback" | "all";
+
 /** The context of a new chat. Contexts of stored and exported chats may have something else than URIs. */
 export interface NewChatContext {
   /** URIs of the folders that the chat is about. */
@@ -2157,6 +2162,8 @@ export interface PermissionAddParams {
   paths?: string[] | null;
   /** Globs of host names, one of which has to match; null: any. 1 to 100 items. */
   hosts?: string[] | null;
+  /** What the command reaches, where the sandbox gives less; null: what that gives. Needs the tool "run", a command, and the effect "allow" or "ask". */
+  network?: NetworkReach | null;
   /** Whether only a person may allow what the rule asks about. Needs the effect "ask". */
   human?: boolean;
   /** Where the rule counts: in a chat, below a root folder, or "always". */
@@ -2201,6 +2208,8 @@ export interface PermissionExplainResult {
   offers: OfferedRule[];
   /** Whether only a person may allow it. */
   human: boolean;
+  /** What the command reaches by rules, where the sandbox gives less: servers on a loopback of its own, or everything; null: what the sandbox gives. */
+  network: NetworkReach | null;
 }
 
 /** Params of `permission/list`: a chat, a folder, or neither of them. */
@@ -2251,6 +2260,8 @@ export interface PermissionRule {
   paths: string[] | null;
   /** Globs of host names, one of which has to match; null: any. */
   hosts: string[] | null;
+  /** What the command reaches by rules, where the sandbox gives less: servers on a loopback of its own, or everything; null: what the sandbox gives. */
+  network: NetworkReach | null;
   /** Whether only a person may allow what the rule asks about. */
   human: boolean;
   /** Where the rule counts: in a chat, below a root folder, or "always". */

@@ -22,6 +22,12 @@ human = true
 paths = ["~/.ssh", "*.pem"]
 root = "/srv"
 expires_at = 2030-01-01T01:00:00+01:00
+
+[[permissions]]
+effect = "ask"
+tool = "run"
+command = "npm ci"
+network = "all"
 """
 
 
@@ -50,6 +56,7 @@ def test_the_rules_of_the_configuration_file_are_read(tmp_path: Path) -> None:
             expires_at="2030-01-01T00:00:00.000Z",
             source="config",
         ),
+        Rule("config:3", "ask", "run", command="npm ci", network="all", source="config"),
     )
 
 
@@ -69,6 +76,8 @@ def test_a_rule_that_is_wrong_is_named_with_its_line_and_nothing_is_allowed(tmp_
         ('"~/.ssh"', '"../x"', 13, 'contains ".."'),
         ('root = "/srv"', 'root = "srv"', 14, "must be an absolute path"),
         ('effect = "ask"', 'effect = "maybe"', 11, 'cannot be "maybe"'),
+        ('tool = "run"\ncommand = "npm ci"', 'command = "npm ci"', 20, 'needs the tool "run"'),
+        ('network = "all"', 'network = "none"', 21, 'cannot be "none"'),
         ("human = true", "person = true", 12, "there is no setting person"),
     ):
         assert old in RULES

@@ -394,6 +394,11 @@ def _add_permissions(add: AddCommand) -> None:
     }
     for name, (dest, metavar, help) in lists.items():
         rules.add_argument(f"--{name}", action="append", default=[], metavar=metavar, dest=dest, help=help)
+    rules.add_argument(
+        "--network",
+        choices=("loopback", "all"),
+        help="add: what the command reaches, where the sandbox gives less",
+    )
     rules.add_argument("--human", action="store_true", help="add ask: only a person may allow it")
     where = rules.add_mutually_exclusive_group()
     where.add_argument("--chat", type=_id, metavar="ID", help="add: only in this chat")

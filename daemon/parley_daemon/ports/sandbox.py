@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from parley_daemon.core.agents.rules import SandboxKind
+from parley_daemon.core.agents.rules import Reach, SandboxKind
 
 Network = Literal["none", "loopback", "all"]
 SandboxChoice = Literal["auto", "bwrap", "landlock", "seatbelt", "none"]
@@ -50,6 +50,13 @@ class SandboxState(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     notes: tuple[str, ...] = ()
     problem: str | None = None
 
+    def reach(self, asked: Reach | None) -> Network:
+        """Return what a command reaches that a rule allows to reach `asked`: never less than all others."""
+        if asked == "all" or self.network == "all":
+            return "all"
+        # Landlock cannot tell loopback from outside.
+        return "loopback" if asked == "loopback" and self.kind != "landlock" else self.network
+
 
 class Command(msgspec.Struct, frozen=True, gc=False):
     """A command to run. Paths are absolute.
@@ -59,6 +66,7 @@ class Command(msgspec.Struct, frozen=True, gc=False):
         readable: folders that it works in. A sandbox shows them even where it hides what is around them.
         writable: folders that it may write to, beside its own temporary folder.
         environment: variables beside those of the allow-list.
+        network: what it is to reach, where the setting of the sandbox gives less; None: what that gives.
         scratch: commands with the same name share a temporary folder with caches. "": one of its own.
     """
 
@@ -68,6 +76,7 @@ class Command(msgspec.Struct, frozen=True, gc=False):
     writable: tuple[str, ...] = ()
     environment: Mapping[str, str] = {}
     scratch: str = ""
+    network: Reach | None = None
 
 
 class Process(Protocol):

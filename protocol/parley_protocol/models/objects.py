@@ -15,6 +15,7 @@ from parley_protocol.models.settings import ModelSettings
 ChatStatus = Literal["waiting", "pending", "running", "interrupting", "paused", "completed", "error"]
 ChatKind = Literal["chat", "agent"]
 TurnOutcome = Literal["completed", "interrupted", "failed"]
+NetworkReach = Literal["loopback", "all"]
 Decision = Literal["allow", "allow_always", "deny"]
 TurnErrorKind = Literal[
     "auth",
@@ -271,6 +272,7 @@ class ActionPreview(Wire):
     """The plan, in Markdown; null: there is none."""
     questions: Any = None
     """The questions of the model, a list of `{text, options?, multi?}`; null: it asks none."""
+    network: NetworkReach | None = None
 
 
 class OfferedRule(Wire):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from parley_protocol.models.base import Count, Id, Params, Timestamp, Uri, Wire
-from parley_protocol.models.objects import ChatScope, OfferedRule, RootScope, RuleScope
+from parley_protocol.models.objects import ChatScope, NetworkReach, OfferedRule, RootScope, RuleScope
 
 RuleEffect = Literal["allow", "ask", "deny"]
 RuleSource = Annotated[str, Field(min_length=1)]
@@ -56,6 +56,7 @@ class PermissionRule(Wire):
     paths: list[str] | None = None
     """Globs of paths; null: any."""
     hosts: list[str] | None = None
+    network: NetworkReach | None = None
     human: bool = False
     """Whether only a person may allow what the rule asks about."""
     scope: RuleScope
@@ -113,6 +114,10 @@ class PermissionAddParams(Params):
     paths: _Patterns | None = None
     """Globs of paths; null: any."""
     hosts: _Patterns | None = None
+    network: NetworkReach | None = None
+    """What the command reaches, where the sandbox gives less; null: what that gives. Needs the tool "run",
+    a command, and the effect "allow" or "ask".
+    """
     human: bool = False
     """Whether only a person may allow what the rule asks about. Needs the effect "ask"."""
     scope: NewRuleScope = "always"
@@ -166,6 +171,7 @@ class PermissionExplainResult(Wire):
     offers: list[OfferedRule] = Field(default_factory=list[OfferedRule])
     human: bool = False
     """Whether only a person may allow it."""
+    network: NetworkReach | None = None
 
 
 class WorkspaceTrustParams(Params):

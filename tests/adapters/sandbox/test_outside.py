@@ -145,6 +145,35 @@ def test_signals_and_connections_do_not_leave_the_sandbox(kind: str, user: UserF
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_command_that_a_rule_lets_out_reaches_outside_and_no_other_does(
+    kind: str, user: UserFolders
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        port = server.getsockname()[1]
+        connect = f"python3 -c \"import socket as s; s.create_connection(('127.0.0.1', {port}), 9)\""
+        own = (
+            "python3 -c \"import socket as s; a = s.create_server(('127.0.0.1', 0));"
+            ' s.create_connection(a.getsockname(), 9)"'
+        )
+        ways = [connect, own]
+        reached: dict[str | None, list[int]] = {}
+        for reach in (None, "loopback", "all"):
+            _, *results = user.run(kind, ways, network="none", reach=reach)
+            reached[reach] = [int(one["status"] == 0) for one in results]
+            if reach != "all":
+                with pytest.raises(BlockingIOError):
+                    server.accept()
+        server.accept()[0].close()
+    # Under Landlock, a loopback cannot be told from outside, so that it is closed, too.
+    mine = int(kind == "bwrap")
+    assert reached == {None: [0, mine], "loopback": [0, mine], "all": [1, 1]}
+    outside = user.write(user.home / "notes.txt", "mine")
+    _, way_out = user.run(kind, [f"echo x > {outside}"], reach="all")
+    assert (way_out["status"] != 0, outside.read_text()) == (True, "mine")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_command_finds_a_key(kind: str, user: UserFolders) -> None:
     places = [".ssh/id_ed25519", ".aws/credentials", ".gnupg/key", ".netrc", ".config/gh/hosts.yml"]
     for place in places:

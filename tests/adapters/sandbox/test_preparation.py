@@ -1,6 +1,8 @@
 """What commands are started with."""
 
+import marshal
 import struct
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,11 @@ from parley_daemon.adapters.sandbox.bwrap import make_arguments
 from parley_daemon.adapters.sandbox.environment import make_environment
 from parley_daemon.adapters.sandbox.landlock import make_filter
 from parley_daemon.adapters.sandbox.places import find_conflict, find_secrets, widen_to_own_folder
+from parley_daemon.adapters.sandbox.preparation import Preparation, SandboxPaths
+from parley_daemon.adapters.sandbox.protected import ProtectedFiles
 from parley_daemon.adapters.sandbox.seatbelt import make_arguments as make_seatbelt_arguments
+from parley_daemon.core.agents.rules import Reach, SandboxKind
+from parley_daemon.ports.sandbox import Command, SandboxSettings, SandboxState
 
 
 def test_the_environment_has_only_what_is_allowed() -> None:
@@ -116,6 +122,27 @@ def test_the_filter_refuses_sockets_and_foreign_calls(machine: str, audit: int, 
     assert run_filter(closed, audit, 425, 0) == NOT_PERMITTED
     assert run_filter(closed, 0x40000003, socket, 2) == NOT_PERMITTED
     assert run_filter(closed, audit, socket | 0x40000000, 2) == NOT_PERMITTED
+
+
+def test_what_a_rule_lets_a_command_reach_is_what_its_sandbox_gives(tmp_path: Path) -> None:
+    paths = SandboxPaths((), tmp_path / "scratch", tmp_path / "kept")
+    preparation = Preparation(SandboxSettings(network="none"), paths, {"PATH": "/bin"}, "/python")
+    found: dict[tuple[str, str | None], bool] = {}
+    reaches: tuple[Reach | None, ...] = (None, "loopback", "all")
+    kinds: tuple[SandboxKind, ...] = ("bwrap", "landlock", "seatbelt")
+    for kind, reach in product(kinds, reaches):
+        command = Command(("true",), "/", network=reach)
+        state = SandboxState(kind, network="none")
+        argv, _, message = preparation.prepare(state, command, "/s", ProtectedFiles((), {}, {}))
+        if kind == "bwrap":
+            found[kind, reach] = "--unshare-net" not in argv
+            continue
+        order = marshal.loads(message[4:])
+        profile = order["argv"][2] if kind == "seatbelt" else ""
+        found[kind, reach] = order["network"]
+        assert ("(deny network*)" in profile) == (kind == "seatbelt" and reach != "all")
+        assert ("localhost" in profile) == (kind == "seatbelt" and reach == "loopback")
+    assert found == {(kind, reach): reach == "all" for kind, reach in product(kinds, reaches)}
 
 
 def test_the_profile_of_macos_closes_more_than_it_opens_again() -> None:

@@ -143,6 +143,30 @@ async def test_what_is_allowed_for_good_is_the_rule_that_was_shown(asked: Asked)
     assert (await asked.result()).outcome == "denied"
 
 
+async def test_an_approval_holds_for_the_network_that_was_shown(asked: Asked) -> None:
+    async with asked.rig.chats.open(asked.chat_id) as chat:
+        owner = chat.view.chat.owner
+    permissions = asked.rig.engine.permissions
+    opens = Rule("", "ask", "run", command="touch new.txt", network="all")
+    kept = await permissions.add(owner, opens)
+    await asked.run("touch new.txt")
+    first = await asked.question(1)
+    assert (first.title, first.preview.network) == ("Run touch new.txt (with network)", "all")
+    await permissions.remove(owner, kept.id)
+    await asked.answer(first, "allow")
+    second = await asked.question(2)
+    assert (second.title, second.preview.network) == ("Run touch new.txt", None)
+    assert second.args_hash != first.args_hash
+    assert not (asked.root / "new.txt").exists()
+    await permissions.add(owner, opens)  # what is wider than what was shown is asked about, too
+    await asked.answer(second, "allow")
+    third = await asked.question(3)
+    assert third.args_hash == first.args_hash
+    await asked.answer(third, "allow")
+    assert (await asked.result()).outcome == "ok"
+    assert (asked.root / "new.txt").exists()
+
+
 async def test_instructions_reach_the_model_in_agent_turns_once_they_are_trusted(asked: Asked) -> None:
     first = await asked.rig.model.asked()
     assert "AGENTS.md" not in (first.request.system_prompt or "")

@@ -91,6 +91,7 @@ async def test_rules_are_added_listed_and_removed(wire: Wire) -> None:
         "exact": False,
         "paths": None,
         "hosts": None,
+        "network": None,
         "expiresAt": "2030-01-01T00:00:00.000Z",
         "source": "user",
         "text": "ask run: git push …, by a person only until 2030-01-01T00:00:00.000Z",
@@ -119,6 +120,9 @@ async def test_a_rule_that_makes_no_sense_is_refused_by_name(wire: Wire) -> None
         ({"scope": {"root": "file:///gone/for/good"}}, "scope.root", "folder on this machine"),
         ({"scope": {"chatId": wire.chat_id, "root": "file:///"}}, "scope", "is not a field"),
         ({"effect": "maybe"}, "effect", "must be"),
+        ({"network": "none"}, "network", "must be"),
+        ({"network": "all", "tool": "*"}, "network", 'needs the tool "run"'),
+        ({"network": "all", "effect": "deny"}, "network", 'needs the effect "allow"'),
         ({"paths": []}, "paths", "1 or more"),
         ({"expiresAt": "tomorrow"}, "expiresAt", ""),
     ]
@@ -147,6 +151,20 @@ async def test_a_call_is_explained_and_not_run(wire: Wire) -> None:
     off = await wire.peer.new_chat()
     found = await wire.call("permission/explain", **{**explain, "chatId": off}, args={"path": "a.txt"})
     assert found["decision"] == "deny"
+
+
+async def test_a_rule_lets_a_command_reach_more(wire: Wire) -> None:
+    rule = {"effect": "allow", "tool": "run", "command": "npm ci", "network": "all"}
+    made = await wire.call("permission/add", **rule)
+    assert (made["network"], made["text"]) == ("all", "allow run: npm ci … with network")
+    assert made in (await wire.call("permission/list"))["rules"]
+    for command, decision, network in (("npm ci -s", "allow", "all"), ("npm ci && ls", "ask", None)):
+        explained = await wire.call(
+            "permission/explain", chatId=wire.chat_id, toolName="run", args={"command": command}
+        )
+        assert (explained["decision"], explained["network"]) == (decision, network)
+        assert ("By a rule it gets network." in explained["why"]) == (network is not None)
+    await wire.call("permission/remove", id=made["id"])
 
 
 async def test_a_project_is_trusted_by_the_hash_of_its_files(wire: Wire) -> None:

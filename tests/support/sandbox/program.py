@@ -45,7 +45,12 @@ async def run_all(order: dict[str, Any]) -> list[dict[str, Any]]:
     roots = tuple(order["roots"])
     for text in order["commands"]:
         command = Command(
-            ("/bin/bash", "-c", text), roots[0], roots, () if order.get("plan") else roots, scratch="tests"
+            ("/bin/bash", "-c", text),
+            roots[0],
+            roots,
+            () if order.get("plan") else roots,
+            scratch="tests",
+            network=order.get("reach"),
         )
         output = b""
         async with sandbox.start(command) as process:

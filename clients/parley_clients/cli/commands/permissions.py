@@ -66,6 +66,7 @@ def _add(options: argparse.Namespace) -> int:
             exact=options.exact or None,
             paths=options.paths or None,
             hosts=options.hosts or None,
+            network=options.network,
             human=options.human or None,
             scope=scope,
             expires_at=options.until,
@@ -104,6 +105,8 @@ def _explain(options: argparse.Namespace) -> int:
         print_json(raw)
         return 0
     sys.stdout.write(f"{raw['decision']}: {one_line(raw['why'])}\n")
+    if raw.get("network") is not None:
+        sys.stdout.write(f"  network:\t{raw['network']}\n")
     for command in raw["commands"]:
         by = f" ({command['ruleId']})" if command["ruleId"] else ""
         sys.stdout.write(f"  {command['decision']}\t{one_line(json.dumps(command['argv']))}{one_line(by)}\n")

@@ -68,6 +68,7 @@ class Preparation:
             self._environment, temporary, self.settings.environment, command.environment
         )
         environment["PWD"] = command.cwd
+        network = state.reach(command.network)
         secrets, services, own = find_secrets(), find_services(), self._own()
         if state.kind == "bwrap":
             argv = bwrap.make_arguments(
@@ -81,7 +82,7 @@ class Preparation:
                 kept_apart=list(protected.git_directories),
                 hidden=[*secrets, *services],
                 own=own,
-                network=state.network == "all",
+                network=network == "all",
             )
             return argv, environment, b""
         argv, hidden = list(command.argv), [*secrets, *own]
@@ -93,7 +94,7 @@ class Preparation:
                 writable=[*command.writable, scratch],
                 read_only=protected.read_only,
                 hidden=hidden,
-                network=state.network,
+                network=network,
             )
         order = {
             "argv": argv,
@@ -102,7 +103,7 @@ class Preparation:
             "restrict": state.kind == "landlock",
             "hidden": hidden,
             "writable": [*command.writable, scratch],
-            "network": state.network == "all",
+            "network": network == "all",
         }
         message = marshal.dumps(order)
         program = _SUPERVISOR.format(folder=os.path.dirname(__file__))

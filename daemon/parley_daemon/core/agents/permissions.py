@@ -35,11 +35,16 @@ from parley_daemon.core.agents.policy.modes import (
     decide_tool,
 )
 from parley_daemon.core.agents.policy.offers import offer_rules
+from parley_daemon.core.agents.policy.reach import find_reach
 from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rule_texts import rule_text
-from parley_daemon.core.agents.rules import ChatFacts, CommandDecision, Effect, Rule, Verdict
+from parley_daemon.core.agents.rules import ChatFacts, CommandDecision, Effect, Reach, Rule, Verdict
 from parley_daemon.core.agents.tools import Inspection, ToolKind, ToolSpec
 
+_REACHES: Final[dict[Reach, str]] = {
+    "all": "By a rule it gets network.",
+    "loopback": "By a rule it gets a loopback of its own.",
+}
 _STRICTNESS: Final[dict[Effect, int]] = {"allow": 0, "ask": 1, "deny": 2}
 
 
@@ -68,12 +73,17 @@ def decide(
         _decide_thing(selected, chat, thing, mode) for thing, mode in _things_of(chat, spec_name, kind, call)
     ]
     verdict = _combine(decisions)
-    if verdict.decision != "ask":
+    if verdict.decision == "deny":
         return verdict
-    if not chat.interactive:
+    if verdict.decision == "ask" and not chat.interactive:
         why = f"{verdict.why} Nobody is there to be asked: the chat is not interactive."
         commands = [_refuse(one) for one in verdict.commands]
         return msgspec.structs.replace(verdict, decision="deny", why=why, commands=tuple(commands))
+    reach = find_reach(selected, chat, [one.thing for one in decisions])
+    if reach is not None:
+        verdict = msgspec.structs.replace(verdict, network=reach, why=f"{verdict.why} {_REACHES[reach]}")
+    if verdict.decision != "ask":
+        return verdict
     asked = [one for one in decisions if one.effect == "ask"]
     if not all(one.can_be_allowed for one in asked):
         return verdict

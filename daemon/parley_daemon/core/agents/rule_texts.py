@@ -1,8 +1,9 @@
 """A permission rule in one line, as people are shown it before it is stored, and wherever it is listed."""
 
-from parley_daemon.core.agents.rules import Rule
+from parley_daemon.core.agents.rules import Reach, Rule
 
 _MAX_LENGTH = 2_000
+_NETWORKS: dict[Reach, str] = {"all": " with network", "loopback": " with a loopback of its own"}
 
 
 def rule_text(rule: Rule) -> str:
@@ -17,6 +18,8 @@ def rule_text(rule: Rule) -> str:
         words.append(f" in {', '.join(rule.paths)}")
     if rule.hosts is not None:
         words.append(f" at {', '.join(rule.hosts)}")
+    if rule.network is not None:
+        words.append(_NETWORKS[rule.network])
     if rule.human:
         words.append(", by a person only")
     if rule.expires_at is not None:

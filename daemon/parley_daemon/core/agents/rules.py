@@ -7,6 +7,8 @@ import msgspec
 Effect = Literal["allow", "ask", "deny"]
 AgentMode = Literal["off", "plan", "ask", "edits", "auto"]
 SandboxKind = Literal["bwrap", "landlock", "seatbelt", "none"]
+Reach = Literal["loopback", "all"]
+"""What a rule lets a command reach: servers on its own loopback, or everything."""
 
 UNTRUSTED = "untrusted"
 """The source of a rule of a project that nobody has trusted. It may ask and deny, but allows nothing."""
@@ -28,6 +30,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=
         exact: `command` has all words; a command with more arguments does not match.
         paths: globs (see `globs`), one of which has to match.
         hosts: globs of host names, one of which has to match.
+        network: what a command that it matches strictly reaches, where the sandbox gives less.
         human: only a person may allow what this rule asks about, in every mode.
         expires_at: RFC 3339 in UTC with milliseconds; None: never.
         match, not_match: examples, which are tested when the rule is loaded.
@@ -47,6 +50,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=
     not_match: tuple[str, ...] = ()
     source: str = "user"
     exact: bool = False
+    network: Reach | None = None
 
 
 class ChatFacts(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +94,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         commands: the simple commands of a shell command; empty if it cannot be read.
         rememberable: rules that may be offered for "always", as they would be stored; their ids are empty.
         human: whether only a person may allow it.
+        network: what the command reaches by rules, where the sandbox gives less; None: what that gives.
     """
 
     decision: Effect
@@ -98,3 +103,4 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     commands: tuple[CommandDecision, ...] = ()
     rememberable: tuple[Rule, ...] = ()
     human: bool = False
+    network: Reach | None = None

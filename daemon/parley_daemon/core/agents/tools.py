@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from parley_daemon.core.agents.rules import Reach
 from parley_daemon.core.parts import ToolOutcome
 
 ToolKind = Literal["read", "edit", "execute", "fetch", "agent", "ask"]
@@ -62,6 +63,7 @@ class Preview(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaul
     """What a person is shown before a call runs. Fields that do not apply are None.
 
     `paths` are absolute. `diff` is a unified diff of at most 64 KiB. `questions` is the list of `ask_user`.
+    `network` is what the command reaches by rules, where the sandbox gives less.
     """
 
     command: str | None = None
@@ -71,6 +73,7 @@ class Preview(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaul
     url: str | None = None
     plan: str | None = None
     questions: Any = None
+    network: Reach | None = None
 
 
 class Inspection(msgspec.Struct, frozen=True, gc=False):

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.rules import Verdict
@@ -95,6 +96,11 @@ async def prepare(
     verdict = decide(toolset.rules, toolset.facts, tool.spec.name, kind, inspection)
     if verdict.decision == "deny":
         return refusals.denied(call, f"Not allowed: {verdict.why}")
+    if verdict.network is not None:
+        # It is shown, so that the approval is bound to it, and the tool is told.
+        preview = replace(inspection.preview, network=verdict.network)
+        inspection = replace(inspection, preview=preview)
+        context = replace(context, network=verdict.network)
     prepared = PreparedCall(
         index, call, tool, context, inspection, verdict, approval_hash(call, inspection), repeats
     )
@@ -234,7 +240,7 @@ def _check(call: ToolCall, output: ToolOutput) -> ToolOutput:
     if size <= MAX_RESULT:
         return output
     why = f"The result of {call.tool_name} takes {size:,} bytes; the limit is {MAX_RESULT:,}."
-    return msgspec.structs.replace(output, result=why, outcome="failed")
+    return replace(output, result=why, outcome="failed")
 
 
 def started_event(prepared: PreparedCall, allowed_by: str) -> ToolStarted:

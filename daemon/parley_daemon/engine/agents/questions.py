@@ -7,13 +7,16 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionDecision, ActionRequest, Answer
-from parley_daemon.core.agents.rules import Verdict
+from parley_daemon.core.agents.rules import Reach, Verdict
 from parley_daemon.core.agents.tools import ActionKind, Inspection
 from parley_daemon.core.parts import ToolCall
 from parley_daemon.engine.agents.host import StepBrief
 
 CLIENT_SECONDS = 300.0
 """How long a client may take to run a tool of its own, if the tool says nothing."""
+
+
+_NETWORKS: dict[Reach, str] = {"all": "with network", "loopback": "with a loopback of its own"}
 
 
 class OpenQuestions:
@@ -65,6 +68,8 @@ def make_request(
     rules = tuple([replace(rule, id=str(number)) for number, rule in enumerate(offered, start=1)])
     options: tuple[ActionDecision, ...] = ("allow", "allow_always", "deny") if rules else ("allow", "deny")
     title = _one_line(inspection.title)
+    if kind == "permission" and inspection.preview.network is not None:
+        title = f"{title} ({_NETWORKS[inspection.preview.network]})"
     if kind == "loop":
         title = f"The model makes the same call again with the same result: {title}"
     return ActionRequest(

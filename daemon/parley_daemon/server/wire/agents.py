@@ -70,4 +70,5 @@ def _preview(one: Preview) -> dict[str, Any]:
         "url": one.url,
         "plan": one.plan,
         "questions": one.questions,
+        "network": one.network,
     }

@@ -22,6 +22,7 @@ def rule(one: Rule) -> dict[str, Any]:
         "exact": one.exact,
         "paths": one.paths,
         "hosts": one.hosts,
+        "network": one.network,
         "human": one.human,
         "scope": rule_scope(one.scope),
         "expiresAt": one.expires_at,
@@ -52,6 +53,7 @@ def core_rule(params: PermissionAddParams) -> Rule:
         match=tuple(params.match),
         not_match=tuple(params.not_match),
         exact=params.exact,
+        network=params.network,
     )
 
 
@@ -76,6 +78,7 @@ def explanation(verdict: Verdict) -> dict[str, Any]:
         "rememberable": bool(verdict.rememberable),
         "offers": [offered_rule(one) for one in verdict.rememberable],
         "human": verdict.human,
+        "network": verdict.network,
     }
 
 

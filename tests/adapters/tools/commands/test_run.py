@@ -2,19 +2,25 @@
 
 import os
 import re
+import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.adapters.sandbox.supervisor import find_descendants
+from parley_daemon.core.agents.permissions import decide
+from parley_daemon.core.agents.policy.reach import opening_rules
+from parley_daemon.core.agents.rule_texts import rule_text
+from parley_daemon.core.agents.rules import ChatFacts
 from parley_daemon.core.agents.tools import ToolOutput
 from parley_daemon.ports.sandbox import SandboxSettings
 from parley_daemon.ports.tools import ToolInputError
 from tests.support.sandbox.ordinary_user import skip_without
-from tests.support.tools.file_rig import FileRig
+from tests.support.tools.file_rig import FileRig, Monitor
 
 pytestmark = pytest.mark.slow
 
@@ -145,6 +151,30 @@ async def test_a_failure_that_the_sandbox_causes_is_named(rig: FileRig) -> None:
     assert files.startswith("[Exit status 0.]") == is_open
     if rig.sandbox.state.kind == "landlock":  # with bubblewrap, folders around those of the chat are not seen
         assert "The sandbox lets commands write below" in files
+
+
+async def test_a_command_fails_for_want_of_network_and_gets_it_by_the_rule_that_is_named(
+    rig: FileRig,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = f'import socket; socket.create_connection(("127.0.0.1", {server.getsockname()[1]}), 9)'
+        command = f"python3 -c '{code}'"
+        closed = await rig.call("run", command=command)
+        is_closed = rig.sandbox.state.kind != "none"
+        assert (closed.outcome == "failed") == is_closed
+        (rule,) = opening_rules(command)
+        named = (
+            f"A person can open it for this command by the rule: {rule_text(rule)} (parley permission add)."
+        )
+        assert (named in text_of(closed)) == is_closed
+        inspection = await rig.inspect("run", command=command)
+        facts = ChatFacts("a", "auto", (str(rig.root),), True, rig.sandbox.state.kind, False, "")
+        verdict = decide((rule,), facts, "run", "execute", inspection)
+        context = replace(await rig.context(), network=verdict.network)
+        opened = await rig.tool("run").run({"command": command}, context, inspection, Monitor(), None)
+        assert opened.result == "[Exit status 0.]"
+    unreadable = text_of(await rig.call("run", command=f"X=1 {command}"))
+    assert ("No rule can open it" in unreadable) == is_closed
 
 
 async def test_changed_files_are_reported_with_a_checkpoint(rig: FileRig) -> None:

@@ -50,6 +50,13 @@ async def test_rules_are_added_explained_and_removed_in_the_shell(shell: Shell, 
         assert f"  always:\tallow read_file in /etc/hosts\tchat {chat.id}" in offers
         found = await shell.run("permission", "explain", chat.id, "read_file", '{"path": "a.txt"}', "--json")
         assert json.loads(found.stdout)["decision"] == "allow"
+        words = ("permission", "add", "allow", "run", "--command", "npm ci", "--network", "all")
+        opened = (await shell.run(*words)).stdout.split("\t")
+        assert opened[1] == "allow run: npm ci … with network"
+        found = await shell.run("permission", "explain", chat.id, "run", '{"command": "npm ci -s"}')
+        assert found.stdout.splitlines()[1] == "  network:\tall"
+        await client.permissions.remove(opened[0])
+        assert (await shell.run(*words[:-2], "--network", "none")).returncode == 2
     for words in (("explain", "x"), ("explain", "x", "run", "no json"), ("add", "maybe"), ("remove",)):
         assert (await shell.run("permission", *words)).returncode == 2
     assert (await shell.run("permission", "remove", id)).returncode == 0
@@ -87,4 +94,6 @@ async def test_a_project_is_shown_and_trusted_in_the_shell(shell: Shell, tmp_pat
             await client.permissions.trust(other.as_uri(), "sha256:0")
         with pytest.raises(InvalidParamsError):
             await client.permissions.add("allow", "run", command="a && b")
+        with pytest.raises(InvalidParamsError):
+            await client.permissions.add("deny", "run", command="a", network="all")
         assert (await client.permissions.add("deny", paths=[".env"])).model.text == "deny * in .env"

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from parley_daemon.ports.sandbox import SandboxState
+from parley_daemon.ports.tools import CallContext
 
 _NETWORK = re.compile(
     r"Network is unreachable|Temporary failure in name resolution|Could not resolve host"
@@ -13,34 +15,57 @@ _NETWORK = re.compile(
     re.IGNORECASE,
 )
 _SOCKETS = re.compile(r"socket|connect|PermissionError.*Errno 13", re.IGNORECASE)
+_MAX_RULES: Final = 4
+_MAX_RULE_TEXT: Final = 400
 _FILES = re.compile(
     r"Read-only file system|EROFS|Permission denied|EACCES|Operation not permitted|Device or resource busy"
 )
 
 
 def explain_refusals(
-    output: str, status: int, state: SandboxState, writable: Sequence[str], mode: str
+    output: str, status: int, state: SandboxState, command: str, context: CallContext
 ) -> list[str]:
     """Return sentences about a failure that the sandbox may have caused."""
     if status == 0 or state.kind == "none":
         return []
     hints: list[str] = []
     is_refused = bool(_FILES.search(output))
-    if state.network != "all" and (
+    network = state.reach(context.network)
+    if network != "all" and (
         _NETWORK.search(output) or (state.kind == "landlock" and is_refused and _SOCKETS.search(output))
     ):
-        reach = "a loopback of its own" if state.network == "loopback" else "no network"
-        hints.append(f"The sandbox gives commands {reach} (the setting sandbox.network).")
+        reach = "a loopback of its own" if network == "loopback" else "no network"
+        whom = "this command" if context.network is not None else "commands"
+        hints.append(f"The sandbox gives {whom} {reach} (the setting sandbox.network).")
+        hints += _name_rules(command)
     if is_refused:
-        if mode == "plan":
+        if context.mode == "plan":
             hints.append("In the mode plan, commands cannot change files.")
         else:
-            where = ", ".join(writable) or "no folder"
+            where = ", ".join(context.workspace.roots) or "no folder"
             hints.append(
                 f"The sandbox lets commands write below {where} and $TMPDIR only, and never to the"
                 " configuration and hooks of git or to .parley."
             )
     return hints
+
+
+def _name_rules(command: str) -> list[str]:
+    """Return a sentence about the rules with which a person can let a command line reach more."""
+    from parley_daemon.core.agents.policy.reach import opening_rules  # few commands fail like this
+    from parley_daemon.core.agents.rule_texts import rule_text
+
+    texts = [rule_text(rule) for rule in opening_rules(command)]
+    if not texts:
+        return ["No rule can open it for a command line that cannot be read: make it a simple command."]
+    if len(texts) > _MAX_RULES or sum(map(len, texts)) > _MAX_RULE_TEXT:
+        return ["A person can open it by a rule with network for each command: run fewer at once."]
+    named = "; ".join(texts)
+    if len(texts) == 1:
+        return [f"A person can open it for this command by the rule: {named} (parley permission add)."]
+    return [
+        f"A person can open it for this line by a rule for each command: {named} (parley permission add)."
+    ]
 
 
 def describe_left_behind(names: Sequence[str]) -> list[str]:

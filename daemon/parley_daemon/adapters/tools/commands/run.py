@@ -105,6 +105,7 @@ class RunTool:
             readable=roots,
             writable=() if context.mode == "plan" else roots,
             scratch=context.chat_id,
+            network=context.network,
         )
         await self._files.clean()
         try:
@@ -165,7 +166,7 @@ class RunTool:
             ending = [f"Ended at the limit of {given.timeout_ms} ms. Use a larger timeoutMs, or background."]
         ending += describe_left_behind(process.left_behind)
         ending += process.findings
-        ending += explain_refusals(excerpt.head + excerpt.tail, status, state, command.writable, context.mode)
+        ending += explain_refusals(excerpt.head + excerpt.tail, status, state, given.command, context)
         end = f"{'' if not text or text.endswith(chr(10)) else chr(10)}[{' '.join(ending + notes)}]"
         await monitor.report(last + end)
         outcome = "timed_out" if is_late else "ok" if status == 0 else "failed"

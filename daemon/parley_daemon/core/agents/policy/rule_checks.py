@@ -42,6 +42,17 @@ def _check_fields(rule: Rule) -> RuleProblem | None:
             return RuleProblem("command", "must be the beginning of one simple command, but it has several")
         if rule.paths is not None and rule.effect == "allow":
             return RuleProblem("paths", "cannot limit a command: it is not known what it reads")
+    if rule.network is not None:
+        if rule.command is None or rule.tool != "run":
+            return RuleProblem(
+                "network", 'needs the tool "run" and a command: it is what that command reaches'
+            )
+        if rule.effect == "deny":
+            return RuleProblem("network", 'needs the effect "allow" or "ask": what is denied does not run')
+        if rule.paths is not None:
+            return RuleProblem(
+                "network", "cannot be combined with paths: it is not known what a command uses"
+            )
     for name, patterns in (("paths", rule.paths), ("hosts", rule.hosts)):
         if patterns is not None and not patterns:
             return RuleProblem(name, "must have a pattern, or be left out")
