@@ -288,8 +288,8 @@ class Engine:
 
     async def _resume_paused_turn(self, stored: StoredChat, resumed: ResumedStep) -> None:
         """Go on with a turn that waits for an answer. The store is being opened: no caller has it yet."""
-        self._registry.add(self._registry.get(stored.chat.id) or ChatActor(stored, self._services))
-        async with self._registry.open(stored.chat.id) as chat:
+        chat = self._registry.get(stored.chat.id) or ChatActor(stored, self._services)
+        with self._registry.keep(chat):
             await chat.resume_turn(resumed)
             if any(request.kind == "tool" for request in chat.requests.open):
                 self.client_tools.expect_clients()
@@ -312,6 +312,6 @@ class Engine:
             await self._configuration.load_from_open_store()
         except StoreUnavailableError as error:
             log.warning("a lost turn is restarted without the configured providers: %s", error)
-        self._registry.add(self._registry.get(lost.chat_id) or ChatActor(stored, self._services))
-        async with self._registry.open(lost.chat_id) as chat:
+        chat = self._registry.get(lost.chat_id) or ChatActor(stored, self._services)
+        with self._registry.keep(chat):
             await chat.branches.restart_lost_turn(lost)

@@ -114,6 +114,27 @@ async def test_a_lost_step_that_is_asked_again_is_recovered_once(disk: Disk) -> 
     assert len(edit.runs) == 1
 
 
+async def test_more_turns_are_resumed_and_asked_again_than_idle_chats_stay_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("parley_daemon.engine.collection.registry.IDLE_CHATS_KEPT", 2)
+    edit = ScriptedTool("edit", "edit")
+    async with running(toolbox=GivenToolbox(edit, roots=(ROOT,)), recovery="retry") as rig:
+        paused: list[str] = []
+        for _ in range(4):
+            chat_id, heard = await start(rig, "ask")
+            await (await rig.model.asked()).finish(call("edit"), reason="tool_calls")
+            await asked(heard)
+            paused.append(chat_id)
+        for _ in range(4):
+            await rig.send(await rig.chat())
+            await rig.model.asked()
+        async with rig.restarted() as after:
+            assert [len((await after.snapshot(chat_id)).requests) for chat_id in paused] == [1] * 4
+            for _ in range(4):
+                await (await after.model.asked()).finish("Again.")
+
+
 async def test_a_lost_call_keeps_its_output_and_its_turn_the_usage(disk: Disk) -> None:
     run = ScriptedTool("run", "execute")
     run.reports = ("one, ", "two")

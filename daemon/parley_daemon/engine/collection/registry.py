@@ -1,8 +1,8 @@
 """The chats that are in memory: loaded on demand, dropped when nobody uses them."""
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakValueDictionary
 
 import anyio
@@ -50,13 +50,20 @@ class ChatRegistry:
         actor = self._actors.get(chat_id) or await self._load_once(chat_id)
         if actor is None or owner not in (None, actor.view.chat.owner):
             raise ChatNotFoundError(f"There is no chat {chat_id}.")
+        with self.keep(actor):
+            yield actor
+
+    @contextmanager
+    def keep(self, actor: ChatActor) -> Generator[None]:
+        """Put a chat in memory, and keep it there while the block runs."""
+        self._actors[actor.id] = actor  # not `add`: that might drop this one, which is unused so far
         actor.users += 1
         try:
-            yield actor
+            yield
         finally:
             actor.users -= 1
             if actor.is_deleted:
-                self._actors.pop(chat_id, None)
+                self._actors.pop(actor.id, None)
             else:
                 self.add(actor)
 
@@ -64,7 +71,7 @@ class ChatRegistry:
         async with self._loading:  # of two callers at once, one loads: a chat has one actor
             actor = self._actors.get(chat_id) or await self._load(chat_id)
             if actor is not None:
-                self._actors[chat_id] = actor  # not `add`: that might drop this one, which is unused so far
+                self._actors[chat_id] = actor  # not `add`: see `keep`
             return actor
 
     def creation_lock(self, owner: str, creation_id: str) -> anyio.Lock:
