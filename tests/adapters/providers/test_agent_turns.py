@@ -5,6 +5,7 @@ import pytest
 from parley_daemon.adapters.providers.http_model import HttpModel
 from parley_daemon.adapters.providers.provider_type import Access
 from parley_daemon.adapters.providers.registry import TYPES
+from parley_daemon.core.nesting import MAX_LEVELS
 from parley_daemon.core.parts import Part, Text, ToolCall, ToolCallPiece, ToolResult, fold
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.ports.models import (
@@ -125,3 +126,24 @@ async def test_an_answer_in_one_document_has_the_parts_of_the_streamed_one(diale
         await model.aclose()
     assert whole[1] == streamed[1]
     assert [chunk for chunk in whole[0] if isinstance(chunk, Finish)] == [Finish("tool_calls")]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_arguments_that_not_every_client_could_parse_stay_text(dialect: str) -> None:
+    shallow: dict[str, object] = {}
+    for _ in range(MAX_LEVELS - 1):
+        shallow = {"a": shallow}
+    deep: dict[str, object] = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    calls = (("call_1", LONG_NAME, shallow), ("call_2", LONG_NAME, deep))
+    async with fake_provider() as server:
+        server.choose = AgentProvider(lambda turn: Said("", "", calls)).choose
+        model = open_model(dialect, server)
+        messages = (PromptMessage("user", (Text("Why?"),)),)
+        _, parts = await ask(model, ModelRequest(MODELS[dialect], messages, tools=(READ,)))
+        first, second = [part.args for part in parts if isinstance(part, ToolCall)]
+        await model.aclose()
+    assert first == shallow
+    assert isinstance(second, str)
+    assert second.startswith('{"a"')

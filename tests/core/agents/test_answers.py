@@ -51,6 +51,7 @@ REFUSED: list[tuple[ActionKind, ActionDecision, Any, str]] = [
     ("tool", "allow", {"content": "", "error": True}, "isError is a boolean"),
     ("tool", "allow", {"content": [{"type": "file", "mediaType": "a/b", "data": "!"}]}, "in base64"),
     ("tool", "allow", {"content": "x" * (4 * 2**20)}, "has at most 4,194,304"),
+    ("tool", "allow", {"content": msgspec.json.decode("[" * 102 + "]" * 102)}, "nested too deep"),
     ("permission", "deny", {"reason": 7}, "The result of a denial"),
 ]
 

@@ -17,6 +17,7 @@ import msgspec
 
 from parley_daemon.core.agents.actions import ActionDecision, ActionRequest, Answer
 from parley_daemon.core.agents.tools import ApprovedMode, ToolOutput
+from parley_daemon.core.nesting import MAX_LEVELS, is_too_deep
 
 MAX_REASON = 4_000
 """Characters of the reason of a denial."""
@@ -154,6 +155,8 @@ def read_tool_answer(result: Any) -> ToolOutput:
         'The result of a tool is {"content", "isError"}: content is a string, a list of text and file parts,'
         " or another JSON value; isError is a boolean.",
     )
+    if is_too_deep(answer.content):
+        raise InvalidAnswerError(f"content is nested too deep; it may have {MAX_LEVELS} levels.")
     if _looks_like_parts(answer.content):
         _convert(
             answer.content,

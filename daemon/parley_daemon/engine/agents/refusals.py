@@ -67,5 +67,5 @@ def wrong_arguments(call: ToolCall, problem: str) -> ToolResult:
 def no_object(args: object) -> str:
     """Return what is wrong with arguments that are no object."""
     if isinstance(args, str):
-        return "they are not valid JSON. Send one JSON object."
+        return "they are not valid JSON, or nested too deep. Send one JSON object."
     return f"they are {type(args).__name__}, not a JSON object."

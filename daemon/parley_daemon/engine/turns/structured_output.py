@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from parley_daemon.core.nesting import is_too_deep
 from parley_daemon.core.parts import Part, plain_text
 from parley_daemon.core.records import Failure
 from parley_daemon.ports.catalogue import ResolvedModel
@@ -62,13 +63,15 @@ def _parse_value(text: str) -> Any:
     """Return the JSON value of a text, which is JSON or contains JSON in its only fenced block.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not, or its value is nested too deep.
     """
     for candidate in _candidates(text.strip()):
         try:
-            return msgspec.json.decode(candidate)
+            value = msgspec.json.decode(candidate)
         except (ValueError, RecursionError):
             continue
+        if not is_too_deep(value):  # clients could not read it
+            return value
     raise ValueError("not JSON")
 
 

@@ -38,6 +38,7 @@ from parley_daemon.adapters.providers.http.lenient_json import (
 )
 from parley_daemon.adapters.providers.shared.answer_state import AnswerState
 from parley_daemon.adapters.providers.shared.stop_reasons import is_failure, map_reason, read_reason
+from parley_daemon.core.nesting import is_too_deep
 from parley_daemon.core.parts import File, Reasoning, Text, ToolCall
 from parley_daemon.core.records import FailureKind
 from parley_daemon.ports.models import Chunk, ModelError, StopReason
@@ -254,6 +255,8 @@ class GoogleParser:
         args: object = {} if call.args is None else call.args
         if self._pieces.has_surrogates:
             args = msgspec.json.decode(encode_json(args))
+        if is_too_deep(args):
+            args = encode_json(args).decode()
         id, name = replace_surrogates(call.id or ""), replace_surrogates(call.name or "")
         whole = ToolCall(id, name, args)
         if id and self._calls.get(id) == whole:

@@ -15,9 +15,12 @@ be followed to the end (`AnswerLimitError`). The limits on a whole answer are en
 `ThinkTag` separates reasoning and answer where a model writes both as one text.
 """
 
+from typing import cast
+
 import msgspec
 
 from parley_daemon.adapters.providers.http.lenient_json import replace_surrogates
+from parley_daemon.core.nesting import is_too_deep
 from parley_daemon.core.parts import Piece, Reasoning, Text, ToolCall, ToolCallPiece
 from parley_daemon.ports.models import AnswerLimits
 
@@ -45,12 +48,13 @@ class OpenCall(msgspec.Struct, eq=False, gc=False):
 
     @property
     def args(self) -> object:
-        """The complete arguments, parsed; the text itself when it is not JSON."""
+        """The complete arguments, parsed; the text itself when it is not JSON, or nested too deep."""
         text = "".join(self.arguments)
         try:
-            return msgspec.json.decode(text) if text.strip() else {}
+            args = cast("object", msgspec.json.decode(text.strip() or "{}"))
         except (ValueError, RecursionError):
             return text
+        return text if is_too_deep(args) else args
 
 
 Run = type[Text] | type[Reasoning] | OpenCall
