@@ -9,7 +9,6 @@ from parley_daemon.core.agents.line_counts import (
     MAX_BYTES,
     MAX_DIFFERENCES,
     count_changed_lines,
-    plain_text,
     text_of,
 )
 
@@ -45,4 +44,3 @@ def test_text_is_what_an_editor_shows() -> None:
     assert text_of("é".encode("utf-16")) == "é"
     assert text_of(b"caf\xe9") == "café"
     assert text_of(b"\x7fELF\0") is None
-    assert plain_text("a\r\nb\rc\n") == "a\nb\nc\n"

@@ -11,7 +11,8 @@ from parley_daemon.adapters.checkpoints.journal import Journal, Line, Opened, ap
 from parley_daemon.adapters.checkpoints.paths import digest_of, digest_of_text, encode_text
 from parley_daemon.core.agents.checkpoints import Checkpoint, CheckpointHead
 from parley_daemon.core.agents.file_states import FileState
-from parley_daemon.core.agents.line_counts import plain_text, text_of
+from parley_daemon.core.agents.line_counts import text_of
+from parley_daemon.core.comparing import with_line_feeds
 
 CHAT_BYTES = 64 * 2**20
 """Bytes of images of a chat."""
@@ -91,7 +92,7 @@ class History:
         elif state.kind == "file":
             is_kept = False
         if open_text is not None and state.open_text is not None and state.open_text != state.text:
-            text = encode_text(plain_text(open_text))
+            text = encode_text(with_line_feeds(open_text))
             is_kept = self.images.put(text, state.open_text, pinned=pinned) and is_kept
         return is_kept
 

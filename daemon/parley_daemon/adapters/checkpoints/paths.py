@@ -16,7 +16,8 @@ from secrets import token_hex
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.file_states import NOTHING, FileState
-from parley_daemon.core.agents.line_counts import plain_text, text_of
+from parley_daemon.core.agents.line_counts import text_of
+from parley_daemon.core.comparing import with_line_feeds
 
 FILE_BYTES = 16 * 2**20
 """Size of a file up to which it is read and kept. A larger one can be changed, but not restored."""
@@ -129,7 +130,7 @@ def unread_state(status: os.stat_result) -> FileState:
 
 def digest_of_text(text: str) -> str:
     """Return the digest of a text without regard to its line ends."""
-    return digest_of(encode_text(plain_text(text)))
+    return digest_of(encode_text(with_line_feeds(text)))
 
 
 def encode_text(text: str) -> bytes:

@@ -36,7 +36,7 @@ from parley_daemon.core.agents.checkpoints import (
     shown_paths,
 )
 from parley_daemon.core.agents.file_states import FileState, is_same
-from parley_daemon.core.agents.line_counts import plain_text
+from parley_daemon.core.comparing import with_line_feeds
 from parley_daemon.ports.checkpoints import (
     CheckpointNotFoundError,
     CheckpointsUnavailableError,
@@ -265,9 +265,9 @@ def _editor_problem(documents: Sequence[OpenDocument], text: str | None) -> str 
         name = document.client or "an editor"
         if document.text is None:
             return f"It is open in {name}, and what that has is not known. Close it there first."
-        if plain_text(document.text) != plain_text(documents[0].text or ""):
+        if with_line_feeds(document.text) != with_line_feeds(documents[0].text or ""):
             return "It is open in several editors with different texts. Save and close it there first."
-        if not document.can_edit and plain_text(document.text) != plain_text(text):
+        if not document.can_edit and with_line_feeds(document.text) != with_line_feeds(text):
             return f"It is open in {name}, which takes no changes. Close it there first."
     return None
 

@@ -8,6 +8,8 @@ bags: that counts a line that only moved as no difference, and costs one pass.
 from collections import Counter
 from collections.abc import Sequence
 
+from parley_daemon.core.comparing import count_equal_ends
+
 MAX_DIFFERENCES = 400
 """Differences that are counted exactly, which takes some 30 ms."""
 
@@ -23,12 +25,7 @@ def count_changed_lines(before: bytes, after: bytes) -> tuple[int, int] | None:
 
 
 def _count(old: Sequence[bytes], new: Sequence[bytes]) -> tuple[int, int]:
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
+    start, end = count_equal_ends(old, new)
     old, new = old[start : len(old) - end], new[start : len(new) - end]
     differences = _edit_distance(old, new) if old and new else len(old) + len(new)
     if differences is None:
@@ -65,8 +62,3 @@ def text_of(data: bytes) -> str | None:
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     return None if "\0" in text else text
-
-
-def plain_text(text: str) -> str:
-    """Return a text with each line ended by a single line feed, to compare it with another one."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")

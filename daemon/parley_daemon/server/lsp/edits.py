@@ -3,9 +3,10 @@
 import difflib
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from parley_daemon.core.comparing import common_size
 from parley_daemon.server.lsp.encodings import ENCODINGS
 
 MAX_COMPARED = 2_000
@@ -22,10 +23,10 @@ def text_edits(old: str, new: str, encoding: str) -> list[dict[str, Any]]:
     if old and old[-1] not in "\r\n":
         starts.pop()  # the last line has no end, so that no line begins behind it
     # From the first line that differs to the last one.
-    before = _common(lambda size: old[:size] == new[:size], min(len(old), len(new)))
+    before = common_size(lambda size: old[:size] == new[:size], min(len(old), len(new)))
     begin = starts[bisect_right(starts, before) - 1]
     limit = min(len(old), len(new)) - begin
-    after = _common(lambda size: old[len(old) - size :] == new[len(new) - size :], limit)
+    after = common_size(lambda size: old[len(old) - size :] == new[len(new) - size :], limit)
     line = bisect_left(starts, len(old) - after)
     end = starts[line] if line < len(starts) else len(old)
     new_end = len(new) - (len(old) - end)
@@ -68,23 +69,11 @@ def _trimmed(old: str, first: int, last: int, text: str) -> tuple[int, int, str]
     Neither end lies between the two characters of a "\\r\\n" of the old text: there is no such position.
     """
     limit = min(last - first, len(text))
-    before = _common(lambda size: old[first : first + size] == text[:size], limit)
+    before = common_size(lambda size: old[first : first + size] == text[:size], limit)
     if before and old[first + before - 1 : first + before + 1] == "\r\n":
         before -= 1
     limit -= before
-    after = _common(lambda size: old[last - size : last] == text[len(text) - size :], limit)
+    after = common_size(lambda size: old[last - size : last] == text[len(text) - size :], limit)
     if after and old[last - after - 1 : last - after + 1] == "\r\n":
         after -= 1
     return first + before, last - after, text[before : len(text) - after]
-
-
-def _common(is_common: Callable[[int], bool], limit: int) -> int:
-    """Return the greatest size up to `limit` that is common; by halving, because texts can be long."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if is_common(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low

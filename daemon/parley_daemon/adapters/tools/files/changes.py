@@ -22,11 +22,12 @@ from parley_daemon.adapters.tools.files.contents import Content, UnusableFileErr
 from parley_daemon.adapters.tools.files.diffs import joined, unified_diff
 from parley_daemon.adapters.tools.files.read_log import fingerprint
 from parley_daemon.adapters.tools.files.services import FileServices
-from parley_daemon.adapters.tools.files.texts import FileText, UnencodableError, line_end_of, with_line_feeds
+from parley_daemon.adapters.tools.files.texts import FileText, UnencodableError, line_end_of
 from parley_daemon.adapters.tools.paths import opening
 from parley_daemon.adapters.tools.paths.opening import ChangedMeanwhileError
 from parley_daemon.adapters.tools.paths.resolving import Target
 from parley_daemon.core.agents.tools import Inspection, Preview, ToolOutput
+from parley_daemon.core.comparing import with_line_feeds
 from parley_daemon.ports.checkpoints import Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.editors import EditRefusedError, OpenDocument
 from parley_daemon.ports.tools import CallContext

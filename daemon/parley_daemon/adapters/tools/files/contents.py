@@ -13,9 +13,10 @@ import msgspec
 from anyio import to_thread
 
 from parley_daemon.adapters.tools.files.read_log import fingerprint
-from parley_daemon.adapters.tools.files.texts import MAX_TEXT, FileText, decode, with_line_feeds
+from parley_daemon.adapters.tools.files.texts import MAX_TEXT, FileText, decode
 from parley_daemon.adapters.tools.paths import opening
 from parley_daemon.adapters.tools.paths.resolving import Resolver, Target
+from parley_daemon.core.comparing import with_line_feeds
 from parley_daemon.ports.editors import Editors, OpenDocument
 
 _readers = anyio.CapacityLimiter(8)

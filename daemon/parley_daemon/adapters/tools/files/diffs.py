@@ -3,7 +3,8 @@
 import difflib
 from collections.abc import Sequence
 
-from parley_daemon.adapters.tools.files.texts import common, count_lines, lines_of, printable
+from parley_daemon.adapters.tools.files.texts import count_lines, lines_of, printable
+from parley_daemon.core.comparing import common_size, count_equal_ends
 
 MAX_DIFF = 64 * 1024
 """Bytes of a diff that is shown, in UTF-8."""
@@ -19,12 +20,7 @@ CUT = "\n[…]\n"
 def unified_diff(before: str | None, after: str | None, name: str, new_name: str | None = None) -> str:
     """Return the diff of a file. None: it does not exist before, or after."""
     base, old, new = _window(before or "", after or "")
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
+    start, end = count_equal_ends(old, new)
     first = "/dev/null" if before is None else f"a/{name}"
     second = "/dev/null" if after is None else f"b/{new_name or name}"
     if max(len(old), len(new)) - start - end > MAX_COMPARED:
@@ -49,11 +45,11 @@ def _window(old: str, new: str) -> tuple[int, list[str], list[str]]:
     The first result is how many lines are before them. Only these lines are cut, since texts can be long.
     """
     limit = min(len(old), len(new))
-    begin = common(lambda size: old[:size] == new[:size], limit)
+    begin = common_size(lambda size: old[:size] == new[:size], limit)
     for _ in range(CONTEXT + 1):
         begin = max(old.rfind("\n", 0, max(begin - 1, 0)), old.rfind("\r", 0, max(begin - 2, 0))) + 1
     limit -= begin
-    end = len(old) - common(lambda size: old[len(old) - size :] == new[len(new) - size :], limit)
+    end = len(old) - common_size(lambda size: old[len(old) - size :] == new[len(new) - size :], limit)
     for _ in range(CONTEXT + 1):
         end = old.find("\n", end) + 1 or len(old)
     new_end = len(new) - (len(old) - end)

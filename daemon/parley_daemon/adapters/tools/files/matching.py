@@ -10,7 +10,8 @@ import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from parley_daemon.adapters.tools.files.texts import count_lines, line_end_of, lines_of, with_line_feeds
+from parley_daemon.adapters.tools.files.texts import count_lines, line_end_of, lines_of
+from parley_daemon.core.comparing import with_line_feeds
 
 SHOWN_LINES = 12
 """Lines that an error shows at most."""

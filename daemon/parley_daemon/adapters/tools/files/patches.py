@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 
 from parley_daemon.adapters.tools.files.matching import describe_nearest
-from parley_daemon.adapters.tools.files.texts import line_end_of, lines_of, with_line_feeds
+from parley_daemon.adapters.tools.files.texts import line_end_of, lines_of
+from parley_daemon.core.comparing import with_line_feeds
 
 FORMAT = """\
 *** Begin Patch

@@ -6,7 +6,6 @@ read as Latin-1, in which each byte is one character.
 
 import codecs
 import re
-from collections.abc import Callable
 
 import msgspec
 
@@ -85,23 +84,6 @@ def count_lines(text: str) -> int:
     if "\r" in text:
         ends += text.count("\r") - text.count("\r\n")
     return ends + (text != "" and text[-1] not in "\r\n")
-
-
-def common(is_common: Callable[[int], bool], limit: int) -> int:
-    """Return the greatest size up to `limit` that is common; by halving, because texts can be long."""
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if is_common(middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def with_line_feeds(text: str) -> str:
-    """Return a text with each line ended by a line feed."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def line_end_of(text: str) -> str | None:

@@ -16,9 +16,10 @@ from time import monotonic
 
 import msgspec
 
-from parley_daemon.adapters.tools.files.texts import decode, printable, with_line_feeds
+from parley_daemon.adapters.tools.files.texts import decode, printable
 from parley_daemon.adapters.tools.searching.walking import Entry, open_below, walk
 from parley_daemon.core.agents.globs import matches_any, matches_below, parse_path, split_path
+from parley_daemon.core.comparing import with_line_feeds
 
 MAX_FILE = 8 * 1024 * 1024
 """Bytes of a file that is searched."""
