@@ -44,6 +44,8 @@ class ToolFunction:
     def __init__(
         self, function: Callable[..., Any], name: str | None = None, description: str | None = None
     ) -> None:
+        if not callable(function):
+            raise ToolFunctionError(f"{function!r} is no function.")
         self.function = function
         self.name = name or _name_of(function)
         if not _NAME.fullmatch(self.name):

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.messages import CLIENT_NAME, one_line
@@ -32,6 +33,18 @@ def daemon_address(options: argparse.Namespace) -> tuple[str | None, str | None]
     elif options.tcp:
         address = f"tcp:{options.tcp}"
     return address, options.token or os.environ.get("PARLEY_TOKEN") or None
+
+
+def present_folder() -> str:
+    """Return the URI of the folder that the command runs in, which is what an agent works in.
+
+    Raises:
+        CommandError: it was deleted.
+    """
+    try:
+        return Path.cwd().as_uri()
+    except FileNotFoundError:
+        raise CommandError("The present folder does not exist any more. Go to another one.") from None
 
 
 def short_id(id: str) -> str:

@@ -124,8 +124,10 @@ def describe_files(files: Sequence[Json]) -> list[str]:
 def short_path(path: str) -> str:
     """Return the path of a file URI, relative to the present folder if it lies below it."""
     path = path_of(path)
-    here = f"{Path.cwd()}/"
-    return visible_line(path.removeprefix(here) or path)
+    try:
+        return visible_line(path.removeprefix(f"{Path.cwd()}/") or path)
+    except FileNotFoundError:  # the present folder was deleted
+        return visible_line(path)
 
 
 def path_of(uri: str) -> str:

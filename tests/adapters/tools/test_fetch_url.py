@@ -57,7 +57,10 @@ def context(context_limit: int | None = None) -> CallContext:
 async def fetch(url: str, tool: FetchUrlTool | None = None, context_limit: int | None = None) -> ToolOutput:
     tool = tool or FetchUrlTool()
     with anyio.fail_after(30):
-        inspection = await tool.inspect({"url": url}, context())
+        try:
+            inspection = await tool.inspect({"url": url}, context())
+        except ToolInputError as error:
+            return ToolOutput(str(error), "failed")
         assert (inspection.preview.url, inspection.asks) != (None, "permission")
         return await tool.run({"url": url}, context(context_limit), inspection, Silence(), None)
 
@@ -175,6 +178,8 @@ async def test_a_redirect_is_followed_within_its_site_only(server: WebServer) ->
         ("http://127%2e0.0.1/", "not a valid host name"),
         ("http://[fe80::1%25eth0]/", "not a valid"),
         ("http://example.org:0/", "port"),
+        ("http://127.1:8080/", "not in the public internet"),
+        ("http://[::ffff:10.0.0.1]/", "not in the public internet"),
         ("http://example.org:99999/", "not a valid URL"),
         ("http://example.org/" + "x" * 8_000, "at most 8,000"),
     ],

@@ -48,7 +48,7 @@ async def test_a_chat_without_folders_is_told_how_to_get_one(home: Path) -> None
     [
         ("file:///", "that is too much"),
         ("file://{home}", "your home directory"),
-        ("file://{home}/..", "your home directory in it"),
+        ("file://{home}/..", "above your home directory: that is too much"),
         ("file://{home}/data", "the daemon's own files"),
         ("file://{home}/data/log", "the daemon's own files"),
         ("file://{home}/run", "the daemon's own files"),

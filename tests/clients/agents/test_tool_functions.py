@@ -166,13 +166,14 @@ def not_found(a: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821
     """Do."""
 
 
-CANNOT_BE_TOOLS: list[tuple[Callable[..., Any], str]] = [
+CANNOT_BE_TOOLS: list[tuple[Any, str]] = [
     (no_annotation, "parameter 'a' of no_annotation has no annotation. Annotate it, such as `a: str`."),
     (no_schema, "has the type Callable[[], int], which JSON Schema cannot express. Use str, int"),
     (any_number, "takes any number of values. Give each parameter a name."),
     (no_docstring, "has no docstring: write one, or give a `description`."),
     (not_found, "name 'Nowhere' is not defined"),
     (lambda: 1, "A function without a name needs the argument `name`."),
+    ("weather", "'weather' is no function."),
 ]
 
 

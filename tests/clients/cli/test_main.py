@@ -102,6 +102,19 @@ def test_no_daemon_is_a_sentence(places: dict[str, str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_agent_in_a_folder_that_was_deleted_is_a_sentence(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f'rmdir "{gone}"; exec "{PARLEY}" ask --agent hello'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=gone, env=shared_daemon.env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "parley: The present folder does not exist any more. Go to another one.\n"
+
+
 async def test_in_a_terminal_ctrl_c_interrupts_and_keeps_the_partial_answer(daemon: DaemonProcess) -> None:
     code, screen = in_terminal(daemon, "ask", "/stall", interrupt_at="nothing more will come")
     assert code == 128 + signal.SIGINT

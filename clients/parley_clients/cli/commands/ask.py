@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from parley_clients.cli.display.output import make_output, make_progress
 from parley_clients.cli.errors import (
@@ -15,7 +14,13 @@ from parley_clients.cli.errors import (
 )
 from parley_clients.cli.inputs import UnreadInput, read_content
 from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, has_answer
-from parley_clients.cli.options import connect_daemon, find_chat, find_last_chat, short_id
+from parley_clients.cli.options import (
+    connect_daemon,
+    find_chat,
+    find_last_chat,
+    present_folder,
+    short_id,
+)
 from parley_clients.cli.steps import describe_denied
 from parley_clients.cli.turns import run_turn
 from parley_clients.errors import ConflictError, ConnectionLostError
@@ -75,7 +80,7 @@ def has_agent(options: argparse.Namespace) -> bool:
 def new_chat_fields(options: argparse.Namespace) -> Json:
     """Return settings and context of a new chat, for `create_chat`. An agent works in the present folder."""
     settings = read_settings(options)
-    context = {"repositories": [Path.cwd().as_uri()]} if has_agent(options) else None
+    context = {"repositories": [present_folder()]} if has_agent(options) else None
     return {"settings": settings or None, "context": context}
 
 

@@ -2,14 +2,16 @@
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from parley_clients.cli.display.plain import print_json
-from parley_clients.cli.errors import EXIT_FAILURE, UsageError, check_text
+from parley_clients.cli.errors import EXIT_FAILURE, CommandError, UsageError, check_text
 from parley_clients.cli.messages import escape_controls, one_line
 from parley_clients.cli.options import connect_daemon
+from parley_clients.cli.steps import path_of, visible_line
 from parley_clients.results import Json
 from parley_clients.sync import Client
 
@@ -108,8 +110,8 @@ def _explain(options: argparse.Namespace) -> int:
     if raw.get("network") is not None:
         sys.stdout.write(f"  network:\t{raw['network']}\n")
     for command in raw["commands"]:
-        by = f" ({command['ruleId']})" if command["ruleId"] else ""
-        sys.stdout.write(f"  {command['decision']}\t{one_line(json.dumps(command['argv']))}{one_line(by)}\n")
+        by = f" by {one_line(command['ruleId'])}" if command["ruleId"] else ""
+        sys.stdout.write(f"  {command['decision']}\t{one_line(shlex.join(command['argv']))}{by}\n")
     for rule in raw["offers"]:
         sys.stdout.write(f"  always:\t{one_line(rule['text'])}\t{one_line(_scope_text(rule['scope']))}\n")
     return 0
@@ -137,7 +139,8 @@ def trust(options: argparse.Namespace) -> int:
                 "".join([f"    {line}\n" for line in escape_controls(one["text"].rstrip()).split("\n")])
             )
     if not files:
-        sys.stderr.write(f"There is no AGENTS.md and no .parley/permissions.toml in {options.folder}.\n")
+        folder = visible_line(path_of(root))
+        sys.stderr.write(f"There is no AGENTS.md and no .parley/permissions.toml in {folder}.\n")
         return EXIT_FAILURE
     if not options.yes and not options.withdraw and any(one["hash"] and not one["trusted"] for one in files):
         sys.stderr.write("To trust them with exactly this content: the same command with --yes.\n")
@@ -156,7 +159,17 @@ def _project_files(client: Client, root: str) -> list[Json]:
 
 
 def _uri_of(folder: str) -> str:
-    return folder if folder.startswith("file:") else Path(folder).expanduser().resolve().as_uri()
+    """Return the URI of a folder.
+
+    Raises:
+        CommandError: there is no such folder.
+    """
+    if folder.startswith("file:"):
+        return folder
+    path = Path(folder).expanduser().resolve()
+    if not path.is_dir():
+        raise CommandError(f"There is no folder {visible_line(str(path))}.")
+    return path.as_uri()
 
 
 def _scope_text(scope: Any) -> str:

@@ -123,7 +123,13 @@ class Conversation:
         name = commands.command_name(text, self._model)
         try:
             check_text(text, "The text")
-            if self._answering.submit(text, name):
+            try:
+                if self._answering.submit(text, name):
+                    return
+            except UsageError as error:
+                self._view.note(str(error))
+                buffer.append_to_history()  # Up brings it back; the next answer begins in an empty line
+                buffer.reset()
                 return
             if name in _AT_ONCE:
                 self._tasks.start_soon(self._run_command, text)

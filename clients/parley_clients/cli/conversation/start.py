@@ -2,14 +2,13 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from parley_clients.cli.attachments import read_files
 from parley_clients.cli.commands.ask import new_chat_fields
 from parley_clients.cli.conversation.agents.commands import set_mode
 from parley_clients.cli.display.output import can_draw
 from parley_clients.cli.errors import UsageError
-from parley_clients.cli.options import find_chat, find_last_chat
+from parley_clients.cli.options import find_chat, find_last_chat, present_folder
 from parley_clients.sync import Chat, Client
 
 
@@ -50,5 +49,5 @@ def open_chat(client: Client, options: argparse.Namespace) -> Chat:
     if options.agent is not None:
         set_mode(chat, options.agent)
         if not chat.get(limit=1).raw["chat"]["context"].get("repositories"):
-            chat.set_context(repositories=[Path.cwd().as_uri()])
+            chat.set_context(repositories=[present_folder()])
     return chat

@@ -28,11 +28,11 @@ def read_arguments(of: type[Arguments], args: Any) -> Arguments:
         ToolInputError: they do not have the form of the struct; the message says what is expected.
     """
     if not isinstance(args, dict):
-        raise ToolInputError(f"The arguments must be a JSON object. {_expected(of)}")
+        raise ToolInputError(f"they must be a JSON object. {_expected(of)}")
     try:
         return msgspec.convert(cast("dict[str, Any]", args), of, strict=False)
     except msgspec.ValidationError as error:
-        raise ToolInputError(f"The arguments are invalid: {error}. {_expected(of)}") from None
+        raise ToolInputError(f"{error}. {_expected(of)}") from None
 
 
 def _expected(of: type[msgspec.Struct]) -> str:

@@ -99,6 +99,10 @@ class FetchUrlTool:
     async def inspect(self, args: Any, context: CallContext) -> Inspection:
         """See Tool."""
         url = _url(args)
+        try:
+            self._client.refuse_address(url)  # before a person is asked about what is never done
+        except FetchError as error:
+            raise ToolInputError(str(error)) from None
         shown = str(url)
         return Inspection(
             f"Fetch {shown if len(shown) <= _TITLE else shown[: _TITLE - 1] + '…'}",

@@ -116,9 +116,9 @@ def _refuse_too_much(path: str, folders: DaemonFolders) -> None:
     """
     home = os.path.realpath(folders.home)
     if lies_below(home, path):
-        what = "your home directory" if path == home else f"{path}, which has your home directory in it,"
+        what = "your home directory" if path == home else f"{path}, above your home directory"
         raise _UnusableRootError(
-            f"A chat cannot work in {what}: that is too much. Use a folder of a project."
+            f"A chat cannot work in {what}: that is too much. Use the folder of a project."
         )
     if any(lies_below(path, top) for top in NOT_ON_DISK):
         raise _UnusableRootError(f"A chat cannot work in {path}: there are no ordinary files.")

@@ -10,6 +10,7 @@ from parley_daemon.core.agents.rules import Verdict
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.instructions import InstructionFile, Instructions
 from parley_daemon.engine.agents.permissions import ListedRules, Permissions
+from parley_daemon.engine.agents.refusals import describe_wrong_arguments
 from parley_daemon.engine.errors import InvalidArgumentsError, ToolNotFoundError
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import CallContext, Toolbox, ToolInputError, Workspace
@@ -101,5 +102,5 @@ class PolicyQueries(msgspec.Struct, frozen=True):
         try:
             inspection = await tool.inspect(args, context)
         except ToolInputError as error:
-            raise InvalidArgumentsError(str(error)) from None
+            raise InvalidArgumentsError(describe_wrong_arguments(tool_name, str(error))) from None
         return decide(toolset.rules, facts, tool_name, inspection.kind or tool.spec.kind, inspection)

@@ -61,7 +61,12 @@ def cut_short(call: ToolCall, why: str, outcome: ToolOutcome, output: str) -> To
 
 def wrong_arguments(call: ToolCall, problem: str) -> ToolResult:
     """Return the result of a call with invalid arguments."""
-    return failed(call, f"The arguments of {call.tool_name} are invalid: {problem}")
+    return failed(call, describe_wrong_arguments(call.tool_name, problem))
+
+
+def describe_wrong_arguments(tool_name: str, problem: str) -> str:
+    """Return the sentence that says why a tool does not take arguments."""
+    return f"The arguments of {tool_name} are invalid: {problem}"
 
 
 def no_object(args: object) -> str:

@@ -48,6 +48,10 @@ async def test_rules_are_added_explained_and_removed_in_the_shell(shell: Shell, 
         first, *offers = found.stdout.splitlines()
         assert first.startswith("ask: ")
         assert f"  always:\tallow read_file in /etc/hosts\tchat {chat.id}" in offers
+        found = await shell.run("permission", "explain", chat.id, "run", '{"command": "git log \\"a b\\""}')
+        assert f"  allow\tgit log 'a b' by {id}" in found.stdout.splitlines()
+        found = await shell.run("permission", "explain", chat.id, "run", "{}")
+        assert found.stderr.startswith("parley: The arguments of run are invalid: Object missing")
         found = await shell.run("permission", "explain", chat.id, "read_file", '{"path": "a.txt"}', "--json")
         assert json.loads(found.stdout)["decision"] == "allow"
         words = ("permission", "add", "allow", "run", "--command", "npm ci", "--network", "all")
@@ -66,7 +70,11 @@ async def test_rules_are_added_explained_and_removed_in_the_shell(shell: Shell, 
 
 async def test_a_project_is_shown_and_trusted_in_the_shell(shell: Shell, tmp_path: Path) -> None:
     root = tmp_path.resolve()
-    assert (await shell.run("trust", str(root))).returncode == 1
+    found = await shell.run("trust", str(root))
+    assert (found.returncode, f"in {root}." in found.stderr) == (1, True)
+    assert (await shell.run("trust", str(root / "gone"))).stderr == (
+        f"parley: There is no folder {root / 'gone'}.\n"
+    )
     async with connect(f"unix:{shell.daemon.socket}") as client:
         other = root / "project"
         (other / ".parley").mkdir(parents=True)

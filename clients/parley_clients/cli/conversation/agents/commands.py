@@ -81,7 +81,7 @@ def permissions(context: Context, argument: str) -> Outcome:
         case ["allow" | "ask" | "deny" as effect, tool, *command]:
             rule: Json = {"effect": effect, "tool": tool, "scope": {"chatId": context.chat.id}}
             if command:
-                rule["command"] = shlex.join(command)
+                rule["command"] = argument.split(maxsplit=2)[2]  # as it was typed: `$x` is not `'$x'`
             context.client.call("permission/add", rule)
             return Show(_describe_rules(context))
         case ["why", *_]:

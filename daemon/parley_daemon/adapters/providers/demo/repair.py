@@ -52,8 +52,8 @@ def next_of_repair(command: str, turn: ToolTurn) -> Message:
     """Return the next message of the story."""
     missing = [name for name in _NEEDED if name not in turn.tools]
     if missing and not turn.done:
-        names = ", ".join(f"`{name}`" for name in missing)
-        return Message(f"I need {names} for that, and may not use them in this chat; `/tools` says why.\n")
+        names = " and ".join([f"`{name}`" for name in missing])
+        return Message(f"I cannot mend it without {names}: what this chat is allowed leaves that out.\n")
     command = command.strip() or COMMAND
     steps = [pair for message in turn.done for pair in message]
     if not steps:

@@ -6,6 +6,7 @@ nothing would be known about where it leads; so proxies of the environment are n
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
@@ -74,6 +75,19 @@ class WebClient:
         self._is_allowed = is_allowed
         self._resolve = resolve
 
+    def refuse_address(self, url: WebUrl) -> None:
+        """Refuse a URL whose host is written as an address that must not be reached. Looks nothing up.
+
+        Raises:
+            FetchError: it is one.
+        """
+        try:
+            address = ip_address(url.host.strip("[]"))
+        except ValueError:
+            return
+        if not self._is_allowed(address):
+            raise FetchError(_describe_not_public(url))
+
     async def fetch(self, url: WebUrl) -> Page:
         """Return the page at a URL, after redirects within the site.
 
@@ -129,11 +143,15 @@ class WebClient:
         if not addresses:
             raise FetchError(f"The host {url.host} is not known: it has no address.")
         if not all(self._is_allowed(address) for address in addresses):
-            raise FetchError(
-                f"{url.host} is not in the public internet: it leads to this machine or to a private network."
-                " fetch_url does not go there."
-            )
+            raise FetchError(_describe_not_public(url))
         return addresses
+
+
+def _describe_not_public(url: WebUrl) -> str:
+    return (
+        f"{url.host} is not in the public internet: it leads to this machine or to a private network."
+        " fetch_url does not go there."
+    )
 
 
 def _get(session: "ClientSession", url: WebUrl):
