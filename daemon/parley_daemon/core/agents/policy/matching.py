@@ -4,7 +4,6 @@ A rule that allows matches strictly: only what it certainly means. A rule that a
 also what may be meant, such as a file in another case, or a command behind options and wrappers.
 """
 
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -27,7 +26,7 @@ from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import PathUse
 
-_PARTS = re.compile("[=:@,]")
+_SEPARATORS = str.maketrans("=@,", ":::")
 _MAX_PARTS = 8
 _MAX_PATHS = 400
 """Paths of one command that are compared with rules."""
@@ -216,7 +215,7 @@ def _paths_in(word: str, cwd: str | None) -> Iterator[str]:
     """Yield the absolute paths that a word of a command may mean: `x`, `--file=x`, `-fx`, `HEAD:x`, `@x`."""
     parts = {word, word.partition("=")[2], word[2:] if word.startswith("-") else ""}
     if ":" in word or "@" in word or "," in word:
-        parts.update(_PARTS.split(word)[:_MAX_PARTS])
+        parts.update(word.translate(_SEPARATORS).split(":")[:_MAX_PARTS])
     for one in parts:
         if one.startswith("/"):
             yield normalize(one)
