@@ -6,7 +6,7 @@ import pytest
 
 from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.core.agents.actions import ActionRequest
-from parley_daemon.core.events import ActionRequired, ToolStarted
+from parley_daemon.core.events import ActionRequired, MessagePart, ToolStarted
 from parley_daemon.core.parts import Text, ToolResult
 from parley_daemon.core.records import Status
 from parley_daemon.engine.chats.snapshot import Snapshot
@@ -94,6 +94,7 @@ async def test_a_question_is_open_after_a_crash_and_its_turn_goes_on_when_it_is_
             assert await respond(after, chat_id, request) == "allowed"
             second = await asked(heard)
             assert second.id != request.id
+            after.clock.seconds += 5
             await respond(after, chat_id, second)
             model = await after.model.asked()
             assert [one.role for one in model.request.messages] == ["user", "assistant", *["tool"] * 3]
@@ -102,6 +103,7 @@ async def test_a_question_is_open_after_a_crash_and_its_turn_goes_on_when_it_is_
             assert (ended.outcome, ended.turn_id) == ("completed", request.turn_id)
             assert ended.usage is not None
             assert ended.usage.total_tokens == 16
+            assert (ended.timings.queued_ms, ended.timings.total_ms) == (0, 5000)
             found = results((await after.snapshot(chat_id)).messages)
             assert [outcome for *_, outcome in found] == ["ok", "ok", "ok"]
             assert len(heard.of(ActionRequired)) == 1
@@ -147,6 +149,29 @@ async def test_a_call_that_had_started_beside_a_question_is_interrupted_after_a_
             found = results((await after.snapshot(chat_id)).messages)
             assert [outcome for *_, outcome in found] == ["interrupted", "ok"]
         assert len(read.runs) == 1
+
+
+async def test_results_behind_an_open_call_are_shown_again_after_a_crash(disk: Disk) -> None:
+    read, theirs = ScriptedTool("read", "read"), ScriptedTool("theirs", "read", asks="tool", source="client")
+    async with running(disk, toolbox=GivenToolbox(read, theirs, roots=(ROOT,))) as rig:
+        chat_id, heard = await start(rig)
+        calls = call("theirs", "1"), call("read", "2")
+        await (await rig.model.asked()).finish(*calls, reason="tool_calls")
+        await asked(heard)
+        await heard.until(lambda: [one for one in heard.of(MessagePart) if isinstance(one.piece, ToolResult)])
+        before = (await rig.snapshot(chat_id)).preview
+        assert before is not None
+        async with rig.restarted(await journaled(rig, disk, chat_id, 1)) as after:
+            preview = (await after.snapshot(chat_id)).preview
+            assert preview is not None
+            assert preview.pieces == before.pieces
+            (request,) = (await after.snapshot(chat_id)).requests
+            heard = await after.listen(chat_id)
+            await respond(after, chat_id, request, result={"content": "one"})
+            await (await after.model.asked()).finish("Done.")
+            await heard.ended()
+            found = results((await after.snapshot(chat_id)).messages)
+            assert [outcome for *_, outcome in found] == ["ok", "ok"]
 
 
 async def test_a_paused_turn_can_be_interrupted_after_a_restart(disk: Disk) -> None:

@@ -2,9 +2,8 @@
 
 Theory of operation. Clients fold pieces by the index of their part, and a part begins with the next index. So
 the parts begin in the order of the calls: before a later call streams, the calls before it, which have
-started, begin their parts with an empty piece. Results that were there before a restart of the daemon follow
-as soon as the parts before them have begun. The files that a call has changed are told after its result, also
-when the call was cut off.
+started, begin their parts with an empty piece. The files that a call has changed are told after its result,
+also when the call was cut off.
 """
 
 from collections.abc import Mapping
@@ -41,8 +40,8 @@ class ResultStream:
         self._results = results  # as the step knows them
         self._host = host
         self._changes: dict[int, tuple[tuple[FileChange, ...], str | None]] = {}  # that were not told yet
-        while (known := results.get(len(self.assembler))) is not None:  # told before a restart
-            self.assembler.add(known)
+        for index in range(max(results, default=-1) + 1):  # told before a restart
+            self.assembler.add(results.get(index) or self._empty(index))
 
     async def add_text(self, index: int, text: str) -> None:
         """Publish a piece of the output of a call that has started."""

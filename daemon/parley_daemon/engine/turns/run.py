@@ -94,6 +94,7 @@ class TurnRun:
         progress.limit = TurnLimit(progress.accepted_at, settings.timeouts.total_ms, settings.agent.max_ms)
         progress.announced.set()
         self.accepted.set()
+        self._slot.first_at = self._accepted_at  # it has had its slot before the restart
         self._turn_usage = progress.agent.restore(resumed.messages)
         self.answers = resumed.messages
         self._begin(resumed.step)
