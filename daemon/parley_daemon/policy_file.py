@@ -21,6 +21,16 @@ from parley_daemon.ports.projects import ParsedRules
 MAX_RULES = 500
 """Rules of one file."""
 
+MAX_PATTERNS = 500
+"""Patterns of paths and hosts of one file. Each call is compared with all of them."""
+
+MAX_EXAMPLES = 100
+"""Examples of one rule, each of which is compared with the rule's patterns."""
+
+MAX_PROJECT_BYTES = 64 * 1024
+MAX_DOTS = 200
+"""Dots in one line of a project's file: for a key, the parser needs time and memory by their square."""
+
 MAX_SIGNS = 50
 """Patterns with "?" in one file: they take the longest to compare."""
 
@@ -76,6 +86,11 @@ def parse_project_rules(content: bytes, path: str) -> ParsedRules:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         return ParsedRules((), f"{path}, line {line}: the file is not UTF-8.")
+    if len(content) > MAX_PROJECT_BYTES:
+        return ParsedRules((), f"{path} is larger than {MAX_PROJECT_BYTES // 1024} KiB.")
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MAX_DOTS:
+            return ParsedRules((), f"{path}, line {number}: the line has more than {MAX_DOTS:,} dots.")
     try:
         tables = msgspec.convert(tomllib.loads(text), RulesFile).permissions
         return ParsedRules(make_rules(tables, "project"))
@@ -85,6 +100,10 @@ def parse_project_rules(content: bytes, path: str) -> ParsedRules:
         return ParsedRules((), f"{path}{describe_invalid_setting(text, RulesFile)}")
     except InvalidRuleError as error:
         return ParsedRules((), f"{path}{find_line(text, error.path)}: {error.problem}.")
+    except RecursionError:
+        return ParsedRules((), f"{path} is nested too deep.")
+    except ValueError:  # of the parser: a number with thousands of digits
+        return ParsedRules((), f"{path} has a value that cannot be read.")
 
 
 def make_rules(tables: Sequence[RuleTable], source: Literal["config", "project"]) -> tuple[Rule, ...]:
@@ -102,9 +121,13 @@ def make_rules(tables: Sequence[RuleTable], source: Literal["config", "project"]
     patterns = [one for table in tables for one in (table.tool, *(table.paths or ()), *(table.hosts or ()))]
     if sum("?" in one for one in patterns) > MAX_SIGNS:
         raise InvalidRuleError(["permissions"], f'a file can have {MAX_SIGNS} patterns with "?"; use "*"')
+    if len(patterns) - len(tables) > MAX_PATTERNS:
+        raise InvalidRuleError(["permissions"], f"a file can have {MAX_PATTERNS} patterns of paths and hosts")
     rules: list[Rule] = []
     for index, table in enumerate(tables):
         path: list[str | int] = ["permissions", index]
+        if len(table.match) + len(table.not_match) > MAX_EXAMPLES:
+            raise InvalidRuleError(path, f"rule {index + 1} has more than {MAX_EXAMPLES} examples")
         rule = Rule(
             f"{source}:{index + 1}",
             table.effect,
@@ -114,7 +137,7 @@ def make_rules(tables: Sequence[RuleTable], source: Literal["config", "project"]
             hosts=None if table.hosts is None else tuple(table.hosts),
             human=table.human,
             scope=_find_scope(table.root, source, path),
-            expires_at=None if table.expires_at is None else _to_utc(table.expires_at),
+            expires_at=None if table.expires_at is None else _to_utc(table.expires_at, path),
             match=tuple(table.match),
             not_match=tuple(table.not_match),
             source=source,
@@ -141,8 +164,13 @@ def _find_scope(root: str | None, source: str, path: Sequence[str | int]) -> Rul
     return RuleScope(root=uri_of_path(str(folder.resolve())))
 
 
-def _to_utc(time: datetime) -> str:
-    moment = time.astimezone(UTC)
+def _to_utc(time: datetime, path: Sequence[str | int]) -> str:
+    try:
+        moment = time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRuleError(
+            [*path, "expires_at"], "expires_at is not a time of the years 1 to 9999"
+        ) from None
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 

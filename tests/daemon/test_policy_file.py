@@ -4,7 +4,12 @@ from pathlib import Path
 
 from parley_daemon.config import load_config
 from parley_daemon.core.agents.rules import Rule, RuleScope
-from parley_daemon.policy_file import parse_project_rules
+from parley_daemon.policy_file import (
+    MAX_EXAMPLES,
+    MAX_PATTERNS,
+    MAX_PROJECT_BYTES,
+    parse_project_rules,
+)
 
 RULES = """\
 default_model = "demo:demo"
@@ -113,3 +118,20 @@ def test_the_file_of_a_project_has_only_rules() -> None:
         assert broken.rules == ()
         assert broken.complaint is not None
         assert broken.complaint.startswith(complaint)
+
+
+def test_a_file_of_a_foreign_project_cannot_hold_up_the_daemon() -> None:
+    rule = b'[[permissions]]\neffect = "deny"\n'
+    many = b",".join([b'"a*"'] * (MAX_PATTERNS + 1))
+    examples = b",".join([b'"a"'] * (MAX_EXAMPLES + 1))
+    for content, complaint in (
+        (b"#" * (MAX_PROJECT_BYTES + 1), "is larger than 64 KiB"),
+        (b"a = " + b"[" * 20_000, "is nested too deep"),
+        (b".".join([b"a"] * 20_000) + b" = 1", "line 1: the line has more than 200 dots"),
+        (b"a = " + b"9" * 5_000, "has a value that cannot be read"),
+        (rule + b"expires_at = 0001-01-01T00:00:00+23:59", "line 3: expires_at is not a time"),
+        (rule + b"paths = [" + many + b"]", "can have 500 patterns"),
+        (rule + b'paths = ["a*"]\nmatch = [' + examples + b"]", "more than 100 examples"),
+    ):
+        broken = parse_project_rules(content, "/r/p.toml")
+        assert (broken.rules, complaint in (broken.complaint or "")) == ((), True), broken.complaint

@@ -24,6 +24,9 @@ _BULK = ("oldText", "newText", "content", "patch", "plan")
 _INVISIBLE = ("Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
 """The categories of Unicode of formats, unassigned characters, surrogates and blanks other than the space."""
 
+_BLANK_LETTERS = frozenset("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\u034f")
+"""Letters and marks of other categories that look like nothing."""
+
 _LONG = 60
 _TRANSCRIPT_LINES = 8
 _MAX_ARGS = 300
@@ -45,7 +48,7 @@ def visible(text: str) -> str:
 def _shown(char: str) -> str:
     if char == "\r":
         return "␍"
-    if char in "\n\t " or unicodedata.category(char) not in _INVISIBLE:
+    if char in "\n\t " or (unicodedata.category(char) not in _INVISIBLE and char not in _BLANK_LETTERS):
         return char
     return f"<U+{ord(char):04X}>"
 

@@ -23,6 +23,7 @@ from parley_clients.cli.steps import (
         ("x = 'a\u202e'#\u2066", "x = 'a<U+202E>'#<U+2066>"),
         ("pass\u200bword\u00a0\ufeff\u2028", "pass<U+200B>word<U+00A0><U+FEFF><U+2028>"),
         ("\U000e0041 \ud800 \ue000", "<U+E0041> <U+D800> <U+E000>"),
+        ("ls\u3164\u2800", "ls<U+3164><U+2800>"),
         ("größe 文字 שלום 🙂", "größe 文字 שלום 🙂"),
     ],
 )

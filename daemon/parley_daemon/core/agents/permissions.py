@@ -20,6 +20,7 @@ import msgspec
 
 from parley_daemon.core.agents.policy.commands import parse_command
 from parley_daemon.core.agents.policy.matching import (
+    MAX_PATHS,
     Selected,
     Thing,
     command_thing,
@@ -155,9 +156,12 @@ def _commands_of(chat: ChatFacts, text: str, cwd: str | None) -> list[tuple[Thin
     if script.problem is not None:
         return [(Thing(unread=script.problem, cwd=cwd, hides=True), mode)]
     things: list[tuple[Thing, ModeDecision]] = []
+    left = MAX_PATHS
     for words in script.commands:
         command = parse_command(words)
-        things.append((command_thing(command, cwd, chat.roots), mode))
+        thing = command_thing(command, cwd, chat.roots, left)
+        left -= len(thing.places)
+        things.append((thing, mode))
         if any(one.changes_folder for one in levels(command)):
             cwd = None
     return things

@@ -2,7 +2,7 @@
 
 from parley_daemon.core.agents.rules import Reach, Rule
 
-_MAX_LENGTH = 2_000
+_MAX_LENGTH = 20_000
 _NETWORKS: dict[Reach, str] = {"all": " with network", "loopback": " with a loopback of its own"}
 
 

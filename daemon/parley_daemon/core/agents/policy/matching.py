@@ -28,8 +28,8 @@ from parley_daemon.core.agents.tools import PathUse
 
 _SEPARATORS = str.maketrans("=@,", ":::")
 _MAX_PARTS = 8
-_MAX_PATHS = 400
-"""Paths of one command that are compared with rules."""
+MAX_PATHS = 400
+"""Paths of one script that are compared with rules."""
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -75,14 +75,16 @@ def path_thing(use: PathUse, roots: tuple[str, ...]) -> Thing:
     return Thing(path=use, places=(place_of(use.path, roots),))
 
 
-def command_thing(command: SimpleCommand, cwd: str | None, roots: tuple[str, ...]) -> Thing:
-    """Return a simple command that a call runs."""
+def command_thing(
+    command: SimpleCommand, cwd: str | None, roots: tuple[str, ...], most: int = MAX_PATHS
+) -> Thing:
+    """Return a simple command that a call runs. Not more than `most` of the paths in it are compared."""
     paths = list(dict.fromkeys([path for word in command.words for path in _paths_in(word, cwd)]))
     return Thing(
         command=command,
         cwd=cwd,
-        hides=len(paths) > _MAX_PATHS or any(one.hides_commands for one in levels(command)),
-        places=tuple([place_of(path, roots) for path in paths[:_MAX_PATHS]]),
+        hides=len(paths) > most or any(one.hides_commands for one in levels(command)),
+        places=tuple([place_of(path, roots) for path in paths[:most]]),
     )
 
 
