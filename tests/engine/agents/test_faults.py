@@ -211,3 +211,34 @@ async def test_nothing_is_told_of_a_call_that_ends_after_its_turn(disk: Disk) ->
         tool.release()
         await anyio.wait_all_tasks_blocked()
         assert heard.outline[told:] == []
+
+
+@pytest.mark.parametrize("phase", ["model", "tool"])
+async def test_a_turn_that_is_stopped_between_two_phases_is_interrupted(phase: str) -> None:
+    """The stop comes after a phase has ended, and before its end was stored."""
+    edit = ScriptedTool("edit", "edit")
+    edit.hold()
+    async with (
+        running(toolbox=GivenToolbox(edit, roots=(ROOT,))) as rig,
+        anyio.create_task_group() as tasks,
+    ):
+        chat_id, heard = await start(rig)
+        model = await rig.model.asked()
+        if phase == "tool":
+            await model.finish(call("edit"), reason="tool_calls")
+            await edit.running()
+        rig.store.hold()
+        tasks.start_soon(rig.retitle, chat_id, "Held")
+        await rig.store.waiting()
+        tasks.start_soon(rig.interrupt, chat_id)
+        await anyio.wait_all_tasks_blocked()
+        if phase == "tool":
+            edit.release()
+        else:
+            await model.finish(call("edit"), reason="tool_calls")
+        await anyio.wait_all_tasks_blocked()
+        rig.store.release()
+        assert (await heard.ended()).outcome == "interrupted"
+        messages = (await rig.snapshot(chat_id)).messages
+        assert [outcome for *_, outcome in results(messages)] == ["ok" if phase == "tool" else "interrupted"]
+        assert len(edit.runs) == (phase == "tool")

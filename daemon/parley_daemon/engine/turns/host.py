@@ -7,7 +7,7 @@ import anyio
 import msgspec
 
 from parley_daemon.core.events import Event, Timings
-from parley_daemon.core.parts import Part, Piece, ToolResult
+from parley_daemon.core.parts import Part, Piece, ToolCall, ToolResult
 from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Role, Turn, Usage
 from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.agents.host import StepBrief, StepHost
@@ -52,6 +52,15 @@ class TurnResult(msgspec.Struct, frozen=True, gc=False):
     role: Role = "assistant"
     results: tuple[ToolResult, ...] = ()
     used_ms: int = 0
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether another phase of an agent turn follows, if nothing stops it."""
+        if self.outcome != "completed":
+            return False
+        if self.role == "tool":
+            return self.stop_reason is None
+        return self.stop_reason != "max_time" and any(isinstance(part, ToolCall) for part in self.parts)
 
     @property
     def is_whole(self) -> bool:

@@ -189,8 +189,13 @@ class TurnRun:
         self._cancel()
 
     def as_stopped(self, result: TurnResult) -> TurnResult:
-        """Return a result as it counts by now: a failure after a stop counts as the stop."""
-        if self._cause is None or result.outcome != "failed" or result.error is _UNEXPECTED:
+        """Return a result as it counts by now.
+
+        A failure after a stop counts as the stop. So does a phase that another one would have followed: what
+        it did is done, but not the turn.
+        """
+        is_failed = result.outcome == "failed" and result.error is not _UNEXPECTED
+        if self._cause is None or not (is_failed or (self.agent is not None and result.is_followed)):
             return result
         return replace(result, outcome="interrupted", error=error_of(self._cause), refused=(), refusal=None)
 
