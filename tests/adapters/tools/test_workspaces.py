@@ -36,6 +36,21 @@ async def test_roots_are_the_folders_at_the_uris_however_they_are_spelled(home: 
     assert await workspaces(home).workspace(uris) == Workspace((project, other))
 
 
+async def test_a_folder_in_a_folder_cannot_be_replaced_by_a_link_that_leads_out(home: Path) -> None:
+    project = home / "my project"
+    (project / "a/b").mkdir(parents=True)
+    (project / "inside").symlink_to("a")
+    uris = (project.as_uri(), (project / "a/b").as_uri(), (project / "inside").as_uri())
+    wanted = (str(project), str(project / "a/b"), str(project / "a"))
+    assert await workspaces(home).workspace(uris) == Workspace(wanted)
+    (project / "a").rename(project / "was")
+    (home / "other/b").mkdir()
+    (project / "a").symlink_to(home / "other")
+    found = await workspaces(home).workspace(uris)
+    assert found.roots == (str(project),)
+    assert f"{project}/a is a link that leads to {home}/other" in (found.problem or "")
+
+
 async def test_a_chat_without_folders_is_told_how_to_get_one(home: Path) -> None:
     found = await workspaces(home).workspace(())
     assert found.roots == ()

@@ -7,6 +7,7 @@ home directory, or what lies above it), the daemon's own folders, and what is no
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Iterable
 from time import monotonic
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,8 @@ from parley_daemon.ports.tools import Workspace
 
 CHECK_SECONDS = 2.0
 """How long a workspace is taken for as it was; then its folders are looked at again."""
+
+_MAX_LINKS = 40
 
 REMEMBERED = 256
 """Workspaces that are remembered."""
@@ -68,13 +71,21 @@ class _UnusableRootError(Exception):
 
 
 def _look(uris: tuple[str, ...], folders: DaemonFolders) -> Workspace:
-    roots: dict[str, None] = {}
+    found: dict[str, str] = {}
     problem: str | None = None
     for uri in uris:
         try:
-            roots.setdefault(_root(uri, folders))
+            found[uri] = _root(uri, folders)
         except _UnusableRootError as error:
             problem = problem or str(error)
+    roots: dict[str, None] = {}
+    for uri, root in found.items():
+        link = _find_way_out(_local_path(uri), root, found.values())
+        if link is None:
+            roots[root] = None
+        else:
+            text = f"The folder {_local_path(uri)} is not used: {link} is a link that leads to {root}, out of"
+            problem = problem or f"{text} another folder of this chat. Use the folder itself."
     if not uris:
         problem = NO_ROOT
     return Workspace(tuple(roots), problem)
@@ -106,6 +117,39 @@ def _root(uri: str, folders: DaemonFolders) -> str:
         raise _UnusableRootError(f"{path} is not a folder. Use the folder that it lies in.")
     _refuse_too_much(path, folders)
     return path
+
+
+def _find_way_out(given: str, root: str, roots: Iterable[str]) -> str | None:
+    """Return a link that lies in one of the roots and leads out of it to another one; None: there is none.
+
+    A model can replace a folder in a root by a link. It must not choose in this way where it may write.
+    """
+    links, end = _follow(given)
+    if end != root:
+        return given  # it leads elsewhere by now
+    for link in links:
+        if any(lies_below(link, one) and not lies_below(root, one) for one in roots):
+            return link
+    return None
+
+
+def _follow(path: str) -> tuple[list[str], str]:
+    """Return where the links are that lead from a path to the folder that it means, and that folder."""
+    waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+    links: list[str] = []
+    at = "/"
+    while waiting and len(links) <= _MAX_LINKS:
+        name = waiting.pop()
+        here = os.path.dirname(at) if name == ".." else os.path.join(at, name)
+        try:
+            target = os.readlink(here)
+        except OSError:  # no link
+            at = here
+            continue
+        links.append(here)
+        waiting += [part for part in reversed(target.split("/")) if part not in ("", ".")]
+        at = "/" if target.startswith("/") else at
+    return links, at
 
 
 def _refuse_too_much(path: str, folders: DaemonFolders) -> None:

@@ -69,8 +69,8 @@ class RunTool:
         if not given.command.strip() or "\0" in given.command:
             raise ToolInputError("The command is blank, or has a NUL character.")
         await self._sandbox.probe()  # what `sandbox` says has to be known before the decision
-        cwd = await to_thread.run_sync(_find_folder, given.cwd, context)
-        named = await to_thread.run_sync(hash_named_files, given.command, cwd)
+        cwd = await to_thread.run_sync(_find_folder, given.cwd, context, abandon_on_cancel=True)
+        named = await to_thread.run_sync(hash_named_files, given.command, cwd, abandon_on_cancel=True)
         first, *more = given.command.strip().splitlines()
         title = first if len(first) <= _MAX_TITLE else first[: _MAX_TITLE - 1]
         if more or len(first) > _MAX_TITLE:
