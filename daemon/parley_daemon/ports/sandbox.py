@@ -1,6 +1,6 @@
 """The port to processes and the sandbox that they run in."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
@@ -50,6 +50,13 @@ class SandboxState(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     notes: tuple[str, ...] = ()
     problem: str | None = None
 
+    def can_hide(self, writable: Sequence[str]) -> bool:
+        """Return whether files below a folder can be kept from commands that write to these folders.
+
+        Landlock cannot take back what a folder that may be written allows.
+        """
+        return self.kind == "bwrap" or (self.kind == "landlock" and not writable)
+
     def reach(self, asked: Reach | None) -> Network:
         """Return what a command reaches that a rule allows to reach `asked`: never less than all others."""
         if asked == "all" or self.network == "all":
@@ -67,6 +74,9 @@ class Command(msgspec.Struct, frozen=True, gc=False):
         writable: folders that it may write to, beside its own temporary folder.
         environment: variables beside those of the allow-list.
         network: what it is to reach, where the setting of the sandbox gives less; None: what that gives.
+        hidden: files and folders below the readable ones that it must not see; see SandboxState.can_hide.
+        read_only: files and folders below the writable ones that it must not change; the same.
+        kept_apart: folders below the writable ones that it must not rename, so that those stay there.
         scratch: commands with the same name share a temporary folder with caches. "": one of its own.
     """
 
@@ -77,6 +87,9 @@ class Command(msgspec.Struct, frozen=True, gc=False):
     environment: Mapping[str, str] = {}
     scratch: str = ""
     network: Reach | None = None
+    hidden: tuple[str, ...] = ()
+    read_only: tuple[str, ...] = ()
+    kept_apart: tuple[str, ...] = ()
 
 
 class Process(Protocol):

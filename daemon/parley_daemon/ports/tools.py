@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from parley_daemon.core.agents.actions import Answer
-from parley_daemon.core.agents.rules import AgentMode, Reach, SandboxKind
+from parley_daemon.core.agents.rules import AgentMode, DeniedGlob, Reach, SandboxKind
 from parley_daemon.core.agents.tools import FileChange, Inspection, ToolOutput, ToolSpec
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.sandbox import SandboxState
@@ -41,6 +41,7 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     `message_id` is the id of the message that has the call. `context_limit`: tokens of the model, None if it
     is not known; the limit of an output depends on it. `origin` is the name of the client that asked.
     `network`: what a command of the call reaches by rules, where the sandbox gives less.
+    `denied`: what rules keep from commands.
     `withheld`: absolute globs, in small letters, of what a call that looks through a folder leaves out.
     """
 
@@ -55,6 +56,7 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     origin: str | None = None
     withheld: tuple[str, ...] = ()
     network: Reach | None = None
+    denied: tuple[DeniedGlob, ...] = ()
 
 
 class CallMonitor(Protocol):

@@ -2,10 +2,11 @@
 
 import marshal
 import struct
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.adapters.sandbox.bwrap import make_arguments
 from parley_daemon.adapters.sandbox.environment import make_environment
@@ -143,6 +144,35 @@ def test_what_a_rule_lets_a_command_reach_is_what_its_sandbox_gives(tmp_path: Pa
         assert ("(deny network*)" in profile) == (kind == "seatbelt" and reach != "all")
         assert ("localhost" in profile) == (kind == "seatbelt" and reach == "loopback")
     assert found == {(kind, reach): reach == "all" for kind, reach in product(kinds, reaches)}
+
+
+def test_what_rules_keep_from_a_command_uncovers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    secret, hooks, own = tmp_path / ".ssh/keys", tmp_path / "hooks", tmp_path / "own"
+    for folder in (secret, hooks / "sub", own):
+        folder.mkdir(parents=True)
+    paths = SandboxPaths((own,), tmp_path / "scratch", tmp_path / "kept")
+    preparation = Preparation(SandboxSettings(), paths, {"PATH": "/bin"}, "/python")
+    kept = (str(secret), str(hooks / "sub"), str(own / "sub"), str(tmp_path / "work"))
+    command = Command(
+        ("true",),
+        str(tmp_path),
+        writable=(str(tmp_path),),
+        hidden=(str(hooks / "sub/key"),),
+        read_only=(str(secret / "id"), str(tmp_path / "lock")),
+        kept_apart=kept,
+    )
+    protected = ProtectedFiles((str(tmp_path),), {str(secret / ".git"): (0, 0)}, {}, [str(hooks)])
+    argv, _, _ = preparation.prepare(SandboxState("bwrap"), command, "/s", protected)
+    bound = {(option, path) for option, path in pairwise(argv) if option in ("--bind", "--ro-bind")}
+    assert ("--bind", str(tmp_path / "work")) in bound
+    assert ("--ro-bind", str(tmp_path / "lock")) in bound
+    assert not {path for _, path in bound} & {*kept[:3], str(secret / "id"), str(secret / ".git")}
+    plan = replace(command, writable=())
+    argv, _, _ = preparation.prepare(SandboxState("bwrap"), plan, "/s", protected)
+    assert [path for option, path in pairwise(argv) if option == "--bind"] == ["/s", "/s"]
 
 
 def test_the_profile_of_macos_closes_more_than_it_opens_again() -> None:

@@ -153,14 +153,30 @@ async def test_a_call_is_explained_and_not_run(wire: Wire) -> None:
     assert found["decision"] == "deny"
 
 
-async def test_a_rule_lets_a_command_reach_more(wire: Wire) -> None:
+async def test_a_command_does_not_run_unasked_where_it_could_use_what_a_rule_denies(wire: Wire) -> None:
+    settings = {"agent": {"mode": "auto"}}
+    context = {"repositories": [wire.root.as_uri()]}
+    chat_id = await wire.peer.new_chat(context=context, settings=settings)
+    explain = {"chatId": chat_id, "toolName": "run", "args": {"command": "ls"}}
+    found = await wire.call("permission/explain", **explain)
+    status = await wire.call("server/status")
+    if status["sandbox"]["kind"] == "bwrap":
+        assert "Rules deny" not in found["why"]
+    else:
+        sentence = f"Rules deny {wire.root}/a.pem, and the sandbox cannot keep the command from it."
+        assert (found["decision"], found["why"].endswith(sentence), found["offers"]) == ("ask", True, [])
+
+
+async def test_a_rule_lets_a_command_reach_more(wire: Wire, tmp_path: Path) -> None:
+    context = {"repositories": [tmp_path.resolve().as_uri()]}
+    chat_id = await wire.peer.new_chat(context=context, settings={"agent": {"mode": "ask"}})
     rule = {"effect": "allow", "tool": "run", "command": "npm ci", "network": "all"}
     made = await wire.call("permission/add", **rule)
     assert (made["network"], made["text"]) == ("all", "allow run: npm ci … with network")
     assert made in (await wire.call("permission/list"))["rules"]
     for command, decision, network in (("npm ci -s", "allow", "all"), ("npm ci && ls", "ask", None)):
         explained = await wire.call(
-            "permission/explain", chatId=wire.chat_id, toolName="run", args={"command": command}
+            "permission/explain", chatId=chat_id, toolName="run", args={"command": command}
         )
         assert (explained["decision"], explained["network"]) == (decision, network)
         assert ("By a rule it gets network." in explained["why"]) == (network is not None)

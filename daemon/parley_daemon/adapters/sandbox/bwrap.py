@@ -49,7 +49,7 @@ def make_arguments(
         read_only: what is inside of the writable folders and cannot be changed.
         kept_apart: folders inside of the writable ones that can be changed, but neither renamed nor removed.
         hidden: files and folders that the command sees empty.
-        own: the same for those of the daemon.
+        own: the same for those of the daemon, and for what rules deny. Nothing uncovers them.
     """
     layers = [("--ro-bind", root, root) for root in readable if root not in writable]
     layers += [("--bind", root, root) for root in writable]

@@ -13,6 +13,7 @@ from parley_daemon.adapters.sandbox.places import (
     find_conflict,
     find_secrets,
     find_services,
+    is_below,
     widen_to_own_folder,
 )
 from parley_daemon.adapters.sandbox.protected import ProtectedFiles
@@ -70,6 +71,10 @@ class Preparation:
         environment["PWD"] = command.cwd
         network = state.reach(command.network)
         secrets, services, own = find_secrets(), find_services(), self._own()
+        # What is bound again inside of a hidden or protected folder would uncover it.
+        covered = [*secrets, *services, *own]
+        read_only = _outside([*protected.read_only, *command.read_only], covered)
+        kept_apart = _outside([*protected.git_directories, *command.kept_apart], [*covered, *read_only])
         if state.kind == "bwrap":
             argv = bwrap.make_arguments(
                 self.program or "bwrap",
@@ -78,14 +83,14 @@ class Preparation:
                 scratch=scratch,
                 readable=command.readable,
                 writable=command.writable,
-                read_only=protected.read_only,
-                kept_apart=list(protected.git_directories),
+                read_only=read_only,
+                kept_apart=kept_apart if command.writable else [],
                 hidden=[*secrets, *services],
-                own=own,
+                own=[*own, *command.hidden],
                 network=network == "all",
             )
             return argv, environment, b""
-        argv, hidden = list(command.argv), [*secrets, *own]
+        argv, hidden = list(command.argv), [*secrets, *own, *command.hidden]
         if state.kind != "none":
             _refuse_conflict(hidden, command.writable)
         if state.kind == "seatbelt":
@@ -116,6 +121,10 @@ class Preparation:
             for path in self._paths.own
             if os.path.lexists(path)
         ]
+
+
+def _outside(paths: Sequence[str], folders: Sequence[str]) -> list[str]:
+    return [path for path in paths if not any(is_below(path, folder) for folder in folders)]
 
 
 def _refuse_conflict(hidden: Sequence[str], writable: Sequence[str]) -> None:

@@ -9,6 +9,8 @@ All rules that match a thing count, and the strictest of them wins: deny over as
 no effect. If no rule matches, the mode of the chat decides (MODE_TABLE and `_mode_decision`). A rule that
 allows only answers what the mode would ask: what the mode denies stays denied.
 
+A command that could use what a rule denies, since its sandbox cannot hide files, is not run unasked either.
+
 What cannot be read is never allowed by a rule. A shell command that the reader does not understand can hide
 any other, so it is asked about as soon as a rule denies or asks about some command, also in the mode `auto`.
 """
@@ -56,11 +58,12 @@ class _Decision(msgspec.Struct, frozen=True, gc=False):
     effect: Effect
     rules: tuple[Rule, ...]
     why: str
+    is_exposed: bool = False
 
     @property
     def can_be_allowed(self) -> bool:
         """Whether a rule could allow what is asked about: only the mode asks, and it is clear what about."""
-        return not self.rules and self.thing.unread is None
+        return not self.rules and not self.is_exposed and self.thing.unread is None
 
 
 def decide(
@@ -73,6 +76,8 @@ def decide(
     decisions = [
         _decide_thing(selected, chat, thing, mode) for thing, mode in _things_of(chat, spec_name, kind, call)
     ]
+    if call.exposed:
+        decisions = [_expose(one, call.exposed) for one in decisions]
     verdict = _combine(decisions)
     if verdict.decision == "deny":
         return verdict
@@ -110,6 +115,16 @@ def decide_unseen(rules: tuple[Rule, ...], chat: ChatFacts, spec: ToolSpec) -> E
         mode = decide_tool(spec.kind, chat, spec.name, Inspection(spec.title))
     decision = _decide_thing(select(tuple(whole), chat, spec.name), chat, Thing(), mode).effect
     return "deny" if decision == "ask" and not chat.interactive else decision
+
+
+def _expose(decision: _Decision, path: str) -> _Decision:
+    """Return the decision on a command that could use what a rule denies: it is not run unasked."""
+    if decision.thing.path is not None or decision.effect == "deny":
+        return decision
+    why = f"Rules deny {path}, and the sandbox cannot keep the command from it."
+    if decision.effect == "allow":
+        return _Decision(decision.thing, "ask", (), why, is_exposed=True)
+    return _Decision(decision.thing, "ask", decision.rules, f"{decision.why} {why}", is_exposed=True)
 
 
 def _refuse(command: CommandDecision) -> CommandDecision:

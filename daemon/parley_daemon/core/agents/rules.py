@@ -53,6 +53,20 @@ class Rule(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=
     network: Reach | None = None
 
 
+class DeniedGlob(msgspec.Struct, frozen=True, gc=False):
+    """What a rule that denies paths keeps from commands.
+
+    Attributes:
+        glob: absolute, in small letters; it means what it names and everything below that.
+        name: the glob of a name that is denied at any depth below a root of the chat; None: the place counts.
+        is_readable: the rule is only about tools that change files, so that commands may read it.
+    """
+
+    glob: str
+    name: str | None = None
+    is_readable: bool = False
+
+
 class ChatFacts(msgspec.Struct, frozen=True, gc=False):
     """What the policy has to know of a chat. `roots` are absolute paths. `now` is RFC 3339.
 

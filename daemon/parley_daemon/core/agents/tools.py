@@ -90,6 +90,8 @@ class Inspection(msgspec.Struct, frozen=True, gc=False):
             ("question"), `exit_plan` ("plan"), tools of clients ("tool").
         bound_to: hashes of what else the approval holds for, such as a script file that the command runs,
             by its absolute path. The call is asked about again if one has changed since.
+        exposed: paths that rules deny, and that the command could use all the same, since its sandbox cannot
+            hide them, in words; "": none.
         kind: the kind of this call where it is less than the tool's own kind.
     """
 
@@ -101,6 +103,7 @@ class Inspection(msgspec.Struct, frozen=True, gc=False):
     host: str | None = None
     asks: ActionKind | None = None
     bound_to: tuple[tuple[str, str], ...] = ()
+    exposed: str = ""
     kind: ToolKind | None = None
 
 

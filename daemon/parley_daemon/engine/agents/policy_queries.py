@@ -80,6 +80,7 @@ class PolicyQueries(msgspec.Struct, frozen=True):
             StoreUnavailableError: the rules cannot be read.
         """
         from parley_daemon.core.agents.permissions import decide  # few daemons need them
+        from parley_daemon.core.agents.policy.withheld import denied_globs
         from parley_daemon.engine.agents.toolset import load_toolset
 
         toolset = await load_toolset(self, chat, chat.settings.agent)
@@ -98,6 +99,7 @@ class PolicyQueries(msgspec.Struct, frozen=True):
             tool_call_id="",
             mode=facts.mode,
             workspace=toolset.workspace,
+            denied=denied_globs(toolset.rules, facts),
         )
         try:
             inspection = await tool.inspect(args, context)

@@ -219,7 +219,10 @@ class StepRun:
         return self._toolset
 
     def _context(self, call: ToolCall, toolset: Toolset) -> CallContext:
-        from parley_daemon.core.agents.policy.withheld import withheld_globs  # few chats need the policy
+        from parley_daemon.core.agents.policy.withheld import (
+            denied_globs,  # few chats need the policy
+            withheld_globs,
+        )
 
         brief = self._brief
         return CallContext(
@@ -233,6 +236,7 @@ class StepRun:
             context_limit=self._agent.context_limit,
             origin=brief.origin,
             withheld=withheld_globs(toolset.rules, toolset.facts, call.tool_name),
+            denied=denied_globs(toolset.rules, toolset.facts),
         )
 
     async def ask(self, prepared: PreparedCall, kind: ActionKind) -> tuple[ActionRequest, Answer]:

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from parley_daemon.adapters.sandbox.supervisor import find_descendants
 from parley_daemon.core.agents.permissions import decide
 from parley_daemon.core.agents.policy.reach import opening_rules
+from parley_daemon.core.agents.policy.withheld import denied_globs
 from parley_daemon.core.agents.rule_texts import rule_text
-from parley_daemon.core.agents.rules import ChatFacts
+from parley_daemon.core.agents.rules import ChatFacts, Rule
 from parley_daemon.core.agents.tools import ToolOutput
 from parley_daemon.ports.sandbox import SandboxSettings
 from parley_daemon.ports.tools import ToolInputError
@@ -175,6 +176,47 @@ async def test_a_command_fails_for_want_of_network_and_gets_it_by_the_rule_that_
         assert opened.result == "[Exit status 0.]"
     unreadable = text_of(await rig.call("run", command=f"X=1 {command}"))
     assert ("No rule can open it" in unreadable) == is_closed
+
+
+async def test_what_rules_deny_is_kept_from_commands_or_asked_about(rig: FileRig) -> None:
+    kind = rig.sandbox.state.kind
+    (rig.root / "sub").mkdir()
+    (rig.root / "sub/key").write_text("canary\n")
+    (rig.root / "a.pem").write_text("canary\n")
+    (rig.root / "lock").write_text("open\n")
+    rules = (
+        Rule("1", "deny", "read_file", paths=("*.pem", "sub/key")),
+        Rule("2", "deny", "edit_file", paths=("lock",)),
+    )
+    facts = ChatFacts("a", "auto", (str(rig.root),), True, kind, False, "")
+    command = (
+        "cat a.pem sub/key; cat < sub/key; mv sub moved && cat moved/key; cp a.pem b && cat b;"
+        " cat lock && echo no > lock; true"
+    )
+    args = {"command": command}
+    for mode in ("auto", "plan"):
+        facts = replace(facts, mode=mode)
+        context = replace(await rig.context(), mode=mode, denied=denied_globs(rules, facts))
+        inspection = await rig.tool("run").inspect(args, context)
+        verdict = decide(rules, facts, "run", "execute", inspection)
+        text = text_of(await rig.tool("run").run(args, context, inspection, Monitor(), None))
+        if kind == "none" and mode == "plan":
+            assert verdict.decision == "deny"
+        elif kind == "bwrap" or mode == "plan":
+            assert verdict.decision == ("allow" if mode == "auto" else "ask")
+            assert "canary" not in text
+            assert "open\n" in text
+            assert "By rules, commands see nothing of" in text
+            assert (rig.root / "sub/key").read_text() == "canary\n"
+            assert (rig.root / "lock").read_text() == "open\n"
+        else:
+            assert verdict.decision == "ask"
+            assert "a.pem" in inspection.title
+            assert "rules deny that, and the sandbox cannot hide it" in inspection.title
+            assert "canary" in text
+            assert "the sandbox could not keep the command from it" in text
+            (rig.root / "moved").rename(rig.root / "sub")
+            (rig.root / "lock").write_text("open\n")
 
 
 async def test_changed_files_are_reported_with_a_checkpoint(rig: FileRig) -> None:

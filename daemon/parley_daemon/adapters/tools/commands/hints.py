@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from parley_daemon.adapters.tools.commands.denied import Denied, describe_paths
 from parley_daemon.ports.sandbox import SandboxState
 from parley_daemon.ports.tools import CallContext
 
@@ -66,6 +67,20 @@ def _name_rules(command: str) -> list[str]:
     return [
         f"A person can open it for this line by a rule for each command: {named} (parley permission add)."
     ]
+
+
+def describe_denied(denied: Denied, exposed: str) -> list[str]:
+    """Return sentences about what rules keep from a command, and what they could not."""
+    notes: list[str] = []
+    if denied.hidden:
+        notes.append(f"By rules, commands see nothing of {describe_paths(denied.hidden)}.")
+    if denied.read_only:
+        notes.append(f"By rules, commands cannot change {describe_paths(denied.read_only)}.")
+    if denied.is_cut:
+        notes.append("There are too many files to find all that rules deny: commands may see some of it.")
+    if exposed:
+        notes.append(f"Rules deny {exposed}; the sandbox could not keep the command from it.")
+    return notes
 
 
 def describe_left_behind(names: Sequence[str]) -> list[str]:

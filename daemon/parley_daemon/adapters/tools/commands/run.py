@@ -10,7 +10,12 @@ import msgspec
 from anyio import to_thread
 
 from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
-from parley_daemon.adapters.tools.commands.hints import describe_left_behind, explain_refusals
+from parley_daemon.adapters.tools.commands.denied import Denied, find_denied
+from parley_daemon.adapters.tools.commands.hints import (
+    describe_denied,
+    describe_left_behind,
+    explain_refusals,
+)
 from parley_daemon.adapters.tools.commands.jobs import JobLimitError, Jobs
 from parley_daemon.adapters.tools.commands.output import Output, find_limit
 from parley_daemon.adapters.tools.commands.scripts import hash_named_files
@@ -71,16 +76,24 @@ class RunTool:
         await self._sandbox.probe()  # what `sandbox` says has to be known before the decision
         cwd = await to_thread.run_sync(_find_folder, given.cwd, context, abandon_on_cancel=True)
         named = await to_thread.run_sync(hash_named_files, given.command, cwd, abandon_on_cancel=True)
+        exposed = ""
+        if context.denied and not self._sandbox.state.can_hide(_writable(context)):
+            roots = context.workspace.roots
+            denied = await to_thread.run_sync(find_denied, roots, context.denied, abandon_on_cancel=True)
+            exposed = denied.describe()
         first, *more = given.command.strip().splitlines()
         title = first if len(first) <= _MAX_TITLE else first[: _MAX_TITLE - 1]
         if more or len(first) > _MAX_TITLE:
             title = f"{title} …"
+        if exposed:
+            title = f"{title} (it could use {exposed}: rules deny that, and the sandbox cannot hide it)"
         return Inspection(
             f"Start {title}" if given.background else f"Run {title}",
             Preview(command=given.command, cwd=cwd),
             command=given.command,
             cwd=cwd,
             bound_to=named,
+            exposed=exposed,
         )
 
     async def run(
@@ -99,19 +112,26 @@ class RunTool:
                 "In the mode plan, commands run only in a sandbox, and there is none.", "failed"
             )
         roots = context.workspace.roots
+        denied = Denied()
+        if context.denied and state.can_hide(_writable(context)):
+            denied = await to_thread.run_sync(find_denied, roots, context.denied, abandon_on_cancel=True)
         command = Command(
             argv=(_find_shell(), "-c", given.command),
             cwd=inspection.cwd or roots[0],
             readable=roots,
-            writable=() if context.mode == "plan" else roots,
+            writable=_writable(context),
             scratch=context.chat_id,
             network=context.network,
+            hidden=tuple(denied.hidden),
+            read_only=tuple(denied.read_only),
+            kept_apart=tuple(denied.kept_apart),
         )
+        notes = describe_denied(denied, inspection.exposed)
         await self._files.clean()
         try:
             if given.background:
-                return await self._start(given, context, command)
-            return await self._run(given, context, command, monitor)
+                return await self._start(given, context, command, notes)
+            return await self._run(given, context, command, monitor, notes)
         except (SandboxError, JobLimitError) as error:
             return ToolOutput(str(error), "failed")
         except CheckpointsUnavailableError as error:
@@ -121,22 +141,29 @@ class RunTool:
         """See Tool."""
         return self._sandbox.state.kind
 
-    async def _start(self, given: RunArguments, context: CallContext, command: Command) -> ToolOutput:
+    async def _start(
+        self, given: RunArguments, context: CallContext, command: Command, notes: list[str]
+    ) -> ToolOutput:
         job = await self._jobs.start(context.chat_id, given.command, command)
         return ToolOutput(
             f'Job {job.id} runs in the background. Read its output with job_output {{"id": "{job.id}"}}, end'
-            f' it with job_stop {{"id": "{job.id}"}}. It ends with the daemon or the chat.'
+            f' it with job_stop {{"id": "{job.id}"}}. '
+            + " ".join(["It ends with the daemon or the chat.", *notes])
         )
 
     async def _run(
-        self, given: RunArguments, context: CallContext, command: Command, monitor: CallMonitor
+        self,
+        given: RunArguments,
+        context: CallContext,
+        command: Command,
+        monitor: CallMonitor,
+        notes: list[str],
     ) -> ToolOutput:
         id = self._files.new_id()
         path = self._files.path(context.chat_id, id)
         assert path is not None, "ids of chats are names of folders"
         output = Output(find_limit(context.context_limit), path, is_file_needed=False)
         recorder: ChangeRecorder | None = None
-        notes: list[str] = []
         changes: tuple[tuple[FileChange, ...], str | None] = ((), None)
         try:
             async with AsyncExitStack() as stack:
@@ -203,6 +230,11 @@ class RunTool:
             await output.add(b"", is_last=True)
             tasks.cancel_scope.cancel()
         return is_late
+
+
+def _writable(context: CallContext) -> tuple[str, ...]:
+    """Return the folders that commands of a call may write to."""
+    return () if context.mode == "plan" else context.workspace.roots
 
 
 def _find_shell() -> str:

@@ -6,9 +6,12 @@ of the files below it, or ask about them, hold all the same: these files are lef
 
 from collections.abc import Iterator
 
-from parley_daemon.core.agents.globs import has_wildcard, is_below, parse_path, path_of_uri
+from parley_daemon.core.agents.globs import has_wildcard, is_below, matches_name, parse_path, path_of_uri
 from parley_daemon.core.agents.policy.matching import select
-from parley_daemon.core.agents.rules import ChatFacts, Rule
+from parley_daemon.core.agents.rules import ChatFacts, DeniedGlob, Rule
+
+_CHANGING = ("edit_file", "write_file", "apply_patch", "delete_file", "move_file")
+_OTHERS = ("read_file", "list_files", "search_text", "run")
 
 
 def withheld_globs(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> tuple[str, ...]:
@@ -23,6 +26,27 @@ def withheld_globs(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> tuple
         for glob in _absolute(rule, chat)
     ]
     return tuple(dict.fromkeys(found))
+
+
+def denied_globs(rules: tuple[Rule, ...], chat: ChatFacts) -> tuple[DeniedGlob, ...]:
+    """Return what rules keep from commands that a chat runs: the paths that they deny, whatever the tool."""
+    found: dict[DeniedGlob, None] = {}
+    roots = {one.casefold().rstrip("/") for one in chat.roots}
+    for rule in rules:
+        if rule.effect != "deny" or rule.paths is None or rule.command is not None:
+            continue
+        if not select((rule,), chat, rule.tool):
+            continue
+        is_readable = any(matches_name(rule.tool, one) for one in _CHANGING) and not any(
+            matches_name(rule.tool, one) for one in _OTHERS
+        )
+        for glob in _absolute(rule, chat):
+            if glob.startswith("/**/"):
+                continue  # it is for what lies elsewhere
+            place, _, name = glob.rpartition("/**/")
+            is_name = place in roots and "/" not in name and name != "**"
+            found[DeniedGlob(glob, name if is_name else None, is_readable)] = None
+    return tuple(found)
 
 
 def _absolute(rule: Rule, chat: ChatFacts) -> Iterator[str]:
