@@ -22,6 +22,8 @@ from parley_clients.cli.commands.edit_retry import find_last_question
 from parley_clients.cli.commands.queue import change_queue
 from parley_clients.cli.conversation import descriptions
 from parley_clients.cli.conversation.agents import commands as agents
+from parley_clients.cli.conversation.agents import rules
+from parley_clients.cli.conversation.agents.undo import undo
 from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Outcome, Quit, Retry, Show
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.options import find_chat
@@ -234,16 +236,10 @@ COMMANDS = {
         Command("/stop", "stop the answer; the next message of the queue runs", _stop),
         Command("/mode [off|plan|ask|edits|auto]", "show or set what the model may do unasked", agents.mode),
         Command("/tools", "list the tools of the model, and what is decided about them", agents.tools),
-        Command(
-            "/permissions [rm ID]", "list the rules; /permissions help explains more", agents.permissions
-        ),
-        Command(
-            "/trust [yes|no]", "show the rules and the AGENTS.md of the folder; trust them", agents.trust
-        ),
+        Command("/permissions [rm ID]", "list the rules; /permissions help explains more", rules.permissions),
+        Command("/trust [yes|no]", "show the rules and the AGENTS.md of the folder; trust them", rules.trust),
         Command("/jobs", "list the commands that run in the background", agents.jobs),
-        Command(
-            "/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", agents.undo
-        ),
+        Command("/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", undo),
         Command("/deny [REASON]", "deny what is asked; the model reads the reason", agents.nothing_asked),
         Command("/skip", "look at the next question first", agents.nothing_asked),
         Command("/usage", "show tokens, cost and how full the context is", _usage),
