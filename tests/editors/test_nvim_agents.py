@@ -44,6 +44,7 @@ async def test_a_question_is_shown_with_its_diff_and_its_rules_and_answered(
         check("the diff", shows("-    return width + height\\n+    return width * height")())
         check("a rule", shows(":ParleyAlways stores: allow edit_file in")())
         check("its scope", shows("area.py — in this chat")())
+        wait("the reason", shows("In the mode ask, you are asked before files are changed."))
         check("nothing is written yet", vim.fn.readfile("area.py")[2] == "    return width + height")
         vim.cmd("ParleyAllow")
         wait("the end", ended())

@@ -25,6 +25,7 @@ from anyio import to_thread
 from parley_clients import sync
 from parley_clients.cli.conversation import commands, outcomes
 from parley_clients.cli.conversation.agents.answering import Answering
+from parley_clients.cli.conversation.agents.folder import report_unusable_folder
 from parley_clients.cli.conversation.completer import CommandCompleter
 from parley_clients.cli.conversation.editor import edit_text
 from parley_clients.cli.conversation.history import FileHistory
@@ -93,6 +94,7 @@ class Conversation:
         self._view.open(self._context.chat.wrapped, f"{model}chat {short} · /help, Ctrl-D quits")
         async with self._tasks:
             self._tasks.start_soon(self._run_view)
+            self._tasks.start_soon(report_unusable_folder, self._context, self._view.note)
             self._tasks.start_soon(self._jobs.run)
             number = await self._prompt.run()
             self._tasks.cancel_scope.cancel()

@@ -124,6 +124,17 @@ function M.describe_request(request)
   return text .. "\n\n:ParleyAllow, :ParleyDeny [reason] or :ParleyAnswer"
 end
 
+---Find out why a person is asked; a question of the model explains itself.
+---@param callback fun(why: string)
+function M.explain(request, callback)
+  if request.kind == "permission" then
+    local params = { chatId = request.chatId, toolName = request.toolName, args = request.args }
+    client.request("permission/explain", params, function(verdict)
+      callback(M.visible(verdict.why))
+    end)
+  end
+end
+
 ---Return how a question was answered, and by which client.
 function M.describe_answer(event)
   local by = client.nil_if_null(event.by)

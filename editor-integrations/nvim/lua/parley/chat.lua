@@ -166,6 +166,11 @@ function Chat:ask(request)
   if request.kind ~= "tool" then
     table.insert(self.requests, request)
     self.transcript:add_block(agent.describe_request(request))
+    agent.explain(request, function(why)
+      if vim.list_contains(self.requests, request) then
+        self.transcript:add_block(why, "Comment")
+      end
+    end)
   end
 end
 

@@ -160,6 +160,14 @@ def test_in_the_mode_edits_what_is_written_is_shown_and_nothing_is_asked(
         terminal.wait_for_screen("tokens ·")
 
 
+def test_a_folder_that_cannot_be_worked_in_is_named_at_the_start(
+    shared_daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    with agent_chat(shared_daemon) as terminal:
+        terminal.wait_for_screen("that is too much")
+
+
 def test_a_plain_terminal_asks_in_lines(shared_daemon: DaemonProcess, folder: Path) -> None:
     terminal = Terminal(shared_daemon.env, "chat", "--agent", "--plain", size=(80, 40))
     terminal.wait_for("Ctrl-D quits")
