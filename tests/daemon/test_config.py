@@ -224,7 +224,7 @@ VALUES = {
     "expires_at": "2030-01-01T00:00:00Z",
     "match": '["run"]',
 }
-NEEDED_BY = {"exact": {"command": '"make"'}}
+NEEDED_BY = {("[[permissions]]", name): {"command": '"make"'} for name in ("exact", "network")}
 SETTINGS = [
     (heading, needed, field)
     for heading, needed, section in SECTIONS
@@ -267,7 +267,7 @@ def test_a_setting_of_the_file_reaches_the_configuration(
     setting: tuple[str, dict[str, str], msgspec.structs.FieldInfo], tmp_path: Path
 ) -> None:
     heading, needed, field = setting
-    needed = {**needed, **NEEDED_BY.get(field.name, {})}
+    needed = {**needed, **NEEDED_BY.get((heading, field.name), {})}
     path = tmp_path / "config.toml"
 
     def load(values: dict[str, str]) -> Config:
