@@ -103,10 +103,18 @@ def _message_text(message: Message) -> str:
             case ToolCall():
                 lines.append(f"[calls {part.tool_name}: {part.args}]")
             case ToolResult():
-                lines.append(f"[{part.tool_name} answers: {part.result}]")
+                lines.append(f"[{part.tool_name} answers: {_result_text(part)}]")
             case _:
                 pass
     return "\n".join(lines).strip()
+
+
+def _result_text(part: ToolResult) -> str:
+    """Return a result as text. Of a file, such as an image, only its type is said."""
+    content = read_content(part.result)
+    if content is None:
+        return str(part.result)
+    return "\n".join([one.text if isinstance(one, Text) else f"({one.media_type})" for one in content])
 
 
 def split_text(text: str, characters: int) -> list[str]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from parley_daemon.core.compaction import find_cut
-from parley_daemon.core.parts import Text
+from parley_daemon.core.compaction import find_cut, transcript
+from parley_daemon.core.parts import Text, ToolResult
 from parley_daemon.core.records import Message
 from tests.support.engine.rig import running
 from tests.support.engine.scripted_tools import ROOT, ScriptedTool, call, start
@@ -44,3 +44,10 @@ def test_the_newest_calls_always_stay() -> None:
     assert find_cut([question, *step], 0) is None
     assert find_cut([question, *step, *step], 0) == 3
     assert find_cut([question, *step * 4], 0) == 5
+
+
+def test_a_summary_reads_no_bytes_of_images() -> None:
+    result = [{"type": "text", "text": "a chart"}, {"type": "file", "mediaType": "image/png", "data": "QUJD"}]
+    answer = ToolResult("1", "read", result, is_error=False, outcome="ok")
+    message = Message(1, "c", None, "t", "tool", (answer,), "")
+    assert transcript([message]) == "TOOL:\n[read answers: a chart\n(image/png)]"
