@@ -238,6 +238,18 @@ async def test_an_approval_holds_for_the_script_that_was_shown(rig: FileRig) -> 
     assert shown.bound_to != later.bound_to
 
 
+async def test_a_command_does_not_begin_in_a_repository_that_a_project_contains_as_files(
+    rig: FileRig,
+) -> None:
+    for name in ("objects", "refs", "sub"):
+        (rig.root / "evil.git" / name).mkdir(parents=True)
+    (rig.root / "evil.git/HEAD").write_text("ref: refs/heads/main\n", "utf-8")
+    for cwd in ("evil.git", "evil.git/sub"):
+        with pytest.raises(ToolInputError, match="inner folder of a git repository"):
+            await rig.inspect("run", command="git status", cwd=cwd)
+    assert (await rig.inspect("run", command="git status")).cwd == str(rig.root)
+
+
 async def test_arguments_that_make_no_sense_are_refused_with_a_sentence(rig: FileRig) -> None:
     os.mkdir(os.fsencode(rig.root) + b"/\xff")
     os.symlink(b"\xff", os.fsencode(rig.root) + b"/link")

@@ -20,6 +20,7 @@ from parley_daemon.adapters.tools.commands.jobs import JobLimitError, Jobs
 from parley_daemon.adapters.tools.commands.output import Output, find_limit
 from parley_daemon.adapters.tools.commands.scripts import hash_named_files
 from parley_daemon.adapters.tools.commands.storage import OutputFiles
+from parley_daemon.adapters.tools.paths.resolving import find_git_folder
 from parley_daemon.adapters.tools.workspaces import lies_below
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import SandboxKind
@@ -255,8 +256,14 @@ def _find_folder(given: str | None, context: CallContext) -> str:
         path.encode()
     except ValueError:  # a NUL character, or a link to a name that is not UTF-8
         raise ToolInputError("cwd has a name that cannot be used: it is not UTF-8, or has a NUL.") from None
-    if not any(lies_below(path, root) for root in roots):
+    root = next((one for one in roots if lies_below(path, one)), None)
+    if root is None:
         raise ToolInputError(f"The folder {path} is not below a folder of this chat: {', '.join(roots)}.")
     if not os.path.isdir(path):
         raise ToolInputError(f"{path} is not a folder.")
+    inner = find_git_folder(os.path.join(path, "."), root)
+    if inner is not None and inner != root:
+        # git takes it for a repository without being told so, and runs what its configuration names. A
+        # foreign project can contain one, so that `git status`, if a rule allows it, would be any command.
+        raise ToolInputError(f"{inner} is the inner folder of a git repository. Use another cwd.")
     return path

@@ -109,7 +109,9 @@ def _placed(path: str, parents: dict[str, _Identity], workspace: Workspace) -> T
     root = _root_of(path, parents, workspace)
     problem = find_protected(path.split("/"))
     if problem is None and root is not None:
-        problem = _find_git_folder(path, root)
+        inner = find_git_folder(path, root)
+        if inner is not None:
+            problem = f"{inner} is the inner folder of a git repository, which is changed by git only"
     shown = path
     if root is not None and len(workspace.roots) == 1:
         shown = os.path.relpath(path, root)
@@ -196,8 +198,8 @@ def _identities_in(own: str) -> Sequence[_Identity]:
     return [identity for name in names if (identity := _identity(name)) is not None]
 
 
-def _find_git_folder(path: str, root: str) -> str | None:
-    """Return why a path is protected if a folder above it has the form of a git repository's own folder.
+def find_git_folder(path: str, root: str) -> str | None:
+    """Return the folder above a path that has the form of a git repository's own folder; None: there is none.
 
     That is one without a work tree, one that lies apart from it, or one of a work tree.
     """
@@ -208,5 +210,5 @@ def _find_git_folder(path: str, root: str) -> str | None:
             os.path.lexists(os.path.join(at, "commondir"))
             or (os.path.isdir(os.path.join(at, "objects")) and os.path.isdir(os.path.join(at, "refs")))
         ):
-            return f"{at} is the inner folder of a git repository, which is changed by git only"
+            return at
     return None
