@@ -1,6 +1,6 @@
 """Turns of a real daemon are stopped in every phase and every way: they end soon and once; nothing is left.
 
-A turn that is paused for an action request cannot be reached yet: no tool asks for anything.
+Turns with tools are stopped in `test_any_agent_conversation`.
 """
 
 import os

@@ -9,7 +9,9 @@ from pygls.workspace import PositionCodec, TextDocument
 
 from tests.support.checkpoints import Scratch, write
 from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.demo_chats import begin, calls, request, respond
 from tests.support.processes.raw_client import Peer, unix_peer
+from tests.support.processes.trace_agents import living_processes
 
 TURN = """\
 /tool write_file {"path": "new/b.txt", "content": "b\\n"}
@@ -182,3 +184,26 @@ async def test_what_a_command_changed_is_taken_back(shared_daemon: DaemonProcess
         (checkpoint,) = await peer.result("chat/checkpoints", {"chatId": chat_id})
         await restore(peer, chat_id, checkpoint["id"])
         assert scratch.content() == before
+
+
+async def test_what_an_interrupted_command_changed_is_told_and_taken_back(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    scratch = Scratch(tmp_path)
+    write(scratch.root / "a.txt", "one\n")
+    before = scratch.content()
+    async with unix_peer(shared_daemon.socket) as peer:
+        await peer.initialize()
+        prompt = calls(("run", {"command": "echo two > a.txt; echo done; sleep 4399"}))
+        chat_id = await begin(peer, prompt, "edits", scratch.root.as_uri())
+        assert "result" in await respond(peer, await request(peer, chat_id))
+        await peer.event(
+            chat_id, "message_part", lambda event: "done" in event["part"].get("resultDelta", "")
+        )
+        await peer.result("chat/interrupt", {"chatId": chat_id})
+        await peer.event(chat_id, "turn_ended")
+        (told,) = [event for event in peer.events(chat_id) if event["type"] == "files_changed"]
+        assert [file["path"] for file in told["files"]] == [(scratch.root / "a.txt").as_uri()]
+        await restore(peer, chat_id, told["checkpointId"])
+        assert scratch.content() == before
+        assert living_processes("sleep 4399") == []
