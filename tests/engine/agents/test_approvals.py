@@ -29,6 +29,7 @@ class Asked:
     chat_id: str
     heard: Recorder
     root: Path
+    can_hide: bool
 
     async def question(self, number: int) -> ActionRequest:
         """Wait for so many questions; return the last of them."""
@@ -71,7 +72,8 @@ async def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
         chat_id = await rig.chat(settings=agent("ask"), context=context)
         heard = await rig.listen(chat_id)
         await rig.send(chat_id, "Do it.")
-        yield Asked(rig, chat_id, heard, files.root)
+        can_hide = (await files.sandbox.probe()).can_hide((str(files.root),))
+        yield Asked(rig, chat_id, heard, files.root, can_hide)
 
 
 async def test_a_script_that_has_changed_since_it_was_shown_is_asked_about_again(asked: Asked) -> None:
@@ -165,6 +167,29 @@ async def test_an_approval_holds_for_the_network_that_was_shown(asked: Asked) ->
     await asked.answer(third, "allow")
     assert (await asked.result()).outcome == "ok"
     assert (asked.root / "new.txt").exists()
+
+
+async def test_what_a_rule_denies_is_hidden_from_a_command_or_named_in_the_question(asked: Asked) -> None:
+    (asked.root / "a.pem").write_text("canary\n")
+    async with asked.rig.chats.open(asked.chat_id) as chat:
+        owner = chat.view.chat.owner
+    permissions = asked.rig.engine.permissions
+    await permissions.add(owner, Rule("", "allow", "run", command="grep"))
+    await permissions.add(owner, Rule("", "deny", "read_file", paths=("*.pem",)))
+    await asked.run("grep -r canary .")
+    if asked.can_hide:
+        result = await asked.result()
+        assert (result.outcome, "canary" in str(result.result)) == ("failed", False)
+        assert "By rules, commands see nothing of" in str(result.result)
+        return
+    question = await asked.question(1)
+    assert (f"{asked.root}/a.pem" in question.title, question.rules) == (True, ())
+    (asked.root / "b.pem").write_text("canary\n")
+    await asked.answer(question, "allow")
+    again = await asked.question(2)  # it could use more by now
+    assert "b.pem" in again.title
+    await asked.answer(again, "deny")
+    assert (await asked.result()).outcome == "denied"
 
 
 async def test_instructions_reach_the_model_in_agent_turns_once_they_are_trusted(asked: Asked) -> None:
