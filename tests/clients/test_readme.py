@@ -1,4 +1,4 @@
-"""README.md and docs/configuration.md: what they show of the terminal and of the configuration is true."""
+"""What README.md, docs/configuration.md and docs/agents.md show of commands, settings and tools is true."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from parley_clients import sync
 from parley_daemon import config
 from parley_daemon.config import Config, load_config
 from tests.support.processes.daemon import DaemonProcess
@@ -14,6 +15,7 @@ from tests.support.processes.terminal import Terminal
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text("utf-8")
 CONFIGURATION = (PROJECT / "docs" / "configuration.md").read_text("utf-8")
+AGENTS = (PROJECT / "docs" / "agents.md").read_text("utf-8")
 PROVIDERS = (PROJECT / "docs" / "providers.md").read_text("utf-8")
 SECTIONS = [
     kind
@@ -78,3 +80,13 @@ def test_every_setting_of_the_configuration_file_is_described(section: type[msgs
 
 def test_the_configuration_file_has_sections_to_describe() -> None:
     assert len(SECTIONS) >= 8
+
+
+def test_the_page_about_agents_names_every_built_in_tool(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    with sync.connect(f"unix:{shared_daemon.socket}") as client:
+        chat = client.create_chat(agent="plan", context={"repositories": [tmp_path.as_uri()]})
+        names = [tool["name"] for tool in client.call("tool/list", {"chatId": chat.id}).raw["tools"]]
+    assert "read_file" in names
+    assert [name for name in names if f"`{name}`" not in AGENTS] == []
