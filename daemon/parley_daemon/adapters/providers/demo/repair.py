@@ -1,6 +1,6 @@
-"""The story of `/fix`: the demo model runs tests, reads, edits, and runs them again until they pass.
+"""The turn of `/fix`: the demo model runs tests, reads, edits, and runs them again until they pass.
 
-It is no recording. Each message follows from the results so far: a test that passes ends the story, a denied
+It is no recording. Each message follows from the results so far: a test that passes ends the turn, a denied
 edit does, and so does a failure that the demo does not understand. It understands one kind: a test calls a
 function with plain values, and the function returns two operands with a wrong operator between them.
 """
@@ -49,7 +49,7 @@ class _Expectation(msgspec.Struct, frozen=True, gc=False):
 
 
 def next_of_repair(command: str, turn: ToolTurn) -> Message:
-    """Return the next message of the story."""
+    """Return the next message of the turn."""
     missing = [name for name in _NEEDED if name not in turn.tools]
     if missing and not turn.done:
         names = " and ".join([f"`{name}`" for name in missing])
