@@ -199,3 +199,21 @@ async def test_what_rules_withhold_is_left_out_whatever_is_looked_for(rig: FileR
     assert await call("list_files") == ["src/", "src/a", note]
     # That folder was decided on with the call.
     assert await call("search_text", pattern="token", path="src/b") == ["src/b/secret:1: token = 2"]
+
+
+async def test_a_program_that_a_command_could_have_written_is_not_run(
+    rig: FileRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(rig, a="needle\n")
+    canary = rig.home / "canary"
+    for folder in (rig.root / "bin", rig.home / "other/.venv/bin"):
+        folder.mkdir(parents=True)
+        (folder / "rg").write_text(f"#!/bin/sh\ntouch {canary}\n")
+        (folder / "rg").chmod(0o755)
+        (folder.parent / "pyvenv.cfg").touch()
+        monkeypatch.setenv("PATH", str(folder))
+        assert lines(await rig.call("search_text", pattern="needle")) == ["a:1: needle"]
+    (rig.root / "pyvenv.cfg").unlink()
+    monkeypatch.setenv("PATH", f".:{rig.root / 'bin'}")
+    assert lines(await rig.call("search_text", pattern="needle")) == ["a:1: needle"]
+    assert not canary.exists()

@@ -142,7 +142,7 @@ class SearchTool:
             seconds=0.8 * SECONDS,
             texts=await self._texts(top, name, context, with_text=is_search),
             # It would read what is withheld and, elsewhere, what is hidden.
-            ripgrep=shutil.which("rg") if is_search and target.root and not withheld else None,
+            ripgrep=_find_ripgrep(context) if is_search and target.root and not withheld else None,
             hidden=self._services.resolver.own_identities(),
             withheld=withheld,
         )
@@ -165,6 +165,24 @@ class SearchTool:
 
     def sandbox(self, context: CallContext) -> None:
         """See Tool."""
+
+
+def _find_ripgrep(context: CallContext) -> str | None:
+    """Return ripgrep's path. It runs outside of the sandbox, so it must not be what a command has written.
+
+    The search path can have folders of a project, such as that of an active virtual environment.
+    """
+    folders = [
+        folder
+        for folder in os.environ.get("PATH", "").split(os.pathsep)
+        if os.path.isabs(folder) and not os.path.exists(os.path.join(folder, "../pyvenv.cfg"))
+    ]
+    found = shutil.which("rg", path=os.pathsep.join(folders))
+    if found is None:
+        return None
+    real = os.path.realpath(found)
+    is_of_project = any(lies_below(path, root) for path in (found, real) for root in context.workspace.roots)
+    return None if is_of_project or "node_modules" in real.split("/") else real
 
 
 def search_tools(services: FileServices) -> list[SearchTool]:
