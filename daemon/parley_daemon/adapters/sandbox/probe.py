@@ -73,8 +73,8 @@ class Probe:
         missing = [what for version, what in _FULL_ABI.items() if abi < version]
         notes = [
             *_root_notes(),
-            "Landlock does not hold changes of the permissions and times of files outside, nor writes to"
-            " other terminals and to shared memory of the user.",
+            "Landlock does not hold changes of the permissions and times of files outside, nor the use of"
+            " other terminals (what is typed there can be read) and of shared memory of the user.",
         ]
         if missing:
             notes.append(f"The Landlock of this kernel does not hold {', '.join(missing)}.")
