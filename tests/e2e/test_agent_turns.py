@@ -1,5 +1,6 @@
 """Agent turns through a real daemon, in every dialect: read, edit after a permission, run, and go on."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from tests.support.providers.server import FakeProvider, fake_provider
 pytestmark = pytest.mark.slow
 
 Json = dict[str, Any]
-SECONDS = {dialect: 4_321 + at for at, dialect in enumerate(DIALECTS)}  # what commands leave behind
+SECONDS = {
+    dialect: 10_000 * (2 + at) + os.getpid() % 10_000 for at, dialect in enumerate(DIALECTS)
+}  # what commands leave behind
 
 
 def config(server: FakeProvider) -> str:

@@ -1,5 +1,6 @@
 """A model changes files in a turn, with the tools that it really has, and a person takes that back."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.demo_chats import begin, calls, request, respond
 from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.processes.trace_agents import living_processes
+
+LEFT_BEHIND = f"sleep {30_000 + os.getpid()}"  # that of another run of this test has other seconds
 
 TURN = """\
 /tool write_file {"path": "new/b.txt", "content": "b\\n"}
@@ -194,7 +197,7 @@ async def test_what_an_interrupted_command_changed_is_told_and_taken_back(
     before = scratch.content()
     async with unix_peer(shared_daemon.socket) as peer:
         await peer.initialize()
-        prompt = calls(("run", {"command": "echo two > a.txt; echo done; sleep 4399"}))
+        prompt = calls(("run", {"command": f"echo two > a.txt; echo done; {LEFT_BEHIND}"}))
         chat_id = await begin(peer, prompt, "edits", scratch.root.as_uri())
         assert "result" in await respond(peer, await request(peer, chat_id))
         await peer.event(
@@ -206,4 +209,4 @@ async def test_what_an_interrupted_command_changed_is_told_and_taken_back(
         assert [file["path"] for file in told["files"]] == [(scratch.root / "a.txt").as_uri()]
         await restore(peer, chat_id, told["checkpointId"])
         assert scratch.content() == before
-        assert living_processes("sleep 4399") == []
+        assert living_processes(LEFT_BEHIND) == []
