@@ -1,5 +1,6 @@
 """Fixtures every test may use."""
 
+import gc
 import signal
 from collections.abc import AsyncGenerator, Generator
 
@@ -24,6 +25,9 @@ settings.register_profile(
 )
 settings.register_profile(THOROUGH, settings.get_profile("fast"), max_examples=100)  # make test SLOW=1
 settings.load_profile("fast")
+
+# Thousands of collected tests are long-lived objects, which full collections would look at again and again.
+gc.set_threshold(20_000, 20, 100)
 
 
 @pytest.fixture(scope="session")
@@ -78,3 +82,9 @@ async def daemon() -> AsyncGenerator[DaemonProcess]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what is slow: at the end, one worker would be left alone with it."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of garbage collections what the collected tests have loaded."""
+    gc.collect()
+    gc.freeze()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 from lsprotocol import types as lsp
 from pygls.workspace import PositionCodec, TextDocument
 
@@ -13,6 +14,8 @@ from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.demo_chats import begin, calls, request, respond
 from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.processes.trace_agents import living_processes
+
+pytestmark = pytest.mark.slow
 
 LEFT_BEHIND = f"sleep {30_000 + os.getpid()}"  # that of another run of this test has other seconds
 

@@ -16,7 +16,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["a:b", "c:d"])),
 
 
 @given(history=histories(30), steps=STEPS, replaced=st.integers(0, 29))
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 async def test_a_chat_that_grows_is_cut_back_and_changes_its_model_gets_the_same_messages(
     history: list[Message], steps: list[tuple[int, str]], replaced: int
 ) -> None:

@@ -135,6 +135,7 @@ def test_no_daemon_is_started_and_a_stuck_one_is_not_waited_for(
         assert time.monotonic() - begun < 10  # reaching a daemon may take 20 s elsewhere
 
 
+@pytest.mark.slow
 def test_tab_in_bash(shared_daemon: DaemonProcess, chat: sync.Chat, tmp_path: Path) -> None:
     (tmp_path / "my chat.json").touch()
     bash = shutil.which("bash")
