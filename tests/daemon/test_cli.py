@@ -170,6 +170,7 @@ async def test_a_daemon_that_cannot_lock_its_data_does_not_write_to_it(places: d
         assert find_owner(lock.parent) is not None
 
 
+@pytest.mark.slow
 async def test_schema_prints_the_json_schema(places: dict[str, str]) -> None:
     done = await anyio.run_process([*PARLEYD, "schema"], env=places)
     assert "chat/send" in json.loads(done.stdout)["methods"]

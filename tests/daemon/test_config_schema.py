@@ -75,6 +75,7 @@ def test_what_the_schema_refuses_is_refused_when_it_is_read(text: str, tmp_path:
     assert load_config(tmp_path / "config.toml").complaint is not None
 
 
+@pytest.mark.slow
 def test_the_command_prints_it() -> None:
     command = [sys.executable, "-m", "parley_daemon", "schema", "configuration"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -52,6 +52,7 @@ async def test_the_files_of_a_daemon_are_accessible_by_their_owner_only(umask: s
         assert daemon.data_dir / "keys.json" in found
 
 
+@pytest.mark.slow
 async def test_log_files_that_others_could_read_are_hidden_at_the_start(daemon: DaemonProcess) -> None:
     await daemon.stop()
     logs = [daemon.data_dir / "log" / name for name in ("parleyd.log", "parleyd.log.1", "parleyd.log.2")]
@@ -64,6 +65,7 @@ async def test_log_files_that_others_could_read_are_hidden_at_the_start(daemon: 
     assert stat.S_IMODE(logs[0].parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_stops_removes_its_own_socket_and_no_other(daemon: DaemonProcess) -> None:
     path = Path(daemon.socket)
     await daemon.restart()

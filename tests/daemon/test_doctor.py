@@ -104,6 +104,7 @@ def test_a_file_in_the_place_of_the_data_directory_is_named(places: dict[str, st
     assert (code, found["data"]) == (1, f"BAD {places['PARLEY_DATA_DIR']} is not a directory")
 
 
+@pytest.mark.slow
 async def test_a_running_daemon_is_asked_for_its_providers_and_checks_them_on_request() -> None:
     models = status(200, {"data": [{"id": "a"}, {"id": "b"}]})
     refusal = status(401, {"error": "no"})

@@ -139,6 +139,7 @@ async def test_a_daemon_in_another_runtime_directory_is_named_with_advice_that_w
     assert json.loads(joined.stdout)["pid"] == shared_daemon.pid
 
 
+@pytest.mark.slow
 async def test_the_note_of_a_killed_daemon_about_its_runtime_directory_is_ignored(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:

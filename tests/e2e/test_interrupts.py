@@ -104,6 +104,7 @@ async def check_interrupts(count: int) -> None:
             assert "Traceback" not in daemon.stderr
 
 
+@pytest.mark.slow
 async def test_forty_interrupts_leave_nothing_behind() -> None:
     await check_interrupts(40)
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.processes.daemon import running_daemon
 from tests.support.processes.raw_client import unix_peer
 from tests.support.providers.responses_script import GREETING, Answer
@@ -15,6 +17,7 @@ THOUGHT: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 async def test_a_model_gets_its_own_reasoning_back_across_a_crash_and_no_other_model_gets_it() -> None:
     summary = [text["text"] for text in THOUGHT["summary"]]
     first = Answer().reasoning(*summary, encrypted="gAAA").message("Yes.").ended()

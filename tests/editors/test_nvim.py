@@ -144,6 +144,7 @@ async def test_edits_of_an_open_buffer_reach_the_daemon_as_they_are_in_the_edito
     assert said.startswith("ä😀 one\fP😀|ä😀 |")
 
 
+@pytest.mark.slow
 async def test_a_failed_turn_is_told_in_a_sentence(neovim_daemon: DaemonProcess) -> None:
     await nvim(
         neovim_daemon,

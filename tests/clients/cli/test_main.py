@@ -218,6 +218,7 @@ def started(daemon: DaemonProcess, *words: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 async def test_an_orderly_stop_in_mid_answer_is_said_with_where_the_partial_is() -> None:
     async with running_daemon() as daemon:
         asking = started(daemon, "ask", "/stall")
@@ -231,6 +232,7 @@ async def test_an_orderly_stop_in_mid_answer_is_said_with_where_the_partial_is()
         assert chat[-8:] in said
 
 
+@pytest.mark.slow
 async def test_what_a_killed_daemon_left_of_an_answer_is_told_to_who_watches_and_to_who_asked() -> None:
     async with running_daemon(config="[titles]\nenabled = false\n") as daemon:
         here = ("--socket", daemon.socket)  # who names a daemon starts none

@@ -301,6 +301,7 @@ async def test_an_edit_goes_on_over_a_lost_connection(daemon: DaemonProcess) -> 
         assert stream.answer.text == seen
 
 
+@pytest.mark.slow
 async def test_an_edit_whose_daemon_dies_ends_with_an_error(daemon: DaemonProcess) -> None:
     async with connect(f"unix:{daemon.socket}") as client:
         chat = await _asked(client)

@@ -1,5 +1,7 @@
 """Large messages leave the daemon's memory with the chats that they were said in."""
 
+import pytest
+
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import unix_peer
 
@@ -7,6 +9,7 @@ SIZE = 4_000_000
 ROUNDS = 10
 
 
+@pytest.mark.slow
 async def test_memory_does_not_grow_with_large_messages_of_chats_that_are_deleted(
     daemon: DaemonProcess,
 ) -> None:

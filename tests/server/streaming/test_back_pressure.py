@@ -224,6 +224,7 @@ async def test_an_interrupt_does_not_stand_behind_large_answers_that_nobody_read
         assert "result" in await stuck.response(99 + len(calls), 30)
 
 
+@pytest.mark.slow
 async def test_errors_that_nobody_reads_do_not_pile_up(daemon: DaemonProcess) -> None:
     async with unix_peer(daemon.socket) as calm, unix_peer(daemon.socket, check=False) as greedy:
         for peer in (calm, greedy):
