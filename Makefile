@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PY_SOURCES := protocol daemon clients tests
-JOBS ?= 3
+JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -q
 
 # Each worker of the tests would rewrite and compile every test file in every run.
