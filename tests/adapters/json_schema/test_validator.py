@@ -1,6 +1,9 @@
 """Checks of JSON Schema in the worker processes."""
 
+import os
+import signal
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -31,6 +34,19 @@ async def test_the_worker_process_returns_the_same(schemas: SchemaValidator) -> 
     assert await schemas.check_schema(NAMED) is None
     assert await schemas.check_value(NAMED, []) == SchemaViolation("", "must be an object")
     assert await schemas.check_value(NAMED, {"name": "x", "age": 2**70}) is None
+
+
+async def test_a_worker_that_died_while_idle_fails_no_check(schemas: SchemaValidator) -> None:
+    await schemas.check_schema({})  # starts a process
+    for worker in _workers():
+        os.kill(worker, signal.SIGKILL)
+    assert await schemas.check_value(NAMED, []) == SchemaViolation("", "must be an object")
+
+
+def _workers() -> list[int]:
+    """Return the process ids of this process's workers."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in children if b"to_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 async def test_nothing_is_fetched_from_the_network(schemas: SchemaValidator) -> None:

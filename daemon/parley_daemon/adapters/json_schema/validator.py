@@ -4,7 +4,9 @@ Two things would stop every stream of the daemon if they ran in its process, in 
 hold the interpreter lock: importing the library takes a tenth of a second, and a regular expression in a
 client's schema can backtrack for ever. So each check runs in a worker process (`anyio.to_process`). A worker
 starts with the first check and is reused. When a check takes longer than its limit, or the turn that waits
-for it is interrupted, its worker is killed; the next check starts a new one.
+for it is interrupted, its worker is killed; the next check starts a new one. A worker that died while it was
+idle (killed for its memory, say) is noticed only when it is used, so a check whose worker ended is repeated,
+once for each worker that may have been idle.
 
 At most PROCESSES checks run at once. The others wait in line, and their waiting does not count as time of
 the check.
@@ -48,9 +50,15 @@ class SchemaValidator:
         async with self._turns:  # outside of the time limit
             try:
                 with anyio.fail_after(self._seconds):
-                    problem = await to_process.run_sync(
-                        rule, *values, cancellable=True, limiter=self._limiter
-                    )
+                    for attempts_left in reversed(range(PROCESSES + 1)):
+                        try:
+                            problem = await to_process.run_sync(
+                                rule, *values, cancellable=True, limiter=self._limiter
+                            )
+                            break
+                        except anyio.BrokenWorkerProcess:
+                            if not attempts_left:
+                                raise
             except TimeoutError:
                 message = f"Checking by the schema takes longer than {self._seconds:g} s."
                 raise SchemaCheckError(message) from None
