@@ -79,12 +79,10 @@ def decide(
     if call.exposed:
         decisions = [_expose(one, call.exposed) for one in decisions]
     verdict = _combine(decisions)
+    if not chat.interactive:
+        verdict = _refuse_questions(verdict)
     if verdict.decision == "deny":
         return verdict
-    if verdict.decision == "ask" and not chat.interactive:
-        why = f"{verdict.why} Nobody is there to be asked: the chat is not interactive."
-        commands = [_refuse(one) for one in verdict.commands]
-        return msgspec.structs.replace(verdict, decision="deny", why=why, commands=tuple(commands))
     reach = find_reach(selected, chat, [one.thing for one in decisions])
     if reach is not None:
         verdict = msgspec.structs.replace(verdict, network=reach, why=f"{verdict.why} {_REACHES[reach]}")
@@ -127,8 +125,16 @@ def _expose(decision: _Decision, path: str) -> _Decision:
     return _Decision(decision.thing, "ask", decision.rules, f"{decision.why} {why}", is_exposed=True)
 
 
-def _refuse(command: CommandDecision) -> CommandDecision:
-    return msgspec.structs.replace(command, decision="deny") if command.decision == "ask" else command
+def _refuse_questions(verdict: Verdict) -> Verdict:
+    """Return the verdict in a chat where nobody is asked: what would be asked about is denied."""
+    commands = tuple(
+        msgspec.structs.replace(one, decision="deny") if one.decision == "ask" else one
+        for one in verdict.commands
+    )
+    if verdict.decision != "ask":
+        return msgspec.structs.replace(verdict, commands=commands)
+    why = f"{verdict.why} Nobody is there to be asked: the chat is not interactive."
+    return msgspec.structs.replace(verdict, decision="deny", why=why, commands=commands)
 
 
 def _combine(decisions: Sequence[_Decision]) -> Verdict:
