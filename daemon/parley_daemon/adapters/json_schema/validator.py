@@ -13,6 +13,7 @@ the check.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -45,20 +46,10 @@ class SchemaValidator:
     async def _check(
         self, rule: Callable[..., tuple[str, str] | None], *values: Any
     ) -> SchemaViolation | None:
-        from anyio import to_process  # few daemons need it
-
         async with self._turns:  # outside of the time limit
             try:
                 with anyio.fail_after(self._seconds):
-                    for attempts_left in reversed(range(PROCESSES + 1)):
-                        try:
-                            problem = await to_process.run_sync(
-                                rule, *values, cancellable=True, limiter=self._limiter
-                            )
-                            break
-                        except anyio.BrokenWorkerProcess:
-                            if not attempts_left:
-                                raise
+                    problem = await self._run(rule, *values)
             except TimeoutError:
                 message = f"Checking by the schema takes longer than {self._seconds:g} s."
                 raise SchemaCheckError(message) from None
@@ -71,3 +62,11 @@ class SchemaValidator:
                 message = "The schema could not be checked: the worker process ended."
                 raise SchemaCheckError(message) from error
         return None if problem is None else SchemaViolation(*problem)
+
+    async def _run(self, rule: Callable[..., tuple[str, str] | None], *values: Any) -> tuple[str, str] | None:
+        from anyio import to_process  # few daemons need it
+
+        for _ in range(PROCESSES):
+            with suppress(anyio.BrokenWorkerProcess):
+                return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
+        return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
