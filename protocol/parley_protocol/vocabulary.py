@@ -268,6 +268,8 @@ DEFINITIONS: Final[dict[str, str]] = {
     "Includable": "Data that an answer of OpenAI's responses API can have in addition.",
     "InputPart": "One part of what a client sends.",
     "InstructionState": "What becomes of a file with instructions.",
+    "McpSource": "Where an MCP server is configured.",
+    "McpState": "What has become of an MCP server.",
     "ModelSource": "Where a model is configured.",
     "NetworkReach": "What a rule lets a command reach: servers on its own loopback, or everything.",
     "Part": "One part of a message.",

@@ -97,6 +97,18 @@ export interface Methods {
   "tool/register": { params: ToolRegisterParams; result: ToolNamesResult };
   /** Withdraw tools that this client offers. */
   "tool/unregister": { params: ToolUnregisterParams; result: ToolNamesResult };
+  /** List the MCP servers, and what has become of each. */
+  "mcp/list": { params: McpListParams; result: McpListResult };
+  /** Add a server. It is started when it is first needed. */
+  "mcp/add": { params: McpAddParams; result: McpListResult };
+  /** Change a server that was added. */
+  "mcp/update": { params: McpUpdateParams; result: McpListResult };
+  /** Stop and remove a server that was added, with its secrets. */
+  "mcp/remove": { params: McpRemoveParams; result: McpListResult };
+  /** Start a server now, again if it runs. */
+  "mcp/restart": { params: McpRestartParams; result: McpListResult };
+  /** Begin the authorization of a server by a person. */
+  "mcp/authenticate": { params: McpAuthenticateParams; result: McpAuthenticateResult };
   /** List the rules of what models may do. */
   "permission/list": { params: PermissionListParams; result: PermissionListResult };
   /** Add a rule. Its examples are tested first. */
@@ -1693,6 +1705,184 @@ export interface InvalidParamsData {
 
 /** What a file is, compared with what a turn left there. */
 export type LeftState = "as_left" | "changed_since" | "gone";
+
+/**
+ * Params of `mcp/add`: a server with either `command` or `url`. It is started when it is first needed.
+ *
+ * - `env` and `headers` are stored as secrets and never returned. `${NAME}` in `args`, `env`, `url` and
+ * `headers` stands for a variable of the daemon's environment that servers may have, `${NAME:-text}` for
+ * the text if there is none.
+ */
+export interface McpAddParams {
+  /** The name of the new server: letters, digits and ".", "_", "-", the first a letter or digit. At most 64 characters. */
+  name: string;
+  /** The program to start; null: the server is reached by `url`. 1 to 4096 characters. */
+  command?: string | null;
+  /** The arguments of the program. At most 256 items. */
+  args?: string[] | null;
+  /** Environment variables beside the usual ones. The values are never returned. */
+  env?: Record<string, string> | null;
+  /** The absolute folder to start the program in; null: the folder of `scope`, else the home folder. 1 to 4096 characters. */
+  cwd?: string | null;
+  /** The address of a server that is reached by streamable HTTP; null: it is started by `command`. 1 to 4096 characters. */
+  url?: string | null;
+  /** HTTP headers of each request. The values are never returned. */
+  headers?: Record<string, string> | null;
+  /** Which chats may use it: one chat, those that work below a folder, or "always". */
+  scope?: ChatScope | RootScope | "always";
+}
+
+/** Params of `mcp/authenticate`, for servers that are reached by a URL. */
+export interface McpAuthenticateParams {
+  /** The name of the server. At most 64 characters. */
+  name: string;
+  /** A chat that may use it. Needed for servers of projects, instead of `root`. 1 to 1024 characters. */
+  chatId?: string | null;
+  /** The URI of a folder in which it can be used. Needed for servers of projects, instead of `chatId`. */
+  root?: string | null;
+}
+
+/** Where a person authorizes the daemon, on the machine on which the daemon runs. */
+export interface McpAuthenticateResult {
+  /** The page to open in a browser. It returns to the daemon, and `state` in `mcp/list` changes. */
+  url: string;
+  /** Until when the daemon waits for the person: RFC 3339 in UTC with milliseconds. */
+  expiresAt: string;
+}
+
+/** What is wrong with a file that names servers. */
+export interface McpComplaint {
+  /** The path of the file. */
+  path: string;
+  /** What is wrong, in a sentence. */
+  problem: string;
+}
+
+/** Params of `mcp/list`: a chat, a folder, or neither of them. */
+export interface McpListParams {
+  /** Only servers of this chat, with those of its projects; null: all that are no project's. 1 to 1024 characters. */
+  chatId?: string | null;
+  /** Only servers of chats that work in this folder, with those of its `.mcp.json`. */
+  root?: string | null;
+}
+
+/** The servers, sorted by name. `problem` says why none of them can be used; null: they can. */
+export interface McpListResult {
+  /** The servers. */
+  servers: McpServer[];
+  /** The files of projects that cannot be used. */
+  complaints: McpComplaint[];
+  /** Why no server can be used, such as a package that is not installed; null: they can. */
+  problem: string | null;
+}
+
+/** Params of `mcp/remove`. The server is stopped, and its secrets are deleted. */
+export interface McpRemoveParams {
+  /** The name of a server that was added by `mcp/add`. At most 64 characters. */
+  name: string;
+}
+
+/** Params of `mcp/restart`. The answer comes when the server runs or has failed. */
+export interface McpRestartParams {
+  /** The name of the server. At most 64 characters. */
+  name: string;
+  /** A chat that may use it. Needed for servers of projects, instead of `root`. 1 to 1024 characters. */
+  chatId?: string | null;
+  /** The URI of a folder in which it can be used. Needed for servers of projects, instead of `chatId`. */
+  root?: string | null;
+}
+
+/**
+ * An MCP server and what has become of it. Values of variables and headers are never returned.
+ *
+ * - `state`: "configured" (never started), "known" (not running; its tools are known from an earlier run),
+ * "starting", "running", "failed" (`error` says why, `nextTryAt` when it may be tried again), "untrusted"
+ * (of a project, whose file waits for `workspace/trust`), "needs_auth" (see `mcp/authenticate`).
+ * - `source`: "config" (the configuration file), "user" (`mcp/add`) or "project" (a file `.mcp.json`).
+ * - `command` or `url` says how it is reached, without secrets as far as they can be told.
+ */
+export interface McpServer {
+  /** The name of the server, which is unique in a chat. */
+  name: string;
+  /** What has become of it. */
+  state: McpState;
+  /** Where it is configured. */
+  source: McpSource;
+  /** Which chats may use it: one chat, those that work below a folder, or "always". */
+  scope: ChatScope | RootScope | "always";
+  /** Why it cannot be used, in a sentence; null: it can, or was not tried. */
+  error: string | null;
+  /** The process id of the server; null: it does not run, or is reached by a URL. */
+  pid: number | null;
+  /** The version of MCP that it speaks, as the server calls it; null: unknown. */
+  era: string | null;
+  /** The name and version of the program, as the server calls them; null: unknown. */
+  serverVersion: string | null;
+  /** How many tools it offers; null: unknown, since it was never started. 0 or more. */
+  tools: number | null;
+  /** How many resources and templates of them it offers; null: unknown. 0 or more. */
+  resources: number | null;
+  /** How many prompts it offers; null: unknown. 0 or more. */
+  prompts: number | null;
+  /** Tools that cannot be used, each with the reason. */
+  setAside: McpSetAside[];
+  /** How many tool calls it has had since the daemon started. 0 or more. */
+  calls: number;
+  /** How many times it was started again since the daemon started. 0 or more. */
+  restarts: number;
+  /** From when on it is tried again: RFC 3339 in UTC with milliseconds; null: at once when it is needed. */
+  nextTryAt: string | null;
+  /** How many lines it wrote that are no messages of MCP, since the daemon started. 0 or more. */
+  noise: number;
+  /** The program and its arguments; null: it is reached by a URL. */
+  command: string[] | null;
+  /** The absolute folder of the process; null: the home folder, or it is reached by a URL. */
+  cwd: string | null;
+  /** The names of the environment variables that it gets beside the usual ones. */
+  env: string[];
+  /** Its address without user and query; null: it is started by a command. */
+  url: string | null;
+  /** The names of the HTTP headers that it gets. */
+  headers: string[];
+  /** The URI of the folder whose `.mcp.json` names it; null: no project does. */
+  root: string | null;
+  /** The hash of that file, for `workspace/trust`; null: it is of no project. */
+  hash: string | null;
+}
+
+/** A tool of a server that cannot be used. The other tools of the server can. */
+export interface McpSetAside {
+  /** The name of the tool, as the server calls it. */
+  name: string;
+  /** Why it cannot be used, in a sentence. */
+  reason: string;
+}
+
+/** Where an MCP server is configured. */
+export type McpSource = "config" | "user" | "project";
+
+/** What has become of an MCP server. */
+export type McpState = "configured" | "known" | "starting" | "running" | "failed" | "untrusted" | "needs_auth";
+
+/** Params of `mcp/update`. Absent fields stay unchanged; null clears a field. It is stopped if it runs. */
+export interface McpUpdateParams {
+  /** The name of a server that was added by `mcp/add`. At most 64 characters. */
+  name: string;
+  /** The program to start; null: the server is reached by `url`. 1 to 4096 characters. */
+  command?: string | null;
+  /** The arguments of the program. At most 256 items. */
+  args?: string[] | null;
+  /** The variables to set, null as a value removes one; those that are not named stay. null: removes all. */
+  env?: Record<string, string | null> | null;
+  /** The absolute folder to start the program in; null: the folder of `scope`, else the home folder. 1 to 4096 characters. */
+  cwd?: string | null;
+  /** The address of a server that is reached by streamable HTTP; null: it is started by `command`. 1 to 4096 characters. */
+  url?: string | null;
+  /** The headers to set, null as a value removes one; those that are not named stay. null: removes all. */
+  headers?: Record<string, string | null> | null;
+  /** Which chats may use it: one chat, those that work below a folder, or "always". */
+  scope?: ChatScope | RootScope | "always" | null;
+}
 
 /**
  * A stored message.
