@@ -110,7 +110,7 @@ class Tool(Protocol):
 class Toolbox(Protocol):
     """The tools that a chat has."""
 
-    def tools(self, chat: Chat) -> Sequence[Tool]:
+    async def tools(self, chat: Chat) -> Sequence[Tool]:
         """Return all tools of a chat, sorted by name. Availability and rules are not considered."""
         ...
 

@@ -97,7 +97,7 @@ async def test_a_toolbox_is_loaded_when_a_chat_first_needs_it(home: Path) -> Non
     made: list[str] = []
 
     class Folders:
-        def tools(self, chat: Chat) -> list[object]:
+        async def tools(self, chat: Chat) -> list[object]:
             return []
 
         async def names(self) -> frozenset[str]:
@@ -117,5 +117,5 @@ async def test_a_toolbox_is_loaded_when_a_chat_first_needs_it(home: Path) -> Non
     assert made == []
     chat = Chat("a", "local", "", "", context=Context(repositories=(f"file://{home}/other",)))
     assert await toolbox.workspace(chat) == await toolbox.workspace(chat) == Workspace((str(home / "other"),))
-    assert toolbox.tools(chat) == []
+    assert await toolbox.tools(chat) == []
     assert made == ["a toolbox"]

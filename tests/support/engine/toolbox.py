@@ -15,7 +15,7 @@ class GivenToolbox:
         self._tools = sorted(tools, key=lambda tool: tool.spec.name)
         self._workspace = Workspace(tuple(roots), None if roots else "This chat has no folder.")
 
-    def tools(self, chat: Chat) -> Sequence[Tool]:
+    async def tools(self, chat: Chat) -> Sequence[Tool]:
         """See Toolbox."""
         return self._tools
 

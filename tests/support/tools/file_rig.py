@@ -87,9 +87,9 @@ class FileRig:
         )
         self.chat = Chat("a", "local", "", "", context=Context(repositories=(self.root.as_uri(),)))
 
-    def tool(self, name: str) -> Tool:
+    async def tool(self, name: str) -> Tool:
         """Return a tool of the chat."""
-        (found,) = [tool for tool in self.toolbox.tools(self.chat) if tool.spec.name == name]
+        (found,) = [tool for tool in await self.toolbox.tools(self.chat) if tool.spec.name == name]
         return found
 
     async def context(self, chat_id: str = "a") -> CallContext:
@@ -99,17 +99,17 @@ class FileRig:
 
     async def inspect(self, name: str, **args: Any) -> Inspection:
         """Return what a call would do."""
-        return await self.tool(name).inspect(args, await self.context())
+        return await (await self.tool(name)).inspect(args, await self.context())
 
     async def run(self, name: str, inspection: Inspection, **args: Any) -> ToolOutput:
         """Run a call that was inspected before."""
-        return await self.tool(name).run(args, await self.context(), inspection, Monitor(), None)
+        return await (await self.tool(name)).run(args, await self.context(), inspection, Monitor(), None)
 
     async def call(self, name: str, *, chat_id: str = "a", **args: Any) -> ToolOutput:
         """Inspect and run a call. The output can be sent as JSON."""
         context = await self.context(chat_id)
-        inspection = await self.tool(name).inspect(args, context)
-        output = await self.tool(name).run(args, context, inspection, Monitor(self.reported), None)
+        inspection = await (await self.tool(name)).inspect(args, context)
+        output = await (await self.tool(name)).run(args, context, inspection, Monitor(self.reported), None)
         msgspec.json.encode((inspection, output))
         return output
 

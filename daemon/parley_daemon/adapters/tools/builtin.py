@@ -50,7 +50,7 @@ class BuiltinToolbox:
         self._sandbox = services.sandbox
         self._workspaces = Workspaces(services.folders)
 
-    def tools(self, chat: Chat) -> Sequence[Tool]:
+    async def tools(self, chat: Chat) -> Sequence[Tool]:
         """See Toolbox."""
         return self._tools
 

@@ -22,9 +22,10 @@ class LazyToolbox:
         self._lock = Lock()
         self._loaded: Toolbox | None = None
 
-    def tools(self, chat: Chat) -> Sequence[Tool]:
-        """See Toolbox. Call `workspace` before: then this does not have to wait for imports."""
-        return self._toolbox().tools(chat)
+    async def tools(self, chat: Chat) -> Sequence[Tool]:
+        """See Toolbox."""
+        toolbox = self._loaded or await to_thread.run_sync(self._toolbox)
+        return await toolbox.tools(chat)
 
     async def names(self) -> frozenset[str]:
         """See Toolbox."""

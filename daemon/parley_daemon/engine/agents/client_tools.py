@@ -253,9 +253,9 @@ class ChatToolbox:
         self._builtin = builtin
         self._clients = clients
 
-    def tools(self, chat: Chat) -> Sequence[Tool]:
+    async def tools(self, chat: Chat) -> Sequence[Tool]:
         """See Toolbox."""
-        own = self._builtin.tools(chat)
+        own = await self._builtin.tools(chat)
         others = self._clients.tools(chat)
         return sorted([*own, *others], key=lambda tool: tool.spec.name) if others else own
 

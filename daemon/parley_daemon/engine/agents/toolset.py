@@ -52,6 +52,8 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
         """Return why a tool cannot be used; None: it can."""
         if self.facts.mode == "off":
             return "Tools are off in this chat. Set settings.agent.mode."
+        if spec.problem is not None:
+            return spec.problem
         if spec.is_for_plans and self.facts.mode != "plan":
             return 'It is only for chats in the mode "plan".'
         if spec.needs_root and not self.workspace.roots:
@@ -106,7 +108,7 @@ async def load_toolset(services: AgentServices, chat: Chat, settings: AgentSetti
         is_weak=sandbox.is_weak,
         now=services.clock.now(),
     )
-    tools = tuple([tool for tool in toolbox.tools(chat) if is_chosen(tool.spec.name, settings)])
+    tools = tuple([tool for tool in await toolbox.tools(chat) if is_chosen(tool.spec.name, settings)])
     return Toolset(chat, settings, workspace, facts, rules, tools)
 
 

@@ -189,7 +189,7 @@ async def test_what_rules_withhold_is_left_out_whatever_is_looked_for(rig: FileR
     note = "[Some files are left out: rules deny them, or ask about them.]"
 
     async def call(name: str, **args: str) -> list[str]:
-        tool = rig.tool(name)
+        tool = await rig.tool(name)
         inspection = await tool.inspect(args, context)
         return lines(await tool.run(args, context, inspection, Monitor(), None))
 
