@@ -337,6 +337,8 @@ export interface AgentSettings {
   maxCostUsd?: number | null;
   /** The most milliseconds of one turn, without those in which it waits for answers. Default: no limit. 1 or more. */
   maxMs?: number | null;
+  /** How far it may delegate. */
+  subagents?: SubagentSettings | null;
 }
 
 /** How much work Anthropic's models put into an answer. */
@@ -3014,6 +3016,16 @@ export interface StoreStatus {
   sizeBytes: number | null;
   /** Why the store cannot be used; null: it can. */
   error: string | null;
+}
+
+/** How far the model of a chat may delegate to child chats. null: not set. */
+export interface SubagentSettings {
+  /** Levels of children below a chat that has no parent: 0 or 1. 0: it cannot delegate. Default: 1. 0 to 1. */
+  depth?: number | null;
+  /** The most children that have a turn under way at the same time, 1 to 32. Default: 4. 1 to 32. */
+  parallel?: number | null;
+  /** The most children of a chat, those that have ended included, 0 to 1,000. Default: 32. 0 to 1000. */
+  total?: number | null;
 }
 
 /** A long text by reference. `text` is its beginning. */

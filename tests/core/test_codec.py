@@ -45,6 +45,7 @@ from parley_daemon.core.records import (
     Message,
     ModelSettings,
     QueuedMessage,
+    SubagentSettings,
     Timeouts,
     ToolFilter,
     Turn,
@@ -85,6 +86,7 @@ ON_THE_WIRE: list[tuple[type[Any], type[Wire], Any]] = [
     (Timeouts, wire_settings.Timeouts, None),
     (AgentSettings, wire_settings.AgentSettings, None),
     (ToolFilter, wire_settings.ToolFilter, None),
+    (SubagentSettings, wire_settings.SubagentSettings, None),
     (Usage, objects.Usage, None),
     (Failure, objects.TurnError, None),
     (Timings, objects.Timings, None),
@@ -238,6 +240,7 @@ NO_SETTINGS: dict[str, Any] = {
     "agent": {
         **dict.fromkeys(("mode", "interactive", "maxSteps", "maxCostUsd", "maxMs"), None),
         "tools": {"allow": None, "deny": None},
+        "subagents": {"depth": None, "parallel": None, "total": None},
     },
     "timeouts": dict.fromkeys(("connectMs", "firstPartMs", "idleMs", "totalMs", "aliveMs"), None),
     "providerOptions": {},

@@ -125,6 +125,24 @@ class ToolFilter(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         return ToolFilter(**_overlay(self, base))
 
 
+class SubagentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """How far the model of a root chat may delegate. None: not set (the defaults are in `agents.subagents`).
+
+    Attributes:
+        depth: levels of child chats below the root; 0: the model cannot delegate.
+        parallel: children that have work at the same time.
+        total: children of a root, whatever has become of them.
+    """
+
+    depth: int | None = None
+    parallel: int | None = None
+    total: int | None = None
+
+    def with_defaults(self, base: "SubagentSettings") -> "SubagentSettings":
+        """Return these limits; those that are not set are taken from `base`."""
+        return SubagentSettings(**_overlay(self, base))
+
+
 class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """What the model of a chat may do, and how much of it. None: not set.
 
@@ -134,6 +152,7 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         max_steps: model calls in one turn.
         max_cost_usd: US dollars of all model calls of one turn.
         max_ms: milliseconds of one turn, without those in which it waits for an answer.
+        subagents: how far it may delegate.
     """
 
     mode: AgentMode | None = None
@@ -142,6 +161,7 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     max_steps: int | None = None
     max_cost_usd: float | None = None
     max_ms: int | None = None
+    subagents: SubagentSettings = SubagentSettings()
 
     def with_defaults(self, base: "AgentSettings") -> "AgentSettings":
         """Return these settings; those that are not set are taken from `base`."""
@@ -151,6 +171,7 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
             return self
         merged = _overlay(self, base)
         merged["tools"] = self.tools.with_defaults(base.tools)
+        merged["subagents"] = self.subagents.with_defaults(base.subagents)
         return AgentSettings(**merged)
 
     @property

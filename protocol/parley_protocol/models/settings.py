@@ -51,6 +51,19 @@ class ToolFilter(Wire):
     """No tools whose names match one of these globs, whatever `allow` says."""
 
 
+class SubagentSettings(Wire):
+    """How far the model of a chat may delegate to child chats. null: not set."""
+
+    depth: Annotated[int, Field(ge=0, le=1)] | None = None
+    """Levels of children below a chat that has no parent: 0 or 1. 0: it cannot delegate. Default: 1."""
+
+    parallel: Annotated[int, Field(ge=1, le=32)] | None = None
+    """The most children that have a turn under way at the same time, 1 to 32. Default: 4."""
+
+    total: Annotated[int, Field(ge=0, le=1_000)] | None = None
+    """The most children of a chat, those that have ended included, 0 to 1,000. Default: 32."""
+
+
 class AgentSettings(Wire):
     """What the model of a chat may do, and how much of it in one turn. null: not set, so the next lower level
     applies (turn, chat, then the default).
@@ -76,6 +89,9 @@ class AgentSettings(Wire):
 
     max_ms: PositiveInt | None = None
     """The most milliseconds of one turn, without those in which it waits for answers. Default: no limit."""
+
+    subagents: SubagentSettings | None = None
+    """How far it may delegate."""
 
 
 class ModelSettings(Wire):

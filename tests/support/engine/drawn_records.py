@@ -50,6 +50,8 @@ _by_name: Mapping[str, Callable[[Random], Any]] = {
     "accepted_at": _time,
     "ended_at": _time,
     "provider_options": _options,
+    "depth": lambda random: random.randint(0, 1),
+    "parallel": lambda random: random.randint(1, 32),
     "status": lambda random: random.choice([Status.COMPLETED, Status.ERROR]),
 }
 
