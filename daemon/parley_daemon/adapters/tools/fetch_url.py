@@ -10,7 +10,6 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.adapters.tools.web.addresses import UnusableUrlError, WebUrl, parse_url
 from parley_daemon.adapters.tools.web.body import MAX_BODY, decode_text, is_html, is_text
 from parley_daemon.adapters.tools.web.client import FetchError, Page, WebClient
@@ -18,6 +17,7 @@ from parley_daemon.adapters.tools.web.page_text import read_page
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, Preview, ToolOutput, ToolSpec
+from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
 
 SECONDS = 30.0

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.answers import Question, read_answers, read_approved_mode
 from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, Preview, ToolOutput, ToolSpec
+from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor, Tool, ToolInputError
 
 MAX_ITEMS = 100

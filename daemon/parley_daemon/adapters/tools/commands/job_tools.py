@@ -6,13 +6,13 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.adapters.tools.commands.jobs import Job, Jobs, is_cut
 from parley_daemon.adapters.tools.commands.output import find_limit, read_file
 from parley_daemon.adapters.tools.commands.storage import OutputFiles
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
+from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor
 
 MAX_WAIT_MS = 60_000

@@ -9,7 +9,6 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.adapters.tools.commands.denied import Denied, find_denied
 from parley_daemon.adapters.tools.commands.hints import (
     describe_denied,
@@ -27,6 +26,7 @@ from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import FileChange, Inspection, Preview, ToolOutput, ToolSpec
 from parley_daemon.ports.checkpoints import ChangeRecorder, Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.sandbox import Command, Process, Sandbox, SandboxError
+from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
 
 DEFAULT_MS, MAX_MS = 120_000, 600_000

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import msgspec
 from anyio import to_thread
 
-from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.adapters.tools.files import matching
 from parley_daemon.adapters.tools.files.changes import Change, Changes, Plan, rewritten
 from parley_daemon.adapters.tools.files.changing_tool import ChangingTool, Intent
@@ -15,6 +14,7 @@ from parley_daemon.adapters.tools.files.services import FileServices
 from parley_daemon.adapters.tools.files.texts import MAX_TEXT, line_end_of
 from parley_daemon.adapters.tools.paths.resolving import Target
 from parley_daemon.core.agents.tools import ToolSpec
+from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, ToolInputError
 
 PATH = "Relative to the first folder of the chat, or absolute."

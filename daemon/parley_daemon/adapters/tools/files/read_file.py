@@ -10,7 +10,6 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.adapters.tools.files.contents import Content, UnusableFileError
 from parley_daemon.adapters.tools.files.services import FileServices
 from parley_daemon.adapters.tools.files.texts import MAX_TEXT, line_end_of, lines_of, printable
@@ -18,6 +17,7 @@ from parley_daemon.adapters.tools.paths import opening
 from parley_daemon.adapters.tools.paths.resolving import Target
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.tools import Inspection, Preview, ToolOutput, ToolSpec
+from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor
 
 MAX_LINES = 2_000

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import anyio
 import msgspec
 
-from parley_daemon.adapters.tools.arguments import input_schema, read_arguments
 from parley_daemon.adapters.tools.files.contents import UnusableFileError
 from parley_daemon.adapters.tools.files.services import FileServices
 from parley_daemon.adapters.tools.files.texts import printable
@@ -21,6 +20,7 @@ from parley_daemon.adapters.tools.workspaces import lies_below
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.globs import find_problem, matches_any
 from parley_daemon.core.agents.tools import Inspection, Preview, ToolOutput, ToolSpec
+from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
 
 MAX_HITS = 100

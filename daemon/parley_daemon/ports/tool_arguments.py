@@ -1,4 +1,4 @@
-"""The arguments of built-in tools: read into a struct, from which the schema for models is derived.
+"""The arguments of tools as a struct, from which the schema for models is derived.
 
 A struct of arguments has `forbid_unknown_fields=True` and `rename="camel"`, and `Annotated[…, msgspec.Meta]`
 for ranges and descriptions.
