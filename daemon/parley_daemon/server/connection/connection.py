@@ -190,6 +190,12 @@ class Connection:
     def _receive(self, body: bytes) -> None:
         if self._ended.is_set():
             return
+        if self._is_initialized and jsonrpc.looks_like_large_notification(body):
+            self._documents.take_large(body, self._receive_parsed)
+        else:
+            self._receive_parsed(body)
+
+    def _receive_parsed(self, body: bytes) -> None:
         try:
             message = jsonrpc.parse_message(body)
         except InvalidMessageError as invalid:

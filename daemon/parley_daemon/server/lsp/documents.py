@@ -2,8 +2,8 @@
 
 Theory of operation. Notifications about documents are handled in the order of their arrival, and so are the
 reads between them. A small notification is handled at once. A large one waits in a queue for a task of its
-own, and so does everything after it: the task gives the event loop back after a few edits, and a thread
-handles long texts, so that other clients are served meanwhile. JSON is decoded edit by edit, too.
+own, and so does everything after it: the task parses it, gives the event loop back after a few edits, and
+a thread handles long texts, so that other clients are served meanwhile. JSON is decoded edit by edit, too.
 
 The documents of a client have limits. One that exceeds them, or that gets a change which cannot be read, is
 no longer known: its text is dropped, and a reference to it is refused with the reason, because the text on
@@ -23,6 +23,7 @@ import msgspec
 from parley_daemon.server.lsp import sync
 from parley_daemon.server.lsp.text import DocumentText
 from parley_daemon.server.lsp.work_queue import Steps, WorkQueue
+from parley_daemon.server.wire import jsonrpc
 from parley_daemon.server.wire.jsonrpc import LARGE_NOTIFICATION, Incoming
 from parley_daemon.server.wire.uris import document_key
 
@@ -124,19 +125,40 @@ class Documents:
 
     def notify(self, note: Incoming) -> None:
         """Take a notification. Those that are not about documents are ignored."""
-        handle = {
-            "textDocument/didOpen": self._open,
-            "textDocument/didChange": self._change,
-            "textDocument/didClose": self._close,
-        }.get(note.method)
+        handle = self._handler(note.method)
         if handle is None:
             return
-        params = sync.as_json(note.params)
-        size = memoryview(params).nbytes
-        if self._queue or size > LARGE_NOTIFICATION:
-            self._queue.put(size, lambda: handle(params))
+        params = msgspec.json.encode(note.params)
+        if self._queue or len(params) > LARGE_NOTIFICATION:
+            self._queue.put(len(params), lambda: handle(params))
         else:
             _run(handle(params))
+
+    def take_large(self, body: bytes, otherwise: Callable[[bytes], None]) -> None:
+        """Take the body of what seems to be a large notification about documents.
+
+        `otherwise` gets the body if it is none.
+        """
+
+        def parse() -> Steps:
+            note = jsonrpc.parse_large_notification(body)
+            yield None
+            if note is None:
+                otherwise(body)
+                return
+            method, params = note
+            handle = self._handler(method)
+            if handle is not None:
+                yield from handle(params)
+
+        self._queue.put(len(body), parse)
+
+    def _handler(self, method: str) -> Callable[[bytes | msgspec.Raw], Steps] | None:
+        if method == "textDocument/didOpen":
+            return self._open
+        if method == "textDocument/didChange":
+            return self._change
+        return self._close if method == "textDocument/didClose" else None
 
     def _open(self, params: bytes | msgspec.Raw) -> Steps:
         try:

@@ -4,8 +4,6 @@ A whole notification is read without its changes, and each change when its turn 
 thousands of them.
 """
 
-from typing import Any
-
 import msgspec
 
 
@@ -64,11 +62,6 @@ _changed = msgspec.json.Decoder(_Changed).decode
 # Some clients write integers as 7.0.
 read_change = msgspec.json.Decoder(Change, strict=False).decode
 """Returns the Change in a JSON text."""
-
-
-def as_json(params: Any) -> bytes | msgspec.Raw:
-    """Return params as JSON text. Those of large notifications have been left so."""
-    return params if isinstance(params, msgspec.Raw) else msgspec.json.encode(params)
 
 
 def read_uri(params: bytes | msgspec.Raw) -> str:

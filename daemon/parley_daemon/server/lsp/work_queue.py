@@ -1,5 +1,6 @@
 """Work that is done in the order of its arrival, in steps between which the event loop serves others."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
@@ -14,6 +15,10 @@ Read = TypeVar("Read")
 
 Steps = Generator[Callable[[], None] | None]
 """Work in steps. None: others may be served now. A function: a long step, which may run in a thread."""
+
+
+_yield_processor: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
+"""Lets a process that waits for this processor run: what is streamed comes from others and goes to others."""
 
 
 class WorkQueue:
@@ -80,6 +85,7 @@ class WorkQueue:
             size, work = self._work[0]
             for long_step in work():
                 if long_step is None:
+                    _yield_processor()
                     await anyio.lowlevel.checkpoint()
                 else:
                     await to_thread.run_sync(long_step)

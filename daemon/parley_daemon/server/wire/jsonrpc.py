@@ -10,9 +10,9 @@ msgspec refuses a body that has a lone surrogate (`\\ud800`). Only such a body i
 standard library, to find the id and the fields that have them.
 
 Two things differ for notifications about documents. A lone surrogate becomes U+FFFD, which takes as many
-units of UTF-16: if the notification were dropped, the daemon's text would differ from the editor's. And the
-params of a large one stay JSON text (`msgspec.Raw`), so that the loop does not decode thousands of edits in
-one step.
+units of UTF-16: if the notification were dropped, the daemon's text would differ from the editor's. And what
+looks like a large one is parsed later (`parse_large_notification`), and its params stay JSON text, so that
+the loop does not decode thousands of edits in one step.
 """
 
 import json
@@ -46,10 +46,7 @@ _METHOD_WITHIN = 256
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
-    """A request, or a notification if `id` is None. Its params have not been checked.
-
-    Those of a large notification about documents are `msgspec.Raw`.
-    """
+    """A request, or a notification if `id` is None. Its params have not been checked."""
 
     id: RequestId | None
     method: str
@@ -94,12 +91,6 @@ def parse_message(body: bytes) -> Incoming | Response:
     Raises:
         InvalidMessageError: the body is no JSON-RPC 2.0 message.
     """
-    if len(body) > LARGE_NOTIFICATION and (
-        _METHOD in body[:_METHOD_WITHIN] or _METHOD in body[-_METHOD_WITHIN:]
-    ):
-        note = _parse_large_notification(body)
-        if note is not None:
-            return note
     message = _decode_json(body)
     if isinstance(message, list):
         raise _invalid(None, "Batches are not supported. Send each message in its own frame.")
@@ -108,16 +99,29 @@ def parse_message(body: bytes) -> Incoming | Response:
     return _parse_envelope(as_object(cast("object", message)))
 
 
-def _parse_large_notification(body: bytes) -> Incoming | None:
-    """Return a notification about documents; None for anything else, also if it is invalid."""
+def looks_like_large_notification(body: bytes) -> bool:
+    """Return whether a body is large and seems to be a notification about documents."""
+    if len(body) <= LARGE_NOTIFICATION:
+        return False
+    return _METHOD in body[:_METHOD_WITHIN] or _METHOD in body[-_METHOD_WITHIN:]
+
+
+def parse_large_notification(body: bytes) -> tuple[str, msgspec.Raw] | None:
+    """Return the method and the params of a notification about documents.
+
+    None for anything else, and if it is invalid: then `parse_message` says what it is.
+    """
     try:
-        envelope = _decode_envelope(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        try:
+            envelope = _decode_envelope(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            envelope = _decode_envelope(replace_lone_surrogates(body))
+    except (ValueError, RecursionError):
         return None
     is_note = envelope.jsonrpc == "2.0" and envelope.id is msgspec.UNSET
     if not is_note or not envelope.method.startswith(DOCUMENTS):
         return None
-    return Incoming(None, envelope.method, envelope.params)
+    return envelope.method, envelope.params
 
 
 def _decode_json(body: bytes) -> Any:
