@@ -8,9 +8,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.agents.rules import Rule, RuleScope
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
 from parley_daemon.core.records import Context
+from parley_daemon.ports.mcp import McpManifest, McpToolInfo
 from parley_daemon.ports.store import (
     ChatQuery,
     ChatTooLargeError,
@@ -24,10 +26,13 @@ from parley_daemon.ports.store_writes import (
     AddMessage,
     DeleteChat,
     DropJournal,
+    DropMcpServer,
     DropQueued,
     DropRule,
     DropTrust,
     PutChat,
+    PutMcpManifest,
+    PutMcpServer,
     PutQueued,
     PutRule,
     PutTrust,
@@ -432,3 +437,19 @@ async def test_a_rule_for_a_chat_is_deleted_with_it(store: Store) -> None:
     assert (await store.policy("me")).rules == (always,)
     with pytest.raises(StoreUnavailableError):
         await store.commit(PutRule("me", inside))
+
+
+async def test_mcp_servers_and_what_they_offer_are_there_after_reopening(make: Make, store: Store) -> None:
+    mine = McpServerRecord("1", "files", "t1", "t2", command="npx", args=("-y",), env_names=("KEY",))
+    inside = McpServerRecord("2", "web", "t1", "t1", RuleScope("c1"), url="https://example.org")
+    manifest = McpManifest("2026-07-28", "s", "1", None, (McpToolInfo("t", None, "d", {"type": "object"}),))
+    await store.commit(PutChat(a_chat()), PutMcpServer("me", inside), PutMcpServer("me", mine))
+    await store.commit(PutMcpServer("she", replace(mine, id="3")), PutMcpManifest("k", "t1", manifest))
+    store = await reopened(make, store)
+    assert await store.mcp_servers("me") == (mine, inside)
+    assert await store.mcp_manifests(["k", "unknown"]) == {"k": manifest}
+    await store.commit(DeleteChat("c1"), DropMcpServer("3"))
+    assert (await store.mcp_servers("me"), await store.mcp_servers("she")) == ((mine,), ())
+    with pytest.raises(StoreUnavailableError):
+        await store.commit(PutMcpServer("me", inside))
+    await store.aclose()

@@ -5,15 +5,18 @@ of a message in progress go to the journal, which is written in the background. 
 its journal is deleted.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
+from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, ChatKind, Message, QueuedMessage, Turn
+from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store_writes import Write
 
 
@@ -297,6 +300,14 @@ class Store(Protocol):
         Raises:
             StoreUnavailableError: a rule cannot be read. It may be one that denies something.
         """
+        ...
+
+    async def mcp_servers(self, owner: str) -> tuple[McpServerRecord, ...]:
+        """Return the MCP servers of an owner, by name. Records that cannot be read are left out."""
+        ...
+
+    async def mcp_manifests(self, keys: Sequence[str]) -> Mapping[str, McpManifest]:
+        """Return what is kept of what servers offer, by key. What cannot be read is left out."""
         ...
 
     @property

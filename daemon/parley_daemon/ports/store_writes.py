@@ -2,10 +2,12 @@
 
 import msgspec
 
+from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
+from parley_daemon.ports.mcp import McpManifest
 
 
 class PutChat(msgspec.Struct, frozen=True, gc=False):
@@ -138,6 +140,35 @@ class DropTrust(msgspec.Struct, frozen=True, gc=False):
     hash: str
 
 
+class PutMcpServer(msgspec.Struct, frozen=True, gc=False):
+    """Insert an MCP server of an owner, or replace the one with the same id.
+
+    A server for one chat is deleted with that chat.
+    """
+
+    owner: str
+    record: McpServerRecord
+
+
+class DropMcpServer(msgspec.Struct, frozen=True, gc=False):
+    """Delete an MCP server."""
+
+    server_id: str
+
+
+class PutMcpManifest(msgspec.Struct, frozen=True, gc=False):
+    """Keep what a server offers under a key that names its definition; old ones are deleted.
+
+    `at` is RFC 3339.
+    """
+
+    key: str
+    at: str
+    manifest: McpManifest
+
+
+McpWrite = PutMcpServer | DropMcpServer | PutMcpManifest
+
 PolicyWrite = PutRule | DropRule | PutTrust | DropTrust
 
 ConfigurationWrite = PutProvider | DropProvider | PutModel | DropModel
@@ -156,4 +187,5 @@ Write = (
     | DropJournal
     | ConfigurationWrite
     | PolicyWrite
+    | McpWrite
 )

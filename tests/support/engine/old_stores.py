@@ -16,6 +16,7 @@ from parley_daemon.adapters.sqlite.schema import (
     M004_CONFIGURATION,
     M005_PINNED,
     M006_FOLDERS,
+    M007_PERMISSIONS,
     add_functions,
 )
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
@@ -34,6 +35,10 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     "4": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION),
     "5": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED),
     "6": (M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED, M006_FOLDERS),
+    "7": (
+        *(M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED, M006_FOLDERS),
+        M007_PERMISSIONS,
+    ),
 }
 """What earlier versions ran to make their tables."""
 

@@ -6,10 +6,12 @@ from typing import assert_never
 import msgspec
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
+from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store import (
     JournalEntry,
     StoreUnavailableError,
@@ -19,6 +21,7 @@ from parley_daemon.ports.store_writes import (
     AddSummary,
     DeleteChat,
     DropJournal,
+    DropMcpServer,
     DropModel,
     DropProvider,
     DropQueued,
@@ -26,6 +29,8 @@ from parley_daemon.ports.store_writes import (
     DropTrust,
     NameCreation,
     PutChat,
+    PutMcpManifest,
+    PutMcpServer,
     PutMessage,
     PutModel,
     PutProvider,
@@ -52,6 +57,8 @@ class MemoryState(msgspec.Struct, gc=False):
     creations: dict[tuple[str, str], str] = {}
     rules: dict[str, tuple[str, Rule]] = {}
     trusted: frozenset[tuple[str, str, str]] = frozenset()
+    mcp_servers: dict[str, tuple[str, McpServerRecord]] = {}
+    mcp_manifests: dict[str, McpManifest] = {}
 
     def take_over(self, other: "MemoryState") -> None:
         """Take over the content of another state."""
@@ -60,6 +67,7 @@ class MemoryState(msgspec.Struct, gc=False):
         self.providers, self.models = other.providers, other.models
         self.creations = other.creations
         self.rules, self.trusted = other.rules, other.trusted
+        self.mcp_servers, self.mcp_manifests = other.mcp_servers, other.mcp_manifests
 
     def draft(self) -> "MemoryState":
         """Return a copy to change. The records are shared, since they are immutable."""
@@ -75,6 +83,8 @@ class MemoryState(msgspec.Struct, gc=False):
             copy(self.creations),
             copy(self.rules),
             self.trusted,
+            copy(self.mcp_servers),
+            copy(self.mcp_manifests),
         )
 
     def apply(self, write: Write) -> None:
@@ -136,6 +146,14 @@ class MemoryState(msgspec.Struct, gc=False):
                 self.trusted |= {(owner, root, hash)}
             case DropTrust(owner, root, hash):
                 self.trusted -= {(owner, root, hash)}
+            case PutMcpServer(owner, record):
+                if record.scope.chat_id is not None:
+                    self._require(record.scope.chat_id)
+                self.mcp_servers[record.id] = owner, record
+            case DropMcpServer(server_id):
+                self.mcp_servers.pop(server_id, None)
+            case PutMcpManifest(key, _, manifest):
+                self.mcp_manifests[key] = manifest
             case _:
                 assert_never(write)
 
@@ -155,6 +173,8 @@ class MemoryState(msgspec.Struct, gc=False):
         self.chats.pop(chat_id, None)
         self.creations = {key: one for key, one in self.creations.items() if one != chat_id}
         self.rules = {key: one for key, one in self.rules.items() if one[1].scope.chat_id != chat_id}
+        servers = self.mcp_servers.items()
+        self.mcp_servers = {key: one for key, one in servers if one[1].scope.chat_id != chat_id}
         self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
         self.summaries = {key: one for key, one in self.summaries.items() if key[0] != chat_id}
         self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}

@@ -3,6 +3,8 @@
 A MemoryState may be used by one store after the other, as a file is used by one process after the other.
 """
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 from msgspec.structs import replace
 
@@ -15,9 +17,11 @@ from parley_daemon.adapters.querying.list_cursor import (
     encode_list_cursor,
     first_list_cursor,
 )
+from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import count_characters
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
+from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
@@ -255,6 +259,15 @@ class MemoryStore:
         rules = [rule for _, (whose, rule) in sorted(self._state.rules.items()) if whose == owner]
         trusted = [(root, hash) for whose, root, hash in self._state.trusted if whose == owner]
         return StoredPolicy(tuple(rules), frozenset(trusted))
+
+    async def mcp_servers(self, owner: str) -> tuple[McpServerRecord, ...]:
+        """Return the MCP servers of an owner."""
+        found = [record for whose, record in self._state.mcp_servers.values() if whose == owner]
+        return tuple(sorted(found, key=lambda one: one.name))
+
+    async def mcp_manifests(self, keys: Sequence[str]) -> Mapping[str, McpManifest]:
+        """Return what is kept of what servers offer."""
+        return {key: self._state.mcp_manifests[key] for key in keys if key in self._state.mcp_manifests}
 
     async def aclose(self) -> None:
         """Nothing is buffered."""

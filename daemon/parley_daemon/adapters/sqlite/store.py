@@ -10,12 +10,12 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from parley_daemon.adapters.sqlite import chat_list, codec, configuration, policy, queries
+from parley_daemon.adapters.sqlite import chat_list, codec, configuration, mcp, policy, queries
 from parley_daemon.adapters.sqlite.health import StoreHealth, to_store_error
 from parley_daemon.adapters.sqlite.integrity import IntegrityCheck
 from parley_daemon.adapters.sqlite.journal import JournalBuffer
@@ -31,8 +31,10 @@ from parley_daemon.adapters.sqlite.threads import (
     start_writer,
 )
 from parley_daemon.adapters.sqlite.writes import apply_writes, drop_journal, write_journal
+from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.records import Message, QueuedMessage, Turn
+from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
@@ -320,6 +322,14 @@ class SqliteStore:
     async def policy(self, owner: str) -> StoredPolicy:
         """Return the permission rules of an owner, and what the owner trusts."""
         return await self._ask(policy.read, owner)
+
+    async def mcp_servers(self, owner: str) -> tuple[McpServerRecord, ...]:
+        """Return the MCP servers of an owner."""
+        return await self._ask(mcp.read_servers, owner)
+
+    async def mcp_manifests(self, keys: Sequence[str]) -> Mapping[str, McpManifest]:
+        """Return what is kept of what servers offer."""
+        return await self._ask(mcp.read_manifests, keys)
 
 
 def _note_failure(done: "asyncio.Future[None]") -> None:

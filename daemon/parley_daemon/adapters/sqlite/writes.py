@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import assert_never
 
-from parley_daemon.adapters.sqlite import codec, configuration, policy
+from parley_daemon.adapters.sqlite import codec, configuration, mcp, policy
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS
 from parley_daemon.ports.store import JournalEntry
@@ -13,6 +13,7 @@ from parley_daemon.ports.store_writes import (
     AddSummary,
     DeleteChat,
     DropJournal,
+    DropMcpServer,
     DropModel,
     DropProvider,
     DropQueued,
@@ -20,6 +21,8 @@ from parley_daemon.ports.store_writes import (
     DropTrust,
     NameCreation,
     PutChat,
+    PutMcpManifest,
+    PutMcpServer,
     PutMessage,
     PutModel,
     PutProvider,
@@ -77,6 +80,8 @@ def _apply(connection: sqlite3.Connection, index: SearchIndex, write: Write) -> 
             configuration.write(connection, write)
         case PutRule() | DropRule() | PutTrust() | DropTrust():
             policy.write(connection, write)
+        case PutMcpServer() | DropMcpServer() | PutMcpManifest():
+            mcp.write(connection, write)
         case _:
             assert_never(write)
 

@@ -1,6 +1,12 @@
-"""MCP servers as records: what somebody has configured, and what has become of it."""
+"""MCP servers as records: what somebody has configured, and what people may see of it.
 
-from collections.abc import Sequence
+A server is reached by a command or by a URL. Its arguments, its address and the values of its variables and
+headers may have references to variables of the daemon's environment: `${NAME}`, or `${NAME:-text}` for a
+text that stands in if there is no such variable. They are filled in when the server is started, and never
+before, so that no value gets into a record.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -13,13 +19,20 @@ McpState = Literal["configured", "known", "starting", "running", "failed", "untr
 McpSource = Literal["config", "user", "project"]
 """Where a server is configured: the configuration file, a call of `mcp/add`, or a project's `.mcp.json`."""
 
+HIDDEN = "…"
+"""What stands for a secret."""
+
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_DIGITS = frozenset("0123456789")
+_SECRETS = ("key", "token", "secret", "passw", "auth", "credential", "bearer")
+
 
 class McpServerRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A server that was added by a call, as it is stored. Times as in Chat.
 
     Attributes:
         id: of the record; the secrets are stored under it.
-        args, url: may have references `${NAME}`, which are filled in when the server is started.
+        args, url: as they were given, with references.
         env_names, header_names: the names of the variables and headers, whose values are secrets.
         cwd: absolute; None: the folder of the scope, else the home folder.
     """
@@ -37,6 +50,135 @@ class McpServerRecord(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     header_names: tuple[str, ...] = ()
 
 
+class McpDefinition(msgspec.Struct, frozen=True, gc=False):
+    """A server as somebody has written it, with references. The repr does not contain values.
+
+    Attributes:
+        env, headers: the values may be secrets.
+        cwd: absolute; None: the home folder.
+    """
+
+    name: str
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    cwd: str | None = None
+    url: str | None = None
+    headers: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"McpDefinition({self.name!r}, …)"
+
+
+class DefinitionProblem(msgspec.Struct, frozen=True, gc=False):
+    """Why a definition makes no sense. `text` continues a sentence that begins with the name of `field`."""
+
+    field: str
+    text: str
+
+
+def find_problem(definition: McpDefinition) -> DefinitionProblem | None:
+    """Return what is wrong with a definition; None: nothing. Texts are not repeated: they may be secrets."""
+    if not is_server_name(definition.name):
+        return DefinitionProblem("name", f"must be {NAME_RULE}")
+    if definition.command is None and definition.url is None:
+        return DefinitionProblem("command", "is missing; give a command to start, or a url")
+    if definition.command is not None and definition.url is not None:
+        return DefinitionProblem("url", "cannot be given beside command")
+    return _find_problem_of_command(definition) or _find_problem_of_url(definition)
+
+
+def _find_problem_of_command(definition: McpDefinition) -> DefinitionProblem | None:
+    if definition.command is None:
+        for field, value in (("args", definition.args), ("env", definition.env), ("cwd", definition.cwd)):
+            if value:
+                return DefinitionProblem(field, "needs a command")
+        return None
+    if not definition.command.strip() or "\0" in definition.command:
+        return DefinitionProblem("command", "must be the name or the path of a program")
+    if any("\0" in arg for arg in definition.args):
+        return DefinitionProblem("args", "must not contain the character NUL")
+    for name, value in definition.env.items():
+        if not _is_variable(name):
+            return DefinitionProblem("env", 'has a name that is none: use letters, digits and "_"')
+        if "\0" in value:
+            return DefinitionProblem("env", f"has a value of {name} that contains the character NUL")
+    if definition.cwd is not None and (not definition.cwd.startswith("/") or "\0" in definition.cwd):
+        return DefinitionProblem("cwd", "must be the absolute path of a folder")
+    return None
+
+
+def _find_problem_of_url(definition: McpDefinition) -> DefinitionProblem | None:
+    url = definition.url
+    if url is None:
+        return DefinitionProblem("headers", "needs a url") if definition.headers else None
+    scheme, _, rest = url.partition("://")
+    host = rest.split("/", 1)[0].split("?", 1)[0].rpartition("@")[2]
+    if scheme.lower() not in ("http", "https") or not host:
+        return DefinitionProblem("url", "must begin with http:// or https:// and a host")
+    if not url.isprintable() or any(sign in url for sign in ' "<>\\^`|'):
+        return DefinitionProblem("url", "has a character that has to be encoded")
+    for name, value in definition.headers.items():
+        if not name or any(
+            sign not in _LETTERS and sign not in _DIGITS and sign not in "-_" for sign in name
+        ):
+            return DefinitionProblem("headers", 'has a name that is none: use letters, digits, "-" and "_"')
+        if any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
+            return DefinitionProblem("headers", f"has a value of {name} that is not one line of text")
+    return None
+
+
+NAME_RULE = '1 to 64 letters, digits and ".", "_", "-" that begin with a letter or digit'
+
+
+def is_server_name(name: str) -> bool:
+    """Return whether servers can have this name."""
+    if not 1 <= len(name) <= 64 or name[0] not in _LETTERS | _DIGITS:
+        return False
+    return all(sign in _LETTERS or sign in _DIGITS or sign in "._-" for sign in name)
+
+
+def _is_variable(name: str) -> bool:
+    if not name or name[0] in _DIGITS:
+        return False
+    return all(sign in _LETTERS or sign in _DIGITS or sign == "_" for sign in name)
+
+
+class UnknownVariableError(Exception):
+    """A reference names a variable that there is not, or that may not be used. `name`: which."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def expand(text: str, variables: Callable[[str], str | None]) -> str:
+    """Return a text with its references filled in. `variables` returns None for one that there is not.
+
+    What looks like a reference and is none, such as `${1}`, stays. What is filled in is not looked through.
+
+    Raises:
+        UnknownVariableError: there is no such variable, and no text that stands in.
+    """
+    parts: list[str] = []
+    at = 0
+    while (start := text.find("${", at)) >= 0:
+        end = text.find("}", start)
+        if end < 0:
+            break
+        name, has_default, default = text[start + 2 : end].partition(":-")
+        if not _is_variable(name):
+            parts.append(text[at : start + 2])
+            at = start + 2
+            continue
+        value = variables(name)
+        if value is None and not has_default:
+            raise UnknownVariableError(name)
+        parts += [text[at:start], default if value is None else value]
+        at = end + 1
+    return "".join([*parts, text[at:]])
+
+
 def describe_args(args: Sequence[str]) -> tuple[str, ...]:
     """Return arguments as people may see them: without what follows a name such as `--api-key`."""
     shown: list[str] = []
@@ -47,23 +189,18 @@ def describe_args(args: Sequence[str]) -> tuple[str, ...]:
             shown.append(HIDDEN)
             is_secret = False
             continue
-        is_secret = _names_secret(name) and not equals
-        shown.append(f"{name}={HIDDEN}" if equals and value and _names_secret(name) else arg)
+        is_secret = arg.startswith("-") and not equals and _names_secret(name)
+        hides = bool(equals and value) and _names_secret(name)
+        shown.append(f"{name}={HIDDEN}" if hides else describe_url(arg) if "://" in arg else arg)
     return tuple(shown)
 
 
 def describe_url(url: str) -> str:
     """Return a URL as people may see it: without user, query and fragment."""
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     rest = rest.split("#", 1)[0].split("?", 1)[0]
     host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-
-
-HIDDEN = "…"
-"""What stands for a secret."""
-
-_SECRETS = ("key", "token", "secret", "passw", "auth", "credential", "bearer")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _names_secret(name: str) -> bool:
