@@ -37,9 +37,9 @@ from parley_daemon.adapters.os.directory_lock import FileLock, lock_directory
 from parley_daemon.adapters.os.log_file import log_path, start_logging
 from parley_daemon.adapters.os.project_files import FolderFiles
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
-from parley_daemon.adapters.sandbox.hiding import hide_process
 from parley_daemon.adapters.secrets.key_store import KeyStore, MemoryKeyStore
 from parley_daemon.adapters.sqlite.store import SqliteStore
+from parley_daemon.adapters.supervision.hiding import hide_process
 from parley_daemon.adapters.tools.lazy import LazyToolbox
 from parley_daemon.config import load_config
 from parley_daemon.config_reload import ConfigReloader

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from parley_daemon.adapters.sandbox.bwrap import make_arguments
 from parley_daemon.adapters.sandbox.environment import make_environment
-from parley_daemon.adapters.sandbox.landlock import make_filter
 from parley_daemon.adapters.sandbox.places import find_conflict, find_secrets, widen_to_own_folder
 from parley_daemon.adapters.sandbox.preparation import Preparation, SandboxPaths
 from parley_daemon.adapters.sandbox.protected import ProtectedFiles
 from parley_daemon.adapters.sandbox.seatbelt import make_arguments as make_seatbelt_arguments
+from parley_daemon.adapters.supervision.landlock import make_filter
 from parley_daemon.core.agents.rules import Reach, SandboxKind
 from parley_daemon.ports.sandbox import Command, SandboxSettings, SandboxState
 

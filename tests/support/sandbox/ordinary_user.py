@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from parley_daemon.adapters.sandbox import landlock
+from parley_daemon.adapters.supervision import landlock
 
 PROGRAM = Path(__file__).with_name("program.py")
 NOBODY = 65534

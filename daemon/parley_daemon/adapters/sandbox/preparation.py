@@ -1,6 +1,5 @@
 """What is started for a command: a supervisor or bubblewrap, with the sandbox's settings."""
 
-import marshal
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,8 @@ from parley_daemon.adapters.sandbox.places import (
     widen_to_own_folder,
 )
 from parley_daemon.adapters.sandbox.protected import ProtectedFiles
+from parley_daemon.adapters.supervision.starting import make_command, make_order
 from parley_daemon.ports.sandbox import Command, SandboxError, SandboxSettings, SandboxState
-
-_SUPERVISOR = (
-    "import sys; sys.path.append({folder!r}); import landlock, supervisor; "
-    "supervisor.run(landlock.call, landlock.restrict)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +96,16 @@ class Preparation:
                 hidden=hidden,
                 network=network,
             )
-        order = {
-            "argv": argv,
-            "cwd": command.cwd,
-            "environment": environment,
-            "restrict": state.kind == "landlock",
-            "hidden": hidden,
-            "writable": [*command.writable, scratch],
-            "network": network == "all",
-        }
-        message = marshal.dumps(order)
-        program = _SUPERVISOR.format(folder=os.path.dirname(__file__))
-        command_line = [self._python, "-I", "-S", "-c", program]
-        return command_line, {}, len(message).to_bytes(4, "little") + message
+        order = make_order(
+            argv,
+            command.cwd,
+            environment,
+            restrict=state.kind == "landlock",
+            hidden=hidden,
+            writable=[*command.writable, scratch],
+            network=network == "all",
+        )
+        return make_command(self._python), {}, order
 
     def _own(self) -> list[str]:
         return [

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import tempfile
 
-from parley_daemon.adapters.sandbox import landlock, seatbelt
+from parley_daemon.adapters.sandbox import seatbelt
 from parley_daemon.adapters.sandbox.preparation import Preparation
 from parley_daemon.adapters.sandbox.processes import run_to_end
 from parley_daemon.adapters.sandbox.protected import ProtectedFiles
+from parley_daemon.adapters.supervision import landlock
 from parley_daemon.ports.sandbox import Command, Network, SandboxState
 
 _STATUS = 7

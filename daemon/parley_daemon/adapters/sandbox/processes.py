@@ -21,7 +21,7 @@ from contextlib import suppress
 import anyio
 from anyio import lowlevel, to_thread
 
-from parley_daemon.adapters.sandbox.process_table import find_running, list_processes
+from parley_daemon.adapters.supervision.process_table import find_running, list_processes
 
 STOP_SECONDS = 2.0
 """Time between SIGTERM and SIGKILL for a command that is stopped."""

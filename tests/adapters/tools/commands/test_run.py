@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
-from parley_daemon.adapters.sandbox.supervisor import find_descendants
+from parley_daemon.adapters.supervision.supervisor import find_descendants
 from parley_daemon.core.agents.permissions import decide
 from parley_daemon.core.agents.policy.reach import opening_rules
 from parley_daemon.core.agents.policy.withheld import denied_globs

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from parley_daemon.adapters.sandbox.supervisor import find_descendants
+from parley_daemon.adapters.supervision.supervisor import find_descendants
 
 _OWN_IDS_IN_NAMESPACE = 2
 """In a namespace of bubblewrap, the first two process ids are its own process and the shell that reports."""

@@ -14,8 +14,8 @@ pytestmark = [
 # As root, it becomes an ordinary user first, which hides it for another reason: this is undone.
 PROGRAM = """
 import os, subprocess, _posixsubprocess, _ctypes
-from parley_daemon.adapters.sandbox.hiding import hide_process
-from parley_daemon.adapters.sandbox.landlock import call
+from parley_daemon.adapters.supervision.hiding import hide_process
+from parley_daemon.adapters.supervision.landlock import call
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

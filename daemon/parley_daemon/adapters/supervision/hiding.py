@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from parley_daemon.adapters.sandbox.landlock import call
+from parley_daemon.adapters.supervision.landlock import call
 
 DEBUGGER_VARIABLE = "PARLEY_ALLOW_DEBUGGER"
 """Set to 1 in the environment of a daemon that a debugger or a profiler is to be attached to."""
