@@ -8,7 +8,8 @@ Standard input is a socket to the daemon:
    itself stays outside of the restriction, so that the command cannot signal it.
 3. When the command has ended, the supervisor sends `exit STATUS LEFT`: LEFT is 1 if processes of the command
    still run. As a subreaper it gets all of them as children, however they detach themselves.
-4. When the daemon closes its end, or dies, the supervisor kills everything that is left, and ends.
+4. When the daemon closes its end, or dies, the supervisor kills everything that is left, and ends. A command
+   with `grace` first gets time to end by itself (its input has ended, too), and then SIGTERM and more time.
 
 Every command gets a process like this one, so that no process survives the daemon's end, even by SIGKILL.
 """
@@ -18,6 +19,7 @@ import marshal
 import os
 import select
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # importing these takes as long as the interpreter's start
@@ -35,7 +37,13 @@ _ROUND_MS = 5
 
 
 def run(call: "Callable[..., int]", restrict: "Callable[..., None]") -> None:
-    """Run the command that the daemon sends, then end the process."""
+    """Run the command that the daemon sends, then end the process.
+
+    The order has `argv` with an absolute path, `cwd`, `environment`, and `restrict`: whether `restrict` is
+    called, with `hidden`, `writable` and `network`. It may have `input`, the descriptor of the command's
+    standard input, which is empty otherwise, and `grace`: the seconds before SIGTERM and after it when the
+    daemon closes the socket, 0 by default.
+    """
     order = _receive()
     if sys.platform == "linux":
         call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -53,7 +61,11 @@ def run(call: "Callable[..., int]", restrict: "Callable[..., None]") -> None:
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)  # the pipe for the output is to end with the command
     os.dup2(null, 2)
-    _supervise(child, wake)
+    if "input" in order:
+        os.close(order["input"])
+    has_ended = _supervise(child, wake)
+    if "grace" in order:
+        _end_gently(child, wake, 0 if has_ended else order["grace"][0], order["grace"][1])
     _kill_all(child)
     os._exit(0)
 
@@ -81,8 +93,7 @@ def _become_command(order: "dict[str, Any]", restrict: "Callable[..., None]") ->
     step = "it cannot be started"
     try:
         os.setsid()
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, CHANNEL)
+        os.dup2(order["input"] if "input" in order else os.open("/dev/null", os.O_RDONLY), CHANNEL)
         os.closerange(3, 256)
         _signal.set_wakeup_fd(-1)
         for number in (_signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGXFSZ):
@@ -99,25 +110,53 @@ def _become_command(order: "dict[str, Any]", restrict: "Callable[..., None]") ->
         os._exit(126)
 
 
-def _supervise(child: int, wake: int) -> None:
-    """Return when the daemon has closed the socket, or when nothing of the command runs any more."""
+def _supervise(child: int, wake: int) -> bool:
+    """Return when the daemon has closed the socket, or when nothing of the command runs any more.
+
+    Returns whether the command itself has ended.
+    """
     poll = select.poll()
     poll.register(CHANNEL, select.POLLIN | select.POLLHUP)
     poll.register(wake, select.POLLIN)
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == CHANNEL:
-                return  # the daemon sends nothing more: this is the end
-            try:
-                os.read(wake, 512)
-            except BlockingIOError:
-                pass  # read already
+                return child == 0  # the daemon sends nothing more: this is the end
+            _drain(wake)
         status, is_left = _reap(child)
         if status is not None:
             os.write(CHANNEL, f"exit {status} {int(is_left)}\n".encode("ascii"))
             child = 0
             if not is_left:
-                return
+                return True
+
+
+def _drain(wake: int) -> None:
+    try:
+        os.read(wake, 512)
+    except BlockingIOError:
+        pass  # read already
+
+
+def _end_gently(child: int, wake: int, before: float, after: float) -> None:
+    """Wait until everything has ended by itself, then by SIGTERM."""
+    if not _wait_for_all(wake, before):
+        _signal_all(child, _signal.SIGTERM)
+        _wait_for_all(wake, after)
+
+
+def _wait_for_all(wake: int, seconds: float) -> bool:
+    """Return whether everything has ended within some seconds."""
+    poll = select.poll()
+    poll.register(wake, select.POLLIN)
+    end = time.monotonic() + seconds
+    while _reap(0)[1]:
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        poll.poll(left * 1000)
+        _drain(wake)
+    return True
 
 
 def _reap(child: int) -> tuple[int | None, bool]:
@@ -140,14 +179,18 @@ def _kill_all(child: int) -> None:
     pause = _thread.allocate_lock()
     pause.acquire()
     for _ in range(_KILL_ROUNDS):
-        for pid in find_descendants(os.getpid()) if sys.platform == "linux" else _group(child):
-            try:
-                os.kill(pid, _signal.SIGKILL)
-            except OSError:
-                pass  # it has ended
+        _signal_all(child, _signal.SIGKILL)
         if not _reap(0)[1]:
             return
         pause.acquire(timeout=_ROUND_MS / 1000)
+
+
+def _signal_all(child: int, number: int) -> None:
+    for pid in find_descendants(os.getpid()) if sys.platform == "linux" else _group(child):
+        try:
+            os.kill(pid, number)
+        except OSError:
+            pass  # it has ended
 
 
 def _group(child: int) -> list[int]:
