@@ -172,7 +172,7 @@ async def test_a_command_fails_for_want_of_network_and_gets_it_by_the_rule_that_
         facts = ChatFacts("a", "auto", (str(rig.root),), True, rig.sandbox.state.kind, False, "")
         verdict = decide((rule,), facts, "run", "execute", inspection)
         context = replace(await rig.context(), network=verdict.network)
-        opened = await rig.tool("run").run({"command": command}, context, inspection, Monitor(), None)
+        opened = await (await rig.tool("run")).run({"command": command}, context, inspection, Monitor(), None)
         assert opened.result == "[Exit status 0.]"
     unreadable = text_of(await rig.call("run", command=f"X=1 {command}"))
     assert ("No rule can open it" in unreadable) == is_closed
@@ -197,9 +197,9 @@ async def test_what_rules_deny_is_kept_from_commands_or_asked_about(rig: FileRig
     for mode in ("auto", "plan"):
         facts = replace(facts, mode=mode)
         context = replace(await rig.context(), mode=mode, denied=denied_globs(rules, facts))
-        inspection = await rig.tool("run").inspect(args, context)
+        inspection = await (await rig.tool("run")).inspect(args, context)
         verdict = decide(rules, facts, "run", "execute", inspection)
-        text = text_of(await rig.tool("run").run(args, context, inspection, Monitor(), None))
+        text = text_of(await (await rig.tool("run")).run(args, context, inspection, Monitor(), None))
         if kind == "none" and mode == "plan":
             assert verdict.decision == "deny"
         elif kind == "bwrap" or mode == "plan":
