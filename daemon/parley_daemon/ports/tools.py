@@ -8,6 +8,7 @@ it would still do the same is it `run`. A tool never raises for what a model did
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import msgspec
@@ -59,6 +60,14 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     denied: tuple[DeniedGlob, ...] = ()
 
 
+class OtherTurns(Protocol):
+    """What a call says of the turns of other chats that it waits for."""
+
+    def set_blocked(self, *, blocked: bool) -> None:
+        """Say whether all of them only wait for answers of people. Then the call's turn does so, too."""
+        ...
+
+
 class CallMonitor(Protocol):
     """What a running call may use of its turn."""
 
@@ -68,6 +77,10 @@ class CallMonitor(Protocol):
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         """Say what a call has changed that ends without an output, because it was interrupted or failed."""
+        ...
+
+    def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
+        """In the block, the call only waits for turns of other chats. Its own turn leaves them its slot."""
         ...
 
 

@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from parley_daemon.adapters.tools.web.addresses import Address, is_own, is_publi
 from parley_daemon.adapters.tools.web.body import MAX_BODY
 from parley_daemon.adapters.tools.web.client import FetchError, WebClient
 from parley_daemon.core.agents.tools import FileChange, ToolOutput
-from parley_daemon.ports.tools import CallContext, ToolInputError, Workspace
+from parley_daemon.ports.tools import CallContext, OtherTurns, ToolInputError, Workspace
 from tests.support.processes.web_server import WebServer, redirect, response, run_web_server
 
 PUBLIC = ip_address("127.0.0.1")
@@ -45,6 +46,10 @@ NOT_PUBLIC = [
 class Silence:
     async def report(self, text: str) -> None:
         raise AssertionError(f"reported {text!r}")
+
+    def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
+        """See CallMonitor."""
+        raise AssertionError("no call of these tools waits for another chat")
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         raise AssertionError(f"changed {files}")

@@ -1,5 +1,6 @@
 """The tools by which a model talks to people."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from parley_daemon.adapters.tools.questions import AskUserTool, ExitPlanTool, To
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import AgentMode
 from parley_daemon.core.agents.tools import FileChange
-from parley_daemon.ports.tools import CallContext, Tool, ToolInputError, Workspace
+from parley_daemon.ports.tools import CallContext, OtherTurns, Tool, ToolInputError, Workspace
 
 
 class Silence:
@@ -16,6 +17,10 @@ class Silence:
 
     async def report(self, text: str) -> None:
         raise AssertionError(f"reported {text!r}")
+
+    def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
+        """See CallMonitor."""
+        raise AssertionError("no call of these tools waits for another chat")
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         raise AssertionError(f"changed {files}")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from parley_daemon.core.records import Chat, Context
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
 from parley_daemon.ports.sandbox import SandboxSettings
-from parley_daemon.ports.tools import CallContext, Tool
+from parley_daemon.ports.tools import CallContext, OtherTurns, Tool
 from tests.support.engine.rig import FakeClock
 from tests.support.sandbox.ordinary_user import find_bubblewrap
 
@@ -48,6 +49,10 @@ class Monitor:
     async def report(self, text: str) -> None:
         """See CallMonitor."""
         self.reported.append(text)
+
+    def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
+        """See CallMonitor."""
+        raise AssertionError("no call of these tools waits for another chat")
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         """See CallMonitor."""

@@ -30,6 +30,8 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         needs_root: whether it is unavailable in a chat without a root folder.
         timeout_ms: how long one call may take, None: the tool limits itself.
         is_for_plans: whether it is only offered in the mode "plan".
+        runs_together: whether calls of it that follow each other run at the same time. Those of tools that
+            only read do so in any case.
         problem: why it cannot be used in any chat, a sentence; None: it can. People see it, models do not.
     """
 
@@ -42,6 +44,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     needs_root: bool = False
     timeout_ms: int | None = None
     is_for_plans: bool = False
+    runs_together: bool = False
     problem: str | None = None
 
 

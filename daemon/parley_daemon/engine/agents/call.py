@@ -59,9 +59,10 @@ class PreparedCall(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def may_run_beside_others(self) -> bool:
-        """Whether it only reads, and starts without a question to a person."""
+        """Whether it may run at the same time as its neighbours: it starts without a question to people."""
         kind = self.inspection.kind or self.tool.spec.kind
-        return kind == "read" and self.question is None and self.asks in (None, "tool")
+        is_free = kind == "read" or self.tool.spec.runs_together
+        return is_free and self.question is None and self.asks in (None, "tool")
 
     @property
     def allowed_by(self) -> str:

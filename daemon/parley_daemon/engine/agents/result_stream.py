@@ -7,11 +7,13 @@ also when the call was cut off.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.core.events import FilesChanged
 from parley_daemon.core.parts import Assembler, Piece, ToolCall, ToolResult, ToolResultPiece
 from parley_daemon.core.records import Turn
+from parley_daemon.engine.agents.activity import Activity, WaitForOthers
 from parley_daemon.engine.agents.host import StepHost
 
 
@@ -100,13 +102,14 @@ class ResultStream:
 
 
 class OutputMonitor:
-    """What one call says (implements CallMonitor)."""
+    """What one call says and waits for (implements CallMonitor)."""
 
-    __slots__ = ("_index", "_stream")
+    __slots__ = ("_activity", "_index", "_stream")
 
-    def __init__(self, stream: ResultStream, index: int) -> None:
+    def __init__(self, stream: ResultStream, index: int, activity: Activity) -> None:
         self._stream = stream
         self._index = index
+        self._activity = activity
 
     async def report(self, text: str) -> None:
         """See CallMonitor."""
@@ -115,3 +118,7 @@ class OutputMonitor:
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         """See CallMonitor."""
         self._stream.note_changes(self._index, files, checkpoint_id)
+
+    def wait_for_others(self) -> AbstractAsyncContextManager[WaitForOthers]:
+        """See CallMonitor."""
+        return self._activity.wait_for_others()

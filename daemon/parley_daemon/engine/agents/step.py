@@ -2,9 +2,9 @@
 
 Theory of operation.
 
-- Order. Calls run one after the other, in their order. Calls that only read and need no answer of a person
-  form groups: neighbours run at the same time, at most AT_ONCE of them. So a call sees what the calls before
-  it have done.
+- Order. Calls run one after the other, in their order. Calls that only read, and calls of one tool that says
+  so (`ToolSpec.runs_together`), form groups if they need no answer of a person: neighbours run at the same
+  time, at most AT_ONCE of them. So a call sees what the calls before its group have done.
 - Questions. A call that waits for an answer does not run. While no call runs and a question is open, the chat
   is paused: the turn holds no slot, and its time does not count (`Activity`).
 - Results. Each call gets one result, whatever happens. Calls that were cut off or did not begin get theirs in
@@ -96,6 +96,7 @@ class StepRun:
                     opened.start(partial(self._run_opened, index, request))
         seen = set[str]()
         group: list[Member] = []
+        common: str | None = None  # what the calls of the group have in common
         for index, call in enumerate(self._brief.calls):
             is_repeated_id = call.tool_call_id in seen
             seen.add(call.tool_call_id)
@@ -110,8 +111,10 @@ class StepRun:
                 self.stop_reason = "loop"
                 await self._finish(index, refusals.failed(call, _REPEATED))
                 return
-            if not await self._only_reads(call):
+            own = await self._group_of(call)
+            if own is None or own != common:
                 group = await self._run_group(group)  # what the call would do depends on those before it
+            common = own
             prepared = await self.prepare(index)
             if isinstance(prepared, ToolResult) or prepared.may_run_beside_others:
                 group.append((index, prepared))
@@ -121,9 +124,12 @@ class StepRun:
                 await self._settle(index, prepared)
         await self._run_group(group)
 
-    async def _only_reads(self, call: ToolCall) -> bool:
+    async def _group_of(self, call: ToolCall) -> str | None:
+        """Return what the neighbours have in common that a call may run beside; None: it runs alone."""
         tool = (await self._load_toolset()).find(call.tool_name)
-        return tool is not None and tool.spec.kind == "read"
+        if tool is None:
+            return None
+        return tool.spec.name if tool.spec.runs_together else "read" if tool.spec.kind == "read" else None
 
     async def _run_group(self, group: Sequence[Member]) -> list[Member]:
         """Run neighbours at the same time; return an empty list."""
@@ -313,4 +319,4 @@ class StepRun:
 
     def monitor(self, index: int) -> CallMonitor:
         """See CallHost."""
-        return OutputMonitor(self.stream, index)
+        return OutputMonitor(self.stream, index, self.activity)

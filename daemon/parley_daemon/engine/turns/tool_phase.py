@@ -1,7 +1,7 @@
 """The tool calls of one message as a phase of a turn: the slot, the time limits, and the pauses.
 
 Theory of operation: while the turn only waits for answers, it holds no slot, and its limits move on: the time
-of a pause counts for none of them.
+of a pause counts for none of them. While it waits for turns of other chats, it holds no slot, either.
 """
 
 from math import inf
@@ -45,7 +45,7 @@ class ToolPhase:
         scope: anyio.CancelScope,
         patience: anyio.CancelScope,
     ) -> None:
-        self.activity = Activity(self._pause, self._go_on, slot.take)
+        self.activity = Activity(self._pause, self._go_on, slot.take, slot.free)
         self._step = StepRun(brief, agent, host.steps, services, self.activity)
         self.stream = self._step.stream
         self._is_resumed = bool(brief.requests)
