@@ -316,3 +316,32 @@ def test_the_daemons_own_files_stay_as_they_were(kind: str, user: UserFolders) -
         is_reported = any(str(config) in finding for finding in result["findings"])
         assert is_reported == (kind == "none"), (number, result)
     assert not (user.data / "new").exists()
+
+
+@pytest.mark.parametrize("kind", ["bwrap", "landlock", "none"])
+def test_permissions_that_a_command_takes_do_not_keep_files_from_being_put_back(
+    kind: str, user: UserFolders
+) -> None:
+    subprocess.run(["git", "init", "-q", user.root], check=True)
+    hooks = user.root / ".git/hooks"
+    user.write(hooks / "post-commit", "echo mine").chmod(0o755)
+    before = hash_contents(user.root / ".git")
+    evil = (
+        "echo evil > .git/commondir; mkdir -p .parley/closed/deep .git/hooks/0; echo evil > .parley/closed/x;"
+        "echo evil > .git/hooks/pre-commit; echo evil > .git/hooks/post-commit;"
+        "chmod 0 .git/hooks/post-commit .git/hooks/0 .parley/closed/deep .parley/closed .parley;"
+        "chmod 500 .git/hooks .git"
+    )
+    _, result = user.run(kind, [evil])
+    assert hash_contents(user.root / ".git") == before, result
+    assert not (user.root / ".parley").exists()
+    assert any(f"{user.root}/.git/commondir" in one for one in result["findings"]), result
+    assert not any("could not" in one for one in result["findings"]), result
+
+
+def hash_contents(folder: Path) -> list[tuple[str, int, str]]:
+    """Return names, permissions and contents of what is below a folder."""
+    return [
+        (str(path), path.stat().st_mode, path.read_text("utf-8", "replace") if path.is_file() else "")
+        for path in sorted(folder.rglob("*"))
+    ]

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from parley_daemon.adapters.sandbox.protected import read_protected, restore_protected
+from parley_daemon.adapters.sandbox.removal import remove_path
 from parley_daemon.adapters.sandbox.repositories import find_repositories
 from parley_daemon.adapters.sandbox.trees import MAX_BYTES, MAX_FILE
 
@@ -168,3 +169,57 @@ def test_a_repository_that_a_command_makes_in_a_folder_of_the_chat_is_reported(t
     (finding,) = restore_protected(files, are_read_only=True, kept_in=tmp_path / "kept")
     assert finding.startswith(f"The command made a repository in {tmp_path}.")
     assert (tmp_path / ".git/config").exists()
+
+
+def test_folders_without_end_do_not_keep_the_rest_from_being_put_back(tmp_path: Path) -> None:
+    root, kept = tmp_path / "root", tmp_path / "kept"
+    git(root, "init", "-q")
+    files = read_protected([str(root)])
+    make_deep_folder(root / ".parley")
+    (root / ".git/commondir").write_text("/evil", "utf-8")
+    findings = restore_protected(files, are_read_only=True, kept_in=kept)
+    assert [finding.split()[3].strip(",") for finding in findings] == [
+        str(root / ".parley"),
+        str(root / ".git/commondir"),
+    ]
+    assert not (root / ".parley").exists()
+    assert not (root / ".git/commondir").exists()
+    make_deep_folder(root / ".git/hooks/deep")
+    assert restore_protected(read_protected([str(root)]), are_read_only=False, kept_in=kept) == []
+    remove_path(str(root / ".git/hooks"))
+    assert not (root / ".git/hooks").exists()
+
+
+def make_deep_folder(path: Path) -> None:
+    """Make more folders inside each other than a path can name, or a recursion can follow."""
+    path.mkdir()
+    at = os.open(path, os.O_RDONLY)
+    for _ in range(2_500):
+        os.mkdir("a", dir_fd=at)
+        inner = os.open("a", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+
+
+def test_many_folders_hide_no_repository_that_was_there_before(tmp_path: Path) -> None:
+    git(tmp_path / "libs/inner", "init", "-q")
+    (inner,) = read_protected([str(tmp_path)]).git_directories
+    for number in range(2_100):
+        (tmp_path / f"folder{number}").mkdir()
+    files = read_protected([str(tmp_path)])
+    assert list(files.git_directories) == [inner]
+    Path(inner, "config").write_text("evil", "utf-8")
+    (finding,) = restore_protected(files, are_read_only=False, kept_in=tmp_path / "kept")
+    assert "put back" in finding
+
+
+def test_a_pipe_in_the_place_of_a_file_of_git_is_not_opened(tmp_path: Path) -> None:
+    git(tmp_path / "inner", "init", "-q")
+    os.mkfifo(tmp_path / ".git")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/.git").write_text(f"gitdir: {tmp_path}/inner/.git\n", "utf-8")
+    os.mkfifo(tmp_path / "inner/.git/commondir")
+    files = read_protected([str(tmp_path)])  # would wait for a writer
+    assert list(files.git_directories) == [str(tmp_path / "inner/.git")]
+    assert {str(tmp_path / ".git"), str(tmp_path / "tree/.git")} <= files.before.keys()

@@ -1,13 +1,25 @@
-"""Finds the git repositories below a folder, and what in them makes git run programs later."""
+"""Finds the git repositories below a folder, and what in them makes git run programs later.
+
+The look has a bound, which a command could use up by making folders. So what was found once below a folder is
+remembered while the daemon runs, and looked at first.
+"""
 
 import os
-from collections import deque
+import stat
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 _MAX_FOLDERS = 2000
 """How many folders are looked into for repositories, those nearest to the root first."""
 
+_MAX_INNER = 10_000
+"""How many folders inside of a git directory are looked into."""
+
 _SKIPPED = frozenset(("node_modules", ".venv", "venv", "__pycache__", ".tox", "target"))
+_KNOWN_ROOTS = 64
+_KNOWN_PATHS = 1000
+"""Paths that are remembered of a root."""
+
 _BARE = frozenset(("HEAD", "objects", "refs"))
 _POINTER_BYTES = 4096
 
@@ -22,6 +34,10 @@ class Repositories(NamedTuple):
     pointers: list[str]
 
 
+_known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+"""The paths named `.git`, and the bare repositories, that were found below each root."""
+
+
 def find_repositories(root: str) -> Repositories:
     """Return the git directories below a folder, and those that its worktrees and submodules point to.
 
@@ -29,6 +45,11 @@ def find_repositories(root: str) -> Repositories:
     """
     found: dict[str, None] = {}
     pointers: list[str] = []
+    places: dict[str, None] = {}
+    for path in _known.get(root, ()):
+        if os.path.lexists(path):
+            _note(path, found, pointers)
+            places[path] = None
     waiting = deque([root])
     looked_at = 0
     while waiting and looked_at < _MAX_FOLDERS:
@@ -36,18 +57,32 @@ def find_repositories(root: str) -> Repositories:
         looked_at += 1
         entries = _list(folder)
         if entries.keys() >= _BARE:
-            found[folder] = None
+            found[folder] = places[folder] = None
             continue
         for name, is_folder in entries.items():
             path = os.path.join(folder, name)
             if name == ".git":
-                found.update(dict.fromkeys([path] if is_folder else resolve_pointer(path)))
-                pointers += [] if is_folder else [path]
+                if path not in places:
+                    _note(path, found, pointers)
+                    places[path] = None
             elif is_folder and name not in _SKIPPED:
                 waiting.append(path)
+    _known[root] = tuple(places)[:_KNOWN_PATHS]
+    _known.move_to_end(root)
+    if len(_known) > _KNOWN_ROOTS:
+        _known.popitem(last=False)
     for directory in list(found):
         found.update(dict.fromkeys(_find_inner(directory)))
     return Repositories(list(found), pointers)
+
+
+def _note(path: str, found: dict[str, None], pointers: list[str]) -> None:
+    """Note what a path named `.git`, or a bare repository, is now."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        found[path] = None
+    else:
+        found.update(dict.fromkeys(resolve_pointer(path)))
+        pointers.append(path)
 
 
 def _list(folder: str) -> dict[str, bool]:
@@ -63,31 +98,39 @@ def resolve_pointer(path: str) -> list[str]:
     """Return the git directories that a `.git` file or link leads to, such as those of a worktree."""
     directory = os.path.realpath(path)
     if not os.path.isdir(directory):
-        try:
-            with open(path, "rb") as file:
-                text = os.fsdecode(file.read(_POINTER_BYTES)).strip()
-        except OSError:
-            return []
-        if not text.startswith("gitdir:"):
+        text = _read_text(path)
+        if text is None or not text.startswith("gitdir:"):
             return []
         target = text.removeprefix("gitdir:").strip()
         directory = os.path.realpath(os.path.join(os.path.dirname(path), target))
     directories = [directory] if os.path.isdir(directory) else []
-    try:
-        with open(os.path.join(directory, "commondir"), "rb") as file:
-            common = os.fsdecode(file.read(_POINTER_BYTES)).strip()
+    common = _read_text(os.path.join(directory, "commondir"))
+    if common is not None:  # it is a worktree
         directories.append(os.path.realpath(os.path.join(directory, common)))
-    except OSError:
-        pass  # it is no worktree
     return directories
+
+
+def _read_text(path: str) -> str | None:
+    """Return what a small file says; None: it is none. A pipe, which could block for ever, is not opened."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            text = os.fsdecode(file.read(_POINTER_BYTES)).strip() if is_file else ""
+    except OSError:
+        return None
+    return text if text and "\0" not in text else None
 
 
 def _find_inner(directory: str) -> list[str]:
     """Return the git directories of submodules (which may be nested) and worktrees in a git directory."""
     found: list[str] = []
     waiting = [os.path.join(directory, "modules"), os.path.join(directory, "worktrees")]
-    while waiting and len(found) < _MAX_FOLDERS:
+    looked_at = 0
+    while waiting and looked_at < _MAX_INNER:
         folder = waiting.pop()
+        looked_at += 1
         for name, is_folder in _list(folder).items():
             if is_folder:
                 path = os.path.join(folder, name)

@@ -1,7 +1,6 @@
 """The sandbox port: starts commands in the strongest sandbox that works on this system."""
 
 import os
-import shutil
 import sys
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from parley_daemon.adapters.sandbox.preparation import Preparation, SandboxPaths
 from parley_daemon.adapters.sandbox.probe import Probe
 from parley_daemon.adapters.sandbox.processes import start_process
 from parley_daemon.adapters.sandbox.protected import ProtectedFiles, read_protected, restore_protected
+from parley_daemon.adapters.sandbox.removal import remove_path
 from parley_daemon.ports.sandbox import Command, Process, SandboxError, SandboxSettings, SandboxState
 
 
@@ -76,12 +76,12 @@ class SystemSandbox:
         finally:
             if not command.scratch:
                 with anyio.CancelScope(shield=True):
-                    await to_thread.run_sync(_remove_folder, scratch)
+                    await to_thread.run_sync(remove_path, str(scratch))
 
     async def remove_scratch(self, name: str) -> None:
         """Remove the temporary folder that the commands with this name share."""
         path = self._scratch / name
-        await to_thread.run_sync(_remove_folder, path)
+        await to_thread.run_sync(remove_path, str(path))
 
     def _restore(self, state: SandboxState, protected: ProtectedFiles) -> list[str]:
         return restore_protected(
@@ -100,21 +100,12 @@ class SystemSandbox:
         return path
 
 
-def _remove_folder(path: Path) -> None:
-    """Remove a folder of commands, which may have taken the permission to list a folder in it."""
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        for folder, _, _ in os.walk(path):
-            os.chmod(folder, 0o700, follow_symlinks=True)
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _remove_of_ended_daemons(scratch: Path) -> None:
     """Remove the folders of daemons that were killed."""
     for folder in scratch.glob("[0-9]*"):
         try:
             os.kill(int(folder.name), 0)
         except ProcessLookupError:
-            _remove_folder(folder)
+            remove_path(str(folder))
         except (OSError, ValueError):
             continue  # it runs as another user, or is no folder of a daemon

@@ -3,10 +3,12 @@
 Everything is opened from the root down, without following links, so that a command cannot lead the daemon to
 files elsewhere by replacing a folder with a link. What is too large to be kept is only compared by its state:
 a foreign repository can have any number of large files where git has its hooks. Such files are left alone.
+
+A command can also make what is meant to stop the daemon: folders inside each other without end, and folders
+and files without permissions. Neither may keep the rest from being compared and put back.
 """
 
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from parley_daemon.adapters.sandbox.places import is_below
+from parley_daemon.adapters.sandbox.removal import open_folder, remove
 
 MAX_FILE = 1 << 20
 MAX_BYTES = 4 << 20
@@ -21,6 +24,9 @@ MAX_BYTES = 4 << 20
 
 MAX_ENTRIES = 2_000
 """Files and folders of one tree."""
+
+MAX_DEPTH = 32
+"""Folders inside each other of which the content is read. Deeper ones are compared by their state."""
 
 _MAX_KNOWN = 1000
 _MAX_KNOWN_BYTES = 1 << 14
@@ -80,9 +86,13 @@ def restore_tree(roots: Sequence[str], path: str, before: Tree, after: Tree) -> 
             folder = inner
         for key in sorted(set(changed).difference(lost), key=_depth, reverse=True):
             if key in after and not (_is_folder(before, key) and _is_folder(after, key)):
-                _at(folder, names[-1], key, _remove)
+                _at(folder, names[-1], key, remove)
         for key, entry in before.items():  # folders come before what is in them
             if key in changed and key not in lost:
+                _at(folder, names[-1], key, lambda at, name, entry=entry: _write(at, name, entry))
+        # To put things back, permissions were taken. The innermost folders come first here.
+        for key, entry in reversed(before.items() if changed else ()):
+            if entry[0] == "folder" and key not in lost:
                 _at(folder, names[-1], key, lambda at, name, entry=entry: _write(at, name, entry))
     finally:
         os.close(folder)
@@ -111,23 +121,33 @@ def _read_into(
     except OSError:
         return
     mode = stat.S_IMODE(found.st_mode)
-    if stat.S_ISLNK(found.st_mode):
-        tree[key] = ("link", 0, os.fsencode(os.readlink(name, dir_fd=folder)))
-    elif stat.S_ISREG(found.st_mode) and _is_kept(found.st_size, budget, earlier.get(key)):
-        budget.left -= found.st_size
-        tree[key] = ("file", mode, _read_known_file(folder, name, found))
-    elif stat.S_ISDIR(found.st_mode):
-        tree[key] = ("folder", mode, b"")
-        inner = os.open(name, _FOLDER, dir_fd=folder)
-        try:
-            for entry in sorted(os.listdir(inner)):
-                if len(tree) < MAX_ENTRIES:
-                    _read_into(tree, inner, entry, f"{key}/{entry}" if key else entry, budget, earlier)
-        finally:
-            os.close(inner)
-    else:
-        state = f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
-        tree[key] = ("other", mode, state.encode("ascii"))
+    state = f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    other: Entry = ("other", mode, state.encode("ascii"))
+    try:
+        if stat.S_ISLNK(found.st_mode):
+            tree[key] = ("link", 0, os.fsencode(os.readlink(name, dir_fd=folder)))
+        elif stat.S_ISREG(found.st_mode) and _is_kept(found.st_size, budget, earlier.get(key)):
+            tree[key] = ("file", mode, _read_known_file(folder, name, found))
+            budget.left -= found.st_size
+        elif stat.S_ISDIR(found.st_mode) and key.count("/") < MAX_DEPTH:
+            tree[key] = ("folder", mode, b"")
+            _read_folder(tree, folder, name, key, budget, earlier)
+        else:
+            tree[key] = other
+    except OSError:
+        tree.setdefault(key, other)  # a command has taken the permission to read it
+
+
+def _read_folder(
+    tree: Tree, folder: int, name: str, key: str, budget: Budget, earlier: Mapping[str, Entry]
+) -> None:
+    inner = os.open(name, _FOLDER, dir_fd=folder)
+    try:
+        for entry in sorted(os.listdir(inner)):
+            if len(tree) < MAX_ENTRIES:
+                _read_into(tree, inner, entry, f"{key}/{entry}" if key else entry, budget, earlier)
+    finally:
+        os.close(inner)
 
 
 def _is_kept(size: int, budget: Budget, earlier: Entry | None) -> bool:
@@ -164,7 +184,7 @@ def _read_file(folder: int, name: str) -> bytes:
 def _enter(folder: int, name: str) -> int:
     """Open a folder in a folder; make it if it is missing, in the place of anything that is no folder."""
     try:
-        return os.open(name, _FOLDER, dir_fd=folder)
+        return open_folder(folder, name)
     except FileNotFoundError:
         pass
     except NotADirectoryError:
@@ -183,7 +203,7 @@ def _at(folder: int, name: str, key: str, action: Callable[[int, str], None]) ->
     opened: list[int] = []
     try:
         for parent in parents:
-            folder = os.open(parent, _FOLDER, dir_fd=folder)
+            folder = open_folder(folder, parent)
             opened.append(folder)
         action(folder, last)
     finally:
@@ -191,28 +211,19 @@ def _at(folder: int, name: str, key: str, action: Callable[[int, str], None]) ->
             os.close(one)
 
 
-def _remove(folder: int, name: str) -> None:
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(found.st_mode):
-        shutil.rmtree(name, dir_fd=folder)
-    else:
-        os.unlink(name, dir_fd=folder)
-
-
 def _write(folder: int, name: str, entry: Entry) -> None:
     kind, mode, content = entry
     if kind == "folder":
         with suppress(FileExistsError):  # only its permissions have changed
             os.mkdir(name, 0o700, dir_fd=folder)
-        descriptor = os.open(name, _FOLDER, dir_fd=folder)
+        descriptor = open_folder(folder, name)
         try:
             os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
-    elif kind == "link":
+        return
+    remove(folder, name)  # it can be there without being in the later tree, which has bounds
+    if kind == "link":
         os.symlink(os.fsdecode(content), name, dir_fd=folder)
     elif kind == "file":
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
