@@ -135,7 +135,8 @@ class ChatView:
     """The state of one chat, kept current by `apply`.
 
     `chat` is the Chat object; its totals and times are as of the last `chat` event. `queue` is a list of
-    QueuedMessage, `action_requests` of ActionRequest. `turn_id` is the turn that runs, None if none is known.
+    QueuedMessage, `action_requests` of ActionRequest, `children` of ChildChat. `turn_id` is the turn that
+    runs, None if none is known.
     `retry` is the last `retry` event while the turn waits for the attempt. `last_turn` is the last
     `turn_ended` event. `seq` is the number of the last event that was applied. `has_more`: the branch has
     older messages than those of the snapshot.
@@ -152,6 +153,7 @@ class ChatView:
         self.chat: Json
         self.queue: list[Json]
         self.action_requests: list[Json]
+        self.children: list[Json]
         self.turn_id: str | None
         self.retry: Json | None
         self.last_turn: Json | None = None
@@ -217,6 +219,7 @@ class ChatView:
         self._messages = {message["id"]: dict(message) for message in snapshot["messages"]}
         self.queue = list(snapshot["queuedMessages"])
         self.action_requests = list(snapshot["actionRequests"])
+        self.children = list(snapshot.get("children", ()))  # missing in older daemons
         self.retry = None
         preview = snapshot["preview"]
         self.turn_id = preview["turnId"] if preview else None
@@ -251,6 +254,8 @@ class ChatView:
                 self.action_requests = [*self.action_requests, event["request"]]
             case "action_resolved":
                 self.action_requests = [r for r in self.action_requests if r["id"] != event["requestId"]]
+            case "child":
+                self._take_child(event)
             case "error":
                 self.chat["lastError"] = event["error"]
             case "history_reset":
@@ -265,6 +270,12 @@ class ChatView:
                 self._drop_preview_where("turnId", event["turnId"])
             case _:
                 pass  # an event of a later version
+
+    def _take_child(self, event: Mapping[str, Any]) -> None:
+        child = {name: event.get(name) for name in ("childChatId", "toolCallId", "status", "usage", "title")}
+        ids = [one["childChatId"] for one in self.children]
+        at = ids.index(child["childChatId"]) if child["childChatId"] in ids else len(ids)
+        self.children[at : at + 1] = [] if event.get("deleted") else [child]
 
     def _take_piece(self, event: Mapping[str, Any]) -> None:
         message_id = event["messageId"]

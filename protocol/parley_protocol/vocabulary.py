@@ -254,6 +254,7 @@ DEFINITIONS: Final[dict[str, str]] = {
     "ChatKind": 'What a chat is: a conversation, or an "agent" that another chat has started.',
     "ChatOrder": "What a list of chats is sorted by.",
     "ChatStatus": "What a chat is doing.",
+    "ChildStatus": "What a child chat is doing, or how its last turn ended.",
     "CompatibleEffort": "How much the model of an OpenAI-compatible server reasons.",
     "Decision": "The answer to an action request.",
     "DeliveredPart": "One part of a message, or the beginning of a large one.",

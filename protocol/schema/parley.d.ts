@@ -378,8 +378,9 @@ export interface CancelParams {
  * - `parentChatId` is the chat directly above it, `rootChatId` the topmost one; null for a chat at the top.
  * - `pinned`: a person marked the chat as important. It changes nothing else.
  * - `metadata` is the clients' own data, not interpreted by the daemon.
- * - `usage` is the sum of all turns.
- * - `openRequests` is how many questions wait for an answer.
+ * - `usage` is the sum of all its turns, `usageTree` with those of its children of kind "agent" in addition.
+ * - `openRequests` is how many questions wait for an answer, those of such children included.
+ * - `childCount` is how many such children it has got so far, deleted ones included.
  * - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
  * - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
  */
@@ -404,6 +405,8 @@ export interface Chat {
   parentChatId: string | null;
   /** The id of the topmost chat above it; null: there is none. */
   rootChatId: string | null;
+  /** The tool call that has started it; null: none did. */
+  spawnedBy: SpawnOrigin | null;
   /** Where the chat was copied from; null: it is no copy. */
   forkedFrom: ForkOrigin | null;
   /** Whether the chat is archived. An archived chat accepts no messages. */
@@ -412,7 +415,7 @@ export interface Chat {
   pinned: boolean;
   /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata: Record<string, unknown>;
-  /** The sum over all turns. */
+  /** The sum over all turns of the chat itself. */
   usage: Usage;
   /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
@@ -422,6 +425,10 @@ export interface Chat {
   owner: string;
   /** What the chat is doing. */
   status: ChatStatus;
+  /** How many child chats of kind "agent" it has got so far, deleted ones included. */
+  childCount: number;
+  /** `usage`, and the `usageTree` of all its child chats of kind "agent". `contextLimit` is its own. */
+  usageTree: Usage;
   /** How many questions of the chat wait for an answer. */
   openRequests: number;
   /** The number of the chat's last event; 0: there was none. */
@@ -483,6 +490,8 @@ export interface ChatAskResult {
   error: TurnError | null;
   /** The answer as JSON, if `outputSchema` was set; null otherwise. */
   output: unknown;
+  /** The ids of the child chats that go on; absent: none does. */
+  children?: string[];
 }
 
 /** Params of `chat/checkpoints`. */
@@ -573,6 +582,8 @@ export interface ChatCreateResult {
   parentChatId: string | null;
   /** The id of the topmost chat above it; null: there is none. */
   rootChatId: string | null;
+  /** The tool call that has started it; null: none did. */
+  spawnedBy: SpawnOrigin | null;
   /** Where the chat was copied from; null: it is no copy. */
   forkedFrom: ForkOrigin | null;
   /** Whether the chat is archived. An archived chat accepts no messages. */
@@ -581,7 +592,7 @@ export interface ChatCreateResult {
   pinned: boolean;
   /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata: Record<string, unknown>;
-  /** The sum over all turns. */
+  /** The sum over all turns of the chat itself. */
   usage: Usage;
   /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
@@ -591,6 +602,10 @@ export interface ChatCreateResult {
   owner: string;
   /** What the chat is doing. */
   status: ChatStatus;
+  /** How many child chats of kind "agent" it has got so far, deleted ones included. */
+  childCount: number;
+  /** `usage`, and the `usageTree` of all its child chats of kind "agent". `contextLimit` is its own. */
+  usageTree: Usage;
   /** How many questions of the chat wait for an answer. */
   openRequests: number;
   /** The number of the chat's last event; 0: there was none. */
@@ -760,6 +775,8 @@ export interface ChatGetResult {
   preview: Preview | null;
   /** The questions that a person or a client must answer before the turn continues. */
   actionRequests: ActionRequest[];
+  /** Its child chats of kind "agent", oldest first. */
+  children: ChildChat[];
   /** Whether the branch has more messages in the direction that was read. */
   hasMore: boolean;
 }
@@ -785,6 +802,10 @@ export interface ChatImportParams {
 export interface ChatInterruptParams {
   /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
+  /** "turn": only the chat's own turn. "tree": its child chats of kind "agent" as well, except those that work in the background. */
+  scope?: "turn" | "tree";
+  /** true: all its child chats of kind "agent", whatever the scope, also those in the background. */
+  children?: boolean;
 }
 
 /** What a chat is: a conversation, or an "agent" that another chat has started. */
@@ -1170,6 +1191,49 @@ export interface CheckpointFile {
   state: LeftState;
 }
 
+/** A child chat of kind "agent", as its parent sees it. */
+export interface ChildChat {
+  /** The id of the child chat. */
+  childChatId: string;
+  /** The tool call that has started it; null: a client has created it. */
+  toolCallId: string | null;
+  /** "running": it has a turn under way. "paused": it waits for an answer to a question. "completed", "failed", "interrupted": how its last turn ended. "waiting": it has nothing to do. */
+  status: ChildStatus;
+  /** Its `usageTree`. */
+  usage: Usage;
+  /** The title; null: none yet. */
+  title: string | null;
+}
+
+/** A child chat of kind "agent" is new, or has changed. `deleted: true`: it is no child any more. */
+export interface ChildEvent {
+  /** The id of the chat. */
+  chatId: string;
+  /** The number of the event. Numbers of a chat ascend without gaps. */
+  seq: number;
+  /** How many events it stands for: the numbers `seq - span + 1` to `seq`. 1 or more. */
+  span?: number;
+  /** The id of the turn. */
+  turnId?: string;
+  /** Says which object this is. Always "child". */
+  type: "child";
+  /** The id of the child chat. */
+  childChatId: string;
+  /** The tool call that has started it; null: a client has created it. */
+  toolCallId: string | null;
+  /** "running": it has a turn under way. "paused": it waits for an answer to a question. "completed", "failed", "interrupted": how its last turn ended. "waiting": it has nothing to do. */
+  status: ChildStatus;
+  /** Its `usageTree`. */
+  usage: Usage;
+  /** The title; null: none yet. */
+  title: string | null;
+  /** true: the child chat was deleted. */
+  deleted?: boolean;
+}
+
+/** What a child chat is doing, or how its last turn ended. */
+export type ChildStatus = "waiting" | "running" | "paused" | "completed" | "failed" | "interrupted";
+
 /** The name and version of the client. */
 export interface ClientInfo {
   /** The name of the program. */
@@ -1266,7 +1330,7 @@ export interface ErrorEvent {
 }
 
 /** An event of a chat. `type` tells which one it is. */
-export type Event = StatusEvent | TurnStartedEvent | MessagePartEvent | MessageEvent | PreviewResetEvent | RetryEvent | ToolStartedEvent | FilesChangedEvent | QueueUpdateEvent | ActionRequiredEvent | ActionResolvedEvent | ErrorEvent | HistoryResetEvent | ChatEvent | TurnEndedEvent | ResetEvent;
+export type Event = StatusEvent | TurnStartedEvent | MessagePartEvent | MessageEvent | PreviewResetEvent | RetryEvent | ToolStartedEvent | FilesChangedEvent | QueueUpdateEvent | ActionRequiredEvent | ActionResolvedEvent | ChildEvent | ErrorEvent | HistoryResetEvent | ChatEvent | TurnEndedEvent | ResetEvent;
 
 /** The part of LSP's capabilities that is left to other protocols. */
 export interface ExperimentalCapabilities {
@@ -1304,6 +1368,8 @@ export interface ExportedChat {
   parentChatId: string | null;
   /** The id of the topmost chat above it; null: there is none. 1 to 1024 characters. */
   rootChatId: string | null;
+  /** The tool call that has started it; null: none did. */
+  spawnedBy: SpawnOrigin | null;
   /** Where the chat was copied from; null: it is no copy. */
   forkedFrom: ExportedForkOrigin | null;
   /** Whether the chat is archived. An archived chat accepts no messages. */
@@ -1312,7 +1378,7 @@ export interface ExportedChat {
   pinned: boolean;
   /** The clients' own data, at most 16 KiB of JSON. The daemon does not interpret it. */
   metadata: Record<string, unknown>;
-  /** The sum over all turns. */
+  /** The sum over all turns of the chat itself. */
   usage: ExportedUsage;
   /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
@@ -2933,6 +2999,8 @@ export interface Snapshot {
   preview: Preview | null;
   /** The questions that a person or a client must answer before the turn continues. */
   actionRequests: ActionRequest[];
+  /** Its child chats of kind "agent", oldest first. */
+  children: ChildChat[];
   /** Whether the branch has more messages in the direction that was read. */
   hasMore: boolean;
 }
@@ -2985,6 +3053,18 @@ export interface SourcePart {
   endLine?: number;
   /** The relevance; higher is better. Scores of different searches cannot be compared. */
   score?: number;
+}
+
+/** The tool call of the parent that has started a child chat. */
+export interface SpawnOrigin {
+  /** The id of the parent's turn. */
+  turnId: string;
+  /** The id of the tool call, unique in its message. */
+  toolCallId: string;
+  /** Whether the child goes on when that turn is interrupted. */
+  background: boolean;
+  /** What that turn allowed in place of its chat's settings. The child may do no more than both. */
+  bounds: AgentSettings;
 }
 
 /** The chat's status changed. */
@@ -3343,6 +3423,8 @@ export interface TurnEndedEvent {
   error: TurnError | null;
   /** The answer as JSON, if `outputSchema` was set; null otherwise. */
   output: unknown;
+  /** The ids of the child chats that go on; absent: none does. */
+  children?: string[];
 }
 
 /**

@@ -45,6 +45,7 @@ from parley_daemon.core.records import (
     Message,
     ModelSettings,
     QueuedMessage,
+    SpawnOrigin,
     SubagentSettings,
     Timeouts,
     ToolFilter,
@@ -92,6 +93,7 @@ ON_THE_WIRE: list[tuple[type[Any], type[Wire], Any]] = [
     (Timings, objects.Timings, None),
     (Context, objects.ChatContext, None),
     (ForkOrigin, objects.ForkOrigin, None),
+    (SpawnOrigin, objects.SpawnOrigin, None),
     (Pricing, providers.ModelPricing, None),
     (ModelInfo, providers.Model, None),
     (ProviderInfo, providers.ModelProvider, None),
@@ -99,7 +101,7 @@ ON_THE_WIRE: list[tuple[type[Any], type[Wire], Any]] = [
     (SearchHit, chats.ChatSearchHit, None),
     (ModelSetup, providers.ModelConfig, configuration.model_config),
 ]
-OF_A_LIVE_CHAT: dict[type[Any], set[str]] = {Chat: {"open_requests"}}
+OF_A_LIVE_CHAT: dict[type[Any], set[str]] = {Chat: {"open_requests", "usage_tree"}}
 WIRE_PARTS: dict[str, type[Wire]] = {
     "Text": parts.TextPart,
     "Reasoning": parts.ReasoningPart,
@@ -196,7 +198,7 @@ def test_every_field_of_an_event_reaches_clients(kind: type[Any], data: st.DataO
     sent = json.loads(event_bytes(Published(7, drawn), "c1"))
     model = EVENT_MODELS[sent["type"]]
     own = {EVENT_FIELDS.get(name, name) for name in names(kind)} - (
-        {"status", "open_requests"} if kind is ChatChanged else set()
+        {"status", "open_requests", "usage_tree"} if kind is ChatChanged else set()
     )
     optional = {"turn_id"} - own
     assert own | {"type", "chat_id", "seq", "span"} | optional == set(model.model_fields)
@@ -212,6 +214,7 @@ def test_every_field_of_an_event_reaches_clients(kind: type[Any], data: st.DataO
         case ChatChanged():
             assert (read.chat.status, read.chat.last_seq) == (drawn.status, 7)
             assert read.chat.open_requests == drawn.open_requests
+            assert codec.from_attributes(Usage, read.chat.usage_tree) == drawn.usage_tree
         case ActionRequired():
             request = drawn.request
             assert names(ActionRequest) == set(objects.ActionRequest.model_fields)
@@ -224,7 +227,8 @@ def test_every_field_of_an_event_reaches_clients(kind: type[Any], data: st.DataO
         case _:
             assert codec.from_attributes(kind, read) == drawn
     plain = names(kind) - {"piece", "message", "queue", "chat", "status", "request", "files", "open_requests"}
-    shown = msgspec.to_builtins(drawn)
+    plain -= {"usage_tree"}
+    shown = json.loads(codec.encode(drawn))
     assert {to_camel(name): sent[to_camel(name)] for name in plain} == {
         to_camel(name): shown[to_camel(name)] for name in plain
     }
@@ -419,7 +423,7 @@ def test_a_record_and_its_exported_model_have_the_same_fields(
 @given(chats_with_all())
 def test_an_exported_chat_comes_back_with_every_field(whole: WholeChat) -> None:
     read = chat_import.read(chat_export.write(whole))
-    chat = replace(whole.chat, owner="", last_seq=0, reserved_seq=0)
+    chat = replace(whole.chat, owner="", last_seq=0, reserved_seq=0, child_count=0)
     queue = tuple([replace(queued, steers=False) for queued in whole.queue])
     turns = tuple([replace(turn, step=None) for turn in whole.turns])
     assert read == WholeChat(chat, whole.messages, turns, queue)

@@ -69,6 +69,15 @@ CHANGED_FILE = {
 }
 
 
+CHILD = {
+    "childChatId": "c2",
+    "toolCallId": "t1",
+    "status": "running",
+    "usage": chat()["usage"],
+    "title": "Look for it.",
+}
+
+
 def text(seq: int, value: str, **more: Any) -> Json:
     return piece(seq, 0, {"type": "text", "text": value}, **more)
 
@@ -299,7 +308,8 @@ def test_every_event_type_is_folded_on_purpose() -> None:
         event("history_reset", 19, afterMessageId=None),
         event("tool_started", 20, **STARTED),
         event("files_changed", 21, toolCallId="c1", checkpointId=None, files=[CHANGED_FILE]),
-        event("reset", 22, reason="too_old", snapshot=snapshot()),
+        event("child", 22, **CHILD),
+        event("reset", 23, reason="too_old", snapshot=snapshot()),
     ]
     view = ChatView(snapshot())
     for each in events:

@@ -7,6 +7,7 @@ import msgspec
 from parley_daemon.core.agents.actions import ActionOutcome, ActionRequest
 from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import FileChange
+from parley_daemon.core.children import ChildStatus
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import (
     Chat,
@@ -110,19 +111,38 @@ class FilesChanged(_EventBase, frozen=True, gc=False, tag="files_changed"):
 
 
 class ActionRequired(_EventBase, frozen=True, gc=False, tag="action_required"):
-    """A person or a client has to answer a question."""
+    """A person or a client has to answer a question.
+
+    `turn_id` is the turn under way. If a child chat asks, there may be none.
+    """
 
     request: ActionRequest
-    turn_id: str
+    turn_id: str | None = None
 
 
 class ActionResolved(_EventBase, frozen=True, gc=False, tag="action_resolved"):
-    """A question is not open any more. `by` is the name of the client that answered."""
+    """A question is not open any more. `by` is the name of the client that answered; `turn_id` as above."""
 
     request_id: str
     outcome: ActionOutcome
     by: str | None
-    turn_id: str
+    turn_id: str | None = None
+
+
+class ChildChanged(_EventBase, frozen=True, gc=False, tag="child"):
+    """A child chat of kind "agent" is new, or has changed. `usage` is its own and that of its children.
+
+    `tool_call_id` is the call that started it; None: a client has created it. `turn_id` is the turn under
+    way, if there is one.
+    """
+
+    child_chat_id: str
+    tool_call_id: str | None
+    status: ChildStatus
+    usage: Usage
+    title: str | None = None
+    deleted: bool = False
+    turn_id: str | None = None
 
 
 class HistoryReset(_EventBase, frozen=True, gc=False, tag="history_reset"):
@@ -139,12 +159,16 @@ class ErrorRaised(_EventBase, frozen=True, gc=False, tag="error"):
 
 
 class ChatChanged(_EventBase, frozen=True, gc=False, tag="chat"):
-    """The chat's record has changed, or the chat was deleted."""
+    """The chat's record has changed, or the chat was deleted.
+
+    `open_requests` and `usage_tree` are with those of its children (see ChatView).
+    """
 
     chat: Chat
     status: Status
     deleted: bool = False
     open_requests: int = 0
+    usage_tree: Usage | None = None
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -159,7 +183,8 @@ class Timings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 class TurnEnded(_EventBase, frozen=True, gc=False, tag="turn_ended"):
     """The turn has ended, its messages are stored, and the chat is free. There is exactly one per turn.
 
-    `output` is the JSON value of an answer that had to conform to a schema, otherwise None.
+    `output` is the JSON value of an answer that had to conform to a schema, otherwise None. `children` are
+    the ids of the child chats that go on.
     """
 
     turn_id: str
@@ -169,6 +194,7 @@ class TurnEnded(_EventBase, frozen=True, gc=False, tag="turn_ended"):
     timings: Timings
     error: Failure | None
     output: Any
+    children: tuple[str, ...] = ()
 
 
 Event = (
@@ -183,6 +209,7 @@ Event = (
     | FilesChanged
     | ActionRequired
     | ActionResolved
+    | ChildChanged
     | HistoryReset
     | ErrorRaised
     | ChatChanged

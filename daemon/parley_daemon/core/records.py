@@ -240,6 +240,21 @@ class ForkOrigin(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     message_id: int
 
 
+class SpawnOrigin(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The tool call of its parent that has started a child chat.
+
+    Attributes:
+        turn_id, tool_call_id: the call.
+        background: whether the child goes on when that turn is interrupted.
+        bounds: what that turn allowed in place of its chat's settings. The child may do no more than both.
+    """
+
+    turn_id: str
+    tool_call_id: str
+    background: bool = False
+    bounds: AgentSettings = AgentSettings()
+
+
 class Context(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """The files that a chat may read: `repositories` and `files` are URIs, the others glob patterns."""
 
@@ -255,6 +270,7 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     `status` is waiting, completed or error; only the chat's actor knows whether a turn is under way.
     `last_seq` is the number of the newest event. Numbers up to `reserved_seq` may have been used; the two
     differ only while a turn is under way. `leaf_id` is the last message of the active branch.
+    `child_count` is how many child chats of kind "agent" it has got so far.
     """
 
     id: str
@@ -272,6 +288,8 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     context: Context = Context()
     parent_chat_id: str | None = None
     root_chat_id: str | None = None
+    spawned_by: SpawnOrigin | None = None
+    child_count: int = 0
     forked_from: ForkOrigin | None = None
     archived: bool = False
     pinned: bool = False

@@ -28,6 +28,7 @@ from parley_protocol.models.objects import (
     ActionRequest,
     Chat,
     ChatKind,
+    ChildChat,
     Message,
     NewChatContext,
     Preview,
@@ -133,6 +134,8 @@ class ChatGetResult(Wire):
     preview: Preview | None = None
     """The message that is being streamed; null: there is none."""
     action_requests: list[ActionRequest]
+    children: list[ChildChat] = Field(default_factory=list[ChildChat])
+    """Its child chats of kind "agent", oldest first."""
     has_more: bool
 
 

@@ -11,6 +11,7 @@ from parley_protocol.models.objects import (
     ActionRequest,
     Chat,
     ChatStatus,
+    ChildStatus,
     Message,
     QueuedMessage,
     Snapshot,
@@ -163,6 +164,24 @@ class ActionResolvedEvent(OptionalTurnEvent):
     by: str | None = None
 
 
+class ChildEvent(OptionalTurnEvent):
+    """A child chat of kind "agent" is new, or has changed. `deleted: true`: it is no child any more."""
+
+    type: Literal["child"] = "child"
+    child_chat_id: str
+    """The id of the child chat."""
+    tool_call_id: str | None = None
+    """The tool call that has started it; null: a client has created it."""
+    status: ChildStatus
+    """"running": it has a turn under way. "paused": it waits for an answer to a question. "completed",
+    "failed", "interrupted": how its last turn ended. "waiting": it has nothing to do."""
+    usage: Usage
+    """Its `usageTree`."""
+    title: str | None = None
+    deleted: Annotated[bool, Field(exclude_if=lambda v: not v)] = False
+    """true: the child chat was deleted."""
+
+
 class ErrorEvent(OptionalTurnEvent):
     """The turn fails with this error."""
 
@@ -203,6 +222,8 @@ class TurnEndedEvent(EventBase):
     error: TurnError | None = None
     """Why the turn failed; null: it did not."""
     output: Any = None
+    children: Annotated[list[str], Field(exclude_if=lambda v: not v)] = Field(default_factory=list[str])
+    """The ids of the child chats that go on; absent: none does."""
 
 
 class ResetEvent(OptionalTurnEvent):
@@ -235,6 +256,7 @@ KnownEvent = Annotated[
     | QueueUpdateEvent
     | ActionRequiredEvent
     | ActionResolvedEvent
+    | ChildEvent
     | ErrorEvent
     | HistoryResetEvent
     | ChatEvent

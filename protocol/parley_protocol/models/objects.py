@@ -10,12 +10,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from parley_protocol.models.base import CLIENT_CONTEXT, Id, Role, Uri, Wire, check_paths
 from parley_protocol.models.parts import DeliveredPart, DeliveredPiece
-from parley_protocol.models.settings import ModelSettings
+from parley_protocol.models.settings import AgentSettings, ModelSettings
 
 ChatStatus = Literal["waiting", "pending", "running", "interrupting", "paused", "completed", "error"]
 ChatKind = Literal["chat", "agent"]
 TurnOutcome = Literal["completed", "interrupted", "failed"]
 NetworkReach = Literal["loopback", "all"]
+ChildStatus = Literal["waiting", "running", "paused", "completed", "failed", "interrupted"]
 Decision = Literal["allow", "allow_always", "deny"]
 TurnErrorKind = Literal[
     "auth",
@@ -142,6 +143,18 @@ class ForkOrigin(Wire):
     """The id of the last message that was copied."""
 
 
+class SpawnOrigin(Wire):
+    """The tool call of the parent that has started a child chat."""
+
+    turn_id: str
+    """The id of the parent's turn."""
+    tool_call_id: str
+    background: bool = False
+    """Whether the child goes on when that turn is interrupted."""
+    bounds: AgentSettings = Field(default_factory=AgentSettings)
+    """What that turn allowed in place of its chat's settings. The child may do no more than both."""
+
+
 class ChatFields(Wire):
     """The fields that a chat has on the wire and in an exported file."""
 
@@ -159,12 +172,14 @@ class ChatFields(Wire):
     context: ChatContext = Field(default_factory=ChatContext)
     parent_chat_id: str | None = None
     root_chat_id: str | None = None
+    spawned_by: SpawnOrigin | None = None
+    """The tool call that has started it; null: none did."""
     forked_from: ForkOrigin | None = None
     archived: bool = False
     pinned: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     usage: Usage = Field(default_factory=Usage)
-    """The sum over all turns."""
+    """The sum over all turns of the chat itself."""
     created_at: str
     updated_at: str
 
@@ -179,8 +194,9 @@ class Chat(ChatFields):
     - `parentChatId` is the chat directly above it, `rootChatId` the topmost one; null for a chat at the top.
     - `pinned`: a person marked the chat as important. It changes nothing else.
     - `metadata` is the clients' own data, not interpreted by the daemon.
-    - `usage` is the sum of all turns.
-    - `openRequests` is how many questions wait for an answer.
+    - `usage` is the sum of all its turns, `usageTree` with those of its children of kind "agent" in addition.
+    - `openRequests` is how many questions wait for an answer, those of such children included.
+    - `childCount` is how many such children it has got so far, deleted ones included.
     - `lastSeq` is the number of the chat's last event, `lastMessageId` the highest id of a message so far.
     - `createdAt` and `updatedAt` are RFC 3339 in UTC with milliseconds.
     """
@@ -188,6 +204,10 @@ class Chat(ChatFields):
     owner: str
     status: ChatStatus
     """What the chat is doing."""
+    child_count: int = 0
+    """How many child chats of kind "agent" it has got so far, deleted ones included."""
+    usage_tree: Usage = Field(default_factory=Usage)
+    """`usage`, and the `usageTree` of all its child chats of kind "agent". `contextLimit` is its own."""
     open_requests: int = 0
     last_seq: int
     last_message_id: int
@@ -323,6 +343,21 @@ class ActionRequest(Wire):
     expires_at: str | None = None
 
 
+class ChildChat(Wire):
+    """A child chat of kind "agent", as its parent sees it."""
+
+    child_chat_id: str
+    """The id of the child chat."""
+    tool_call_id: str | None = None
+    """The tool call that has started it; null: a client has created it."""
+    status: ChildStatus
+    """"running": it has a turn under way. "paused": it waits for an answer to a question. "completed",
+    "failed", "interrupted": how its last turn ended. "waiting": it has nothing to do."""
+    usage: Usage
+    """Its `usageTree`."""
+    title: str | None = None
+
+
 class Snapshot(Wire):
     """The state of a chat at one moment. The next event has the number `seq` + 1.
 
@@ -335,4 +370,6 @@ class Snapshot(Wire):
     queued_messages: list[QueuedMessage]
     preview: Preview | None = None
     action_requests: list[ActionRequest]
+    children: list[ChildChat] = Field(default_factory=list[ChildChat])
+    """Its child chats of kind "agent", oldest first."""
     has_more: bool = False

@@ -81,12 +81,19 @@ class ChatAskResult(Wire):
     error: TurnError | None = None
     """Why the turn failed; null: it did not."""
     output: Any = None
+    children: Annotated[list[str], Field(exclude_if=lambda v: not v)] = Field(default_factory=list[str])
+    """The ids of the child chats that go on; absent: none does."""
 
 
 class ChatInterruptParams(Params):
     """Params of `chat/interrupt`."""
 
     chat_id: Id
+    scope: Literal["turn", "tree"] = "tree"
+    """"turn": only the chat's own turn. "tree": its child chats of kind "agent" as well, except those that
+    work in the background."""
+    children: bool = False
+    """true: all its child chats of kind "agent", whatever the scope, also those in the background."""
 
 
 class ChatRetryParams(Params):

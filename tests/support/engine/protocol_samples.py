@@ -54,6 +54,7 @@ def snapshot(**changes: Any) -> Json:
         "queuedMessages": [],
         "preview": None,
         "actionRequests": [],
+        "children": [],
         "hasMore": False,
         **changes,
     }

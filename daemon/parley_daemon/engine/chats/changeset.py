@@ -4,17 +4,20 @@ A changeset is built, then committed, then adopted by the live chat, then publis
 order. It is a plain value: building one has no effect on the chat.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.steps import ToolStep
+from parley_daemon.core.children import NO_CHILDREN, Child, Children
 from parley_daemon.core.commands import ConversationState, StopCause
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.events import (
+    ActionRequired,
     ActionResolved,
     ChatChanged,
+    ChildChanged,
     Event,
     HistoryReset,
     MessageAdded,
@@ -64,6 +67,8 @@ class Changeset(msgspec.Struct):
         run: the run of the new turn.
         stop_cause: why the turn under way is stopped, when it is.
         step: where the turn under way will stand (see LiveChat.step).
+        children: the child chats as they will be.
+        keeps_children: whether a stop of the turn under way leaves its children alone.
     """
 
     chat: Chat
@@ -82,6 +87,8 @@ class Changeset(msgspec.Struct):
     run: TurnRun | None = None
     stop_cause: StopCause | None = None
     step: ToolStep | None = None
+    children: Children = NO_CHILDREN
+    keeps_children: bool = False
     _shared_length: int = 0
 
     # ----------------------------------------------------------------------- the record
@@ -95,7 +102,13 @@ class Changeset(msgspec.Struct):
     def publish_chat(self) -> None:
         """Add an event with the chat's record."""
         open_requests = 0 if self.step is None else len(self.step.requests)
-        self.events.append(ChatChanged(self.chat, self.state.status, open_requests=open_requests))
+        usage_tree = None
+        if self.children.members:
+            open_requests += len(self.children.requests)
+            usage_tree = self.children.usage_tree(self.chat.usage)
+        self.events.append(
+            ChatChanged(self.chat, self.state.status, open_requests=open_requests, usage_tree=usage_tree)
+        )
 
     # ------------------------------------------------------------------------ the queue
 
@@ -192,6 +205,57 @@ class Changeset(msgspec.Struct):
         if step is not None and step.requests:
             self.events += [ActionResolved(one.id, "interrupted", None, turn_id) for one in step.requests]
             self.step = replace(step, requests=())
+
+    # -------------------------------------------------------------------- the child chats
+
+    def put_child(self, child: Child, resolved: Mapping[str, ActionResolved]) -> None:
+        """Take over what a child is now; publish what is new of it: its questions, itself, the sums.
+
+        `resolved` says what became of questions that are not open any more, by their ids.
+        """
+        former = self.children.find(child.chat_id)
+        if child != former:
+            self.children = self.children.put(child)
+            self._publish_child(child, former, resolved)
+
+    def drop_child(self, chat_id: str) -> None:
+        """Take over that a child was deleted."""
+        former = self.children.find(chat_id)
+        if former is not None:
+            self.children = self.children.drop(chat_id)
+            self._publish_child(replace(former, requests=()), former, {}, deleted=True)
+
+    def _publish_child(
+        self,
+        child: Child,
+        former: Child | None,
+        resolved: Mapping[str, ActionResolved],
+        *,
+        deleted: bool = False,
+    ) -> None:
+        turn_id, known = self.state.turn_id, () if former is None else former.requests
+        for request in known:
+            if request not in child.requests:
+                how = resolved.get(request.id) or ActionResolved(request.id, "interrupted", None)
+                self.events.append(replace(how, turn_id=turn_id))
+        for request in child.requests:
+            if request not in known:
+                self.events.append(ActionRequired(request, turn_id))
+        if deleted or former is None or replace(child, requests=known) != former:
+            self.events.append(
+                ChildChanged(
+                    child.chat_id,
+                    child.tool_call_id,
+                    child.status,
+                    child.usage,
+                    child.title,
+                    deleted,
+                    turn_id,
+                )
+            )
+        has_other_sums = former is None or deleted or (former.usage != child.usage)
+        if has_other_sums or len(known) != len(child.requests):
+            self.publish_chat()
 
     # ---------------------------------------------------------------------- numbering
 

@@ -88,6 +88,7 @@ class CommandExecutor:
             live.omitted,
             live.prompts,
             step=live.step,
+            children=live.children,
         )
 
     def plan(self, command: Command, result: TurnResult | None = None) -> Changeset:

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionRequest
 from parley_daemon.core.agents.steps import ToolStep
+from parley_daemon.core.children import NO_CHILDREN, Children
 from parley_daemon.core.commands import ConversationState
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.events import ChatChanged, MessagePart
@@ -41,13 +42,19 @@ class LiveChat:
         omitted: what models do not get of earlier messages, by their ids, as far as they have refused it.
         prompts: the messages of requests that were built already.
         step: where the turn under way stands while its tools run; None: a model is asked.
+        children: its child chats of kind "agent".
+        children_changed: set and replaced when they change.
         run: the run of the turn under way. While the daemon stops, a turn that waits for answers has none.
         unsaved: writes that could not be committed. The next commit of the chat includes them.
         is_deleted: whether the chat was deleted. Every call then raises ChatNotFoundError.
     """
 
     def __init__(
-        self, stored: StoredChat, services: ChatServices, history: list[Message] | None = None
+        self,
+        stored: StoredChat,
+        services: ChatServices,
+        history: list[Message] | None = None,
+        children: Children = NO_CHILDREN,
     ) -> None:
         self.id = stored.chat.id
         self.services = services
@@ -62,6 +69,8 @@ class LiveChat:
         self.omitted: dict[str, frozenset[Cause]] = {}
         self.prompts = PromptCache()
         self.step: ToolStep | None = None
+        self.children = children
+        self.children_changed = anyio.Event()
         self.run: TurnRun | None = None
         self.unsaved: list[Write] = []
         self.is_deleted = False
@@ -69,12 +78,19 @@ class LiveChat:
     @property
     def view(self) -> ChatView:
         """The chat's record with its present status and event number."""
-        return ChatView(self.chat, self.state.status, self.feed.last_seq, len(self.requests))
+        usage_tree = self.children.usage_tree(self.chat.usage) if self.children.members else None
+        open_requests = len(self.requests) + len(self.children.requests)
+        return ChatView(self.chat, self.state.status, self.feed.last_seq, open_requests, usage_tree)
 
     @property
     def requests(self) -> tuple[ActionRequest, ...]:
-        """The open questions, oldest first."""
+        """The open questions of its own turn, oldest first."""
         return () if self.step is None else self.step.requests
+
+    @property
+    def all_requests(self) -> tuple[ActionRequest, ...]:
+        """Its open questions and those of its children."""
+        return (*self.requests, *self.children.requests) if self.children.members else self.requests
 
     @property
     def wants_title(self) -> bool:
@@ -92,7 +108,7 @@ class LiveChat:
         read come after it.
         """
         seq, view, queue, preview = self.feed.last_seq, self.view, self.state.queue, self._preview()
-        requests = self.requests
+        requests, children = self.all_requests, self.children
         if self.history is not None:
             page = page_of(self.history, after, before, limit)
         else:
@@ -100,7 +116,7 @@ class LiveChat:
             page = await self.services.store.path(
                 self.id, leaf, after=after, before=before, limit=limit, max_bytes=max_bytes
             )
-        return Snapshot(seq, view, page.messages, page.has_more, queue, preview, requests)
+        return Snapshot(seq, view, page.messages, page.has_more, queue, preview, requests, children)
 
     def _preview(self) -> Preview | None:
         run = self.run
@@ -153,6 +169,10 @@ class LiveChat:
         self.chat, self.state = changeset.chat, changeset.state
         self.leaf_children, self.summaries = changeset.leaf_children, changeset.summaries
         self.step = changeset.step
+        if changeset.children is not self.children:
+            self.children = changeset.children
+            self.children_changed.set()
+            self.children_changed = anyio.Event()
         if changeset.branch is not None:
             self.history = [*changeset.branch, *changeset.messages]
         elif self.history is not None:

@@ -7,8 +7,9 @@ from typing import Literal, Protocol
 import msgspec
 
 from parley_daemon.core.agents.actions import ActionRequest
+from parley_daemon.core.children import NO_CHILDREN, Children
 from parley_daemon.core.parts import Piece
-from parley_daemon.core.records import Chat, Message, QueuedMessage, Role, Status
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Role, Status, Usage
 from parley_daemon.engine.chats.event_log import Published
 from parley_daemon.ports.store import MessagePage
 
@@ -16,13 +17,16 @@ from parley_daemon.ports.store import MessagePage
 class ChatView(msgspec.Struct, frozen=True, gc=False):
     """A chat's record with the state that is not stored.
 
-    `status` is the present one, `last_seq` the newest event number, `open_requests` the number of questions.
+    `status` is the present one, `last_seq` the newest event number. `open_requests` is the number of
+    questions, with those of its children. `usage_tree` is its usage with that of its children; None: it has
+    none.
     """
 
     chat: Chat
     status: Status
     last_seq: int
     open_requests: int = 0
+    usage_tree: Usage | None = None
 
 
 class Preview(msgspec.Struct, frozen=True, gc=False):
@@ -35,7 +39,7 @@ class Preview(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """A chat as it is after event number `seq`."""
+    """A chat as it is after event number `seq`. `requests` are its questions and those of its children."""
 
     seq: int
     view: ChatView
@@ -44,6 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     queue: tuple[QueuedMessage, ...]
     preview: Preview | None
     requests: tuple[ActionRequest, ...] = ()
+    children: Children = NO_CHILDREN
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):

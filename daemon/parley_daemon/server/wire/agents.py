@@ -8,6 +8,7 @@ from parley_daemon.core.agents.actions import ActionRequest
 from parley_daemon.core.agents.rule_texts import rule_text
 from parley_daemon.core.agents.rules import Rule, RuleScope
 from parley_daemon.core.agents.tools import FileChange, Preview
+from parley_daemon.core.children import Child
 from parley_daemon.core.events import FilesChanged
 from parley_daemon.server.wire.uris import file_uri
 
@@ -30,6 +31,17 @@ def action_request(one: ActionRequest) -> dict[str, Any]:
         "rules": [offered_rule(rule) for rule in one.rules],
         "human": one.human,
         "expiresAt": one.expires_at,
+    }
+
+
+def child(one: Child) -> dict[str, Any]:
+    """Return a ChildChat."""
+    return {
+        "childChatId": one.chat_id,
+        "toolCallId": one.tool_call_id,
+        "status": one.status,
+        "usage": one.usage,
+        "title": one.title,
     }
 
 

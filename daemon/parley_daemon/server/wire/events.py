@@ -71,12 +71,13 @@ def _to_json(event: Event, seq: int) -> Json:
         case QueueUpdated(queue):
             return {"type": "queue_update", "queuedMessages": records.queue(queue)}
         case ActionRequired(request, turn_id):
-            shown = agents.action_request(request)
-            return {"type": "action_required", "turnId": turn_id, "request": shown}
+            shown = {"type": "action_required", "request": agents.action_request(request)}
+            return shown if turn_id is None else {**shown, "turnId": turn_id}
         case FilesChanged():
             return agents.files_changed(event)
-        case ChatChanged(chat, status, deleted, open_requests):
-            shown = {"type": "chat", "chat": records.chat(ChatView(chat, status, seq, open_requests))}
+        case ChatChanged(chat, status, deleted, open_requests, usage_tree):
+            view = ChatView(chat, status, seq, open_requests, usage_tree)
+            shown = {"type": "chat", "chat": records.chat(view)}
             return {**shown, "deleted": True} if deleted else shown
         case _:
             return event

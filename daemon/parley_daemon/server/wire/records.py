@@ -31,7 +31,7 @@ encode = msgspec.json.encode
 _ENVELOPE_BYTES = 1_000  # around a snapshot: the names of its fields, the response
 
 _DIALECTS = tuple(map(to_camel, ProviderOptions.model_fields))
-_CHAT = codec.JsonForm(Chat, codec.NOT_ON_THE_WIRE[Chat], "open_requests")
+_CHAT = codec.JsonForm(Chat, codec.NOT_ON_THE_WIRE[Chat], "open_requests", "usage_tree")
 _QUEUED = codec.JsonForm(QueuedMessage, codec.NOT_ON_THE_WIRE[QueuedMessage])
 
 # ------------------------------------------------------------------------------ from the wire
@@ -71,6 +71,7 @@ def chat(view: ChatView) -> Json:
     shown.status = view.status
     shown.last_seq = view.last_seq
     shown.open_requests = view.open_requests
+    shown.usage_tree = view.usage_tree or view.chat.usage
     shown.settings = settings(shown.settings)
     return shown
 
@@ -129,6 +130,7 @@ def snapshot(
         "queuedMessages": queue(one.queue, limit // 8),
         "preview": _preview(one.preview, limit // 4),
         "actionRequests": [agents.action_request(request) for request in one.requests],
+        "children": [agents.child(child) for child in one.children.members],
     }
     room = limit - len(encode(around)) - _ENVELOPE_BYTES
     shown, is_cut = excerpts.fit_messages(
