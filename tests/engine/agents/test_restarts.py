@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.core.agents.actions import ActionRequest
+from parley_daemon.core.agents.tools import ToolOutput
 from parley_daemon.core.events import ActionRequired, MessagePart, ToolStarted
 from parley_daemon.core.parts import Text, ToolResult
 from parley_daemon.core.records import Status
@@ -14,6 +16,7 @@ from tests.support.engine.rig import Disk, Rig, running
 from tests.support.engine.scripted_tools import (
     ROOT,
     ScriptedTool,
+    agent,
     asked,
     call,
     respond,
@@ -131,6 +134,31 @@ async def test_a_question_stays_open_over_an_orderly_stop(disk: Disk) -> None:
         found = results((await rig.snapshot(chat_id)).messages)
         assert [outcome for *_, outcome in found] == ["ok", "denied", "denied"]
         assert (len(read.runs), edit.runs) == (1, [])
+
+
+async def test_a_turn_knows_after_a_crash_that_its_plan_was_approved(disk: Disk) -> None:
+    plan, edit = ScriptedTool("plan", "ask", asks="plan"), ScriptedTool("edit", "edit")
+    plan.output = lambda _: ToolOutput("Go on.", mode="ask")
+    async with running(disk, toolbox=GivenToolbox(plan, edit, roots=(ROOT,))) as rig:
+        chat_id = await rig.chat(settings=agent("off"))
+        heard = await rig.listen(chat_id)
+        await rig.send(chat_id, settings=agent("plan"))
+        await (await rig.model.asked()).finish(call("plan", "1"), call("edit", "2"), reason="tool_calls")
+        await respond(rig, chat_id, await asked(heard))
+        request = await asked(heard, 2)
+        async with rig.restarted(await journaled(rig, disk, chat_id, 1)) as after:
+            heard = await after.listen(chat_id)
+            await respond(after, chat_id, request)
+            await (await after.model.asked()).finish(call("edit", "3", at=3), reason="tool_calls")
+            await asked(heard)  # in the mode "plan" it would be denied
+            await after.update(chat_id, lambda chat: replace(chat, settings=agent("edits")))
+            await respond(after, chat_id, heard.of(ActionRequired)[-1].request)
+            await (await after.model.asked()).finish(call("edit", "4", at=4), reason="tool_calls")
+            await (await after.model.asked()).finish("Done.")
+            await heard.ended()
+            assert [one.allowed_by for one in heard.of(ToolStarted)][2] == "mode:edits"
+            found = results((await after.snapshot(chat_id)).messages)
+            assert [outcome for *_, outcome in found] == ["ok"] * 4
 
 
 async def test_a_call_that_had_started_beside_a_question_is_interrupted_after_a_crash(disk: Disk) -> None:

@@ -24,6 +24,7 @@ class ToolStep(msgspec.Struct, frozen=True, gc=False):
         started: the positions of the calls that have started, from 0, in the order of the calls.
         requests: the open questions, oldest first.
         used_ms: milliseconds of the turn so far, without those in which it waited for answers.
+        is_plan_approved: whether a person has approved a plan in this turn. Its own mode counts no more.
     """
 
     message_id: int
@@ -31,3 +32,4 @@ class ToolStep(msgspec.Struct, frozen=True, gc=False):
     started: tuple[int, ...] = ()
     requests: tuple[ActionRequest, ...] = ()
     used_ms: int = 0
+    is_plan_approved: bool = False

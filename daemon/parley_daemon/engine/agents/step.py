@@ -180,8 +180,8 @@ class StepRun:
         self.stream.note_changes(index, output.files, output.checkpoint_id)
         await self._finish(index, result)
         if output.mode is not None:
-            self._agent.approved_mode = output.mode
             await self._host.set_mode(output.mode)
+            self._agent.is_plan_approved = True
             self._toolset = None
 
     async def _finish(self, index: int, result: ToolResult) -> None:

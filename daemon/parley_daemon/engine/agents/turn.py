@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.loop_detection import LoopDetection
-from parley_daemon.core.agents.tools import ApprovedMode
 from parley_daemon.core.parts import ToolCall, ToolResult
 from parley_daemon.core.records import AgentSettings, Chat, Message, ModelSettings, Usage, add_usage
 from parley_daemon.engine.agents.hashes import call_hash, result_hash
@@ -22,22 +21,24 @@ class AgentTurn:
     Attributes:
         steps: the model calls that have called tools.
         detection: the calls so far.
-        approved_mode: the mode that a person has approved in this turn; None: that of the settings.
+        is_plan_approved: whether a person has approved a plan in this turn. The chat has the approved mode
+            from then on, and a mode that came with the message counts no more.
         context_limit: tokens of the model that was asked last, None if it is not known.
     """
 
     def __init__(self, services: AgentServices, settings: ModelSettings) -> None:
         self.steps = 0
         self.detection = LoopDetection()
-        self.approved_mode: ApprovedMode | None = None
+        self.is_plan_approved = False
         self.context_limit: int | None = None
         self._services = services
         self._settings = settings  # of the turn; those of the chat are taken as they are at each step
 
     def settings(self, chat: Chat) -> AgentSettings:
         """Return the settings as they are now."""
-        agent = self._settings.agent.with_defaults(chat.settings.agent)
-        return agent if self.approved_mode is None else replace(agent, mode=self.approved_mode)
+        own = self._settings.agent
+        own = replace(own, mode=None) if self.is_plan_approved else own
+        return own.with_defaults(chat.settings.agent)
 
     async def load_toolset(self, chat: Chat) -> Toolset:
         """Return the tools as they are now.

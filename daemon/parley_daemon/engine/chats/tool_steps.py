@@ -55,7 +55,12 @@ class ToolSteps:
             assert run is not None
             assert step is not None
             changeset = self._executor.new_changeset()
-            step = replace(step, started=(*step.started, *positions), used_ms=run.used_ms)
+            step = replace(
+                step,
+                started=(*step.started, *positions),
+                used_ms=run.used_ms,
+                is_plan_approved=run.agent is not None and run.agent.is_plan_approved,
+            )
             changeset.events += events
             if request is not None:
                 step = replace(step, requests=(*step.requests, request))

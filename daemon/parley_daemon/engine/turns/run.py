@@ -90,6 +90,8 @@ class TurnRun:
     def _resume(self, resumed: ResumedStep) -> None:
         progress, settings = self._progress, self._brief.settings
         progress.agent = progress.agent or AgentTurn(self._services, self._brief.turn.settings)
+        step = resumed.step.turn.step
+        progress.agent.is_plan_approved = step is not None and step.is_plan_approved
         progress.accepted_at -= resumed.used_ms / 1000
         progress.limit = TurnLimit(progress.accepted_at, settings.timeouts.total_ms, settings.agent.max_ms)
         progress.announced.set()
