@@ -19,6 +19,8 @@ from parley_daemon.ports.store_writes import AddMessage, PutChat
 from tests.support.engine.drawn_records import every_field
 from tests.support.engine.records import a_chat, a_message
 from tests.support.engine.rig import ME, Disk, Rig, Watcher, running, spoken
+from tests.support.engine.scripted_tools import ROOT, ScriptedTool, asked, call, respond, results, start
+from tests.support.engine.toolbox import GivenToolbox
 
 
 def history(*texts: str) -> tuple[RestoredMessage, ...]:
@@ -135,6 +137,34 @@ async def test_a_fork_of_a_streaming_chat_has_the_question_and_no_part_of_the_an
         await call.finish()
         await heard.ended(2)
         assert (await rig.history(source_id))[:2] == [("user", "one"), ("assistant", "Half an answer")]
+
+
+async def test_a_copy_of_a_paused_chat_has_a_result_for_each_call() -> None:
+    edit = ScriptedTool("edit", "edit")
+    async with running(toolbox=GivenToolbox(edit, roots=(ROOT,))) as rig:
+        source_id, heard = await start(rig, "ask")
+        await (await rig.model.asked()).finish(call("edit", "1"), call("edit", "2"), reason="tool_calls")
+        request = await asked(heard)
+        fork = (await rig.chats.fork(source_id, None)).chat
+        file = await rig.chats.read_whole(source_id, max_bytes=10**6)
+        copy = (await rig.chats.import_chat(file, merge=False)).chat
+        for other in (fork, copy):
+            messages = (await rig.snapshot(other.id)).messages
+            assert [one.role for one in messages] == ["user", "assistant", "tool"]
+            assert [outcome for *_, outcome in results(messages)] == ["interrupted", "interrupted"]
+            assert other.leaf_id == other.last_message_id == messages[-1].id
+            await rig.send(other.id, "And now?")
+            asking = await rig.model.asked()
+            assert [one.role for one in asking.request.messages][-3:] == ["tool", "tool", "user"]
+            await asking.finish("Done.")
+        await respond(rig, source_id, request, "deny")
+        await respond(rig, source_id, await asked(heard, 2), "deny")
+        await (await rig.model.asked()).finish("Done.")
+        await heard.ended()
+        found = results((await rig.snapshot(source_id)).messages)
+        assert [outcome for *_, outcome in found] == ["denied", "denied"]
+        merged = (await rig.chats.import_chat(file, merge=True)).chat
+        assert merged.leaf_id == (await rig.view(source_id)).chat.leaf_id
 
 
 async def test_a_fork_goes_on_by_itself_with_the_whole_path(rig: Rig) -> None:

@@ -1,5 +1,9 @@
 """Copies of chats: the whole chat under new ids, a path for a fork, and what a merge adds to a chat.
 
+A copy may be made while the tools of a message run, or at a message that calls tools. Its calls have no
+results there and never get any, because the turn goes on in the source only. So a copy that would end with
+such calls gets a message with a result, `interrupted`, for each.
+
 Pure functions that run in a worker thread, because a chat may have many messages. They write nothing.
 """
 
@@ -10,9 +14,13 @@ import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.core.events import Event, HistoryReset, MessageAdded
+from parley_daemon.core.parts import ToolCall
 from parley_daemon.core.records import Chat, Message, Turn, turn_tools_off
+from parley_daemon.engine.agents.refusals import failed
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.ports.store import WholeChat
+
+_COPIED = "The chat was copied before the call had a result. What became of it is in the other chat."
 
 
 class _NewIds(dict[str, str]):
@@ -45,10 +53,13 @@ def copy_with_new_ids(
         reserved_seq=0,
     )
     turns = _NewIds({}, new_id)
+    closing = _close_calls(given)
+    if closing:
+        chat = replace(chat, leaf_id=closing[-1].id, last_message_id=closing[-1].id)
     return WholeChat(
         chat=chat,
         turns=tuple([replace(turn, id=turns[turn.id], chat_id=chat.id) for turn in given.turns]),
-        messages=tuple([_with_ids(message, chat.id, turns) for message in given.messages]),
+        messages=tuple([_with_ids(message, chat.id, turns) for message in (*given.messages, *closing)]),
         queue=tuple(
             [
                 replace(
@@ -69,6 +80,7 @@ def renumber(path: Sequence[Message], chat_id: str) -> tuple[Message, ...]:
 
     Turns and clients' message ids stay with the source: nobody has sent anything in the fork yet.
     """
+    path = (*path, *_results_of_copied_calls(path[-1], path[-1].id + 1)) if path else path
     return tuple(
         [
             replace(
@@ -82,6 +94,33 @@ def renumber(path: Sequence[Message], chat_id: str) -> tuple[Message, ...]:
             )
             for number, one in enumerate(path, start=1)
         ]
+    )
+
+
+def _close_calls(given: WholeChat) -> tuple[Message, ...]:
+    """Return the message that ends the calls at the end of a chat whose turn was under way, if it has any."""
+    leaf = next((one for one in given.messages if one.id == given.chat.leaf_id), None)
+    if leaf is None or any(turn.id == leaf.turn_id and turn.outcome is not None for turn in given.turns):
+        return ()
+    return _results_of_copied_calls(leaf, max(given.chat.last_message_id, leaf.id) + 1)
+
+
+def _results_of_copied_calls(message: Message, id: int) -> tuple[Message, ...]:
+    """Return a message with a result for each call of this one, which nothing follows; () if it has none."""
+    calls = [part for part in message.content if isinstance(part, ToolCall)]
+    if message.role != "assistant" or not calls:
+        return ()
+    results = tuple([failed(call, _COPIED, "interrupted") for call in calls])
+    return (
+        Message(
+            id=id,
+            chat_id=message.chat_id,
+            parent_id=message.id,
+            turn_id=message.turn_id,
+            role="tool",
+            content=results,
+            created_at=message.created_at,
+        ),
     )
 
 
