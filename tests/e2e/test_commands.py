@@ -103,5 +103,8 @@ async def test_where_a_demanded_sandbox_is_missing_chats_with_tools_are_refused(
         chat = await new_agent_chat(peer, tmp_path)
         error = await peer.error("chat/send", {"chatId": chat, "content": call("true")})
         assert error["code"] == 1016
+        new = {"settings": {"agent": {"mode": "plan"}}, "content": "Look."}
+        assert (await peer.error("chat/create", new))["code"] == 1016
+        assert (await peer.result("chat/list", {}))["total"] == 1
         plain = await peer.new_chat()
         await peer.result("chat/send", {"chatId": plain, "content": [{"type": "text", "text": "hi"}]})
