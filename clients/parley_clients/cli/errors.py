@@ -10,6 +10,8 @@ from parley_clients.results import Json
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+EXIT_DENIED = 3
+"""The turn has completed, but the model was not allowed to do all that it wanted to do."""
 EXIT_INTERRUPTED = 130
 
 

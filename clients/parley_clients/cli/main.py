@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a command line and return the exit code: 0 success, 1 failure, 2 invalid usage, 130 interrupted."""
+    """Run a command line and return the exit code: 0 success, see `errors`."""
     if not _prepare_streams():
         print_error("Standard output is closed.")
         return EXIT_FAILURE

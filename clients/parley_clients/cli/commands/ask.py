@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from parley_clients.cli.display.output import make_output, make_progress
 from parley_clients.cli.errors import (
+    EXIT_DENIED,
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     CommandError,
@@ -30,7 +31,7 @@ from parley_clients.sync import Chat, Client, TurnStream
 
 
 def ask(options: argparse.Namespace) -> int:
-    """Ask a question and show the answer; return 0 if it completed, 1 if it failed, 130 if interrupted."""
+    """Ask a question and show the answer; return its exit code (see `_exit_code`)."""
     if options.system is not None and (options.chat or options.last):
         raise UsageError("--system is for a new chat. It cannot be combined with --chat or --last.")
     unread = UnreadInput(options.text, options.files)
@@ -111,7 +112,7 @@ def show_turn(options: argparse.Namespace, chat: Chat, start: Callable[[], TurnS
 
     ended = run_turn(start(), lambda: ValueOutput(make_progress(options)), deny_unattended(chat))
     code = _exit_code(ended, chat.id)
-    if code == 0 and ended is not None:
+    if code in (0, EXIT_DENIED) and ended is not None:
         if wants_value:
             print_value(ended.get("output"))
         else:
@@ -139,7 +140,8 @@ def deny_unattended(chat: Chat) -> Callable[[ActionRequest], None] | None:
 def _exit_code(ended: Json | None, chat_id: str) -> int:
     """Return the exit code for the result of a turn; print why it failed, or what its answer lacks.
 
-    A turn that completed without an answer, at a limit or a filter, is a failure for a script.
+    A turn that completed without an answer, at a limit or a filter, is a failure for a script. One in which
+    calls were denied has a code of its own: its answer is there, but what it was to do may not be done.
     """
     if ended is None:
         return EXIT_INTERRUPTED
@@ -155,8 +157,9 @@ def _exit_code(ended: Json | None, chat_id: str) -> int:
     lack = describe_cut_answer(ended)
     if lack is not None:
         print_error(lack)
-        return 0 if has_answer(ended) else EXIT_FAILURE
-    return 0
+        if not has_answer(ended):
+            return EXIT_FAILURE
+    return EXIT_DENIED if needed else 0
 
 
 def _select_chat(client: Client, options: argparse.Namespace) -> Chat:

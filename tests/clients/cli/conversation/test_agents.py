@@ -134,7 +134,7 @@ def test_what_nobody_can_be_asked_is_denied_and_listed_instead_of_waiting(
     done = subprocess.run(
         [PARLEY, "ask", "--agent", script], env=shared_daemon.env, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0
+    assert done.returncode == 3
     assert "The model was not allowed to do this:\n  edit_file  area.py\n" in done.stderr
     piped = subprocess.run(
         [PARLEY, "chat", "--agent"],
