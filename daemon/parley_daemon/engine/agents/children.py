@@ -33,6 +33,7 @@ class ChildTask(msgspec.Struct, frozen=True, gc=False):
         background: whether it goes on when the parent's turn is interrupted.
         most_active: children that may be active at once, with this one. None: no limit.
         most_in_all: children that the parent may ever have, with this one. None: no limit.
+        limits: `max_ms` and `max_cost_usd` of its first turn: what is left of the parent's turn.
     """
 
     content: tuple[Part, ...]
@@ -43,6 +44,7 @@ class ChildTask(msgspec.Struct, frozen=True, gc=False):
     background: bool = False
     most_active: int | None = None
     most_in_all: int | None = None
+    limits: AgentSettings = AgentSettings()
 
 
 class ChildReport(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +57,8 @@ class ChildReport(msgspec.Struct, frozen=True, gc=False):
         usage: its own, and that of its children.
         questions: how many of its questions wait for an answer.
         background: see ChildTask.
+        stop_reason: that of its last turn, if that has ended.
+        elapsed_ms: how long its last turn took, or takes so far.
     """
 
     id: str
@@ -65,6 +69,8 @@ class ChildReport(msgspec.Struct, frozen=True, gc=False):
     usage: Usage
     questions: int = 0
     background: bool = False
+    stop_reason: str | None = None
+    elapsed_ms: int = 0
 
 
 class ChildChats(Protocol):
@@ -104,10 +110,19 @@ class ChildChats(Protocol):
         """
         ...
 
-    async def message(self, parent_id: str, id: str, content: tuple[Part, ...], *, interrupt: bool) -> str:
+    async def message(
+        self,
+        parent_id: str,
+        id: str,
+        content: tuple[Part, ...],
+        *,
+        interrupt: bool,
+        limits: AgentSettings | None = None,
+    ) -> str:
         """Send a message to a child; return what happened: "started", "steered", "queued", "interrupting".
 
         A child that is active gets it after its present model call or, with `interrupt`, stops for it.
+        `limits` are those of the turn that it begins, as in ChildTask.
 
         Raises:
             QueueFullError, ChatArchivedError, ShuttingDownError: it is not accepted.
