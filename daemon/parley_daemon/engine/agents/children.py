@@ -17,6 +17,7 @@ import msgspec
 from parley_daemon.core.children import Child, ChildStatus
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import AgentSettings, Failure, Usage
+from parley_daemon.core.subagents import DEFAULT_LIMITS, Limits
 from parley_daemon.ports.tools import CallContext, CallMonitor
 
 
@@ -27,23 +28,21 @@ class ChildTask(msgspec.Struct, frozen=True, gc=False):
         content: its first message.
         title: of the chat.
         model: a reference; None: the model of the parent's turn.
-        system_prompt: None: that of the parent.
+        role: what it is, beside what all children are told (see `subagents.briefing`).
         agent: what it may do, of which only that counts that its parent may do, too. None of a field: as the
             parent.
         background: whether it goes on when the parent's turn is interrupted.
-        most_active: children that may be active at once, with this one. None: no limit.
-        most_in_all: children that the parent may ever have, with this one. None: no limit.
+        allowed: how many children the parent may have.
         limits: `max_ms` and `max_cost_usd` of its first turn: what is left of the parent's turn.
     """
 
     content: tuple[Part, ...]
     title: str
     model: str | None = None
-    system_prompt: str | None = None
+    role: str | None = None
     agent: AgentSettings = AgentSettings()
     background: bool = False
-    most_active: int | None = None
-    most_in_all: int | None = None
+    allowed: Limits = DEFAULT_LIMITS
     limits: AgentSettings = AgentSettings()
 
 
@@ -85,7 +84,7 @@ class ChildChats(Protocol):
         """Start a child; return its id. It is durable, and its first turn is accepted.
 
         Raises:
-            LimitReachedError: the parent has as many children as the task allows.
+            LimitReachedError: see `Limits.find_problem_of_spawn`, whose words it has.
             ConflictError: the parent is a child itself, or its turn was stopped.
             UnknownModelError, ProviderUnavailableError, NotLocalError: the model cannot be used.
             ChatArchivedError: the parent is archived.
