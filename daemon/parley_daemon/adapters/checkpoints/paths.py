@@ -8,13 +8,13 @@ relative to the one before and without following links. Then it works on the las
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from secrets import token_hex
 
 from msgspec.structs import replace
 
+from parley_daemon.adapters.folders.opening import FOLDER_FLAGS, opened_folder
 from parley_daemon.core.agents.file_states import NOTHING, FileState
 from parley_daemon.core.agents.line_counts import text_of
 from parley_daemon.core.comparing import with_line_feeds
@@ -25,7 +25,6 @@ FILE_BYTES = 16 * 2**20
 TEXT_BYTES = 2**20
 """Size of a file up to which its text is compared with that in an editor. A larger one counts as binary."""
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -45,24 +44,6 @@ def split_path(root: str, path: str) -> list[str]:
     if not path.startswith(prefix) or any(name in ("", ".", "..") or "\0" in name for name in names):
         raise ValueError(f"{path} is not a path below {root}.")
     return names
-
-
-@contextmanager
-def opened_folder(root: str, names: list[str]) -> Generator[int]:
-    """Yield a descriptor of a folder below a root.
-
-    Raises:
-        OSError: it does not exist, or a name on the way is no folder, such as a link.
-    """
-    folder = os.open(root, _FOLDER)
-    try:
-        for name in names:
-            inner = os.open(name, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-        yield folder
-    finally:
-        os.close(folder)
 
 
 def read_path(root: str, path: str, limit: int = FILE_BYTES) -> tuple[FileState, bytes | None]:
@@ -183,7 +164,7 @@ def _make_folder(folder: int, name: str, mode: int) -> None:
         if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=folder)
             os.mkdir(name, dir_fd=folder)
-    descriptor = os.open(name, _FOLDER, dir_fd=folder)
+    descriptor = os.open(name, FOLDER_FLAGS, dir_fd=folder)
     try:
         os.fchmod(descriptor, mode)
     finally:

@@ -13,8 +13,8 @@ from time import monotonic
 
 import msgspec
 
-from parley_daemon.adapters.checkpoints.paths import opened_folder
 from parley_daemon.adapters.folders.ignore_rules import IgnoreRule, is_ignored, parse_rules
+from parley_daemon.adapters.folders.opening import opened_folder
 from parley_daemon.core.agents.file_states import FileKind
 
 MAX_ENTRIES = 50_000

@@ -1,0 +1,1 @@
+"""Reads git repositories with the command line of git."""
