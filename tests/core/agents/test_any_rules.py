@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.permissions import decide
+from parley_daemon.core.agents.policy.effort import MAX_EFFORT
 from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Rule, RuleScope, Verdict
 from parley_daemon.core.agents.tools import Inspection, PathUse, ToolKind
 from tests.support.examples import THOROUGH
@@ -45,8 +46,8 @@ class Case:
     kind: ToolKind
     call: Inspection
 
-    def decide(self, rules: list[Rule]) -> Verdict:
-        return decide(tuple(rules), self.chat, self.tool, self.kind, self.call)
+    def decide(self, rules: list[Rule], steps: int = MAX_EFFORT) -> Verdict:
+        return decide(tuple(rules), self.chat, self.tool, self.kind, self.call, steps=steps)
 
 
 times = st.sampled_from([None, None, "2025-01-01T00:00:00.000Z", "2027-01-01T00:00:00.000Z"])
@@ -127,6 +128,21 @@ def test_the_order_of_rules_changes_nothing(case: Case, given: list[Rule], rando
     )
     assert set(before.rules) == set(after.rules)
     assert [one.decision for one in before.commands] == [one.decision for one in after.commands]
+
+
+@LAWS
+@given(cases(), rule_sets, rules, st.integers(0, 300), st.randoms(use_true_random=False))
+def test_the_bound_of_comparisons_keeps_both_laws(
+    case: Case, given: list[Rule], more: Rule, steps: int, random: "object"
+) -> None:
+    before, without = case.decide(given, steps), case.decide(given)
+    assert before.decision in ("deny", without.decision)
+    shuffled = list(given)
+    random.shuffle(shuffled)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    assert case.decide(shuffled, steps).decision == before.decision
+    for effect in ("deny", "ask"):
+        after = case.decide([*given, replace(more, effect=effect)], steps)
+        assert STRICTNESS[after.decision] >= STRICTNESS[before.decision]
 
 
 @LAWS

@@ -3,6 +3,7 @@
 import pytest
 
 from parley_daemon.core.agents.permissions import decide, decide_unseen
+from parley_daemon.core.agents.policy.effort import MAX_EFFORT
 from parley_daemon.core.agents.rules import AgentMode, ChatFacts, Rule, RuleScope, Verdict
 from parley_daemon.core.agents.tools import Inspection, PathUse, ToolKind, ToolSpec
 
@@ -162,6 +163,34 @@ def test_a_denied_path_is_seen_in_the_words_of_a_command() -> None:
         ("cat env", "allow"),
     ):
         assert explain(command, deny, mode="auto").decision == wanted, command
+
+
+def test_a_part_of_a_word_that_is_not_compared_is_asked_about() -> None:
+    deny = Rule("1", "deny", "*", paths=(".env",))
+    assert explain(f"gcc -Wl,{',x' * 5},.env", deny, mode="auto").decision == "deny"
+    assert explain(f"gcc -Wl,{',x' * 50},.env", deny, mode="auto").decision == "ask"
+
+
+@pytest.mark.parametrize("pattern", ["src/x{}/y", "*.k{}", "**/a{}*b/*c", ".env{}"])
+def test_a_thousand_patterns_are_compared_with_a_long_command(pattern: str) -> None:
+    rules = [Rule(str(number), "deny", "*", paths=(pattern.format(number),)) for number in range(1_000)]
+    names = [f"src/part{number}/name.py" for number in range(390)]
+    command = f"ls {' '.join(names)}"
+    # In a quarter of the steps: patterns that no path has in common with are found out at once.
+    verdict = decide(
+        tuple(rules), in_mode(HOLDS, "auto"), "run", "execute", run(command), steps=MAX_EFFORT // 4
+    )
+    assert verdict.decision == "allow"
+    denied = explain(f"ls {pattern.format(7).replace('*', 'a')} {' '.join(names)}", *rules, mode="auto")
+    assert (denied.decision, denied.rules) == ("deny", ("7",))
+
+
+def test_a_call_that_takes_too_many_comparisons_is_refused_with_what_to_do() -> None:
+    patterns = tuple([f"**/*a*/**/*b?*/**/{number}" for number in range(20)])
+    rules = [Rule(str(number), "ask", "*", paths=patterns) for number in range(1_000)]
+    verdict = explain(f"ls {' '.join(['ab/ab1/ab2/19'] * 390)} {'ab/' * 400}", *rules, mode="auto")
+    assert verdict.decision == "deny"
+    assert "Make several smaller calls." in verdict.why
 
 
 def test_a_denied_command_is_seen_behind_options_and_wrappers() -> None:

@@ -72,22 +72,29 @@ def _matches_signs(pattern: str, name: str) -> bool:
 class PathPattern(msgspec.Struct, frozen=True, gc=False):
     """A parsed pattern. `is_name`: it is a single name, which counts at any depth.
 
-    `first` is the first name if it has no wildcard.
+    Attributes:
+        first: the first name if it has no wildcard.
+        pieces: in small letters, the texts that each path has which the pattern matches.
+        signs: its length if it has a "?" and is compared sign by sign, otherwise 0.
     """
 
     steps: tuple[str, ...]
     is_absolute: bool
     is_name: bool
     first: str | None
+    pieces: tuple[str, ...]
+    signs: int
 
 
-@lru_cache(4096)
+@lru_cache(16_384)
 def parse_path(pattern: str) -> PathPattern:
     """Return a pattern in the form in which it is matched."""
     steps = tuple([step for step in pattern.split("/") if step not in ("", ".")])
     is_name = "/" not in pattern.rstrip("/") and len(steps) == 1 and steps != ("**",)
     first = steps[0] if steps and not has_wildcard(steps[0]) else None
-    return PathPattern(steps, pattern.startswith("/"), is_name, first)
+    pieces = dict.fromkeys([one for step in steps for one in step.casefold().replace("?", "*").split("*")])
+    signs = len(pattern) if "?" in pattern else 0
+    return PathPattern(steps, pattern.startswith("/"), is_name, first, tuple(filter(None, pieces)), signs)
 
 
 def find_problem(pattern: str) -> str | None:

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from parley_daemon.core.agents.policy.commands import parse_command
+from parley_daemon.core.agents.policy.effort import MAX_EFFORT, Effort, TooMuchToCompareError
 from parley_daemon.core.agents.policy.matching import (
     MAX_PATHS,
     Selected,
@@ -48,6 +49,9 @@ _REACHES: Final[dict[Reach, str]] = {
     "all": "By a rule it gets network.",
     "loopback": "By a rule it gets a loopback of its own.",
 }
+_TOO_MUCH: Final = (
+    "It has too many words and paths to be compared with all permission rules. Make several smaller calls."
+)
 _STRICTNESS: Final[dict[Effect, int]] = {"allow": 0, "ask": 1, "deny": 2}
 
 
@@ -67,15 +71,29 @@ class _Decision(msgspec.Struct, frozen=True, gc=False):
 
 
 def decide(
-    rules: tuple[Rule, ...], chat: ChatFacts, spec_name: str, kind: ToolKind, call: Inspection
+    rules: tuple[Rule, ...],
+    chat: ChatFacts,
+    spec_name: str,
+    kind: ToolKind,
+    call: Inspection,
+    *,
+    steps: int = MAX_EFFORT,
 ) -> Verdict:
-    """Return what to do with a call. `kind` is the kind of the call (see Inspection.kind)."""
+    """Return what to do with a call. `kind` is the kind of the call (see Inspection.kind).
+
+    A call that takes more than so many steps of comparisons with the rules is refused (see Effort).
+    """
     if chat.mode == "off":
         return Verdict("deny", (), "Tools are off in this chat.")
     selected = select(rules, chat, spec_name)
-    decisions = [
-        _decide_thing(selected, chat, thing, mode) for thing, mode in _things_of(chat, spec_name, kind, call)
-    ]
+    try:
+        effort = Effort(steps)
+        decisions = [
+            _decide_thing(selected, chat, thing, mode, effort)
+            for thing, mode in _things_of(chat, spec_name, kind, call)
+        ]
+    except TooMuchToCompareError:
+        return Verdict("deny", (), _TOO_MUCH)
     if call.exposed:
         decisions = [_expose(one, call.exposed) for one in decisions]
     verdict = _combine(decisions)
@@ -91,11 +109,15 @@ def decide(
     asked = [one for one in decisions if one.effect == "ask"]
     if not all(one.can_be_allowed for one in asked):
         return verdict
-    offers = [
-        offer
-        for offer in offer_rules(chat, spec_name, kind, call)
-        if all(matches(offer, chat, one.thing, strictly=True) for one in asked)
-    ]
+    try:
+        effort = Effort(steps)
+        offers = [
+            offer
+            for offer in offer_rules(chat, spec_name, kind, call)
+            if all(matches(offer, chat, one.thing, effort, strictly=True) for one in asked)
+        ]
+    except TooMuchToCompareError:
+        return verdict
     return msgspec.structs.replace(verdict, rememberable=tuple(offers))
 
 
@@ -111,7 +133,7 @@ def decide_unseen(rules: tuple[Rule, ...], chat: ChatFacts, spec: ToolSpec) -> E
         mode = decide_command(chat)
     else:
         mode = decide_tool(spec.kind, chat, spec.name, Inspection(spec.title))
-    decision = _decide_thing(select(tuple(whole), chat, spec.name), chat, Thing(), mode).effect
+    decision = _decide_thing(select(tuple(whole), chat, spec.name), chat, Thing(), mode, Effort()).effect
     return "deny" if decision == "ask" and not chat.interactive else decision
 
 
@@ -188,11 +210,13 @@ def _commands_of(chat: ChatFacts, text: str, cwd: str | None) -> list[tuple[Thin
     return things
 
 
-def _decide_thing(rules: Sequence[Selected], chat: ChatFacts, thing: Thing, mode: ModeDecision) -> _Decision:
+def _decide_thing(
+    rules: Sequence[Selected], chat: ChatFacts, thing: Thing, mode: ModeDecision, effort: Effort
+) -> _Decision:
     found: dict[Effect, list[Rule]] = {"deny": [], "ask": [], "allow": []}
     hidden: list[Rule] = []
     for rule, effect in rules:
-        if matches(rule, chat, thing, strictly=effect == "allow"):
+        if matches(rule, chat, thing, effort, strictly=effect == "allow"):
             found[effect].append(rule)
         elif thing.hides and effect != "allow" and _is_about_commands(rule):
             hidden.append(rule)

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import msgspec
 
+from parley_daemon.core.agents.policy.effort import Effort
 from parley_daemon.core.agents.policy.programs import (
     GUARDED,
     INTERPRETERS,
@@ -180,28 +181,49 @@ def _is_guarded(word: str, guarded: tuple[str, ...], program: str) -> bool:
     return any(len(one) == 2 and one[1] in word[1:] for one in guarded)
 
 
-def may_match(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
-    """Return whether a denying or asking rule of this prefix is meant by a command, in any disguise.
+def find_programs(command: SimpleCommand) -> dict[str, list[int]]:
+    """Return the programs that a command may run, in any disguise, with the places of their words.
 
-    The folder of the program does not count, nor do options before the words of the prefix, with their
-    values, nor programs that run the command that follows them.
+    The folder of a program does not count, nor does its case, which some systems ignore.
     """
     words = command.words
     inner = 1 if command.hides_commands or is_interpreter(words[0]) else _find_inner(words[0])
-    starts = [0, *range(inner, len(words))] if inner else [0]
-    return any(_matches_loosely(words, start, prefix, is_open=command.is_open) for start in starts)
+    found: dict[str, list[int]] = {}
+    for start in [0, *range(inner, len(words))] if inner else [0]:
+        found.setdefault(name_of(words[start]).casefold(), []).append(start)
+    return found
 
 
-def _matches_loosely(words: tuple[str, ...], start: int, prefix: tuple[str, ...], *, is_open: bool) -> bool:
-    if name_of(words[start]).casefold() != name_of(prefix[0]).casefold():  # some systems ignore the case
+def may_match(
+    command: SimpleCommand, programs: dict[str, list[int]], prefix: tuple[str, ...], effort: Effort
+) -> bool:
+    """Return whether a denying or asking rule of this prefix is meant by a command, in any disguise.
+
+    `programs` are those that it may run (see `find_programs`). Options before the words of the prefix do not
+    count, with their values, nor do programs that run the command that follows them.
+
+    Raises:
+        TooMuchToCompareError: see Effort.
+    """
+    starts = programs.get(name_of(prefix[0]).casefold(), ())
+    found = [_matches_loosely(command, start, prefix, effort) for start in starts]
+    return any(found)
+
+
+def _matches_loosely(command: SimpleCommand, start: int, prefix: tuple[str, ...], effort: Effort) -> bool:
+    words, is_open = command.words, command.is_open
+    effort.spend(1 + (len(words) >> 5))
+    if not is_open and any(one not in words for one in prefix[1:]):
         return False
     reached = {start + 1}  # the places from which the rest may go on
     for wanted in prefix[1:]:
         ends: set[int] = set()
         ahead = sorted(reached)
         seen = set(reached)
+        effort.spend(4)
         while ahead:
             at = ahead.pop()
+            effort.spend(1)
             if at >= len(words):
                 if is_open:
                     return True

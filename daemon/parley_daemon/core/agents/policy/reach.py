@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from parley_daemon.core.agents.policy.commands import parse_command, remembered_prefix
+from parley_daemon.core.agents.policy.effort import Effort, TooMuchToCompareError
 from parley_daemon.core.agents.policy.matching import Selected, Thing, levels, matches
 from parley_daemon.core.agents.policy.shell import quote_words, read_script
 from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Reach, Rule
@@ -19,6 +20,15 @@ _WIDTH: Final[dict[Reach, int]] = {"loopback": 1, "all": 2}
 
 def find_reach(rules: Iterable[Selected], chat: ChatFacts, things: Sequence[Thing]) -> Reach | None:
     """Return what a call that does these things reaches by rules; None: what the sandbox gives."""
+    try:
+        return _find_reach(rules, chat, things, Effort())
+    except TooMuchToCompareError:
+        return None
+
+
+def _find_reach(
+    rules: Iterable[Selected], chat: ChatFacts, things: Sequence[Thing], effort: Effort
+) -> Reach | None:
     opening = [rule for rule, _ in rules if rule.network is not None and rule.source != UNTRUSTED]
     if not opening or any(thing.command is None for thing in things):
         return None
@@ -27,7 +37,7 @@ def find_reach(rules: Iterable[Selected], chat: ChatFacts, things: Sequence[Thin
         reaches: list[Reach] = [
             rule.network
             for rule in opening
-            if rule.network is not None and matches(rule, chat, thing, strictly=True)
+            if rule.network is not None and matches(rule, chat, thing, effort, strictly=True)
         ]
         if not reaches:
             return None

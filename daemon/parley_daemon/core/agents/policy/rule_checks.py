@@ -4,6 +4,7 @@ import msgspec
 
 from parley_daemon.core.agents.globs import find_problem, matches_name
 from parley_daemon.core.agents.policy.commands import parse_command
+from parley_daemon.core.agents.policy.effort import Effort, TooMuchToCompareError
 from parley_daemon.core.agents.policy.matching import Thing, command_thing, effect_of, matches, path_thing
 from parley_daemon.core.agents.policy.shell import read_script
 from parley_daemon.core.agents.rules import ChatFacts, Rule, RuleScope
@@ -93,7 +94,10 @@ def _problem_of(rule: Rule, example: str, *, is_wanted: bool) -> str | None:
         things = [Thing(host=example)]
     else:
         return _verdict(is_wanted=is_wanted, does_match=matches_name(rule.tool, example))
-    found = [matches(bare, facts, thing, strictly=strictly) for thing in things]
+    try:
+        found = [matches(bare, facts, thing, Effort(), strictly=strictly) for thing in things]
+    except TooMuchToCompareError:
+        return "is too long to be compared with the rule"
     # What is allowed has to be allowed as a whole; asking or denying one part is enough.
     does_match = all(found) if strictly else any(found)
     return _verdict(is_wanted=is_wanted, does_match=does_match)
