@@ -31,6 +31,9 @@ class McpTarget(msgspec.Struct, frozen=True, gc=False):
     url: str | None = None
     headers: Mapping[str, str] = {}
 
+    def __repr__(self) -> str:
+        return "McpTarget(…)"  # all of it may be secret
+
 
 class McpToolInfo(msgspec.Struct, frozen=True, gc=False):
     """A tool as its server describes it. The hints are the server's word, and may be wrong."""

@@ -119,9 +119,7 @@ def _find_problem_of_url(definition: McpDefinition) -> DefinitionProblem | None:
     if not url.isprintable() or any(sign in url for sign in ' "<>\\^`|'):
         return DefinitionProblem("url", "has a character that has to be encoded")
     for name, value in definition.headers.items():
-        if not name or any(
-            sign not in _LETTERS and sign not in _DIGITS and sign not in "-_" for sign in name
-        ):
+        if not name or not set(name) <= _LETTERS | _DIGITS | {"-", "_"}:
             return DefinitionProblem("headers", 'has a name that is none: use letters, digits, "-" and "_"')
         if any(ord(sign) < 32 or ord(sign) == 127 for sign in value):
             return DefinitionProblem("headers", f"has a value of {name} that is not one line of text")
@@ -190,8 +188,11 @@ def describe_args(args: Sequence[str]) -> tuple[str, ...]:
             is_secret = False
             continue
         is_secret = arg.startswith("-") and not equals and _names_secret(name)
-        hides = bool(equals and value) and _names_secret(name)
-        shown.append(f"{name}={HIDDEN}" if hides else describe_url(arg) if "://" in arg else arg)
+        if "://" in arg:
+            arg = describe_url(arg)
+        elif value and _names_secret(name):
+            arg = f"{name}={HIDDEN}"
+        shown.append(arg)
     return tuple(shown)
 
 
