@@ -141,10 +141,7 @@ class DropTrust(msgspec.Struct, frozen=True, gc=False):
 
 
 class PutMcpServer(msgspec.Struct, frozen=True, gc=False):
-    """Insert an MCP server of an owner, or replace the one with the same id.
-
-    A server for one chat is deleted with that chat.
-    """
+    """Insert an MCP server of an owner, or replace the one with the same id."""
 
     owner: str
     record: McpServerRecord

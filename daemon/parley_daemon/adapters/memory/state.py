@@ -147,8 +147,6 @@ class MemoryState(msgspec.Struct, gc=False):
             case DropTrust(owner, root, hash):
                 self.trusted -= {(owner, root, hash)}
             case PutMcpServer(owner, record):
-                if record.scope.chat_id is not None:
-                    self._require(record.scope.chat_id)
                 self.mcp_servers[record.id] = owner, record
             case DropMcpServer(server_id):
                 self.mcp_servers.pop(server_id, None)
@@ -173,8 +171,6 @@ class MemoryState(msgspec.Struct, gc=False):
         self.chats.pop(chat_id, None)
         self.creations = {key: one for key, one in self.creations.items() if one != chat_id}
         self.rules = {key: one for key, one in self.rules.items() if one[1].scope.chat_id != chat_id}
-        servers = self.mcp_servers.items()
-        self.mcp_servers = {key: one for key, one in servers if one[1].scope.chat_id != chat_id}
         self.messages = {key: one for key, one in self.messages.items() if one.chat_id != chat_id}
         self.summaries = {key: one for key, one in self.summaries.items() if key[0] != chat_id}
         self.turns = {key: one for key, one in self.turns.items() if one.chat_id != chat_id}

@@ -26,8 +26,8 @@ def write(connection: sqlite3.Connection, change: McpWrite) -> None:
     execute = connection.execute
     match change:
         case PutMcpServer(owner, record):
-            row = record.id, owner, record.scope.chat_id, _SERVER.encode(record)
-            execute("INSERT OR REPLACE INTO mcp_servers VALUES (?, ?, ?, ?)", row)
+            row = record.id, owner, _SERVER.encode(record)
+            execute("INSERT OR REPLACE INTO mcp_servers VALUES (?, ?, ?)", row)
         case DropMcpServer(server_id):
             execute("DELETE FROM mcp_servers WHERE id = ?", (server_id,))
         case PutMcpManifest(key, at, manifest):

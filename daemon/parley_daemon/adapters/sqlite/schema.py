@@ -211,16 +211,14 @@ CREATE TABLE trusted (
 ) WITHOUT ROWID;
 """
 
-# A server for one chat is deleted with it. The key of a manifest names the definition of a server.
+# The key of a manifest names the definition of a server.
 M008_MCP = """
 CREATE TABLE mcp_servers (
     id      TEXT PRIMARY KEY,
     owner   TEXT NOT NULL,
-    chat_id TEXT REFERENCES chats (id) ON DELETE CASCADE,
     body    BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX mcp_servers_by_owner ON mcp_servers (owner);
-CREATE INDEX mcp_servers_by_chat ON mcp_servers (chat_id) WHERE chat_id IS NOT NULL;
 CREATE TABLE mcp_manifests (key TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
 """
 
