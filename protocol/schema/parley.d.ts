@@ -329,6 +329,8 @@ export interface AgentSettings {
   mode?: AgentMode | null;
   /** Which tools it has. */
   tools?: ToolFilter | null;
+  /** The MCP servers whose tools it has, by name or glob such as "git*". Default: all that the chat may use. An empty list: none. At most 200 items. */
+  mcpServers?: string[] | null;
   /** false: nobody answers questions, so what would be asked is denied at once. Default: true. */
   interactive?: boolean | null;
   /** The most model calls of one turn. Default: 200. 1 to 10000. */

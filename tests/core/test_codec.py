@@ -242,7 +242,7 @@ NO_SETTINGS: dict[str, Any] = {
         ("frequencyPenalty", "stop", "seed", "outputSchema", "fallbackModels", "localOnly"), None
     ),
     "agent": {
-        **dict.fromkeys(("mode", "interactive", "maxSteps", "maxCostUsd", "maxMs"), None),
+        **dict.fromkeys(("mode", "mcpServers", "interactive", "maxSteps", "maxCostUsd", "maxMs"), None),
         "tools": {"allow": None, "deny": None},
         "subagents": {"depth": None, "parallel": None, "total": None},
     },

@@ -148,6 +148,7 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
     Attributes:
         mode: None counts as "off": the model has no tools.
+        mcp_servers: globs of the names of MCP servers that it may use, None: all that the chat may use.
         interactive: False: nobody answers; what would be asked is denied at once.
         max_steps: model calls in one turn.
         max_cost_usd: US dollars of all model calls of one turn.
@@ -157,6 +158,7 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
     mode: AgentMode | None = None
     tools: ToolFilter = ToolFilter()
+    mcp_servers: tuple[str, ...] | None = None
     interactive: bool | None = None
     max_steps: int | None = None
     max_cost_usd: float | None = None

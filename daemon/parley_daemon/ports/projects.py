@@ -1,4 +1,4 @@
-"""The port to the files with which a project speaks to the daemon: its rules and its instructions."""
+"""The port to the files with which a project speaks to the daemon: rules, instructions, servers."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,6 +9,7 @@ from parley_daemon.core.agents.rules import Rule
 
 RULES_FILE = ".parley/permissions.toml"
 INSTRUCTIONS_FILE = "AGENTS.md"
+MCP_FILE = ".mcp.json"
 
 
 class ProjectFile(msgspec.Struct, frozen=True, gc=False):

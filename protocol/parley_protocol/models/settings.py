@@ -77,6 +77,10 @@ class AgentSettings(Wire):
     tools: ToolFilter | None = None
     """Which tools it has."""
 
+    mcp_servers: Globs | None = None
+    """The MCP servers whose tools it has, by name or glob such as "git*". Default: all that the chat may use.
+    An empty list: none."""
+
     interactive: bool | None = None
     """false: nobody answers questions, so what would be asked is denied at once. Default: true."""
 

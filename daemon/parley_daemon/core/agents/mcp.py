@@ -103,7 +103,7 @@ def _find_problem_of_command(definition: McpDefinition) -> DefinitionProblem | N
             return DefinitionProblem("env", 'has a name that is none: use letters, digits and "_"')
         if "\0" in value:
             return DefinitionProblem("env", f"has a value of {name} that contains the character NUL")
-    if definition.cwd is not None and (not definition.cwd.startswith("/") or "\0" in definition.cwd):
+    if definition.cwd is not None and (not definition.cwd.startswith(("/", "${")) or "\0" in definition.cwd):
         return DefinitionProblem("cwd", "must be the absolute path of a folder")
     return None
 
@@ -114,7 +114,7 @@ def _find_problem_of_url(definition: McpDefinition) -> DefinitionProblem | None:
         return DefinitionProblem("headers", "needs a url") if definition.headers else None
     scheme, _, rest = url.partition("://")
     host = rest.split("/", 1)[0].split("?", 1)[0].rpartition("@")[2]
-    if scheme.lower() not in ("http", "https") or not host:
+    if not url.startswith("${") and (scheme.lower() not in ("http", "https") or not host):
         return DefinitionProblem("url", "must begin with http:// or https:// and a host")
     if not url.isprintable() or any(sign in url for sign in ' "<>\\^`|'):
         return DefinitionProblem("url", "has a character that has to be encoded")

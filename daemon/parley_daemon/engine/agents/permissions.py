@@ -29,6 +29,7 @@ from parley_daemon.engine.errors import (
 )
 from parley_daemon.ports.projects import (
     INSTRUCTIONS_FILE,
+    MCP_FILE,
     RULES_FILE,
     ParsedRules,
     ParseRules,
@@ -249,7 +250,8 @@ class Permissions:
             return
         uri = await self.find_root(root, "root")
         folder = path_of_uri(uri) or ""
-        found = [await self._sources.files.read(folder, name) for name in (RULES_FILE, INSTRUCTIONS_FILE)]
+        names = RULES_FILE, INSTRUCTIONS_FILE, MCP_FILE
+        found = [await self._sources.files.read(folder, name) for name in names]
         if not hash or hash not in [one.hash for one in found if one is not None]:
             raise ConflictError("No file of the project has this hash (any more). Look at it again.")
         await self._state.set_trust(owner, uri, hash, trusted=True)

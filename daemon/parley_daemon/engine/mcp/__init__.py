@@ -1,0 +1,1 @@
+"""MCP servers: which there are, and when they run."""
