@@ -69,6 +69,8 @@ class Unpacker:
                 raise UnreadableBodyError(f"The page is not valid {self._encoding} data.") from None
             self.is_cut = len(self.data) > MAX_BODY
             del self.data[MAX_BODY:]
+            if self._inflater.eof:
+                return False  # zlib would keep all that comes behind the end
         return not self.is_cut
 
 
