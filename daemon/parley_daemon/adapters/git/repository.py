@@ -16,7 +16,7 @@ import msgspec
 from anyio import to_thread
 
 from parley_daemon.adapters.git.command import MAX_BYTES, GitCommand, Output
-from parley_daemon.adapters.git.new_files import count_lines, describe_new_file
+from parley_daemon.adapters.git.new_files import count_new_lines, describe_new_file
 from parley_daemon.adapters.git.parsing import NamedChange, parse_counts, parse_names, parse_raw
 from parley_daemon.adapters.git.remotes import clean_remote
 from parley_daemon.ports.git import GitChange, GitDiff, GitError, GitStatus
@@ -61,7 +61,7 @@ class CommandLineGit:
         changes = [_tracked(folder, one, lines.get(one.name, (None, None))) for one in tracked]
         names = parse_names(unknown.data)
         room = max(0, MAX_CHANGES - len(changes))
-        sizes = await to_thread.run_sync(count_lines, folder, names[:room], MAX_COUNTED)
+        sizes = await to_thread.run_sync(count_new_lines, folder, names[:room], MAX_COUNTED)
         changes += [GitChange(_join(folder, name), "added", None, *size, False) for name, size in sizes]
         changes.sort(key=lambda one: one.path)
         is_truncated = raw.is_truncated or unknown.is_truncated or len(tracked) + len(names) > MAX_CHANGES
