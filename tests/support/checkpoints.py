@@ -48,16 +48,18 @@ class Scratch:
         return str(self.root / name)
 
     @asynccontextmanager
-    async def call(self, turn: str = "turn-1", chat: str | None = None) -> AsyncGenerator[ChangeRecorder]:
+    async def call(
+        self, turn: str = "turn-1", chat: str | None = None, message: int = 2
+    ) -> AsyncGenerator[ChangeRecorder]:
         """Record a call."""
         workspace = Workspace((str(self.root),))
-        context = CallContext(chat or self.chat, ME, turn, 2, "call-1", "auto", workspace)
+        context = CallContext(chat or self.chat, ME, turn, message, "call-1", "auto", workspace)
         async with self.checkpoints.record(context) as recorder:
             yield recorder
 
-    async def write(self, name: str, text: str, turn: str = "turn-1") -> str | None:
+    async def write(self, name: str, text: str, turn: str = "turn-1", message: int = 2) -> str | None:
         """Write a file as a tool does. Return the id of the checkpoint."""
-        async with self.call(turn) as recorder:
+        async with self.call(turn, message=message) as recorder:
             await recorder.before_change(self.path(name), text.encode())
             write(self.root / name, text)
             return (await recorder.finish())[1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from parley_daemon.core.agents.tools import FileChange
+from parley_daemon.core.agents.tools import ChangeType, FileChange
 from parley_daemon.ports.tools import CallContext
 
 if TYPE_CHECKING:  # only chats with tools need them
@@ -51,6 +51,23 @@ class RestoreRequest(msgspec.Struct, frozen=True, gc=False):
     paths: tuple[str, ...] | None = None
     dry_run: bool = False
     force: bool = False
+
+
+class ChangedFile(msgspec.Struct, frozen=True, gc=False):
+    """A file that differs from what it was before a chat's tools first changed it.
+
+    Attributes:
+        path, root: absolute; the file lies below the root.
+        additions, deletions: lines; None for binary files, and where what was there is not kept any more.
+        diff: in git's format, with the path relative to the root.
+    """
+
+    path: str
+    root: str
+    change_type: ChangeType
+    additions: int | None
+    deletions: int | None
+    diff: bytes
 
 
 class ChangeRecorder(Protocol):
@@ -98,6 +115,18 @@ class Checkpoints(Protocol):
 
         Raises:
             CheckpointsUnavailableError: they cannot be read.
+        """
+        ...
+
+    async def changed_files(
+        self, chat_id: str, owner: str, since: int | None = None
+    ) -> Sequence[ChangedFile]:
+        """Return what the chat's tools have changed in all, sorted by path.
+
+        `since`: only what was changed from this message of the chat on.
+
+        Raises:
+            CheckpointsUnavailableError: the checkpoints cannot be read.
         """
         ...
 

@@ -6,35 +6,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from parley_daemon.ports.editors import EditRefusedError, OpenDocument
+from parley_daemon.ports.editors import OpenDocument
 from tests.support.checkpoints import Scratch, write
+from tests.support.one_editor import OneEditor
 
 pytestmark = pytest.mark.anyio
-
-
-class OneEditor:
-    """Implements Editors: an editor whose buffers a test fills, and which may refuse changes."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-        self.refuses = False
-
-    async def documents(self, owner: str, path: str) -> Sequence[OpenDocument]:
-        """See Editors."""
-        if path not in self.texts:
-            return ()
-        return (OpenDocument(path, path, 1, self.texts[path], client="editor", can_edit=True),)
-
-    async def open_paths(self, owner: str) -> Sequence[str]:
-        """See Editors."""
-        return tuple(self.texts)
-
-    async def replace(self, document: OpenDocument, text: str) -> str:
-        """See Editors."""
-        if self.refuses:
-            raise EditRefusedError("The document is read-only.")
-        self.texts[document.path] = text
-        return text
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from parley_daemon.adapters.checkpoints.comparing import compare, find_first_changes
 from parley_daemon.adapters.checkpoints.documents import Documents
 from parley_daemon.adapters.checkpoints.history import CHAT_BYTES, History
 from parley_daemon.adapters.checkpoints.images import Images
@@ -34,7 +35,12 @@ from parley_daemon.core.agents.checkpoints import (
     view,
 )
 from parley_daemon.core.agents.file_states import NOTHING, FileState
-from parley_daemon.ports.checkpoints import ChangeRecorder, CheckpointsUnavailableError, RestoreRequest
+from parley_daemon.ports.checkpoints import (
+    ChangedFile,
+    ChangeRecorder,
+    CheckpointsUnavailableError,
+    RestoreRequest,
+)
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.tools import CallContext
@@ -144,6 +150,15 @@ class Archive:
                 paths = await to_thread.run_sync(_paths_of, history)
                 texts = await Documents(self._editors, owner).texts(paths)
                 return await to_thread.run_sync(_views, history, paths, texts)
+
+    async def changed_files(self, chat_id: str, owner: str, since: int | None) -> Sequence[ChangedFile]:
+        """See Checkpoints."""
+        await self.recover(chat_id)
+        with self._history(chat_id) as history, _translated_errors():
+            async with history.lock:
+                changes = await to_thread.run_sync(find_first_changes, history, since)
+                texts = await Documents(self._editors, owner).texts(changes)
+                return await to_thread.run_sync(compare, history, changes, texts)
 
     async def restore(self, request: RestoreRequest) -> RestoreResult:
         """See Checkpoints."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from parley_daemon.ports.checkpoints import ChangeRecorder, RestoreRequest
+from parley_daemon.ports.checkpoints import ChangedFile, ChangeRecorder, RestoreRequest
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.tools import CallContext
@@ -58,6 +58,12 @@ class FileCheckpoints:
     async def list(self, chat_id: str, owner: str) -> "Sequence[CheckpointView]":
         """See Checkpoints."""
         return await (await self._load()).list(chat_id, owner)
+
+    async def changed_files(
+        self, chat_id: str, owner: str, since: int | None = None
+    ) -> "Sequence[ChangedFile]":
+        """See Checkpoints."""
+        return await (await self._load()).changed_files(chat_id, owner, since) if self._has_any() else ()
 
     async def restore(self, request: RestoreRequest) -> "RestoreResult":
         """See Checkpoints."""
