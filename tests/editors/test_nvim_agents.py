@@ -204,6 +204,8 @@ async def test_what_is_asked_shows_every_invisible_character(neovim_daemon: Daem
         local agent = require("parley.agent")
         local marks = agent.visible("a\\u{202e}b\\u{200b}c\\u{2066}\\u{feff}")
         check("marks", marks == "a<U+202E>b<U+200B>c<U+2066><U+FEFF>")
+        local blanks = agent.visible("a\\u{e0041}b\\u{3164}c\\u{a0}d\\u{fe0f}e\\u{9b}f")
+        check("blanks: " .. blanks, blanks == "a<U+E0041>b<U+3164>c<U+00A0>d<U+FE0F>e<U+009B>f")
         check("controls", agent.visible("a\\27[2Jb\\0c\\td\\ne\\rf") == "a<1B>[2Jb<00>c\\td\\ne<0D>f")
         check("text", agent.visible("größe 文字 🙂") == "größe 文字 🙂")
         local preview = vim.defaulttable(function() return vim.NIL end)

@@ -24,7 +24,12 @@ _BULK = ("oldText", "newText", "content", "patch", "plan")
 _INVISIBLE = ("Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
 """The categories of Unicode of formats, unassigned characters, surrogates and blanks other than the space."""
 
-_BLANK_LETTERS = frozenset("\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\u034f")
+_BLANK_LETTERS = frozenset(
+    [
+        *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",
+        *map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))),  # they select a variant of a character
+    ]
+)
 """Letters and marks of other categories that look like nothing."""
 
 _LONG = 60

@@ -24,6 +24,7 @@ from parley_clients.cli.steps import (
         ("pass\u200bword\u00a0\ufeff\u2028", "pass<U+200B>word<U+00A0><U+FEFF><U+2028>"),
         ("\U000e0041 \ud800 \ue000", "<U+E0041> <U+D800> <U+E000>"),
         ("ls\u3164\u2800", "ls<U+3164><U+2800>"),
+        ("a\ufe0f b\U000e0100", "a<U+FE0F> b<U+E0100>"),
         ("größe 文字 שלום 🙂", "größe 文字 שלום 🙂"),
     ],
 )

@@ -99,9 +99,9 @@ async def test_a_question_has_one_line_that_hides_nothing(asked: Asked) -> None:
     await asked.result()
     await asked.heard.ended()
     await asked.rig.send(asked.chat_id, "Again.")
-    await asked.run("echo \u202ex\x1b[2J")
+    await asked.run("echo \u202ex\u3164\x1b[2J")
     hidden = await asked.question(2)
-    assert hidden.title == "Run echo <U+202E>x<U+001B>[2J"
+    assert hidden.title == "Run echo <U+202E>x<U+3164><U+001B>[2J"
     await asked.answer(hidden, "deny")
     await asked.result()
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from parley_clients.cli.display.plain import print_json
 from parley_clients.cli.errors import EXIT_FAILURE, CommandError, UsageError, check_text
-from parley_clients.cli.messages import escape_controls, one_line
+from parley_clients.cli.messages import one_line
 from parley_clients.cli.options import connect_daemon
-from parley_clients.cli.steps import path_of, visible_line
+from parley_clients.cli.steps import path_of, visible, visible_line
 from parley_clients.results import Json
 from parley_clients.sync import Client
 
@@ -106,14 +106,16 @@ def _explain(options: argparse.Namespace) -> int:
     if options.json:
         print_json(raw)
         return 0
-    sys.stdout.write(f"{raw['decision']}: {one_line(raw['why'])}\n")
+    sys.stdout.write(f"{raw['decision']}: {visible_line(raw['why'])}\n")
     if raw.get("network") is not None:
         sys.stdout.write(f"  network:\t{raw['network']}\n")
     for command in raw["commands"]:
         by = f" by {one_line(command['ruleId'])}" if command["ruleId"] else ""
-        sys.stdout.write(f"  {command['decision']}\t{one_line(shlex.join(command['argv']))}{by}\n")
+        sys.stdout.write(f"  {command['decision']}\t{visible_line(shlex.join(command['argv']))}{by}\n")
     for rule in raw["offers"]:
-        sys.stdout.write(f"  always:\t{one_line(rule['text'])}\t{one_line(_scope_text(rule['scope']))}\n")
+        sys.stdout.write(
+            f"  always:\t{visible_line(rule['text'])}\t{visible_line(_scope_text(rule['scope']))}\n"
+        )
     return 0
 
 
@@ -135,9 +137,7 @@ def trust(options: argparse.Namespace) -> int:
         state = "trusted" if one["trusted"] else "not trusted" if one["hash"] else "cannot be used"
         sys.stdout.write(_row(one["uri"], state, one["problem"] or ""))
         if is_shown:
-            sys.stdout.write(
-                "".join([f"    {line}\n" for line in escape_controls(one["text"].rstrip()).split("\n")])
-            )
+            sys.stdout.write("".join([f"    {line}\n" for line in visible(one["text"].rstrip()).split("\n")]))
     if not files:
         folder = visible_line(path_of(root))
         sys.stderr.write(f"There is no AGENTS.md and no .parley/permissions.toml in {folder}.\n")
@@ -179,4 +179,4 @@ def _scope_text(scope: Any) -> str:
 
 
 def _row(*fields: str) -> str:
-    return "\t".join([one_line(field) for field in fields]).rstrip() + "\n"
+    return "\t".join([visible_line(field) for field in fields]).rstrip() + "\n"

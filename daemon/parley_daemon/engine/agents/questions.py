@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from parley_daemon.core.agents.actions import ActionDecision, ActionRequest, Answer
 from parley_daemon.core.agents.rules import Reach, Verdict
 from parley_daemon.core.agents.tools import ActionKind, Inspection
+from parley_daemon.core.agents.visibility import is_visible
 from parley_daemon.core.parts import ToolCall
 from parley_daemon.engine.agents.host import StepBrief
 
@@ -93,9 +94,7 @@ def make_request(
 
 def _one_line(title: str) -> str:
     """Return a title with codes for line ends and for what is invisible, or reorders text."""
-    if title.isprintable():
-        return title
-    return "".join([sign if sign.isprintable() else f"<U+{ord(sign):04X}>" for sign in title])
+    return "".join([sign if is_visible(sign) else f"<U+{ord(sign):04X}>" for sign in title])
 
 
 def seconds_until(at: str, now: str) -> float:

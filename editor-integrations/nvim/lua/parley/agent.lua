@@ -5,21 +5,42 @@ local M = {}
 
 local RESULT_LINES = 8
 local MAIN = { "command", "pattern", "path", "url", "query", "from", "name" } -- what says most of a call
--- Bytes of characters that are invisible or reorder text: what is asked must read as it is.
-local INVISIBLE = { "\u{61C}", "\u{FEFF}" }
-for _, range in ipairs({ { 0x200B, 0x200F }, { 0x202A, 0x202E }, { 0x2060, 0x206F } }) do
-  for code = range[1], range[2] do
-    table.insert(INVISIBLE, vim.fn.nr2char(code))
-  end
-end
+-- Characters that are invisible, reorder text, or look like a blank: what is asked must read as it is.
+local INVISIBLE = {
+  { 0x80, 0xA0 },
+  { 0xAD, 0xAD },
+  { 0x34F, 0x34F },
+  { 0x61C, 0x61C },
+  { 0x115F, 0x1160 },
+  { 0x1680, 0x1680 },
+  { 0x17B4, 0x17B5 },
+  { 0x180B, 0x180F },
+  { 0x2000, 0x200F },
+  { 0x2028, 0x202F },
+  { 0x205F, 0x206F },
+  { 0x2800, 0x2800 },
+  { 0x3000, 0x3000 },
+  { 0x3164, 0x3164 },
+  { 0xE000, 0xF8FF },
+  { 0xFE00, 0xFE0F },
+  { 0xFEFF, 0xFEFF },
+  { 0xFFA0, 0xFFA0 },
+  { 0xFFF0, 0xFFFB },
+  { 0x1BCA0, 0x1BCA3 },
+  { 0x1D173, 0x1D17A },
+  { 0xE0000, 0x10FFFF },
+}
 
 ---Return a text with every control and every invisible character shown. Line feeds and tabs are kept.
 function M.visible(text)
-  for _, char in ipairs(INVISIBLE) do
-    text = text:gsub(char, function()
-      return ("<U+%04X>"):format(vim.fn.char2nr(char))
-    end)
-  end
+  text = text:gsub("[\194-\244][\128-\191]+", function(char)
+    local code = vim.fn.char2nr(char)
+    for _, range in ipairs(INVISIBLE) do
+      if code >= range[1] and code <= range[2] then
+        return ("<U+%04X>"):format(code)
+      end
+    end
+  end)
   return (text:gsub("[%z\1-\8\11-\31\127]", function(char)
     return ("<%02X>"):format(char:byte())
   end))

@@ -81,14 +81,14 @@ async def test_a_project_is_shown_and_trusted_in_the_shell(shell: Shell, tmp_pat
         (other / ".parley" / "permissions.toml").write_text(
             '[[permissions]]\neffect = "deny"\npaths = [".env"]\n'
         )
-        (other / "AGENTS.md").write_text("Use tabs.\x1b[2J\n")
+        (other / "AGENTS.md").write_text("Use tabs.\x1b[2J\U000e0041\u200b\n")
         shown = await shell.run("trust", str(other))
         assert shown.returncode == 0
         assert shown.stdout.splitlines() == [
             f"{other.as_uri()}/.parley/permissions.toml\tnot trusted",
             "    deny * in .env",
             f"{other.as_uri()}/AGENTS.md\tnot trusted",
-            "    Use tabs.\u241b[2J",
+            "    Use tabs.\u241b[2J<U+E0041><U+200B>",
         ]
         assert "--yes" in shown.stderr
         (file,) = (await client.permissions.instructions(root=other.as_uri())).model.files[-1:]

@@ -199,7 +199,7 @@ def lines_of(daemon: DaemonProcess, *typed: str) -> str:
 def test_tools_and_modes_are_listed_and_only_what_was_shown_is_trusted(
     shared_daemon: DaemonProcess, folder: Path
 ) -> None:
-    (folder / "AGENTS.md").write_text("- be\u202ebrief\n", "utf-8")
+    (folder / "AGENTS.md").write_text("- be\u202ebr\U000e0041ief\n", "utf-8")
     said = lines_of(
         shared_daemon, "/tools", "/mode", "/mode nope", "/trust yes", "/trust", "/trust yes", "/trust"
     )
@@ -208,7 +208,7 @@ def test_tools_and_modes_are_listed_and_only_what_was_shown_is_trusted(
     assert "mode ask\n" in said
     assert "There is no mode nope. The modes: ask, plan, edits, auto, off." in said
     assert "/trust shows what would be trusted. Look at it first." in said
-    assert "AGENTS.md:\n- be<U+202E>brief\n" in said
+    assert "AGENTS.md:\n- be<U+202E>br<U+E0041>ief\n" in said
     assert "AGENTS.md is trusted.\nAGENTS.md is trusted. /trust no takes that back.\n" in said
 
 

@@ -21,6 +21,8 @@ from typing import Final
 
 import msgspec
 
+from parley_daemon.core.agents.visibility import is_visible
+
 MAX_LENGTH = 16_384
 """Characters of a script that is read."""
 
@@ -269,7 +271,7 @@ class _Reader:
 
 
 def _refuse_invisible(sign: str) -> None:
-    if not sign.isprintable() and sign not in "\n\t":
+    if not is_visible(sign) and sign not in "\n\t":
         raise _UnreadableError(f"it has {_name(sign)}")
 
 
