@@ -126,7 +126,7 @@ class ToolFilter(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class SubagentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """How far the model of a root chat may delegate. None: not set (the defaults are in `agents.subagents`).
+    """How far the model of a root chat may delegate. None: not set (the defaults are in `subagents`).
 
     Attributes:
         depth: levels of child chats below the root; 0: the model cannot delegate.

@@ -228,6 +228,10 @@ def _reported(result: Any) -> list[str]:
     return found
 
 
+NEWS: Final = "[This is no message of the user. "
+"""The beginning of what a model is told of its children."""
+
+
 def describe_news(unread: Sequence[tuple[str, str, str | None]]) -> str | None:
     """Return what a model is told of children that have ended meanwhile; None: nothing.
 
@@ -237,7 +241,5 @@ def describe_news(unread: Sequence[tuple[str, str, str | None]]) -> str | None:
         return None
     lines = [f"- {id} {status}" + (f": {title}" if title else "") for id, status, title in unread]
     return (
-        "[This is no message of the user. Agents of yours have ended. Read their reports with wait_agents:\n"
-        + "\n".join(lines)
-        + "]"
+        f"{NEWS}Agents of yours have ended. Read their reports with wait_agents:\n" + "\n".join(lines) + "]"
     )

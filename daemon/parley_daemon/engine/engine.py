@@ -9,6 +9,7 @@ import anyio
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.records import Turn
+from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ChatToolbox, ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.permissions import Permissions, PolicySources
@@ -119,6 +120,7 @@ class Engine:
             answer_limits=answer_limits or AnswerLimits(),
             permissions=self.permissions,
             instructions=self.instructions,
+            budgets=Budgets(),
             host=self,
         )
         self._background = BackgroundWork(self._services, self._registry.open, self._tasks)

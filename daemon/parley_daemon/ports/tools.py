@@ -16,7 +16,7 @@ import msgspec
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import AgentMode, DeniedGlob, Reach, SandboxKind
 from parley_daemon.core.agents.tools import FileChange, Inspection, ToolOutput, ToolSpec
-from parley_daemon.core.records import Chat
+from parley_daemon.core.records import Chat, SubagentSettings
 from parley_daemon.ports.sandbox import SandboxState
 
 
@@ -44,6 +44,8 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     `network`: what a command of the call reaches by rules, where the sandbox gives less.
     `denied`: what rules keep from commands.
     `withheld`: absolute globs, in small letters, of what a call that looks through a folder leaves out.
+    `ms_left`, `cost_left_usd`: what is left of the limits of the turn; None: it has no such limit.
+    `subagents`: how far its model may delegate.
     """
 
     chat_id: str
@@ -58,6 +60,9 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     withheld: tuple[str, ...] = ()
     network: Reach | None = None
     denied: tuple[DeniedGlob, ...] = ()
+    ms_left: int | None = None
+    cost_left_usd: float | None = None
+    subagents: SubagentSettings = SubagentSettings()
 
 
 class OtherTurns(Protocol):

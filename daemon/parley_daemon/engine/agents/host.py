@@ -7,6 +7,7 @@ import msgspec
 
 from parley_daemon.core.agents.actions import ActionRequest
 from parley_daemon.core.agents.tools import ApprovedMode
+from parley_daemon.core.children import Children
 from parley_daemon.core.events import Event
 from parley_daemon.core.parts import Piece, ToolCall, ToolResult
 from parley_daemon.core.records import Chat, Turn
@@ -43,6 +44,11 @@ class StepHost(Protocol):
     @property
     def chat(self) -> Chat:
         """The chat's record as it is now."""
+        ...
+
+    @property
+    def children(self) -> Children:
+        """The chat's child chats as they are now."""
         ...
 
     async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.records import Chat
+from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import Toolbox, Workspace
@@ -45,6 +46,11 @@ class AgentServices(Protocol):
     @property
     def instructions(self) -> Instructions:
         """What people tell models in AGENTS.md."""
+        ...
+
+    @property
+    def budgets(self) -> Budgets:
+        """What turns and their children may cost together."""
         ...
 
     @property

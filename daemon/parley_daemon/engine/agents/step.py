@@ -13,7 +13,7 @@ Theory of operation.
   left do not run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import anyio
@@ -51,7 +51,7 @@ Member = tuple[int, PreparedCall | ToolResult]
 
 
 class StepRun:
-    """The calls of one message while they run.
+    """The calls of one message while they run. `ms_left`: see CallContext.
 
     Attributes:
         stream: the message with the results.
@@ -66,6 +66,7 @@ class StepRun:
         host: StepHost,
         services: AgentServices,
         activity: Activity,
+        ms_left: Callable[[], int | None],
     ) -> None:
         self.stop_reason: str | None = None
         self.activity = activity
@@ -73,6 +74,7 @@ class StepRun:
         self._agent = agent
         self._host = host
         self._services = services
+        self._ms_left = ms_left
         self._results = dict(brief.results)
         self._started = set(brief.started)
         self._toolset: Toolset | None = None
@@ -243,6 +245,9 @@ class StepRun:
             origin=brief.origin,
             withheld=withheld_globs(toolset.rules, toolset.facts, call.tool_name),
             denied=denied_globs(toolset.rules, toolset.facts),
+            ms_left=self._ms_left(),
+            cost_left_usd=self._agent.cost_left(toolset.chat),
+            subagents=toolset.settings.subagents,
         )
 
     async def ask(self, prepared: PreparedCall, kind: ActionKind) -> tuple[ActionRequest, Answer]:

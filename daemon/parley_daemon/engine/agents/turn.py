@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.loop_detection import LoopDetection
 from parley_daemon.core.parts import ToolCall, ToolResult
-from parley_daemon.core.records import AgentSettings, Chat, Message, ModelSettings, Usage, add_usage
+from parley_daemon.core.records import AgentSettings, Chat, Message, Turn, Usage, add_usage
+from parley_daemon.engine.agents.budgets import Budget
 from parley_daemon.engine.agents.hashes import call_hash, result_hash
 from parley_daemon.engine.agents.services import AgentServices
 from parley_daemon.engine.agents.toolset import Toolset, load_toolset
@@ -26,13 +27,18 @@ class AgentTurn:
         context_limit: tokens of the model that was asked last, None if it is not known.
     """
 
-    def __init__(self, services: AgentServices, settings: ModelSettings) -> None:
+    def __init__(self, services: AgentServices, turn: Turn) -> None:
         self.steps = 0
         self.detection = LoopDetection()
         self.is_plan_approved = False
         self.context_limit: int | None = None
         self._services = services
-        self._settings = settings  # of the turn; those of the chat are taken as they are at each step
+        self._turn_id = turn.id
+        self._settings = turn.settings  # those of the chat are taken as they are at each step
+        self._cost: float | None = None
+        self._own_budget: Budget | None = None
+        self._shared_budget: Budget | None = None
+        self._has_begun = False
 
     def settings(self, chat: Chat) -> AgentSettings:
         """Return the settings as they are now."""
@@ -46,6 +52,7 @@ class AgentTurn:
         Raises:
             StoreUnavailableError: the rules cannot be read.
         """
+        self._join_budgets(chat)
         return await load_toolset(self._services, chat, self.settings(chat))
 
     def note_results(self, calls: Iterable[ToolCall], results: Mapping[int, ToolResult]) -> None:
@@ -55,15 +62,41 @@ class AgentTurn:
             if result is not None:
                 self.detection.note(call_hash(call), result_hash(result))
 
-    def find_limit(self, chat: Chat, usage: Usage | None) -> str | None:
+    # ------------------------------------------------------------------------- limits
+
+    def find_limit(self, chat: Chat) -> str | None:
         """Return the stop reason of a turn that may make no further model call; None: it may."""
-        settings = self.settings(chat)
-        if self.steps >= (settings.max_steps or MAX_STEPS):
+        if self.steps >= (self.settings(chat).max_steps or MAX_STEPS):
             return "max_steps"
-        cost = None if usage is None else usage.cost_usd
-        if settings.max_cost_usd is not None and cost is not None and cost >= settings.max_cost_usd:
-            return "max_cost"
-        return None
+        left = self.cost_left(chat)
+        return "max_cost" if left is not None and left <= 0 else None
+
+    def note_cost(self, usage: Usage | None) -> None:
+        """Note what the calls of the turn have used so far, all of them together."""
+        if usage is not None and usage.cost_usd is not None:
+            self._cost = usage.cost_usd
+        for budget in (self._own_budget, self._shared_budget):
+            if budget is not None:
+                budget.note(self._turn_id, self._cost)
+
+    def cost_left(self, chat: Chat) -> float | None:
+        """Return the US dollars that the turn and its children may still cost; None: there is no limit."""
+        self._join_budgets(chat)
+        budgets = [one for one in (self._own_budget, self._shared_budget) if one is not None]
+        return min([one.left for one in budgets], default=None)
+
+    def _join_budgets(self, chat: Chat) -> None:
+        limit, own = self.settings(chat).max_cost_usd, self._own_budget
+        if limit is None:
+            self._own_budget = None
+        elif own is None:
+            self._own_budget = self._services.budgets.open(chat, limit)
+            self._own_budget.note(self._turn_id, self._cost)
+        else:
+            own.limit = limit
+        if not self._has_begun:
+            self._has_begun = True
+            self._shared_budget = self._services.budgets.find_above(chat)
 
     def restore(self, messages: Iterable[Message]) -> Usage | None:
         """Take over the earlier messages of a turn that continues after a restart; return their usage."""
@@ -76,4 +109,6 @@ class AgentTurn:
             elif message.role == "tool":
                 results = [part for part in message.content if isinstance(part, ToolResult)]
                 self.note_results(calls, dict(enumerate(results)))
-        return add_usage([message.usage for message in messages])
+        usage = add_usage([message.usage for message in messages])
+        self.note_cost(usage)
+        return usage

@@ -108,9 +108,11 @@ class CurrentTurn:
 
         Calls of an answer that is the last one of its turn get results that say so.
         """
+        if run.agent is not None:
+            run.agent.note_cost(result.turn_usage)
         is_complete = result.outcome == "completed"
         if result.role == "tool" and is_complete and result.stop_reason is None and run.agent is not None:
-            return replace(result, stop_reason=run.agent.find_limit(self._live.chat, result.turn_usage))
+            return replace(result, stop_reason=run.agent.find_limit(self._live.chat))
         ends = run.is_abandoned or run.cause is not None or not is_complete
         calls = _calls(result) if run.agent is not None and ends and not result.results else ()
         if not calls:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import anyio
 
+from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.permissions import Permissions
@@ -83,4 +84,5 @@ class ChatServices:
     answer_limits: AnswerLimits
     permissions: Permissions
     instructions: Instructions
+    budgets: Budgets
     host: ChatHost

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.tools import ApprovedMode
+from parley_daemon.core.children import Children
 from parley_daemon.core.commands import Pause
 from parley_daemon.core.events import ActionRequired, Event
 from parley_daemon.core.parts import Piece
@@ -30,6 +31,11 @@ class ToolSteps:
     def chat(self) -> Chat:
         """See StepHost."""
         return self._live.chat
+
+    @property
+    def children(self) -> Children:
+        """See StepHost."""
+        return self._live.children
 
     async def stream(self, turn: Turn, message_id: int, pieces: list[tuple[int, Piece]]) -> None:
         """See StepHost."""

@@ -69,6 +69,11 @@ class TurnLimit:
         """Return whether the turn may go on for so long."""
         return anyio.current_time() + seconds < self.end
 
+    @property
+    def ms_left(self) -> int | None:
+        """How many milliseconds the turn may go on, 1 or more; None: there is no limit."""
+        return None if self.end == inf else max(1, round((self.end - anyio.current_time()) * 1000))
+
     def check(self) -> None:
         """Check whether the limit is kept.
 

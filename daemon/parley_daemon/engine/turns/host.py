@@ -10,6 +10,7 @@ from parley_daemon.core.events import Event, Timings
 from parley_daemon.core.parts import Part, Piece, ToolCall, ToolResult
 from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome, Role, Turn, Usage
 from parley_daemon.core.refusals import Cause
+from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.host import StepBrief, StepHost
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.services import RuleBook
@@ -174,4 +175,9 @@ class TurnServices(Protocol):
     @property
     def instructions(self) -> Instructions:
         """What people tell models in AGENTS.md."""
+        ...
+
+    @property
+    def budgets(self) -> Budgets:
+        """What turns and their children may cost together."""
         ...

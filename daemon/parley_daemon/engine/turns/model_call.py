@@ -14,8 +14,9 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.compaction import count_tokens
-from parley_daemon.core.parts import ToolCall
+from parley_daemon.core.parts import Text, ToolCall
 from parley_daemon.core.records import Failure, Message, ModelSettings, Role
+from parley_daemon.engine.agents.news import find_news
 from parley_daemon.engine.agents.prompt import extend_prompt
 from parley_daemon.engine.turns.answer_stream import AnswerStream, TurnProgress
 from parley_daemon.engine.turns.attempts import Attempts
@@ -30,6 +31,7 @@ from parley_daemon.ports.models import (
     EmptyAnswerError,
     ModelError,
     ModelRequest,
+    PromptMessage,
     ToolDeclaration,
 )
 
@@ -71,6 +73,7 @@ class ModelCall:
         self._empty_answers = 0
         self._system_prompt = brief.system_prompt
         self._tools: tuple[ToolDeclaration, ...] = ()
+        self._news: str | None = None
 
     async def answer(self) -> None:
         """Ask until there is an answer, and check it.
@@ -101,6 +104,8 @@ class ModelCall:
             instructions = await self._services.instructions.text(chat, toolset.workspace)
             self._tools = toolset.declarations
             self._system_prompt = extend_prompt(self._brief.system_prompt, toolset, instructions)
+            children = self._host.steps.children
+            self._news = find_news(children, self._history) if children.members else None
 
     # -------------------------------------------------------------------------- attempts
 
@@ -264,6 +269,8 @@ class ModelCall:
         messages = prompts.messages(tuple(self.omissions.apply(self._history, model.id)), model.id)
         if not messages or messages[-1].role == "assistant":  # a provider would continue that text
             raise ModelError(Failure("invalid_request", "The message holds no text and no file."))
+        if self._news is not None:
+            messages = (*messages, PromptMessage("user", (Text(self._news),)))
         return ModelRequest(
             model.name,
             messages,

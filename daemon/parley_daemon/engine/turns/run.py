@@ -74,7 +74,7 @@ class TurnRun:
         self._host = host
         self._services = services
         now = anyio.current_time()
-        agent = AgentTurn(services, brief.turn.settings) if brief.settings.agent.is_on else None
+        agent = AgentTurn(services, brief.turn) if brief.settings.agent.is_on else None
         limit = TurnLimit(now, brief.settings.timeouts.total_ms)
         self._progress = TurnProgress(brief.turn, anyio.Event(), now, limit, agent)
         self._turn_usage: Usage | None = None
@@ -89,7 +89,7 @@ class TurnRun:
 
     def _resume(self, resumed: ResumedStep) -> None:
         progress, settings = self._progress, self._brief.settings
-        progress.agent = progress.agent or AgentTurn(self._services, self._brief.turn.settings)
+        progress.agent = progress.agent or AgentTurn(self._services, self._brief.turn)
         step = resumed.step.turn.step
         progress.agent.is_plan_approved = step is not None and step.is_plan_approved
         progress.accepted_at -= resumed.used_ms / 1000

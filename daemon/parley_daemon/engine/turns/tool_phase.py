@@ -46,7 +46,9 @@ class ToolPhase:
         patience: anyio.CancelScope,
     ) -> None:
         self.activity = Activity(self._pause, self._go_on, slot.take, slot.free)
-        self._step = StepRun(brief, agent, host.steps, services, self.activity)
+        self._step = StepRun(
+            brief, agent, host.steps, services, self.activity, lambda: progress.limit.ms_left
+        )
         self.stream = self._step.stream
         self._is_resumed = bool(brief.requests)
         self._progress = progress

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import anyio
 
 from parley_daemon.adapters.providers.demo.answers import Prompt, choose_answer, count_tokens
-from parley_daemon.adapters.providers.demo.script import ToolTurn
+from parley_daemon.adapters.providers.demo.script import ToolTurn, is_of_a_person
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, plain_text
 from parley_daemon.core.records import Usage
 from parley_daemon.ports.models import Batch, Finish, ModelRequest, UsageReport
@@ -30,7 +30,7 @@ class DemoModel:
             yield [Text(_background_answer(request)), UsageReport(_BACKGROUND_USAGE), Finish("stop")]
             return
         user_texts = [
-            plain_text(message.parts).strip() for message in request.messages if message.role == "user"
+            plain_text(message.parts).strip() for message in request.messages if is_of_a_person(message)
         ]
         prompt = Prompt.parse(user_texts[-1] if user_texts else "", len(user_texts))
         pace = 0.0 if prompt.is_fast else self._pace

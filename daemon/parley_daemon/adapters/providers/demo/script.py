@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from parley_daemon.core.parts import ToolCall, ToolResult
-from parley_daemon.ports.models import ModelRequest
+from parley_daemon.core.parts import ToolCall, ToolResult, plain_text
+from parley_daemon.core.subagents import NEWS
+from parley_daemon.ports.models import ModelRequest, PromptMessage
 
 _CALL = re.compile(r"/tool[ \t]+([\w-]{1,64})\s*", re.ASCII)
 _DIRECTIVE = re.compile(r"^(?=/tool\b|/then\b)", re.MULTILINE)
@@ -43,7 +44,7 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
         results: dict[str, ToolResult] = {}
         number = 0
         for message in request.messages:
-            if message.role == "user":
+            if is_of_a_person(message):
                 calls.clear()
                 results.clear()
             made = tuple(part for part in message.parts if isinstance(part, ToolCall))
@@ -56,6 +57,11 @@ class ToolTurn(msgspec.Struct, frozen=True, gc=False):
             for made in calls
         )
         return cls(frozenset([tool.name for tool in tools]), done, number)
+
+
+def is_of_a_person(message: PromptMessage) -> bool:
+    """Return whether a message is a prompt, and not what the daemon tells a model of its agents."""
+    return message.role == "user" and not plain_text(message.parts).startswith(NEWS)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
