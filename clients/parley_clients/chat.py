@@ -14,6 +14,7 @@ from parley_clients.results import (
     ChatRecord,
     ChatSnapshot,
     Checkpoint,
+    Job,
     Json,
     Restored,
     Result,
@@ -358,6 +359,21 @@ class Chat:
         params = call_params(chatId=self.id, checkpointId=checkpoint_id, paths=paths)
         params |= {"dryRun": dry_run, "force": force}
         return Restored("chat/restore", await self._session.call("chat/restore", params, timeout))
+
+    # ----------------------------------------------------------- commands in the background
+
+    async def jobs(self, *, timeout: float | None = None) -> list[Job]:
+        """Return the commands that the model has started in the background, the oldest first."""
+        raw = await self._session.call("job/list", {"chatId": self.id}, timeout)
+        return [Job(one) for one in raw["jobs"]]
+
+    async def stop_job(self, job_id: str, *, timeout: float | None = None) -> Job:
+        """Stop a command in the background with all its processes, and wait for its end.
+
+        Raises:
+            ToolNotFoundError: the chat has no such job.
+        """
+        return Job(await self._session.call("job/stop", {"chatId": self.id, "id": job_id}, timeout))
 
     # ------------------------------------------------------------------ copies, view
 

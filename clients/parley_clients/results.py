@@ -182,6 +182,36 @@ class Checkpoint:
         return f"<Checkpoint {self.id} of {len(self.files)} files>"
 
 
+class Job:
+    """A command that the model of a chat has started in the background, as it was when it was asked about."""
+
+    def __init__(self, raw: Json) -> None:
+        self.raw = raw
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.raw["id"]
+
+    @property
+    def command(self) -> str:
+        """The shell command."""
+        return self.raw["command"]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it ran."""
+        return self.raw["state"] == "running"
+
+    @property
+    def tail(self) -> str:
+        """The end of its output, at most 4,096 bytes."""
+        return self.raw["tail"]
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}: {self.raw['state']}>"
+
+
 class Restored(Result["ChatRestoreResult"]):
     """What a restore did, or would do."""
 

@@ -234,6 +234,8 @@ class Chat:
     rewind = blocking_call(async_chat.Chat.rewind)
     checkpoints = blocking_call(async_chat.Chat.checkpoints)
     restore = blocking_call(async_chat.Chat.restore)
+    jobs = blocking_call(async_chat.Chat.jobs)
+    stop_job = blocking_call(async_chat.Chat.stop_job)
     file = blocking_call(async_chat.Chat.file)
     whole = blocking_call(async_chat.Chat.whole)
     export = blocking_call(async_chat.Chat.export)

@@ -39,6 +39,6 @@ class ErrorCode(IntEnum):
     CONFLICT = 1011, "The call conflicts with the current state: already done, or based on an outdated state."
     NO_DEFAULT_MODEL = 1012, "Neither the call nor the chat nor the configuration names a model."
     STORE_UNAVAILABLE = 1013, "The store cannot be read or written now."
-    TOOL_NOT_FOUND = 1014, "There is no such tool, server or checkpoint."
+    TOOL_NOT_FOUND = 1014, "There is no such tool, server, checkpoint or job."
     NOT_TRUSTED = 1015, "A person has not trusted this content of the project yet."
     NO_SANDBOX = 1016, "There is no sandbox, and the configuration demands one."

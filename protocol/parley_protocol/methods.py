@@ -284,6 +284,12 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
         _request("tool/unregister", "client_tools.ToolUnregisterParams", "client_tools.ToolNamesResult",
                  handler="client_tools.unregister",
                  doc="Withdraw tools that this client offers."),
+        _request("job/list", "jobs.JobListParams", "jobs.JobListResult",
+                 handler="jobs.list_jobs",
+                 doc="List the commands that a chat's model has started in the background."),
+        _request("job/stop", "jobs.JobStopParams", "jobs.Job",
+                 handler="jobs.stop",
+                 doc="Stop such a command, with all its processes."),
     ),
     "MCP servers": (
         _later("mcp/list", "mcp.McpListParams", "mcp.McpListResult",

@@ -97,6 +97,10 @@ export interface Methods {
   "tool/register": { params: ToolRegisterParams; result: ToolNamesResult };
   /** Withdraw tools that this client offers. */
   "tool/unregister": { params: ToolUnregisterParams; result: ToolNamesResult };
+  /** List the commands that a chat's model has started in the background. */
+  "job/list": { params: JobListParams; result: JobListResult };
+  /** Stop such a command, with all its processes. */
+  "job/stop": { params: JobStopParams; result: Job };
   /** List the MCP servers, and what has become of each. */
   "mcp/list": { params: McpListParams; result: McpListResult };
   /** Add a server. It is started when it is first needed. */
@@ -191,7 +195,7 @@ export interface ErrorCodes {
   NO_DEFAULT_MODEL: 1012;
   /** The store cannot be read or written now. */
   STORE_UNAVAILABLE: 1013;
-  /** There is no such tool, server or checkpoint. */
+  /** There is no such tool, server, checkpoint or job. */
   TOOL_NOT_FOUND: 1014;
   /** A person has not trusted this content of the project yet. */
   NOT_TRUSTED: 1015;
@@ -1771,6 +1775,44 @@ export type InstructionState = "used" | "untrusted" | "unusable";
 export interface InvalidParamsData {
   /** The invalid fields. */
   fields: FieldProblem[];
+}
+
+/** A command that the model of a chat has started in the background, as it is now. */
+export interface Job {
+  /** The id of the job, which the model knows, too. */
+  id: string;
+  /** The shell command. */
+  command: string;
+  /** What it does. "stopped": somebody has ended it. */
+  state: "running" | "ended" | "stopped";
+  /** The exit status; 128 and the number of the signal if one ended it; null: it runs. */
+  exitStatus: number | null;
+  /** The milliseconds from its start to its end, or so far. */
+  ranMs: number;
+  /** The bytes of all that it has written. */
+  outputBytes: number;
+  /** The end of what it has written: at most 4,096 bytes. */
+  tail: string;
+}
+
+/** Params of `job/list`. */
+export interface JobListParams {
+  /** The id of the chat. 1 to 1024 characters. */
+  chatId: string;
+}
+
+/** Result of `job/list`. */
+export interface JobListResult {
+  /** The jobs, the oldest first: those that run, and the last 32 that have ended. */
+  jobs: Job[];
+}
+
+/** Params of `job/stop`. */
+export interface JobStopParams {
+  /** The id of the chat. 1 to 1024 characters. */
+  chatId: string;
+  /** The id of the job. 1 to 1024 characters. */
+  id: string;
 }
 
 /** What a file is, compared with what a turn left there. */

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a command line and return the exit code: 0 success, see `errors`."""
+    """Run a command line and return its exit code (see `errors`), 0 for success."""
     if not _prepare_streams():
         print_error("Standard output is closed.")
         return EXIT_FAILURE

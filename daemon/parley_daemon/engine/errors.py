@@ -46,7 +46,7 @@ class ConflictError(EngineError):
 
 
 class ToolNotFoundError(EngineError):
-    """There is no such tool, server of tools, or checkpoint."""
+    """There is no such tool, server of tools, checkpoint, or job."""
 
 
 class NotTrustedError(EngineError):

@@ -9,7 +9,7 @@ it would still do the same is it `run`. A tool never raises for what a model did
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -125,6 +125,25 @@ class Tool(Protocol):
         ...
 
 
+class BackgroundJob(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """A command that a tool has started in the background, as it is at one moment.
+
+    Attributes:
+        exit_status: None while it runs; 128 and the number of the signal if one ended it.
+        ran_ms: milliseconds from its start to its end, or so far.
+        output_bytes: of all that it has written.
+        tail: the end of that, at most 4,096 bytes.
+    """
+
+    id: str
+    command: str
+    state: Literal["running", "ended", "stopped"]
+    exit_status: int | None
+    ran_ms: int
+    output_bytes: int
+    tail: str
+
+
 class Toolbox(Protocol):
     """The tools that a chat has."""
 
@@ -142,6 +161,14 @@ class Toolbox(Protocol):
 
     async def sandbox(self) -> SandboxState:
         """Return what commands run in."""
+        ...
+
+    async def jobs(self, chat_id: str) -> Sequence[BackgroundJob]:
+        """Return the jobs of a chat, the oldest first: those that run, and the last ones that have ended."""
+        ...
+
+    async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
+        """Stop a job with all its processes, if it runs, and wait for its end. None: there is none."""
         ...
 
     async def forget(self, chat_id: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.sandbox import SandboxState
-from parley_daemon.ports.tools import Tool, Workspace
+from parley_daemon.ports.tools import BackgroundJob, Tool, Workspace
 
 
 class GivenToolbox:
@@ -30,6 +30,13 @@ class GivenToolbox:
     async def sandbox(self) -> SandboxState:
         """See Toolbox."""
         return self._sandbox
+
+    async def jobs(self, chat_id: str) -> Sequence[BackgroundJob]:
+        """See Toolbox."""
+        return ()
+
+    async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
+        """See Toolbox."""
 
     async def forget(self, chat_id: str) -> None:
         """See Toolbox."""

@@ -238,7 +238,7 @@ COMMANDS = {
         Command("/tools", "list the tools of the model, and what is decided about them", agents.tools),
         Command("/permissions [rm ID]", "list the rules; /permissions help explains more", rules.permissions),
         Command("/trust [yes|no]", "show the rules and the AGENTS.md of the folder; trust them", rules.trust),
-        Command("/jobs", "list the commands that run in the background", agents.jobs),
+        Command("/jobs [ID|stop ID]", "list the commands in the background; show or stop one", agents.jobs),
         Command("/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", undo),
         Command("/deny [REASON]", "deny what is asked; the model reads the reason", agents.nothing_asked),
         Command("/skip", "look at the next question first", agents.nothing_asked),

@@ -19,7 +19,7 @@ from parley_daemon.core.records import Chat
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.sandbox import Sandbox, SandboxState
-from parley_daemon.ports.tools import Tool, Workspace
+from parley_daemon.ports.tools import BackgroundJob, Tool, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,19 @@ class BuiltinToolbox:
     async def sandbox(self) -> SandboxState:
         """See Toolbox."""
         return await self._sandbox.probe()
+
+    async def jobs(self, chat_id: str) -> Sequence[BackgroundJob]:
+        """See Toolbox."""
+        return [job.record() for job in self._commands.jobs.of_chat(chat_id)]
+
+    async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
+        """See Toolbox."""
+        jobs = self._commands.jobs
+        job = jobs.find(chat_id, job_id)
+        if job is None:
+            return None
+        await jobs.stop(job)
+        return job.record()
 
     async def forget(self, chat_id: str) -> None:
         """See Toolbox."""

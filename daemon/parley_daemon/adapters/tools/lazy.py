@@ -7,7 +7,7 @@ from anyio import to_thread
 
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.sandbox import Sandbox, SandboxState
-from parley_daemon.ports.tools import Tool, Toolbox, Workspace
+from parley_daemon.ports.tools import BackgroundJob, Tool, Toolbox, Workspace
 
 
 class LazyToolbox:
@@ -40,6 +40,14 @@ class LazyToolbox:
     async def sandbox(self) -> SandboxState:
         """See Toolbox."""
         return await (await to_thread.run_sync(self._load_sandbox)).probe()
+
+    async def jobs(self, chat_id: str) -> Sequence[BackgroundJob]:
+        """See Toolbox. Without tools, nothing runs."""
+        return () if self._loaded is None else await self._loaded.jobs(chat_id)
+
+    async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
+        """See Toolbox."""
+        return None if self._loaded is None else await self._loaded.stop_job(chat_id, job_id)
 
     async def forget(self, chat_id: str) -> None:
         """See Toolbox. Without tools, nothing runs."""

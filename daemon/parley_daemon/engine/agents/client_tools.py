@@ -30,7 +30,15 @@ from parley_daemon.engine.errors import (
 from parley_daemon.engine.tasks import Work
 from parley_daemon.ports.sandbox import SandboxState
 from parley_daemon.ports.schemas import SchemaCheckError, Schemas
-from parley_daemon.ports.tools import CallContext, CallMonitor, Tool, Toolbox, ToolInputError, Workspace
+from parley_daemon.ports.tools import (
+    BackgroundJob,
+    CallContext,
+    CallMonitor,
+    Tool,
+    Toolbox,
+    ToolInputError,
+    Workspace,
+)
 
 GRACE_SECONDS = 30.0
 """How long the tools of a client that is gone are kept."""
@@ -270,6 +278,14 @@ class ChatToolbox:
     async def sandbox(self) -> SandboxState:
         """See Toolbox."""
         return await self._builtin.sandbox()
+
+    async def jobs(self, chat_id: str) -> Sequence[BackgroundJob]:
+        """See Toolbox."""
+        return await self._builtin.jobs(chat_id)
+
+    async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
+        """See Toolbox."""
+        return await self._builtin.stop_job(chat_id, job_id)
 
     async def forget(self, chat_id: str) -> None:
         """See Toolbox."""

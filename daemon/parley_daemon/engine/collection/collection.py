@@ -16,6 +16,7 @@ from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.engine.collection.copying import copy_with_new_ids, find_missing, renumber
 from parley_daemon.engine.collection.families import commit_together, lock_family
+from parley_daemon.engine.collection.jobs import Jobs
 from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.collection.registry import ChatRegistry
 from parley_daemon.engine.collection.undo import Undo
@@ -37,7 +38,7 @@ Created = tuple[ChatView, Acceptance]
 class ChatCollection:
     """All chats of one owner. `open_store` opens the store if it is not open yet.
 
-    `undo` takes back what tools changed in files.
+    `undo` takes back what tools changed in files. `jobs` are the commands in the background.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ChatCollection:
         self._registry = registry
         self._open_store = open_store
         self.undo = Undo(owner, services, registry)
+        self.jobs = Jobs(owner, services, registry)
 
     # ----------------------------------------------------------------------- open, find
 

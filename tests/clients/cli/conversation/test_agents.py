@@ -216,13 +216,23 @@ def test_the_jobs_of_a_chat_are_listed_with_what_became_of_them(
     shared_daemon: DaemonProcess, folder: Path
 ) -> None:
     with agent_chat(shared_daemon) as terminal:
-        terminal.type('/fast /tool run {"command": "sleep 1000", "background": true}\r')
-        terminal.wait_for_screen("? Start sleep 1000")
+        terminal.type('/fast /tool run {"command": "echo up; sleep 1000", "background": true}\r')
+        terminal.wait_for_screen("? Start echo up")
         terminal.wait_for_screen("y allows")
         terminal.type("y\r")
         terminal.wait_for_screen("tokens ·")
         terminal.type("/jobs\r")
-        terminal.wait_for_screen("running  sleep 1000")
+        terminal.wait_for_screen("s  echo up; sleep 1000")
+        with sync.connect(f"unix:{shared_daemon.socket}") as beside:
+            newest = beside.list_chats(limit=1).raw["chats"][0]["id"]
+            (job,) = beside.chat(newest).jobs()
+        assert (job.command, job.is_running, job.tail) == ("echo up; sleep 1000", True, "up\n")
+        terminal.type(f"/jobs stop {job.id}\r")
+        terminal.wait_for_screen(f"{job.id}  stopped, exit status")
+        terminal.type(f"/jobs {job.id}\r")
+        terminal.wait_for_screen("\n  up")
+        terminal.type("/jobs none\r")
+        terminal.wait_for_screen("There is no job none.")
 
 
 def test_who_only_watches_is_told_where_to_answer(shared_daemon: DaemonProcess, folder: Path) -> None:

@@ -1,19 +1,14 @@
 """The commands of `parley chat` about the mode, the tools and the jobs of a chat."""
 
-import re
-from typing import Any
-
 from parley_clients.cli.arguments import AGENT_MODES
 from parley_clients.cli.conversation.outcomes import Context, Outcome, Show
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.messages import one_line
-from parley_clients.cli.steps import describe_args, result_text
-from parley_clients.results import Json
+from parley_clients.cli.steps import last_lines, visible_line
+from parley_clients.results import Job, Json
 from parley_clients.sync import Chat
 
-_SEARCHED_MESSAGES = 200
-_JOB_BEGUN = re.compile(r"Job ([\w-]+) runs in the background")
-_JOB_STATE = re.compile(r"(?:^|\[)Job ([\w-]+): ([^.\]]*)")
+_SHOWN_LINES = 20
 
 
 def mode(context: Context, argument: str) -> Outcome:
@@ -53,32 +48,31 @@ def tools(context: Context, argument: str) -> Outcome:
 
 
 def jobs(context: Context, argument: str) -> Outcome:
-    """List the commands that the model has started in the background."""
-    rows = [f"{id}  {state}  {command}" for id, (command, state) in _find_jobs(context).items()]
-    if not rows:
+    """List the commands that the model has started in the background, show the output of one, or stop it."""
+    words = argument.split()
+    if words[:1] == ["stop"] and len(words) == 2:
+        return Show(_describe_job(context.chat.stop_job(words[1])))
+    if len(words) > 1 or words == ["stop"]:
+        raise UsageError("Use /jobs, /jobs ID or /jobs stop ID.")
+    found = [job for job in context.chat.jobs() if not words or job.id == words[0]]
+    if words:
+        if not found:
+            raise CommandError(f"There is no job {one_line(words[0])}. /jobs lists those that there are.")
+        lines = [f"  {line}" for line in last_lines(found[0].tail, _SHOWN_LINES)]
+        return Show("\n".join([_describe_job(found[0]), *lines]))
+    if not found:
         return Show("No command was started in the background.")
-    return Show(
-        "\n".join([*rows, "This is what was last heard of them. Ask the model to look, or to stop one."])
-    )
+    hint = "/jobs ID shows the end of an output, /jobs stop ID stops a job."
+    return Show("\n".join([*map(_describe_job, found), hint]))
 
 
-def _find_jobs(context: Context) -> dict[str, tuple[str, str]]:
-    """Return the command and the state of each job, from what the tools said of it in the newest messages."""
-    calls: dict[str, Any] = {}
-    found: dict[str, tuple[str, str]] = {}
-    for message in context.chat.get(limit=_SEARCHED_MESSAGES).messages:
-        for part in message["content"]:
-            if part["type"] == "tool-call":
-                calls[part["toolCallId"]] = part.get("args")
-            elif part["type"] == "tool-result" and part["toolName"] in ("run", "job_output", "job_stop"):
-                text = result_text(part.get("result"))
-                begun = _JOB_BEGUN.match(text) if part["toolName"] == "run" else None
-                if begun is not None:
-                    found[begun.group(1)] = (describe_args(calls.get(part["toolCallId"])), "running")
-                told = _JOB_STATE.search(text) if part["toolName"] != "run" else None
-                if told is not None and told.group(1) in found:
-                    found[told.group(1)] = (found[told.group(1)][0], one_line(told.group(2)))
-    return found
+def _describe_job(job: Job) -> str:
+    seconds = job.raw["ranMs"] // 1000
+    state = one_line(job.raw["state"])
+    how = f"{state} for {seconds} s" if job.is_running else f"{state}, exit status {job.raw['exitStatus']}"
+    lines = job.command.strip().splitlines() or [""]
+    more = " …" if len(lines) > 1 else ""
+    return f"{one_line(job.id)}  {how}  {visible_line(lines[0])}{more}"
 
 
 def nothing_asked(context: Context, argument: str) -> Outcome:

@@ -11,6 +11,7 @@ import anyio
 from parley_daemon.adapters.tools.commands.output import FILE_BYTES, MAX_LIMIT, Output
 from parley_daemon.adapters.tools.commands.storage import OutputFiles
 from parley_daemon.ports.sandbox import Command, Process, Sandbox, SandboxError
+from parley_daemon.ports.tools import BackgroundJob
 
 MAX_RUNNING = 8
 """Jobs of one chat that run at the same time."""
@@ -18,6 +19,8 @@ MAX_RUNNING = 8
 MAX_RUNNING_IN_ALL = 64
 MAX_REMEMBERED = 32
 """Ended jobs of one chat that are listed."""
+
+_SHOWN_BYTES = 4_096
 
 
 class Tasks(Protocol):
@@ -40,6 +43,7 @@ class Job:
         status: its exit status, None while it runs, or if it never did.
         problem: why it could not be started.
         notes: sentences about protected files that it changed.
+        began, ran: when it began, and how long it ran, in seconds of the event loop.
     """
 
     id: str
@@ -51,6 +55,8 @@ class Job:
     is_stopped: bool = False
     notes: tuple[str, ...] = ()
     process: Process | None = None
+    began: float = field(default_factory=anyio.current_time)
+    ran: float | None = None
     started: anyio.Event = field(default_factory=anyio.Event)
     ended: anyio.Event = field(default_factory=anyio.Event)
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -63,6 +69,20 @@ class Job:
             return "running"
         how = "stopped" if self.is_stopped else "ended"
         return f"{how} with exit status {self.status}"
+
+    def record(self) -> BackgroundJob:
+        """Return it as it is now."""
+        is_running = not self.ended.is_set()
+        ran = anyio.current_time() - self.began if self.ran is None else self.ran
+        return BackgroundJob(
+            id=self.id,
+            command=self.command,
+            state="running" if is_running else "stopped" if self.is_stopped else "ended",
+            exit_status=None if is_running else self.status,
+            ran_ms=round(ran * 1000),
+            output_bytes=self.output.size,
+            tail=self.output.last(_SHOWN_BYTES),
+        )
 
     async def wait_for_more(self, size: int) -> None:
         """Return when there is more output than `size` bytes, or when it has ended."""
@@ -135,6 +155,7 @@ class Jobs:
         finally:
             with anyio.CancelScope(shield=True):
                 await job.output.add(b"", is_last=True)
+            job.ran = anyio.current_time() - job.began
             job.started.set()
             job.ended.set()
             job.note_change()

@@ -113,6 +113,12 @@ class Output:
         shown = head.decode("utf-8", "ignore"), tail.decode("utf-8", "ignore")
         return Excerpt(shown[0], self.size - sum(len(text.encode("utf-8")) for text in shown), shown[1])
 
+    def last(self, count: int) -> str:
+        """Return the end of the output, at most so many bytes."""
+        is_whole = self.size <= len(self._head) + len(self._tail)
+        kept = self._head + self._tail if is_whole else self._tail
+        return bytes(kept[-count:]).decode("utf-8", "ignore")
+
     def take_live(self) -> str:
         """Return what has not been streamed yet of the beginning."""
         text, self._live = self._live, ""
