@@ -29,5 +29,16 @@ def main() -> None:
     sys.exit(code)
 
 
+def _leave_out_working_folder() -> None:
+    """Import nothing from the folder in which `python -m parley_daemon` was started, maybe a foreign project.
+
+    Modules are loaded when they are needed, also long after a model could write one there.
+    """
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if not sys.flags.safe_path and sys.path[0] != own:
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    _leave_out_working_folder()
     main()

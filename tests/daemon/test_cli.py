@@ -174,3 +174,13 @@ async def test_a_daemon_that_cannot_lock_its_data_does_not_write_to_it(places: d
 async def test_schema_prints_the_json_schema(places: dict[str, str]) -> None:
     done = await anyio.run_process([*PARLEYD, "schema"], env=places)
     assert "chat/send" in json.loads(done.stdout)["methods"]
+
+
+async def test_nothing_is_imported_from_the_folder_in_which_it_is_started(
+    places: dict[str, str], tmp_path: Path
+) -> None:
+    for name in ("argparse", "msgspec", "anyio"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the project')\n", "utf-8")
+    done = await anyio.run_process([*PARLEYD, "schema"], env=places, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["$schema"]

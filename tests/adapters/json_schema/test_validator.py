@@ -36,6 +36,16 @@ async def test_the_worker_process_returns_the_same(schemas: SchemaValidator) -> 
     assert await schemas.check_value(NAMED, {"name": "x", "age": 2**70}) is None
 
 
+async def test_a_worker_imports_nothing_from_the_working_folder(
+    schemas: SchemaValidator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("anyio", "jsonschema", "pickle"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert await schemas.check_value(NAMED, []) == SchemaViolation("", "must be an object")
+    assert not (tmp_path / "canary").exists()
+
+
 async def test_a_worker_that_died_while_idle_fails_no_check(schemas: SchemaValidator) -> None:
     await schemas.check_schema({})  # starts a process
     for worker in _workers():

@@ -12,6 +12,7 @@ At most PROCESSES checks run at once. The others wait in line, and their waiting
 the check.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -66,6 +67,9 @@ class SchemaValidator:
     async def _run(self, rule: Callable[..., tuple[str, str] | None], *values: Any) -> tuple[str, str] | None:
         from anyio import to_process  # few daemons need it
 
+        # A worker is started by `python -m`, which would import from the daemon's working folder first: of a
+        # daemon that an editor has started, that is a project, foreign or changed by a model.
+        os.environ["PYTHONSAFEPATH"] = "1"
         for _ in range(PROCESSES):
             with suppress(anyio.BrokenWorkerProcess):
                 return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
