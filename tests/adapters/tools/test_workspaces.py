@@ -51,6 +51,20 @@ async def test_a_folder_in_a_folder_cannot_be_replaced_by_a_link_that_leads_out(
     assert f"{project}/a is a link that leads to {home}/other" in (found.problem or "")
 
 
+async def test_a_chat_does_not_choose_with_a_link_where_another_chat_works(home: Path) -> None:
+    project = home / "my project"
+    (project / "a").mkdir()
+    known = workspaces(home)
+    outer, inner = (project.as_uri(),), (f"{project.as_uri()}/a/", (home / "other").as_uri())
+    assert (await known.workspace(outer)).roots == (str(project),)
+    (project / "a").rmdir()
+    (project / "a").symlink_to(home / "other")
+    found = await known.workspace(inner)
+    assert f"{project}/a is a link that leads to {home}/other" in (found.problem or "")
+    # The folder itself can be used.
+    assert (await known.workspace(inner[1:])).roots == (str(home / "other"),)
+
+
 async def test_a_chat_without_folders_is_told_how_to_get_one(home: Path) -> None:
     found = await workspaces(home).workspace(())
     assert found.roots == ()

@@ -59,6 +59,9 @@ class Preparation:
         """
         if "/" in command.writable:
             raise SandboxError("A command cannot get the whole file system to write to.")
+        for root in (*command.writable, *command.readable):
+            if os.path.realpath(root) != root:  # another chat's command may have replaced a folder by a link
+                raise SandboxError(f"The folder {root} is another one than a moment ago. Try again.")
         temporary = "/tmp" if state.kind == "bwrap" else scratch
         environment = make_environment(
             self._environment, temporary, self.settings.environment, command.environment

@@ -58,7 +58,10 @@ class Workspaces:
         if known is not None and monotonic() - known[0] < CHECK_SECONDS:
             return known[1]
         # In threads of its own, so that a file system that hangs delays nothing else.
-        found = await to_thread.run_sync(_look, uris, self._folders, abandon_on_cancel=True, limiter=_looks)
+        others = {root: None for _, one in self._known.values() for root in one.roots}
+        found = await to_thread.run_sync(
+            _look, uris, self._folders, tuple(others), abandon_on_cancel=True, limiter=_looks
+        )
         self._known[uris] = monotonic(), found
         self._known.move_to_end(uris)
         if len(self._known) > REMEMBERED:
@@ -70,7 +73,8 @@ class _UnusableRootError(Exception):
     """A URI cannot be a root. The message is a sentence that names it."""
 
 
-def _look(uris: tuple[str, ...], folders: DaemonFolders) -> Workspace:
+def _look(uris: tuple[str, ...], folders: DaemonFolders, others: tuple[str, ...]) -> Workspace:
+    """Return the workspace of these URIs. `others` are roots of other chats."""
     found: dict[str, str] = {}
     problem: str | None = None
     for uri in uris:
@@ -80,12 +84,12 @@ def _look(uris: tuple[str, ...], folders: DaemonFolders) -> Workspace:
             problem = problem or str(error)
     roots: dict[str, None] = {}
     for uri, root in found.items():
-        link = _find_way_out(_local_path(uri), root, found.values())
+        link = _find_way_out(_local_path(uri), root, (*found.values(), *others))
         if link is None:
             roots[root] = None
         else:
             text = f"The folder {_local_path(uri)} is not used: {link} is a link that leads to {root}, out of"
-            problem = problem or f"{text} another folder of this chat. Use the folder itself."
+            problem = problem or f"{text} a folder in which a chat works. Use the folder itself."
     if not uris:
         problem = NO_ROOT
     return Workspace(tuple(roots), problem)
@@ -122,7 +126,8 @@ def _root(uri: str, folders: DaemonFolders) -> str:
 def _find_way_out(given: str, root: str, roots: Iterable[str]) -> str | None:
     """Return a link that lies in one of the roots and leads out of it to another one; None: there is none.
 
-    A model can replace a folder in a root by a link. It must not choose in this way where it may write.
+    A model can replace a folder in a root by a link. It must not choose in this way where it, or another
+    chat, may write.
     """
     links, end = _follow(given)
     if end != root:
