@@ -204,6 +204,7 @@ def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:
 
 def _load_sandbox(options: DaemonOptions, settings: SandboxSettings) -> Sandbox:
     """Return the sandbox. Runs when it is first needed, in a worker thread."""
+    from parley_daemon.adapters.os.own_programs import find_own_programs
     from parley_daemon.adapters.sandbox.preparation import SandboxPaths
     from parley_daemon.adapters.sandbox.system import SystemSandbox
 
@@ -215,6 +216,7 @@ def _load_sandbox(options: DaemonOptions, settings: SandboxSettings) -> Sandbox:
         scratch=data / "scratch",
         kept=data / "kept",
         guarded=(options.config.absolute(),),
+        programs=find_own_programs(),
     )
     return SystemSandbox(settings, paths, os.environ)
 
@@ -227,6 +229,7 @@ def _load_tools(
     jobs: BackgroundTasks,
 ) -> Toolbox:
     """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
+    from parley_daemon.adapters.os.own_programs import find_own_programs
     from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
     from parley_daemon.adapters.tools.workspaces import DaemonFolders
 
@@ -236,6 +239,7 @@ def _load_tools(
         runtime=str((runtime_file.parent if runtime_file else runtime_dir()).absolute()),
         config=str(options.config.absolute()),
         home=str(Path.home()),
+        programs=find_own_programs(),
     )
     outputs = options.data_dir.absolute() / "outputs"
     return BuiltinToolbox(ToolServices(folders, checkpoints, editors, sandbox, outputs, jobs))

@@ -318,6 +318,23 @@ def test_the_daemons_own_files_stay_as_they_were(kind: str, user: UserFolders) -
     assert not (user.data / "new").exists()
 
 
+def test_a_command_cannot_change_the_programs_of_the_daemon(user: UserFolders) -> None:
+    own = user.write(user.root / "deep/.venv/lib/parley_daemon/cli.py", "mine")
+    venv = user.root / "deep/.venv"
+    ways = [
+        f"echo evil > {own}",
+        f"rm -rf {venv}; mkdir -p {own.parent}; echo evil > {own}",
+        f"mv {venv} {venv}2; mkdir -p {own.parent}; echo evil > {own}",
+        f"mv {venv.parent} {venv.parent}2; mkdir -p {own.parent}; echo evil > {own}",
+        f"mkdir {venv}/bin; echo evil > {venv}/bin/python",
+    ]
+    _, read, *results = user.run("bwrap", [f"cat {own}", *ways], programs=[str(venv)])
+    assert read["output"] == "mine"
+    assert all(result["status"] != 0 for result in results), results
+    assert own.read_text("utf-8") == "mine"
+    assert not (venv / "bin").exists()
+
+
 @pytest.mark.parametrize("kind", ["bwrap", "landlock", "none"])
 def test_permissions_that_a_command_takes_do_not_keep_files_from_being_put_back(
     kind: str, user: UserFolders

@@ -16,7 +16,7 @@ from parley_daemon.adapters.sandbox.protected import ProtectedFiles
 from parley_daemon.adapters.sandbox.seatbelt import make_arguments as make_seatbelt_arguments
 from parley_daemon.adapters.supervision.landlock import make_filter
 from parley_daemon.core.agents.rules import Reach, SandboxKind
-from parley_daemon.ports.sandbox import Command, SandboxSettings, SandboxState
+from parley_daemon.ports.sandbox import Command, SandboxError, SandboxSettings, SandboxState
 
 
 def test_the_environment_has_only_what_is_allowed() -> None:
@@ -144,6 +144,27 @@ def test_what_a_rule_lets_a_command_reach_is_what_its_sandbox_gives(tmp_path: Pa
         assert ("(deny network*)" in profile) == (kind == "seatbelt" and reach != "all")
         assert ("localhost" in profile) == (kind == "seatbelt" and reach == "loopback")
     assert found == {(kind, reach): reach == "all" for kind, reach in product(kinds, reaches)}
+
+
+def test_no_command_starts_where_it_could_change_the_daemons_programs(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / "project/.venv/lib").mkdir(parents=True)
+    paths = SandboxPaths((), root / "s", root / "k", programs=(str(root / "project/.venv"),))
+    preparation = Preparation(SandboxSettings(), paths, {"PATH": "/bin"}, "/python")
+
+    def prepare(kind: SandboxKind, folder: str, *, is_writable: bool = True) -> None:
+        roots = (str(root / folder),)
+        command = Command(("true",), roots[0], roots, roots if is_writable else ())
+        preparation.prepare(SandboxState(kind), command, "/s", ProtectedFiles((), {}, {}))
+
+    with pytest.raises(SandboxError, match=r"parleyd itself is installed in .*/project/\.venv"):
+        prepare("landlock", "project")
+    for kind in ("bwrap", "landlock"):
+        with pytest.raises(SandboxError, match="belongs to the programs of parleyd"):
+            prepare(kind, "project/.venv/lib")
+        prepare(kind, "project", is_writable=False)
+    prepare("bwrap", "project")
+    prepare("none", "project")  # where nothing holds, every command is asked about
 
 
 def test_what_rules_keep_from_a_command_uncovers_nothing(

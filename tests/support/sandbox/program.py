@@ -36,6 +36,7 @@ async def run_all(order: dict[str, Any]) -> list[dict[str, Any]]:
             scratch=Path(order["data"], "scratch"),
             kept=Path(order["data"], "kept"),
             guarded=tuple(map(Path, order.get("guarded", ()))),
+            programs=tuple(order.get("programs", ())),
         ),
         {"PATH": os.environ["PATH"], "HOME": order["home"], "PARLEY_CANARY": "canary-in-environment"},
         order["python"],

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +29,14 @@ class SandboxPaths:
         scratch: the folder for the temporary folders of commands. Each daemon has a folder in it.
         kept: the folder that changed versions of protected files are kept in.
         guarded: files of the daemon that are put back if a command without a sandbox changes them.
+        programs: folders of what it runs and imports. Commands can read them.
     """
 
     own: tuple[Path, ...]
     scratch: Path
     kept: Path
     guarded: tuple[Path, ...] = ()
+    programs: tuple[str, ...] = ()
 
 
 class Preparation:
@@ -45,7 +47,8 @@ class Preparation:
     ) -> None:
         self.settings = settings
         self._python = python
-        self.program = shutil.which("bwrap", path=environment.get("PATH"))
+        found = shutil.which("bwrap", path=environment.get("PATH"))
+        self.program = None if found is None else os.path.realpath(found)
         self._paths = paths
         self._environment = environment
 
@@ -72,7 +75,11 @@ class Preparation:
         # What is bound again inside of a hidden or protected folder would uncover it.
         covered = [*secrets, *services, *own]
         read_only = _outside([*protected.read_only, *command.read_only], covered)
-        kept_apart = _outside([*protected.git_directories, *command.kept_apart], [*covered, *read_only])
+        programs = self._find_programs(state, command.writable)
+        read_only += _outside(programs, [*covered, *read_only])
+        kept_apart = [*protected.git_directories, *command.kept_apart]
+        kept_apart += _folders_above(programs, command.writable)
+        kept_apart = _outside(dict.fromkeys(kept_apart), [*covered, *read_only])
         if state.kind == "bwrap":
             argv = bwrap.make_arguments(
                 self.program or "bwrap",
@@ -95,7 +102,7 @@ class Preparation:
             argv = seatbelt.make_arguments(
                 argv,
                 writable=[*command.writable, scratch],
-                read_only=protected.read_only,
+                read_only=[*protected.read_only, *programs],
                 hidden=hidden,
                 network=network,
             )
@@ -110,6 +117,24 @@ class Preparation:
         )
         return make_command(self._python), {}, order
 
+    def _find_programs(self, state: SandboxState, writable: Sequence[str]) -> list[str]:
+        """Return the daemon's programs below the folders that a command may write to.
+
+        Raises:
+            SandboxError: the sandbox cannot keep the command from changing them.
+        """
+        own = [*self._paths.programs, *([self.program] if self.program else [])]
+        conflict = find_conflict(writable, own)
+        if conflict is not None and state.kind != "none":
+            raise SandboxError(f"The folder {conflict[0]} belongs to the programs of parleyd: {conflict[1]}.")
+        found = [path for path in own if any(is_below(path, root) for root in writable)]
+        if found and state.kind == "landlock":
+            raise SandboxError(
+                f"parleyd itself is installed in {found[0]}, which this sandbox cannot keep from a command."
+                " Install it elsewhere (pipx or uv tool), or install bubblewrap."
+            )
+        return found
+
     def _own(self) -> list[str]:
         return [
             widen_to_own_folder(path) if path.is_file() or path.is_socket() else os.path.realpath(path)
@@ -118,7 +143,16 @@ class Preparation:
         ]
 
 
-def _outside(paths: Sequence[str], folders: Sequence[str]) -> list[str]:
+def _folders_above(paths: Sequence[str], roots: Sequence[str]) -> list[str]:
+    """Return the folders between roots and paths, which a command could rename with what is in them."""
+    found: dict[str, None] = {}
+    for path in paths:
+        while (path := os.path.dirname(path)) not in roots and path != "/":
+            found[path] = None
+    return [path for path in found if any(is_below(path, root) for root in roots)]
+
+
+def _outside(paths: Iterable[str], folders: Sequence[str]) -> list[str]:
     return [path for path in paths if not any(is_below(path, folder) for folder in folders)]
 
 

@@ -37,12 +37,14 @@ class DaemonFolders(msgspec.Struct, frozen=True, gc=False):
     """The daemon's own files. All paths are absolute.
 
     `data` and `runtime` are folders, `config` is the configuration file. `home` is the user's home directory.
+    `programs` are folders of what the daemon runs and imports.
     """
 
     data: str
     runtime: str
     config: str
     home: str
+    programs: tuple[str, ...] = ()
 
 
 class Workspaces:

@@ -89,6 +89,18 @@ async def test_without_a_folder_a_relative_path_says_why_it_cannot_be_used(rig: 
         resolver.resolve("a", Workspace((), "This chat has no folder. Set one."))
 
 
+def test_what_the_daemon_runs_is_read_and_never_changed(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    (root / ".venv/lib").mkdir(parents=True)
+    (root / "venv").symlink_to(".venv")
+    resolver = Resolver(DaemonFolders("/data", "/run", "/config", "/home", (str(root / ".venv"),)))
+    for path in (".venv/lib/new.py", "venv/bin/python"):
+        target = resolver.resolve(path, Workspace((str(root),)))
+        assert (target.use("edit").place, target.use("read").place) == ("protected", "root")
+        assert "parleyd itself is installed there" in (target.problem or "")
+    assert resolver.resolve("lib/new.py", Workspace((str(root),))).place == "root"
+
+
 async def test_a_path_that_leads_elsewhere_since_the_inspection_is_not_used(rig: FileRig) -> None:
     (rig.root / "a").mkdir()
     (rig.home / "outside").mkdir()

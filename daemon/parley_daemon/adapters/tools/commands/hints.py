@@ -46,7 +46,7 @@ def explain_refusals(
             where = ", ".join(context.workspace.roots) or "no folder"
             hints.append(
                 f"The sandbox lets commands write below {where} and $TMPDIR only, and never to the"
-                " configuration and hooks of git or to .parley."
+                " configuration and hooks of git, to .parley, or to where parleyd is installed."
             )
     return hints
 

@@ -64,6 +64,7 @@ class Resolver:
     def __init__(self, folders: DaemonFolders) -> None:
         own_folder = os.path.dirname(folders.config)
         is_own = os.path.basename(own_folder) == APP_FOLDER
+        self._programs = folders.programs
         self._own = (folders.data, folders.runtime, own_folder if is_own else folders.config)
 
     def resolve(self, given: str, workspace: Workspace, *, follow_last: bool = True) -> Target:
@@ -94,7 +95,7 @@ class Resolver:
             raise ToolInputError(f"{given} is no ordinary file, and is not used by file tools.")
         if not {identity for own in self._own if (identity := _identity(own))}.isdisjoint(parents.values()):
             raise ToolInputError(f"{given} belongs to parleyd itself. Tools neither read nor change it.")
-        return _placed(path, parents, workspace)
+        return _placed(path, parents, workspace, self._programs)
 
     def is_own_file(self, opened: os.stat_result) -> bool:
         """Return whether a file that has several names is one of the daemon's own under one of them."""
@@ -105,9 +106,14 @@ class Resolver:
         return frozenset([identity for own in self._own for identity in _identities_in(own)])
 
 
-def _placed(path: str, parents: dict[str, _Identity], workspace: Workspace) -> Target:
+def _placed(
+    path: str, parents: dict[str, _Identity], workspace: Workspace, programs: Sequence[str]
+) -> Target:
     root = _root_of(path, parents, workspace)
     problem = find_protected(path.split("/"))
+    own = {identity for one in programs if (identity := _identity(one)) is not None}
+    if problem is None and not own.isdisjoint(parents.values()):
+        problem = "parleyd itself is installed there; install it elsewhere (pipx or uv tool)"
     if problem is None and root is not None:
         inner = find_git_folder(path, root)
         if inner is not None:
