@@ -355,6 +355,11 @@ def _settings(id: str, table: dict[str, Any]) -> ModelSettings:
         problem, location = field_problems(error)[0], error.errors(include_url=False)[0]["loc"]
         what = problem.problem.replace("these params", "a model's settings")
         raise _InvalidSettingsError(["models", id, "settings", *location], f"{problem.path} {what}") from None
+    if "agent" in table:
+        raise _InvalidSettingsError(
+            ["models", id, "settings", "agent"],
+            "settings.agent belongs to a chat or a turn, not to a model. Remove it.",
+        )
     return codec.from_attributes(ModelSettings, checked)
 
 
