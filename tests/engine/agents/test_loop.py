@@ -12,6 +12,7 @@ from parley_daemon.core.parts import Text, ToolCall, ToolResult, ToolResultPiece
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import Timeouts, ToolFilter
 from tests.support.engine.rig import running
+from tests.support.engine.scripted_model import MODEL
 from tests.support.engine.scripted_tools import (
     ROOT,
     ScriptedTool,
@@ -230,6 +231,28 @@ async def test_a_turn_ends_when_its_money_is_spent() -> None:
         assert (ended.outcome, ended.stop_reason) == ("completed", "max_cost")
         assert ended.usage is not None
         assert ended.usage.cost_usd == 6.0
+
+
+async def test_a_limit_of_costs_is_not_kept_silently_with_a_model_whose_cost_is_unknown() -> None:
+    read = ScriptedTool("read", "read")
+    async with running(toolbox=GivenToolbox(read, roots=(ROOT,))) as rig:
+        chat_id, heard = await start(rig, max_cost_usd=5.0)
+        await (await rig.model.asked()).finish(call("read"), reason="tool_calls")
+        ended = await heard.ended()
+        assert (ended.outcome, read.runs) == ("failed", [])
+        assert ended.error is not None
+        assert ended.error.kind == "limit"
+        assert f"The cost of {MODEL} is not known" in ended.error.message
+        found = results((await rig.snapshot(chat_id)).messages)
+        assert [outcome for *_, outcome in found] == ["failed"]
+        await rig.send(chat_id, "Answer without tools.")
+        await (await rig.model.asked()).finish("Done.")
+        assert (await heard.ended(2)).outcome == "completed"
+        rig.catalogue.local.add(MODEL)  # it costs nothing
+        await rig.send(chat_id, "Do it.")
+        await (await rig.model.asked()).finish(call("read"), reason="tool_calls")
+        await (await rig.model.asked()).finish("Done.")
+        assert (await heard.ended(3)).outcome == "completed"
 
 
 async def test_a_turn_that_runs_out_of_time_ends_its_tools_and_is_complete() -> None:

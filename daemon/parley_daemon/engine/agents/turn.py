@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.loop_detection import LoopDetection
 from parley_daemon.core.parts import ToolCall, ToolResult
-from parley_daemon.core.records import AgentSettings, Chat, Message, Turn, Usage, add_usage
+from parley_daemon.core.records import AgentSettings, Chat, Failure, Message, Turn, Usage, add_usage
 from parley_daemon.engine.agents.budgets import Budget
 from parley_daemon.engine.agents.hashes import call_hash, result_hash
 from parley_daemon.engine.agents.services import AgentServices
@@ -25,6 +25,7 @@ class AgentTurn:
         is_plan_approved: whether a person has approved a plan in this turn. The chat has the approved mode
             from then on, and a mode that came with the message counts no more.
         context_limit: tokens of the model that was asked last, None if it is not known.
+        is_local: whether that model is one of this machine, which costs nothing.
     """
 
     def __init__(self, services: AgentServices, turn: Turn) -> None:
@@ -32,6 +33,7 @@ class AgentTurn:
         self.detection = LoopDetection()
         self.is_plan_approved = False
         self.context_limit: int | None = None
+        self.is_local = False
         self._services = services
         self._turn_id = turn.id
         self._settings = turn.settings  # those of the chat are taken as they are at each step
@@ -78,6 +80,20 @@ class AgentTurn:
         for budget in (self._own_budget, self._shared_budget):
             if budget is not None:
                 budget.note(self._turn_id, self._cost)
+
+    def find_unknown_cost(self, chat: Chat, model: str | None, usage: Usage | None) -> Failure | None:
+        """Return why a limit of costs cannot be kept after a call with this usage; None: it can.
+
+        A call of unknown cost would count as free, so that the limit would never be reached.
+        """
+        is_known = self.is_local or (usage is not None and usage.cost_usd is not None)
+        if is_known or self.cost_left(chat) is None:
+            return None
+        return Failure(
+            "limit",
+            f"The cost of {model} is not known, so the limit maxCostUsd cannot be kept. Configure the pricing"
+            " of the model, or take the limit away.",
+        )
 
     def cost_left(self, chat: Chat) -> float | None:
         """Return the US dollars that the turn and its children may still cost; None: there is no limit."""

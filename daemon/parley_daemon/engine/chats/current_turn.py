@@ -110,6 +110,10 @@ class CurrentTurn:
         """
         if run.agent is not None:
             run.agent.note_cost(result.turn_usage)
+            if result.role == "assistant" and result.is_followed and run.cause is None:
+                unknown = run.agent.find_unknown_cost(self._live.chat, result.model, result.usage)
+                if unknown is not None:
+                    result = replace(result, outcome="failed", stop_reason=None, error=unknown)
         is_complete = result.outcome == "completed"
         if result.role == "tool" and is_complete and result.stop_reason is None and run.agent is not None:
             return replace(result, stop_reason=run.agent.find_limit(self._live.chat))

@@ -146,6 +146,7 @@ class ModelCall:
         self._progress.turn = replace(self._progress.turn, model=model.id)
         if self._progress.agent is not None:
             self._progress.agent.context_limit = model.context_limit
+            self._progress.agent.is_local = model.local
 
     async def _attempt(self, chain: FallbackChain, model: ResolvedModel) -> None:
         """Ask a model once; where it finds the history too long, again with a shorter one."""
