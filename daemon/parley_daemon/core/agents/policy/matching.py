@@ -4,10 +4,8 @@ A rule that allows matches strictly: only what it certainly means. A rule that a
 also what may be meant, such as a file in another case, or a command behind options and wrappers.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate
 
 import msgspec
 
@@ -99,7 +97,7 @@ def command_thing(
         hides=hides or any(one.hides_commands for one in levels(command)),
         places=places,
         text="\n".join([place.text for place in places]),
-        starts=tuple(accumulate([len(place.text) + 1 for place in places[:-1]], initial=0)),
+        starts=_starts_of(places),
         programs=tuple([find_programs(one) for one in levels(command)]),
     )
 
@@ -242,14 +240,25 @@ def _likely_places(pattern: PathPattern, thing: Thing, effort: Effort) -> Iterat
         yield from thing.places
         return
     rarest = pattern.pieces[counts.index(min(counts))]
-    at = text.find(rarest)
+    at, number, last = text.find(rarest), 0, len(thing.places) - 1
     while at >= 0:
+        while number < last and thing.starts[number + 1] <= at:
+            number += 1
         effort.spend(1)
-        number = bisect_right(thing.starts, at) - 1
         place = thing.places[number]
         if all(piece in place.text for piece in pattern.pieces):
             yield place
-        at = text.find(rarest, thing.starts[number + 1]) if number + 1 < len(thing.starts) else -1
+        at = text.find(rarest, thing.starts[number + 1]) if number < last else -1
+
+
+def _starts_of(places: tuple[Place, ...]) -> tuple[int, ...]:
+    """Return where the text of each place begins, if each is a line."""
+    starts: list[int] = []
+    at = 0
+    for place in places:
+        starts.append(at)
+        at += len(place.text) + 1
+    return tuple(starts)
 
 
 def _matches_place(
