@@ -18,11 +18,13 @@ from parley_daemon.adapters.providers.merge import ModelConfig
 from parley_daemon.adapters.providers.provider import ProviderConfig
 from parley_daemon.config_problems import describe_invalid_setting, describe_syntax_error, find_line
 from parley_daemon.core import codec
+from parley_daemon.core.agents.mcp import McpDefinition
 from parley_daemon.core.pricing import Pricing
 from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.engine.turns.summarize import SummaryPolicy
+from parley_daemon.mcp_config import InvalidServerError, McpTable, make_servers
 from parley_daemon.policy_file import InvalidRuleError, RuleTable, make_rules, rules_of_broken_file
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.projects import ParsedRules
@@ -187,6 +189,8 @@ class FileSettings(msgspec.Struct, forbid_unknown_fields=True):
     """What commands of models run in; see docs/security.md."""
     permissions: list[RuleTable] = []
     """Rules of what models may do; see docs/permissions.md."""
+    mcp: dict[str, McpTable] = {}
+    """MCP servers, by name; see docs/mcp.md."""
 
 
 class Config(msgspec.Struct, frozen=True, gc=False):
@@ -205,6 +209,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     answer_limits: AnswerLimits = AnswerLimits()
     permissions: ParsedRules = ParsedRules()
     sandbox: SandboxSettings = SandboxSettings()
+    mcp_servers: tuple[McpDefinition, ...] = ()
     complaint: str | None = None
 
 
@@ -231,7 +236,7 @@ def load_config(path: Path) -> Config:
         return _broken(text, f"{path}{describe_syntax_error(str(error))}")
     except msgspec.ValidationError:
         return _broken(text, f"{path}{describe_invalid_setting(text, FileSettings)}")
-    except (_InvalidSettingsError, InvalidRuleError) as error:
+    except (_InvalidSettingsError, InvalidRuleError, InvalidServerError) as error:
         line = find_line(text, error.path)
         return _broken(text, f"{path}{line}: {error.problem}.")
 
@@ -338,6 +343,7 @@ def _make_config(file: FileSettings) -> Config:
             is_required=file.sandbox.required,
             environment=tuple(file.sandbox.environment),
         ),
+        mcp_servers=make_servers(file.mcp),
     )
 
 

@@ -62,6 +62,7 @@ class ConfigReloader:
             local_only=config.local_only,
         )
         self._engine.permissions.configure(config.permissions)
+        self._engine.configure_mcp(config.mcp_servers)
         self._engine.set_policies(
             config.max_running_turns, config.retries, config.summaries, config.answer_limits
         )

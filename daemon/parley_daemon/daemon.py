@@ -24,7 +24,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
@@ -60,6 +60,9 @@ from parley_daemon.server.transport.addresses import CHECK_SECONDS, Addresses, P
 from parley_daemon.server.transport.server import Server
 from parley_protocol.runtime import RuntimeInfo, runtime_dir
 from parley_protocol.version import PROTOCOL_VERSION, VERSION
+
+if TYPE_CHECKING:
+    from parley_daemon.engine.mcp.setup import McpSetup
 
 log = logging.getLogger("parleyd")
 
@@ -158,6 +161,8 @@ async def _serve(options: DaemonOptions) -> int:
         recovery=config.recovery,
         summaries=config.summaries,
         answer_limits=config.answer_limits,
+        load_mcp=partial(_load_mcp, config.sandbox),
+        configured_servers=config.mcp_servers,
     )
     app = App(engine, secrets.token_urlsafe(32), clock.now(), editors)
     logging.getLogger().addHandler(ClientLogs(app))
@@ -243,6 +248,21 @@ def _load_tools(
     )
     outputs = options.data_dir.absolute() / "outputs"
     return BuiltinToolbox(ToolServices(folders, checkpoints, editors, sandbox, outputs, jobs))
+
+
+def _load_mcp(settings: SandboxSettings) -> "McpSetup":
+    """Return what MCP servers need. Runs when somebody first needs one."""
+    from parley_daemon.adapters.sandbox.environment import usual_variables
+    from parley_daemon.engine.mcp.setup import McpSetup, NoConnector
+    from parley_daemon.engine.mcp.targets import McpEnvironment
+
+    environment = McpEnvironment(
+        base=usual_variables(os.environ),
+        daemon=dict(os.environ),
+        allowed=frozenset(settings.environment),
+        home=str(Path.home()),
+    )
+    return McpSetup(NoConnector(), environment)
 
 
 def _lock(data_dir: Path, held: list[FileLock]) -> None:

@@ -199,6 +199,28 @@ def test_a_provider_may_have_any_name_that_the_protocol_allows(tmp_path: Path, n
     assert (config.complaint, [one.name for one in config.providers]) == (None, [name])
 
 
+def test_servers_of_tools_are_read_and_one_that_makes_no_sense_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    text = '[mcp.a]\ncommand = "x"\ncwd = "~/y"\n[mcp.b]\nurl = "https://h"\nheaders = { A = "b" }\n'
+    path.write_text(text, "utf-8")
+    first, second = load_config(path).mcp_servers
+    assert (first.command, first.cwd) == ("x", str(Path.home() / "y"))
+    assert (second.name, second.url, second.headers) == ("b", "https://h", {"A": "b"})
+    for broken, problem in (
+        ("[mcp.c]", "line 7: command of the MCP server c is missing; give a command to start, or a url."),
+        ('[mcp."c d"]\nurl = "https://h"', "line 7: the name of an MCP server must be 1 to 64"),
+        ('[mcp.c]\nurl = "h"', "line 8: url of the MCP server c must begin with"),
+        (
+            '[mcp.c]\nurl = "https://h"\nargs = ["s3cret"]',
+            "line 9: args of the MCP server c needs a command.",
+        ),
+    ):
+        path.write_text(text + broken, "utf-8")
+        complaint = load_config(path).complaint or ""
+        assert complaint.startswith(f"{path}, {problem}"), complaint
+        assert "s3cret" not in complaint
+
+
 # ------------------------------------------------------------------ settings that nobody reads
 
 # Each section of the file: its heading, the settings that it cannot do without, and its type.
@@ -217,6 +239,7 @@ SECTIONS: list[tuple[str, dict[str, str], type[msgspec.Struct]]] = [
         vars(config_module)["_Pricing"],
     ),
     ("[[permissions]]", {"effect": '"ask"', "tool": '"run"'}, vars(config_module)["RuleTable"]),
+    ("[mcp.s]", {"command": '"x"'}, vars(config_module)["McpTable"]),
 ]
 VALUES = {
     "headers": '{ a = "b" }',
@@ -224,6 +247,8 @@ VALUES = {
     "root": '"/srv"',
     "expires_at": "2030-01-01T00:00:00Z",
     "match": '["run"]',
+    "env": '{ a = "b" }',
+    "cwd": '"/srv"',
 }
 NEEDED_BY = {("[[permissions]]", name): {"command": '"make"'} for name in ("exact", "network")}
 SETTINGS = [
@@ -231,7 +256,8 @@ SETTINGS = [
     for heading, needed, section in SECTIONS
     for field in msgspec.structs.fields(section)
     if not (isinstance(field.type, type) and issubclass(field.type, msgspec.Struct))
-    and field.name not in ("providers", "models", "pricing", "permissions")  # these are sections
+    and field.name not in ("providers", "models", "pricing", "permissions", "mcp")  # these are sections
+    and not (heading == "[mcp.s]" and field.name in ("url", "headers"))  # instead of a command
 ]
 
 

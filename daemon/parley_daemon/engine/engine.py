@@ -1,12 +1,15 @@
 """The engine of one data directory: composes the chats, their turns and the configuration, and runs them."""
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import anyio
 
 from parley_daemon.core.agents.actions import Answer
+from parley_daemon.core.agents.mcp import McpDefinition
 from parley_daemon.core.commands import StopCause
 from parley_daemon.core.records import Turn
 from parley_daemon.engine.agents.budgets import Budgets
@@ -42,6 +45,12 @@ from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoredChat, StoreStatus, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
+
+if TYPE_CHECKING:
+    from parley_daemon.engine.mcp.administration import McpAdministration
+    from parley_daemon.engine.mcp.servers import McpServers
+    from parley_daemon.engine.mcp.setup import McpSetup
+    from parley_daemon.engine.mcp.stored import StoredServers
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +98,18 @@ class Engine:
         recovery: Recovery = "interrupt",
         summaries: SummaryPolicy | None = None,
         answer_limits: AnswerLimits | None = None,
+        load_mcp: "Callable[[], McpSetup] | None" = None,
+        configured_servers: Sequence[McpDefinition] = (),
     ) -> None:
         self.catalogue = catalogue
         self.schemas = schemas
         self.watchers = Watchers()
         self._store = store
+        self._secrets = secrets
+        self._clock = clock
+        self._load_mcp = load_mcp
+        self._configured_servers = configured_servers
+        self._project_files = policy_sources.files
         self._tasks = BackgroundTasks()
         self._is_stopping = False
         restart = self._restart_lost_turn if recovery == "retry" else None
@@ -133,6 +149,65 @@ class Engine:
     def chats_of(self, owner: str) -> ChatCollection:
         """Return the chats of one owner."""
         return ChatCollection(owner, self._services, self._registry, self._open_store)
+
+    # ---------------------------------------------------------------------------- MCP servers
+
+    @cached_property
+    def mcp_servers(self) -> "McpServers":
+        """The MCP servers of chats. Few daemons have some, so this is made at the first use."""
+        from parley_daemon.engine.mcp.manifests import KeptManifests
+        from parley_daemon.engine.mcp.projects import ProjectFileReader
+        from parley_daemon.engine.mcp.runs import RunParts
+        from parley_daemon.engine.mcp.servers import McpServers
+        from parley_daemon.engine.mcp.setup import NO_MCP
+
+        setup = NO_MCP if self._load_mcp is None else self._load_mcp()
+        parts = RunParts(
+            connector=setup.connector,
+            stored=self._stored_servers,
+            trust=self.permissions,
+            environment=setup.environment,
+            clock=self._clock,
+            start=self._tasks.start,
+            times=setup.times,
+        )
+        projects = ProjectFileReader(self._project_files, self.permissions)
+        manifests = KeptManifests(self._store, self._open_store, self._clock)
+        return McpServers(parts, projects, manifests, self._configured_servers)
+
+    @cached_property
+    def mcp(self) -> "McpAdministration":
+        """What people do with MCP servers."""
+        from parley_daemon.engine.mcp.administration import McpAdministration
+
+        return McpAdministration(self.mcp_servers, self._stored_servers, self.permissions.find_root)
+
+    @cached_property
+    def _stored_servers(self) -> "StoredServers":
+        from parley_daemon.engine.mcp.stored import StoredServers
+
+        return StoredServers(self._store, self._open_store, self._secrets, self._clock)
+
+    def configure_mcp(self, configured: Sequence[McpDefinition]) -> None:
+        """Replace the MCP servers of the configuration file."""
+        self._configured_servers = configured
+        if "mcp_servers" in vars(self):  # they are in use
+            self.mcp_servers.configure(configured)
+
+    async def set_trust(self, owner: str, root: str, hash: str, *, trusted: bool) -> None:
+        """Trust a file of a project as it is now, or withdraw the trust; see Permissions.
+
+        Servers of a file that is not trusted any more are stopped.
+        """
+        await self.permissions.set_trust(owner, root, hash, trusted=trusted)
+        if not trusted and "mcp_servers" in vars(self):  # they are in use
+            await self.mcp_servers.stop_untrusted(owner, hash)
+
+    async def _forget_servers(self, owner: str, chat_id: str) -> None:
+        try:
+            await self.mcp.forget_chat(owner, chat_id)
+        except StoreUnavailableError as error:
+            log.error("the MCP servers of a deleted chat stay: %s", error)
 
     async def find_sandbox(self) -> SandboxState:
         """Return what commands of chats run in."""
@@ -272,6 +347,8 @@ class Engine:
     def chat_changed(self, view: ChatView, change: Change) -> None:
         """See ChatHost."""
         self.watchers.publish(view, change)
+        if change == "deleted":
+            self._tasks.start(partial(self._forget_servers, view.chat.owner, view.chat.id))
 
     def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
         """See ChatHost."""

@@ -19,8 +19,11 @@ from parley_daemon.core.agents.mcp import McpDefinition, McpServerRecord
 from parley_daemon.core.agents.rules import RuleScope
 from parley_daemon.core.records import AgentSettings, Chat, ModelSettings
 from parley_daemon.engine.errors import ConflictError, InvalidConfigurationError
+from parley_daemon.engine.mcp.manifests import KeptManifests
+from parley_daemon.engine.mcp.projects import ProjectFileReader
 from parley_daemon.engine.mcp.run import RunTimes
-from parley_daemon.engine.mcp.servers import ChatServer, McpParts, McpServers
+from parley_daemon.engine.mcp.runs import RunParts
+from parley_daemon.engine.mcp.servers import ChatServer, McpServers
 from parley_daemon.engine.mcp.stored import SecretValues, StoredServers
 from parley_daemon.engine.mcp.targets import McpEnvironment
 from parley_daemon.engine.tasks import BackgroundTasks
@@ -69,19 +72,17 @@ class Rig:
         self.opened = 0
         clock = SystemClock()
         self.stored = StoredServers(self.store, self._open, self.keys, clock)
-        parts = McpParts(
-            store=self.store,
-            open_store=self._open,
-            stored=self.stored,
+        parts = RunParts(
             connector=self.connector,
-            files=Files(),
+            stored=self.stored,
             trust=self,
             environment=ENVIRONMENT,
             clock=clock,
             start=tasks.start,
             times=times or RunTimes(),
         )
-        self.servers = McpServers(parts, configured)
+        manifests = KeptManifests(self.store, self._open, clock)
+        self.servers = McpServers(parts, ProjectFileReader(Files(), self), manifests, configured)
 
     async def _open(self) -> None:
         self.opened += 1
@@ -194,6 +195,8 @@ async def test_nothing_of_a_project_is_started_before_its_file_is_trusted_as_it_
             async with changed.use():
                 pass
         it.trusted.clear()
+        await it.servers.stop_untrusted(ME, server.entry.hash)
+        assert not it.connector.open
         with pytest.raises(McpConnectError, match="not trusted"):
             async with server.use():  # a call that was prepared before the trust was withdrawn
                 pass

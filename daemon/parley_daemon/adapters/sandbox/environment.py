@@ -49,6 +49,12 @@ _FIXED = {
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
+def usual_variables(daemon: Mapping[str, str]) -> dict[str, str]:
+    """Return what every program may have of the daemon's environment: where things are, and the language."""
+    kept = {name: value for name, value in daemon.items() if name in _NAMES or name.startswith("LC_")}
+    return {"PATH": _DEFAULT_PATH, **kept}
+
+
 def make_environment(
     daemon: Mapping[str, str], temporary: str, names: Iterable[str], more: Mapping[str, str]
 ) -> dict[str, str]:
@@ -60,11 +66,9 @@ def make_environment(
         names: what the configuration allows beside the list.
         more: what the command gets beside all that.
     """
-    allowed = _NAMES | set(names)
-    kept = {name: value for name, value in daemon.items() if name in allowed or name.startswith("LC_")}
     return {
-        "PATH": _DEFAULT_PATH,
-        **kept,
+        **usual_variables(daemon),
+        **{name: daemon[name] for name in names if name in daemon},
         **_FIXED,
         **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), temporary),
         "XDG_CACHE_HOME": f"{temporary}/.cache",

@@ -34,7 +34,7 @@ class PolicyQueries(msgspec.Struct, frozen=True):
             InvalidRuleError: the root is no folder of this machine.
             StoreUnavailableError: they cannot be read.
         """
-        return await self.permissions.list(owner, chat, await self._workspace(chat, root))
+        return await self.permissions.list(owner, chat, await self.find_workspace(chat, root))
 
     async def find_instructions(
         self, owner: str, chat: Chat | None, root: str | None = None
@@ -45,9 +45,14 @@ class PolicyQueries(msgspec.Struct, frozen=True):
             InvalidRuleError: the root is no folder of this machine.
             StoreUnavailableError: it cannot be read what the owner trusts.
         """
-        return await self.instructions.files(owner, await self._workspace(chat, root))
+        return await self.instructions.files(owner, await self.find_workspace(chat, root))
 
-    async def _workspace(self, chat: Chat | None, root: str | None) -> Workspace:
+    async def find_workspace(self, chat: Chat | None, root: str | None) -> Workspace:
+        """Return the folders of a chat, or a folder by its URI; without both: none.
+
+        Raises:
+            InvalidRuleError: the root is no folder of this machine.
+        """
         if chat is not None:
             return await self.toolbox.workspace(chat)
         if root is None:

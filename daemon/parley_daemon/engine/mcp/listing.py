@@ -1,5 +1,6 @@
 """Which servers there are for a chat, a folder, or an owner, with what is known of each."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -35,6 +36,17 @@ class ServerEntry(msgspec.Struct, frozen=True, gc=False):
     def name(self) -> str:
         """The name of the server, which is unique in a chat."""
         return self.definition.name
+
+    @property
+    def key(self) -> str:
+        """A hash of the definition without secrets; a project's file counts with its exact content."""
+        one = self.definition
+        parts = (
+            "" if self.source == "config" else self.owner,
+            *(self.source, self.root, self.hash, self.scope.root),
+            *(one.name, one.command, one.args, sorted(one.env), one.cwd, one.url, sorted(one.headers)),
+        )
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 class ServerStatus(msgspec.Struct, frozen=True, gc=False):

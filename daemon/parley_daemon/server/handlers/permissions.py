@@ -51,7 +51,7 @@ async def explain(call: Call, params: PermissionExplainParams) -> Any:
 
 async def trust(call: Call, params: WorkspaceTrustParams) -> Any:
     """Trust a file of a project, or withdraw the trust."""
-    await call.connection.app.engine.permissions.set_trust(
+    await call.connection.app.engine.set_trust(
         call.connection.chats.owner, params.root, params.hash, trusted=params.trusted
     )
     return {"trusted": params.trusted}
