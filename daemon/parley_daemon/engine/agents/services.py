@@ -30,8 +30,8 @@ class RuleBook(Protocol):
         ...
 
 
-class AgentServices(Protocol):
-    """What tool calls need of the engine."""
+class ToolsetServices(Protocol):
+    """What it takes to know the tools of a chat."""
 
     @property
     def toolbox(self) -> Toolbox:
@@ -44,6 +44,15 @@ class AgentServices(Protocol):
         ...
 
     @property
+    def clock(self) -> Clock:
+        """Times and ids."""
+        ...
+
+
+class AgentServices(ToolsetServices, Protocol):
+    """What tool calls need of the engine."""
+
+    @property
     def instructions(self) -> Instructions:
         """What people tell models in AGENTS.md."""
         ...
@@ -51,9 +60,4 @@ class AgentServices(Protocol):
     @property
     def budgets(self) -> Budgets:
         """What turns and their children may cost together."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """Times and ids."""
         ...

@@ -13,7 +13,7 @@ import msgspec
 from parley_daemon.core.agents.rules import ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
-from parley_daemon.engine.agents.services import AgentServices
+from parley_daemon.engine.agents.services import ToolsetServices
 from parley_daemon.ports.models import ToolDeclaration
 from parley_daemon.ports.tools import Tool, Workspace
 
@@ -88,7 +88,7 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-async def load_toolset(services: AgentServices, chat: Chat, settings: AgentSettings) -> Toolset:
+async def load_toolset(services: ToolsetServices, chat: Chat, settings: AgentSettings) -> Toolset:
     """Return the tools of a chat with these settings.
 
     Raises:
