@@ -148,3 +148,39 @@ async def test_documents_are_found_by_the_file_that_a_link_leads_to_the_last_cha
     first.documents.notify(changed({"text": "newer"}, uri=link.as_uri()))
     texts = [document.text for document in await editors.documents("local", str(path))]
     assert texts == ["newer", "one"]
+
+
+async def test_a_document_whose_file_became_a_link_to_another_one_is_not_changed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Editor()
+    editors = with_editors(client)
+    path.write_text("one", "utf-8")
+    link = path.with_name("link.txt")
+    link.symlink_to(path.name)
+    client.open(link, "one")
+    document = await found(editors, path)
+    link.unlink()
+    link.symlink_to("secret.txt")
+    with pytest.raises(EditRefusedError, match="another file by now"):
+        await editors.replace(document, "two")
+    assert client.requests == []
+    assert await editors.documents("local", str(path)) == []
+    secret = await found(editors, path.with_name("secret.txt"))
+    link.unlink()
+    link.symlink_to(path.name)
+    monkeypatch.setattr(client_editor, "FRESH_SECONDS", -1)
+    assert await editors.documents("local", secret.path) == []
+    assert (await found(editors, path)).text == "one"
+
+
+async def test_the_reason_of_a_refusal_is_short(path: Path) -> None:
+    client = Editor()
+    editors = with_editors(client)
+    client.open(path, "one")
+    for reason, shown in (("x" * 10_000, "x" * 500), ({"a": 1}, "without a reason")):
+        answer = Response(1, {"applied": False, "failureReason": reason}, None)
+        client.respond = lambda _, answer=answer: answer
+        with pytest.raises(EditRefusedError) as refused:
+            await editors.replace(await found(editors, path), "two")
+        assert str(refused.value) == f"Vi refused the edit: {shown}"

@@ -5,11 +5,16 @@ for, so that the editor's undo works and the editor refuses a change of a text t
 that know no versions in edits get the change only while their text is still the same, as far as they have
 told. The editor answers whether it applied the change, and reports it as any change of a document; what it
 has then is the result.
+
+A document is known by the file that its URI leads to. A command can replace a file on the way by a link to
+another one. So that is looked at again now and then, and before each change: an editor that saves a document
+must not write to what nobody has allowed.
 """
 
 import itertools
 import os
 from collections.abc import Awaitable, Sequence
+from time import monotonic
 from typing import Any, Protocol
 
 import anyio
@@ -25,6 +30,11 @@ APPLY_SECONDS = 30.0
 
 REPORT_SECONDS = 2.0
 """How long an editor may take to report a change that it has applied."""
+
+FRESH_SECONDS = 2.0
+"""How long a URI is taken to lead to the same file."""
+
+_MAX_REASON = 500
 
 _numbers = itertools.count(1)
 _resolvers = anyio.CapacityLimiter(4)
@@ -60,6 +70,7 @@ class ClientEditor:
         self._has_versions = as_object(workspace.get("workspaceEdit")).get("documentChanges") is True
         self._prefix = f"{next(_numbers)}:"
         self._paths: dict[str, str | None] = {}
+        self._looked_at = monotonic()
 
     def has(self, document: OpenDocument) -> bool:
         """See Editor."""
@@ -89,6 +100,8 @@ class ClientEditor:
     async def _uris_by_path(self) -> dict[str, str]:
         """Return the URIs of the open documents by the resolved paths of their files."""
         uris = await self._documents.uris()
+        if monotonic() - self._looked_at > FRESH_SECONDS:
+            self._paths, self._looked_at = {}, monotonic()
         unknown = [uri for uri in uris if uri not in self._paths]
         if unknown:
             paths = await to_thread.run_sync(
@@ -106,6 +119,10 @@ class ClientEditor:
             raise EditRefusedError(f"{self._name} cannot apply edits.")
         from parley_daemon.server.lsp.edits import text_edits  # few daemons need it
 
+        path = await to_thread.run_sync(_resolved, uri, abandon_on_cancel=True, limiter=_resolvers)
+        if path != document.path:
+            self._paths.pop(uri, None)
+            raise EditRefusedError(f"What is open in {self._name} is another file by now. Read it again.")
         edits = await to_thread.run_sync(text_edits, old, text, self._encoding)
         before = self._documents.state_now(uri)
         if before is None or (before.version, before.text) != (document.version, old):
@@ -145,11 +162,16 @@ def _problem(response: Response | None) -> str | None:
     if response is None:
         return f"has not answered within {APPLY_SECONDS:g} s. Read the file again before you try once more."
     if response.error is not None:
-        return f"refused the edit: {as_object(response.error).get('message') or 'without a reason'}"
+        return f"refused the edit: {_reason(as_object(response.error).get('message'))}"
     result = as_object(response.result)
     if result.get("applied") is True:
         return None
-    return f"refused the edit: {result.get('failureReason') or 'without a reason'}"
+    return f"refused the edit: {_reason(result.get('failureReason'))}"
+
+
+def _reason(given: Any) -> str:
+    text = given.strip() if isinstance(given, str) else ""
+    return text[:_MAX_REASON] or "without a reason"
 
 
 def _resolved(uri: str) -> str | None:
