@@ -4,11 +4,13 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import anyio
 import pytest
 
+from parley_daemon.adapters.checkpoints import leftovers
 from parley_daemon.adapters.checkpoints.recorder import Recorder
 from tests.support.checkpoints import Scratch, write
 
@@ -84,6 +86,24 @@ async def test_half_a_line_at_the_end_of_the_journal_is_skipped(scratch: Scratch
     assert undo is not None
     assert (await scratch.restore(undo))[1] == {}
     assert (scratch.root / "a.txt").read_text() == "two\n"
+
+
+async def test_temporary_files_of_a_kill_are_removed_at_the_next_start(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leftover, foreign = scratch.root / "new" / f".parley-{'a' * 16}.tmp", scratch.root / ".parley-mine.tmp"
+    beside = scratch.root / "other" / leftover.name
+    async with scratch.call() as recorder:
+        await recorder.before_change(scratch.path("new/b.txt"), b"new\n")
+        for path in (leftover, foreign, beside):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("half")
+    scratch.restart()
+    await scratch.checkpoints.recover(scratch.chat)
+    assert leftover.exists()  # it is not older than this process: it may be one that is written now
+    monkeypatch.setattr(leftovers, "_STARTED", time.time() + 1)
+    await scratch.checkpoints.recover(scratch.chat)
+    assert [path.exists() for path in (leftover, foreign, beside)] == [False, True, True]
 
 
 CHILD = """

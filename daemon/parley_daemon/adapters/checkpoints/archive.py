@@ -197,6 +197,7 @@ class Archive:
                 await to_thread.run_sync(self._recover, history)
 
     def _recover(self, history: History) -> None:
+        history.remove_leftovers()
         for file in history.folder.glob(f"{PREFIX}*"):
             if file.name.removeprefix(PREFIX) in history.running:
                 continue

@@ -8,6 +8,7 @@ import anyio
 
 from parley_daemon.adapters.checkpoints.images import Images
 from parley_daemon.adapters.checkpoints.journal import Journal, Line, Opened, apply
+from parley_daemon.adapters.checkpoints.leftovers import remove_leftovers
 from parley_daemon.adapters.checkpoints.paths import digest_of, digest_of_text, encode_text
 from parley_daemon.core.agents.checkpoints import Checkpoint, CheckpointHead
 from parley_daemon.core.agents.file_states import FileState
@@ -47,6 +48,15 @@ class History:
                 self.images.keep_only(_used_images(loaded.values()))
             self._checkpoints = loaded
         return self._checkpoints
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of a call that was cut off, if the last one was.
+
+        Raises:
+            OSError: the journal cannot be read.
+        """
+        if self._journal.is_cut_off():
+            remove_leftovers(self.checkpoints.values())
 
     def of_turn(self, turn_id: str) -> Checkpoint | None:
         """Return the checkpoint of a turn."""

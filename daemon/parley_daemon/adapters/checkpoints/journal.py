@@ -23,6 +23,9 @@ JOURNAL_BYTES = 8 * 2**20
 """Size of a journal from which on only the newest half of its checkpoints is remembered."""
 
 
+_LINE_BYTES = 64 * 1024  # more than any line: it has two paths of at most 4,096 bytes
+
+
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """A checkpoint begins."""
 
@@ -109,6 +112,24 @@ class Journal:
             except (msgspec.MsgspecError, UnicodeError):
                 continue
         return checkpoints
+
+    def is_cut_off(self) -> bool:
+        """Return whether the last line has no end: a call runs, or a crash has cut it off.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LINE_BYTES))
+                lines = file.read().rstrip(b"\n").split(b"\n")
+        except FileNotFoundError:
+            return False
+        try:
+            line = _decoder.decode(lines[-1])
+        except (msgspec.MsgspecError, UnicodeError):
+            return True  # half a line
+        return not isinstance(line, Left) or line.after is None
 
     def append(self, lines: Sequence[Line]) -> None:
         """Add lines. What was kept is on the disk when this returns, even if the machine stops then.
