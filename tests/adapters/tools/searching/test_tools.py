@@ -56,9 +56,11 @@ async def test_files_are_listed_from_the_top_without_what_git_ignores(rig: FileR
     assert "more than these 2" in cut[2]
 
 
-async def test_names_that_are_not_utf_8_are_listed_as_escapes(rig: FileRig) -> None:
+async def test_names_that_are_not_utf_8_are_listed_as_escapes_and_what_can_use_them(rig: FileRig) -> None:
     Path(os.fsdecode(os.fsencode(rig.root) + b"/caf\xe9")).touch()
-    assert lines(await rig.call("list_files")) == ["caf\\xe9"]
+    name, note = lines(await rig.call("list_files"))
+    assert name == "caf\\xe9"
+    assert "not UTF-8. Only commands can use such files" in note
 
 
 async def test_lines_are_found_with_their_numbers(rig: FileRig, engine: str) -> None:

@@ -1,6 +1,7 @@
 """list_files and search_text. The work is done in a process of its own, see `worker`."""
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -209,6 +210,9 @@ def search_tools(services: FileServices) -> list[SearchTool]:
     return [SearchTool(spec, services, slots) for spec in (listing, searching)]
 
 
+_ESCAPED = re.compile(r"\\x[89a-f][0-9a-f]")  # see `_shown` in `worker`
+
+
 def _shown(result: Result, request: Request, target: Target) -> str:
     lines: list[str] = []
     size = 0
@@ -229,6 +233,8 @@ def _shown(result: Result, request: Request, target: Target) -> str:
         notes.append("[Not everything was looked at in time.]")
     if result.is_withheld:
         notes.append("[Some files are left out: rules deny them, or ask about them.]")
+    if any(_ESCAPED.search(hit.path) for hit in result.hits[: len(lines)]):
+        notes.append("[Names with \\x… are not UTF-8. Only commands can use such files; rename them first.]")
     if result.too_large:
         notes.append(f"[{result.too_large} files are too large to be searched.]")
     if not lines:
