@@ -7,7 +7,7 @@ from pathlib import Path
 from parley_daemon.adapters.sandbox.protected import read_protected, restore_protected
 from parley_daemon.adapters.sandbox.removal import remove_path
 from parley_daemon.adapters.sandbox.repositories import find_repositories
-from parley_daemon.adapters.sandbox.trees import MAX_BYTES, MAX_FILE
+from parley_daemon.adapters.sandbox.trees import MAX_BYTES, MAX_ENTRIES, MAX_FILE
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -223,3 +223,31 @@ def test_a_pipe_in_the_place_of_a_file_of_git_is_not_opened(tmp_path: Path) -> N
     files = read_protected([str(tmp_path)])  # would wait for a writer
     assert list(files.git_directories) == [str(tmp_path / "inner/.git")]
     assert {str(tmp_path / ".git"), str(tmp_path / "tree/.git")} <= files.before.keys()
+
+
+def test_many_files_hide_no_hook_that_a_command_has_made(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    hooks = tmp_path / ".git/hooks"
+    names = sorted(os.listdir(hooks))
+    files = read_protected([str(tmp_path)])
+    for number in range(MAX_ENTRIES):
+        (hooks / f"a{number}").touch()
+    (hooks / "pre-commit").write_text("evil", "utf-8")
+    (finding,) = restore_protected(files, are_read_only=False, kept_in=tmp_path / "kept")
+    assert "put back" in finding
+    assert sorted(os.listdir(hooks)) == names
+
+
+def test_nothing_is_put_back_through_a_link_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    root, other = tmp_path / "outer/root", tmp_path / "other"
+    git(root, "init", "-q")
+    git(other, "init", "-q")
+    (root / ".git/config").write_text("evil", "utf-8")
+    before = (other / ".git/config").read_text("utf-8")
+    files = read_protected([str(root)])
+    # Only a command of another chat, whose folder is the outer one, can do that.
+    root.rename(tmp_path / "outer/was")
+    root.symlink_to(other)
+    findings = restore_protected(files, are_read_only=False, kept_in=tmp_path / "kept")
+    assert findings != []
+    assert (other / ".git/config").read_text("utf-8") == before

@@ -52,7 +52,7 @@ def read_tree(roots: Sequence[str], path: str, budget: Budget, earlier: Mapping[
     root, names = _split(roots, path)
     tree: Tree = {}
     try:
-        folder = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+        folder = _open_root(root)
     except OSError:
         return tree
     try:
@@ -77,8 +77,7 @@ def restore_tree(roots: Sequence[str], path: str, before: Tree, after: Tree) -> 
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     lost = [key for key in changed if key in before and before[key][0] == "other"]
     root, names = _split(roots, path)
-    os.makedirs(root, mode=0o700, exist_ok=True)
-    folder = os.open(root, _FOLDER & ~os.O_NOFOLLOW)
+    folder = _open_root(root, make=True)
     try:
         for name in names[:-1]:
             inner = _enter(folder, name)
@@ -87,6 +86,8 @@ def restore_tree(roots: Sequence[str], path: str, before: Tree, after: Tree) -> 
         for key in sorted(set(changed).difference(lost), key=_depth, reverse=True):
             if key in after and not (_is_folder(before, key) and _is_folder(after, key)):
                 _at(folder, names[-1], key, remove)
+        if changed and len(after) >= MAX_ENTRIES > len(before):  # there is more than was read
+            _remove_unknown(folder, names[-1], before)
         for key, entry in before.items():  # folders come before what is in them
             if key in changed and key not in lost:
                 _at(folder, names[-1], key, lambda at, name, entry=entry: _write(at, name, entry))
@@ -103,6 +104,49 @@ def _split(roots: Sequence[str], path: str) -> tuple[str, list[str]]:
     """Return the outermost root above a path, and the names from there to the path."""
     root = min((one for one in roots if is_below(path, one)), key=len)
     return root, os.path.relpath(path, root).split(os.sep)
+
+
+def _open_root(root: str, *, make: bool = False) -> int:
+    """Open a root, which has no links on its way unless somebody has made one. `make`: if it is missing."""
+    folder = os.open("/", _FOLDER)
+    try:
+        for name in root.split("/"):
+            if name:
+                try:
+                    inner = os.open(name, _FOLDER, dir_fd=folder)
+                except FileNotFoundError:
+                    if not make:
+                        raise
+                    os.mkdir(name, 0o700, dir_fd=folder)
+                    inner = os.open(name, _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+    except OSError:
+        os.close(folder)
+        raise
+    return folder
+
+
+def _remove_unknown(folder: int, name: str, before: Tree) -> None:
+    """Remove what was not there before, in the folders that were."""
+    for key in [key for key, entry in before.items() if entry[0] == "folder"]:
+        for one in _list_at(folder, name, key):
+            inner = f"{key}/{one}" if key else one
+            if inner not in before:
+                _at(folder, name, inner, remove)
+
+
+def _list_at(folder: int, name: str, key: str) -> list[str]:
+    found: list[str] = []
+
+    def read(at: int, last: str) -> None:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            inner = open_folder(at, last)
+            found.extend(os.listdir(inner))
+            os.close(inner)
+
+    _at(folder, name, key, read)
+    return found
 
 
 def _depth(key: str) -> int:
