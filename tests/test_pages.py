@@ -25,6 +25,7 @@ PAGES = (
     "docs/permissions.md",
     "docs/providers.md",
     "docs/security.md",
+    "docs/tools.md",
     "docs/undo.md",
     "clients/README.md",
 )

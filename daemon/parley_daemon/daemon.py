@@ -50,6 +50,7 @@ from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.sandbox import Sandbox, SandboxSettings
+from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
@@ -138,16 +139,17 @@ async def _serve(options: DaemonOptions) -> int:
     folder = None if options.in_memory else options.data_dir / "checkpoints"
     checkpoints = FileCheckpoints(folder, clock, editors)
     jobs = BackgroundTasks()
+    schemas = SchemaValidator()
     load_sandbox = cache(partial(_load_sandbox, options, config.sandbox))
     engine = Engine(
         store,
         catalogue,
         clock,
         keys,
-        SchemaValidator(),
+        schemas,
         checkpoints=checkpoints,
         toolbox=LazyToolbox(
-            lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs), load_sandbox
+            lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, schemas), load_sandbox
         ),
         policy_sources=PolicySources(
             files=FolderFiles(),
@@ -232,6 +234,7 @@ def _load_tools(
     editors: Editors,
     sandbox: Sandbox,
     jobs: BackgroundTasks,
+    schemas: Schemas,
 ) -> Toolbox:
     """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
     from parley_daemon.adapters.os.own_programs import find_own_programs
@@ -247,7 +250,7 @@ def _load_tools(
         programs=find_own_programs(),
     )
     outputs = options.data_dir.absolute() / "outputs"
-    return BuiltinToolbox(ToolServices(folders, checkpoints, editors, sandbox, outputs, jobs))
+    return BuiltinToolbox(ToolServices(folders, checkpoints, editors, sandbox, outputs, jobs, schemas))
 
 
 def _load_mcp(settings: SandboxSettings) -> "McpSetup":

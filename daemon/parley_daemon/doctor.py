@@ -52,6 +52,7 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
     yield from _check_files(paths)
     yield _find_log(paths.data_dir)
     yield _check_keyring()
+    yield from _check_packages()
     peer = connect(paths)
     if peer is None:
         yield from _check_store(paths.data_dir)
@@ -153,6 +154,17 @@ def _check_keyring() -> Finding:
         advice = 'to use the system keyring, run pip install "parleyd[keyring]"'
         return Finding("keyring", None, f"API keys are stored in a file in the data directory; {advice}")
     return Finding("keyring", True, "API keys are stored in the system keyring if there is one")
+
+
+def _check_packages() -> Iterator[Finding]:
+    """Yield what the tools of installed packages are, imported as the daemon imports them."""
+    from parley_daemon.adapters.tools.packages.listing import list_packages
+
+    for package, names, problems in list_packages():
+        if names:
+            yield Finding("tools", True, f"{package}: {', '.join(names)}")
+        for problem in problems:
+            yield Finding("tools", False, problem)
 
 
 def _try_sandbox(paths: DaemonPaths) -> Finding:

@@ -3,8 +3,9 @@
 Theory of operation. A turn gets the tools of its chat from the toolbox. For each call it first asks the tool
 to `inspect` the arguments: the tool validates them and says what the call would do, without doing it. The
 policy decides on that inspection; a person is asked if need be. Then the call is inspected again, and only if
-it would still do the same is it `run`. A tool never raises for what a model did wrong: `ToolInputError` in
-`inspect`, and an output that is an error in `run`, become results that the model reads.
+it would still do the same is it `run`. What a model did wrong is no fault of a tool: `ToolInputError`, and an
+output that is an error, become results that the model reads, and so does `ToolFailedError`. What else a tool
+raises is a fault: the model is told that there was one, and the log has the details.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ from parley_daemon.ports.sandbox import SandboxState
 
 class ToolInputError(Exception):
     """The arguments are invalid. The message is written for the model and says what is expected."""
+
+
+class ToolFailedError(Exception):
+    """The call cannot be inspected, or has failed. The message is written for the model."""
 
 
 class Workspace(msgspec.Struct, frozen=True, gc=False):
@@ -102,6 +107,7 @@ class Tool(Protocol):
 
         Raises:
             ToolInputError: the arguments are invalid.
+            ToolFailedError: it cannot be found out.
         """
         ...
 
@@ -117,6 +123,10 @@ class Tool(Protocol):
 
         `answer` is the answer to what the call itself asks (see Inspection.asks), otherwise None. A call
         whose question was denied is not run.
+
+        Raises:
+            ToolInputError: the arguments are invalid after all.
+            ToolFailedError: it has failed.
         """
         ...
 

@@ -18,7 +18,8 @@ class Tool(Wire):
     """A tool that a model may have.
 
     - `kind` is what a call does at most; the mode of a chat decides by it.
-    - `source` is "builtin", "client", or "mcp:" with the name of a server.
+    - `source` is "builtin", "client", "package:" with the name of a Python package, or "mcp:" with the name
+      of a server.
     - `decision` is what becomes of a call of which nothing but the tool is known. A rule, a path or a command
       may lead to another one; see `permission/explain`. A tool that is denied is not offered to the model.
     - `available`: false if the chat cannot use it; `reason` says why.
@@ -34,7 +35,7 @@ class Tool(Wire):
     """The JSON Schema of the arguments."""
     kind: ToolKind
     source: str
-    """"builtin", "client", or "mcp:" with the name of a server."""
+    """"builtin", "client", "package:" with the name of a package, or "mcp:" with that of a server."""
     decision: Literal["allow", "ask", "deny"]
     """What becomes of a call."""
     available: bool

@@ -19,7 +19,7 @@ from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
 from parley_daemon.ports.sandbox import SandboxSettings
 from parley_daemon.ports.tools import CallContext, OtherTurns, Tool
-from tests.support.engine.rig import FakeClock
+from tests.support.engine.rig import FakeClock, InProcessSchemas
 from tests.support.sandbox.ordinary_user import find_bubblewrap
 
 
@@ -88,6 +88,7 @@ class FileRig:
                 sandbox=self.sandbox,
                 outputs=home / "data/outputs",
                 tasks=self.tasks,
+                schemas=InProcessSchemas(),
             )
         )
         self.chat = Chat("a", "local", "", "", context=Context(repositories=(self.root.as_uri(),)))

@@ -1,17 +1,21 @@
-"""The built-in tools, composed: every tool that the daemon brings, and what they share.
+"""The tools of the daemon, composed: every tool that it brings, those of packages, and what they share.
 
 A new family of tools is a module beside this one with a function that returns its tools, and one line in
 `_all_tools`. What it needs from outside is a field of ToolServices, which `daemon.py` fills.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parley_daemon.adapters.tools.commands.family import CommandFamily
 from parley_daemon.adapters.tools.commands.jobs import Tasks
 from parley_daemon.adapters.tools.fetch_url import FetchUrlTool
+from parley_daemon.adapters.tools.files.changes import Changes
 from parley_daemon.adapters.tools.files.family import file_services, file_tools
+from parley_daemon.adapters.tools.files.services import FileServices
+from parley_daemon.adapters.tools.packages.family import PackageTools
+from parley_daemon.adapters.tools.packages.guard import PackageServices
 from parley_daemon.adapters.tools.questions import question_tools
 from parley_daemon.adapters.tools.searching.tools import search_tools
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
@@ -19,6 +23,7 @@ from parley_daemon.core.records import Chat
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.sandbox import Sandbox, SandboxState
+from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.tools import BackgroundJob, Tool, Workspace
 
 
@@ -28,6 +33,7 @@ class ToolServices:
 
     `checkpoints` keep what files were before a tool changes them.
     `sandbox` starts processes. `outputs` is the folder for what commands write, `tasks` run jobs.
+    `schemas` check what packages say of their tools.
     """
 
     folders: DaemonFolders
@@ -36,6 +42,7 @@ class ToolServices:
     sandbox: Sandbox
     outputs: Path
     tasks: Tasks
+    schemas: Schemas
 
 
 class BuiltinToolbox:
@@ -45,18 +52,29 @@ class BuiltinToolbox:
         self._commands = CommandFamily(
             services.sandbox, services.checkpoints, services.outputs, services.tasks
         )
-        tools = [*self._commands.tools, *_all_tools(services)]
-        self._tools = sorted(tools, key=lambda tool: tool.spec.name)
+        files = file_services(services.folders, services.editors)
+        self._own = [*self._commands.tools, *_all_tools(services, files)]
+        self._packages = PackageTools(
+            PackageServices(files, Changes(files, services.checkpoints), self._commands.files),
+            services.schemas,
+            [tool.spec.name for tool in self._own],
+        )
+        self._of_packages: Sequence[Tool] = ()
+        self._tools = _sorted(self._own)
         self._sandbox = services.sandbox
         self._workspaces = Workspaces(services.folders)
 
     async def tools(self, chat: Chat) -> Sequence[Tool]:
         """See Toolbox."""
+        of_packages = await self._packages.tools()
+        if of_packages is not self._of_packages:
+            self._of_packages = of_packages
+            self._tools = _sorted([*self._own, *of_packages])
         return self._tools
 
     async def names(self) -> frozenset[str]:
         """See Toolbox."""
-        return frozenset([tool.spec.name for tool in self._tools])
+        return frozenset([tool.spec.name for tool in [*self._own, *await self._packages.tools()]])
 
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""
@@ -84,8 +102,11 @@ class BuiltinToolbox:
         await self._commands.jobs.forget(chat_id)
 
 
-def _all_tools(services: ToolServices) -> list[Tool]:
-    files = file_services(services.folders, services.editors)
+def _sorted(tools: Iterable[Tool]) -> list[Tool]:
+    return sorted(tools, key=lambda tool: tool.spec.name)
+
+
+def _all_tools(services: ToolServices, files: FileServices) -> list[Tool]:
     return [
         *file_tools(files, services.checkpoints),
         *search_tools(files),

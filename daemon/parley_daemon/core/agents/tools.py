@@ -26,7 +26,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         name: at most 64 of `A-Z a-z 0-9 _ -`; unique in a chat.
         title: a few words for people.
         input_schema: JSON Schema of the arguments, an object.
-        source: "builtin", "client", or "mcp:" with the name of a server.
+        source: "builtin", "client", "package:" with the name of a package, or "mcp:" with that of a server.
         needs_root: whether it is unavailable in a chat without a root folder.
         timeout_ms: how long one call may take, None: the tool limits itself.
         is_for_plans: whether it is only offered in the mode "plan".

@@ -21,8 +21,8 @@ from parley_daemon.core.events import ToolStarted
 from parley_daemon.core.parts import ToolCall, ToolResult
 from parley_daemon.engine.agents import refusals
 from parley_daemon.engine.agents.hashes import approval_hash
-from parley_daemon.engine.agents.toolset import Toolset
-from parley_daemon.ports.tools import CallContext, CallMonitor, Tool, ToolInputError
+from parley_daemon.engine.agents.toolset import Toolset, facts_of_call
+from parley_daemon.ports.tools import CallContext, CallMonitor, Tool, ToolFailedError, ToolInputError
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +88,16 @@ async def prepare(
         inspection = await tool.inspect(call.args, context)
     except ToolInputError as error:
         return refusals.wrong_arguments(call, str(error))
+    except ToolFailedError as error:
+        return refusals.failed(call, str(error))
     except Exception:  # the boundary of a tool: a fault in it must not end the turn
         log.exception("the tool %s failed to inspect a call", call.tool_name)
         return refusals.failed(call, refusals.FAULT)
     from parley_daemon.core.agents.permissions import decide  # only chats with tools need the policy
 
     kind = inspection.kind or tool.spec.kind
-    verdict = decide(toolset.rules, toolset.facts, tool.spec.name, kind, inspection)
+    facts = facts_of_call(toolset.facts, tool, context)
+    verdict = decide(toolset.rules, facts, tool.spec.name, kind, inspection)
     if verdict.decision == "deny":
         return refusals.denied(call, f"Not allowed: {verdict.why}")
     if verdict.network is not None:
@@ -230,6 +233,8 @@ async def _call_tool(
             return _check(call, output)
     except ToolInputError as error:
         return refusals.wrong_arguments(call, str(error))
+    except ToolFailedError as error:
+        return refusals.failed(call, str(error))
     except Exception:  # the boundary of a tool: a fault in it must not end the turn
         log.exception("the tool %s failed", call.tool_name)
         return refusals.failed(call, refusals.FAULT)

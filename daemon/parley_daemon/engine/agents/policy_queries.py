@@ -13,7 +13,7 @@ from parley_daemon.engine.agents.permissions import ListedRules, Permissions
 from parley_daemon.engine.agents.refusals import describe_wrong_arguments
 from parley_daemon.engine.errors import InvalidArgumentsError, ToolNotFoundError
 from parley_daemon.ports.clock import Clock
-from parley_daemon.ports.tools import CallContext, Toolbox, ToolInputError, Workspace
+from parley_daemon.ports.tools import CallContext, Toolbox, ToolFailedError, ToolInputError, Workspace
 
 if TYPE_CHECKING:
     from parley_daemon.engine.agents.toolset import ListedTool
@@ -81,12 +81,12 @@ class PolicyQueries(msgspec.Struct, frozen=True):
 
         Raises:
             ToolNotFoundError: the chat has no such tool.
-            InvalidArgumentsError: the tool does not take these arguments.
+            InvalidArgumentsError: the tool does not take these arguments, or cannot be asked about them.
             StoreUnavailableError: the rules cannot be read.
         """
         from parley_daemon.core.agents.permissions import decide  # few daemons need them
         from parley_daemon.core.agents.policy.withheld import denied_globs
-        from parley_daemon.engine.agents.toolset import load_toolset
+        from parley_daemon.engine.agents.toolset import facts_of_call, load_toolset
 
         toolset = await load_toolset(self, chat, chat.settings.agent)
         tool = toolset.find(tool_name)
@@ -110,4 +110,7 @@ class PolicyQueries(msgspec.Struct, frozen=True):
             inspection = await tool.inspect(args, context)
         except ToolInputError as error:
             raise InvalidArgumentsError(describe_wrong_arguments(tool_name, str(error))) from None
+        except ToolFailedError as error:
+            raise InvalidArgumentsError(str(error)) from None
+        facts = facts_of_call(facts, tool, context)
         return decide(toolset.rules, facts, tool_name, inspection.kind or tool.spec.kind, inspection)

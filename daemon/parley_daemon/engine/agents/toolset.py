@@ -9,13 +9,14 @@ the policy would refuse whatever its arguments are is not declared.
 from fnmatch import fnmatchcase
 
 import msgspec
+from msgspec.structs import replace
 
 from parley_daemon.core.agents.rules import ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.services import ToolsetServices
 from parley_daemon.ports.models import ToolDeclaration
-from parley_daemon.ports.tools import Tool, Workspace
+from parley_daemon.ports.tools import CallContext, Tool, Workspace
 
 
 class ListedTool(msgspec.Struct, frozen=True, gc=False):
@@ -110,6 +111,11 @@ async def load_toolset(services: ToolsetServices, chat: Chat, settings: AgentSet
     )
     tools = tuple([tool for tool in await toolbox.tools(chat) if is_chosen(tool.spec.name, settings)])
     return Toolset(chat, settings, workspace, facts, rules, tools)
+
+
+def facts_of_call(facts: ChatFacts, tool: Tool, context: CallContext) -> ChatFacts:
+    """Return what the policy has to know of the chat for a call: not every tool runs in the sandbox."""
+    return facts if tool.sandbox(context) is not None else replace(facts, sandbox="none")
 
 
 def is_chosen(name: str, settings: AgentSettings) -> bool:

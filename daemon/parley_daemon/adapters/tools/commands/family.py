@@ -12,16 +12,16 @@ from parley_daemon.ports.tools import Tool
 
 
 class CommandFamily:
-    """`run`, `job_output` and `job_stop`, with the jobs that they share.
+    """`run`, `job_output` and `job_stop`, with the jobs and the files of outputs that they share.
 
     `folder`: for the outputs of commands. `tasks` are those that jobs run in.
     """
 
     def __init__(self, sandbox: Sandbox, checkpoints: Checkpoints, folder: Path, tasks: Tasks) -> None:
-        files = OutputFiles(folder)
-        self.jobs = Jobs(sandbox, files, tasks)
+        self.files = OutputFiles(folder)
+        self.jobs = Jobs(sandbox, self.files, tasks)
         self.tools: list[Tool] = [
-            RunTool(sandbox, checkpoints, files, self.jobs),
-            JobOutputTool(files, self.jobs),
+            RunTool(sandbox, checkpoints, self.files, self.jobs),
+            JobOutputTool(self.files, self.jobs),
             JobStopTool(self.jobs),
         ]

@@ -1,12 +1,13 @@
-"""The public API for provider types: complete, documented, and all that the examples import."""
+"""The public APIs for packages: complete, documented, and all that the examples of the pages import."""
 
 import ast
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from parley_daemon import provider_api
+from parley_daemon import provider_api, tool_api
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [
@@ -14,7 +15,8 @@ EXAMPLES = [
     for path in sorted((ROOT / "docs").glob("*.md"))
     for source in re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 ]
-PUBLIC_MODULES = {"parley_daemon.provider_api", "parley_clients"}
+APIS = (provider_api, tool_api)
+PUBLIC_MODULES = {*[api.__name__ for api in APIS], "parley_clients"}
 
 
 def imported_names(source: str) -> set[tuple[str, str]]:
@@ -35,22 +37,26 @@ def imported_names(source: str) -> set[tuple[str, str]]:
 def test_an_example_imports_public_modules_only(page: str, source: str) -> None:
     imported = imported_names(source)
     assert {module for module, _ in imported} <= PUBLIC_MODULES, page
-    names = {name for module, name in imported if module == "parley_daemon.provider_api"}
-    assert names <= set(provider_api.__all__), page
+    for api in APIS:
+        names = {name for module, name in imported if module == api.__name__}
+        assert names <= set(api.__all__), page
 
 
-def test_the_page_of_providers_has_an_example_that_uses_the_api() -> None:
+@pytest.mark.parametrize("api", APIS)
+def test_a_page_has_an_example_that_uses_the_api(api: ModuleType) -> None:
     modules = [module for _, source in EXAMPLES for module, _ in imported_names(source)]
-    assert "parley_daemon.provider_api" in modules
+    assert api.__name__ in modules
 
 
-def test_every_export_exists_and_is_named_in_the_docstring() -> None:
-    documented = set(re.findall(r"`(\w+)`", provider_api.__doc__ or "")) - {"parley_daemon"}
-    assert documented == set(provider_api.__all__)
-    assert [name for name in provider_api.__all__ if not hasattr(provider_api, name)] == []
+@pytest.mark.parametrize("api", APIS)
+def test_every_export_exists_and_is_named_in_the_docstring(api: ModuleType) -> None:
+    documented = set(re.findall(r"`(\w+)`", api.__doc__ or "")) - {"parley_daemon"}
+    assert documented == set(api.__all__)
+    assert [name for name in api.__all__ if not hasattr(api, name)] == []
 
 
-def test_every_class_and_function_of_the_api_has_a_docstring() -> None:
-    exports = [getattr(provider_api, name) for name in provider_api.__all__]
+@pytest.mark.parametrize("api", APIS)
+def test_every_class_and_function_of_the_api_has_a_docstring(api: ModuleType) -> None:
+    exports = [getattr(api, name) for name in api.__all__]
     bare = [each.__name__ for each in exports if isinstance(each, type) and not each.__doc__]
     assert bare == []
