@@ -226,6 +226,8 @@ export interface ActionPreview {
   questions: unknown;
   /** What the command reaches by rules, where the sandbox gives less: servers on a loopback of its own, or everything; null: what the sandbox gives. */
   network: NetworkReach | null;
+  /** What an MCP server asks for during a call; null: it asks nothing. */
+  form: ServerForm | null;
 }
 
 /**
@@ -2981,6 +2983,16 @@ export interface SandboxStatus {
 export interface ServerCapabilities {
   /** The part of LSP's capabilities that is left to other protocols. */
   experimental: ExperimentalCapabilities;
+}
+
+/** What an MCP server asks a person during a call. All of it is the server's words. */
+export interface ServerForm {
+  /** The name of the server. */
+  server: string;
+  /** What it says, at most 4,000 characters. */
+  message: string;
+  /** The JSON Schema of the answers, an object of texts, numbers, choices, and yes or no; null: the person is to visit the `url` of the preview. */
+  answerSchema: Record<string, unknown> | null;
 }
 
 /** `name` is "parleyd". */

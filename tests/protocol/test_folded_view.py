@@ -51,7 +51,9 @@ REQUEST = {
     "toolName": "rm",
     "args": {"path": "/"},
     "options": ["allow", "deny"],
-    "preview": dict.fromkeys(("command", "cwd", "paths", "diff", "url", "plan", "questions", "network")),
+    "preview": dict.fromkeys(
+        ("command", "cwd", "paths", "diff", "url", "plan", "questions", "network", "form")
+    ),
     "argsHash": "0a1b",
     "rules": [{"id": "1", "text": "allow rm", "scope": {"chatId": CHAT_ID}}],
     "human": False,

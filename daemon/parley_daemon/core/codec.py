@@ -37,13 +37,13 @@ from parley_daemon.core.parts import (
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 
 NOT_ON_THE_WIRE: Mapping[type[msgspec.Struct], frozenset[str]] = {
-    Chat: frozenset({"title_is_automatic", "reserved_seq", "leaf_id"}),
+    Chat: frozenset({"title_is_automatic", "reserved_seq", "leaf_id", "found_tools"}),
     QueuedMessage: frozenset({"turn_id", "settings", "origin", "steers"}),
 }
 """Fields that are not sent to clients."""
 
 NOT_IN_A_FILE: Mapping[type[msgspec.Struct], frozenset[str]] = {
-    Chat: frozenset({"owner", "last_seq", "reserved_seq", "child_count"}),
+    Chat: frozenset({"owner", "last_seq", "reserved_seq", "child_count", "found_tools"}),
     Message: frozenset({"chat_id", "siblings"}),
     Turn: frozenset({"chat_id", "step"}),
     QueuedMessage: frozenset({"chat_id", "steers"}),

@@ -272,7 +272,8 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     `status` is waiting, completed or error; only the chat's actor knows whether a turn is under way.
     `last_seq` is the number of the newest event. Numbers up to `reserved_seq` may have been used; the two
     differ only while a turn is under way. `leaf_id` is the last message of the active branch.
-    `child_count` is how many child chats of kind "agent" it has got so far.
+    `child_count` is how many child chats of kind "agent" it has got so far. `found_tools` are the names of
+    the tools that its model has searched for, in the order in which they were found.
     """
 
     id: str
@@ -301,6 +302,7 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     reserved_seq: int = 0
     last_message_id: int = 0
     leaf_id: int | None = None
+    found_tools: tuple[str, ...] = ()
 
     @property
     def is_delegated(self) -> bool:

@@ -15,6 +15,8 @@ from parley_daemon.core.records import Turn
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ChatToolbox, ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
+from parley_daemon.engine.agents.mcp.offer import McpOffers
+from parley_daemon.engine.agents.mcp.servers import ChatServers
 from parley_daemon.engine.agents.permissions import Permissions, PolicySources
 from parley_daemon.engine.agents.policy_queries import PolicyQueries
 from parley_daemon.engine.agents.policy_state import PolicyState
@@ -78,6 +80,7 @@ class Engine:
         permissions: the rules of what models may do.
         client_tools: the tools that clients have registered.
         instructions: what people tell models in AGENTS.md.
+        mcp_offers: what MCP servers offer in chats.
         policy: answers questions about both.
     """
 
@@ -100,6 +103,7 @@ class Engine:
         answer_limits: AnswerLimits | None = None,
         load_mcp: "Callable[[], McpSetup] | None" = None,
         configured_servers: Sequence[McpDefinition] = (),
+        chat_servers: Callable[[], ChatServers] | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.schemas = schemas
@@ -120,7 +124,8 @@ class Engine:
         policy = PolicyState(store, self._open_store, clock)
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
         self.instructions = Instructions(self.permissions, policy_sources)
-        self.policy = PolicyQueries(self.permissions, self.instructions, toolbox, clock)
+        self.mcp_offers = McpOffers(chat_servers or (lambda: self.mcp_servers), schemas)
+        self.policy = PolicyQueries(self.permissions, self.instructions, toolbox, clock, self.mcp_offers)
         self._services = ChatServices(
             store=store,
             catalogue=catalogue,
@@ -137,6 +142,7 @@ class Engine:
             permissions=self.permissions,
             instructions=self.instructions,
             budgets=Budgets(),
+            mcp=self.mcp_offers,
             host=self,
         )
         self._background = BackgroundWork(self._services, self._registry.open, self._tasks)

@@ -8,7 +8,8 @@ the gap.
 
 A turn that was lost while its tools ran gets one result for each call: calls that had a result keep it, the
 others are interrupted. If a question was open, the turn does not end: the chat is paused again with the same
-question, and the turn goes on when it is answered.
+question, and the turn goes on when it is answered. The questions of a call that was under way itself
+(elicitations of MCP servers) are gone with the call.
 
 With the setting recovery = "retry" the question of a lost turn is answered again. The new turn begins in
 the same commit that ends the lost one; until then the store still has it as lost, so that another crash
@@ -86,7 +87,7 @@ class StoreOpener:
             self._is_open = True
 
     async def _open(self) -> None:
-        lost = await self._store.open()
+        lost = [_without_elicitations(one) for one in await self._store.open()]
         restart_turn = self._restart_turn
         try:
             paused = [one for one in lost if one.turn.step is not None and one.turn.step.requests]
@@ -111,8 +112,17 @@ class StoreOpener:
         resumed = await read_step(self._store, lost, lost.turn.step)
         seq = stored.chat.reserved_seq + 1  # see `recover`
         chat = replace(stored.chat, last_seq=seq, reserved_seq=seq + SEQ_BLOCK)
-        await self._store.commit(PutChat(chat))
+        await self._store.commit(PutTurn(lost.turn), PutChat(chat))
         return StoredChat(chat, stored.queue), resumed
+
+
+def _without_elicitations(lost: LostTurn) -> LostTurn:
+    """Return a turn without the questions of calls that were under way: nobody waits for the answers."""
+    step = lost.turn.step
+    if step is None or all(request.kind != "elicitation" for request in step.requests):
+        return lost
+    left = tuple([request for request in step.requests if request.kind != "elicitation"])
+    return replace(lost, turn=replace(lost.turn, step=replace(step, requests=left)))
 
 
 async def recover(

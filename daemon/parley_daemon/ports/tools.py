@@ -16,7 +16,7 @@ import msgspec
 
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import AgentMode, DeniedGlob, Reach, SandboxKind
-from parley_daemon.core.agents.tools import FileChange, Inspection, ToolOutput, ToolSpec
+from parley_daemon.core.agents.tools import FileChange, Inspection, Preview, ToolOutput, ToolSpec
 from parley_daemon.core.records import Chat, SubagentSettings
 from parley_daemon.ports.sandbox import SandboxState
 
@@ -83,6 +83,16 @@ class CallMonitor(Protocol):
 
     async def report(self, text: str) -> None:
         """Stream a piece of the output to the chat's subscribers. A tool limits how much it reports."""
+        ...
+
+    async def ask(self, title: str, preview: Preview) -> Answer:
+        """Ask a person what the call needs to know to go on (kind "elicitation"), however long it takes.
+
+        The answer is "denied" at once where nobody answers questions.
+
+        Raises:
+            StoreUnavailableError: the question could not be stored.
+        """
         ...
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:

@@ -275,6 +275,18 @@ class Preview(Wire):
     parts: list[DeliveredPiece]
 
 
+class ServerForm(Wire):
+    """What an MCP server asks a person during a call. All of it is the server's words."""
+
+    server: str
+    """The name of the server."""
+    message: str
+    """What it says, at most 4,000 characters."""
+    answer_schema: dict[str, Any] | None = None
+    """The JSON Schema of the answers, an object of texts, numbers, choices, and yes or no; null: the person
+    is to visit the `url` of the preview."""
+
+
 class ActionPreview(Wire):
     """What a person is shown before a tool call runs. Fields that do not apply are null."""
 
@@ -293,6 +305,8 @@ class ActionPreview(Wire):
     questions: Any = None
     """The questions of the model, a list of `{text, options?, multi?}`; null: it asks none."""
     network: NetworkReach | None = None
+    form: ServerForm | None = None
+    """What an MCP server asks for during a call; null: it asks nothing."""
 
 
 class OfferedRule(Wire):

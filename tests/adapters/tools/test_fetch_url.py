@@ -14,7 +14,8 @@ from parley_daemon.adapters.tools.fetch_url import FetchUrlTool, RequestRate
 from parley_daemon.adapters.tools.web.addresses import Address, is_own, is_public
 from parley_daemon.adapters.tools.web.body import MAX_BODY
 from parley_daemon.adapters.tools.web.client import FetchError, WebClient
-from parley_daemon.core.agents.tools import FileChange, ToolOutput
+from parley_daemon.core.agents.actions import Answer
+from parley_daemon.core.agents.tools import FileChange, Preview, ToolOutput
 from parley_daemon.ports.tools import CallContext, OtherTurns, ToolInputError, Workspace
 from tests.support.processes.web_server import WebServer, redirect, response, run_web_server
 
@@ -50,6 +51,10 @@ class Silence:
     def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
         """See CallMonitor."""
         raise AssertionError("no call of these tools waits for another chat")
+
+    async def ask(self, title: str, preview: Preview) -> Answer:
+        """See the port."""
+        return Answer("denied")
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         raise AssertionError(f"changed {files}")

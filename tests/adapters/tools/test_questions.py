@@ -8,7 +8,7 @@ import pytest
 from parley_daemon.adapters.tools.questions import AskUserTool, ExitPlanTool, TodoTool, question_tools
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import AgentMode
-from parley_daemon.core.agents.tools import FileChange
+from parley_daemon.core.agents.tools import FileChange, Preview
 from parley_daemon.ports.tools import CallContext, OtherTurns, Tool, ToolInputError, Workspace
 
 
@@ -21,6 +21,10 @@ class Silence:
     def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
         """See CallMonitor."""
         raise AssertionError("no call of these tools waits for another chat")
+
+    async def ask(self, title: str, preview: Preview) -> Answer:
+        """See the port."""
+        return Answer("denied")
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         raise AssertionError(f"changed {files}")

@@ -265,7 +265,7 @@ async def test_an_answer_that_could_not_be_saved_is_part_of_the_fork(rig: Rig) -
         assert await rig.history(fork.id) == [("user", "Hi"), ("assistant", "Hello")]
 
 
-COPIED = {"kind", "model", "system_prompt", "settings", "context", "metadata"}
+COPIED = {"kind", "model", "system_prompt", "settings", "context", "metadata", "found_tools"}
 OWN = {
     *("id", "owner", "created_at", "updated_at", "title", "title_is_automatic", "forked_from"),
     *("last_message_id", "leaf_id"),

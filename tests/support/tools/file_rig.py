@@ -13,7 +13,8 @@ from parley_daemon.adapters.sandbox.preparation import SandboxPaths
 from parley_daemon.adapters.sandbox.system import SystemSandbox
 from parley_daemon.adapters.tools.builtin import BuiltinToolbox, ToolServices
 from parley_daemon.adapters.tools.workspaces import DaemonFolders
-from parley_daemon.core.agents.tools import FileChange, Inspection, ToolOutput
+from parley_daemon.core.agents.actions import Answer
+from parley_daemon.core.agents.tools import FileChange, Inspection, Preview, ToolOutput
 from parley_daemon.core.records import Chat, Context
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
@@ -53,6 +54,10 @@ class Monitor:
     def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
         """See CallMonitor."""
         raise AssertionError("no call of these tools waits for another chat")
+
+    async def ask(self, title: str, preview: Preview) -> Answer:
+        """See the port."""
+        return Answer("denied")
 
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         """See CallMonitor."""

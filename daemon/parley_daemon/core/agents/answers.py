@@ -8,14 +8,17 @@ refused, and its request stays open. The other functions read an answer that was
 - `question`: `{"answers": […]}`, one answer for each question in their order: a string, or a list of strings
   where several may be chosen. A question's options are suggestions; other words are an answer, too.
 - `plan`: nothing, or `{"mode"}`: the chat's mode after it, "ask" if it is missing.
+- `elicitation`: `{"answers": {…}}`, the fields of the form; nothing where a page is to be visited.
 - `tool`: `{"content", "isError"?}`: content is a string, a list of parts, or any other JSON value.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
 from parley_daemon.core.agents.actions import ActionDecision, ActionRequest, Answer
+from parley_daemon.core.agents.mcp_tools.forms import read_form_answers
 from parley_daemon.core.agents.tools import ApprovedMode, ToolOutput
 from parley_daemon.core.nesting import MAX_LEVELS, is_too_deep
 
@@ -94,8 +97,26 @@ def check_answer(request: ActionRequest, decision: ActionDecision, result: Any) 
         read_answers(request.preview.questions, result)
     elif request.kind == "plan":
         read_approved_mode(result)
+    elif request.kind == "elicitation":
+        _check_form_answers(request, result)
     elif request.kind == "tool":
         read_tool_answer(result)
+
+
+def _check_form_answers(request: ActionRequest, result: Any) -> None:
+    is_form = form_schema(request) is not None
+    if read_form_answers(result) is None if is_form else result is not None:
+        raise InvalidAnswerError(
+            'The result of an answer to a form is {"answers": {...}}: the fields that its schema names.'
+            if is_form
+            else "The answer to a request to visit a page has no result: allow it when you have been there."
+        )
+
+
+def form_schema(request: ActionRequest) -> Mapping[str, Any] | None:
+    """Return the schema of the answers to a form; None: the request is none."""
+    form = request.preview.form
+    return None if form is None or request.kind != "elicitation" else form.answer_schema
 
 
 def read_reason(answer: Answer) -> str | None:

@@ -56,6 +56,7 @@ class McpDefinition(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         env, headers: the values may be secrets.
         cwd: absolute; None: the home folder.
+        trusts_hints: whether it is believed what the server says of its tools, such as that one only reads.
     """
 
     name: str
@@ -65,6 +66,7 @@ class McpDefinition(msgspec.Struct, frozen=True, gc=False):
     cwd: str | None = None
     url: str | None = None
     headers: Mapping[str, str] = {}
+    trusts_hints: bool = False
 
     def __repr__(self) -> str:
         return f"McpDefinition({self.name!r}, …)"

@@ -7,7 +7,7 @@ record, so that a question, the status that follows from it, and the mark of a c
 
 A turn that is lost without an open question ends, as one that is lost in a model call does. With an open
 question it goes on when that is answered: calls that had started and have no result are interrupted, the
-others run.
+others run. What a call asked that was under way itself (an elicitation) ends with that call.
 """
 
 import msgspec

@@ -1,5 +1,6 @@
 """Tools and their calls as records: what a tool is, and what one call of it would do."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -64,11 +65,23 @@ class PathUse(msgspec.Struct, frozen=True, gc=False):
     root: str | None = None
 
 
+class ServerForm(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """What an MCP server asks a person during a call, in its own words.
+
+    `answer_schema`: of the answers, an object; None: the person is to visit the URL of the preview.
+    """
+
+    server: str
+    message: str
+    answer_schema: Mapping[str, Any] | None = None
+
+
 class Preview(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """What a person is shown before a call runs. Fields that do not apply are None.
 
     `paths` are absolute. `diff` is a unified diff of at most 64 KiB. `questions` is the list of `ask_user`.
-    `network` is what the command reaches by rules, where the sandbox gives less.
+    `network` is what the command reaches by rules, where the sandbox gives less. `form` is what an MCP server
+    asks for.
     """
 
     command: str | None = None
@@ -79,6 +92,7 @@ class Preview(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaul
     plan: str | None = None
     questions: Any = None
     network: Reach | None = None
+    form: ServerForm | None = None
 
 
 class Inspection(msgspec.Struct, frozen=True, gc=False):
@@ -135,6 +149,7 @@ class ToolOutput(msgspec.Struct, frozen=True, gc=False):
         files: what it has changed.
         checkpoint_id: the checkpoint that has the files' earlier states; None if it changed nothing.
         mode: the chat's mode from now on; None: it stays. Only for what a person has approved.
+        found: names of tools that the model gets from now on (see `search_tools`).
     """
 
     result: Any
@@ -142,6 +157,7 @@ class ToolOutput(msgspec.Struct, frozen=True, gc=False):
     files: tuple[FileChange, ...] = ()
     checkpoint_id: str | None = None
     mode: ApprovedMode | None = None
+    found: tuple[str, ...] = ()
 
     @property
     def is_error(self) -> bool:

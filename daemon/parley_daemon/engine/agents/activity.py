@@ -67,15 +67,13 @@ class Activity:
             self._count(-1)
 
     @contextmanager
-    def wait(self) -> Generator[None]:
+    def wait(self, request_id: str) -> Generator[None]:
         """Do not count a running call while it waits for an answer. The answer counts it again."""
         self._count(-1)
-        is_answered = False
         try:
             yield
-            is_answered = True
         finally:
-            if not is_answered:
+            if self.questions.is_open(request_id):
                 self._count(1)
 
     @asynccontextmanager

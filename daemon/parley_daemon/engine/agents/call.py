@@ -79,7 +79,7 @@ async def prepare(
         return refusals.wrong_arguments(call, refusals.no_object(args))
     tool = toolset.find(call.tool_name)
     if tool is None:
-        names = ", ".join([one.spec.name for one in toolset.usable]) or "none"
+        names = ", ".join([one.spec.name for one in toolset.declared]) or "none"
         return refusals.failed(call, f"There is no tool {call.tool_name[:100]!r}. The tools are: {names}.")
     problem = toolset.find_problem(tool.spec)
     if problem is not None:
@@ -147,7 +147,7 @@ class CallHost(Protocol):
         """Start a call that a client runs, and wait for its answer."""
         ...
 
-    def monitor(self, index: int) -> CallMonitor:
+    def monitor(self, prepared: PreparedCall) -> CallMonitor:
         """Return what the running call may use."""
         ...
 
@@ -228,7 +228,7 @@ async def _call_tool(
     try:
         with anyio.move_on_after(seconds):
             output = await prepared.tool.run(
-                call.args, prepared.context, prepared.inspection, host.monitor(prepared.index), answer
+                call.args, prepared.context, prepared.inspection, host.monitor(prepared), answer
             )
             return _check(call, output)
     except ToolInputError as error:

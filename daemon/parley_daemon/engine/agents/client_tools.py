@@ -18,6 +18,7 @@ import msgspec
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.answers import read_tool_answer
+from parley_daemon.core.agents.mcp_tools.names import PREFIX, SEARCH_NAME
 from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, ToolOutput, ToolSpec
 from parley_daemon.core.records import Chat
@@ -152,10 +153,12 @@ class ClientTools:
             LimitReachedError: there would be too many.
         """
         scope = None if chat_ids is None else frozenset(chat_ids)
-        reserved = await self._reserved()
+        reserved = await self._reserved() | {SEARCH_NAME}
         kept = list(self._registrations)
         added: list[_Registration] = []
         for spec in specs:
+            if spec.name.startswith(PREFIX):
+                raise ConflictError(f"Names that begin with {PREFIX} are for the tools of MCP servers.")
             if spec.name in reserved:
                 raise ConflictError(f"{spec.name} is the name of a built-in tool. Choose another one.")
             for other in [one for one in (*kept, *added) if one.tool.spec.name == spec.name]:
@@ -269,7 +272,7 @@ class ChatToolbox:
 
     async def names(self) -> frozenset[str]:
         """See Toolbox."""
-        return await self._builtin.names()
+        return await self._builtin.names() | {SEARCH_NAME}
 
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""

@@ -61,8 +61,11 @@ class StepHost(Protocol):
         """Record that these calls start, and publish the events. With a request, it becomes open, too."""
         ...
 
-    async def open_request(self, request: ActionRequest) -> None:
-        """Store a question and publish it. The chat is paused if nothing else of the turn runs."""
+    async def open_request(self, request: ActionRequest) -> bool:
+        """Store a question and publish it. The chat is paused if nothing else of the turn runs.
+
+        False: the turn has ended already.
+        """
         ...
 
     async def expire_request(self, request_id: str) -> None:
@@ -75,6 +78,10 @@ class StepHost(Protocol):
 
     def publish(self, events: Sequence[Event]) -> None:
         """Publish events."""
+        ...
+
+    async def add_found_tools(self, names: Sequence[str]) -> None:
+        """Note tools that the model has searched for and gets from now on."""
         ...
 
     async def set_mode(self, mode: ApprovedMode) -> None:

@@ -9,6 +9,7 @@ from parley_daemon.core.agents.globs import path_of_uri
 from parley_daemon.core.agents.rules import Verdict
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.instructions import InstructionFile, Instructions
+from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.permissions import ListedRules, Permissions
 from parley_daemon.engine.agents.refusals import describe_wrong_arguments
 from parley_daemon.engine.errors import InvalidArgumentsError, ToolNotFoundError
@@ -26,6 +27,7 @@ class PolicyQueries(msgspec.Struct, frozen=True):
     instructions: Instructions
     toolbox: Toolbox
     clock: Clock
+    mcp: McpOffers
 
     async def list(self, owner: str, chat: Chat | None, root: str | None = None) -> ListedRules:
         """Return the rules that count for a chat, or in a folder; without them, all that are not of projects.
@@ -70,7 +72,8 @@ class PolicyQueries(msgspec.Struct, frozen=True):
         from parley_daemon.engine.agents.toolset import load_toolset  # few daemons need it
 
         if chat is not None:
-            return (await load_toolset(self, chat, chat.settings.agent)).listed
+            limit = chat.usage.context_limit
+            return (await load_toolset(self, chat, chat.settings.agent, context_limit=limit)).listed
         now = self.clock.now()
         nowhere = Chat(id="", owner=owner, created_at=now, updated_at=now)
         listed = (await load_toolset(self, nowhere, AgentSettings(mode="ask"))).listed

@@ -13,9 +13,11 @@ _MODES = {
 }
 
 
-def extend_prompt(system_prompt: str | None, toolset: Toolset, instructions: str | None) -> str | None:
-    """Return the system prompt of a model that has these tools, with what people tell it in AGENTS.md."""
-    parts = [system_prompt, _describe(toolset) if toolset.usable else None, instructions]
+def extend_prompt(
+    system_prompt: str | None, toolset: Toolset, instructions: str | None, *, has_tools: bool
+) -> str | None:
+    """Return the system prompt of a model in such a chat, with what people tell it in AGENTS.md."""
+    parts = [system_prompt, _describe(toolset) if has_tools else None, instructions]
     return "\n\n".join([part for part in parts if part]) or system_prompt
 
 

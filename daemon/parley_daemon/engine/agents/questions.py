@@ -43,6 +43,15 @@ class OpenQuestions:
             self._on_answer()
             waiting.set()
 
+    def is_open(self, request_id: str) -> bool:
+        """Return whether a question was added and has no answer yet."""
+        return request_id in self._waiting
+
+    def forget(self, request_id: str) -> None:
+        """Note that nobody waits for an answer any more."""
+        self._waiting.pop(request_id, None)
+        self._answers.pop(request_id, None)
+
     async def answer(self, request_id: str) -> Answer:
         """Wait for the answer to a question that was added."""
         waiting = self._waiting.get(request_id)

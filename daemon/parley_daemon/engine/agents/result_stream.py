@@ -6,10 +6,11 @@ started, begin their parts with an empty piece. The files that a call has change
 also when the call was cut off.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
-from parley_daemon.core.agents.tools import FileChange
+from parley_daemon.core.agents.actions import Answer
+from parley_daemon.core.agents.tools import FileChange, Preview
 from parley_daemon.core.events import FilesChanged
 from parley_daemon.core.parts import Assembler, Piece, ToolCall, ToolResult, ToolResultPiece
 from parley_daemon.core.records import Turn
@@ -101,15 +102,24 @@ class ResultStream:
         return ToolResultPiece(call.tool_call_id, call.tool_name, "")
 
 
+AskPerson = Callable[[str, Preview], Awaitable[Answer]]
+"""Asks a person something during a call: a line, and what is shown with it."""
+
+
 class OutputMonitor:
-    """What one call says and waits for (implements CallMonitor)."""
+    """What one call says, asks and waits for (implements CallMonitor)."""
 
-    __slots__ = ("_activity", "_index", "_stream")
+    __slots__ = ("_activity", "_ask", "_index", "_stream")
 
-    def __init__(self, stream: ResultStream, index: int, activity: Activity) -> None:
+    def __init__(self, stream: ResultStream, index: int, activity: Activity, ask: AskPerson) -> None:
         self._stream = stream
         self._index = index
         self._activity = activity
+        self._ask = ask
+
+    async def ask(self, title: str, preview: Preview) -> Answer:
+        """See CallMonitor."""
+        return await self._ask(title, preview)
 
     async def report(self, text: str) -> None:
         """See CallMonitor."""

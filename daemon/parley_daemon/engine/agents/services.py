@@ -6,6 +6,7 @@ from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.instructions import Instructions
+from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import Toolbox, Workspace
 
@@ -41,6 +42,11 @@ class ToolsetServices(Protocol):
     @property
     def permissions(self) -> RuleBook:
         """The rules."""
+        ...
+
+    @property
+    def mcp(self) -> McpOffers:
+        """The tools of MCP servers."""
         ...
 
     @property

@@ -20,7 +20,7 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionRequest, Answer
-from parley_daemon.core.agents.tools import ActionKind, ToolOutput
+from parley_daemon.core.agents.tools import ActionKind, Inspection, Preview, ToolOutput
 from parley_daemon.core.parts import ToolCall, ToolOutcome, ToolResult
 from parley_daemon.engine.agents import refusals
 from parley_daemon.engine.agents.activity import Activity
@@ -31,6 +31,7 @@ from parley_daemon.engine.agents.call import (
     settle_opened,
     started_event,
 )
+from parley_daemon.engine.agents.call_questions import ask_during_call
 from parley_daemon.engine.agents.concurrent_calls import concurrent_calls
 from parley_daemon.engine.agents.hashes import call_hash, result_hash
 from parley_daemon.engine.agents.host import StepBrief, StepHost
@@ -181,6 +182,8 @@ class StepRun:
         result = ToolResult(call.tool_call_id, call.tool_name, output.result, output.is_error, output.outcome)
         self.stream.note_changes(index, output.files, output.checkpoint_id)
         await self._finish(index, result)
+        if output.found:
+            await self._host.add_found_tools(output.found)
         if output.mode is not None:
             await self._host.set_mode(output.mode)
             self._agent.is_plan_approved = True
@@ -254,7 +257,7 @@ class StepRun:
         """See CallHost."""
         request = self._request(prepared, kind)
         self.activity.questions.add(request.id)
-        with self.activity.wait():
+        with self.activity.wait(request.id):
             await self._host.open_request(request)
             answer = await self._answer_to(request, request.created_at)
         await self.activity.resume()
@@ -296,7 +299,7 @@ class StepRun:
         request = self._request(prepared, "tool")
         self._started.add(prepared.index)
         self.activity.questions.add(request.id)
-        with self.activity.wait():
+        with self.activity.wait(request.id):
             await self._host.start_calls((prepared.index,), (started_event(prepared, allowed_by),), request)
             answer = await self._answer_to(request, request.created_at)
         await self.activity.resume()
@@ -320,8 +323,17 @@ class StepRun:
             expires_at=expires_at,
             verdict=prepared.verdict,
         )
-        return replace(request, human=request.human and kind != "tool")
+        return replace(request, human=request.human and kind not in ("tool", "elicitation"))
 
-    def monitor(self, index: int) -> CallMonitor:
+    def monitor(self, prepared: PreparedCall) -> CallMonitor:
         """See CallHost."""
-        return OutputMonitor(self.stream, index, self.activity)
+        return OutputMonitor(self.stream, prepared.index, self.activity, partial(self._ask_during, prepared))
+
+    async def _ask_during(self, prepared: PreparedCall, title: str, preview: Preview) -> Answer:
+        """Ask a person what a running call needs to know."""
+        if self.stream.is_abandoned:
+            return Answer("interrupted")
+        if not (await self._load_toolset()).facts.interactive:
+            return Answer("denied")
+        asking = replace(prepared, inspection=Inspection(title, preview))
+        return await ask_during_call(self._request(asking, "elicitation"), self._host, self.activity)

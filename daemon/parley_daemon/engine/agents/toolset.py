@@ -4,6 +4,9 @@ Theory of operation. A toolset is loaded before each model call and before the c
 mode, a rule or a folder that has changed meanwhile counts at once. It is sorted by name, and a tool is
 declared to the model in the same words every time: providers cache the beginning of a request. A tool that
 the policy would refuse whatever its arguments are is not declared.
+
+The tools of MCP servers are declared behind all others. If they take too much of the model's context, the
+model has `search_tools` instead, and those tools that it has found (see `mcp.search_tool`).
 """
 
 from fnmatch import fnmatchcase
@@ -11,9 +14,11 @@ from fnmatch import fnmatchcase
 import msgspec
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.mcp_tools.names import SEARCH_NAME
 from parley_daemon.core.agents.rules import ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
+from parley_daemon.engine.agents.mcp.offer import NOTHING, McpOffer, needs_search
 from parley_daemon.engine.agents.services import ToolsetServices
 from parley_daemon.ports.models import ToolDeclaration
 from parley_daemon.ports.tools import CallContext, Tool, Workspace
@@ -36,7 +41,10 @@ class ListedTool(msgspec.Struct, frozen=True, gc=False):
 
 
 class Toolset(msgspec.Struct, frozen=True, gc=False):
-    """The tools of a chat, sorted by name, and what the policy has to know of the chat."""
+    """The tools of a chat, sorted by name, and what the policy has to know of the chat.
+
+    `offer` is what MCP servers have of them, `context_limit` the tokens of the model, if it is known.
+    """
 
     chat: Chat
     settings: AgentSettings
@@ -44,6 +52,8 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
     facts: ChatFacts
     rules: tuple[Rule, ...]
     tools: tuple[Tool, ...]
+    offer: McpOffer = NOTHING
+    context_limit: int | None = None
 
     def find(self, name: str) -> Tool | None:
         """Return the tool of this name; None: there is none."""
@@ -64,9 +74,26 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
     @property
     def listed(self) -> tuple[ListedTool, ...]:
         """All tools, with what the policy says of each."""
+        conditions, tools = self.offer.conditions, self.tools
+        if not self.searches:
+            tools = tuple([one for one in tools if not _is_search(one)])
         return tuple(
-            [ListedTool(tool, self._decide(tool.spec), self.find_problem(tool.spec)) for tool in self.tools]
+            [
+                ListedTool(
+                    tool,
+                    self._decide(tool.spec),
+                    self.find_problem(tool.spec) or conditions.get(tool.spec.name),
+                )
+                for tool in tools
+            ]
         )
+
+    def is_usable(self, tool: Tool) -> bool:
+        """Return whether the model may call a tool, as far as it can be told without the arguments.
+
+        A server that does not work at present is no hindrance: a call of its tool starts it, or says why not.
+        """
+        return self.find_problem(tool.spec) is None and self._decide(tool.spec) != "deny"
 
     def _decide(self, spec: ToolSpec) -> Effect:
         from parley_daemon.core.agents.permissions import decide_unseen  # only chats with tools need it
@@ -74,9 +101,22 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
         return decide_unseen(self.rules, self.facts, spec)
 
     @property
-    def usable(self) -> tuple[ListedTool, ...]:
-        """The tools that the model may call."""
-        return tuple([one for one in self.listed if one.reason is None and one.decision != "deny"])
+    def searches(self) -> bool:
+        """Whether the tools of MCP servers are so many that the model has to search for them."""
+        return any(_is_search(one) for one in self.tools) and needs_search(
+            [one for one in self.offer.tools if self.is_usable(one)], self.context_limit
+        )
+
+    @property
+    def declared(self) -> tuple[Tool, ...]:
+        """The tools that the model is told of, in the order of its requests."""
+        usable = [one for one in self.tools if self.is_usable(one)]
+        others = [one for one in usable if not one.spec.source.startswith("mcp:")]
+        offered = [one for one in usable if one.spec.source.startswith("mcp:")]
+        if not self.searches:
+            return (*[one for one in others if not _is_search(one)], *offered)
+        by_name = {one.spec.name: one for one in offered}
+        return (*others, *[by_name[name] for name in self.chat.found_tools if name in by_name])
 
     @property
     def declarations(self) -> tuple[ToolDeclaration, ...]:
@@ -84,16 +124,25 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
         return tuple(
             [
                 ToolDeclaration(one.spec.name, one.spec.description, one.spec.input_schema)
-                for one in self.usable
+                for one in self.declared
             ]
         )
 
 
-async def load_toolset(services: ToolsetServices, chat: Chat, settings: AgentSettings) -> Toolset:
+async def load_toolset(
+    services: ToolsetServices,
+    chat: Chat,
+    settings: AgentSettings,
+    *,
+    offer: McpOffer | None = None,
+    context_limit: int | None = None,
+) -> Toolset:
     """Return the tools of a chat with these settings.
 
+    `offer`: what MCP servers have offered before, None: what they offer now.
+
     Raises:
-        StoreUnavailableError: the rules cannot be read.
+        StoreUnavailableError: the rules, or the servers, cannot be read.
     """
     toolbox = services.toolbox
     workspace = await toolbox.workspace(chat)
@@ -109,8 +158,32 @@ async def load_toolset(services: ToolsetServices, chat: Chat, settings: AgentSet
         is_weak=sandbox.is_weak,
         now=services.clock.now(),
     )
+    if offer is None:
+        offer = await services.mcp.offer(chat, workspace, settings)
     tools = tuple([tool for tool in await toolbox.tools(chat) if is_chosen(tool.spec.name, settings)])
-    return Toolset(chat, settings, workspace, facts, rules, tools)
+    toolset = Toolset(chat, settings, workspace, facts, rules, tools, offer, context_limit)
+    return _add_offered(toolset) if offer.tools else toolset
+
+
+def _add_offered(toolset: Toolset) -> Toolset:
+    """Return the tools with those of MCP servers, and the search for them."""
+    from parley_daemon.engine.agents.mcp.search_tool import SearchTool  # few chats have such tools
+
+    taken = {one.spec.name for one in toolset.tools}
+    offered = [
+        one
+        for one in toolset.offer.tools
+        if one.spec.name not in taken and is_chosen(one.spec.name, toolset.settings)
+    ]
+    tools: list[Tool] = [*toolset.tools, *offered]
+    usable = [one for one in offered if toolset.is_usable(one)]
+    if usable:
+        tools.append(SearchTool(usable))
+    return msgspec.structs.replace(toolset, tools=tuple(sorted(tools, key=lambda one: one.spec.name)))
+
+
+def _is_search(tool: Tool) -> bool:
+    return tool.spec.name == SEARCH_NAME
 
 
 def facts_of_call(facts: ChatFacts, tool: Tool, context: CallContext) -> ChatFacts:

@@ -9,6 +9,7 @@ from parley_daemon.core.parts import ToolCall, ToolResult
 from parley_daemon.core.records import AgentSettings, Chat, Failure, Message, Turn, Usage, add_usage
 from parley_daemon.engine.agents.budgets import Budget
 from parley_daemon.engine.agents.hashes import call_hash, result_hash
+from parley_daemon.engine.agents.mcp.offer import McpOffer
 from parley_daemon.engine.agents.services import AgentServices
 from parley_daemon.engine.agents.toolset import Toolset, load_toolset
 
@@ -35,6 +36,8 @@ class AgentTurn:
         self.context_limit: int | None = None
         self.is_local = False
         self._services = services
+        self._offer: McpOffer | None = None  # of MCP servers, as the last model call got it
+        self._has_waited = False
         self._turn_id = turn.id
         self._settings = turn.settings  # those of the chat are taken as they are at each step
         self._cost: float | None = None
@@ -48,14 +51,31 @@ class AgentTurn:
         own = replace(own, mode=None) if self.is_plan_approved else own
         return own.with_defaults(chat.settings.agent)
 
-    async def load_toolset(self, chat: Chat) -> Toolset:
-        """Return the tools as they are now.
+    async def renew_toolset(self, chat: Chat, context_limit: int | None) -> Toolset:
+        """Return the tools for a model call, with what MCP servers offer now.
+
+        The first time it waits a moment for servers of which nothing is known.
 
         Raises:
-            StoreUnavailableError: the rules cannot be read.
+            StoreUnavailableError: the rules, or the servers, cannot be read.
         """
         self._join_budgets(chat)
-        return await load_toolset(self._services, chat, self.settings(chat))
+        services, settings = self._services, self.settings(chat)
+        if not self._has_waited:
+            self._has_waited = True
+            await services.mcp.learn(chat, await services.toolbox.workspace(chat), settings)
+        toolset = await load_toolset(services, chat, settings, context_limit=context_limit)
+        self._offer = toolset.offer
+        return toolset
+
+    async def load_toolset(self, chat: Chat) -> Toolset:
+        """Return the tools for the calls of an answer: with those of MCP servers that its model call got.
+
+        Raises:
+            StoreUnavailableError: the rules, or the servers, cannot be read.
+        """
+        self._join_budgets(chat)
+        return await load_toolset(self._services, chat, self.settings(chat), offer=self._offer)
 
     def note_results(self, calls: Iterable[ToolCall], results: Mapping[int, ToolResult]) -> None:
         """Note what has come of the calls of a message, for the detection of loops."""

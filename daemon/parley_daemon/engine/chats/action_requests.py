@@ -10,7 +10,8 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.actions import ActionDecision, ActionOutcome, ActionRequest, Answer
-from parley_daemon.core.agents.answers import InvalidAnswerError, check_answer
+from parley_daemon.core.agents.answers import InvalidAnswerError, check_answer, form_schema
+from parley_daemon.core.agents.mcp_tools.forms import read_form_answers
 from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.commands import Resume
 from parley_daemon.core.events import ActionResolved
@@ -18,6 +19,7 @@ from parley_daemon.engine.agents.client_tools import ToolClient
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.errors import ConflictError, InvalidDecisionError, ShuttingDownError
+from parley_daemon.ports.schemas import SchemaCheckError
 
 
 class ActionRequests:
@@ -68,11 +70,28 @@ class ActionRequests:
             rule = _chosen_rule(request, result) if decision == "allow_always" else None
             if rule is None:
                 check_answer(request, decision, result)
+                if decision == "allow":
+                    await self._check_form(request, result)
             else:
                 await live.services.permissions.remember(live.chat, rule, request.id)
             outcome: ActionOutcome = "denied" if decision == "deny" else "allowed"
             await self._resolve(request, Answer(outcome, by, result, None if rule is None else rule.id))
             return outcome
+
+    async def _check_form(self, request: ActionRequest, result: Any) -> None:
+        """Check the answers to a form by its schema."""
+        schema, answers = form_schema(request), read_form_answers(result)
+        if schema is None:
+            return
+        try:
+            violation = await self._live.services.schemas.check_value(schema, answers)
+        except SchemaCheckError:
+            raise InvalidAnswerError(
+                "The answers could not be checked by the schema of the form. Deny the request to go on."
+            ) from None
+        if violation is not None:
+            path = f"answers.{violation.path}" if violation.path else "answers"
+            raise InvalidAnswerError(f"{path}: {violation.problem}.")
 
     async def resolve(self, request_id: str, answer: Answer) -> bool:
         """Resolve a question in another way than by an answer of a client. False: it is not open."""

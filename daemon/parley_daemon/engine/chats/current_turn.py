@@ -50,8 +50,8 @@ class CurrentTurn:
         """See TurnHost. The store has the turn as one under way: the next start goes on with it."""
         live = self._live
         async with live.lock:
-            if not live.requests:
-                return False
+            if all(request.kind == "elicitation" for request in live.requests):
+                return False  # what such a question is for does not outlive the daemon
             live.run = None
             return True
 

@@ -8,6 +8,7 @@ import anyio
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
+from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.permissions import Permissions
 from parley_daemon.engine.chats.snapshot import Change, ChatView
 from parley_daemon.engine.turns.host import TurnResult
@@ -85,4 +86,5 @@ class ChatServices:
     permissions: Permissions
     instructions: Instructions
     budgets: Budgets
+    mcp: McpOffers
     host: ChatHost

@@ -45,21 +45,23 @@ class ToolSteps:
         self, positions: Sequence[int], events: Sequence[Event], request: ActionRequest | None = None
     ) -> None:
         """See StepHost."""
-        await self._record(positions, events, request)
+        if not await self._record(positions, events, request):
+            raise RuntimeError("a call cannot start in a turn that has ended")
 
-    async def open_request(self, request: ActionRequest) -> None:
+    async def open_request(self, request: ActionRequest) -> bool:
         """See StepHost."""
-        await self._record((), (), request)
+        return await self._record((), (), request)
 
     async def _record(
         self, positions: Sequence[int], events: Sequence[Event], request: ActionRequest | None
-    ) -> None:
+    ) -> bool:
+        """Return False if the turn has ended."""
         live = self._live
         async with live.lock:
             await checkpoint_if_cancelled()  # nothing starts in a turn that was stopped meanwhile
             run, step = live.run, live.step
-            assert run is not None
-            assert step is not None
+            if run is None or step is None:
+                return False
             changeset = self._executor.new_changeset()
             step = replace(
                 step,
@@ -74,6 +76,7 @@ class ToolSteps:
             changeset.put_step(run.turn, step)
             self._add_pause(changeset)
             await self._executor.carry_out(changeset)
+            return True
 
     async def expire_request(self, request_id: str) -> None:
         """See StepHost."""
@@ -99,6 +102,17 @@ class ToolSteps:
     def publish(self, events: Sequence[Event]) -> None:
         """See StepHost."""
         self._live.feed.publish_all(events)
+
+    async def add_found_tools(self, names: Sequence[str]) -> None:
+        """See StepHost."""
+        from parley_daemon.engine.agents.mcp.search_tool import add_found  # few chats search for tools
+
+        live = self._live
+        async with live.lock:
+            found = add_found(live.chat.found_tools, names)
+            if found != live.chat.found_tools:
+                update = self._executor.plan_update(lambda chat: replace(chat, found_tools=found))
+                await self._executor.carry_out(update)
 
     async def set_mode(self, mode: ApprovedMode) -> None:
         """See StepHost."""

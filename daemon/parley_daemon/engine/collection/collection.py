@@ -283,6 +283,7 @@ class ChatCollection:
             metadata=source.metadata,
             last_message_id=len(messages),
             leaf_id=len(messages),
+            found_tools=source.found_tools,
         )
         return await self._add(WholeChat(fork, messages))
 

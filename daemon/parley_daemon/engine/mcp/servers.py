@@ -44,14 +44,16 @@ class ChatServer:
         manifest: what it offers as of now; None: it is not known, or may not be used.
         state: what has become of it.
         problem: why it cannot be used now, as a sentence; None: it can, or was not tried.
+        trusts_hints: whether it is believed what it says of its tools. Never that of a project.
     """
 
     def __init__(self, servers: "McpServers", entry: ServerEntry, status: ServerStatus) -> None:
         self.name = entry.name
         self.entry = entry
-        self.state = status.state
+        self.state: McpState = status.state
         self.problem = status.error
         self.manifest = servers.find_manifest(entry)
+        self.trusts_hints = entry.definition.trusts_hints and entry.source != "project"
         self._servers = servers
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.host import StepBrief, StepHost
 from parley_daemon.engine.agents.instructions import Instructions
+from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.services import RuleBook
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.retry import Retries
@@ -170,6 +171,11 @@ class TurnServices(Protocol):
     @property
     def permissions(self) -> RuleBook:
         """The rules of what models may do."""
+        ...
+
+    @property
+    def mcp(self) -> McpOffers:
+        """The tools of MCP servers."""
         ...
 
     @property

@@ -83,8 +83,10 @@ class ModelCall:
             StoreUnavailableError: the chat cannot be changed.
         """
         try:
-            await self._load_tools()
-            await self._ask()
+            model = self._choose_model()
+            with self._progress.limit.enforce():
+                await self._load_tools(model)
+            await self._ask(model)
         except ModelError as error:
             is_chosen = self._progress.model is self._progress.first_model
             failure = self.omissions.note_failure(error.failure, self._history, is_chosen=is_chosen)
@@ -94,29 +96,39 @@ class ModelCall:
         with self._progress.limit.enforce():
             await self._read_output()
 
-    async def _load_tools(self) -> None:
-        """Find out which tools the model has in this call. They stay the same in all attempts."""
-        agent = self._progress.agent
-        if agent is not None:
-            self._progress.compactions = 0  # a turn with many calls may need many summaries
-            chat = self._host.steps.chat
-            toolset = await agent.load_toolset(chat)
-            instructions = await self._services.instructions.text(chat, toolset.workspace)
-            self._tools = toolset.declarations
-            self._system_prompt = extend_prompt(self._brief.system_prompt, toolset, instructions)
-            children = self._host.steps.children
-            self._news = find_news(children, self._history) if children.members else None
+    def _choose_model(self) -> ResolvedModel:
+        """Return the model that the turn asks first.
 
-    # -------------------------------------------------------------------------- attempts
-
-    async def _ask(self) -> None:
+        Raises:
+            ModelError: there is none.
+        """
         brief, progress, services = self._brief, self._progress, self._services
         if progress.first_model is None:
             progress.first_model = first_model(services.catalogue, brief.references, brief.settings)
             total_ms = self._settings(progress.first_model).timeouts.total_ms
             max_ms = brief.settings.agent.max_ms if progress.agent is not None else None
             progress.limit = TurnLimit(progress.accepted_at, total_ms, max_ms)
-        model = progress.first_model
+        return progress.first_model
+
+    async def _load_tools(self, model: ResolvedModel) -> None:
+        """Find out which tools the model has in this call. They stay the same in all attempts."""
+        agent = self._progress.agent
+        if agent is not None:
+            self._progress.compactions = 0  # a turn with many calls may need many summaries
+            chat = self._host.steps.chat
+            toolset = await agent.renew_toolset(chat, model.context_limit)
+            instructions = await self._services.instructions.text(chat, toolset.workspace)
+            self._tools = toolset.declarations
+            self._system_prompt = extend_prompt(
+                self._brief.system_prompt, toolset, instructions, has_tools=bool(self._tools)
+            )
+            children = self._host.steps.children
+            self._news = find_news(children, self._history) if children.members else None
+
+    # -------------------------------------------------------------------------- attempts
+
+    async def _ask(self, model: ResolvedModel) -> None:
+        brief, services = self._brief, self._services
         self._use(model)
         chain = FallbackChain(services.catalogue, services.retries, brief.settings, model)
         substitute = chain.substitute(self._history, services.clock.monotonic())

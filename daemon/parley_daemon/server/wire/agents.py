@@ -83,4 +83,5 @@ def _preview(one: Preview) -> dict[str, Any]:
         "plan": one.plan,
         "questions": one.questions,
         "network": one.network,
+        "form": one.form,
     }

@@ -1,26 +1,26 @@
 """What chats need of MCP servers, whoever starts and keeps them (see `engine/mcp`)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
-from parley_daemon.ports.mcp import McpCallMonitor, McpContent, McpLimits, McpManifest, McpResult
+from parley_daemon.core.agents.mcp import McpState
+from parley_daemon.core.records import Chat
+from parley_daemon.ports.mcp import McpConnection, McpManifest
+from parley_daemon.ports.tools import Workspace
 
-McpState = Literal["configured", "known", "starting", "running", "failed", "untrusted", "needs_auth"]
-"""configured: nothing is known of it yet. known: it does not run, but what it offers is known. untrusted: a
-person has to look at it before it is started. needs_auth: it wants an authorization that it does not have."""
 
-
-class McpServer(Protocol):
-    """One server as the chats see it that have it. The properties are what they are now."""
+class ChatServer(Protocol):
+    """A server as one chat may use it, as of one moment."""
 
     @property
     def name(self) -> str:
-        """Its name, unique among the servers of a chat."""
+        """Its name, unique among the servers of the chat."""
         ...
 
     @property
     def state(self) -> McpState:
-        """See McpState."""
+        """What has become of it."""
         ...
 
     @property
@@ -30,9 +30,9 @@ class McpServer(Protocol):
 
     @property
     def manifest(self) -> McpManifest | None:
-        """What it offers, as it said last, whether it runs or not; None: not known.
+        """What it offers, whether it runs or not; None: it is not known, or the server is not trusted.
 
-        The same object as long as nothing has changed. Never that of a server that is not trusted.
+        The same object as long as nothing has changed.
         """
         ...
 
@@ -41,57 +41,31 @@ class McpServer(Protocol):
         """Whether the person who configured it believes what it says of its tools, such as `read_only`."""
         ...
 
-    async def learn(self) -> None:
-        """Start it if its manifest is not known; return when it is known, or cannot be known now.
+    def use(self, *, is_call: bool = True) -> AbstractAsyncContextManager[McpConnection]:
+        """Keep the server running while the block runs, starting it if need be.
 
-        It goes on when the caller stops waiting. It never raises for a fault of the server.
-        """
-        ...
-
-    async def call(
-        self, tool: str, arguments: Mapping[str, Any], limits: McpLimits, monitor: McpCallMonitor
-    ) -> McpResult:
-        """Call a tool; start the server if it does not run. See McpConnection.
+        `is_call`: whether this is a call of a tool, for the count.
 
         Raises:
-            McpCallError: there is no result. "refused" if the server cannot be started.
+            McpConnectError: it cannot be started or reached.
         """
         ...
 
-    async def read_resource(self, uri: str) -> McpContent:
-        """Return a resource; start the server if it does not run. See McpConnection.
+
+class ChatServers(Protocol):
+    """The servers of all chats."""
+
+    async def for_chat(self, chat: Chat, workspace: Workspace) -> Sequence[ChatServer]:
+        """Return the servers that a chat and its settings name, by name. Starts none.
 
         Raises:
-            McpCallError: there is none.
+            StoreUnavailableError: they cannot be read.
         """
         ...
 
-    async def get_prompt(self, name: str, arguments: Mapping[str, str]) -> Sequence[tuple[str, McpContent]]:
-        """Return the messages of a prompt; start the server if it does not run. See McpConnection.
+    async def discover(self, servers: Sequence[Any], seconds: float) -> None:
+        """Start those servers, which `for_chat` has returned, of which it is not known what they offer.
 
-        Raises:
-            McpCallError: there is none.
+        Waits at most so long for them. Those that take longer go on.
         """
         ...
-
-
-class McpServers(Protocol):
-    """All servers."""
-
-    async def of_chat(self, owner: str, roots: Sequence[str]) -> Sequence[McpServer]:
-        """Return the servers for an owner's chats that work in these folders, sorted by name. Starts none.
-
-        `roots`: absolute paths; the servers of their projects are among them, trusted or not.
-
-        Raises:
-            StoreUnavailableError: what the owner has added or trusts cannot be read.
-        """
-        ...
-
-
-class NoServers:
-    """Implements McpServers: there are none."""
-
-    async def of_chat(self, owner: str, roots: Sequence[str]) -> Sequence[McpServer]:
-        """See McpServers."""
-        return ()

@@ -1,0 +1,1 @@
+"""The rules of the tools of MCP servers, without I/O."""
