@@ -10,7 +10,7 @@ from typing import Any
 from parley_clients.cli.display.plain import print_json
 from parley_clients.cli.errors import EXIT_FAILURE, CommandError, UsageError, check_text
 from parley_clients.cli.messages import one_line
-from parley_clients.cli.options import connect_daemon
+from parley_clients.cli.options import connect_daemon, find_chat
 from parley_clients.cli.steps import path_of, visible, visible_line
 from parley_clients.results import Json
 from parley_clients.sync import Client
@@ -33,7 +33,8 @@ def _list(options: argparse.Namespace) -> int:
     if len(options.words) > 1:
         raise UsageError("list takes at most the id of a chat.")
     with connect_daemon(options) as client:
-        raw = client.permissions.list(options.words[0] if options.words else None).raw
+        chat_id = find_chat(client, options.words[0]) if options.words else None
+        raw = client.permissions.list(chat_id).raw
     if options.json:
         print_json(raw)
         return 0
@@ -56,11 +57,11 @@ def _add(options: argparse.Namespace) -> int:
     if len(words) not in (1, 2) or words[0] not in ("allow", "ask", "deny"):
         raise UsageError("Give what the rule says (allow, ask or deny) and a tool, such as: add allow run.")
     scope: Any = None
-    if options.chat is not None:
-        scope = {"chatId": options.chat}
-    elif options.root is not None:
+    if options.root is not None:
         scope = {"root": _uri_of(options.root)}
     with connect_daemon(options) as client:
+        if options.chat is not None:
+            scope = {"chatId": find_chat(client, options.chat)}
         raw = client.permissions.add(
             words[0],  # pyright: ignore[reportArgumentType] - checked above
             words[1] if len(words) > 1 else "*",
@@ -96,13 +97,13 @@ def _explain(options: argparse.Namespace) -> int:
         raise UsageError(
             """explain takes a chat, a tool and its arguments as JSON: CHAT run '{"command": "ls"}'."""
         )
-    chat_id, tool, text = options.words
+    chat, tool, text = options.words
     try:
         args = json.loads(text)
     except ValueError:
         raise UsageError(f"The arguments are no JSON: {one_line(text)[:100]}") from None
     with connect_daemon(options) as client:
-        raw = client.permissions.explain(chat_id, tool, args).raw
+        raw = client.permissions.explain(find_chat(client, chat), tool, args).raw
     if options.json:
         print_json(raw)
         return 0
