@@ -58,6 +58,7 @@ BOUNDARIES = {
     "daemon/parley_daemon/adapters/providers/provider.py",  # of the same, when it makes its model
     "daemon/parley_daemon/adapters/providers/model_lists.py",  # of the same, when it lists its models
     "daemon/parley_daemon/adapters/providers/check.py",  # of the same, when it is tried
+    "daemon/parley_daemon/adapters/mcp/host/program.py",  # of an MCP server, and of a request to it
     "daemon/parley_daemon/engine/background.py",  # of what is done beside the turns
     "daemon/parley_daemon/adapters/sqlite/threads.py",  # of the store's thread: the asker gets it
     "daemon/parley_daemon/adapters/secrets/system_keyring.py",  # of the keyring's package

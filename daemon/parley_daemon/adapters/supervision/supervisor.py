@@ -41,8 +41,8 @@ def run(call: "Callable[..., int]", restrict: "Callable[..., None]") -> None:
 
     The order has `argv` with an absolute path, `cwd`, `environment`, and `restrict`: whether `restrict` is
     called, with `hidden`, `writable` and `network`. It may have `input`, the descriptor of the command's
-    standard input, which is empty otherwise, and `grace`: the seconds before SIGTERM and after it when the
-    daemon closes the socket, 0 by default.
+    standard input, which is empty otherwise; `grace`, the seconds before SIGTERM and after it when the daemon
+    closes the socket, 0 by default; and `tells_pid`: whether `pid PID` is sent at the start.
     """
     order = _receive()
     if sys.platform == "linux":
@@ -56,6 +56,8 @@ def run(call: "Callable[..., int]", restrict: "Callable[..., None]") -> None:
     child = os.fork()
     if child == 0:
         _become_command(order, restrict)
+    if order.get("tells_pid"):
+        os.write(CHANNEL, f"pid {child}\n".encode("ascii"))
     for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
         _signal.signal(number, _signal.SIG_IGN)
     null = os.open("/dev/null", os.O_RDWR)

@@ -1,0 +1,1 @@
+"""MCP servers, by the official SDK in a process of its own."""
