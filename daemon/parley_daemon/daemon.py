@@ -163,7 +163,7 @@ async def _serve(options: DaemonOptions) -> int:
         recovery=config.recovery,
         summaries=config.summaries,
         answer_limits=config.answer_limits,
-        load_mcp=partial(_load_mcp, config.sandbox),
+        load_mcp=partial(_load_mcp, config.sandbox, jobs),
         configured_servers=config.mcp_servers,
     )
     app = App(engine, secrets.token_urlsafe(32), clock.now(), editors)
@@ -253,10 +253,11 @@ def _load_tools(
     return BuiltinToolbox(ToolServices(folders, checkpoints, editors, sandbox, outputs, jobs, schemas))
 
 
-def _load_mcp(settings: SandboxSettings) -> "McpSetup":
+def _load_mcp(settings: SandboxSettings, jobs: BackgroundTasks) -> "McpSetup":
     """Return what MCP servers need. Runs when somebody first needs one."""
+    from parley_daemon.adapters.mcp.connector import HelperConnector
     from parley_daemon.adapters.sandbox.environment import usual_variables
-    from parley_daemon.engine.mcp.setup import McpSetup, NoConnector
+    from parley_daemon.engine.mcp.setup import McpSetup
     from parley_daemon.engine.mcp.targets import McpEnvironment
 
     environment = McpEnvironment(
@@ -265,7 +266,7 @@ def _load_mcp(settings: SandboxSettings) -> "McpSetup":
         allowed=frozenset(settings.environment),
         home=str(Path.home()),
     )
-    return McpSetup(NoConnector(), environment)
+    return McpSetup(HelperConnector(jobs), environment)
 
 
 def _lock(data_dir: Path, held: list[FileLock]) -> None:

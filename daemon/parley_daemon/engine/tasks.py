@@ -19,12 +19,15 @@ class BackgroundTasks:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Run the tasks that are started while the block runs."""
-        async with anyio.create_task_group() as group:
-            self._group = group
-            try:
-                yield
-            finally:
-                group.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                try:
+                    yield
+                finally:
+                    group.cancel_scope.cancel()
+        finally:
+            self._group = None
 
     def start(self, work: Work, name: str | None = None) -> None:
         """Start a task. The work must not raise."""
