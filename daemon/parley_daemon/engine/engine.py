@@ -25,8 +25,10 @@ from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.chats.event_feed import Watchers
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.snapshot import Change, ChatView
+from parley_daemon.engine.collection.child_chats import LiveChildChats
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.collection.registry import ChatRegistry
+from parley_daemon.engine.collection.tree import ChatTree
 from parley_daemon.engine.configuration.models import ModelConfigs
 from parley_daemon.engine.configuration.providers import Providers
 from parley_daemon.engine.configuration.state import ConfigurationState
@@ -82,6 +84,7 @@ class Engine:
         instructions: what people tell models in AGENTS.md.
         mcp_offers: what MCP servers offer in chats.
         policy: answers questions about both.
+        children: the child chats that tools start.
     """
 
     def __init__(
@@ -119,6 +122,8 @@ class Engine:
         restart = self._restart_lost_turn if recovery == "retry" else None
         self._open_store = StoreOpener(store, clock, self._resume_paused_turn, restart).open
         self._registry = ChatRegistry(self._load)
+        self._tree = ChatTree(self._registry, store, self._tasks, self)
+        self.children = LiveChildChats(self._registry, clock, self.chats_of)
         self.client_tools = ClientTools(schemas, toolbox.names, self._tasks.start, self._end_orphaned_calls)
         toolbox = ChatToolbox(toolbox, self.client_tools)
         policy = PolicyState(store, self._open_store, clock)
@@ -154,7 +159,7 @@ class Engine:
 
     def chats_of(self, owner: str) -> ChatCollection:
         """Return the chats of one owner."""
-        return ChatCollection(owner, self._services, self._registry, self._open_store)
+        return ChatCollection(owner, self._services, self._registry, self._open_store, self._tree)
 
     # ---------------------------------------------------------------------------- MCP servers
 
@@ -355,6 +360,12 @@ class Engine:
         self.watchers.publish(view, change)
         if change == "deleted":
             self._tasks.start(partial(self._forget_servers, view.chat.owner, view.chat.id))
+        if view.chat.is_delegated:
+            self._tree.child_changed(view.chat)
+
+    def stop_children(self, chat_id: str) -> None:
+        """See ChatHost."""
+        self._tasks.start(partial(self._tree.stop_children, chat_id), name=f"children of {chat_id}")
 
     def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
         """See ChatHost."""
@@ -369,13 +380,18 @@ class Engine:
         if (chat := self._registry.get(chat_id)) is not None:  # loaded meanwhile to restart a lost turn
             return chat
         stored = await self._store.chat(chat_id)
-        return None if stored is None else ChatActor(stored, self._services)
+        return None if stored is None else await self._make_actor(stored)
+
+    async def _make_actor(self, stored: StoredChat) -> ChatActor:
+        return ChatActor(stored, self._services, children=await self._tree.load_children(stored.chat))
 
     async def _resume_paused_turn(self, stored: StoredChat, resumed: ResumedStep) -> None:
         """Go on with a turn that waits for an answer. The store is being opened: no caller has it yet."""
-        chat = self._registry.get(stored.chat.id) or ChatActor(stored, self._services)
+        chat = self._registry.get(stored.chat.id) or await self._make_actor(stored)
         with self._registry.keep(chat):
             await chat.resume_turn(resumed)
+            if stored.chat.is_delegated:
+                self._tree.child_changed(stored.chat)  # its parent may have been loaded before
             if any(request.kind == "tool" for request in chat.requests.open):
                 self.client_tools.expect_clients()
 
@@ -397,6 +413,6 @@ class Engine:
             await self._configuration.load_from_open_store()
         except StoreUnavailableError as error:
             log.warning("a lost turn is restarted without the configured providers: %s", error)
-        chat = self._registry.get(lost.chat_id) or ChatActor(stored, self._services)
+        chat = self._registry.get(lost.chat_id) or await self._make_actor(stored)
         with self._registry.keep(chat):
             await chat.branches.restart_lost_turn(lost)

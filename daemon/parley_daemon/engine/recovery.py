@@ -11,7 +11,8 @@ others are interrupted. If a question was open, the turn does not end: the chat 
 question, and the turn goes on when it is answered. The questions of a call that was under way itself
 (elicitations of MCP servers) are gone with the call.
 
-With the setting recovery = "retry" the question of a lost turn is answered again. The new turn begins in
+With the setting recovery = "retry" the question of a lost turn is answered again, except in a chat that the
+tool call of another one has started: the parent's new turn starts what it needs. The new turn begins in
 the same commit that ends the lost one; until then the store still has it as lost, so that another crash
 does not forget it. All of this happens while the store is being opened, before any caller gets at a chat.
 """
@@ -102,7 +103,9 @@ class StoreOpener:
             await self._resume_turn(stored, step)
         if restart_turn is not None:
             for turn in ended:
-                await restart_turn(chats[turn.chat_id], turn)
+                stored_chat = chats[turn.chat_id]
+                if stored_chat.chat.spawned_by is None:
+                    await restart_turn(stored_chat, turn)
 
     async def _prepare(self, lost: LostTurn) -> tuple[StoredChat, ResumedStep] | None:
         """Return a chat whose turn waits for an answer, and where the turn stands. None: it is gone."""
@@ -130,7 +133,8 @@ async def recover(
 ) -> tuple[Sequence[Turn], Mapping[str, StoredChat]]:
     """Store the partial answers of lost turns; return the turns, ended as interrupted, and their chats.
 
-    Without `ends_turns`, the turns' ends are not stored: the caller does that.
+    Without `ends_turns`, only the ends of children that tools have started are stored: the caller stores the
+    others.
     """
     turns: list[Turn] = []
     chats: dict[str, StoredChat] = {}
@@ -145,7 +149,8 @@ async def recover(
             replace(one.turn, ended_at=now, outcome="interrupted", error=DAEMON_LOST, usage=usage, step=None)
         )
         # A turn that ends later has its results from here on: another crash must not add them again.
-        writes: list[Write] = [PutTurn(turns[-1] if ends_turns else replace(one.turn, step=None))]
+        ends_now = ends_turns or stored.chat.spawned_by is not None
+        writes: list[Write] = [PutTurn(turns[-1] if ends_now else replace(one.turn, step=None))]
         chat = stored.chat
         for partial in await _partial_messages(store, one, chat, now):
             writes.append(AddMessage(partial))

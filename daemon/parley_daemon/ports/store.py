@@ -208,6 +208,10 @@ class Store(Protocol):
         """Return the ids of all chats below this one: by parent, or by root if a parent was deleted."""
         ...
 
+    async def child_chats(self, chat_id: str) -> tuple[Chat, ...]:
+        """Return the chats of kind "agent" directly below this one, oldest first, without unreadable ones."""
+        ...
+
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats. The cost depends on the page, not on the number of stored chats.
 

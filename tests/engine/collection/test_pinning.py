@@ -103,7 +103,7 @@ async def test_a_fork_is_not_pinned_and_a_copy_is(rig: Rig) -> None:
 async def test_a_deleted_chat_cannot_be_pinned(rig: Rig) -> None:
     chat_id = await rig.chat()
     async with rig.chats.open(chat_id) as chat:
-        await chat.delete()
+        await rig.delete(chat_id)
         with pytest.raises(ChatNotFoundError):
             await chat.pin(pinned=True)
 

@@ -246,8 +246,7 @@ class Rig:
 
     async def delete(self, chat_id: str) -> None:
         """Delete a chat."""
-        async with self.chats.open(chat_id) as chat:
-            await chat.delete()
+        await self.chats.delete(chat_id)
 
     async def compact(self, chat_id: str) -> Message:
         """Summarize a chat; return the summary."""

@@ -114,6 +114,11 @@ class MemoryStore:
         found |= {chat.id for chat in chats if chat.root_chat_id == chat_id}
         return tuple(sorted(found - {chat_id}))
 
+    async def child_chats(self, chat_id: str) -> tuple[Chat, ...]:
+        """Return the chats of kind "agent" directly below this one."""
+        found = [one for one in self._state.chats.values() if one.parent_chat_id == chat_id]
+        return tuple(sorted([one for one in found if one.kind == "agent"], key=lambda chat: chat.id))
+
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats."""
         found = [chat for chat in self._state.chats.values() if _matches(chat, query)]

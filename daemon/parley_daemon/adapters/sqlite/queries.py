@@ -8,7 +8,7 @@ from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.health import is_damage
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
-from parley_daemon.core.records import Message, QueuedMessage, Turn
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 from parley_daemon.ports.store import ChatTooLargeError, LostTurn, MessagePage, StoredChat, WholeChat
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,19 @@ def whole_chat(connection: sqlite3.Connection, chat_id: str, max_bytes: int | No
         )
     finally:
         connection.execute("COMMIT")
+
+
+def child_chats(connection: sqlite3.Connection, chat_id: str) -> tuple[Chat, ...]:
+    """Return the chats of kind "agent" directly below this one, oldest first."""
+    found: list[Chat] = []
+    for id, body in connection.execute(
+        "SELECT id, body FROM chats WHERE parent_chat_id = ? AND kind = 'agent' ORDER BY id", (chat_id,)
+    ):
+        try:
+            found.append(codec.decode_chat(body))
+        except codec.UNREADABLE:
+            log.exception("the child chat %s cannot be read and is left out", id)
+    return tuple(found)
 
 
 def descendants(connection: sqlite3.Connection, chat_id: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from parley_daemon.adapters.sqlite.threads import (
 from parley_daemon.adapters.sqlite.writes import apply_writes, drop_journal, write_journal
 from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.compaction import Summary
-from parley_daemon.core.records import Message, QueuedMessage, Turn
+from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store import (
     ChatPage,
@@ -247,6 +247,10 @@ class SqliteStore:
     async def descendants(self, chat_id: str) -> tuple[str, ...]:
         """Return the ids of all chats below this one."""
         return await self._ask_about_chats(queries.descendants, chat_id)
+
+    async def child_chats(self, chat_id: str) -> tuple[Chat, ...]:
+        """Return the chats of kind "agent" directly below this one."""
+        return await self._ask_about_chats(queries.child_chats, chat_id)
 
     async def chats(self, query: ChatQuery) -> ChatPage:
         """Return one page of chats."""

@@ -47,9 +47,12 @@ class AgentTurn:
 
     def settings(self, chat: Chat) -> AgentSettings:
         """Return the settings as they are now."""
+        return self.bounds().with_defaults(chat.settings.agent)
+
+    def bounds(self) -> AgentSettings:
+        """Return what the turn allows in place of the chat's settings, without what these say, too."""
         own = self._settings.agent
-        own = replace(own, mode=None) if self.is_plan_approved else own
-        return own.with_defaults(chat.settings.agent)
+        return replace(own, mode=None) if self.is_plan_approved else own
 
     async def renew_toolset(self, chat: Chat, context_limit: int | None) -> Toolset:
         """Return the tools for a model call, with what MCP servers offer now.

@@ -24,6 +24,7 @@ from contextlib import asynccontextmanager
 import anyio
 from msgspec.structs import replace
 
+from parley_daemon.core.children import NO_CHILDREN, Children
 from parley_daemon.core.commands import (
     Command,
     EditQueued,
@@ -50,17 +51,19 @@ from parley_daemon.engine.chats.action_requests import ActionRequests
 from parley_daemon.engine.chats.branches import Branches
 from parley_daemon.engine.chats.current_turn import CurrentTurn
 from parley_daemon.engine.chats.executor import CommandExecutor
+from parley_daemon.engine.chats.family import Family
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.listeners import Listeners
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
 from parley_daemon.engine.chats.summaries import Summaries
+from parley_daemon.engine.chats.tool_steps import ToolSteps
 from parley_daemon.engine.errors import ConflictError, MessageNotFoundError, NotQueuedError
 from parley_daemon.engine.turns.host import ResumedStep
 from parley_daemon.engine.turns.model_selection import fallback_default, find_model
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import StoredChat
-from parley_daemon.ports.store_writes import DeleteChat, PutChat, Write
+from parley_daemon.ports.store_writes import PutChat, Write
 
 
 class ChatActor:
@@ -72,21 +75,27 @@ class ChatActor:
         requests: the open questions of the turn under way, and the answers to them.
         summaries: the automatic title and the summaries.
         listeners: who hears the chat's events.
+        family: its child chats, and the chat as a child of another one.
         executor: for changesets that are committed together with other chats'.
     """
 
     def __init__(
-        self, stored: StoredChat, services: ChatServices, history: list[Message] | None = None
+        self,
+        stored: StoredChat,
+        services: ChatServices,
+        history: list[Message] | None = None,
+        children: Children = NO_CHILDREN,
     ) -> None:
         self.id = stored.chat.id
         self.users = 0
-        self._live = live = LiveChat(stored, services, history)
+        self._live = live = LiveChat(stored, services, history, children)
         self.executor = CommandExecutor(live, lambda executor: CurrentTurn(live, executor))
         self.summaries = Summaries(live, self.executor)
         self.requests = ActionRequests(live, self.executor)
         self.queue = MessageQueue(live, self.executor)
         self.branches = Branches(live, self.executor)
         self.listeners = Listeners(live)
+        self.family = Family(live, self.executor, ToolSteps(live, self.executor))
 
     # ---------------------------------------------------------------------------- state
 
@@ -245,10 +254,13 @@ class ChatActor:
         answers = tuple([message for message in messages if message.role != "user"])
         return TurnDone(ended, answers)
 
-    async def interrupt(self, cause: StopCause = StopCause.INTERRUPT) -> TurnRun | None:
+    async def interrupt(
+        self, cause: StopCause = StopCause.INTERRUPT, *, keeps_children: bool = False
+    ) -> TurnRun | None:
         """Stop the turn under way; return its run, None when there is none. Does not wait for its end.
 
-        A turn with an open question does not end when the daemon stops: the next start goes on with it.
+        Its child chats are interrupted, too, except those in the background, or with `keeps_children` none. A
+        turn with an open question does not end when the daemon stops: the next start goes on with it.
         """
         live = self._live
         async with live.lock:
@@ -257,7 +269,9 @@ class ChatActor:
             if cause is StopCause.SHUTDOWN and run is not None and live.requests:
                 run.stop(cause)
             else:
-                await self.executor.execute(Interrupt(cause))
+                changeset = self.executor.plan(Interrupt(cause))
+                changeset.keeps_children = keeps_children
+                await self.executor.carry_out(changeset)
             return run
 
     async def resume_turn(self, resumed: ResumedStep) -> None:
@@ -331,25 +345,28 @@ class ChatActor:
                 await self.executor.carry_out(changeset)
             return live.view
 
-    async def delete(self) -> None:
-        """End the turn under way, then delete the chat and tell its listeners.
-
-        Raises:
-            ConflictError: a new turn began meanwhile.
-        """
-        live = self._live
+    async def end_turn(self) -> None:
+        """End the turn under way, and those that follow it, because the chat will be deleted."""
         while (run := await self.interrupt(StopCause.DELETE)) is not None:
             await run.done.wait()
-        async with live.lock:
-            live.check_exists()
-            if live.state.is_busy:
-                raise ConflictError("A new turn began while the chat was being deleted. Delete it again.")
-            await live.commit(DeleteChat(live.id))
-            live.chat = replace(live.chat, archived=True)
-            live.mark_deleted()
-            with anyio.CancelScope(shield=True):
-                await live.services.checkpoints.forget(live.id)
-                await live.services.toolbox.forget(live.id)
+
+    def check_deletable(self) -> None:
+        """Check that no turn is under way, with the lock held.
+
+        Raises:
+            ConflictError: one is.
+        """
+        if self._live.state.is_busy:
+            raise ConflictError("A new turn began while the chat was being deleted. Delete it again.")
+
+    async def finish_deletion(self) -> None:
+        """Tell the listeners that the chat is gone. It is deleted in the store, and the lock is held."""
+        live = self._live
+        live.chat = replace(live.chat, archived=True)
+        live.mark_deleted()
+        with anyio.CancelScope(shield=True):
+            await live.services.checkpoints.forget(live.id)
+            await live.services.toolbox.forget(live.id)
         live.services.host.chat_changed(live.view, "deleted")
 
     # ------------------------------------------------------- changes together with others

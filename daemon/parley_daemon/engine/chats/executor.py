@@ -32,6 +32,7 @@ from parley_daemon.core.commands import (
     Requeue,
     ShowStatus,
     StartTurn,
+    StopCause,
     StopTurn,
     SwitchBranch,
 )
@@ -46,6 +47,8 @@ from parley_daemon.engine.turns.host import TurnBrief, TurnHost, TurnResult
 from parley_daemon.engine.turns.model_selection import fallback_default
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store_writes import Write
+
+_BY_PEOPLE = (StopCause.INTERRUPT, StopCause.SWITCH)
 
 
 class CommandExecutor:
@@ -206,9 +209,13 @@ class CommandExecutor:
         # The run first: whatever a listener does, an accepted turn runs and a stopped one ends.
         if changeset.stop_cause is not None and live.run is not None:
             live.run.stop(changeset.stop_cause)
+            if live.children.active and not changeset.keeps_children and changeset.stop_cause in _BY_PEOPLE:
+                live.services.host.stop_children(live.id)
         if changeset.run is not None:
             live.run = changeset.run
             changeset.run.accepted.set()
+        if live.chat.is_delegated:
+            live.note_resolved(changeset.events)
         live.feed.publish_all(changeset.events)
         for turn_id in changeset.cancelled_turns:
             live.waiters.resolve(turn_id, None)

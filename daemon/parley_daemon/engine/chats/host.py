@@ -55,6 +55,10 @@ class ChatHost(Protocol):
         """Notify the watchers of the chat's owner."""
         ...
 
+    def stop_children(self, chat_id: str) -> None:
+        """Interrupt the turns of a chat's children that do not work in the background."""
+        ...
+
     def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
         """A turn of the chat has ended and its result is committed.
 

@@ -1,5 +1,7 @@
 """A chat's state in memory. The parts of its actor share it and are the only ones that change it."""
 
+from collections.abc import Iterable
+
 import anyio
 from msgspec.structs import replace
 
@@ -8,7 +10,7 @@ from parley_daemon.core.agents.steps import ToolStep
 from parley_daemon.core.children import NO_CHILDREN, Children
 from parley_daemon.core.commands import ConversationState
 from parley_daemon.core.compaction import Summary
-from parley_daemon.core.events import ChatChanged, MessagePart
+from parley_daemon.core.events import ActionResolved, ChatChanged, Event, MessagePart
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Chat, Message, ModelSettings, Role
 from parley_daemon.core.refusals import Cause
@@ -29,6 +31,8 @@ from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import JournalEntry, StoredChat
 from parley_daemon.ports.store_writes import PutChat, Write
 
+_RESOLVED_KEPT = 64
+
 
 class LiveChat:
     """The state of one chat. It changes only while `lock` is held, and after the store has committed.
@@ -44,6 +48,7 @@ class LiveChat:
         step: where the turn under way stands while its tools run; None: a model is asked.
         children: its child chats of kind "agent".
         children_changed: set and replaced when they change.
+        resolved: of a child, what became of its newest questions, by their ids.
         run: the run of the turn under way. While the daemon stops, a turn that waits for answers has none.
         unsaved: writes that could not be committed. The next commit of the chat includes them.
         is_deleted: whether the chat was deleted. Every call then raises ChatNotFoundError.
@@ -71,6 +76,7 @@ class LiveChat:
         self.step: ToolStep | None = None
         self.children = children
         self.children_changed = anyio.Event()
+        self.resolved: dict[str, ActionResolved] = {}
         self.run: TurnRun | None = None
         self.unsaved: list[Write] = []
         self.is_deleted = False
@@ -178,13 +184,22 @@ class LiveChat:
         elif self.history is not None:
             self.history += changeset.messages
 
+    def note_resolved(self, events: Iterable[Event]) -> None:
+        """Remember what became of questions, for the parent. Of many, only the newest are kept."""
+        for event in events:
+            if isinstance(event, ActionResolved):
+                self.resolved[event.request_id] = event
+                if len(self.resolved) > _RESOLVED_KEPT:
+                    del self.resolved[next(iter(self.resolved))]
+
     def mark_deleted(self) -> None:
         """The chat is deleted in the store: tell its listeners, and end all waits for its turns."""
         self.is_deleted = True
         self.unsaved.clear()
         self.state = ConversationState(self.state.status)
         self.step = None
-        self.feed.publish(ChatChanged(self.chat, self.state.status, deleted=True))
+        usage_tree = self.view.usage_tree
+        self.feed.publish(ChatChanged(self.chat, self.state.status, deleted=True, usage_tree=usage_tree))
         self.waiters.cancel_all()
 
     def check_exists(self) -> None:

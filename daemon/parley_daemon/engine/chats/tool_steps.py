@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.tools import ApprovedMode
 from parley_daemon.core.children import Children
-from parley_daemon.core.commands import Pause
+from parley_daemon.core.commands import Pause, Resume
 from parley_daemon.core.events import ActionRequired, Event
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Chat, Status, Turn
@@ -88,13 +88,15 @@ class ToolSteps:
         async with live.lock:
             changeset = self._executor.new_changeset()
             self._add_pause(changeset)
+            if live.run is not None and live.state.status is Status.PAUSED and not live.run.is_idle:
+                self._executor.add_effects(changeset, self._executor.decide(Resume(live.run.turn.id)))
             if changeset.events:
                 await self._executor.carry_out(changeset)
 
     def _add_pause(self, changeset: Changeset) -> None:
         """Pause the chat if its turn only waits for answers."""
         run, step = self._live.run, changeset.step
-        if run is None or step is None or not step.requests:
+        if run is None or step is None or not (step.requests or changeset.children.requests):
             return
         if run.is_idle and run.cause is None and self._live.state.status is Status.RUNNING:
             self._executor.add_effects(changeset, self._executor.decide(Pause(run.turn.id)))

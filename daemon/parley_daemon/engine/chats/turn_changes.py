@@ -261,6 +261,7 @@ def finish_turn(changeset: Changeset, result: TurnResult, history: Sequence[Mess
             result.timings,
             result.error,
             result.output,
+            tuple([child.chat_id for child in changeset.children.active]),
         )
     )
 

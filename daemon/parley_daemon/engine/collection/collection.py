@@ -7,6 +7,7 @@ import anyio
 from anyio import to_thread
 from msgspec.structs import replace
 
+from parley_daemon.core.children import Child, child_of
 from parley_daemon.core.records import Chat, ForkOrigin, Message, ModelSettings
 from parley_daemon.core.titles import fork_title
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft
@@ -19,6 +20,7 @@ from parley_daemon.engine.collection.families import commit_together, lock_famil
 from parley_daemon.engine.collection.jobs import Jobs
 from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.collection.registry import ChatRegistry
+from parley_daemon.engine.collection.tree import ChatTree
 from parley_daemon.engine.collection.undo import Undo
 from parley_daemon.engine.errors import (
     ChatArchivedError,
@@ -29,7 +31,15 @@ from parley_daemon.engine.errors import (
 )
 from parley_daemon.engine.turns.model_selection import find_model
 from parley_daemon.ports.store import ChatQuery, SearchPage, StoredChat, WholeChat
-from parley_daemon.ports.store_writes import AddMessage, NameCreation, PutChat, PutQueued, PutTurn, Write
+from parley_daemon.ports.store_writes import (
+    AddMessage,
+    DeleteChat,
+    NameCreation,
+    PutChat,
+    PutQueued,
+    PutTurn,
+    Write,
+)
 
 Created = tuple[ChatView, Acceptance]
 """A new chat, and what happened to its first message."""
@@ -47,12 +57,14 @@ class ChatCollection:
         services: ChatServices,
         registry: ChatRegistry,
         open_store: Callable[[], Awaitable[None]],
+        tree: ChatTree,
     ) -> None:
         self.owner = owner
         self._services = services
         self._store = services.store
         self._registry = registry
         self._open_store = open_store
+        self._tree = tree
         self.undo = Undo(owner, services, registry)
         self.jobs = Jobs(owner, services, registry)
 
@@ -76,11 +88,17 @@ class ChatCollection:
         """Return a page of chats, the cursor of the next page, and the number of all matching chats."""
         await self._open_store()
         page = await self._store.chats(query)
-        return [self._current_view(chat) for chat in page.chats], page.next_cursor, page.total
+        return [await self._current_view(chat) for chat in page.chats], page.next_cursor, page.total
 
-    def _current_view(self, chat: Chat) -> ChatView:
+    async def _current_view(self, chat: Chat) -> ChatView:
         loaded = self._registry.get(chat.id)
-        return loaded.view if loaded else ChatView(chat, chat.status, chat.last_seq)
+        if loaded is not None:
+            return loaded.view
+        if not chat.child_count:
+            return ChatView(chat, chat.status, chat.last_seq)
+        children = await self._tree.load_children(chat)
+        usage_tree = children.usage_tree(chat.usage)
+        return ChatView(chat, chat.status, chat.last_seq, len(children.requests), usage_tree)
 
     async def ids(self) -> Sequence[str]:
         """Return the ids of all chats."""
@@ -104,15 +122,21 @@ class ChatCollection:
         new = await self._check_new(new)
         async with self._lock_parent(new.parent_chat_id) as parent:
             chat, messages = self._new_records(new, parent)
-            with anyio.CancelScope(shield=True):  # a caller that is cancelled now has a chat or has none
-                await self._store.commit(PutChat(chat), *map(AddMessage, messages))
             actor = ChatActor(StoredChat(chat, ()), self._services, [*messages])
-        self._announce_new(actor)
+            joining = _joining(parent, chat, actor.family.picture)
+            with anyio.CancelScope(shield=True):  # a caller that is cancelled now has a chat or has none
+                await self._store.commit(PutChat(chat), *map(AddMessage, messages), *_writes(joining))
+            self._announce_new(actor)
+            _apply(joining)
         self._services.host.warm_model(chat.model)
         return actor.view
 
-    async def create_with_message(self, new: NewChat, draft: Draft) -> Created:
+    async def create_with_message(
+        self, new: NewChat, draft: Draft, check_parent: Callable[[ChatActor], None] | None = None
+    ) -> Created:
         """Create a chat and send its first message, in one commit.
+
+        `check_parent` is called with the lock of the parent held, and raises if it may have no child.
 
         Raises:
             NoDefaultModelError: there is no model to answer.
@@ -123,14 +147,18 @@ class ChatCollection:
         await self._open_store()
         created: list[Created] = []
         async with self._lock_parent(new.parent_chat_id) as parent:
+            if parent is not None and check_parent is not None:
+                check_parent(parent)
             chat, messages = self._new_records(new, parent)
             actor = ChatActor(StoredChat(chat, ()), self._services, [*messages])
-            actor.create_with(PutChat(chat), *map(AddMessage, messages))
+            joining = _joining(parent, chat, replace(actor.family.picture, status="running"))
+            actor.create_with(PutChat(chat), *map(AddMessage, messages), *_writes(joining))
             if draft.client_message_id is not None:
                 actor.create_with(NameCreation(self.owner, draft.client_message_id, chat.id))
 
             def on_accepted(accepted: Acceptance) -> None:
                 self._announce_new(actor)
+                _apply(joining)
                 created.append((actor.view, accepted))
 
             await actor.send(draft, "queue", on_accepted)
@@ -169,10 +197,11 @@ class ChatCollection:
         model = find_model(self._services.catalogue, new.model, new.settings or ModelSettings())
         return replace(new, model=model.id)
 
-    def _new_records(self, new: NewChat, parent: Chat | None) -> tuple[Chat, Sequence[Message]]:
+    def _new_records(self, new: NewChat, parent: ChatActor | None) -> tuple[Chat, Sequence[Message]]:
         clock = self._services.clock
         model = new.model or self._services.catalogue.default_model
-        return new.to_records(clock.new_id(), self.owner, clock.now(), model, parent)
+        above = None if parent is None else parent.view.chat
+        return new.to_records(clock.new_id(), self.owner, clock.now(), model, above)
 
     def _announce_new(self, actor: ChatActor) -> None:
         self._registry.add(actor)
@@ -181,7 +210,7 @@ class ChatCollection:
     @asynccontextmanager
     async def _lock_parent(
         self, parent_id: str | None, *, may_be_archived: bool = False
-    ) -> AsyncGenerator[Chat | None]:
+    ) -> AsyncGenerator[ChatActor | None]:
         """Hold the lock of a new chat's parent, so that it is not archived or deleted meanwhile.
 
         Raises:
@@ -194,7 +223,7 @@ class ChatCollection:
         async with self.open(parent_id) as parent, parent.hold_lock():
             if parent.view.chat.archived and not may_be_archived:
                 raise ChatArchivedError("The parent chat is archived. Unarchive it to give it a child.")
-            yield parent.view.chat
+            yield parent
 
     # -------------------------------------------------------------------------- archive
 
@@ -206,7 +235,7 @@ class ChatCollection:
             ChatBusyError: the chat, or a chat below it, has a turn under way.
         """
         await self._open_store()
-        async with lock_family(self._registry, self._store, chat_id, self.owner) as family:
+        async with lock_family(self._registry, self._store.descendants, chat_id, self.owner) as family:
             if family[0].view.chat.archived:
                 raise ConflictError("The chat is archived already.")
             for chat in family:
@@ -222,7 +251,7 @@ class ChatCollection:
             ConflictError: the chat is not archived, or a chat above it is archived.
         """
         await self._open_store()
-        async with lock_family(self._registry, self._store, chat_id, self.owner) as family:
+        async with lock_family(self._registry, self._store.descendants, chat_id, self.owner) as family:
             chat = family[0].view.chat
             if not chat.archived:
                 raise ConflictError("The chat is not archived.")
@@ -246,6 +275,59 @@ class ChatCollection:
                 return chat.view.chat.archived
         except ChatNotFoundError:
             return False
+
+    # ----------------------------------------------------------------- delete, stop, answer
+
+    async def delete(self, chat_id: str) -> Sequence[str]:
+        """Delete a chat with its children of kind "agent", in one commit; return the ids of all of them.
+
+        Their turns are ended first. Other chats below it stay.
+
+        Raises:
+            ConflictError: a new turn began meanwhile.
+        """
+        await self._open_store()
+        for id in (chat_id, *await self._tree.find_below(chat_id)):  # the one that starts others ends first
+            try:
+                async with self.open(id) as chat:
+                    await chat.end_turn()
+            except ChatNotFoundError:
+                if id == chat_id:
+                    raise
+        async with lock_family(self._registry, self._tree.find_below, chat_id, self.owner) as family:
+            for chat in family:
+                chat.check_deletable()
+            with anyio.CancelScope(shield=True):
+                await self._store.commit(*[DeleteChat(chat.id) for chat in family])
+                for chat in reversed(family):
+                    await chat.finish_deletion()
+            return [chat.id for chat in family]
+
+    async def interrupt(self, chat_id: str, *, tree: bool, background: bool = False) -> ChatView:
+        """Stop the turn under way. Does not wait for its end.
+
+        `tree`: also those of its children that do not work in the background; `background`: of all children.
+        """
+        async with self.open(chat_id) as chat:
+            await chat.interrupt(keeps_children=True)
+            if tree or background:
+                await self._tree.stop_children(chat_id, background=background)
+            return chat.view
+
+    @asynccontextmanager
+    async def open_asking(self, chat_id: str, request_id: str) -> AsyncGenerator[ChatActor]:
+        """Keep the chat in memory that asks a question: the chat itself, or a child of it that does.
+
+        Raises:
+            ChatNotFoundError: there is no such chat.
+        """
+        async with self.open(chat_id) as chat:
+            asking = chat.family.children.asking(request_id)
+            if asking is None:
+                yield chat
+                return
+            async with self.open_asking(asking.chat_id, request_id) as child:
+                yield child
 
     # --------------------------------------------------------------------------- copies
 
@@ -323,8 +405,9 @@ class ChatCollection:
             except (ChatNotFoundError, ChatArchivedError):
                 pass
             new_id = self._services.clock.new_id
-            copy = await to_thread.run_sync(copy_with_new_ids, given, self.owner, parent, new_id)
-            return await self._add(copy)
+            above = None if parent is None else parent.view.chat
+            copy = await to_thread.run_sync(copy_with_new_ids, given, self.owner, above, new_id)
+            return await self._add(copy, parent)
 
     async def _merge(self, given: WholeChat) -> ChatView:
         async with self.open(given.chat.id) as chat:
@@ -350,8 +433,10 @@ class ChatCollection:
         changeset.events[:0] = merge.events
         return changeset
 
-    async def _add(self, whole: WholeChat) -> ChatView:
-        writes: list[Write] = [PutChat(whole.chat)]
+    async def _add(self, whole: WholeChat, parent: ChatActor | None = None) -> ChatView:
+        picture = child_of(whole.chat, whole.chat.status, whole.chat.usage, ())
+        joining = _joining(parent, whole.chat, picture)
+        writes: list[Write] = [PutChat(whole.chat), *_writes(joining)]
         writes += map(AddMessage, whole.messages)
         writes += map(PutTurn, whole.turns)
         writes += map(PutQueued, whole.queue)
@@ -359,4 +444,24 @@ class ChatCollection:
             await self._store.commit(*writes)
         view = ChatView(whole.chat, whole.chat.status, whole.chat.last_seq)
         self._services.host.chat_changed(view, "created")
+        _apply(joining)
         return view
+
+
+Joining = tuple[ChatActor, Changeset] | None
+"""A parent that gets a child, and what changes in it. Its lock is held."""
+
+
+def _joining(parent: ChatActor | None, chat: Chat, child: Child) -> Joining:
+    if parent is None or not chat.is_delegated:
+        return None
+    return parent, parent.family.plan_child(child)
+
+
+def _writes(joining: Joining) -> list[Write]:
+    return [] if joining is None else joining[0].executor.all_writes(joining[1])
+
+
+def _apply(joining: Joining) -> None:
+    if joining is not None:
+        joining[0].executor.apply(joining[1])

@@ -5,7 +5,7 @@ are held, and the store knows of no other, no child appears until they are relea
 order of the chats' ids, so that two calls at the same time do not wait for each other.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -19,15 +19,20 @@ from parley_daemon.ports.store import Store
 
 @asynccontextmanager
 async def lock_family(
-    registry: ChatRegistry, store: Store, chat_id: str, owner: str
+    registry: ChatRegistry,
+    find_below: Callable[[str], Awaitable[Sequence[str]]],
+    chat_id: str,
+    owner: str,
 ) -> AsyncGenerator[Sequence[ChatActor]]:
-    """Hold the locks of a chat and of all chats below it while the block runs; the chat comes first.
+    """Hold the locks of a chat and of chats below it while the block runs; the chat comes first.
+
+    `find_below` returns the ids of the chats below one that belong to its family.
 
     Raises:
         ChatNotFoundError: there is no such chat.
     """
     while True:
-        ids = {chat_id, *await store.descendants(chat_id)}
+        ids = {chat_id, *await find_below(chat_id)}
         async with AsyncExitStack() as stack:
             family: dict[str, ChatActor] = {}
             for id in sorted(ids):
@@ -38,7 +43,7 @@ async def lock_family(
                 except ChatNotFoundError:
                     if id == chat_id:
                         raise
-            if ids.issuperset(await store.descendants(chat_id)):
+            if ids.issuperset(await find_below(chat_id)):
                 yield [family.pop(chat_id), *family.values()]
                 return
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from parley_daemon.core.parts import Part
-from parley_daemon.core.records import Chat, ChatKind, Context, Message, ModelSettings, Role
+from parley_daemon.core.records import Chat, ChatKind, Context, Message, ModelSettings, Role, SpawnOrigin
 
 
 class RestoredMessage(msgspec.Struct, frozen=True, gc=False):
@@ -26,6 +26,7 @@ class NewChat(msgspec.Struct, frozen=True, gc=False):
     context: Context | None = None
     metadata: dict[str, object] | None = None
     parent_chat_id: str | None = None
+    spawned_by: SpawnOrigin | None = None
     messages: tuple[RestoredMessage, ...] = ()
 
     def to_records(
@@ -59,6 +60,7 @@ class NewChat(msgspec.Struct, frozen=True, gc=False):
             context=self.context or Context(),
             parent_chat_id=self.parent_chat_id,
             root_chat_id=(parent.root_chat_id or parent.id) if parent else None,
+            spawned_by=self.spawned_by,
             metadata=self.metadata or {},
             last_message_id=len(messages),
             leaf_id=len(messages) or None,

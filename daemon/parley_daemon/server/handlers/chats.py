@@ -154,18 +154,17 @@ async def delete(call: Call, params: ChatDeleteParams) -> Any:
     """Delete chats one by one. A chat that cannot be deleted is reported; the others are deleted."""
     chats = call.connection.chats
     wanted = await chats.ids() if params.chat_ids is None else params.chat_ids
-    deleted: list[str] = []
+    deleted: dict[str, None] = {}
     errors: list[dict[str, Any]] = []
     for chat_id in dict.fromkeys(wanted):
+        if chat_id in deleted:  # with its parent
+            continue
         try:
-            async with chats.open(chat_id) as chat:
-                await chat.delete()
+            deleted |= dict.fromkeys(await chats.delete(chat_id))
         except (EngineError, StoreUnavailableError) as error:
             reported = wire_error(error)
             errors.append({"chatId": chat_id, "code": int(reported.code), "message": reported.message})
-        else:
-            deleted.append(chat_id)
-    return {"deleted": deleted, "errors": errors}
+    return {"deleted": list(deleted), "errors": errors}
 
 
 async def search(call: Call, params: ChatSearchParams) -> Any:

@@ -205,14 +205,14 @@ async def compact(call: Call, params: ChatCompactParams) -> Any:
 
 async def interrupt(call: Call, params: ChatInterruptParams) -> Any:
     """Stop the turn. The response comes at once; the turn's end follows as an event."""
-    async with call.connection.chats.open(params.chat_id) as chat:
-        await chat.interrupt()
-        return records.chat(chat.view)
+    is_tree = params.scope == "tree"
+    view = await call.connection.chats.interrupt(params.chat_id, tree=is_tree, background=params.children)
+    return records.chat(view)
 
 
 async def respond(call: Call, params: ChatRespondParams) -> Any:
     """Answer an open question of the turn. The response comes before the events that follow from it."""
-    async with call.connection.chats.open(params.chat_id) as chat:
+    async with call.connection.chats.open_asking(params.chat_id, params.request_id) as chat:
         outcome = await chat.requests.respond(
             params.request_id,
             params.decision,
