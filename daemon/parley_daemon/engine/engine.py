@@ -130,7 +130,9 @@ class Engine:
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
         self.instructions = Instructions(self.permissions, policy_sources)
         self.mcp_offers = McpOffers(chat_servers or (lambda: self.mcp_servers), schemas)
-        self.policy = PolicyQueries(self.permissions, self.instructions, toolbox, clock, self.mcp_offers)
+        self.policy = PolicyQueries(
+            self.permissions, self.instructions, toolbox, clock, self.mcp_offers, self._tree
+        )
         self._services = ChatServices(
             store=store,
             catalogue=catalogue,
@@ -146,6 +148,7 @@ class Engine:
             answer_limits=answer_limits or AnswerLimits(),
             permissions=self.permissions,
             instructions=self.instructions,
+            lineage=self._tree,
             budgets=Budgets(),
             mcp=self.mcp_offers,
             host=self,

@@ -71,6 +71,7 @@ class ChatFacts(msgspec.Struct, frozen=True, gc=False):
     """What the policy has to know of a chat. `roots` are absolute paths. `now` is RFC 3339.
 
     `sandbox` is what commands of this chat would run in; `is_weak`: it does not hold, such as for root.
+    `above` are the ids of the chats that a child chat works for, its parent first (see `inheritance`).
     """
 
     chat_id: str
@@ -80,6 +81,7 @@ class ChatFacts(msgspec.Struct, frozen=True, gc=False):
     sandbox: SandboxKind
     is_weak: bool
     now: str
+    above: tuple[str, ...] = ()
 
     @property
     def is_sandboxed(self) -> bool:

@@ -98,15 +98,18 @@ class Permissions:
         self._configured = configured
         self._version += 1
 
-    async def rules(self, chat: Chat, workspace: Workspace) -> tuple[Rule, ...]:
+    async def rules(self, chat: Chat, workspace: Workspace, above: Sequence[Chat] = ()) -> tuple[Rule, ...]:
         """Return the rules to decide with on the calls of a chat, in any order. Cheap enough for each call.
+
+        `above` are the chats that it works for, `workspace` the folders of all of them.
 
         Raises:
             StoreUnavailableError: they cannot be read.
         """
         kept = await self._own_rules(chat.owner)
         projects = await self._projects(chat.owner, workspace)
-        counting = [one for one in kept if one.scope.chat_id in (None, chat.id)]
+        chats = {None, chat.id, *[one.id for one in above]}
+        counting = [one for one in kept if one.scope.chat_id in chats]
         return (*counting, *[rule for one in projects for rule in one.rules])
 
     async def _own_rules(self, owner: str) -> tuple[Rule, ...]:

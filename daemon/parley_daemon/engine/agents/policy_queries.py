@@ -12,6 +12,7 @@ from parley_daemon.engine.agents.instructions import InstructionFile, Instructio
 from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.permissions import ListedRules, Permissions
 from parley_daemon.engine.agents.refusals import describe_wrong_arguments
+from parley_daemon.engine.agents.services import Lineage
 from parley_daemon.engine.errors import InvalidArgumentsError, ToolNotFoundError
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import CallContext, Toolbox, ToolFailedError, ToolInputError, Workspace
@@ -28,6 +29,7 @@ class PolicyQueries(msgspec.Struct, frozen=True):
     toolbox: Toolbox
     clock: Clock
     mcp: McpOffers
+    lineage: Lineage
 
     async def list(self, owner: str, chat: Chat | None, root: str | None = None) -> ListedRules:
         """Return the rules that count for a chat, or in a folder; without them, all that are not of projects.

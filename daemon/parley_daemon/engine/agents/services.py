@@ -1,5 +1,6 @@
 """What the tool calls of all turns share: the tools, the rules, the clock."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from parley_daemon.core.agents.rules import Rule
@@ -14,8 +15,8 @@ from parley_daemon.ports.tools import Toolbox, Workspace
 class RuleBook(Protocol):
     """The permission rules."""
 
-    async def rules(self, chat: Chat, workspace: Workspace) -> tuple[Rule, ...]:
-        """Return the rules to decide with on the calls of a chat.
+    async def rules(self, chat: Chat, workspace: Workspace, above: Sequence[Chat] = ()) -> tuple[Rule, ...]:
+        """Return the rules to decide with on the calls of a chat, with those of the chats above it.
 
         Raises:
             StoreUnavailableError: they cannot be read.
@@ -31,8 +32,27 @@ class RuleBook(Protocol):
         ...
 
 
+class Lineage(Protocol):
+    """The chats above child chats."""
+
+    async def above(self, chat: Chat) -> Sequence[Chat] | None:
+        """Return the chats that a child chat works for, its parent first, as they are now.
+
+        None: one of them is gone.
+
+        Raises:
+            StoreUnavailableError: they cannot be read.
+        """
+        ...
+
+
 class ToolsetServices(Protocol):
     """What it takes to know the tools of a chat."""
+
+    @property
+    def lineage(self) -> Lineage:
+        """The chats above child chats."""
+        ...
 
     @property
     def toolbox(self) -> Toolbox:

@@ -9,17 +9,20 @@ The tools of MCP servers are declared behind all others. If they take too much o
 model has `search_tools` instead, and those tools that it has found (see `mcp.search_tool`).
 """
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 import msgspec
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.inheritance import common_roots, lowest_mode
 from parley_daemon.core.agents.mcp_tools.names import SEARCH_NAME
 from parley_daemon.core.agents.rules import ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.mcp.offer import NOTHING, McpOffer, needs_search
-from parley_daemon.engine.agents.services import ToolsetServices
+from parley_daemon.engine.agents.services import Lineage, ToolsetServices
 from parley_daemon.ports.models import ToolDeclaration
 from parley_daemon.ports.tools import CallContext, Tool, Workspace
 
@@ -145,22 +148,31 @@ async def load_toolset(
         StoreUnavailableError: the rules, or the servers, cannot be read.
     """
     toolbox = services.toolbox
-    workspace = await toolbox.workspace(chat)
+    workspace = of_rules = await toolbox.workspace(chat)
+    above, limits = await _limits_of(services.lineage, chat)
+    for one in above:
+        others = await toolbox.workspace(one)
+        workspace = _narrow(workspace, others)
+        of_rules = Workspace((*of_rules.roots, *others.roots))
     sandbox = await toolbox.sandbox()
-    rules = await services.permissions.rules(chat, workspace)
-    mode = settings.mode or "off"
+    rules = await services.permissions.rules(chat, of_rules, above)
     facts = ChatFacts(
         chat_id=chat.id,
-        mode=mode,
+        mode=lowest_mode([one.mode for one in (settings, *limits)]),
         roots=workspace.roots,
-        interactive=settings.interactive is not False,
+        interactive=all(one.interactive is not False for one in (settings, *limits)),
         sandbox=sandbox.kind,
         is_weak=sandbox.is_weak,
         now=services.clock.now(),
+        above=tuple([one.id for one in above]),
     )
     if offer is None:
         offer = await services.mcp.offer(chat, workspace, settings)
     tools = tuple([tool for tool in await toolbox.tools(chat) if is_chosen(tool.spec.name, settings)])
+    if chat.is_delegated:
+        tools = tuple([tool for tool in tools if _is_left_to_child(tool.spec, limits)])
+        offered = tuple([tool for tool in offer.tools if _is_left_to_child(tool.spec, limits)])
+        offer = replace(offer, tools=offered)
     toolset = Toolset(chat, settings, workspace, facts, rules, tools, offer, context_limit)
     return _add_offered(toolset) if offer.tools else toolset
 
@@ -189,6 +201,39 @@ def _is_search(tool: Tool) -> bool:
 def facts_of_call(facts: ChatFacts, tool: Tool, context: CallContext) -> ChatFacts:
     """Return what the policy has to know of the chat for a call: not every tool runs in the sandbox."""
     return facts if tool.sandbox(context) is not None else replace(facts, sandbox="none")
+
+
+async def _limits_of(lineage: Lineage, chat: Chat) -> tuple[Sequence[Chat], Sequence[AgentSettings]]:
+    """Return the chats above a child chat, and what each of them may do. Other chats have none above."""
+    if not chat.is_delegated:
+        return (), ()
+    above = await lineage.above(chat)
+    if above is None:
+        return (), (AgentSettings(mode="off"),)
+    limits: list[AgentSettings] = []
+    for one, parent in pairwise((chat, *above)):
+        bounds = AgentSettings() if one.spawned_by is None else one.spawned_by.bounds
+        limits.append(bounds.with_defaults(parent.settings.agent))
+    return above, limits
+
+
+def _narrow(workspace: Workspace, others: Workspace) -> Workspace:
+    roots = common_roots(workspace.roots, others.roots)
+    problem = workspace.problem if roots else "The folders of this chat are none of those of its parent."
+    return Workspace(roots, problem if workspace.roots else workspace.problem)
+
+
+def _is_left_to_child(spec: ToolSpec, limits: Sequence[AgentSettings]) -> bool:
+    """Return whether a child chat has a tool that its own settings leave to it. None starts children."""
+    if spec.kind == "agent":
+        return False
+    if not all(is_chosen(spec.name, one) for one in limits):
+        return False
+    if not spec.source.startswith("mcp:"):
+        return True
+    server = spec.source.removeprefix("mcp:")
+    choices = [one.mcp_servers for one in limits if one.mcp_servers is not None]
+    return all(any(fnmatchcase(server, glob) for glob in globs) for globs in choices)
 
 
 def is_chosen(name: str, settings: AgentSettings) -> bool:

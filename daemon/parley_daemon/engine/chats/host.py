@@ -10,6 +10,7 @@ from parley_daemon.engine.agents.client_tools import ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.permissions import Permissions
+from parley_daemon.engine.agents.services import Lineage
 from parley_daemon.engine.chats.snapshot import Change, ChatView
 from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.retry import Retries
@@ -89,6 +90,7 @@ class ChatServices:
     answer_limits: AnswerLimits
     permissions: Permissions
     instructions: Instructions
+    lineage: Lineage
     budgets: Budgets
     mcp: McpOffers
     host: ChatHost

@@ -14,7 +14,7 @@ from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.host import StepBrief, StepHost
 from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.mcp.offer import McpOffers
-from parley_daemon.engine.agents.services import RuleBook
+from parley_daemon.engine.agents.services import Lineage, RuleBook
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
@@ -167,6 +167,11 @@ class TurnServices(Protocol):
     retries: Retries
     answer_limits: AnswerLimits
     toolbox: Toolbox
+
+    @property
+    def lineage(self) -> Lineage:
+        """The chats above child chats."""
+        ...
 
     @property
     def permissions(self) -> RuleBook:

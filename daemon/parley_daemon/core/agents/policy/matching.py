@@ -135,7 +135,9 @@ def _counts(rule: Rule, chat: ChatFacts, tool: str) -> bool:
     if rule.expires_at is not None and rule.expires_at <= chat.now:
         return False
     scope = rule.scope
-    if scope.chat_id is not None and scope.chat_id != chat.chat_id:
+    if scope.chat_id == chat.chat_id and chat.above and effect_of(rule) == "allow":
+        return False  # what a rule allows in a child alone, its parent may not do
+    if scope.chat_id not in (None, chat.chat_id, *chat.above):
         return False
     if scope.root is not None:
         root = path_of_uri(scope.root)

@@ -34,7 +34,8 @@ def offer_rules(chat: ChatFacts, tool: str, kind: ToolKind, call: Inspection) ->
 
 
 def _in_chat(rule: Rule, chat: ChatFacts) -> Rule:
-    return _scoped(rule, RuleScope(chat_id=chat.chat_id))
+    """Return a rule for the chat; that of a child is for the topmost chat, and so for all its children."""
+    return _scoped(rule, RuleScope(chat_id=chat.above[-1] if chat.above else chat.chat_id))
 
 
 def _scoped(rule: Rule, scope: RuleScope) -> Rule:
