@@ -18,8 +18,7 @@ _ORDER: Final[tuple[AgentMode, ...]] = ("off", "plan", "ask", "edits", "auto")
 
 def lowest_mode(modes: Iterable[AgentMode | None]) -> AgentMode:
     """Return the mode that allows least. None counts as "off"."""
-    known: list[AgentMode] = [mode or "off" for mode in modes]
-    return min(known, key=_ORDER.index, default="off")
+    return _ORDER[min([_ORDER.index(mode or "off") for mode in modes], default=0)]
 
 
 def common_roots(roots: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
