@@ -49,6 +49,7 @@ from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
+from parley_daemon.ports.mcp_authorization import McpAuthorizer
 from parley_daemon.ports.sandbox import Sandbox, SandboxSettings
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
@@ -266,7 +267,14 @@ def _load_mcp(settings: SandboxSettings, jobs: BackgroundTasks) -> "McpSetup":
         allowed=frozenset(settings.environment),
         home=str(Path.home()),
     )
-    return McpSetup(HelperConnector(jobs), environment)
+    return McpSetup(HelperConnector(jobs), environment, _load_authorizer)
+
+
+def _load_authorizer() -> McpAuthorizer:
+    """Return what asks people to authorize MCP servers. Loads a HTTP client."""
+    from parley_daemon.adapters.oauth.authorizer import OAuthAuthorizer
+
+    return OAuthAuthorizer()
 
 
 def _lock(data_dir: Path, held: list[FileLock]) -> None:

@@ -1,6 +1,7 @@
 """`parleyd doctor`: checks everything that a working daemon needs, and prints one line for each."""
 
 import os
+import socket
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
         yield from _check_store(paths.data_dir)
         yield _check_owner(paths)
         yield _try_sandbox(paths)
+        yield from _list_configured_servers(paths)
         yield from _list_offline(paths)
         return
     with peer:
@@ -74,6 +76,7 @@ def _findings(paths: DaemonPaths, check: bool) -> Iterator[Finding]:
         if status["store"]["error"]:
             yield Finding("store", False, status["store"]["error"])
         yield _describe_sandbox(status["sandbox"])
+        yield from _list_servers(peer)
         yield from _check_default_model(listed["defaultModel"], listed["providers"], are_listed=True)
         for provider in _configured(listed["providers"]):
             if not check:
@@ -185,6 +188,42 @@ def _describe_sandbox(state: dict[str, Any]) -> Finding:
     network = f", network: {state['network']}" if state["kind"] != "none" else ""
     is_good = True if state["kind"] != "none" and not state["isWeak"] else None
     return Finding("sandbox", is_good, " ".join([f"{names[state['kind']]}{network}.", *state["notes"]]))
+
+
+def _list_servers(peer: socket.socket) -> Iterator[Finding]:
+    """Yield the MCP servers that are no project's, and why none of them can be used."""
+    (listed,) = call_daemon(peer, [("mcp/list", {})], _LIST_SECONDS)
+    servers: list[dict[str, Any]] = listed.get("servers", [])
+    if servers and listed["problem"] is not None:
+        yield Finding("mcp", False, listed["problem"])
+        return
+    for one in servers:
+        is_bad = one["state"] in ("failed", "needs_auth")
+        tools = None if one["tools"] is None else f"{one['tools']} tool{'' if one['tools'] == 1 else 's'}"
+        text = ", ".join([part for part in (_MCP_STATES[one["state"]], tools) if part])
+        left_out = ", ".join([tool["name"] for tool in one["setAside"]])
+        more = f"; these of its tools cannot be used: {left_out}" if left_out else ""
+        yield Finding(f"mcp:{one['name']}", False if is_bad else None, f"{one['error'] or text}{more}")
+
+
+_MCP_STATES = {
+    "configured": "it was never started",
+    "known": "it is started when it is needed",
+    "starting": "it is being started",
+    "running": "it runs",
+    "failed": "it has failed",
+    "untrusted": "its project is not trusted",
+    "needs_auth": "it wants an authorization: mcp/authenticate",
+}
+
+
+def _list_configured_servers(paths: DaemonPaths) -> Iterator[Finding]:
+    """Yield the MCP servers of the configuration file. Those in the store are not read."""
+    from parley_daemon.config import load_config
+
+    names = ", ".join([one.name for one in load_config(paths.config).mcp_servers])
+    if names:
+        yield Finding("mcp", None, f"in the configuration file: {names}")
 
 
 def _check_owner(paths: DaemonPaths) -> Finding:

@@ -307,8 +307,9 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
         _request("mcp/restart", "mcp.McpRestartParams", "mcp.McpListResult",
                  handler="mcp.restart",
                  doc="Start a server now, again if it runs."),
-        _later("mcp/authenticate", "mcp.McpAuthenticateParams", "mcp.McpAuthenticateResult",
-               doc="Begin the authorization of a server by a person."),
+        _request("mcp/authenticate", "mcp.McpAuthenticateParams", "mcp.McpAuthenticateResult",
+                 handler="mcp.authenticate",
+                 doc="Begin the authorization of a server by a person."),
     ),
     "Permissions": (
         _request("permission/list", "permissions.PermissionListParams", "permissions.PermissionListResult",

@@ -1978,6 +1978,14 @@ export type McpSource = "config" | "user" | "project";
 /** What has become of an MCP server. */
 export type McpState = "configured" | "known" | "starting" | "running" | "failed" | "untrusted" | "needs_auth";
 
+/** The MCP servers that run, of all chats. */
+export interface McpStatus {
+  /** How many MCP servers run or are being started. */
+  running: number;
+  /** How many MCP servers have failed, or want an authorization. */
+  failed: number;
+}
+
 /** Params of `mcp/update`. Absent fields stay unchanged; null clears a field. It is stopped if it runs. */
 export interface McpUpdateParams {
   /** The name of a server that was added by `mcp/add`. At most 64 characters. */
@@ -3028,6 +3036,8 @@ export interface ServerStatus {
   store: StoreStatus;
   /** What commands of models run in. */
   sandbox: SandboxStatus;
+  /** The MCP servers. */
+  mcp: McpStatus;
   /** The configuration file. */
   configuration: ConfigurationStatus;
 }

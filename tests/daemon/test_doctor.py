@@ -46,9 +46,11 @@ def test_an_empty_setup_has_no_bad_finding(places: dict[str, str]) -> None:
 
 
 def test_a_broken_file_and_a_missing_key_are_named() -> None:
-    with private_environment(config='[providers.x]\ntype = "openai"\napi_key_env = "NO_KEY"\n') as places:
+    config = '[providers.x]\ntype = "openai"\napi_key_env = "NO_KEY"\n[mcp.files]\ncommand = "files"\n'
+    with private_environment(config=config) as places:
         code, found = doctor(places)
         assert code == 1
+        assert found["mcp"] == "- in the configuration file: files"
         assert found["configuration"] == f"ok {places['PARLEY_CONFIG']}"
         assert found["x"].startswith('BAD Provider "x" has no API key: set the environment variable NO_KEY')
         Path(places["PARLEY_CONFIG"]).write_text("[providers.x\n", "utf-8")

@@ -169,6 +169,7 @@ class Engine:
     @cached_property
     def mcp_servers(self) -> "McpServers":
         """The MCP servers of chats. Few daemons have some, so this is made at the first use."""
+        from parley_daemon.engine.mcp.authorization import Authorizations
         from parley_daemon.engine.mcp.manifests import KeptManifests
         from parley_daemon.engine.mcp.projects import ProjectFileReader
         from parley_daemon.engine.mcp.runs import RunParts
@@ -176,6 +177,11 @@ class Engine:
         from parley_daemon.engine.mcp.setup import NO_MCP
 
         setup = NO_MCP if self._load_mcp is None else self._load_mcp()
+        authorizations: Authorizations | None = None
+        if setup.load_authorizer is not None:
+            authorizations = Authorizations(
+                setup.load_authorizer, self._secrets, self._clock, self._tasks.start
+            )
         parts = RunParts(
             connector=setup.connector,
             stored=self._stored_servers,
@@ -184,6 +190,7 @@ class Engine:
             clock=self._clock,
             start=self._tasks.start,
             times=setup.times,
+            authorizations=authorizations,
         )
         projects = ProjectFileReader(self._project_files, self.permissions)
         manifests = KeptManifests(self._store, self._open_store, self._clock)
@@ -201,6 +208,10 @@ class Engine:
         from parley_daemon.engine.mcp.stored import StoredServers
 
         return StoredServers(self._store, self._open_store, self._secrets, self._clock)
+
+    def count_servers(self) -> tuple[int, int]:
+        """Return how many MCP servers run, and how many have failed."""
+        return self.mcp_servers.count() if "mcp_servers" in vars(self) else (0, 0)
 
     def configure_mcp(self, configured: Sequence[McpDefinition]) -> None:
         """Replace the MCP servers of the configuration file."""

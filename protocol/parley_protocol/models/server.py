@@ -173,6 +173,15 @@ class SandboxStatus(Wire):
     """Why no command can run: the configuration demands a sandbox, and there is none; null: they can."""
 
 
+class McpStatus(Wire):
+    """The MCP servers that run, of all chats."""
+
+    running: int
+    """How many MCP servers run or are being started."""
+    failed: int
+    """How many MCP servers have failed, or want an authorization."""
+
+
 class ServerStatusParams(Params):
     """Params of `server/status`."""
 
@@ -195,4 +204,6 @@ class ServerStatus(Wire):
     """The store."""
     sandbox: SandboxStatus
     """What commands of models run in."""
+    mcp: McpStatus
+    """The MCP servers."""
     configuration: ConfigurationStatus

@@ -26,10 +26,11 @@ class Rig:
     def __init__(self, tasks: BackgroundTasks, times: RunTimes) -> None:
         self.connector = ScriptedConnector()
         self.kept: list[McpManifest] = []
+        self.seconds: float | None = None
         self.run = ServerRun("s", self._connect, self._keep, tasks.start, SystemClock(), times)
 
-    async def _connect(self, events: McpConnectionEvents) -> McpConnection:
-        return await self.connector.connect(McpTarget(command="s"), events)
+    async def _connect(self, events: McpConnectionEvents) -> tuple[McpConnection, float | None]:
+        return await self.connector.connect(McpTarget(command="s"), events), self.seconds
 
     async def _keep(self, manifest: McpManifest) -> None:
         self.kept.append(manifest)
@@ -198,3 +199,14 @@ async def test_changes_of_what_it_offers_are_asked_for_at_most_so_often() -> Non
         connection.events.noise(7)
         connection.events.noise(1)
         assert it.run.noise == 8
+
+
+async def test_a_life_ends_before_its_authorization_as_soon_as_nobody_uses_it() -> None:
+    async with rig() as it:
+        it.seconds = 1.0
+        async with it.run.use():
+            await it.pass_time(0.01)
+            assert it.run.state == "running"
+        await it.until(lambda: it.run.state == "stopped")
+        async with it.run.use():
+            assert it.run.starts == 2

@@ -5,11 +5,14 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS
+from parley_protocol.models.mcp import McpAuthenticateResult
+from tests.support.mcp.stub_granter import stub_granter
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.raw_client import Peer, unix_peer
 
@@ -170,3 +173,23 @@ async def test_the_configuration_is_reloaded_and_a_bad_server_is_named_by_its_li
 
 async def _complaint(wire: Wire) -> str | None:
     return (await wire.peer.result("server/status", {}))["configuration"]["error"]
+
+
+async def test_a_person_authorizes_a_server_by_a_browser_that_comes_back(wire: Wire) -> None:
+    with stub_granter() as stub:
+        await wire.call("mcp/add", name="web", url=stub.mcp)
+        answer = await wire.peer.result("mcp/authenticate", {"name": "web"})
+        assert McpAuthenticateResult.model_validate(answer).to_wire() == answer
+        assert answer["url"].startswith(f"{stub.url}/authorize?")
+        uri, parameters = stub.consent(answer["url"])
+        async with aiohttp.ClientSession() as browser:
+            async with browser.get(uri, params={**parameters, "state": "of another"}) as page:
+                assert page.status == 400
+            async with browser.get(uri, params=parameters) as page:
+                assert page.status == 200
+        with anyio.fail_after(30):
+            while not stub.granted:
+                await wire.call("mcp/list")
+    await wire.call("mcp/remove", name="web")
+    code, message = await wire.refused("mcp/authenticate", name="configured")
+    assert (code, "is started by a command" in message) == (ErrorCode.NOT_ALLOWED, True)

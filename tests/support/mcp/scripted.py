@@ -63,6 +63,7 @@ class ScriptedConnector:
     Attributes:
         manifest: what all servers offer.
         failures: how the next connections fail, in their order.
+        accepted: the tokens with which servers are reached; None: no token is needed.
         gate: connections wait for it, if it is set.
         connections: all that there were.
         attempts: the targets that somebody has tried to reach.
@@ -72,6 +73,7 @@ class ScriptedConnector:
         self.problem: str | None = None
         self.manifest = offer("echo")
         self.failures: list[McpConnectError] = []
+        self.accepted: set[str] | None = None
         self.gate: anyio.Event | None = None
         self.connections: list[ScriptedConnection] = []
         self.attempts: list[McpTarget] = []
@@ -82,6 +84,9 @@ class ScriptedConnector:
             await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
+        token = target.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.accepted is not None and token not in self.accepted:
+            raise McpConnectError("The server wants an authorization.", needs_auth=True)
         connection = ScriptedConnection(self, target, events)
         self.connections.append(connection)
         return connection

@@ -8,6 +8,7 @@ from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.agents.rules import RuleScope
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.errors import ConflictError, NotTrustedError, ReadOnlyConfigurationError
+from parley_daemon.engine.mcp.authorization import Asked
 from parley_daemon.engine.mcp.listing import ServerEntry, ServerStatus
 from parley_daemon.engine.mcp.projects import ProjectServers
 from parley_daemon.engine.mcp.servers import McpServers
@@ -96,6 +97,8 @@ class McpAdministration:
         """
         await self._find_added(owner, name)
         entry = await self._servers.find(owner, name)
+        if entry is not None:
+            await self._servers.forget_authorization(entry)
         await self._stored.remove(owner, name)
         if entry is not None:
             await self._servers.stop(entry)
@@ -113,6 +116,20 @@ class McpAdministration:
             await self._servers.restart(entry)
         except McpConnectError:
             return  # the list says why
+
+    async def authenticate(
+        self, owner: str, name: str, chat: Chat | None, workspace: Workspace | None
+    ) -> Asked:
+        """Begin to ask a person to authorize a server.
+
+        Raises:
+            ToolNotFoundError: there is none of this name.
+            NotTrustedError: it is of a project that is not trusted.
+            NotAllowedError: it takes no authorization, or cannot get one now.
+            ConflictError: too many persons are asked already.
+            StoreUnavailableError: it cannot be read which there are.
+        """
+        return await self._servers.authorize(await self.find(owner, name, chat, workspace))
 
     async def find(
         self, owner: str, name: str, chat: Chat | None, workspace: Workspace | None

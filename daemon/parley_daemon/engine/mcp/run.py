@@ -34,8 +34,13 @@ log = logging.getLogger(__name__)
 
 RunState = Literal["stopped", "starting", "running", "failed", "needs_auth"]
 
-Connect = Callable[[McpConnectionEvents], Awaitable[McpConnection]]
-"""Starts or reaches the server. Raises McpConnectError."""
+Connect = Callable[[McpConnectionEvents], Awaitable[tuple[McpConnection, float | None]]]
+"""Starts or reaches the server; returns the connection, and for how many seconds it may be used (None: for
+good). Raises McpConnectError.
+"""
+
+EXPIRY_SECONDS = 30.0
+"""How long before its authorization ends a life ends that nobody uses, so that the next one has a new one."""
 
 CLOSE_SECONDS = 10.0
 """How long a connection may take to close when the daemon stops."""
@@ -210,7 +215,9 @@ class ServerRun:
         problem: McpConnectError | None = None
         try:
             with life.starting:
-                connection = await self._connect(life)
+                connection, seconds = await self._connect(life)
+                if seconds is not None:
+                    life.expires = self._clock.monotonic() + seconds - EXPIRY_SECONDS
                 await self._take(await connection.manifest())
                 self._connection, self.pid, self.state = connection, connection.pid, "running"
                 self._announce()
@@ -239,7 +246,7 @@ class ServerRun:
                 return None
             wait = float("inf")
             if not self._users:
-                wait = self._last_used + self._times.idle - now
+                wait = min(self._last_used + self._times.idle, life.expires) - now
                 if wait <= 0:
                     return None
             if life.has_news:
@@ -292,12 +299,14 @@ class _Life:
         starting: cancelled if the life is stopped before the server is reached.
         end_reason: why the server has ended; None: it has not.
         has_news: whether what it offers has changed.
+        expires: after which moment it ends when nobody uses it.
     """
 
     def __init__(self, run: ServerRun) -> None:
         self.starting = anyio.CancelScope()
         self.end_reason: str | None = None
         self.has_news = False
+        self.expires = float("inf")
         self.is_stopped = False
         self._run = run
         self._woken = anyio.Event()

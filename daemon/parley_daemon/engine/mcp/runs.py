@@ -14,9 +14,10 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.globs import path_of_uri
 from parley_daemon.core.agents.mcp import McpDefinition
+from parley_daemon.engine.mcp.authorization import Authorizations
 from parley_daemon.engine.mcp.listing import ServerEntry
 from parley_daemon.engine.mcp.projects import Trust
-from parley_daemon.engine.mcp.run import RunTimes, ServerRun
+from parley_daemon.engine.mcp.run import RunState, RunTimes, ServerRun
 from parley_daemon.engine.mcp.stored import StoredServers, definition_of
 from parley_daemon.engine.mcp.targets import McpEnvironment, make_target
 from parley_daemon.engine.tasks import Work
@@ -48,6 +49,7 @@ class RunParts(msgspec.Struct, frozen=True, gc=False):
     clock: Clock
     start: Callable[[Work], None]
     times: RunTimes = RunTimes()
+    authorizations: Authorizations | None = None
 
 
 class ServerRuns:
@@ -65,6 +67,11 @@ class ServerRuns:
     def find(self, entry: ServerEntry) -> ServerRun | None:
         """Return the run of a server, if it was tried."""
         return self._runs.get(self._keys.get(entry.key, ""))
+
+    @property
+    def states(self) -> list[RunState]:
+        """The states of all runs."""
+        return [run.state for run in self._runs.values()]
 
     def find_fault(self, entry: ServerEntry) -> str | None:
         """Return why the definition of a server could not be used; None: it could, or was not tried."""
@@ -87,21 +94,14 @@ class ServerRuns:
         problem = self._parts.connector.problem or entry.problem
         if problem is not None:
             raise McpConnectError(problem)
-        await self._check_trust(entry)
-        try:
-            definition = await self._definition_of(entry)
-            target = make_target(definition, entry.source, self._parts.environment)
-        except McpConnectError as error:
-            self._faults[entry.key] = self._parts.clock.monotonic(), str(error)
-            raise
-        self._faults.pop(entry.key, None)
+        target = await self.target(entry)
         key = self._key(entry, target)
         run = self._runs.get(key)
         if run is None:
             self._forget_some()
             run = self._runs[key] = ServerRun(
                 entry.name,
-                partial(self._connect, target),
+                partial(self._connect, entry.owner, target),
                 partial(self._keep, entry),
                 self._parts.start,
                 self._parts.clock,
@@ -111,6 +111,22 @@ class ServerRuns:
         if entry.root is not None:
             self._of_projects[entry.key] = entry
         return run
+
+    async def target(self, entry: ServerEntry) -> McpTarget:
+        """Return how a server is started.
+
+        Raises:
+            McpConnectError: it may not be started, or its definition cannot be used.
+        """
+        await self._check_trust(entry)
+        try:
+            definition = await self._definition_of(entry)
+            target = make_target(definition, entry.source, self._parts.environment)
+        except McpConnectError as error:
+            self._faults[entry.key] = self._parts.clock.monotonic(), str(error)
+            raise
+        self._faults.pop(entry.key, None)
+        return target
 
     def _forget_some(self) -> None:
         if len(self._runs) >= MAX_RUNS:
@@ -150,10 +166,35 @@ class ServerRuns:
             definition = replace(definition, cwd=path_of_uri(entry.scope.root))
         return definition
 
-    async def _connect(self, target: McpTarget, events: McpConnectionEvents) -> McpConnection:
-        return await self._parts.connector.connect(target, events)
+    async def _connect(
+        self, owner: str, target: McpTarget, events: McpConnectionEvents
+    ) -> tuple[McpConnection, float | None]:
+        connect, authorizations = self._parts.connector.connect, self._parts.authorizations
+        if authorizations is None or not takes_token(target):
+            return await connect(target, events), None
+        granted = await authorizations.find(owner, target.url or "")
+        if granted is None:
+            return await connect(target, events), None
+        try:
+            return await connect(_with_token(target, granted.token), events), granted.seconds
+        except McpConnectError as error:
+            if not error.needs_auth:
+                raise
+            another = await authorizations.replace(owner, target.url or "", granted.token)
+            if another is None:
+                raise
+        return await connect(_with_token(target, another.token), events), another.seconds
 
     def _key(self, entry: ServerEntry, target: McpTarget) -> str:
         """Return the key of what starts a server. Owners share servers of the configuration file alone."""
         owner = "" if entry.source == "config" else entry.owner
         return hashlib.sha256(self._salt + msgspec.json.encode((owner, target), order="sorted")).hexdigest()
+
+
+def takes_token(target: McpTarget) -> bool:
+    """Return whether a server is reached by a URL, without an authorization of its definition."""
+    return target.url is not None and not any(name.lower() == "authorization" for name in target.headers)
+
+
+def _with_token(target: McpTarget, token: str) -> McpTarget:
+    return replace(target, headers={**target.headers, "Authorization": f"Bearer {token}"})

@@ -26,10 +26,12 @@ from parley_daemon.core.agents.globs import uri_of_path
 from parley_daemon.core.agents.mcp import McpDefinition, McpState
 from parley_daemon.core.agents.rules import RuleScope
 from parley_daemon.core.records import Chat
+from parley_daemon.engine.errors import NotAllowedError
+from parley_daemon.engine.mcp.authorization import Asked
 from parley_daemon.engine.mcp.listing import ServerEntry, ServerStatus, merge
 from parley_daemon.engine.mcp.manifests import KeptManifests
 from parley_daemon.engine.mcp.projects import ProjectFileReader, ProjectServers
-from parley_daemon.engine.mcp.runs import RunParts, ServerRuns
+from parley_daemon.engine.mcp.runs import RunParts, ServerRuns, takes_token
 from parley_daemon.ports.mcp import McpConnectError, McpConnection, McpManifest
 from parley_daemon.ports.tools import Workspace
 
@@ -82,6 +84,7 @@ class McpServers:
         self._connector = parts.connector
         self._stored = parts.stored
         self._start = parts.start
+        self._authorizations = parts.authorizations
         self._configured = tuple(configured)
         self._projects = projects
         self._manifests = manifests
@@ -261,6 +264,47 @@ class McpServers:
         run = self._runs.take_out(entry)
         if run is not None:
             await run.stop()
+
+    def count(self) -> tuple[int, int]:
+        """Return how many servers run or are being started, and how many have failed."""
+        states = self._runs.states
+        return sum(one in ("running", "starting") for one in states), sum(
+            one in ("failed", "needs_auth") for one in states
+        )
+
+    async def authorize(self, entry: ServerEntry) -> Asked:
+        """Begin to ask a person to authorize a server. Once that is done, it may be used.
+
+        Raises:
+            NotAllowedError: it takes no authorization, or cannot get one now; the message says why.
+            ConflictError: too many persons are asked already.
+        """
+        if self._authorizations is None:
+            raise NotAllowedError(self.problem or "This daemon asks for no authorizations.")
+        try:
+            target = await self._runs.target(entry)
+        except McpConnectError as error:
+            raise NotAllowedError(str(error)) from None
+        if target.url is None or not takes_token(target):
+            how = "is started by a command" if target.url is None else "has a header Authorization already"
+            raise NotAllowedError(f"The MCP server {entry.name} {how}, so that there is nobody to ask.")
+        return await self._authorizations.ask(entry.owner, target.url, partial(self._granted, entry))
+
+    def _granted(self, entry: ServerEntry) -> None:
+        run = self._runs.find(entry)
+        if run is not None:
+            run.forgive()
+
+    async def forget_authorization(self, entry: ServerEntry) -> None:
+        """Delete the authorization of a server that was removed."""
+        if self._authorizations is None or entry.definition.url is None:
+            return
+        try:
+            target = await self._runs.target(entry)
+        except McpConnectError:
+            return  # it never had one
+        if target.url is not None:
+            await self._authorizations.forget(entry.owner, target.url)
 
     async def stop_untrusted(self, owner: str, hash: str) -> None:
         """Stop the servers of a project's file that the owner does not trust any more."""

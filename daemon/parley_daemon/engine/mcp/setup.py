@@ -1,5 +1,7 @@
 """What a daemon is composed with for MCP servers."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from parley_daemon.engine.mcp.run import RunTimes
@@ -11,13 +13,15 @@ from parley_daemon.ports.mcp import (
     McpConnector,
     McpTarget,
 )
+from parley_daemon.ports.mcp_authorization import McpAuthorizer
 
 
 class McpSetup(msgspec.Struct, frozen=True, gc=False):
-    """How servers are reached, and what they may have of the daemon's environment."""
+    """How servers are reached and authorized, and what they may have of the daemon's environment."""
 
     connector: McpConnector
     environment: McpEnvironment
+    load_authorizer: Callable[[], McpAuthorizer] | None = None
     times: RunTimes = RunTimes()
 
 

@@ -1,4 +1,4 @@
-"""mcp/list, add, update, remove, restart."""
+"""mcp/list, add, update, remove, restart, authenticate."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from parley_daemon.server.wire import mcp as wire
 from parley_daemon.server.wire.errors import invalid_params
 from parley_protocol.models.mcp import (
     McpAddParams,
+    McpAuthenticateParams,
     McpListParams,
     McpRemoveParams,
     McpRestartParams,
@@ -51,6 +52,14 @@ async def restart(call: Call, params: McpRestartParams) -> Any:
     place = await _place(call, params.chat_id, params.root)
     await call.connection.app.engine.mcp.restart(call.connection.chats.owner, params.name, *place)
     return await _list(call, place)
+
+
+async def authenticate(call: Call, params: McpAuthenticateParams) -> Any:
+    """Begin the authorization of a server."""
+    place = await _place(call, params.chat_id, params.root)
+    mcp, owner = call.connection.app.engine.mcp, call.connection.chats.owner
+    asked = await mcp.authenticate(owner, params.name, *place)
+    return {"url": asked.url, "expiresAt": asked.expires_at}
 
 
 async def _list(call: Call, place: Place = (None, None)) -> Any:

@@ -40,6 +40,7 @@ async def get_status(call: Call, params: ServerStatusParams) -> Any:
         "runningTurns": app.engine.running_turns,
         "memoryBytes": _resident_bytes(),
         "store": store,
+        "mcp": dict(zip(("running", "failed"), app.engine.count_servers(), strict=True)),
         "sandbox": msgspec.to_builtins(sandbox),
         "configuration": {
             "path": app.engine.catalogue.file_defaults.path,

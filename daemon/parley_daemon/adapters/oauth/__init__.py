@@ -1,0 +1,1 @@
+"""Authorization of MCP servers by OAuth 2.1."""
