@@ -163,6 +163,19 @@ def test_what_is_kept_of_a_foreign_repository_is_bounded(tmp_path: Path) -> None
     assert restore_protected(files, are_read_only=False, kept_in=tmp_path / "kept") == []
 
 
+def test_a_repository_that_a_command_makes_in_any_folder_is_reported(tmp_path: Path) -> None:
+    git(tmp_path / "lib", "init", "-q")
+    files = read_protected([str(tmp_path)])
+    git(tmp_path / "lib/deep/er", "init", "-q")
+    git(tmp_path / "bare", "init", "-q", "--bare")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/.git").write_text("gitdir: ../bare\n", "utf-8")
+    (finding,) = restore_protected(files, are_read_only=True, kept_in=tmp_path / "kept")
+    for name in ("lib/deep/er", "bare", "tree"):
+        assert str(tmp_path / name) in finding
+    assert f"{tmp_path}/lib," not in finding
+
+
 def test_a_repository_that_a_command_makes_in_a_folder_of_the_chat_is_reported(tmp_path: Path) -> None:
     files = read_protected([str(tmp_path)])
     git(tmp_path, "init", "-q")

@@ -5,8 +5,8 @@ the file `.git` of a worktree or submodule says where they are; rules in `.parle
 may do. bubblewrap makes these files read-only. Landlock cannot except anything from a writable folder, and
 without a sandbox nothing holds. So they are read before each command and compared afterwards. What has
 changed is put back, and the result of the command reports it; the changed version is kept in a folder of the
-daemon, since a person may have changed it at the same moment. A repository that a command makes in a folder
-of the chat is reported, since it has whatever configuration the command gave it.
+daemon, since a person may have changed it at the same moment. A repository that a command makes is reported,
+since it has whatever configuration the command gave it.
 """
 
 import hashlib
@@ -25,6 +25,8 @@ POLICY_FOLDER = ".parley"
 _MAX_DIRECTORIES = 200
 """Git directories that are read, those nearest to the roots first: reading one takes half a millisecond."""
 
+_MAX_NAMED = 3
+
 _MAX_READ_ONLY = 500
 """Paths that are made read-only: each is a mount of its own. The others are only compared."""
 
@@ -36,7 +38,7 @@ class ProtectedFiles:
     Attributes:
         git_directories: below the folders, with their identities.
         before: what was at each protected path.
-        without: folders of the chat in which there was no repository.
+        places: where repositories were, by folder of the chat.
     """
 
     roots: tuple[str, ...]
@@ -44,7 +46,7 @@ class ProtectedFiles:
     before: dict[str, Tree]
     read_only: list[str] = field(default_factory=list[str])
     """Protected paths that exist and are no links: those that bubblewrap can make read-only."""
-    without: list[str] = field(default_factory=list[str])
+    places: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
 
 def read_protected(roots: Sequence[str], more: Sequence[str] = ()) -> ProtectedFiles:
@@ -65,8 +67,7 @@ def read_protected(roots: Sequence[str], more: Sequence[str] = ()) -> ProtectedF
                     paths += [os.path.join(directory, name) for name in PROTECTED_NAMES]
         for path in paths:
             files.before[path] = read_tree(files.roots, path, budget, {})
-        if not os.path.lexists(os.path.join(root, ".git")):
-            files.without.append(root)
+        files.places[root] = set(repositories.places)
     files.read_only = [path for path, tree in files.before.items() if tree and tree[""][0] != "link"]
     del files.read_only[_MAX_READ_ONLY:]
     return files
@@ -107,13 +108,25 @@ def restore_protected(files: ProtectedFiles, *, are_read_only: bool, kept_in: Pa
             what = f"It was put back, but not what is large or no ordinary file: {names}"
         findings.append(f"The command changed {path}, which is protected. {what}{kept}.")
     findings += [f"The command deleted the repository {path}." for path in sorted(gone)]
-    findings += [
-        f"The command made a repository in {root}. Look at its configuration and hooks before you use git"
-        " there: git runs what they name."
-        for root in files.without
-        if os.path.lexists(os.path.join(root, ".git"))
+    made = [
+        place
+        for root, places in files.places.items()
+        for place in find_repositories(root).places
+        if place not in places
     ]
+    if made:
+        named = ", ".join([_folder_of(one) for one in made[:_MAX_NAMED]])
+        more = f" and {len(made) - _MAX_NAMED} more" if len(made) > _MAX_NAMED else ""
+        findings.append(
+            f"The command made a repository in {named}{more}. Look at its configuration and hooks before you"
+            " use git there: git runs what they name."
+        )
     return findings
+
+
+def _folder_of(place: str) -> str:
+    """Return the folder that a person knows a repository by."""
+    return os.path.dirname(place) if os.path.basename(place) == ".git" else place
 
 
 def _identify(path: str) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ remembered while the daemon runs, and looked at first.
 
 import os
 import stat
+import time
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ _MAX_FOLDERS = 2000
 _MAX_INNER = 10_000
 """How many folders inside of a git directory are looked into."""
 
-_SKIPPED = frozenset(("node_modules", ".venv", "venv", "__pycache__", ".tox", "target"))
+_MAX_LOOKED = 4_000
+_SETTLED_NS = 10**9
+_SKIPPED = frozenset((".git", "node_modules", ".venv", "venv", "__pycache__", ".tox", "target"))
 _KNOWN_ROOTS = 64
 _KNOWN_PATHS = 1000
 """Paths that are remembered of a root."""
@@ -28,10 +31,14 @@ PROTECTED_NAMES = ("config", "config.worktree", "hooks", "commondir", "gitdir")
 
 
 class Repositories(NamedTuple):
-    """The git directories of a folder, and the files and links named `.git` that lead to one."""
+    """The git directories of a folder, and the files and links named `.git` that lead to one.
+
+    `places` are all paths named `.git`, and repositories without a work tree.
+    """
 
     directories: list[str]
     pointers: list[str]
+    places: list[str]
 
 
 _known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
@@ -47,7 +54,7 @@ def find_repositories(root: str) -> Repositories:
     pointers: list[str] = []
     places: dict[str, None] = {}
     for path in _known.get(root, ()):
-        if os.path.lexists(path):
+        if os.path.lexists(path) and (os.path.basename(path) == ".git" or _look(path).is_bare):
             _note(path, found, pointers)
             places[path] = None
     waiting = deque([root])
@@ -55,25 +62,21 @@ def find_repositories(root: str) -> Repositories:
     while waiting and looked_at < _MAX_FOLDERS:
         folder = waiting.popleft()
         looked_at += 1
-        entries = _list(folder)
-        if entries.keys() >= _BARE:
+        listed = _look(folder)
+        if listed.is_bare:
             found[folder] = places[folder] = None
             continue
-        for name, is_folder in entries.items():
-            path = os.path.join(folder, name)
-            if name == ".git":
-                if path not in places:
-                    _note(path, found, pointers)
-                    places[path] = None
-            elif is_folder and name not in _SKIPPED:
-                waiting.append(path)
+        if listed.has_git and (path := os.path.join(folder, ".git")) not in places:
+            _note(path, found, pointers)
+            places[path] = None
+        waiting += [os.path.join(folder, name) for name in listed.folders[:_MAX_FOLDERS]]
     _known[root] = tuple(places)[:_KNOWN_PATHS]
     _known.move_to_end(root)
     if len(_known) > _KNOWN_ROOTS:
         _known.popitem(last=False)
     for directory in list(found):
         found.update(dict.fromkeys(_find_inner(directory)))
-    return Repositories(list(found), pointers)
+    return Repositories(list(found), pointers, list(places))
 
 
 def _note(path: str, found: dict[str, None], pointers: list[str]) -> None:
@@ -83,6 +86,42 @@ def _note(path: str, found: dict[str, None], pointers: list[str]) -> None:
     else:
         found.update(dict.fromkeys(resolve_pointer(path)))
         pointers.append(path)
+
+
+class _Listing(NamedTuple):
+    """What matters of a folder: the folders in it, and whether it has a repository, or is one."""
+
+    folders: tuple[str, ...] = ()
+    has_git: bool = False
+    is_bare: bool = False
+
+
+_looked: dict[str, tuple[tuple[int, int, int], _Listing]] = {}
+"""What was found in folders, by what identifies their state."""
+
+
+def _look(folder: str) -> _Listing:
+    """Return what matters of a folder. Nobody can set its time of change (ctime) back."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return _Listing()  # it is gone
+    state = found.st_dev, found.st_ino, found.st_ctime_ns
+    known = _looked.get(folder)
+    if known is not None and known[0] == state:
+        return known[1]
+    entries = _list(folder)
+    listing = _Listing(
+        tuple([name for name, is_folder in entries.items() if is_folder and name not in _SKIPPED]),
+        ".git" in entries,
+        entries.keys() >= _BARE,
+    )
+    # Within a moment, a folder can change twice without another time of change.
+    if time.time_ns() - found.st_ctime_ns > _SETTLED_NS and len(listing.folders) <= _MAX_FOLDERS:
+        if len(_looked) >= _MAX_LOOKED:
+            _looked.clear()
+        _looked[folder] = state, listing
+    return listing
 
 
 def _list(folder: str) -> dict[str, bool]:
