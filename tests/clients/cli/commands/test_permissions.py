@@ -52,7 +52,8 @@ async def test_rules_are_added_explained_and_removed_in_the_shell(shell: Shell, 
         found = await shell.run("permission", "explain", short, "run", '{"command": "git log \\"a b\\""}')
         assert f"  allow\tgit log 'a b' by {id}" in found.stdout.splitlines()
         own = ("permission", "add", "deny", "run", "--command", "rm", "--chat", short)
-        assert (await shell.run(*own)).stdout.split("\t")[1:3] == ["deny run: rm …", f"chat {chat.id}"]
+        of_chat = (await shell.run(*own)).stdout.split("\t")
+        assert of_chat[1:3] == ["deny run: rm …", f"chat {chat.id}"]
         assert "deny run: rm …" in (await shell.run("permission", "list", short)).stdout
         found = await shell.run("permission", "explain", chat.id, "run", "{}")
         assert found.stderr.startswith("parley: The arguments of run are invalid: Object missing")
@@ -67,7 +68,7 @@ async def test_rules_are_added_explained_and_removed_in_the_shell(shell: Shell, 
         assert (await shell.run(*words[:-2], "--network", "none")).returncode == 2
     for words in (("explain", "x"), ("explain", "x", "run", "no json"), ("add", "maybe"), ("remove",)):
         assert (await shell.run("permission", *words)).returncode == 2
-    assert (await shell.run("permission", "remove", id)).returncode == 0
+    assert (await shell.run("permission", "remove", id, of_chat[0])).returncode == 0
     assert (await shell.run("permission")).stdout == ""
     assert (await shell.run("permission", "remove", id)).returncode == 1
 
