@@ -1795,6 +1795,8 @@ export interface Job {
   outputBytes: number;
   /** The end of what it has written: at most 4,096 bytes. */
   tail: string;
+  /** Sentences about protected files that were changed while it ran, once it has ended. */
+  notes: string[];
 }
 
 /** Params of `job/list`. */

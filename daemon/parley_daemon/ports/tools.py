@@ -153,6 +153,7 @@ class BackgroundJob(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         ran_ms: milliseconds from its start to its end, or so far.
         output_bytes: of all that it has written.
         tail: the end of that, at most 4,096 bytes.
+        notes: sentences about protected files that it changed, once it has ended.
     """
 
     id: str
@@ -162,6 +163,7 @@ class BackgroundJob(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     ran_ms: int
     output_bytes: int
     tail: str
+    notes: tuple[str, ...] = ()
 
 
 class Toolbox(Protocol):

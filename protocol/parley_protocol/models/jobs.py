@@ -36,6 +36,8 @@ class Job(Wire):
     """The bytes of all that it has written."""
     tail: str
     """The end of what it has written: at most 4,096 bytes."""
+    notes: list[str]
+    """Sentences about protected files that were changed while it ran, once it has ended."""
 
 
 class JobListResult(Wire):

@@ -296,6 +296,24 @@ async def test_jobs_are_few_and_end_with_their_chat(rig: FileRig) -> None:
     assert not (rig.home / "data/outputs/a").exists()
 
 
+async def test_what_was_put_back_at_the_end_of_a_job_is_said_to_people_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = FileRig(tmp_path, sandbox=SandboxSettings(kind="none"))
+    async with rig.tasks.running():
+        started = await rig.call("run", command="sleep 300", background=True)
+        (id,) = re.findall(r'job_output \{"id": "(\w+)"\}', text_of(started))
+        policy = rig.root / ".parley/permissions.toml"
+        policy.parent.mkdir()
+        policy.write_text("# of a person\n", "utf-8")
+        job = await rig.toolbox.stop_job("a", id)
+    assert job is not None
+    (note,) = job.notes
+    assert f"The command changed {policy.parent}, which is protected. It was removed" in note
+    assert Path(note.rpartition("kept in ")[2].removesuffix(".")).read_text("utf-8") == "# of a person\n"
+    assert note in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["bwrap", "landlock", "none"])
 async def test_configuration_and_hooks_of_git_stay_as_they_were(kind: str, tmp_path: Path) -> None:
     if kind != "none":

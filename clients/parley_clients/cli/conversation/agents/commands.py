@@ -51,7 +51,8 @@ def jobs(context: Context, argument: str) -> Outcome:
     """List the commands that the model has started in the background, show the output of one, or stop it."""
     words = argument.split()
     if words[:1] == ["stop"] and len(words) == 2:
-        return Show(_describe_job(context.chat.stop_job(words[1])))
+        stopped = context.chat.stop_job(words[1])
+        return Show("\n".join([_describe_job(stopped), *_notes(stopped)]))
     if len(words) > 1 or words == ["stop"]:
         raise UsageError("Use /jobs, /jobs ID or /jobs stop ID.")
     found = [job for job in context.chat.jobs() if not words or job.id == words[0]]
@@ -59,11 +60,16 @@ def jobs(context: Context, argument: str) -> Outcome:
         if not found:
             raise CommandError(f"There is no job {one_line(words[0])}. /jobs lists those that there are.")
         lines = [f"  {line}" for line in last_lines(found[0].tail, _SHOWN_LINES)]
-        return Show("\n".join([_describe_job(found[0]), *lines]))
+        return Show("\n".join([_describe_job(found[0]), *lines, *_notes(found[0])]))
     if not found:
         return Show("No command was started in the background.")
     hint = "/jobs ID shows the end of an output, /jobs stop ID stops a job."
     return Show("\n".join([*map(_describe_job, found), hint]))
+
+
+def _notes(job: Job) -> list[str]:
+    notes: list[str] = job.raw.get("notes") or []
+    return [visible_line(note) for note in notes]
 
 
 def _describe_job(job: Job) -> str:

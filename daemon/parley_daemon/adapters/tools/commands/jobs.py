@@ -1,5 +1,6 @@
 """Commands in the background: they belong to a chat, and go on when the turn that started them has ended."""
 
+import logging
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from parley_daemon.adapters.tools.commands.output import FILE_BYTES, MAX_LIMIT, 
 from parley_daemon.adapters.tools.commands.storage import OutputFiles
 from parley_daemon.ports.sandbox import Command, Process, Sandbox, SandboxError
 from parley_daemon.ports.tools import BackgroundJob
+
+log = logging.getLogger(__name__)
 
 MAX_RUNNING = 8
 """Jobs of one chat that run at the same time."""
@@ -82,6 +85,7 @@ class Job:
             ran_ms=round(ran * 1000),
             output_bytes=self.output.size,
             tail=self.output.last(_SHOWN_BYTES),
+            notes=self.notes,
         )
 
     async def wait_for_more(self, size: int) -> None:
@@ -149,10 +153,13 @@ class Jobs:
                         await job.output.add(piece)
                         job.note_change()
                 job.status = await process.wait()
-            job.notes = process.findings
         except SandboxError as error:
             job.problem = str(error)
         finally:
+            if job.process is not None:
+                job.notes = job.process.findings
+                for note in job.notes:  # who looks at the job may never come
+                    log.warning("job %s of chat %s: %s", job.id, job.chat_id, note)
             with anyio.CancelScope(shield=True):
                 await job.output.add(b"", is_last=True)
             job.ran = anyio.current_time() - job.began
