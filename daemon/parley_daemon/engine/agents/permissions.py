@@ -13,7 +13,9 @@ for each call: the stored rules are kept, and the files of projects are looked a
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import anyio
 import msgspec
+from anyio import to_thread
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.globs import path_of_uri, uri_of_path
@@ -43,6 +45,9 @@ MAX_RULE_BYTES = 16 * 1024
 
 _PARSED = 64
 """Files of projects whose parsed rules are remembered."""
+
+
+_parsers = anyio.CapacityLimiter(1)
 
 
 class PolicySources(msgspec.Struct, frozen=True, gc=False):
@@ -195,19 +200,20 @@ class Permissions:
 
     async def _read_project(self, owner: str, root: str, file: ProjectFile) -> ProjectRules:
         uri = uri_of_path(root)
-        parsed = self._parse(uri, file)
+        parsed = await self._parse(uri, file)
         trusted = await self.is_trusted(owner, uri, file.hash)
         rules = parsed.rules if trusted else tuple([_distrust(one) for one in parsed.rules])
         return ProjectRules(uri, file.path, file.hash, trusted, rules, parsed.complaint)
 
-    def _parse(self, uri: str, file: ProjectFile) -> ParsedRules:
+    async def _parse(self, uri: str, file: ProjectFile) -> ParsedRules:
         """Return the rules of a project's file. They count below its root."""
         if file.content is None:
             return _broken(uri, file.problem or "")
         key = uri, file.hash
         parsed = self._parsed.get(key)
         if parsed is None:
-            parsed = self._sources.parse(file.content, file.path)
+            # In a thread: a foreign file can take half a second, and change again and again.
+            parsed = await to_thread.run_sync(self._sources.parse, file.content, file.path, limiter=_parsers)
             if parsed.complaint is not None:
                 parsed = _broken(uri, parsed.complaint)
             else:

@@ -320,6 +320,8 @@ git diff --output=/etc/passwd
 git diff --ext-diff
 git diff --textconv
 git diff --no-index a b
+git diff /dev/null /etc/passwd
+git diff -- ../../notes.txt a
 git grep -Orm x
 git grep -O rm x
 git grep --open-files-in-pager=rm x
@@ -356,6 +358,7 @@ make
 cargo test --config x
 go test -exec rm ./...
 go test -toolexec=rm ./...
+go test -ldflags=-extld=./evil ./...
 pytest -p x
 pytest --rootdir=/tmp
 pytest -c /tmp/x.ini

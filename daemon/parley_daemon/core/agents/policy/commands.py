@@ -152,12 +152,19 @@ def begins_with(command: SimpleCommand, prefix: tuple[str, ...]) -> bool:
     program, more = name_of(prefix[0]), words[len(prefix) :]
     if program == "make" and words[:1] != prefix and any(map(_is_target, more)):
         return False
+    if words[:2] == ("git", "diff") and any(map(_leads_out, more)):
+        return False  # outside of a work tree, git diff compares any two files
     guarded = GUARDED.get(program)
     if guarded is None:
         return True
     if command.is_open:
         return False
     return not any(_is_guarded(word, guarded, program) for word in more)
+
+
+def _leads_out(word: str) -> bool:
+    """Return whether a word may be a path that leads out of the folder."""
+    return word.startswith("/") or ".." in word.split("/")
 
 
 def _is_target(word: str) -> bool:

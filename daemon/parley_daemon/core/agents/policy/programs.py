@@ -80,7 +80,10 @@ GUARDED: Final[dict[str, tuple[str, ...]]] = {
     ),
     "make": ("-f", "--file", "--makefile", "-C", "--directory", "--eval", "-E", "-I", "--include-dir"),
     "cargo": ("--config", "-Z", "--manifest-path", "-C"),
-    "go": ("-exec", "-toolexec", "-o", "-overlay", "-C", "-vettool", "-modfile"),
+    "go": (
+        *("-exec", "-toolexec", "-o", "-overlay", "-C", "-vettool", "-modfile", "-ldflags", "-gccgoflags"),
+        *("-compiler", "-pkgdir"),
+    ),
     "pytest": (
         *("-p", "-c", "--config-file", "--rootdir", "--confcutdir", "-o", "--override-ini", "--basetemp"),
         "--pastebin",
