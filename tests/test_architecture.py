@@ -53,6 +53,7 @@ BOUNDARIES = {
     "daemon/parley_daemon/engine/chats/event_feed.py",  # of a listener
     "daemon/parley_daemon/engine/turns/run.py",  # of a turn
     "daemon/parley_daemon/engine/agents/call.py",  # of a tool
+    "daemon/parley_daemon/mcp_server/session.py",  # of a call of another agent
     "daemon/parley_daemon/adapters/tools/packages/loading.py",  # of a package that brings tools
     "daemon/parley_daemon/adapters/providers/registry.py",  # of a package that brings a provider
     "daemon/parley_daemon/adapters/providers/provider.py",  # of the same, when it makes its model

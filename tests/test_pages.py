@@ -24,6 +24,7 @@ PAGES = (
     "docs/performance.md",
     "docs/permissions.md",
     "docs/providers.md",
+    "docs/mcp-server.md",
     "docs/security.md",
     "docs/tools.md",
     "docs/undo.md",

@@ -47,6 +47,10 @@ def run_command(words: Sequence[str]) -> int:
             return _status(paths)
         case "stop":
             return _stop(paths)
+        case "mcp":
+            from parley_daemon.mcp_server.chat_tools import serve_mcp
+
+            return serve_mcp(paths, can_ask=not arguments.read_only)
         case "doctor":
             from parley_daemon import doctor
 
@@ -104,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--in-memory", action="store_true", help="keep chats in memory only, and accept no other clients"
     )
+    mcp = commands.add_parser(
+        "mcp", parents=[locations], help="serve the chats to other agents, as an MCP server over stdio"
+    )
+    mcp.add_argument("--read-only", action="store_true", help="offer no tool that asks a model")
     commands.add_parser("status", parents=[locations], help="print the status of the running daemon as JSON")
     commands.add_parser("stop", parents=[locations], help="stop the running daemon cleanly")
     doctor = commands.add_parser(

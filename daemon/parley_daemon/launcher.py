@@ -22,6 +22,7 @@ import re
 import select
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,12 +70,10 @@ class DaemonPaths:
 
 def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> int:
     """Serve the parent process over standard input and output; return the exit code."""
-    input_fd, output_fd = _take_standard_streams()
+    input_fd, output_fd = take_standard_streams()
     if in_memory:
         return _become_daemon(paths, input_fd, output_fd, in_memory=True)
-    peer = connect(paths)
-    if peer is None and shared and not _is_served_elsewhere(paths):
-        peer = _start_shared_daemon(paths)
+    peer = reach_daemon(paths) if shared else connect(paths)
     if peer is not None:
         return copy_streams(peer, input_fd, output_fd)
     from parley_daemon.adapters.os.directory_lock import lock_directory
@@ -92,6 +91,14 @@ def run_stdio(paths: DaemonPaths, *, shared: bool, in_memory: bool = False) -> i
         return copy_streams(peer, input_fd, output_fd)
     with lock:
         return _become_daemon(paths, input_fd, output_fd, lock)
+
+
+def reach_daemon(paths: DaemonPaths) -> socket.socket | None:
+    """Return a connection to the daemon of this data directory, started if none runs; None: it cannot be."""
+    peer = connect(paths)
+    if peer is None and not _is_served_elsewhere(paths):
+        peer = _start_shared_daemon(paths)
+    return peer
 
 
 def connect(paths: DaemonPaths, *, seconds: float = 0.0) -> socket.socket | None:
@@ -147,7 +154,7 @@ def describe_owner(paths: DaemonPaths) -> str:
     )
 
 
-def _take_standard_streams() -> tuple[int, int]:
+def take_standard_streams() -> tuple[int, int]:
     """Move standard input and output to descriptors of their own, for the protocol alone; return these.
 
     Afterwards `print` writes to standard error, and child processes do not inherit the protocol's pipes.
@@ -308,5 +315,13 @@ def _start_shared_daemon(paths: DaemonPaths) -> socket.socket | None:
         if peer is None:
             stderr.seek(0)
             sys.stderr.write(stderr.read().decode("utf-8", "replace"))
+        if child.poll() is None:
+            threading.Thread(target=_reap, args=(child.pid,), name="reaper", daemon=True).start()
         child.returncode = 0  # keeps Popen from warning: the daemon outlives this process on purpose
         return peer
+
+
+def _reap(pid: int) -> None:
+    """Wait for a child, which otherwise stays as a zombie if this process outlives it."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
