@@ -23,6 +23,8 @@ class McpTable(msgspec.Struct, forbid_unknown_fields=True):
     """The address of a server that is reached by streamable HTTP."""
     headers: dict[str, str] = {}
     """HTTP headers of each request. "${NAME}" stands for a variable of the daemon's environment."""
+    trust_hints: bool = False
+    """true: it is believed when the server says that a tool only reads, which then counts as reading."""
     enabled: bool = True
     """false: the server is not used."""
 
@@ -52,6 +54,7 @@ def make_servers(tables: Mapping[str, McpTable]) -> tuple[McpDefinition, ...]:
             cwd=None if table.cwd is None else str(Path(table.cwd).expanduser()),
             url=table.url,
             headers=table.headers,
+            trusts_hints=table.trust_hints,
         )
         problem = find_problem(definition)
         if problem is not None and problem.field == "name":

@@ -310,6 +310,12 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
         _request("mcp/authenticate", "mcp.McpAuthenticateParams", "mcp.McpAuthenticateResult",
                  handler="mcp.authenticate",
                  doc="Begin the authorization of a server by a person."),
+        _request("mcp/resources", "mcp_content.McpResourcesParams", "mcp_content.McpResourcesResult",
+                 handler="mcp_content.resources", has_large_answer=True,
+                 doc="List the resources of a chat's servers, to refer to in messages."),
+        _request("mcp/prompts", "mcp_content.McpPromptsParams", "mcp_content.McpPromptsResult",
+                 handler="mcp_content.prompts", has_large_answer=True,
+                 doc="List the prompts of a chat's servers, to use as slash commands."),
     ),
     "Permissions": (
         _request("permission/list", "permissions.PermissionListParams", "permissions.PermissionListResult",

@@ -113,6 +113,10 @@ export interface Methods {
   "mcp/restart": { params: McpRestartParams; result: McpListResult };
   /** Begin the authorization of a server by a person. */
   "mcp/authenticate": { params: McpAuthenticateParams; result: McpAuthenticateResult };
+  /** List the resources of a chat's servers, to refer to in messages. */
+  "mcp/resources": { params: McpResourcesParams; result: McpResourcesResult };
+  /** List the prompts of a chat's servers, to use as slash commands. */
+  "mcp/prompts": { params: McpPromptsParams; result: McpPromptsResult };
   /** List the rules of what models may do. */
   "permission/list": { params: PermissionListParams; result: PermissionListResult };
   /** Add a rule. Its examples are tested first. */
@@ -1742,7 +1746,7 @@ export interface InitializeResult {
 export interface InitializedParams {}
 
 /** One part of what a client sends. */
-export type InputPart = TextPart | FilePart | ReferencePart;
+export type InputPart = TextPart | FilePart | ReferencePart | PromptPart;
 
 /**
  * A file AGENTS.md, and what becomes of it in a chat.
@@ -1892,10 +1896,94 @@ export interface McpListResult {
   problem: string | null;
 }
 
+/** A prompt of a server: a text that a person puts into a message. All of it is the server's words. */
+export interface McpPrompt {
+  /** The name of the server. */
+  server: string;
+  /** The name of the prompt, as the server calls it. */
+  name: string;
+  /** How people call it: "/", the name of the server, ":", and that of the prompt. */
+  command: string;
+  /** The name for people; null: there is none. */
+  title: string | null;
+  /** What it is for; null: unknown. */
+  description: string | null;
+  /** Its arguments. */
+  arguments: McpPromptArgument[];
+}
+
+/** An argument of a prompt, which is a text. */
+export interface McpPromptArgument {
+  /** The name of the argument. */
+  name: string;
+  /** What it is for; null: unknown. */
+  description: string | null;
+  /** Whether the prompt needs it. */
+  required: boolean;
+}
+
+/** Params of `mcp/prompts`. */
+export interface McpPromptsParams {
+  /** The chat whose servers are asked. 1 to 1024 characters. */
+  chatId: string;
+  /** Only the prompts of the server of this name; null: of all. */
+  server?: string | null;
+}
+
+/** Result of `mcp/prompts`: at most 2,000, sorted by server. */
+export interface McpPromptsResult {
+  /** The prompts. */
+  prompts: McpPrompt[];
+  /** The servers of which it is not known what they offer. */
+  unavailable: McpUnavailable[];
+}
+
 /** Params of `mcp/remove`. The server is stopped, and its secrets are deleted. */
 export interface McpRemoveParams {
   /** The name of a server that was added by `mcp/add`. At most 64 characters. */
   name: string;
+}
+
+/**
+ * A resource of a server. All of it is the server's words.
+ *
+ * With `isTemplate`, `uri` has expressions in braces that are to be filled in (RFC 6570).
+ */
+export interface McpResource {
+  /** The name of the server. */
+  server: string;
+  /** What a part of type "reference" has as its `uri`: "@", the name of the server, ":", and the URI. */
+  reference: string;
+  /** The URI of the resource, as the server calls it. */
+  uri: string;
+  /** The name of the resource. */
+  name: string;
+  /** The name for people; null: there is none. */
+  title: string | null;
+  /** What it is about; null: unknown. */
+  description: string | null;
+  /** Its MIME type; null: unknown. */
+  mediaType: string | null;
+  /** Its size in bytes; null: unknown. 0 or more. */
+  size: number | null;
+  /** Whether the URI is a template. */
+  isTemplate: boolean;
+}
+
+/** Params of `mcp/resources`. */
+export interface McpResourcesParams {
+  /** The chat whose servers are asked. 1 to 1024 characters. */
+  chatId: string;
+  /** Only the resources of the server of this name; null: of all. */
+  server?: string | null;
+}
+
+/** Result of `mcp/resources`: at most 2,000, sorted by server. */
+export interface McpResourcesResult {
+  /** The resources, and templates of resources. */
+  resources: McpResource[];
+  /** The servers of which it is not known what they offer. */
+  unavailable: McpUnavailable[];
 }
 
 /** Params of `mcp/restart`. The answer comes when the server runs or has failed. */
@@ -1986,6 +2074,14 @@ export interface McpStatus {
   running: number;
   /** How many MCP servers have failed, or want an authorization. */
   failed: number;
+}
+
+/** A server of which it is not known what it offers. */
+export interface McpUnavailable {
+  /** The name of the server. */
+  server: string;
+  /** Why it is not known, in a sentence. */
+  reason: string;
 }
 
 /** Params of `mcp/update`. Absent fields stay unchanged; null clears a field. It is stopped if it runs. */
@@ -2655,6 +2751,21 @@ export interface ProjectRules {
 }
 
 /**
+ * A prompt of an MCP server (see `mcp/prompts`). The daemon asks the server for its text when the message
+ * is accepted, and puts that in its place.
+ */
+export interface PromptPart {
+  /** Says which object this is. Always "prompt". */
+  type: "prompt";
+  /** The name of the server. 1 to 200 characters. */
+  server: string;
+  /** The name of the prompt, as the server calls it. 1 to 1000 characters. */
+  name: string;
+  /** The arguments of the prompt by their names; null: none. */
+  arguments?: Record<string, string>;
+}
+
+/**
  * The configuration of a provider.
  *
  * - `provider` is its name, the first half of the ids of its models.
@@ -2865,7 +2976,8 @@ export type ReasoningSummary = "auto" | "concise" | "detailed";
  * A file or a range of its lines, which the daemon reads when the message is accepted. An unsaved buffer
  * has precedence over the file.
  *
- * `startLine` and `endLine` count from 1; both are included. Without them: the whole file.
+ * `startLine` and `endLine` count from 1; both are included. Without them: the whole file. A `uri` such as
+ * "@server:uri" refers to a resource of an MCP server (see `mcp/resources`).
  */
 export interface ReferencePart {
   /** Says which object this is. Always "reference". */

@@ -69,7 +69,7 @@ def test_unknown_fields_deep_inside_params_are_refused_by_their_path(
     assert problems(ChatSendParams, SEND | given) == {path: "is not a field of these params"}
 
 
-NO_INPUT = "must be an object of type text, file or reference"
+NO_INPUT = "must be an object of type text, file, reference or prompt"
 BAD_SENDS: list[tuple[dict[str, Any], str, str]] = [
     ({"content": ""}, "content", "must have 1 or more characters"),
     ({"content": " \n\t"}, "content", "must not be blank"),

@@ -15,6 +15,7 @@ from parley_daemon.core.records import Turn
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ChatToolbox, ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
+from parley_daemon.engine.agents.mcp.content import McpContents
 from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.mcp.servers import ChatServers
 from parley_daemon.engine.agents.permissions import Permissions, PolicySources
@@ -83,6 +84,7 @@ class Engine:
         client_tools: the tools that clients have registered.
         instructions: what people tell models in AGENTS.md.
         mcp_offers: what MCP servers offer in chats.
+        mcp_contents: their resources and prompts.
         policy: answers questions about both.
         children: the child chats that tools start.
     """
@@ -130,6 +132,7 @@ class Engine:
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
         self.instructions = Instructions(self.permissions, policy_sources)
         self.mcp_offers = McpOffers(chat_servers or (lambda: self.mcp_servers), schemas)
+        self.mcp_contents = McpContents(self.mcp_offers, toolbox)
         self.policy = PolicyQueries(
             self.permissions, self.instructions, toolbox, clock, self.mcp_offers, self._tree
         )

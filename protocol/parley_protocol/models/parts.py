@@ -132,13 +132,31 @@ class ReferencePart(Wire):
     """A file or a range of its lines, which the daemon reads when the message is accepted. An unsaved buffer
     has precedence over the file.
 
-    `startLine` and `endLine` count from 1; both are included. Without them: the whole file.
+    `startLine` and `endLine` count from 1; both are included. Without them: the whole file. A `uri` such as
+    "@server:uri" refers to a resource of an MCP server (see `mcp/resources`).
     """
 
     type: Literal["reference"] = "reference"
     uri: str
     start_line: Annotated[Line | None, Field(exclude_if=absent_when_none)] = None
     end_line: Annotated[Line | None, Field(exclude_if=absent_when_none)] = None
+
+
+_PromptArguments = Annotated[dict[str, Annotated[str, Field(max_length=65_536)]], Field(max_length=64)]
+
+
+class PromptPart(Wire):
+    """A prompt of an MCP server (see `mcp/prompts`). The daemon asks the server for its text when the message
+    is accepted, and puts that in its place.
+    """
+
+    type: Literal["prompt"] = "prompt"
+    server: Annotated[str, Field(min_length=1, max_length=200)]
+    """The name of the server."""
+    name: Annotated[str, Field(min_length=1, max_length=1_000)]
+    """The name of the prompt, as the server calls it."""
+    arguments: Annotated[_PromptArguments | None, Field(exclude_if=absent_when_none)] = None
+    """The arguments of the prompt by their names; null: none."""
 
 
 class ToolCallDelta(Wire):
@@ -296,11 +314,11 @@ Part = Annotated[
 """One part of a message."""
 
 InputPart = Annotated[
-    _Text | _File | Annotated[ReferencePart, Tag("<reference>")],
+    _Text | _File | Annotated[ReferencePart, Tag("<reference>")] | Annotated[PromptPart, Tag("<prompt>")],
     Discriminator(
         _tag,
         custom_error_type="parley_part",
-        custom_error_message="must be an object of type text, file or reference",
+        custom_error_message="must be an object of type text, file, reference or prompt",
     ),
 ]
 """One part of what a client sends."""

@@ -113,7 +113,7 @@ def camel(name: str) -> str:
 @pytest.mark.parametrize(
     ("record", "exported", "left_out"),
     [
-        (Chat, ExportedChat, {"owner", "lastSeq", "reservedSeq", "childCount"}),
+        (Chat, ExportedChat, {"owner", "lastSeq", "reservedSeq", "childCount", "foundTools"}),
         (Message, ExportedMessage, {"chatId", "siblings"}),
         (Turn, ExportedTurn, {"chatId", "step"}),
         (QueuedMessage, ExportedQueuedMessage, {"chatId", "steers"}),

@@ -62,6 +62,7 @@ class GivenServer:
         self.prompts: dict[str, Sequence[tuple[str, McpContent]]] = {}
         self.gate = anyio.Event()
         self.gate.set()
+        self.use_gate: anyio.Event | None = None
         self.connect_error: McpConnectError | None = None
 
     def change(self, *tools: McpToolInfo, **fields: Any) -> None:
@@ -78,6 +79,8 @@ class GivenServer:
 
     @asynccontextmanager
     async def use(self, *, is_call: bool = True) -> AsyncGenerator[McpConnection]:
+        if self.use_gate is not None:
+            await self.use_gate.wait()
         if self.connect_error is not None:
             raise self.connect_error
         yield _Connection(self)

@@ -7,7 +7,7 @@ import io
 import os
 import stat
 from codecs import getincrementaldecoder
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -16,7 +16,7 @@ from anyio import to_thread
 from parley_daemon.core.parts import File, Part, Source, Text
 from parley_daemon.server.wire.errors import invalid_params
 from parley_daemon.server.wire.uris import file_name, local_path
-from parley_protocol.models.parts import FilePart, InputPart, ReferencePart, TextPart
+from parley_protocol.models.parts import FilePart, InputPart, PromptPart, ReferencePart, TextPart
 
 REFERENCE_LIMIT = 256 * 1024
 """Bytes of text, in UTF-8, that one reference may add to a message."""
@@ -57,6 +57,22 @@ class OpenDocuments(Protocol):
         ...
 
 
+class ServerContent(Protocol):
+    """What MCP servers have for a message.
+
+    Raises:
+        WireError: -32602, it cannot be had.
+    """
+
+    def resource(self, part: ReferencePart, path: str) -> Awaitable[Sequence[Part]]:
+        """Return the parts of a resource."""
+        ...
+
+    def prompt(self, part: PromptPart, path: str) -> Awaitable[Sequence[Part]]:
+        """Return the parts of a prompt."""
+        ...
+
+
 class _LinesOfFile(NamedTuple):
     """Lines of a file. `is_cut`: the file goes on behind the `line_count` lines that were read."""
 
@@ -66,29 +82,42 @@ class _LinesOfFile(NamedTuple):
     is_cut: bool = False
 
 
-async def input_parts(documents: OpenDocuments, content: str | list[InputPart]) -> tuple[Part, ...]:
+async def input_parts(
+    documents: OpenDocuments, content: str | list[InputPart], servers: ServerContent
+) -> tuple[Part, ...]:
     """Return the content of a message as parts. A reference becomes a `Source` with the current text.
+
+    `servers`: what MCP servers have for it.
 
     Raises:
         WireError: -32602, a reference cannot be read or is too long.
     """
     if isinstance(content, str):
         return (Text(content),)
-    references = [at for at, part in enumerate(content) if isinstance(part, ReferencePart)]
+    references = [at for at, part in enumerate(content) if isinstance(part, ReferencePart | PromptPart)]
     if len(references) > MAX_REFERENCES:
         problem = f"is one of {len(references)} references; a message may have {MAX_REFERENCES}"
         raise invalid_params([{"path": f"content[{references[MAX_REFERENCES]}]", "problem": problem}])
-    return tuple([await _part(documents, part, f"content[{at}]") for at, part in enumerate(content)])
+    parts: list[Part] = []
+    for at, part in enumerate(content):
+        parts += await _parts(documents, part, f"content[{at}]", servers)
+    return tuple(parts)
 
 
-async def _part(documents: OpenDocuments, part: InputPart, path: str) -> Part:
+async def _parts(
+    documents: OpenDocuments, part: InputPart, path: str, servers: ServerContent
+) -> Sequence[Part]:
     match part:
         case TextPart():
-            return Text(part.text)
+            return (Text(part.text),)
         case FilePart():
-            return File(part.media_type, part.data, part.url, part.title)
+            return (File(part.media_type, part.data, part.url, part.title),)
+        case PromptPart():
+            return await servers.prompt(part, path)
+        case ReferencePart() if part.uri.startswith("@"):
+            return await servers.resource(part, path)
         case ReferencePart():
-            return await _source(documents, part, path)
+            return (await _source(documents, part, path),)
 
 
 async def _source(documents: OpenDocuments, part: ReferencePart, path: str) -> Source:

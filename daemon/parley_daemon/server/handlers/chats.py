@@ -13,6 +13,7 @@ from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
 from parley_daemon.server.call import Call
 from parley_daemon.server.files.references import input_parts
+from parley_daemon.server.files.server_content import ChatContents
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.configuration import check_settings
 from parley_daemon.server.wire.errors import WireError, invalid_params, wire_error
@@ -43,13 +44,20 @@ async def create(call: Call, params: ChatCreateParams) -> Any:
     async with chats.creating(params.client_message_id) as earlier:
         if earlier is None:
             new = await _new_chat(call, params)
-            content = await input_parts(call.connection, params.content)
+            content = await input_parts(call.connection, params.content, _contents(call, new))
             draft = Draft(content, client_message_id=params.client_message_id, origin=call.connection.origin)
             earlier = await chats.create_with_message(new, draft)
         view, accepted = earlier
     shown = msgspec.to_builtins(records.chat(view))
     message = None if accepted.message is None else records.message(accepted.message)
     return {**shown, "turnId": accepted.turn_id, "message": message}
+
+
+def _contents(call: Call, new: NewChat) -> ChatContents:
+    """Return what may be put into the first message of a chat."""
+    chat = Chat("", call.connection.chats.owner, "", "")
+    settings, context = new.settings or chat.settings, new.context or chat.context
+    return ChatContents(call.connection.app.engine, replace(chat, settings=settings, context=context))
 
 
 async def _new_chat(call: Call, params: ChatCreateParams) -> NewChat:

@@ -13,6 +13,7 @@ from parley_daemon.ports.catalogue import ProviderUnavailableError, UnknownModel
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.server.call import Call
 from parley_daemon.server.files.references import input_parts
+from parley_daemon.server.files.server_content import ChatContents
 from parley_daemon.server.streaming.work_done import WorkDoneProgress
 from parley_daemon.server.wire import records
 from parley_daemon.server.wire.configuration import check_settings
@@ -62,7 +63,7 @@ async def _send(
 ) -> None:
     """Send a message. If it was accepted before, return the earlier answer, even if it is refused now."""
     try:
-        await chat.send(await _draft(call, params), params.when_busy, on_accepted)
+        await chat.send(await _draft(call, params, chat), params.when_busy, on_accepted)
     except (EngineError, WireError, UnknownModelError, ProviderUnavailableError):
         earlier = await chat.find_sent(params.client_message_id)
         if earlier is None:
@@ -70,14 +71,18 @@ async def _send(
         on_accepted(earlier)
 
 
-async def _draft(call: Call, params: ChatSendParams | ChatAskParams) -> Draft:
+async def _draft(call: Call, params: ChatSendParams | ChatAskParams, chat: ChatActor) -> Draft:
     return Draft(
-        await input_parts(call.connection, params.content),
+        await input_parts(call.connection, params.content, _contents(call, chat)),
         params.model,
         await check_settings(params.settings, call.connection.app.engine),
         params.client_message_id,
         call.connection.origin,
     )
+
+
+def _contents(call: Call, chat: ChatActor) -> ChatContents:
+    return ChatContents(call.connection.app.engine, chat.view.chat)
 
 
 async def ask(call: Call, params: ChatAskParams) -> Any:
@@ -241,9 +246,9 @@ async def edit_message(call: Call, params: ChatEditMessageParams) -> None:
     def on_accepted(accepted: Acceptance) -> None:
         call.reply(_acceptance(accepted))
 
-    content = await input_parts(call.connection, params.content)
-    draft = Draft(content, params.model, origin=call.connection.origin)
     async with call.connection.chats.open(params.chat_id) as chat:
+        content = await input_parts(call.connection, params.content, _contents(call, chat))
+        draft = Draft(content, params.model, origin=call.connection.origin)
         await chat.branches.edit_message(params.message_id, draft, on_accepted)
 
 
@@ -264,8 +269,8 @@ async def _select(call: Call, params: ChatRewindParams | ChatSelectBranchParams,
 
 async def update_queued(call: Call, params: ChatQueueUpdateParams) -> Any:
     """Replace the content of a queued message."""
-    content = await input_parts(call.connection, params.content)
     async with call.connection.chats.open(params.chat_id) as chat:
+        content = await input_parts(call.connection, params.content, _contents(call, chat))
         return _queue(await chat.queue.edit(params.queued_message_id, content))
 
 
