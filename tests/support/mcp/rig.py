@@ -91,11 +91,14 @@ class McpRig:
 
 
 @asynccontextmanager
-async def run_rig(folder: Path, idle_seconds: float = 30) -> AsyncGenerator[McpRig]:
+async def run_rig(
+    folder: Path, idle_seconds: float = 30, connect_seconds: float = 30
+) -> AsyncGenerator[McpRig]:
     """Run a connector. At the end, its helper has ended."""
     tasks = BackgroundTasks()
     async with tasks.running():
-        yield McpRig(HelperConnector(tasks, idle_seconds=idle_seconds), folder)
+        connector = HelperConnector(tasks, idle_seconds=idle_seconds, connect_seconds=connect_seconds)
+        yield McpRig(connector, folder)
 
 
 async def call(

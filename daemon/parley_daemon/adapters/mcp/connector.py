@@ -36,6 +36,7 @@ class HelperConnector:
         tasks: runs the helper. When they end, it ends, and all servers with it.
         environment: the daemon's.
         idle_seconds: how long the helper stays when no server is connected any more.
+        connect_seconds: limit of `connect`.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class HelperConnector:
         tasks: Tasks,
         environment: Mapping[str, str] = os.environ,
         idle_seconds: float = IDLE_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
         self._tasks = tasks
         self._environment = environment
         self._idle_seconds = idle_seconds
+        self._connect_seconds = connect_seconds
         self._helper: Helper | None = None
         self._used = 0
         self._uses = 0
@@ -72,9 +75,9 @@ class HelperConnector:
         _check(target)
         helper = self._use()
         try:
-            with anyio.move_on_after(CONNECT_SECONDS):
+            with anyio.move_on_after(self._connect_seconds):
                 return await self._open(helper, target, events)
-            raise McpConnectError(f"The server has not answered within {CONNECT_SECONDS:g} s.")
+            raise McpConnectError(f"The server has not answered within {self._connect_seconds:g} s.")
         except BaseException as error:
             self._release(helper)
             if isinstance(error, HelperError):

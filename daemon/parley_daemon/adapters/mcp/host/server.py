@@ -119,7 +119,12 @@ class Server:
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(stop_waiting)
-                await _negotiate(session, is_legacy)
+                try:
+                    await _negotiate(session, is_legacy)
+                except MCPError:
+                    if self._process is not None:
+                        await self._process.wait_for_end()
+                    raise
                 tasks.cancel_scope.cancel()
             if session.protocol_version is None:
                 raise OpenError("The connection was given up.")

@@ -94,7 +94,7 @@ class ServerProcess:
         for descriptor in (self._input, self._output, self._error_output):
             os.set_blocking(descriptor, False)
         self._channel = channel
-        self.exited, self.drained = anyio.Event(), anyio.Event()
+        self.exited, self.drained, self._errors_end = anyio.Event(), anyio.Event(), anyio.Event()
 
     @property
     def last_words(self) -> str:
@@ -148,6 +148,7 @@ class ServerProcess:
         while data := await self._read(self._error_output):
             self._errors += data
             del self._errors[:-_KEPT_ERRORS]
+        self._errors_end.set()
 
     async def watch(self) -> None:
         """Return when the server has ended, and what it has written was read for a while."""
@@ -169,6 +170,12 @@ class ServerProcess:
         self.exited.set()
         with anyio.move_on_after(_DRAIN_SECONDS):
             await self.drained.wait()
+
+    async def wait_for_end(self) -> None:
+        """Wait until the server has ended and its last words were read, if that happens soon."""
+        with anyio.move_on_after(_DRAIN_SECONDS):
+            await self.exited.wait()
+            await self._errors_end.wait()
 
     async def stop(self) -> None:
         """End the server and everything that it has started. Its output must still be read meanwhile."""
