@@ -14,7 +14,16 @@ MODULES = sorted(path.relative_to(ROOT) for source in SOURCES for path in (ROOT 
 TESTS = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 
-ALLOWED_IN_THE_CORE = {"collections", "enum", "functools", "msgspec", "operator", "types", "typing"}
+ALLOWED_IN_THE_CORE = {
+    "collections",
+    "enum",
+    "functools",
+    "msgspec",
+    "operator",
+    "types",
+    "typing",
+    "unicodedata",
+}
 TASK_WITHOUT_OWNER = re.compile(r"\.(create_task|ensure_future)\(")
 """A loop's or an asyncio task group's too; ruff knows the functions of the module asyncio alone."""
 

@@ -165,6 +165,14 @@ def test_a_denied_path_is_seen_in_the_words_of_a_command() -> None:
         assert explain(command, deny, mode="auto").decision == wanted, command
 
 
+def test_no_spelling_of_a_name_gets_round_a_rule_that_denies_it() -> None:
+    deny = Rule("1", "deny", "*", paths=("gehe\u0301im", "Stra\u00dfe/*.k\u00e9y"))
+    for name in ("geh\u00e9im", "GEH\u00c9IM/x", "STRASSE/a.ke\u0301y"):
+        found = decide((deny,), in_mode(HOLDS, "auto"), "read_file", "read", use(f"/r/{name}", "read"))
+        assert found.decision == "deny", name
+        assert explain(f"cat '{name}'", deny, mode="auto").decision == "deny", name
+
+
 def test_a_part_of_a_word_that_is_not_compared_is_asked_about() -> None:
     deny = Rule("1", "deny", "*", paths=(".env",))
     assert explain(f"gcc -Wl,{',x' * 5},.env", deny, mode="auto").decision == "deny"

@@ -27,6 +27,19 @@ def has_wildcard(pattern: str) -> bool:
     return "*" in pattern or "?" in pattern
 
 
+def fold(text: str) -> str:
+    """Return a text in which neither case counts nor how a character with marks is composed.
+
+    Some systems take all these spellings for one name: macOS, and file systems that ignore the case.
+    """
+    folded = text.casefold()
+    if folded.isascii():
+        return folded
+    import unicodedata  # few names need it
+
+    return unicodedata.normalize("NFD", folded)
+
+
 def matches_name(pattern: str, name: str) -> bool:
     """Return whether a name matches a glob as a whole."""
     if pattern == "*" or pattern == name:
@@ -92,7 +105,7 @@ def parse_path(pattern: str) -> PathPattern:
     steps = tuple([step for step in pattern.split("/") if step not in ("", ".")])
     is_name = "/" not in pattern.rstrip("/") and len(steps) == 1 and steps != ("**",)
     first = steps[0] if steps and not has_wildcard(steps[0]) else None
-    pieces = dict.fromkeys([one for step in steps for one in step.casefold().replace("?", "*").split("*")])
+    pieces = dict.fromkeys([one for step in steps for one in fold(step).replace("?", "*").split("*")])
     signs = len(pattern) if "?" in pattern else 0
     return PathPattern(steps, pattern.startswith("/"), is_name, first, tuple(filter(None, pieces)), signs)
 
@@ -139,7 +152,7 @@ def matches_any(globs: Iterable[str], path: str) -> bool:
 
     The globs are in small letters; case does not count.
     """
-    names = split_path(path.casefold())
+    names = split_path(fold(path))
     return any(matches_below(parse_path(glob), names, 0) for glob in globs)
 
 

@@ -12,7 +12,7 @@ from time import monotonic
 
 import msgspec
 
-from parley_daemon.core.agents.globs import matches_below, matches_name, parse_path, split_path
+from parley_daemon.core.agents.globs import fold, matches_below, matches_name, parse_path, split_path
 from parley_daemon.core.agents.rules import DeniedGlob
 
 MAX_ENTRIES = 300_000
@@ -59,7 +59,7 @@ def find_denied(roots: Sequence[str], globs: Sequence[DeniedGlob]) -> Denied:
     waiting = [(root, root, False) for root in dict.fromkeys(roots)]
     while waiting:
         root, folder, is_read_only = waiting.pop()
-        above = split_path(folder.casefold())
+        above = split_path(fold(folder))
         try:
             with os.scandir(folder) as listed:
                 entries = list(islice(listed, entries_left + 1))
@@ -73,7 +73,7 @@ def find_denied(roots: Sequence[str], globs: Sequence[DeniedGlob]) -> Denied:
             path = f"{folder.rstrip('/')}/{entry.name}"
             if entry.is_symlink():
                 continue
-            matched = _match(globs, root, above, entry.name.casefold())
+            matched = _match(globs, root, above, fold(entry.name))
             is_hidden = any(not glob.is_readable for glob in matched)
             if matched and any(glob.name is None for glob in matched):
                 kept |= dict.fromkeys(_folders_between(root, folder))

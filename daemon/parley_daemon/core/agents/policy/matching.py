@@ -11,6 +11,7 @@ import msgspec
 
 from parley_daemon.core.agents.globs import (
     PathPattern,
+    fold,
     has_wildcard,
     is_below,
     matches_below,
@@ -49,7 +50,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
 def place_of(path: str, roots: tuple[str, ...]) -> Place:
     """Return a path as patterns see it."""
     names = split_path(path)
-    folded = tuple([name.casefold() for name in names])
+    folded = tuple([fold(name) for name in names])
     below = tuple([len(split_path(one)) for one in roots if is_below(path, one)])
     return Place(path, names, folded, "/".join(folded), below)
 
@@ -275,7 +276,7 @@ def _matches_place(
 
 @lru_cache(16_384)
 def _parse(patterns: tuple[str, ...], *, is_folded: bool) -> tuple[PathPattern, ...]:
-    return tuple([parse_path(one.casefold() if is_folded else one) for one in patterns])
+    return tuple([parse_path(fold(one) if is_folded else one) for one in patterns])
 
 
 def _paths_in(word: str, cwd: str | None) -> Iterator[str]:

@@ -6,7 +6,14 @@ of the files below it, or ask about them, hold all the same: these files are lef
 
 from collections.abc import Iterator
 
-from parley_daemon.core.agents.globs import has_wildcard, is_below, matches_name, parse_path, path_of_uri
+from parley_daemon.core.agents.globs import (
+    fold,
+    has_wildcard,
+    is_below,
+    matches_name,
+    parse_path,
+    path_of_uri,
+)
 from parley_daemon.core.agents.policy.matching import select
 from parley_daemon.core.agents.rules import ChatFacts, DeniedGlob, Rule
 
@@ -31,7 +38,7 @@ def withheld_globs(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> tuple
 def denied_globs(rules: tuple[Rule, ...], chat: ChatFacts) -> tuple[DeniedGlob, ...]:
     """Return what rules keep from commands that a chat runs: the paths that they deny, whatever the tool."""
     found: dict[DeniedGlob, None] = {}
-    roots = {one.casefold().rstrip("/") for one in chat.roots}
+    roots = {fold(one).rstrip("/") for one in chat.roots}
     for rule in rules:
         if rule.effect != "deny" or rule.paths is None or rule.command is not None:
             continue
@@ -52,13 +59,13 @@ def denied_globs(rules: tuple[Rule, ...], chat: ChatFacts) -> tuple[DeniedGlob, 
 def _absolute(rule: Rule, chat: ChatFacts) -> Iterator[str]:
     root = None if rule.scope.root is None else path_of_uri(rule.scope.root)
     tops = chat.roots if root is None else (root,)
-    for pattern in [one.casefold() for one in rule.paths or ()]:
+    for pattern in [fold(one) for one in rule.paths or ()]:
         parsed = parse_path(pattern)
         if parsed.is_absolute:
-            yield from (pattern,) if root is None else _both(pattern, root.casefold())
+            yield from (pattern,) if root is None else _both(pattern, fold(root))
             continue
         for top in tops:
-            yield f"{top.casefold().rstrip('/')}/{'**/' if parsed.is_name else ''}{pattern}"
+            yield f"{fold(top).rstrip('/')}/{'**/' if parsed.is_name else ''}{pattern}"
         if parsed.is_name and root is None:
             yield f"/**/{pattern}"  # elsewhere, a name counts in the whole path
 
