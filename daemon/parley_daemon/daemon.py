@@ -51,7 +51,6 @@ from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.mcp_authorization import McpAuthorizer
 from parley_daemon.ports.sandbox import Sandbox, SandboxSettings
-from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
 from parley_daemon.ports.tools import Toolbox
@@ -150,7 +149,7 @@ async def _serve(options: DaemonOptions) -> int:
         schemas,
         checkpoints=checkpoints,
         toolbox=LazyToolbox(
-            lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, schemas), load_sandbox
+            lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, engine), load_sandbox
         ),
         policy_sources=PolicySources(
             files=FolderFiles(),
@@ -235,7 +234,7 @@ def _load_tools(
     editors: Editors,
     sandbox: Sandbox,
     jobs: BackgroundTasks,
-    schemas: Schemas,
+    engine: Engine,
 ) -> Toolbox:
     """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
     from parley_daemon.adapters.os.own_programs import find_own_programs
@@ -251,7 +250,18 @@ def _load_tools(
         programs=find_own_programs(),
     )
     outputs = options.data_dir.absolute() / "outputs"
-    return BuiltinToolbox(ToolServices(folders, checkpoints, editors, sandbox, outputs, jobs, schemas))
+    services = ToolServices(
+        folders,
+        checkpoints,
+        editors,
+        sandbox,
+        outputs,
+        jobs,
+        engine.schemas,
+        engine.children,
+        engine.catalogue,
+    )
+    return BuiltinToolbox(services)
 
 
 def _load_mcp(settings: SandboxSettings, jobs: BackgroundTasks) -> "McpSetup":

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -16,7 +16,9 @@ from parley_daemon.adapters.tools.workspaces import DaemonFolders
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.tools import FileChange, Inspection, Preview, ToolOutput
 from parley_daemon.core.records import Chat, Context
+from parley_daemon.engine.agents.children import ChildChats
 from parley_daemon.engine.tasks import BackgroundTasks
+from parley_daemon.ports.catalogue import Catalogue
 from parley_daemon.ports.editors import Editors, EditRefusedError, OpenDocument
 from parley_daemon.ports.sandbox import SandboxSettings
 from parley_daemon.ports.tools import CallContext, OtherTurns, Tool
@@ -94,6 +96,8 @@ class FileRig:
                 outputs=home / "data/outputs",
                 tasks=self.tasks,
                 schemas=InProcessSchemas(),
+                children=cast("ChildChats", None),  # no call delegates
+                catalogue=cast("Catalogue", None),
             )
         )
         self.chat = Chat("a", "local", "", "", context=Context(repositories=(self.root.as_uri(),)))

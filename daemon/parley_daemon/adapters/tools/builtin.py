@@ -10,6 +10,7 @@ from pathlib import Path
 
 from parley_daemon.adapters.tools.commands.family import CommandFamily
 from parley_daemon.adapters.tools.commands.jobs import Tasks
+from parley_daemon.adapters.tools.delegation.family import delegation_tools
 from parley_daemon.adapters.tools.fetch_url import FetchUrlTool
 from parley_daemon.adapters.tools.files.changes import Changes
 from parley_daemon.adapters.tools.files.family import file_services, file_tools
@@ -20,6 +21,8 @@ from parley_daemon.adapters.tools.questions import question_tools
 from parley_daemon.adapters.tools.searching.tools import search_tools
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
 from parley_daemon.core.records import Chat
+from parley_daemon.engine.agents.children import ChildChats
+from parley_daemon.ports.catalogue import Catalogue
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.sandbox import Sandbox, SandboxState
@@ -34,6 +37,7 @@ class ToolServices:
     `checkpoints` keep what files were before a tool changes them.
     `sandbox` starts processes. `outputs` is the folder for what commands write, `tasks` run jobs.
     `schemas` check what packages say of their tools.
+    `children` are the chats that models delegate to, with models of the `catalogue`.
     """
 
     folders: DaemonFolders
@@ -43,10 +47,12 @@ class ToolServices:
     outputs: Path
     tasks: Tasks
     schemas: Schemas
+    children: ChildChats
+    catalogue: Catalogue
 
 
 class BuiltinToolbox:
-    """Implements Toolbox: all chats have the same tools."""
+    """Implements Toolbox. All chats have the same tools, but only root chats delegate."""
 
     def __init__(self, services: ToolServices) -> None:
         self._commands = CommandFamily(
@@ -54,13 +60,15 @@ class BuiltinToolbox:
         )
         files = file_services(services.folders, services.editors)
         self._own = [*self._commands.tools, *_all_tools(services, files)]
+        self._delegating = delegation_tools(services.children, services.catalogue)
         self._packages = PackageTools(
             PackageServices(files, Changes(files, services.checkpoints), self._commands.files),
             services.schemas,
-            [tool.spec.name for tool in self._own],
+            [tool.spec.name for tool in (*self._own, *self._delegating)],
         )
         self._of_packages: Sequence[Tool] = ()
-        self._tools = _sorted(self._own)
+        self._of_children = _sorted(self._own)
+        self._of_roots = _sorted([*self._own, *self._delegating])
         self._sandbox = services.sandbox
         self._workspaces = Workspaces(services.folders)
 
@@ -69,12 +77,14 @@ class BuiltinToolbox:
         of_packages = await self._packages.tools()
         if of_packages is not self._of_packages:
             self._of_packages = of_packages
-            self._tools = _sorted([*self._own, *of_packages])
-        return self._tools
+            self._of_children = _sorted([*self._own, *of_packages])
+            self._of_roots = _sorted([*self._of_children, *self._delegating])
+        return self._of_roots if chat.parent_chat_id is None else self._of_children
 
     async def names(self) -> frozenset[str]:
         """See Toolbox."""
-        return frozenset([tool.spec.name for tool in [*self._own, *await self._packages.tools()]])
+        tools = (*self._own, *self._delegating, *await self._packages.tools())
+        return frozenset([tool.spec.name for tool in tools])
 
     async def workspace(self, chat: Chat) -> Workspace:
         """See Toolbox."""

@@ -33,6 +33,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         is_for_plans: whether it is only offered in the mode "plan".
         runs_together: whether calls of it that follow each other run at the same time. Those of tools that
             only read do so in any case.
+        delegates: whether it is for the children of a root chat, which children do not have.
         problem: why it cannot be used in any chat, a sentence; None: it can. People see it, models do not.
     """
 
@@ -46,6 +47,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     timeout_ms: int | None = None
     is_for_plans: bool = False
     runs_together: bool = False
+    delegates: bool = False
     problem: str | None = None
 
 

@@ -51,7 +51,8 @@ class ChildReport(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         status: what it is doing, or how its last turn ended.
-        text: the text of its newest answer, as a whole; also of an incomplete one. "": there is none.
+        text: the text of its newest answer in its last turn, as a whole; also if it is incomplete, or
+            under way. "": there is none.
         error: why its last turn failed, or was lost; None: it did not.
         usage: its own, and that of its children.
         questions: how many of its questions wait for an answer.
@@ -85,6 +86,7 @@ class ChildChats(Protocol):
 
         Raises:
             LimitReachedError: see `Limits.find_problem_of_spawn`, whose words it has.
+            ToolNotFoundError: a glob of the task's tools means none of those that a child can have.
             ConflictError: the parent is a child itself, or its turn was stopped.
             UnknownModelError, ProviderUnavailableError, NotLocalError: the model cannot be used.
             ChatArchivedError: the parent is archived.

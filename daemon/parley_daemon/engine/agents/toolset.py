@@ -70,6 +70,8 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
             return spec.problem
         if spec.is_for_plans and self.facts.mode != "plan":
             return 'It is only for chats in the mode "plan".'
+        if spec.delegates and self.settings.subagents.depth == 0:
+            return "settings.agent.subagents.depth is 0: this chat does not delegate."
         if spec.needs_root and not self.workspace.roots:
             return self.workspace.problem or "The chat has no folder."
         return None

@@ -103,6 +103,19 @@ class Family:
         run = self._live.run
         return None if run is None else run.turn.model
 
+    async def find_delegable(self) -> list[str]:
+        """Return the names of the tools of the turn under way that a child can have.
+
+        Raises:
+            StoreUnavailableError: the rules cannot be read.
+        """
+        run = self._live.run
+        if run is None or run.agent is None:
+            return []
+        toolset = await run.agent.load_toolset(self._live.chat)
+        usable = [tool for tool in toolset.tools if toolset.is_usable(tool)]
+        return [tool.spec.name for tool in usable if not tool.spec.delegates]
+
     def plan_child(self, child: Child) -> Changeset:
         """Return the changeset of a chat that gets a child, to be committed together with that."""
         changeset = self._executor.new_changeset()

@@ -2,22 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 
 import anyio
 from anyio import current_time
 from msgspec.structs import replace
 
 from parley_daemon.core.children import Child
-from parley_daemon.core.parts import Part, plain_text
+from parley_daemon.core.parts import Part, Text, plain_text
 from parley_daemon.core.records import AgentSettings, ModelSettings, SpawnOrigin, SubagentSettings, Turn
 from parley_daemon.core.subagents import briefing
 from parley_daemon.engine.agents.children import ChildReport, ChildTask
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.chats.actor import ChatActor
+from parley_daemon.engine.chats.snapshot import Snapshot
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.collection.registry import ChatRegistry
-from parley_daemon.engine.errors import ChatNotFoundError, LimitReachedError
+from parley_daemon.engine.errors import ChatNotFoundError, LimitReachedError, ToolNotFoundError
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import CallContext, CallMonitor
 
@@ -36,6 +38,7 @@ class LiveChildChats:
         """See ChildChats."""
         async with self._registry.open(context.chat_id) as parent:
             chat, bounds = parent.view.chat, parent.family.bounds
+            await _check_tools(parent, task.agent.tools.allow or ())
             settings = parent.family.turn_settings
             agent = replace(task.agent.with_defaults(settings.agent), subagents=SubagentSettings())
             agent = replace(agent, max_ms=task.agent.max_ms, max_cost_usd=task.agent.max_cost_usd)
@@ -73,19 +76,12 @@ class LiveChildChats:
         async with self._registry.open(child.chat_id) as chat:
             snapshot = await chat.snapshot(limit=_LAST_MESSAGES, max_bytes=_LAST_BYTES)
             turn = await chat.family.last_turn()
-        record, text = snapshot.view.chat, ""
-        if turn is not None and not child.is_active:
-            said = [
-                plain_text(one.content)
-                for one in snapshot.messages
-                if one.role == "assistant" and one.turn_id == turn.id
-            ]
-            text = next(filter(None, reversed(said)), "")
+        record = snapshot.view.chat
         return ChildReport(
             id=child.chat_id,
             title=record.title,
             status=child.status,
-            text=text,
+            text="" if turn is None else _last_text(snapshot, turn.id),
             error=None if turn is None else turn.error,
             usage=child.usage,
             questions=len(child.requests),
@@ -167,6 +163,19 @@ def _elapsed_ms(turn: Turn, now: str) -> int:
     return max(0, round((ended - began).total_seconds() * 1000))
 
 
+def _last_text(snapshot: Snapshot, turn_id: str) -> str:
+    """Return what was said last in a turn, also in an answer that is under way."""
+    said = [
+        plain_text(one.content)
+        for one in snapshot.messages
+        if one.role == "assistant" and one.turn_id == turn_id
+    ]
+    preview = snapshot.preview
+    if preview is not None and preview.role == "assistant" and preview.turn_id == turn_id:
+        said.append("".join([piece.text for _, piece in preview.pieces if isinstance(piece, Text)]))
+    return next((text for text in reversed(said) if text.strip()), "")
+
+
 def _find(parent: ChatActor, id: str) -> Child:
     child = parent.family.children.find(id)
     if child is None:
@@ -178,6 +187,21 @@ def _is_over(parent: ChatActor, ids: Sequence[str] | frozenset[str], *, any: boo
     active = {child.chat_id for child in parent.family.children.active}
     left = active.intersection(ids)
     return len(left) < len(set(ids)) if any else not left
+
+
+async def _check_tools(parent: ChatActor, globs: Sequence[str]) -> None:
+    """Check that each glob means a tool that a child can have.
+
+    Raises:
+        ToolNotFoundError: one means none.
+    """
+    if not globs:
+        return
+    names = await parent.family.find_delegable()
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            known = ", ".join(names) or "none"
+            raise ToolNotFoundError(f"No tool that an agent can have is called {glob!r}. They are: {known}.")
 
 
 def _check_limits(parent: ChatActor, task: ChildTask) -> None:
