@@ -89,6 +89,15 @@ async def test_without_a_folder_a_relative_path_says_why_it_cannot_be_used(rig: 
         resolver.resolve("a", Workspace((), "This chat has no folder. Set one."))
 
 
+async def test_a_folder_of_the_chat_that_is_gone_is_not_made_again(rig: FileRig) -> None:
+    await rig.call("list_files")
+    rig.root.rmdir()
+    for name, args in (("list_files", {}), ("write_file", {"path": "sub/a", "content": "x"})):
+        with pytest.raises(ToolInputError, match="does not exist any more"):
+            await rig.inspect(name, **args)
+    assert not rig.root.exists()
+
+
 def test_what_the_daemon_runs_is_read_and_never_changed(tmp_path: Path) -> None:
     root = tmp_path.resolve()
     (root / ".venv/lib").mkdir(parents=True)

@@ -95,7 +95,10 @@ class Resolver:
             raise ToolInputError(f"{given} is no ordinary file, and is not used by file tools.")
         if not {identity for own in self._own if (identity := _identity(own))}.isdisjoint(parents.values()):
             raise ToolInputError(f"{given} belongs to parleyd itself. Tools neither read nor change it.")
-        return _placed(path, parents, workspace, self._programs)
+        target = _placed(path, parents, workspace, self._programs)
+        if target.root is not None and target.root not in parents:  # it would be made with a new file
+            raise ToolInputError(f"{target.root}, a folder of this chat, does not exist any more.")
+        return target
 
     def is_own_file(self, opened: os.stat_result) -> bool:
         """Return whether a file that has several names is one of the daemon's own under one of them."""
