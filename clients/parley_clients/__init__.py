@@ -34,6 +34,7 @@ from parley_clients.errors import (
     ToolNotFoundError,
 )
 from parley_clients.events import ChatChange, Event
+from parley_clients.mcp import McpServers
 from parley_clients.permissions import Permissions
 from parley_clients.providers import ModelConfigs, Providers
 from parley_clients.queue import Queue
@@ -44,7 +45,9 @@ from parley_clients.results import (
     ChatRecord,
     ChatSnapshot,
     Checkpoint,
+    Child,
     Job,
+    McpServerList,
     QueueSnapshot,
     Restored,
     Result,
@@ -70,6 +73,7 @@ __all__ = [
     "ChatRecord",
     "ChatSnapshot",
     "Checkpoint",
+    "Child",
     "Client",
     "ConflictError",
     "ConnectionLostError",
@@ -79,6 +83,8 @@ __all__ = [
     "Job",
     "LimitExceededError",
     "LiveChat",
+    "McpServerList",
+    "McpServers",
     "MessageNotFoundError",
     "MethodNotFoundError",
     "ModelConfigs",

@@ -1,7 +1,7 @@
 """One chat: everything that a client can do with it. The object holds the chat's id and no messages."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from parley_clients.answers import Answer, SentMessage
 from parley_clients.connection.session import Session
@@ -14,6 +14,7 @@ from parley_clients.results import (
     ChatRecord,
     ChatSnapshot,
     Checkpoint,
+    Child,
     Job,
     Json,
     Restored,
@@ -172,9 +173,19 @@ class Chat:
         params = call_params(chatId=self.id, messageId=message_id, model=model, settings=settings)
         return SentMessage(await self._session.call("chat/retry", params, timeout), None)
 
-    async def interrupt(self, *, timeout: float | None = None) -> ChatRecord:
-        """Interrupt the running turn, if any. The partial answer is kept."""
-        return await self._change("chat/interrupt", {}, timeout)
+    async def interrupt(
+        self,
+        *,
+        scope: Literal["turn", "tree"] | None = None,
+        children: bool | None = None,
+        timeout: float | None = None,
+    ) -> ChatRecord:
+        """Interrupt the running turn, if any. The partial answer is kept.
+
+        Its child chats end with it, but for those that work in the background. With the scope "turn" they go
+        on, and with `children=True` all of them end.
+        """
+        return await self._change("chat/interrupt", call_params(scope=scope, children=children), timeout)
 
     async def respond(
         self,
@@ -360,7 +371,12 @@ class Chat:
         params |= {"dryRun": dry_run, "force": force}
         return Restored("chat/restore", await self._session.call("chat/restore", params, timeout))
 
-    # ----------------------------------------------------------- commands in the background
+    # ------------------------------------------------- child chats, commands in the background
+
+    async def children(self, *, timeout: float | None = None) -> list[Child]:
+        """Return the child chats that the model has started (its subagents), the oldest first."""
+        raw = await self._session.call("chat/get", {"chatId": self.id, "limit": 1}, timeout)
+        return [Child(one) for one in raw.get("children") or ()]
 
     async def jobs(self, *, timeout: float | None = None) -> list[Job]:
         """Return the commands that the model has started in the background, the oldest first."""

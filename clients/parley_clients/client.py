@@ -10,6 +10,7 @@ from parley_clients.chat import Chat
 from parley_clients.connection.session import Reconnect, Session
 from parley_clients.connection.transport import Address, Target
 from parley_clients.errors import ParleyError
+from parley_clients.mcp import McpServers
 from parley_clients.params import call_params, new_message_id, with_agent
 from parley_clients.permissions import Permissions
 from parley_clients.providers import ModelConfigs, Providers
@@ -72,6 +73,11 @@ class Client:
     def permissions(self) -> Permissions:
         """The rules of what models may do, and trust in the files of projects."""
         return Permissions(self._session)
+
+    @property
+    def mcp(self) -> McpServers:
+        """The MCP servers."""
+        return McpServers(self._session)
 
     @property
     def model_configs(self) -> ModelConfigs:

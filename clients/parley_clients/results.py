@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from parley_protocol.models.checkpoints import ChatRestoreResult  # noqa: F401
 
     # Ruff does not see that the strings in the base classes below name these.
+    from parley_protocol.models.mcp import McpListResult  # noqa: F401
     from parley_protocol.models.objects import Chat  # noqa: F401
     from parley_protocol.models.turns import ChatQueueResult  # noqa: F401
 
@@ -210,6 +211,49 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<Job {self.id}: {self.raw['state']}>"
+
+
+class Child:
+    """A child chat that the model has started (a subagent), as it was when it was asked about."""
+
+    def __init__(self, raw: Json) -> None:
+        self.raw = raw
+
+    @property
+    def id(self) -> str:
+        """The id of the child chat: `client.chat(child.id)` reads it."""
+        return self.raw["childChatId"]
+
+    @property
+    def title(self) -> str | None:
+        """Its title, None if it has none yet."""
+        return self.raw.get("title")
+
+    @property
+    def status(self) -> str:
+        """What it is doing: "running", "paused", "completed", "failed", "interrupted" or "waiting"."""
+        return self.raw["status"]
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What it and its own children have cost, in US dollars, None if the prices are not known."""
+        return self.raw["usage"].get("costUsd")
+
+    def __repr__(self) -> str:
+        return f"<Child {self.id}: {self.status}>"
+
+
+class McpServerList(Result["McpListResult"]):
+    """The MCP servers, and what has become of them."""
+
+    @property
+    def servers(self) -> list[Json]:
+        """The servers, sorted by name, each as JSON: `name`, `state`, `error`, `tools` and so on."""
+        return self.raw["servers"]
+
+    def find(self, name: str) -> Json | None:
+        """Return the server of this name; None: there is none."""
+        return next((one for one in self.servers if one["name"] == name), None)
 
 
 class Restored(Result["ChatRestoreResult"]):

@@ -16,6 +16,7 @@ from anyio.from_thread import start_blocking_portal
 
 from parley_clients import chat as async_chat
 from parley_clients import client as async_client
+from parley_clients import mcp as async_mcp
 from parley_clients import permissions as async_permissions
 from parley_clients import providers as async_providers
 from parley_clients import queue as async_queue
@@ -153,6 +154,21 @@ class Providers:
     check = blocking_call(async_providers.Providers.check)
 
 
+class McpServers:
+    """The MCP servers; see `parley_clients.mcp.McpServers`."""
+
+    def __init__(self, runner: Runner, wrapped: async_mcp.McpServers) -> None:
+        self.runner = runner
+        self.wrapped = wrapped
+
+    list = blocking_call(async_mcp.McpServers.list)
+    add = blocking_call(async_mcp.McpServers.add)
+    update = blocking_call(async_mcp.McpServers.update)
+    remove = blocking_call(async_mcp.McpServers.remove)
+    restart = blocking_call(async_mcp.McpServers.restart)
+    authenticate = blocking_call(async_mcp.McpServers.authenticate)
+
+
 class Permissions:
     """The rules of what models may do; see `parley_clients.permissions.Permissions`."""
 
@@ -234,6 +250,7 @@ class Chat:
     rewind = blocking_call(async_chat.Chat.rewind)
     checkpoints = blocking_call(async_chat.Chat.checkpoints)
     restore = blocking_call(async_chat.Chat.restore)
+    children = blocking_call(async_chat.Chat.children)
     jobs = blocking_call(async_chat.Chat.jobs)
     stop_job = blocking_call(async_chat.Chat.stop_job)
     file = blocking_call(async_chat.Chat.file)
@@ -288,6 +305,11 @@ class Client:
     def features(self) -> frozenset[str]:
         """The methods that the daemon supports."""
         return self.wrapped.features
+
+    @property
+    def mcp(self) -> McpServers:
+        """The MCP servers."""
+        return McpServers(self.runner, self.wrapped.mcp)
 
     @property
     def permissions(self) -> Permissions:
