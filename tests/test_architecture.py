@@ -16,6 +16,7 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 
 ALLOWED_IN_THE_CORE = {
     "collections",
+    "difflib",
     "enum",
     "functools",
     "msgspec",

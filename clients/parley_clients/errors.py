@@ -114,6 +114,10 @@ class NotTrustedError(ParleyError):
     """1015: a person has not trusted this content of the project yet."""
 
 
+class FolderUnreadableError(ParleyError):
+    """1017: a folder of the chat is gone, or git does not say what has changed in it."""
+
+
 class NoSandboxError(ParleyError):
     """1016: there is no sandbox, and the configuration of the daemon demands one."""
 
@@ -140,6 +144,7 @@ _CLASSES: dict[int, type[ParleyError]] = {
     ErrorCode.TOOL_NOT_FOUND: ToolNotFoundError,
     ErrorCode.NOT_TRUSTED: NotTrustedError,
     ErrorCode.NO_SANDBOX: NoSandboxError,
+    ErrorCode.FOLDER_UNREADABLE: FolderUnreadableError,
 }
 
 

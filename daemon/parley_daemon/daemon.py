@@ -31,6 +31,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
+from parley_daemon.adapters.git.repository import CommandLineGit
 from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
 from parley_daemon.adapters.os.directory_lock import FileLock, lock_directory
@@ -151,6 +152,7 @@ async def _serve(options: DaemonOptions) -> int:
         toolbox=LazyToolbox(
             lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, engine), load_sandbox
         ),
+        git=CommandLineGit(os.environ),
         policy_sources=PolicySources(
             files=FolderFiles(),
             parse=parse_project_rules,

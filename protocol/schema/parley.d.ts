@@ -133,11 +133,11 @@ export interface Methods {
   "chat/checkpoints": { params: ChatCheckpointsParams; result: Checkpoint[] };
   /** Put files back that a turn changed and nobody else since. */
   "chat/restore": { params: ChatRestoreParams; result: ChatRestoreResult };
-  /** List the files that the chat changed. */
+  /** List the files that have changed in the chat's folders. */
   "chat/gitChanges": { params: ChatGitChangesParams; result: GitChange[] };
-  /** Return the overall state of the chat's changes. */
+  /** Return how much has changed in the chat's folders, and the state of its pull request. */
   "chat/diffStatus": { params: ChatDiffStatusParams; result: DiffStatus };
-  /** Return the chat's changes as one diff. */
+  /** Return what has changed in the chat's folders as one diff. */
   "chat/diff": { params: ChatDiffParams; result: Diff };
   /** Return the daemon's version, load and configuration state. */
   "server/status": { params: ServerStatusParams; result: ServerStatus };
@@ -205,6 +205,8 @@ export interface ErrorCodes {
   NOT_TRUSTED: 1015;
   /** There is no sandbox, and the configuration demands one. */
   NO_SANDBOX: 1016;
+  /** A folder of the chat is gone, or git does not say what has changed in it. */
+  FOLDER_UNREADABLE: 1017;
 }
 
 export type ErrorCode = ErrorCodes[keyof ErrorCodes];
@@ -443,6 +445,8 @@ export interface Chat {
   usageTree: Usage;
   /** How many questions of the chat wait for an answer. */
   openRequests: number;
+  /** How much its folders have changed; null: nobody has asked, and no tool has changed a file. */
+  diffStatus: DiffStatus | null;
   /** The number of the chat's last event; 0: there was none. */
   lastSeq: number;
   /** The highest id of a message of the chat so far; 0: there was none. */
@@ -620,6 +624,8 @@ export interface ChatCreateResult {
   usageTree: Usage;
   /** How many questions of the chat wait for an answer. */
   openRequests: number;
+  /** How much its folders have changed; null: nobody has asked, and no tool has changed a file. */
+  diffStatus: DiffStatus | null;
   /** The number of the chat's last event; 0: there was none. */
   lastSeq: number;
   /** The highest id of a message of the chat so far; 0: there was none. */
@@ -660,6 +666,10 @@ export interface ChatDeleteResult {
 export interface ChatDiffParams {
   /** The id of the chat. 1 to 1024 characters. */
   chatId: string;
+  /** Only what tools have changed from this message on; null: everything since the last commit. 1 or more. */
+  fromMessageId?: number | null;
+  /** URIs of files, or of folders whose files are meant; null: all files. 1 to 1000 items. */
+  paths?: string[] | null;
 }
 
 /** Params of `chat/diffStatus`. */
@@ -1288,37 +1298,39 @@ export type DeliveredPart = TextPart | ReasoningPart | ToolCallPart | ToolResult
 /** One part of a message in progress, or the beginning of a large one. */
 export type DeliveredPiece = TextPart | ReasoningPart | ToolCallDelta | ToolCallPart | ToolResultDelta | ToolResultPart | SourcePart | FilePart | TextExcerpt | ReasoningExcerpt | ToolCallExcerpt | ToolResultExcerpt | SourceExcerpt | FileExcerpt | ToolCallDeltaExcerpt | ToolResultDeltaExcerpt;
 
-/** The chat's changes as one unified diff. */
+/** The changes as one unified diff. The repository is that of the first folder that has one. */
 export interface Diff {
   /** The host of the repository; null: unknown. */
   provider: string | null;
-  /** The URL of the repository's remote; null: it has none. */
+  /** The URL of the repository's remote, without user and password; null: it has none. */
   remoteOrigin: string | null;
   /** The branch of the repository; null: unknown. */
   branch: string | null;
   /** The URL of the pull request; null: there is none. */
   pullRequestUrl: string | null;
-  /** The changes as a unified diff. */
+  /** In git's format, with paths relative to the folder of the chat, at most 4 MiB. If the chat has several folders, each path begins with the name of its folder. */
   diff: string;
+  /** Whether the diff ends early, after a line. */
+  truncated: boolean;
 }
 
-/** A summary of the chat's changes, and the state of their pull request if there is one. */
+/** How much has changed in all folders of a chat, and the state of the pull request if there is one. */
 export interface DiffStatus {
-  /** The URL of the pull request; null: there is none. */
+  /** The URL of the pull request, or of the branch on its host; null: neither is known. */
   url: string | null;
-  /** The state of the pull request, in the host's word; null: there is none. */
+  /** "open", "closed" or "merged"; null: there is no pull request, or no token for its host. */
   pullRequestState: string | null;
-  /** Whether a reviewer asked for changes. */
+  /** Whether the latest review of somebody asks for changes. */
   changesRequested: boolean;
-  /** How many lines were added. */
+  /** Added lines, without those of binary files. */
   additions: number;
-  /** How many lines were removed. */
+  /** Deleted lines, without those of binary files. */
   deletions: number;
   /** How many files were changed. */
   changedFiles: number;
-  /** When it was last read: RFC 3339 in UTC with milliseconds. */
+  /** When it was found out: RFC 3339 in UTC with milliseconds. */
   refreshedAt: string | null;
-  /** When it should be read again: RFC 3339 in UTC with milliseconds. */
+  /** Until when clients need not ask again. */
   staleAt: string | null;
 }
 
@@ -1612,19 +1624,19 @@ export interface ForkOrigin {
   messageId: number;
 }
 
-/** A changed file. `oldPath` is set when it was renamed. */
+/** A changed file. */
 export interface GitChange {
-  /** The id of the change. */
+  /** The same for the same change of a file, also after a restart of the daemon. */
   id: string;
-  /** The path of the file in its repository. */
+  /** The URI of the file. */
   filePath: string;
   /** How the file was changed. */
   changeType: GitChangeType;
-  /** The path before the file was renamed; null: it was not. */
+  /** The URI that a renamed file had before. */
   oldPath: string | null;
-  /** The change in a few words; null: unknown. */
+  /** Added and deleted lines, such as "+12 -3"; null: a binary file, or not known. */
   diffSummary: string | null;
-  /** When the change was noticed: RFC 3339 in UTC with milliseconds. */
+  /** When the daemon first saw it like that: RFC 3339 in UTC with milliseconds. */
   detectedAt: string;
 }
 
@@ -3724,7 +3736,7 @@ export interface WatchEvent {
 }
 
 /** What happened to a chat. */
-export type WatchEventType = "created" | "deleted" | "changed";
+export type WatchEventType = "created" | "deleted" | "changed" | "diff_status";
 
 /** What happens to a message while a turn runs. */
 export type WhenBusy = "queue" | "steer" | "interrupt" | "reject";

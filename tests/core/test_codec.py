@@ -423,7 +423,15 @@ def test_a_record_and_its_exported_model_have_the_same_fields(
 @given(chats_with_all())
 def test_an_exported_chat_comes_back_with_every_field(whole: WholeChat) -> None:
     read = chat_import.read(chat_export.write(whole))
-    chat = replace(whole.chat, owner="", last_seq=0, reserved_seq=0, child_count=0, found_tools=())
+    chat = replace(
+        whole.chat,
+        owner="",
+        last_seq=0,
+        reserved_seq=0,
+        child_count=0,
+        found_tools=(),
+        diff_status=None,
+    )
     queue = tuple([replace(queued, steers=False) for queued in whole.queue])
     turns = tuple([replace(turn, step=None) for turn in whole.turns])
     assert read == WholeChat(chat, whole.messages, turns, queue)

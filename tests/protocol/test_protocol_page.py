@@ -86,7 +86,6 @@ def test_a_row_names_the_fields_of_a_method_its_result_and_whether_it_comes_late
     assert chats["`chat/unwatch`"][0] == "`{partialResultToken}` → null"
     workspace, opening, server = map(rows_under, ("Workspace", "Opening and closing", "Server"))
     assert workspace["`chat/gitChanges`"][0] == "`{chatId}` → [GitChange]"
-    assert workspace["`chat/gitChanges`"][1].endswith(". *Later.*")
     assert opening["`exit`"][0] == "none"
     assert server["`server/status`"][0] == "none → ServerStatus"
 

@@ -151,8 +151,9 @@ class ChangeInbox:
             return
         chat_id = value["chat"]["id"]
         earlier = self._changes.get(chat_id)
-        if earlier is not None and earlier["type"] == "created" and value["type"] == "changed":
-            value = {**value, "type": "created"}
+        if earlier is not None and value["type"] in ("changed", "diff_status"):
+            kept = "created" if earlier["type"] == "created" else "changed"
+            value = {**value, "type": value["type"] if earlier["type"] == "diff_status" else kept}
         self._changes[chat_id] = value
         self._wakeup.notify()
 

@@ -43,7 +43,7 @@ NOT_ON_THE_WIRE: Mapping[type[msgspec.Struct], frozenset[str]] = {
 """Fields that are not sent to clients."""
 
 NOT_IN_A_FILE: Mapping[type[msgspec.Struct], frozenset[str]] = {
-    Chat: frozenset({"owner", "last_seq", "reserved_seq", "child_count", "found_tools"}),
+    Chat: frozenset({"owner", "last_seq", "reserved_seq", "child_count", "found_tools", "diff_status"}),
     Message: frozenset({"chat_id", "siblings"}),
     Turn: frozenset({"chat_id", "step"}),
     QueuedMessage: frozenset({"chat_id", "steers"}),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.rules import AgentMode
 from parley_daemon.core.agents.steps import ToolStep
+from parley_daemon.core.diff_status import DiffStatus
 from parley_daemon.core.parts import Part
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -273,7 +274,8 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     `last_seq` is the number of the newest event. Numbers up to `reserved_seq` may have been used; the two
     differ only while a turn is under way. `leaf_id` is the last message of the active branch.
     `child_count` is how many child chats of kind "agent" it has got so far. `found_tools` are the names of
-    the tools that its model has searched for, in the order in which they were found.
+    the tools that its model has searched for, in the order in which they were found. `diff_status` is how
+    much its folders have changed; None: nobody has asked yet.
     """
 
     id: str
@@ -303,6 +305,7 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     last_message_id: int = 0
     leaf_id: int | None = None
     found_tools: tuple[str, ...] = ()
+    diff_status: DiffStatus | None = None
 
     @property
     def is_delegated(self) -> bool:

@@ -1,4 +1,4 @@
-"""Background work for chats: better titles, shorter histories, models that are loaded early.
+"""Background work for chats: better titles, shorter histories, models that are loaded early, changed files.
 
 Theory of operation: when a turn has ended, the engine passes its result here. A title is requested when the
 chat has its first answer and only an automatic title; a summary when the model call used more of the
@@ -16,6 +16,7 @@ from weakref import WeakSet
 import anyio
 
 from parley_daemon.core.records import ModelSettings
+from parley_daemon.engine.changes import FileChanges
 from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.snapshot import ChatView
@@ -49,12 +50,16 @@ class BackgroundWork:
         services: ChatServices,
         open_chat: Callable[[str], AbstractAsyncContextManager[ChatActor]],
         tasks: BackgroundTasks,
+        changes: FileChanges,
     ) -> None:
         self._services = services
         self._catalogue = services.catalogue
         self._open_chat = open_chat
         self._tasks = tasks
+        self._changes = changes
         self._compacting: set[str] = set()
+        self._measuring: set[str] = set()
+        self._measure_slots = anyio.Semaphore(1)
         self._warmed: WeakSet[Model] = WeakSet()
 
     # ------------------------------------------------------------------- after a turn
@@ -123,6 +128,30 @@ class BackgroundWork:
     async def _compact(self, chat_id: str, settings: ModelSettings) -> None:
         async with self._services.summary_slots, self._open_chat(chat_id) as chat:
             await chat.summaries.summarize_branch(settings)
+
+    # ------------------------------------------------------------------- changed files
+
+    def files_changed(self, chat_id: str) -> None:
+        """Find out how much a chat's folders have changed: once for all changes until it begins."""
+        if chat_id in self._measuring:
+            return
+        self._measuring.add(chat_id)
+
+        async def measure() -> None:
+            await self._log_failure(f"the changes of chat {chat_id}", self._measure(chat_id))
+
+        self._tasks.start(measure)
+
+    async def _measure(self, chat_id: str) -> None:
+        try:
+            await self._measure_slots.acquire()
+        finally:
+            self._measuring.discard(chat_id)
+        try:
+            async with self._open_chat(chat_id) as chat:
+                await chat.set_diff_status(await self._changes.measure(chat.view.chat))
+        finally:
+            self._measure_slots.release()
 
     # ---------------------------------------------------------------------- warm models
 

@@ -22,6 +22,7 @@ from parley_daemon.engine.agents.permissions import Permissions, PolicySources
 from parley_daemon.engine.agents.policy_queries import PolicyQueries
 from parley_daemon.engine.agents.policy_state import PolicyState
 from parley_daemon.engine.background import BackgroundWork
+from parley_daemon.engine.changes import FileChanges
 from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.chats.event_feed import Watchers
 from parley_daemon.engine.chats.host import ChatServices
@@ -43,8 +44,10 @@ from parley_daemon.engine.turns.turn_log import log_end
 from parley_daemon.ports.catalogue import Catalogue, ProviderInfo
 from parley_daemon.ports.checkpoints import Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.git import Git
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.projects import ParsedRules
+from parley_daemon.ports.pull_requests import PullRequests
 from parley_daemon.ports.sandbox import SandboxState
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.secrets import Secrets
@@ -87,6 +90,7 @@ class Engine:
         mcp_contents: their resources and prompts.
         policy: answers questions about both.
         children: the child chats that tools start.
+        changes: what has changed in the folders of chats.
     """
 
     def __init__(
@@ -100,6 +104,8 @@ class Engine:
         toolbox: Toolbox,
         checkpoints: Checkpoints,
         policy_sources: PolicySources,
+        git: Git,
+        pull_requests: PullRequests | None = None,
         configured_rules: ParsedRules | None = None,
         max_running_turns: int = 200,
         retries: RetryPolicy | None = None,
@@ -156,7 +162,8 @@ class Engine:
             mcp=self.mcp_offers,
             host=self,
         )
-        self._background = BackgroundWork(self._services, self._registry.open, self._tasks)
+        self.changes = FileChanges(toolbox, checkpoints, clock, git, pull_requests)
+        self._background = BackgroundWork(self._services, self._registry.open, self._tasks, self.changes)
         self._configuration = ConfigurationState(
             store, self._open_store, catalogue, secrets, clock, self._tasks.start
         )
@@ -383,6 +390,11 @@ class Engine:
     def stop_children(self, chat_id: str) -> None:
         """See ChatHost."""
         self._tasks.start(partial(self._tree.stop_children, chat_id), name=f"children of {chat_id}")
+
+    def files_changed(self, chat_id: str) -> None:
+        """See ChatHost."""
+        if not self._is_stopping:
+            self._background.files_changed(chat_id)
 
     def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
         """See ChatHost."""

@@ -49,6 +49,18 @@ class ToolNotFoundError(EngineError):
     """There is no such tool, server of tools, checkpoint, or job."""
 
 
+class FolderUnreadableError(EngineError):
+    """A folder of the chat is gone, or git does not say what has changed in it."""
+
+
+class PathOutsideError(EngineError):
+    """A path lies in no folder of the chat."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class NotTrustedError(EngineError):
     """A person has not trusted this content of a project."""
 

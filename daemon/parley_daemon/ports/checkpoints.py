@@ -7,7 +7,7 @@ while it is as the tool left it, and makes a checkpoint of its own, so that it c
 A document that is open in an editor counts as its text there, not as the file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +18,9 @@ from parley_daemon.ports.tools import CallContext
 
 if TYPE_CHECKING:  # only chats with tools need them
     from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
+
+
+NO_PREFIXES: Mapping[str, str] = {}
 
 
 class CheckpointNotFoundError(Exception):
@@ -119,11 +122,12 @@ class Checkpoints(Protocol):
         ...
 
     async def changed_files(
-        self, chat_id: str, owner: str, since: int | None = None
+        self, chat_id: str, owner: str, since: int | None = None, prefixes: Mapping[str, str] = NO_PREFIXES
     ) -> Sequence[ChangedFile]:
         """Return what the chat's tools have changed in all, sorted by path.
 
-        `since`: only what was changed from this message of the chat on.
+        `since`: only what was changed from this message of the chat on. `prefixes`: what stands before the
+        paths in the diffs, by root.
 
         Raises:
             CheckpointsUnavailableError: the checkpoints cannot be read.

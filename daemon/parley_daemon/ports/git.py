@@ -65,10 +65,13 @@ class Git(Protocol):
         """
         ...
 
-    async def diff(self, folder: str, paths: Sequence[str] | None, max_bytes: int) -> GitDiff | None:
+    async def diff(
+        self, folder: str, paths: Sequence[str] | None, max_bytes: int, prefix: str = ""
+    ) -> GitDiff | None:
         """Return the diff of a folder; None: it lies in no repository.
 
-        `paths`: absolute paths of the files, or folders of them, that are wanted; None: all.
+        `paths`: absolute paths of the files, or folders of them, that are wanted; None: all. `prefix`: what
+        stands before all paths in the diff.
 
         Raises:
             GitError: see there.

@@ -40,7 +40,7 @@ from parley_protocol.models.settings import ModelSettings
 
 ChatOrder = Literal["updated", "created", "title"]
 ExportFormat = Literal["json", "markdown"]
-WatchEventType = Literal["created", "deleted", "changed"]
+WatchEventType = Literal["created", "deleted", "changed", "diff_status"]
 
 
 Paths = Annotated[list[str], AfterValidator(check_paths)]

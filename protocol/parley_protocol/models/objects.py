@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from parley_protocol.models.base import CLIENT_CONTEXT, Id, Role, Uri, Wire, check_paths
+from parley_protocol.models.diff_status import DiffStatus
 from parley_protocol.models.parts import DeliveredPart, DeliveredPiece
 from parley_protocol.models.settings import AgentSettings, ModelSettings
 
@@ -209,6 +210,8 @@ class Chat(ChatFields):
     usage_tree: Usage = Field(default_factory=Usage)
     """`usage`, and the `usageTree` of all its child chats of kind "agent". `contextLimit` is its own."""
     open_requests: int = 0
+    diff_status: DiffStatus | None = None
+    """How much its folders have changed; null: nobody has asked, and no tool has changed a file."""
     last_seq: int
     last_message_id: int
 

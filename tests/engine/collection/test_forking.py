@@ -272,7 +272,7 @@ OWN = {
 }
 AT_THE_DEFAULT = {
     *("status", "last_error", "parent_chat_id", "root_chat_id", "archived", "pinned", "usage"),
-    *("last_seq", "reserved_seq", "spawned_by", "child_count"),
+    *("last_seq", "reserved_seq", "spawned_by", "child_count", "diff_status"),
 }
 
 

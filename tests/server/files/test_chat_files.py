@@ -113,7 +113,11 @@ def camel(name: str) -> str:
 @pytest.mark.parametrize(
     ("record", "exported", "left_out"),
     [
-        (Chat, ExportedChat, {"owner", "lastSeq", "reservedSeq", "childCount", "foundTools"}),
+        (
+            Chat,
+            ExportedChat,
+            {"owner", "lastSeq", "reservedSeq", "childCount", "foundTools", "diffStatus"},
+        ),
         (Message, ExportedMessage, {"chatId", "siblings"}),
         (Turn, ExportedTurn, {"chatId", "step"}),
         (QueuedMessage, ExportedQueuedMessage, {"chatId", "steers"}),

@@ -42,17 +42,10 @@ def test_every_public_function_of_the_handlers_answers_exactly_one_method() -> N
     assert sorted(public) == sorted(rows)
 
 
-@pytest.mark.parametrize(
-    ("method", "message"),
-    [
-        ("chat/gitChanges", "chat/gitChanges is not served by this version."),
-        ("chat/fly", "chat/fly is not a method of this daemon."),
-    ],
-)
-def test_a_method_without_handler_is_refused_by_its_name(method: str, message: str) -> None:
-    with pytest.raises(WireError) as refused:
-        find_handler(method)
-    assert (refused.value.code, refused.value.message) == (ErrorCode.METHOD_NOT_FOUND, message)
+def test_a_method_without_handler_is_refused_by_its_name() -> None:
+    with pytest.raises(WireError, match="chat/fly is not a method of this daemon") as refused:
+        find_handler("chat/fly")
+    assert refused.value.code == ErrorCode.METHOD_NOT_FOUND
 
 
 def test_the_modules_of_handlers_and_params_are_imported_at_the_first_call() -> None:

@@ -91,9 +91,8 @@ async def test_bad_params_are_named_field_by_field(peer: Peer) -> None:
         await peer.alive()
 
 
-async def test_an_unknown_method_and_one_of_a_later_version_are_refused(peer: Peer) -> None:
+async def test_an_unknown_method_is_refused(peer: Peer) -> None:
     assert (await peer.error("chat/dance"))["code"] == -32601
-    assert (await peer.error("chat/diff"))["code"] == -32601
     assert (await peer.error("textDocument/hover", {}))["code"] == -32601
 
 

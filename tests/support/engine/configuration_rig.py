@@ -1,11 +1,13 @@
 """An engine over the real catalogue, to configure providers and models in."""
 
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
+from parley_daemon.adapters.git.repository import CommandLineGit
 from parley_daemon.adapters.providers.catalogue import ConfiguredCatalogue
 from parley_daemon.adapters.providers.merge import ModelConfig
 from parley_daemon.adapters.providers.provider import ProviderConfig
@@ -98,6 +100,7 @@ async def configured(
         time,
         kept,
         checkpoints=FileCheckpoints(None, time),
+        git=CommandLineGit(os.environ),
         toolbox=GivenToolbox(),
         policy_sources=policy_sources(),
         retries=RetryPolicy(attempts=1),

@@ -1,5 +1,6 @@
 """The real engine over a real store, with a scripted model: the fixture of the engine's tests."""
 
+import os
 import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
+from parley_daemon.adapters.git.repository import CommandLineGit
 from parley_daemon.adapters.json_schema import rules
 from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.adapters.memory.store import MemoryStore
@@ -385,6 +387,7 @@ async def running(
     options.setdefault("toolbox", GivenToolbox())
     options.setdefault("checkpoints", FileCheckpoints(None, clock))
     options.setdefault("policy_sources", policy_sources())
+    options.setdefault("git", CommandLineGit(os.environ))
     engine = Engine(store.port, catalogue, clock, MemoryKeyStore(), **options)
     async with engine.running():
         yield Rig(disk, store, engine, model, catalogue, clock, options)

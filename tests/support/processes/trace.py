@@ -113,7 +113,7 @@ class _Checker:
     def _progress(self, token: Token, value: Json) -> None:
         if token in self._work_done and "kind" in value:
             return
-        if token in self._watches and value.get("type") in ("created", "changed", "deleted"):
+        if token in self._watches and value.get("type") in ("created", "changed", "diff_status", "deleted"):
             return
         stream = self._streams.get(token)
         if stream is None or value["chatId"] != stream.chat_id:

@@ -12,7 +12,7 @@ chats that were longest not used go first.
 import os
 import re
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -151,14 +151,16 @@ class Archive:
                 texts = await Documents(self._editors, owner).texts(paths)
                 return await to_thread.run_sync(_views, history, paths, texts)
 
-    async def changed_files(self, chat_id: str, owner: str, since: int | None) -> Sequence[ChangedFile]:
+    async def changed_files(
+        self, chat_id: str, owner: str, since: int | None, prefixes: Mapping[str, str]
+    ) -> Sequence[ChangedFile]:
         """See Checkpoints."""
         await self.recover(chat_id)
         with self._history(chat_id) as history, _translated_errors():
             async with history.lock:
                 changes = await to_thread.run_sync(find_first_changes, history, since)
                 texts = await Documents(self._editors, owner).texts(changes)
-                return await to_thread.run_sync(compare, history, changes, texts)
+                return await to_thread.run_sync(compare, history, changes, texts, prefixes)
 
     async def restore(self, request: RestoreRequest) -> RestoreResult:
         """See Checkpoints."""

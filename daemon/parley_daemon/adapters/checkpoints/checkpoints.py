@@ -3,7 +3,7 @@ without tools.
 """
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Lock
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from parley_daemon.ports.checkpoints import ChangedFile, ChangeRecorder, RestoreRequest
+from parley_daemon.ports.checkpoints import NO_PREFIXES, ChangedFile, ChangeRecorder, RestoreRequest
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.tools import CallContext
@@ -60,10 +60,12 @@ class FileCheckpoints:
         return await (await self._load()).list(chat_id, owner)
 
     async def changed_files(
-        self, chat_id: str, owner: str, since: int | None = None
-    ) -> "Sequence[ChangedFile]":
+        self, chat_id: str, owner: str, since: int | None = None, prefixes: Mapping[str, str] = NO_PREFIXES
+    ) -> Sequence[ChangedFile]:
         """See Checkpoints."""
-        return await (await self._load()).changed_files(chat_id, owner, since) if self._has_any() else ()
+        if not self._has_any():
+            return ()
+        return await (await self._load()).changed_files(chat_id, owner, since, prefixes)
 
     async def restore(self, request: RestoreRequest) -> "RestoreResult":
         """See Checkpoints."""

@@ -39,25 +39,32 @@ def find_first_changes(history: History, since: int | None) -> dict[str, PathCha
 
 
 def compare(
-    history: History, changes: Mapping[str, PathChange], texts: Mapping[str, str | None]
+    history: History,
+    changes: Mapping[str, PathChange],
+    texts: Mapping[str, str | None],
+    prefixes: Mapping[str, str],
 ) -> Sequence[ChangedFile]:
-    """Return what is different now, sorted by path. `texts` are what editors show, by path.
+    """Return what is different now, sorted by path. `texts` are what editors show, by path. `prefixes`:
+    what stands before the paths in the diffs, by root.
 
     Raises:
         OSError: the kept contents cannot be read.
     """
-    found = [_compare(history, changes[path], texts.get(path)) for path in sorted(changes)]
+    found = [
+        _compare(history, changes[path], texts.get(path), prefixes.get(changes[path].root, ""))
+        for path in sorted(changes)
+    ]
     return [one for one in found if one is not None]
 
 
-def _compare(history: History, change: PathChange, text: str | None) -> ChangedFile | None:
+def _compare(history: History, change: PathChange, text: str | None, prefix: str) -> ChangedFile | None:
     now = _look(change, text)
     before = change.before
     if before.kind not in ("file", "link", "nothing") or now.state.kind not in ("file", "link", "nothing"):
         return None  # folders have no content of their own
     old = _side(before, history.read_bytes(before) if before.kind != "nothing" else None)
     new = _side(now.state, now.data)
-    name = os.fsencode(os.path.relpath(change.path, change.root))
+    name = os.fsencode(prefix + os.path.relpath(change.path, change.root))
     diff = git_diff(name, old, new)
     if not diff:
         return None

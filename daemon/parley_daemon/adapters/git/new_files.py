@@ -29,10 +29,10 @@ def count_new_lines(
     return found
 
 
-def describe_new_file(folder: str, name: str, max_bytes: int) -> bytes:
+def describe_new_file(folder: str, name: str, max_bytes: int, prefix: str = "") -> bytes:
     """Return the diff of a new file, b"" if it is gone. Its end is left out if it exceeds `max_bytes`."""
     content = _read(folder, name, max_bytes + 1)
-    return b"" if content is None else git_diff(os.fsencode(name), None, content[0])
+    return b"" if content is None else git_diff(os.fsencode(prefix + name), None, content[0])
 
 
 def _read(folder: str, name: str, max_bytes: int) -> tuple[FileSide, bool] | None:

@@ -74,7 +74,9 @@ class CommandLineGit:
             is_truncated,
         )
 
-    async def diff(self, folder: str, paths: Sequence[str] | None, max_bytes: int) -> GitDiff | None:
+    async def diff(
+        self, folder: str, paths: Sequence[str] | None, max_bytes: int, prefix: str = ""
+    ) -> GitDiff | None:
         """See Git."""
         place = await self._find(folder)
         if place is None:
@@ -85,8 +87,8 @@ class CommandLineGit:
         diff = await _read(
             place,
             *_COMPARE,
-            "--src-prefix=a/",
-            "--dst-prefix=b/",
+            f"--src-prefix=a/{prefix}",
+            f"--dst-prefix=b/{prefix}",
             place.base,
             "--",
             *wanted,
@@ -98,7 +100,7 @@ class CommandLineGit:
             is_truncated = unknown.is_truncated
             for name in parse_names(unknown.data):
                 room = max_bytes - len(text)
-                piece = await to_thread.run_sync(describe_new_file, folder, name, room)
+                piece = await to_thread.run_sync(describe_new_file, folder, name, room, prefix)
                 text += piece[:room]
                 if len(piece) > room:
                     is_truncated = True

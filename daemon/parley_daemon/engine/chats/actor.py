@@ -35,6 +35,7 @@ from parley_daemon.core.commands import (
     StopCause,
     WhenBusy,
 )
+from parley_daemon.core.diff_status import DiffStatus
 from parley_daemon.core.events import Timings, TurnEnded
 from parley_daemon.core.parts import Part, Piece
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
@@ -344,6 +345,22 @@ class ChatActor:
                 changeset.publish_chat()
                 await self.executor.carry_out(changeset)
             return live.view
+
+    async def set_diff_status(self, status: DiffStatus) -> None:
+        """Record how much the chat's folders have changed, and tell it if it is something else now."""
+        live = self._live
+        async with live.lock:
+            if live.is_deleted:
+                return
+            if status.is_like(live.chat.diff_status):
+                live.chat = replace(live.chat, diff_status=status)
+                return
+            changeset = self.executor.new_changeset()
+            changeset.chat = replace(live.chat, diff_status=status)
+            changeset.writes.append(PutChat(changeset.chat))
+            changeset.change = "diff_status"
+            changeset.publish_chat()
+            await self.executor.carry_out(changeset)
 
     async def end_turn(self) -> None:
         """End the turn under way, and those that follow it, because the chat will be deleted."""

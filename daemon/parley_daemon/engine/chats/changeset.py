@@ -25,6 +25,7 @@ from parley_daemon.core.events import (
 )
 from parley_daemon.core.records import Chat, Failure, Message, QueuedMessage, Turn
 from parley_daemon.core.refusals import Cause
+from parley_daemon.engine.chats.snapshot import Change
 from parley_daemon.engine.turns.host import TurnBrief
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.run import TurnRun
@@ -68,6 +69,7 @@ class Changeset(msgspec.Struct):
         stop_cause: why the turn under way is stopped, when it is.
         step: where the turn under way will stand (see LiveChat.step).
         children: the child chats as they will be.
+        change: what watchers of all chats are told.
         keeps_children: whether a stop of the turn under way leaves its children alone.
     """
 
@@ -89,6 +91,7 @@ class Changeset(msgspec.Struct):
     step: ToolStep | None = None
     children: Children = NO_CHILDREN
     keeps_children: bool = False
+    change: Change = "changed"
     _shared_length: int = 0
 
     # ----------------------------------------------------------------------- the record

@@ -220,4 +220,4 @@ class CommandExecutor:
         for turn_id in changeset.cancelled_turns:
             live.waiters.resolve(turn_id, None)
         if changeset.events:
-            live.services.host.chat_changed(live.view, "changed")
+            live.services.host.chat_changed(live.view, changeset.change)

@@ -60,6 +60,10 @@ class ChatHost(Protocol):
         """Interrupt the turns of a chat's children that do not work in the background."""
         ...
 
+    def files_changed(self, chat_id: str) -> None:
+        """Tools have changed files in the folders of a chat."""
+        ...
+
     def turn_ended(self, view: ChatView, result: TurnResult, *, wants_title: bool) -> None:
         """A turn of the chat has ended and its result is committed.
 

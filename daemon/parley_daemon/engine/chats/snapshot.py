@@ -70,7 +70,8 @@ class Sink(Protocol):
         ...
 
 
-Change = Literal["created", "changed", "deleted"]
+Change = Literal["created", "changed", "diff_status", "deleted"]
+"""diff_status: the chat is as it was, but its folders have changed."""
 
 
 class Watcher(Protocol):

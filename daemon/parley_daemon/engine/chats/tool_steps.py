@@ -9,7 +9,7 @@ from parley_daemon.core.agents.actions import ActionRequest, Answer
 from parley_daemon.core.agents.tools import ApprovedMode
 from parley_daemon.core.children import Children
 from parley_daemon.core.commands import Pause, Resume
-from parley_daemon.core.events import ActionRequired, Event
+from parley_daemon.core.events import ActionRequired, Event, FilesChanged
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.records import Chat, Status, Turn
 from parley_daemon.engine.chats.action_requests import ActionRequests
@@ -103,7 +103,10 @@ class ToolSteps:
 
     def publish(self, events: Sequence[Event]) -> None:
         """See StepHost."""
-        self._live.feed.publish_all(events)
+        live = self._live
+        live.feed.publish_all(events)
+        if any(isinstance(event, FilesChanged) for event in events):
+            live.services.host.files_changed(live.id)
 
     async def add_found_tools(self, names: Sequence[str]) -> None:
         """See StepHost."""

@@ -62,4 +62,7 @@ class Undo:
                 dry_run=dry_run,
                 force=force,
             )
-            return await self._services.checkpoints.restore(request)
+            result = await self._services.checkpoints.restore(request)
+        if result.restored and not dry_run:
+            self._services.host.files_changed(chat_id)
+        return result

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire.errors import invalid_params
-from parley_daemon.server.wire.uris import file_uri, local_path
+from parley_daemon.server.wire.uris import file_uri, local_paths
 from parley_protocol.models.checkpoints import ChatCheckpointsParams, ChatRestoreParams
 
 
@@ -33,7 +33,7 @@ async def restore(call: Call, params: ChatRestoreParams) -> Any:
     result = await call.connection.chats.undo.restore(
         params.chat_id,
         params.checkpoint_id,
-        None if params.paths is None else _paths(params.paths),
+        None if params.paths is None else local_paths(params.paths, "paths"),
         dry_run=params.dry_run,
         force=params.force,
     )
@@ -42,15 +42,3 @@ async def restore(call: Call, params: ChatRestoreParams) -> Any:
         "conflicts": [replace(file, path=file_uri(file.path)) for file in result.conflicts],
         "checkpointId": result.checkpoint_id,
     }
-
-
-def _paths(uris: list[str]) -> tuple[str, ...]:
-    paths: list[str] = []
-    for number, uri in enumerate(uris):
-        path = local_path(uri)
-        if path is None or not path.startswith("/"):
-            raise invalid_params(
-                [{"path": f"paths[{number}]", "problem": "It is no file:// URI of a file on this machine."}]
-            )
-        paths.append(path.rstrip("/") or "/")
-    return tuple(paths)

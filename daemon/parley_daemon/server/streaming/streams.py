@@ -271,8 +271,8 @@ class WatchStream:
         """Take a change of a chat."""
         if self._kept_back or self._outbox.is_congested:
             before = self._kept_back.get(view.chat.id)
-            if before is not None and before[1] == "created" and change == "changed":
-                change = "created"
+            if before is not None and change in ("changed", "diff_status"):
+                change = before[1] if before[1] != "diff_status" else change
             self._kept_back[view.chat.id] = (view, change)
             self._outbox.deferred.add(self)
             return

@@ -53,6 +53,7 @@ _CODES: dict[type[Exception], ErrorCode] = {
     CheckpointNotFoundError: ErrorCode.TOOL_NOT_FOUND,
     CheckpointsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
     engine.ToolNotFoundError: ErrorCode.TOOL_NOT_FOUND,
+    engine.FolderUnreadableError: ErrorCode.FOLDER_UNREADABLE,
     engine.NotTrustedError: ErrorCode.NOT_TRUSTED,
     engine.NoSandboxError: ErrorCode.NO_SANDBOX,
     engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,
@@ -90,7 +91,7 @@ def wire_error(error: Exception) -> WireError:
             return invalid_params([{"path": "provider", "problem": str(error)}])
         case engine.InvalidConfigurationError():
             return invalid_params([{"path": to_camel(error.field), "problem": str(error)}])
-        case PathNotInCheckpointError():
+        case PathNotInCheckpointError() | engine.PathOutsideError():
             return invalid_params([{"path": "paths", "problem": str(error)}])
         case engine.InvalidRuleError():
             return invalid_params([{"path": error.path, "problem": str(error)}])

@@ -8,8 +8,10 @@ URIs are compared by their decoded form, and are kept and sent as the client wro
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote, urlsplit
+
+from parley_daemon.server.wire.errors import invalid_params
 
 _DRIVE = re.compile(r"/([A-Za-z]):(?=/|$)")
 _LOCAL = ("", "localhost")
@@ -49,6 +51,22 @@ def local_path(uri: str) -> str | None:
         return None
     # On Windows the path of a URI is "/c:/…". Not tried on Windows.
     return path[1:] if os.name == "nt" and _DRIVE.match(path) else path
+
+
+def local_paths(uris: Sequence[str], field: str) -> tuple[str, ...]:
+    """Return the absolute paths of URIs of files on this machine, without a slash at the end.
+
+    Raises:
+        WireError: one of them is no such URI; `field` names the list.
+    """
+    paths: list[str] = []
+    for number, uri in enumerate(uris):
+        path = local_path(uri)
+        if path is None or not path.startswith("/"):
+            problem = "It is no file:// URI of a file on this machine."
+            raise invalid_params([{"path": f"{field}[{number}]", "problem": problem}])
+        paths.append(path.rstrip("/") or "/")
+    return tuple(paths)
 
 
 def file_uri(path: str) -> str:
