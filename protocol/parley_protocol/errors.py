@@ -20,7 +20,7 @@ class ErrorCode(IntEnum):
 
     PARSE_ERROR = -32700, "The body is not JSON. The response has id null."
     INVALID_REQUEST = -32600, "The message is no valid request: a batch, no object, or sent after `shutdown`."
-    METHOD_NOT_FOUND = -32601, "The method is unknown or not served by this version."
+    METHOD_NOT_FOUND = -32601, "The method is unknown to this version of the daemon."
     INVALID_PARAMS = -32602, "The params are invalid. `data.fields` names each invalid field."
     INTERNAL_ERROR = -32603, "The daemon has a fault. Its log has the details."
     SERVER_NOT_INITIALIZED = -32002, "A request was sent before `initialize`."

@@ -5,7 +5,7 @@ which function of the daemon answers it. Everything else is derived from the row
 
 * the daemon finds the handler of a request by `handler`, reads the params with `params`, and limits how many
   requests with `has_large_answer` run at once (`parley_daemon.server.handlers`);
-* the answer to `initialize` lists the methods that are served (`features`);
+* the answer to `initialize` lists the methods of this protocol (`features`);
 * the client reads results with `result`;
 * `python -m parley_protocol.schema` writes the JSON Schema, the TypeScript types and the rows of the tables
   in protocol/README.md.
@@ -22,7 +22,7 @@ To add a method:
 1. Write `<Name>Params(Params)` in the module of its group under `parley_protocol/models/` (`chats.py`,
    `turns.py`, ...), named after the method: `chat/setModel` has `ChatSetModelParams`. If no existing object
    can be the result, write `<Name>Result(Wire)` there too. Give both docstrings.
-2. Add its row here: `_request` with a handler, or `_later` if this version does not serve it yet.
+2. Add its row here with `_request`.
 3. Write the handler in the module of its group under `parley_daemon/server/handlers/`.
 4. Run `python -m parley_protocol.schema`.
 """
@@ -60,9 +60,8 @@ class Method:
     result may also be "list[module.Class]". None stands for no params, or for a result of null.
 
     `handler` names the function that answers the method as "module.function", relative to
-    `parley_daemon.server.handlers`. A method of this protocol without a handler is not served by this
-    version: it is not in `features` and is refused with -32601. LSP's own methods (`is_lsp`) are answered by
-    the connection itself.
+    `parley_daemon.server.handlers`. LSP's own methods (`is_lsp`) have none: the connection itself answers
+    them.
 
     A method that `has_large_answer` only reads, and its answer may take megabytes.
     """
@@ -76,11 +75,6 @@ class Method:
     is_lsp: bool = False
     handler: str | None = None
     has_large_answer: bool = False
-
-    @property
-    def is_served(self) -> bool:
-        """Whether the daemon of this version answers or accepts the method."""
-        return self.is_lsp or self.handler is not None
 
     @property
     def params(self) -> "type[Wire] | None":
@@ -115,15 +109,10 @@ def _lsp(
 def _request(
     name: str, params: str, result: str | None, *, handler: str, has_large_answer: bool = False, doc: str
 ) -> Method:
-    """Return the row of a request of this protocol that this version serves."""
+    """Return the row of a request of this protocol."""
     return Method(
         name, _IN, _REQUEST, params, result, doc, handler=handler, has_large_answer=has_large_answer
     )
-
-
-def _later(name: str, params: str, result: str | None, *, doc: str) -> Method:
-    """Return the row of a request of this protocol that this version does not serve yet."""
-    return Method(name, _IN, _REQUEST, params, result, doc)
 
 
 # fmt: off

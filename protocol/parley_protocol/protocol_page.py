@@ -68,7 +68,7 @@ def _method_cells(method: Method) -> tuple[str, str, str]:
     names = [to_camel(name) + ("" if field.is_required() else "?") for name, field in fields.items()]
     params = f"`{{{', '.join(names)}}}`" if names else "none"
     result = f" → {_type_name(method.result)}" if method.kind is Kind.REQUEST else ""
-    return f"`{method.name}`", f"{params}{result}", f"{method.doc}{'' if method.is_served else ' *Later.*'}"
+    return f"`{method.name}`", f"{params}{result}", method.doc
 
 
 def _type_name(result: object) -> str:

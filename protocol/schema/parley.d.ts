@@ -163,7 +163,7 @@ export interface ErrorCodes {
   PARSE_ERROR: -32700;
   /** The message is no valid request: a batch, no object, or sent after `shutdown`. */
   INVALID_REQUEST: -32600;
-  /** The method is unknown or not served by this version. */
+  /** The method is unknown to this version of the daemon. */
   METHOD_NOT_FOUND: -32601;
   /** The params are invalid. `data.fields` names each invalid field. */
   INVALID_PARAMS: -32602;

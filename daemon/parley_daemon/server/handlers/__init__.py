@@ -35,13 +35,11 @@ def find_handler(method: str) -> Handler:
     """Return the handler of a method, importing its module at the first call.
 
     Raises:
-        WireError: -32601, the method is unknown or not served by this version.
+        WireError: -32601, the method is unknown.
     """
     row = METHODS.get(method)
-    if row is None:
+    if row is None or row.handler is None:
         raise WireError(ErrorCode.METHOD_NOT_FOUND, f"{method} is not a method of this daemon.")
-    if row.handler is None:
-        raise WireError(ErrorCode.METHOD_NOT_FOUND, f"{method} is not served by this version.")
     module, _, name = row.handler.partition(".")
     function = getattr(import_module(f"{__name__}.{module}"), name)
     model = row.params

@@ -22,7 +22,7 @@ _INCREMENTAL = 2  # LSP's TextDocumentSyncKind
 
 def features() -> dict[str, bool]:
     """Return the methods of this protocol that this version serves, each with the value True."""
-    return {name: True for name, row in METHODS.items() if row.is_served and not row.is_lsp}
+    return {name: True for name, row in METHODS.items() if not row.is_lsp}
 
 
 def position_encoding(params: object) -> str:
