@@ -122,7 +122,9 @@ async def test_a_question_stays_open_over_an_orderly_stop(disk: Disk) -> None:
     toolbox = GivenToolbox(read, edit, roots=(ROOT,))
     async with running(disk, toolbox=toolbox) as rig:
         chat_id, request, _ = await lose_with_question(rig)
+        assert request.expires_at is None
         clock = rig.clock
+    clock.seconds += 24 * 3600
     async with running(disk, toolbox=toolbox, clock=clock) as rig:
         snapshot = await rig.snapshot(chat_id)
         assert (snapshot.view.status, snapshot.requests) == (Status.PAUSED, (request,))
