@@ -347,7 +347,7 @@ export interface AgentSettings {
   interactive?: boolean | null;
   /** The most model calls of one turn. Default: 200. 1 to 10000. */
   maxSteps?: number | null;
-  /** The turn ends before a model call if those before it cost so many US dollars. Calls without a known price cost nothing. Default: no limit. 1e+06 or less. */
+  /** The turn ends before a model call if those before it cost so many US dollars. It fails, before any tool runs, if the cost of its model is not known. Local models cost nothing. Default: no limit. 1e+06 or less. */
   maxCostUsd?: number | null;
   /** The most milliseconds of one turn, without those in which it waits for answers. Default: no limit. 1 or more. */
   maxMs?: number | null;

@@ -88,8 +88,8 @@ class AgentSettings(Wire):
     """The most model calls of one turn. Default: 200."""
 
     max_cost_usd: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
-    """The turn ends before a model call if those before it cost so many US dollars. Calls without a known
-    price cost nothing. Default: no limit."""
+    """The turn ends before a model call if those before it cost so many US dollars. It fails, before any
+    tool runs, if the cost of its model is not known. Local models cost nothing. Default: no limit."""
 
     max_ms: PositiveInt | None = None
     """The most milliseconds of one turn, without those in which it waits for answers. Default: no limit."""
