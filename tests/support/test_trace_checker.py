@@ -5,7 +5,8 @@ from copy import deepcopy
 
 import pytest
 
-from tests.support.processes.trace import Entry, Json, TraceError, check_trace
+from tests.support.processes.trace import Entry, Json, check_trace
+from tests.support.processes.trace_family import TraceError
 
 SNAPSHOT: Json = {"chat": {}, "messages": [], "queuedMessages": [], "preview": None, "actionRequests": []}
 

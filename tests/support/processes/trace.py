@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from parley_protocol.fold import PartsFold, whole_parts
-from tests.support.processes.trace_agents import AgentRules, TraceError
+from tests.support.processes.trace_agents import AgentRules
+from tests.support.processes.trace_family import TraceError
+from tests.support.processes.trace_processes import living_commands
 
 Json = dict[str, Any]
 Entry = tuple[Literal["sent", "received"], Json]
@@ -35,13 +37,17 @@ class _Stream:
 
 
 def check_trace(trace: list[Entry]) -> None:
-    """Raise TraceError at the first broken rule."""
+    """Raise TraceError at the first broken rule.
+
+    Processes that a turn has left (rule 15) are looked for now: call it soon after the last event.
+    """
     checker = _Checker()
     for direction, message in trace:
         if direction == "sent":
             checker.sent(message)
         else:
             checker.received(message)
+    checker.check_processes()
 
 
 class _Checker:
@@ -53,6 +59,8 @@ class _Checker:
         self._work_done: set[Token] = set()
         self._seen_turns: set[str] = set()
         self._accepted: list[Json] = []
+        self._under_way: dict[str, str] = {}  # turns, by the chats whose whole stream is heard
+        self._ran_commands = False
 
     def sent(self, message: Json) -> None:
         if "method" not in message or "id" not in message:
@@ -129,7 +137,34 @@ class _Checker:
                 self._seen_turns.add(turn_id)
             stream.last_of_turn.setdefault(turn_id, []).append(value["type"])
         stream.agents.event(value)
+        self._check_children(stream)
+        self._note_turn(stream, value)
         self._content(stream, value)
+
+    def _note_turn(self, stream: _Stream, value: Json) -> None:
+        """Note whether a turn of the chat is under way, as far as this connection hears all of the chat."""
+        if stream.one_turn:
+            return
+        if value["type"] == "turn_ended":
+            self._under_way.pop(stream.chat_id, None)
+        elif value["type"] == "turn_started":
+            self._under_way[stream.chat_id] = value["turnId"]
+        elif value["type"] == "reset" or (value["type"] == "chat" and value.get("deleted")):
+            self._under_way.pop(stream.chat_id, None)
+
+    def _check_children(self, stream: _Stream) -> None:
+        for id in stream.agents.family.reported:
+            if id in self._under_way:
+                raise TraceError(f"rule 14: a result says that {id} ended before its turn_ended")
+
+    def check_processes(self) -> None:
+        """Check that no command of a turn that has ended still runs."""
+        streams = [one for one in self._streams.values() if not one.one_turn]
+        roots = {root for one in streams for root in one.agents.quiet_roots()}
+        busy = {root for one in streams if not one.agents.quiet_roots() for root in one.agents.roots}
+        left = living_commands(sorted(roots - busy)) if roots - busy and self._ran_commands else []
+        if left:
+            raise TraceError(f"rule 15: after the end of their turns, these still run: {left}")
 
     def _count(self, stream: _Stream, value: Json) -> None:
         seq, span = value["seq"], value.get("span", 1)
@@ -148,6 +183,8 @@ class _Checker:
             case "turn_started":
                 stream.begun.add(value["turnId"])
                 stream.models[value["turnId"]] = value["model"]
+            case "tool_started" if value["sandbox"] is not None:
+                self._ran_commands = True
             case "retry":
                 stream.models[value["turnId"]] = value["model"]
             case "message_part":

@@ -1,7 +1,8 @@
-"""The ordering rules of agent turns (7 to 13 of the protocol), checked over the events of one chat.
+"""The ordering rules of agent turns (7 to 14 of the protocol), checked over the events of one chat.
 
 What a trace cannot know is not assumed: a stream that began in the middle of a turn, or a chat whose mode is
-unknown, is checked by what it shows. Rule 15 is about processes: `living_processes`.
+unknown, is checked by what it shows. Rule 14 is in `trace_family`. Rule 15 is about processes: see
+`AgentRules.quiet_roots` and `living_processes`.
 """
 
 import json
@@ -11,14 +12,12 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
+from tests.support.processes.trace_family import FamilyRules, TraceError
+
 Json = dict[str, Any]
 
 _MAX_RESULT = 68 * 2**10  # bytes: the largest limit of an output, and the words around it
 _SAMPLE = 100  # characters of each end of an output that are looked for in its result
-
-
-class TraceError(AssertionError):
-    """The connection broke a rule."""
 
 
 @dataclass
@@ -42,20 +41,33 @@ class _Turn:
 
 
 class AgentRules:
-    """The rules over one stream of events."""
+    """The rules over one stream of events.
+
+    Attributes:
+        family: the rules of child chats.
+        roots: the paths of the chat's folders.
+    """
 
     def __init__(self) -> None:
+        self.family = FamilyRules()
+        self._due: tuple[str, str] | None = None  # a turn, and its request that must pause the chat
+        self._under_way: set[str] = set()
+        self._has_jobs = False
         self._turns: dict[str, _Turn] = {}
         self._open: dict[str, Json] = {}
         self._seen: set[str] = set()
+        self._of_children: set[str] = set()
         self._outcomes: dict[str, str] = {}
         self._status: str | None = None
         self._mode: str | None = None
-        self._roots: list[str] = []
+        self.roots: list[str] = []
 
     def snapshot(self, snapshot: Json) -> None:
         """Take what a subscription begins with."""
+        self.family.snapshot(snapshot)
         self._chat(snapshot["chat"])
+        if snapshot["chat"].get("status") not in ("waiting", "completed", "error"):
+            self._under_way.add("the turn before")
         self._status = snapshot["chat"].get("status")
         for request in snapshot["actionRequests"]:
             self._open[request["id"]] = request
@@ -73,8 +85,14 @@ class AgentRules:
         if kind == "reset":  # its snapshot is taken, too
             self._turns.clear()
             self._open.clear()
-        if turn_id is None:
+        self.family.event(value)
+        if self._take_question_of_child(value) or turn_id is None:
             return
+        self._check_due(kind, value)
+        if kind == "turn_ended":
+            self._under_way -= {turn_id, "the turn before"}
+        else:
+            self._under_way.add(turn_id)
         turn = self._turns.get(turn_id)
         if turn is None:
             begins = kind == "turn_started" or (kind == "message" and value["message"]["role"] == "user")
@@ -90,8 +108,12 @@ class AgentRules:
                 turn.output.clear()
             case "tool_started":
                 self._started(turn, value)
+                if self._status == "paused":
+                    raise TraceError(f"rule 10: call {value['toolCallId']} started while the chat is paused")
             case "action_required":
                 self._required(turn, value["request"])
+                if turn.is_whole and not self._running(turn) and self._status == "running":
+                    self._due = turn_id, value["request"]["id"]
             case "action_resolved":
                 self._resolved(value)
             case "files_changed":
@@ -107,7 +129,46 @@ class AgentRules:
         self._mode = agent.get("mode")
         context: Json = chat.get("context") or {}
         roots: list[str] = context.get("repositories") or []
-        self._roots = [_path(root) for root in roots]
+        self.roots = [_path(root) for root in roots]
+
+    def _take_question_of_child(self, value: Json) -> bool:
+        """Take an event about a question that a child chat asks; return whether it is one."""
+        if value["type"] == "action_required":
+            request = value["request"]
+            if request.get("chatId") in (None, value.get("chatId")):
+                return False
+            if request["id"] in self._seen:
+                raise TraceError(f"rule 10: request {request['id']} came twice")
+            self._seen.add(request["id"])
+            self._of_children.add(request["id"])
+            self._open[request["id"]] = request
+            return True
+        if value["type"] == "action_resolved" and value["requestId"] in self._of_children:
+            self._resolved(value)
+            return True
+        return False
+
+    def _running(self, turn: _Turn) -> list[str]:
+        """Return the calls of the present step that have started, have no result, and do not ask."""
+        asking = {request.get("toolCallId") for request in self._open.values()}
+        return [
+            id for id in turn.pending if id in turn.started and id not in turn.finished and id not in asking
+        ]
+
+    def _check_due(self, kind: str, value: Json) -> None:
+        """Check that the chat is paused after a question while nothing runs."""
+        if self._due is None or kind == "action_required":
+            return
+        (turn_id, request_id), self._due = self._due, None
+        is_answer = kind == "action_resolved" and value["requestId"] == request_id
+        if value["turnId"] == turn_id and (is_answer or kind == "turn_ended"):
+            raise TraceError(
+                f"rule 10: request {request_id} was open, nothing ran, and the chat was not paused"
+            )
+
+    def quiet_roots(self) -> list[str]:
+        """Return the folders of the chat if no turn is under way and no job was announced, for rule 15."""
+        return [] if self._under_way or self._has_jobs else [root for root in self.roots if root != "/"]
 
     def _take_status(self, value: Json) -> None:
         self._status = value["status"]
@@ -135,6 +196,7 @@ class AgentRules:
             if turn.pending and self._counts(turn):
                 raise TraceError(f"rule 7: another answer before the results of {turn.pending}")
             calls = [part for part in content if part["type"] == "tool-call"]
+            self._has_jobs = self._has_jobs or any(_is_job(one.get("args")) for one in calls)
             turn.calls |= {part["toolCallId"]: part for part in calls}
             turn.pending = [part["toolCallId"] for part in calls]
             turn.finished = {id: part for id, part in turn.finished.items() if id not in turn.pending}
@@ -211,7 +273,7 @@ class AgentRules:
         if turn.is_whole and id not in turn.finished:
             raise TraceError(f"rule 13: files of call {id} before its result")
         for file in value["files"]:
-            path, roots = _path(file["path"]), self._roots
+            path, roots = _path(file["path"]), self.roots
             if roots and not any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots):
                 raise TraceError(f"rule 13: {path} is below none of {roots}")
             for later in turn.started_since(id):
@@ -234,6 +296,10 @@ class AgentRules:
     def _counts(self, turn: _Turn) -> bool:
         """Return whether the calls of a turn must have results: chats without tools run none."""
         return turn.is_whole and (turn.acted or self._mode not in (None, "off"))
+
+
+def _is_job(args: Any) -> bool:
+    return isinstance(args, dict) and bool(cast("Json", args).get("background"))
 
 
 def _path(uri: str) -> str:
