@@ -1,15 +1,17 @@
 """The laws of the policy, with random rules and random calls."""
 
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from typing import Literal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.inheritance import lowest_mode
 from parley_daemon.core.agents.permissions import decide
 from parley_daemon.core.agents.policy.effort import MAX_EFFORT
-from parley_daemon.core.agents.rules import UNTRUSTED, ChatFacts, Rule, RuleScope, Verdict
+from parley_daemon.core.agents.rules import UNTRUSTED, AgentMode, ChatFacts, Rule, RuleScope, Verdict
 from parley_daemon.core.agents.tools import Inspection, PathUse, ToolKind
 from tests.support.examples import THOROUGH
 
@@ -113,6 +115,26 @@ def test_one_more_rule_that_denies_or_asks_never_widens(case: Case, given: list[
         assert set(after.rememberable) <= set(before.rememberable) or before.decision != "ask"
         for one, other in zip(before.commands, after.commands, strict=True):
             assert STRICTNESS[other.decision] >= STRICTNESS[one.decision]
+
+
+@LAWS
+@given(cases(), rule_sets, st.sampled_from(["off", "plan", "ask", "edits", "auto"]), st.booleans())
+def test_a_child_may_do_no_more_than_its_parent(
+    case: Case, given: list[Rule], mode: AgentMode, interactive: bool
+) -> None:
+    parent = case.chat
+    child = replace(
+        parent,
+        chat_id="c2",
+        above=("c1",),
+        mode=lowest_mode([mode, parent.mode]),
+        interactive=interactive and parent.interactive,
+    )
+    own, above = with_changes(case, chat=child).decide(given), case.decide(given)
+    assert STRICTNESS[own.decision] >= STRICTNESS[above.decision]
+    assert above.human <= (own.human or own.decision == "deny")
+    assert {one.scope for one in own.rememberable} <= {one.scope for one in above.rememberable}
+    assert own.network in (None, above.network)
 
 
 @LAWS

@@ -71,7 +71,8 @@ class ChatFacts(msgspec.Struct, frozen=True, gc=False):
     """What the policy has to know of a chat. `roots` are absolute paths. `now` is RFC 3339.
 
     `sandbox` is what commands of this chat would run in; `is_weak`: it does not hold, such as for root.
-    `above` are the ids of the chats that a child chat works for, its parent first (see `inheritance`).
+    `above` are the ids of the chats that a child chat works for, its parent first (see `inheritance`); the
+    roots, which rules refer to, are then those of its parent.
     """
 
     chat_id: str

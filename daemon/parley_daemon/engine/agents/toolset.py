@@ -152,16 +152,19 @@ async def load_toolset(
     toolbox = services.toolbox
     workspace = of_rules = await toolbox.workspace(chat)
     above, limits = await _limits_of(services.lineage, chat)
-    for one in above:
+    rule_roots = workspace.roots
+    for number, one in enumerate(above):
         others = await toolbox.workspace(one)
         workspace = _narrow(workspace, others)
         of_rules = Workspace((*of_rules.roots, *others.roots))
+        if number == 0:  # rules mean in a child what they mean in its parent
+            rule_roots = others.roots
     sandbox = await toolbox.sandbox()
     rules = await services.permissions.rules(chat, of_rules, above)
     facts = ChatFacts(
         chat_id=chat.id,
         mode=lowest_mode([one.mode for one in (settings, *limits)]),
-        roots=workspace.roots,
+        roots=rule_roots,
         interactive=all(one.interactive is not False for one in (settings, *limits)),
         sandbox=sandbox.kind,
         is_weak=sandbox.is_weak,
