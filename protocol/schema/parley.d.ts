@@ -717,6 +717,8 @@ export interface ChatExportParams {
   chatId: string;
   /** "json" can be imported, "markdown" is to be read. */
   format: ExportFormat;
+  /** In JSON: whether the child chats of kind "agent" directly below it are part of the file. */
+  children?: boolean;
 }
 
 /** Result of `chat/export`: the file's content. `chat/import` reads the JSON without loss. */
@@ -741,6 +743,8 @@ export interface ChatFile {
   turns: ExportedTurn[];
   /** The messages that wait for their turns, the next one first. */
   queuedMessages: ExportedQueuedMessage[];
+  /** The child chats of kind "agent" that are directly below the chat, oldest first; absent: there are none. */
+  children?: ExportedChild[];
 }
 
 /**
@@ -1416,6 +1420,18 @@ export interface ExportedChat {
   lastMessageId: number;
   /** The id of the last message of the active branch; null: it has none. 1 or more. */
   leafId: number | null;
+}
+
+/** A child chat of kind "agent" with everything that belongs to it. */
+export interface ExportedChild {
+  /** The chat. */
+  chat: ExportedChat;
+  /** Messages, oldest first. */
+  messages: ExportedMessage[];
+  /** Turns that have ended. */
+  turns: ExportedTurn[];
+  /** The messages that wait for their turns, the next one first. */
+  queuedMessages: ExportedQueuedMessage[];
 }
 
 /** Why a turn failed, as in TurnError. */

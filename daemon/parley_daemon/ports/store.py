@@ -70,13 +70,15 @@ class StoredChat(msgspec.Struct, frozen=True, gc=False):
 class WholeChat(msgspec.Struct, frozen=True, gc=False):
     """A chat with its queue and the messages and turns of all branches, which are sorted by id.
 
-    `siblings` of the messages is empty.
+    `siblings` of the messages is empty. `children` are the chats of kind "agent" directly below it, if they
+    are part of a copy; the store does not read them.
     """
 
     chat: Chat
     messages: tuple[Message, ...] = ()
     turns: tuple[Turn, ...] = ()
     queue: tuple[QueuedMessage, ...] = ()
+    children: tuple["WholeChat", ...] = ()
 
 
 class LostTurn(msgspec.Struct, frozen=True, gc=False):

@@ -330,6 +330,8 @@ class ChatExportParams(Params):
     chat_id: Id
     format: ExportFormat
     """"json" can be imported, "markdown" is to be read."""
+    children: bool = True
+    """In JSON: whether the child chats of kind "agent" directly below it are part of the file."""
 
 
 class ChatExportResult(Wire):

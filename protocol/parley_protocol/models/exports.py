@@ -152,6 +152,15 @@ class ExportedQueuedMessage(Wire):
     created_at: Timestamp
 
 
+class ExportedChild(Wire):
+    """A child chat of kind "agent" with everything that belongs to it."""
+
+    chat: ExportedChat
+    messages: list[ExportedMessage]
+    turns: list[ExportedTurn] = Field(default_factory=list[ExportedTurn])
+    queued_messages: list[ExportedQueuedMessage] = Field(default_factory=list[ExportedQueuedMessage])
+
+
 class ChatFile(Wire):
     """The whole file. Messages and turns are ordered by id, queued messages by position."""
 
@@ -164,3 +173,8 @@ class ChatFile(Wire):
     messages: list[ExportedMessage]
     turns: list[ExportedTurn] = Field(default_factory=list[ExportedTurn])
     queued_messages: list[ExportedQueuedMessage] = Field(default_factory=list[ExportedQueuedMessage])
+    children: Annotated[list[ExportedChild], Field(exclude_if=lambda v: not v)] = Field(
+        default_factory=list[ExportedChild]
+    )
+    """The child chats of kind "agent" that are directly below the chat, oldest first; absent: there are
+    none."""

@@ -8,10 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from parley_daemon.core.events import ActionRequired, ActionResolved, ChatChanged, ChildChanged, StatusChanged
-from parley_daemon.core.parts import Text, ToolCall, ToolResult
-from parley_daemon.core.records import Status
+from parley_daemon.core.parts import Text, ToolCall, ToolResult, plain_text
+from parley_daemon.core.records import AgentSettings, Status
 from parley_daemon.engine.errors import ChatNotFoundError, ConflictError
 from parley_daemon.ports.store import ChatQuery
+from parley_daemon.server.files import chat_export, chat_import
 from tests.support.engine.delegation import DelegatingTool, known
 from tests.support.engine.rig import ME, Recorder, Rig, Watcher, running
 from tests.support.engine.scripted_model import ScriptedCall
@@ -301,3 +302,43 @@ async def test_a_parent_that_may_do_less_takes_that_from_its_child(made: Delegat
     assert child.settings.agent.mode == "ask"
     listed = {one.spec.name: one.decision for one in await made.rig.engine.policy.list_tools(ME, child)}
     assert listed == {"shell": "deny"}  # and no tool that starts chats
+
+
+async def test_a_file_has_the_children_and_an_import_creates_them_below_the_copy(made: Delegation) -> None:
+    child_id = await made.spawn()
+    await (await made.call_of("root")).finish("Done.")
+    await (await made.call_of("task 1")).finish("Found.")
+    await known(made.rig, made.root, "completed")
+    text = chat_export.write(await made.rig.chats.read_whole(made.root, max_bytes=10**6, children=True))
+    given = chat_import.read(text)
+    copy = await made.rig.chats.import_chat(given, merge=False)
+    snapshot = await made.rig.snapshot(copy.chat.id)
+    (child,) = snapshot.children.members
+    assert child.chat_id != child_id
+    assert copy.usage_tree == (await made.rig.view(made.root)).usage_tree
+    record = (await made.rig.view(child.chat_id)).chat
+    assert (record.parent_chat_id, record.root_chat_id) == (copy.chat.id, copy.chat.id)
+    assert record.spawned_by is not None
+    assert record.spawned_by.turn_id in {one.turn_id for one in snapshot.messages}
+    assert (record.settings.agent.mode, copy.chat.settings.agent.mode) == (None, None)
+    assert [plain_text(one.content) for one in (await made.rig.snapshot(child.chat_id)).messages] == [
+        "task 1",
+        "Found.",
+    ]
+    # A merge adds to what exists; it creates no second child.
+    assert (await made.rig.chats.import_chat(given, merge=True)).chat.id == made.root
+    assert len((await made.rig.snapshot(made.root)).children.members) == 1
+
+
+async def test_bounds_in_a_file_do_not_count(made: Delegation) -> None:
+    await made.spawn()
+    whole = await made.rig.chats.read_whole(made.root, max_bytes=10**6, children=True)
+    (child,) = whole.children
+    assert child.chat.spawned_by is not None
+    forged = replace(child.chat.spawned_by, bounds=AgentSettings(mode="auto"))
+    given = replace(whole, children=(replace(child, chat=replace(child.chat, spawned_by=forged)),))
+    copy = await made.rig.chats.import_chat(given, merge=False)
+    (imported,) = (await made.rig.snapshot(copy.chat.id)).children.members
+    record = (await made.rig.view(imported.chat_id)).chat
+    assert record.spawned_by is not None
+    assert record.spawned_by.bounds == AgentSettings()

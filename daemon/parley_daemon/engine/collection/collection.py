@@ -1,7 +1,7 @@
 """The chats of one owner: open, create, list, search, archive, fork, export, import."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import anyio
 from anyio import to_thread
@@ -369,8 +369,8 @@ class ChatCollection:
         )
         return await self._add(WholeChat(fork, messages))
 
-    async def read_whole(self, chat_id: str, *, max_bytes: int) -> WholeChat:
-        """Return a chat with all that belongs to it, as it is on disk.
+    async def read_whole(self, chat_id: str, *, max_bytes: int, children: bool = False) -> WholeChat:
+        """Return a chat with all that belongs to it, as it is on disk; with its children of kind "agent".
 
         Raises:
             ChatTooLargeError: it takes more than `max_bytes`.
@@ -380,12 +380,19 @@ class ChatCollection:
             whole = await self._store.whole_chat(chat_id, max_bytes=max_bytes)
         if whole is None:
             raise ChatNotFoundError(f"There is no chat {chat_id}.")
-        return whole
+        if not children or not whole.chat.child_count:
+            return whole
+        found = [
+            await self.read_whole(one.id, max_bytes=max_bytes)
+            for one in await self._store.child_chats(chat_id)
+        ]
+        return replace(whole, children=tuple(found))
 
     async def import_chat(self, given: WholeChat, *, merge: bool) -> ChatView:
-        """Create a copy of a chat, or (`merge`) add what the chat with the same id lacks.
+        """Create a copy of a chat and its children, or (`merge`) add what the chat with the same id lacks.
 
         Without a chat of that id, `merge` creates a copy, too. The copy keeps its parent if that exists here.
+        A merge adds to children that exist, and creates none.
 
         Raises:
             ConflictError: the chat to merge into has something else under the same id.
@@ -393,7 +400,7 @@ class ChatCollection:
         """
         if merge:
             try:
-                return await self._merge(given)
+                return await self._merge_all(given)
             except ChatNotFoundError:
                 pass
         await self._open_store()
@@ -408,6 +415,14 @@ class ChatCollection:
             above = None if parent is None else parent.view.chat
             copy = await to_thread.run_sync(copy_with_new_ids, given, self.owner, above, new_id)
             return await self._add(copy, parent)
+
+    async def _merge_all(self, given: WholeChat) -> ChatView:
+        await self._merge(given)
+        for child in given.children:
+            with suppress(ChatNotFoundError):
+                await self._merge(child)
+        async with self.open(given.chat.id) as chat:
+            return chat.view
 
     async def _merge(self, given: WholeChat) -> ChatView:
         async with self.open(given.chat.id) as chat:
@@ -436,16 +451,20 @@ class ChatCollection:
     async def _add(self, whole: WholeChat, parent: ChatActor | None = None) -> ChatView:
         picture = child_of(whole.chat, whole.chat.status, whole.chat.usage, ())
         joining = _joining(parent, whole.chat, picture)
-        writes: list[Write] = [PutChat(whole.chat), *_writes(joining)]
-        writes += map(AddMessage, whole.messages)
-        writes += map(PutTurn, whole.turns)
-        writes += map(PutQueued, whole.queue)
+        chats = (whole, *whole.children)
+        writes: list[Write] = _writes(joining)
+        for one in chats:
+            writes.append(PutChat(one.chat))
+            writes += map(AddMessage, one.messages)
+            writes += map(PutTurn, one.turns)
+            writes += map(PutQueued, one.queue)
         with anyio.CancelScope(shield=True):  # a caller that is cancelled now has a chat or has none
             await self._store.commit(*writes)
-        view = ChatView(whole.chat, whole.chat.status, whole.chat.last_seq)
-        self._services.host.chat_changed(view, "created")
+        views = [await self._current_view(one.chat) for one in chats]
+        for view in views:
+            self._services.host.chat_changed(view, "created")
         _apply(joining)
-        return view
+        return views[0]
 
 
 Joining = tuple[ChatActor, Changeset] | None

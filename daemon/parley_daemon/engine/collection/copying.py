@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.events import Event, HistoryReset, MessageAdded
 from parley_daemon.core.parts import ToolCall
-from parley_daemon.core.records import Chat, Message, Turn, turn_tools_off
+from parley_daemon.core.records import AgentSettings, Chat, Message, Turn, turn_tools_off
 from parley_daemon.engine.agents.refusals import failed
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.ports.store import WholeChat
@@ -36,12 +36,21 @@ class _NewIds(dict[str, str]):
 
 
 def copy_with_new_ids(
-    given: WholeChat, owner: str, parent: Chat | None, new_id: Callable[[], str]
+    given: WholeChat,
+    owner: str,
+    parent: Chat | None,
+    new_id: Callable[[], str],
+    turns_above: Mapping[str, str] | None = None,
 ) -> WholeChat:
-    """Return the same chat below `parent`, with new ids for itself, its turns and its queued messages.
+    """Return the same chat below `parent`, with new ids for itself, its children, turns and queued messages.
 
-    Its tools are off: whoever wrote the file does not decide what a model may do here.
+    Its tools are off, and bounds of a child do not count: whoever wrote the file does not decide what a model
+    may do here. `turns_above` are the new ids of the turns of a parent that is copied, too.
     """
+    spawned = given.chat.spawned_by
+    if spawned is not None:
+        turn_id = (turns_above or {}).get(spawned.turn_id, spawned.turn_id)
+        spawned = replace(spawned, turn_id=turn_id, bounds=AgentSettings())
     chat = replace(
         given.chat,
         settings=turn_tools_off(given.chat.settings),
@@ -49,6 +58,8 @@ def copy_with_new_ids(
         owner=owner,
         parent_chat_id=None if parent is None else parent.id,
         root_chat_id=None if parent is None else parent.root_chat_id or parent.id,
+        spawned_by=spawned,
+        child_count=len(given.children),
         last_seq=0,
         reserved_seq=0,
     )
@@ -56,7 +67,7 @@ def copy_with_new_ids(
     closing = _close_calls(given)
     if closing:
         chat = replace(chat, leaf_id=closing[-1].id, last_message_id=closing[-1].id)
-    return WholeChat(
+    copy = WholeChat(
         chat=chat,
         turns=tuple([replace(turn, id=turns[turn.id], chat_id=chat.id) for turn in given.turns]),
         messages=tuple([_with_ids(message, chat.id, turns) for message in (*given.messages, *closing)]),
@@ -73,6 +84,8 @@ def copy_with_new_ids(
             ]
         ),
     )
+    children = [copy_with_new_ids(one, owner, chat, new_id, turns) for one in given.children]
+    return replace(copy, children=tuple(children))
 
 
 def renumber(path: Sequence[Message], chat_id: str) -> tuple[Message, ...]:

@@ -25,13 +25,28 @@ def write(whole: WholeChat) -> str:
         ChatTooLargeError: the text would not fit into one response.
     """
     head = {"format": FILE_FORMAT, "version": FILE_VERSION, "generator": f"parleyd {VERSION}"}
+    text = [encode(head)[:-1], b",\n"]
+    size = _add(text, whole, 0)
+    if whole.children:
+        text.append(b',\n"children":[')
+        for number, child in enumerate(whole.children):
+            text.append(b",\n{" if number else b"\n{")
+            size = _add(text, child, size)
+            text.append(b"}")
+        text.append(b"\n]")
+    text.append(b"}\n")
+    return b"".join(text).decode()
+
+
+def _add(text: list[bytes], whole: WholeChat, size: int) -> int:
+    """Add the fields of a chat to a text that has `size` bytes; return its size."""
     lists: dict[str, Iterable[Json]] = {
         "messages": map(_MESSAGE.to_object, whole.messages),
         "turns": [_turn(turn) for turn in whole.turns if turn.outcome is not None],
         "queuedMessages": map(_queued_message, whole.queue),
     }
-    text = [encode(head)[:-1], b',\n"chat":', encode(_chat(whole.chat))]
-    size = sum(map(len, text))
+    text += (b'"chat":', encode(_chat(whole.chat)))
+    size += len(text[-1])
     for name, items in lists.items():
         text.append(b',\n"%b":[' % name.encode())
         for number, item in enumerate(items):
@@ -40,8 +55,7 @@ def write(whole: WholeChat) -> str:
             if size > CONTENT_LIMIT:
                 raise ChatTooLargeError(CONTENT_LIMIT)
         text.append(b"\n]")
-    text.append(b"}\n")
-    return b"".join(text).decode()
+    return size
 
 
 _CHAT = codec.JsonForm(Chat, codec.NOT_IN_A_FILE[Chat])

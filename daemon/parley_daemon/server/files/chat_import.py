@@ -1,4 +1,4 @@
-"""Reads the JSON file of chat/export: a chat with everything that belongs to it, with the ids of the file.
+"""Reads the JSON file of chat/export: a chat with all that belongs to it, with the ids of the file.
 
 It runs in a worker thread. Messages are read one by one, so that the event loop can run in between.
 """
@@ -32,6 +32,10 @@ from parley_protocol.models.exports import (
 )
 
 
+class _Kind(msgspec.Struct):
+    kind: Any = None
+
+
 class _Head(msgspec.Struct):
     format: Any = None
     version: Any = None
@@ -42,6 +46,7 @@ class _Body(msgspec.Struct, rename="camel"):
     messages: msgspec.Raw = msgspec.Raw(b"null")
     turns: msgspec.Raw = msgspec.Raw(b"[]")
     queued_messages: msgspec.Raw = msgspec.Raw(b"[]")
+    children: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 W = TypeVar("W", bound=Wire)
@@ -60,22 +65,36 @@ def read(text: str) -> WholeChat:
         raise ChatTooLargeError(CONTENT_LIMIT)
     _check_head(_json(data, _Head))
     body = _json(data, _Body)
-    exported = _model(ExportedChat, body.chat, "chat")
+    whole = _read_chat(body, "")
+    children = [_read_chat(_child(raw, path), f"{path}.") for path, raw in _items(body.children, "children")]
+    return replace(whole, children=tuple(children))
+
+
+def _child(raw: msgspec.Raw, path: str) -> _Body:
+    body = _json(raw, _Body)
+    if _json(body.chat, _Kind).kind != "agent":
+        _refuse(f'is broken: {path}.chat.kind must be "agent"')
+    return body
+
+
+def _read_chat(body: _Body, at: str) -> WholeChat:
+    """Return one chat of the file. `at` is the beginning of the paths of its fields."""
+    exported = _model(ExportedChat, body.chat, f"{at}chat")
     chat = codec.from_attributes(Chat, exported, exclude=codec.NOT_IN_A_FILE[Chat], owner="")
     messages = [
         _read(Message, _model(ExportedMessage, raw, path), chat.id)
-        for path, raw in _items(body.messages, "messages")
+        for path, raw in _items(body.messages, f"{at}messages")
     ]
     turns = [
-        _read(Turn, _model(ExportedTurn, raw, path), chat.id) for path, raw in _items(body.turns, "turns")
+        _read(Turn, _model(ExportedTurn, raw, path), chat.id)
+        for path, raw in _items(body.turns, f"{at}turns")
     ]
     queue = [
         _read(QueuedMessage, _model(ExportedQueuedMessage, raw, path), chat.id)
-        for path, raw in _items(body.queued_messages, "queuedMessages")
+        for path, raw in _items(body.queued_messages, f"{at}queuedMessages")
     ]
     last_id = max([chat.last_message_id, *[message.id for message in messages]])
-    chat = replace(chat, last_message_id=last_id)
-    whole = WholeChat(chat, tuple(messages), tuple(turns), tuple(queue))
+    whole = WholeChat(replace(chat, last_message_id=last_id), tuple(messages), tuple(turns), tuple(queue))
     _check_whole(whole)
     return whole
 

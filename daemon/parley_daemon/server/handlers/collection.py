@@ -57,7 +57,7 @@ async def export(call: Call, params: ChatExportParams) -> Any:
         async with chats.open(params.chat_id) as chat:
             snapshot = await chat.snapshot()
         return {"content": await to_thread.run_sync(transcript, snapshot)}
-    whole = await chats.read_whole(params.chat_id, max_bytes=CONTENT_LIMIT)
+    whole = await chats.read_whole(params.chat_id, max_bytes=CONTENT_LIMIT, children=params.children)
     return {"content": await to_thread.run_sync(chat_export.write, whole)}
 
 
