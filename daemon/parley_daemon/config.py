@@ -364,7 +364,7 @@ def _settings(id: str, table: dict[str, Any]) -> ModelSettings:
     if "agent" in table:
         raise _InvalidSettingsError(
             ["models", id, "settings", "agent"],
-            "settings.agent belongs to a chat or a turn, not to a model. Remove it.",
+            "settings.agent belongs to a chat or a turn, not to a model; remove it",
         )
     return codec.from_attributes(ModelSettings, checked)
 

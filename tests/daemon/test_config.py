@@ -117,7 +117,7 @@ def test_a_model_of_the_only_provider_needs_no_provider_in_its_name(tmp_path: Pa
         ('providerOptions.openai.reasoningEffort = "banana"', "reasoningEffort must be 'none', 'minimal', "),
         ('provider_options.anthropic.effort = "banana"', "effort must be 'low', "),
         ("providerOptions.vercel.extraBody.tools = []", 'extraBody must not contain "tools"'),
-        ('agent.mode = "auto"', "settings.agent belongs to a chat or a turn, not to a model. Remove it."),
+        ('agent.mode = "auto"', "settings.agent belongs to a chat or a turn, not to a model; remove it."),
         (
             'providerOptions.openaiCompat.extraBody.tool_choice = "a"',
             'extraBody must not contain "tool_choice"',
