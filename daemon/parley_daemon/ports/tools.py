@@ -99,6 +99,10 @@ class CallMonitor(Protocol):
         """Say what a call has changed that ends without an output, because it was interrupted or failed."""
         ...
 
+    def note_progress(self, text: str) -> None:
+        """Say what the result says of a call that ends without an output, if nothing was reported."""
+        ...
+
     def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
         """In the block, the call only waits for turns of other chats. Its own turn leaves them its slot."""
         ...

@@ -48,6 +48,9 @@ class Silence:
     async def report(self, text: str) -> None:
         raise AssertionError(f"reported {text!r}")
 
+    def note_progress(self, text: str) -> None:
+        """See CallMonitor."""
+
     def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
         """See CallMonitor."""
         raise AssertionError("no call of these tools waits for another chat")

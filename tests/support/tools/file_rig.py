@@ -53,6 +53,9 @@ class Monitor:
         """See CallMonitor."""
         self.reported.append(text)
 
+    def note_progress(self, text: str) -> None:
+        """See CallMonitor."""
+
     def wait_for_others(self) -> AbstractAsyncContextManager[OtherTurns]:
         """See CallMonitor."""
         raise AssertionError("no call of these tools waits for another chat")

@@ -43,6 +43,7 @@ class ResultStream:
         self._results = results  # as the step knows them
         self._host = host
         self._changes: dict[int, tuple[tuple[FileChange, ...], str | None]] = {}  # that were not told yet
+        self._progress: dict[int, str] = {}
         for index in range(max(results, default=-1) + 1):  # told before a restart
             self.assembler.add(results.get(index) or self._empty(index))
 
@@ -61,6 +62,10 @@ class ResultStream:
         if files and not self.is_abandoned:
             self._changes[index] = files, checkpoint_id
 
+    def note_progress(self, index: int, text: str) -> None:
+        """Remember what a call has come to, in case that it ends without an output."""
+        self._progress[index] = text
+
     async def close(self) -> None:
         """Publish the results that were not published. Later ones do not count."""
         self.is_abandoned = True
@@ -71,10 +76,11 @@ class ResultStream:
             self._publish_changes(index)
 
     def text_of(self, index: int) -> str:
-        """Return the output of a call so far."""
+        """Return the output of a call so far, or what it has noted."""
         pieces = self.assembler.pieces()
         piece = pieces[index][1] if index < len(pieces) else None
-        return piece.result_delta if isinstance(piece, ToolResultPiece) else ""
+        streamed = piece.result_delta if isinstance(piece, ToolResultPiece) else ""
+        return streamed or self._progress.get(index, "")
 
     async def _add(self, index: int, piece: Piece) -> None:
         if not self.is_abandoned:
@@ -128,6 +134,10 @@ class OutputMonitor:
     def note_changes(self, files: tuple[FileChange, ...], checkpoint_id: str | None) -> None:
         """See CallMonitor."""
         self._stream.note_changes(self._index, files, checkpoint_id)
+
+    def note_progress(self, text: str) -> None:
+        """See CallMonitor."""
+        self._stream.note_progress(self._index, text)
 
     def wait_for_others(self) -> AbstractAsyncContextManager[WaitForOthers]:
         """See CallMonitor."""

@@ -5,8 +5,7 @@ answers that the child still runs, so that no call lasts for ever; `wait_agents`
 to work beside the child says so (`background`), and is answered at once. The two differ in one more way: an
 interrupt of the parent's turn ends the children that it waits for, and leaves those in the background alone.
 
-The id of the child is streamed before its end is waited for. So a call that is interrupted has it in its
-result.
+A call that is interrupted says in its result which child it has started.
 """
 
 from typing import Any
@@ -81,7 +80,7 @@ class SpawnAgentTool:
             return failed(NOTHING_LEFT)
         try:
             id = await self._children.spawn(context, _task_of(given, context))
-            await monitor.report(f"The agent {id} works.\n")
+            monitor.note_progress(f"It has started the agent {id}.")
             if given.background:
                 reports = await self._children.report(context.chat_id, (id,))
             else:
