@@ -406,9 +406,42 @@ def _add_permissions(add: AddCommand) -> None:
     rules.add_argument("--until", metavar="TIME", help="add: until when it counts, as 2026-12-24T18:00:00Z")
     _add_json(rules, "the result as JSON")
 
+    _add_servers(add)
     trust = add("trust", "permissions:trust", "show or trust the rules and instructions of a project")
     trust.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="the folder (default: this)")
     answer = trust.add_mutually_exclusive_group()
     answer.add_argument("--yes", action="store_true", help="trust the files exactly as they are now")
     answer.add_argument("--withdraw", action="store_true", help="trust them no more")
     _add_json(trust, "the files as JSON")
+
+
+def _add_servers(add: AddCommand) -> None:
+    servers = add("mcp", "mcp:mcp", "list or change the MCP servers that chats use")
+    servers.add_argument(
+        "action",
+        nargs="?",
+        choices=("list", "add", "update", "remove", "restart", "auth"),
+        default="list",
+        help="restart: start it now; auth: print the page on which a person authorizes it",
+    )
+    servers.add_argument(
+        "words", nargs="*", metavar="WORD", help="the name of the server; add, update: NAME [-- COMMAND...]"
+    )
+    servers.add_argument("--url", metavar="URL", help="add, update: the address of a server on HTTP")
+    lists = {
+        "env": ("env", "NAME[=VALUE]", "a variable; without a value, that of this environment"),
+        "header": ("headers", "NAME[=VALUE]", "a header; without a value, it is asked for"),
+        "no-env": ("no_env", "NAME", "a variable to remove"),
+        "no-header": ("no_headers", "NAME", "a header to remove"),
+    }
+    for name, (dest, metavar, help) in lists.items():
+        servers.add_argument(
+            f"--{name}", action="append", default=[], metavar=metavar, dest=dest, help=f"add, update: {help}"
+        )
+    servers.add_argument("--cwd", metavar="FOLDER", help="add, update: the folder of the process")
+    where = servers.add_mutually_exclusive_group()
+    where.add_argument("--chat", type=_id, metavar="ID", help="servers of this chat; add: only for it")
+    where.add_argument(
+        "--root", metavar="FOLDER", help="servers of this folder; add: only for chats below it"
+    )
+    _add_json(servers, "the result as JSON")

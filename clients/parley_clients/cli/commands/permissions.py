@@ -11,6 +11,7 @@ from parley_clients.cli.display.plain import print_json
 from parley_clients.cli.errors import EXIT_FAILURE, CommandError, UsageError, check_text
 from parley_clients.cli.messages import one_line
 from parley_clients.cli.options import connect_daemon, find_chat
+from parley_clients.cli.servers import project_files
 from parley_clients.cli.steps import path_of, visible, visible_line
 from parley_clients.results import Json
 from parley_clients.sync import Client
@@ -58,7 +59,7 @@ def _add(options: argparse.Namespace) -> int:
         raise UsageError("Give what the rule says (allow, ask or deny) and a tool, such as: add allow run.")
     scope: Any = None
     if options.root is not None:
-        scope = {"root": _uri_of(options.root)}
+        scope = {"root": uri_of(options.root)}
     with connect_daemon(options) as client:
         if options.chat is not None:
             scope = {"chatId": find_chat(client, options.chat)}
@@ -122,7 +123,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def trust(options: argparse.Namespace) -> int:
     """Show the files of a project that wait for trust; with --yes trust them, with --withdraw do not."""
-    root = _uri_of(options.folder)
+    root = uri_of(options.folder)
     with connect_daemon(options) as client:
         files = _project_files(client, root)
         wanted = [one for one in files if one["hash"] and one["trusted"] == options.withdraw]
@@ -141,7 +142,7 @@ def trust(options: argparse.Namespace) -> int:
             sys.stdout.write("".join([f"    {line}\n" for line in visible(one["text"].rstrip()).split("\n")]))
     if not files:
         folder = visible_line(path_of(root))
-        sys.stderr.write(f"There is no AGENTS.md and no .parley/permissions.toml in {folder}.\n")
+        sys.stderr.write(f"There is no AGENTS.md, .mcp.json or .parley/permissions.toml in {folder}.\n")
         return EXIT_FAILURE
     if not options.yes and not options.withdraw and any(one["hash"] and not one["trusted"] for one in files):
         sys.stderr.write("To trust them with exactly this content: the same command with --yes.\n")
@@ -156,10 +157,11 @@ def _project_files(client: Client, root: str) -> list[Json]:
     return [
         *[{**one, "text": "\n".join(theirs), "problem": one["complaint"]} for one in listed["projects"]],
         *[{**one, "trusted": one["state"] == "used"} for one in instructions if one["root"] is not None],
+        *[{**one, "problem": None} for one in project_files(client.mcp.list(root=root).servers)],
     ]
 
 
-def _uri_of(folder: str) -> str:
+def uri_of(folder: str) -> str:
     """Return the URI of a folder.
 
     Raises:

@@ -22,7 +22,7 @@ from parley_clients.cli.commands.edit_retry import find_last_question
 from parley_clients.cli.commands.queue import change_queue
 from parley_clients.cli.conversation import descriptions
 from parley_clients.cli.conversation.agents import commands as agents
-from parley_clients.cli.conversation.agents import rules
+from parley_clients.cli.conversation.agents import rules, servers
 from parley_clients.cli.conversation.agents.undo import undo
 from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Outcome, Quit, Retry, Show
 from parley_clients.cli.errors import CommandError, UsageError
@@ -239,6 +239,8 @@ COMMANDS = {
         Command("/permissions [rm ID]", "list the rules; /permissions help explains more", rules.permissions),
         Command("/trust [yes|no]", "show the rules and the AGENTS.md of the folder; trust them", rules.trust),
         Command("/jobs [ID|stop ID]", "list the commands in the background; show or stop one", agents.jobs),
+        Command("/mcp [restart|auth NAME]", "list the MCP servers; start or authorize one", servers.mcp),
+        Command("/agents [ID|stop ID]", "list the agents of the model; show or stop one", servers.agents),
         Command("/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", undo),
         Command("/deny [REASON]", "deny what is asked; the model reads the reason", agents.nothing_asked),
         Command("/skip", "look at the next question first", agents.nothing_asked),

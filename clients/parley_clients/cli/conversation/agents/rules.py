@@ -8,6 +8,7 @@ from parley_clients.cli.conversation.agents.words import split_words
 from parley_clients.cli.conversation.outcomes import Context, Outcome, Show
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.messages import one_line
+from parley_clients.cli.servers import project_files
 from parley_clients.cli.steps import short_path, visible, visible_line
 from parley_clients.results import Json
 
@@ -89,7 +90,8 @@ def trust(context: Context, argument: str) -> Outcome:
             return Show("\n\n".join([*shown, "/trust yes lets them count, with exactly this content."]))
         case "":
             known = [f"{short_path(one['uri'])} is trusted. /trust no takes that back." for one in files]
-            return Show("\n".join(known) or "The folders of this chat have no rules and no AGENTS.md.")
+            nothing = "The folders of this chat have no rules, no AGENTS.md and no .mcp.json."
+            return Show("\n".join(known) or nothing)
         case "yes":
             # Only what was shown is trusted: a file may have changed since.
             chosen = [one for one in waiting if one["hash"] in context.shown_hashes]
@@ -112,6 +114,7 @@ def _project_files(context: Context) -> list[Json]:
     raw = context.client.call("permission/list", params).raw
     # What is shown comes with the hash. The file itself may be another one by now.
     files = [{**one, "text": _rules_of(raw["rules"], one["root"])} for one in raw["projects"] if one["hash"]]
+    files += project_files(context.client.mcp.list(context.chat.id).servers)
     instructions: list[Json] = context.client.call("agent/instructions", params).raw["files"]
     return files + [
         {**one, "trusted": one["state"] == "used"}
