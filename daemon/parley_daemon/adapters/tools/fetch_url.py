@@ -160,7 +160,7 @@ def _describe(page: Page, limit: int) -> str:
     source = decode_text(page.data, page.charset)
     title, text = "", source
     if is_html(page.media_type, page.data):
-        title, text = read_page(source, str(page.url))
+        title, text = read_page(source, str(page.url), enough=limit)
     limit = limit if page.status < 400 else min(limit, _ERROR_TEXT)
     text, is_cut = _cut(text.replace("\0", "\ufffd"), limit)
     head = [f"{page.url} ({_status(page)}, {kind})"]

@@ -68,3 +68,18 @@ def test_a_hostile_page_takes_time_by_its_length_only() -> None:
     units = '<|<a|<a |<a "|<!--|<!|</|</a|<script>|<title>|</script|<td> |<a href=x>|&a|<pre>\n|<li>|</a>'
     for unit in units.split("|"):
         read_page(unit * (2**18 // len(unit)), ADDRESS)
+
+
+def test_a_page_of_links_is_read_until_there_is_enough() -> None:
+    source = "<a href=x>text" * 50_000
+    _, text = read_page(source, f"http://example.org/{'a/' * 400}", enough=10_000)
+    assert 10_000 < len(text) < 12_000
+    assert text.startswith("[text](http://example.org/a/a/")
+    # An address that is longer than a link may be is left out.
+    assert read_page(source, f"http://example.org/{'a/' * 4_000}")[1].startswith("texttext")
+
+
+def test_the_number_of_a_character_can_have_any_number_of_digits() -> None:
+    assert read_page(f"<title>&#{'9' * 5_000};</title>&#{'9' * 5_000}; &lt;", "http://x.org")[1].endswith(
+        "; &lt;"
+    )

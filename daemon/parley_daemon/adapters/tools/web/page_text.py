@@ -2,7 +2,8 @@
 
 Python's own parser of HTML rereads what it does not understand, so that a hostile page of a megabyte can keep
 it busy for hours. Here every step moves forward: what is never closed extends to the end of the page, as
-browsers have it.
+browsers have it. The text can be longer than its source, since links get whole addresses. So reading stops
+when there is enough.
 """
 
 import re
@@ -26,20 +27,25 @@ _BLOCKS = frozenset({
     "p", "pre", "section", "table", "ul",
 })
 # fmt: on
+_MAX_TARGET = 1_000
+"""Characters of the address of a link that is shown."""
+
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 
 
-def read_page(source: str, address: str) -> tuple[str, str]:
+def read_page(source: str, address: str, enough: int = 2**20) -> tuple[str, str]:
     """Return the title and the text of a page. Headings, list items, links and code look as in Markdown.
 
-    `address` is the URL of the page, against which its links are resolved.
+    `address` is the URL of the page, against which its links are resolved. The text ends behind so many
+    characters: `enough`.
     """
     writer = _Writer(address)
     position = 0
-    while (found := _MARKUP.search(source, position)) is not None:
+    while writer.size <= enough and (found := _MARKUP.search(source, position)) is not None:
         writer.text(source[position : found.start()])
         position = _read_markup(source, found.start(), writer)
-    writer.text(source[position:])
+    if writer.size <= enough:
+        writer.text(source[position:])
     return writer.title(), writer.result()
 
 
@@ -80,6 +86,7 @@ class _Writer:
     """Collects the text of a page line by line."""
 
     def __init__(self, address: str) -> None:
+        self.size = 0  # characters, about
         self._address = address
         self._lines: list[str] = []
         self._line: list[str] = []
@@ -92,7 +99,7 @@ class _Writer:
         return self._title
 
     def set_title(self, source: str) -> None:
-        self._title = self._title or _BLANKS.sub(" ", unescape(source)).strip()[:500]
+        self._title = self._title or _BLANKS.sub(" ", _unescape(source)).strip()[:500]
 
     def result(self) -> str:
         self._end_line()
@@ -101,7 +108,8 @@ class _Writer:
     def text(self, source: str) -> None:
         if not source:
             return
-        text = unescape(source)
+        text = _unescape(source)
+        self.size += len(text)
         self._has_text = self._has_text or not text.isspace()
         if not self._is_code:
             self._line.append(_BLANKS.sub(" ", text))
@@ -149,17 +157,20 @@ class _Writer:
         target, start = self._links.pop()
         text = "".join(self._line[start:])
         if target and text.strip():
+            self.size += len(target)
             self._line[start:] = [f"[{text.strip()}]({target})"]
 
     def _target(self, attributes: str) -> str:
         href = _value(_HREF, attributes)
-        if not href or href.startswith("#") or len(href) > 1_000:
+        if not href or href.startswith("#") or len(href) > _MAX_TARGET:
             return ""
+        if len(self._address) > _MAX_TARGET and not href.startswith(("http://", "https://")):
+            return ""  # to resolve it would take long, and so would what comes of it
         try:
             target = urljoin(self._address, href)
         except ValueError:
             return ""
-        return target if target.startswith(("http://", "https://")) else ""
+        return target if target.startswith(("http://", "https://")) and len(target) <= _MAX_TARGET else ""
 
     def _break(self, *, is_block: bool) -> None:
         self._end_line()
@@ -181,4 +192,11 @@ class _Writer:
 
 def _value(pattern: re.Pattern[str], attributes: str) -> str:
     found = pattern.search(attributes)
-    return "" if found is None else unescape(found[1] or found[2] or found[3] or "").strip()
+    return "" if found is None else _unescape(found[1] or found[2] or found[3] or "").strip()
+
+
+def _unescape(text: str) -> str:
+    try:
+        return unescape(text)
+    except ValueError:  # the number of a character with thousands of digits
+        return text
