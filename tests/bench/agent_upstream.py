@@ -28,10 +28,19 @@ def choose(request: Request) -> Script:
         # A stamp, as the client of the benchmark expects it.
         return (thinks, *answer("chat", Said(f"{0:019};")))
     # Each call differs from the others: a model that repeats one is stopped.
-    args = {"run": {"command": f"true {done}"}, "todo": {"items": [{"text": str(done), "status": "pending"}]}}
+    args = {
+        "run": {"command": f"true {done}"},
+        "todo": {"items": [{"text": str(done), "status": "pending"}]},
+        "spawn_agent": {"task": task_of_child(given["chat"], done)},
+    }
     tool = given["tool"]
     said = Said(calls=((f"call_{given['chat']}_{done}", tool, args[tool]),))
     return (thinks, *answer("chat", said))
+
+
+def task_of_child(chat: str, step: int) -> str:
+    """Return the question of the child that a chat starts in a step: it is answered at once."""
+    return f"steps=0 tool=todo chat={chat}.{step} delay=0"
 
 
 def _seconds(delay: int, name: str) -> float:

@@ -6,15 +6,18 @@ commits the calls and the results meanwhile, and streams both to a subscriber.
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
 
+from tests.bench.agent_upstream import task_of_child
 from tests.bench.driver import Driver
 from tests.bench.flow import Arrivals, follow, median, percentile
 from tests.bench.processes import Daemon, Place, Upstream, Workshop
 from tests.bench.report import Row
+
+Journal = dict[str, dict[str, Any]]
 
 STEPS = 10
 _MANY = 200
@@ -22,6 +25,7 @@ _ANSWER_MS = 1_500  # how long a model's answer takes while many chats take step
 _STEP_MS = 5.0
 _RUN_MS = 40.0
 _MANY_MS = 100.0
+_SPAWN_MS = 10.0
 
 
 def measure(shop: Workshop) -> list[Row]:
@@ -42,6 +46,9 @@ def measure(shop: Workshop) -> list[Row]:
             ours = {tool: _turns(upstream, driver, chats[:1], tool, turns) for tool in ("todo", "run")}
             used = daemon.pss
             at_once = _turns(upstream, driver, chats, "todo", 1, _ANSWER_MS)
+            _delegate(driver, chats[0])
+            _turns(upstream, driver, chats[:1], "spawn_agent", 1)  # as above
+            spawns = _turns(upstream, driver, chats[:1], "spawn_agent", turns, read=_spawns)
     finally:
         upstream.close()
     kinds = [("todo", "a tool that does nothing", _STEP_MS), ("run", "`run true`", None)]
@@ -57,6 +64,13 @@ def measure(shop: Workshop) -> list[Row]:
         *rows,
         Row("t", "`run true` over plain", "ms", over_plain, _RUN_MS),
         Row("t", what, "ms", percentile(at_once, 99), _MANY_MS),
+        Row(
+            "t",
+            "answer that starts a child → its whole request, p50",
+            "ms",
+            median(spawns),
+            _SPAWN_MS,
+        ),
         Row("t", "PSS after a turn without tools", "MiB", idle),
         Row("t", "PSS after turns with tools", "MiB", used),
     ]
@@ -78,9 +92,18 @@ def _chats(driver: Driver, place: Place, count: int) -> list[str]:
 
 
 def _turns(
-    upstream: Upstream, driver: Driver, chats: Sequence[str], tool: str, count: int, delay: int = 0
+    upstream: Upstream,
+    driver: Driver,
+    chats: Sequence[str],
+    tool: str,
+    count: int,
+    delay: int = 0,
+    read: Callable[[Journal], list[float]] | None = None,
 ) -> list[float]:
-    """Let each chat take a turn, all at once, so many times; return the milliseconds of all steps."""
+    """Let each chat take a turn, all at once, so many times; return the milliseconds of all steps.
+
+    `read` reads something else from the journal of the turns.
+    """
     steps = list[float]()
     for number in range(count):
         turns = [Arrivals() for _ in chats]
@@ -89,11 +112,29 @@ def _turns(
                 "chat/send", {"chatId": chat, "content": _ask(tool, number * _MANY + at, delay=delay)}
             )
         follow(driver, turns)
-        steps += _steps(upstream.journal())
+        steps += (read or _steps)(upstream.journal())
     return steps
 
 
-def _steps(journal: dict[str, dict[str, Any]]) -> list[float]:
+def _delegate(driver: Driver, chat: str) -> None:
+    """Let a chat have as many children as the benchmark starts."""
+    settings = {"agent": {"mode": "auto", "subagents": {"total": 1_000}}}
+    driver.call("chat/update", {"chatId": chat, "settings": settings})
+
+
+def _spawns(journal: Journal) -> list[float]:
+    """Return the milliseconds between each answer that starts a child and the child's whole request."""
+    spawns = list[float]()
+    for name, seen in journal.items():
+        question, _, number = name.rpartition("#")
+        given = dict(word.split("=") for word in question.split())
+        if given["tool"] == "spawn_agent" and given["steps"] != number:
+            child = journal[f"{task_of_child(given['chat'], int(number))}#0"]
+            spawns.append((child["wholeNs"] - seen["endNs"]) / 1e6)
+    return spawns
+
+
+def _steps(journal: Journal) -> list[float]:
     """Return the milliseconds between the end of each answer with a call and the next whole request.
 
     Raises:
