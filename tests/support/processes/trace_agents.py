@@ -224,7 +224,9 @@ class AgentRules:
         text = part["result"] if isinstance(part["result"], str) else json.dumps(part["result"])
         if outcome == "timed_out" and not re.search(r"\d", text):
             raise TraceError(f"rule 11: call {id} timed out, and its result names no limit")
-        if output and not part.get("ref") and not part["toolName"].startswith("mcp__"):
+        # What servers and child chats say meanwhile is progress, and no part of the result.
+        is_progress = part.get("toolName", "").startswith("mcp__") or isinstance(part["result"], dict)
+        if output and not is_progress and not part.get("ref"):
             ends = (output[:_SAMPLE].strip(), output[-_SAMPLE:].strip())
             if any(end not in text for end in ends) or len(text.encode()) > _MAX_RESULT:
                 raise TraceError(f"rule 12: the result of call {id} is not head and tail of its output")
