@@ -15,6 +15,7 @@ from tests.bench import (
     large_chats,
     listeners,
     long_chats,
+    mcp_calls,
     memory,
     searching,
     startup,
@@ -38,6 +39,7 @@ TESTS: dict[str, Callable[[Workshop], list[Row]]] = {
     "l": large_chats.measure,
     "m": long_chats.measure,
     "o": documents.measure,
+    "p": mcp_calls.measure,
     "s": searching.measure,
     "t": agents.measure,
 }

@@ -62,7 +62,7 @@ class Process:
     @property
     def pss(self) -> float:
         """Proportional set size, in MiB."""
-        return _field(f"/proc/{self.pid}/smaps_rollup", "Pss:")
+        return read_pss(self.pid)
 
     @property
     def rss(self) -> float:
@@ -233,6 +233,11 @@ def _own() -> float:
         + ended.ru_stime
         + sum(process.cpu for process in Process.live if process.child.poll() is None)
     )
+
+
+def read_pss(pid: int) -> float:
+    """Return the proportional set size of a process, in MiB."""
+    return _field(f"/proc/{pid}/smaps_rollup", "Pss:")
 
 
 def _field(path: str, name: str) -> float:

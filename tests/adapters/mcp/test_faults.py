@@ -8,7 +8,7 @@ import pytest
 
 from parley_daemon.ports.mcp import McpCallError, McpConnectError, McpLimits, McpReply, McpTarget
 from tests.support.mcp.rig import Events, McpRig, Monitor, call, needs_sdk, run_rig, text
-from tests.support.mcp.stub import http_stub, stub_target
+from tests.support.mcp.stub import http_stub
 
 pytestmark = [pytest.mark.slow, needs_sdk]
 
@@ -214,13 +214,32 @@ async def test_a_server_that_stands_still_is_stopped_all_the_same(tmp_path: Path
         assert not Path(f"/proc/{rig.log.pids[0]}").exists()
 
 
-async def test_a_session_that_the_server_has_forgotten_ends_the_connection(tmp_path: Path) -> None:
-    events = Events()
+async def test_a_server_that_is_not_there_any_more_has_not_run_a_call(tmp_path: Path) -> None:
     async with run_rig(tmp_path) as rig:
         with http_stub(rig.log) as target:
-            connection = await rig.reach(target, events)
+            connection = await rig.reach(target)
         with pytest.raises(McpCallError, match="cannot be reached") as refused:
             await call(connection, "write")
         assert refused.value.fate == "refused"
-        await connection.close()
-        assert stub_target(rig.log).url is None
+
+
+async def test_a_session_that_the_server_has_forgotten_ends_the_connection(tmp_path: Path) -> None:
+    events = Events()
+    async with run_rig(tmp_path) as rig:
+        with http_stub(rig.log, "--forget") as target:
+            connection = await rig.reach(target, events)
+            await call(connection, "write")
+            with pytest.raises(McpCallError) as refused:
+                await call(connection, "write")
+            assert refused.value.fate == "refused"
+            with anyio.fail_after(60):
+                await events.over.wait()
+            assert events.reason == "it has ended the session"
+            assert rig.log.count("effect") == 1
+
+
+async def test_an_old_server_that_ends_at_an_unknown_question_gets_the_handshake(tmp_path: Path) -> None:
+    async with run_rig(tmp_path) as rig:
+        connection = await rig.connect("--old")
+        assert await text(connection, "echo", text="hello") == "hello"
+        assert len(rig.log.pids) == 2

@@ -32,6 +32,8 @@ def serve_http(stub: Server) -> None:
 
 
 def make_handler(stub: Server) -> type[BaseHTTPRequestHandler]:
+    is_forgotten = threading.Event()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -42,6 +44,11 @@ def make_handler(stub: Server) -> type[BaseHTTPRequestHandler]:
             message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self._is_refused():
                 return
+            if is_forgotten.is_set():
+                self._begin(404, None, length=0)
+                return
+            if stub.options.forget and message.get("method") == "tools/call":
+                is_forgotten.set()
             if "method" not in message or "id" not in message:
                 stub.handle(message, lambda _: None)
                 self._begin(202, None, length=0)

@@ -52,6 +52,10 @@ def parse_options() -> argparse.Namespace:
         "--body", type=int, default=0, help="HTTP: answer calls with a body of so many bytes"
     )
     options.add_argument("--die-at-start", action="store_true")
+    options.add_argument("--old", action="store_true", help="end when the first message is no initialize")
+    options.add_argument(
+        "--forget", action="store_true", help="HTTP: forget the session after the first call"
+    )
     options.add_argument("--slow-start", type=float, default=0, help="seconds")
     options.add_argument("--silent", action="store_true", help="read everything, answer nothing")
     options.add_argument("--noise", type=int, default=0, help="lines on standard output before each answer")
@@ -151,6 +155,8 @@ class Stub:
         return {"protocolVersion": LEGACY, "serverInfo": info, **self._capabilities()}
 
     def _do_server_discover(self, params: Json, request: Any, send: Send) -> Json:
+        if self.options.old:
+            os._exit(1)
         if not self.is_modern:
             raise RpcError(-32601, "Method not found")
         info = {f"{PREFIX}serverInfo": {"name": "stub", "version": "1.0"}}

@@ -56,10 +56,12 @@ def explain(error: MCPError, note: Exchange) -> RequestError:
         )
     if note.status in (UNAUTHORIZED, _FORBIDDEN):
         return RequestError(f"The server does not allow it (HTTP status {note.status}).", "refused")
+    if note.status is not None and note.status < 500 and is_closed(error):
+        return RequestError(f"The server refuses it (HTTP status {note.status}).", "refused")
     if note.status is not None and note.status >= 500:
         return RequestError(f"The server has failed (HTTP status {note.status}). {_UNSURE}", "unknown")
     words = f"The server answers with an error: {one_line(error.message, 1000)} ({error.code})"
-    if error.code in _NOT_RUN:
+    if error.code in _NOT_RUN or (note.status is not None and note.status < 500):
         return RequestError(words, "refused")
     return RequestError(f"{words}. {_UNSURE}", "unknown")
 

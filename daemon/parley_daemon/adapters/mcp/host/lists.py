@@ -15,13 +15,13 @@ MAX_SET_ASIDE = 1000
 
 MAX_NAME = 128
 MAX_DESCRIPTION = 16 * 1024
-MAX_URI = 4096
+MAX_URI = 2048
 
 MAX_SCHEMA = 64 * 1024
 """Bytes of the schema of one tool as JSON."""
 
-MAX_SCHEMAS = 4 * 1024 * 1024
-"""Bytes of all schemas of a server together."""
+MAX_TOOL_LIST = 4 * 1024 * 1024
+"""Bytes of all tools of a server together."""
 
 
 class ToolList:
@@ -31,7 +31,7 @@ class ToolList:
         self.tools: list[McpToolInfo] = []
         self.set_aside: dict[str, str] = {}
         self._names: set[str] = set()
-        self._space = MAX_SCHEMAS
+        self._space = MAX_TOOL_LIST
         self._checked: dict[str, str | None] = {}
 
     def add(self, raw: Any) -> None:
@@ -53,8 +53,13 @@ class ToolList:
             problem = self._check(tool.get("inputSchema"))
             if problem is not None:
                 self._set_aside(name, problem)
+                return
+            read = _read_tool(name, tool)
+            self._space -= len(read.description) + len(dump(read.input_schema) or "")
+            if self._space < 0:
+                self._set_aside(name, f"The server's tools are longer than {MAX_TOOL_LIST:,} bytes together.")
             else:
-                self.tools.append(_read_tool(name, tool))
+                self.tools.append(read)
 
     def _check(self, schema: Any) -> str | None:
         """Return why a tool with this schema cannot be used."""
@@ -65,9 +70,6 @@ class ToolList:
             return "Its schema is nested too deeply, or is no JSON."
         if len(text) > MAX_SCHEMA:
             return f"Its schema is longer than {MAX_SCHEMA:,} bytes."
-        self._space -= len(text)
-        if self._space < 0:
-            return f"The schemas of the server's tools are longer than {MAX_SCHEMAS:,} bytes together."
         if text not in self._checked:
             self._checked[text] = _find_problem(as_dict(json.loads(text)))
         return self._checked[text]
@@ -127,7 +129,7 @@ def read_prompt(raw: Any) -> McpPromptInfo | None:
     name = prompt.get("name")
     if not isinstance(name, str) or not name or len(name) > MAX_NAME or one_line(name, MAX_NAME) != name:
         return None
-    arguments = [as_dict(one) for one in as_list(prompt.get("arguments"))[:50]]
+    arguments = [as_dict(one) for one in as_list(prompt.get("arguments"))[:20]]
     title = cut_text(prompt.get("title"), 200)
     return McpPromptInfo(
         name=name,

@@ -263,6 +263,10 @@ async def _run(channel: socket.socket) -> None:
         tasks.cancel_scope.cancel()
 
 
+def _ignore(*_: object) -> None:
+    """The end of the socket ends this process, not a signal to the daemon's terminal."""
+
+
 def main() -> None:
     """Serve the daemon at the other end of standard input."""
     channel = socket.socket(fileno=os.dup(0))
@@ -270,7 +274,7 @@ def main() -> None:
         call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     hide_process(os.environ)
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _ignore)  # unlike SIG_IGN, servers do not inherit it
     import logging
 
     logging.disable(logging.CRITICAL)  # the SDK logs what servers send

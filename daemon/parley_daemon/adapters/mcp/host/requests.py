@@ -202,8 +202,9 @@ class ServerRequests:
             else:
                 await session.send_request(request, _ANY, progress_callback=report)
         except MCPError as error:
-            if not is_closed(error):
-                raise
+            note = exchange.get() or Exchange()
+            if not is_closed(error) or note.status is not None or note.problem is not None:
+                raise  # HTTP says more about it
             with anyio.move_on_after(_END_SECONDS):
                 await self._server.over.wait()
             raise explain_end(self._server.end) from error

@@ -146,7 +146,7 @@ class Server:
         else:
             from parley_daemon.adapters.mcp.host.transports.http import open_http  # 3 MB that few need
 
-            async with open_http(self._target, lambda: self._finish("it has ended the session")) as streams:
+            async with open_http(self._target, self._finish) as streams:
                 yield streams
 
     def _finish(self, reason: str) -> None:
@@ -175,7 +175,8 @@ class Server:
         if note.status is not None:
             return OpenError(f"The server cannot be used: it answers with the HTTP status {note.status}.")
         if isinstance(error, MCPError):
-            secrets = [value for value in self._target.headers.values() if len(value) >= 6]
+            given = [*self._target.headers.values(), *self._target.environment.values()]
+            secrets = [value for value in given if len(value) >= 6]
             return OpenError(f"The server refuses: {redact(one_line(error.message, 300), secrets)}")
         return OpenError("The server does not speak the Model Context Protocol as it should.")
 

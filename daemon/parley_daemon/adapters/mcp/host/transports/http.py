@@ -24,16 +24,16 @@ from parley_daemon.adapters.mcp.host.transports.shortening import StringShortene
 from parley_daemon.ports.mcp import McpTarget
 
 _CONNECT_SECONDS = 20.0
-_BAD_GATEWAY = 502
+_BAD_GATEWAY, _NOT_FOUND, _UNAUTHORIZED = 502, 404, 401
 _SESSION = "mcp-session-id"
 
 
 class LimitedTransport(httpx2.AsyncBaseTransport):
-    """Wraps the transport of an HTTP client. `on_session_lost`: the server does not know the session."""
+    """Wraps the transport of an HTTP client. `on_lost`: it is of no use any more, and why."""
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, on_session_lost: Callable[[], None]) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport, on_lost: Callable[[str], None]) -> None:
         self._inner = inner
-        self._on_session_lost = on_session_lost
+        self._on_lost = on_lost
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request."""
@@ -51,8 +51,10 @@ class LimitedTransport(httpx2.AsyncBaseTransport):
         note.was_sent = True
         if response.status_code >= 400:
             note.status = response.status_code
-            if response.status_code == 404 and _SESSION in request.headers:
-                self._on_session_lost()
+            if response.status_code == _UNAUTHORIZED:
+                self._on_lost("it wants an authorization")
+            elif response.status_code == _NOT_FOUND and _SESSION in request.headers:
+                self._on_lost("it has ended the session")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             return _stand_in(note, "its answer is compressed although that was not accepted")
@@ -105,16 +107,14 @@ def _stand_in(note: Exchange, problem: str) -> httpx2.Response:
 
 
 @asynccontextmanager
-async def open_http(
-    target: McpTarget, on_session_lost: Callable[[], None]
-) -> AsyncGenerator[TransportStreams]:
+async def open_http(target: McpTarget, on_lost: Callable[[str], None]) -> AsyncGenerator[TransportStreams]:
     """Yield the streams that the SDK takes."""
     url = target.url or ""
     async with AsyncExitStack() as stack:
         client = httpx2.AsyncClient(
             headers=dict(target.headers),
             timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None),  # the daemon limits how long calls take
-            transport=LimitedTransport(_make_transport(url), on_session_lost),
+            transport=LimitedTransport(_make_transport(url), on_lost),
             trust_env=False,
         )
         await stack.enter_async_context(client)
