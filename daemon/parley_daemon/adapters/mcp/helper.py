@@ -221,7 +221,7 @@ class Helper:
                 await self._read(ours)
                 tasks.cancel_scope.cancel()
         finally:
-            self._waiting.close()
+            self._stopping.set()
             ours.close()
             with anyio.CancelScope(shield=True):
                 await self._end_process()
@@ -292,6 +292,8 @@ class Helper:
         """Tell all that wait that the helper is gone."""
         self.problem = reason
         self.ended.set()
+        self._outbox.close()
+        self._waiting.close()
         for exchange in list(self._exchanges.values()):
             exchange.take(frames.Failed(exchange.id, reason, "unknown"))
         for number, listener in list(self._listeners.items()):
