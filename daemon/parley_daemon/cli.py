@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "--idle-exit",
         type=_seconds,
         metavar="SECONDS",
-        help="stop after this time without clients and running turns",
+        help="stop after this time without clients, running turns and jobs",
     )
     inline = commands.add_parser(
         "stdio", parents=[locations], help="serve the parent process, or connect it to the running daemon"

@@ -89,9 +89,9 @@ class DaemonOptions:
 
     `places`: the files through which clients find it. `lock`: the lock on the data directory; None: the
     daemon runs without one. `unix` and `tcp` are listening sockets, `unix` at the path in `places`.
-    `parent`: the process to serve over pipes. `idle_exit`: seconds without clients and running turns after
-    which the daemon stops; ignored with a parent. `ready` is called with the addresses once clients are
-    accepted.
+    `parent`: the process to serve over pipes. `idle_exit`: seconds without clients, running turns and jobs
+    after which the daemon stops; ignored with a parent. `ready` is called with the addresses once clients
+    are accepted.
     """
 
     data_dir: Path

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 from anyio import to_thread
 
@@ -108,3 +109,23 @@ async def test_where_a_demanded_sandbox_is_missing_chats_with_tools_are_refused(
         assert (await peer.result("chat/list", {}))["total"] == 1
         plain = await peer.new_chat()
         await peer.result("chat/send", {"chatId": plain, "content": [{"type": "text", "text": "hi"}]})
+
+
+async def test_a_daemon_that_nobody_uses_waits_for_its_jobs(tmp_path: Path) -> None:
+    mark = f"mark-{uuid4()}"
+    waits = ["sh", "-c", 'exec "$@" --idle-exit 3', "sh"]
+    async with running_daemon(prefix=waits) as daemon:
+        socket = daemon.socket
+        async with unix_peer(socket) as peer:
+            await peer.initialize()
+            chat = await new_agent_chat(peer, tmp_path)
+            await peer.subscribe(chat)
+            command = f"python3 -c 'import time; time.sleep(5)' {mark}; echo {mark} > ended"
+            await send_allowed(peer, chat, call(command, background=True))
+            await to_thread.run_sync(wait_for_processes, mark, 1)
+            await peer.event("s", "turn_ended")
+        await to_thread.run_sync(wait_for_processes, mark, 0)
+        with anyio.fail_after(30):
+            while Path(socket).exists():  # noqa: ASYNC110 - another process removes it
+                await anyio.sleep(0.05)
+        assert (tmp_path / "ended").read_text("utf-8") == f"{mark}\n"  # it was not cut off

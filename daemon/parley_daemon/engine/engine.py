@@ -329,6 +329,11 @@ class Engine:
         return sum(chat.is_running for chat in self._registry.all())
 
     @property
+    def is_working(self) -> bool:
+        """Whether a turn is under way that is not paused, or a command runs in the background."""
+        return self.running_turns > 0 or self._services.toolbox.running_jobs > 0
+
+    @property
     def store_status(self) -> StoreStatus:
         """What the store is, and where."""
         return self._store.status

@@ -193,6 +193,11 @@ class Toolbox(Protocol):
         """Return the jobs of a chat, the oldest first: those that run, and the last ones that have ended."""
         ...
 
+    @property
+    def running_jobs(self) -> int:
+        """The number of jobs of all chats that run."""
+        ...
+
     async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
         """Stop a job with all its processes, if it runs, and wait for its end. None: there is none."""
         ...

@@ -61,8 +61,8 @@ class App(msgspec.Struct):
         await self.wait_for_no_clients()
 
     def idle_seconds(self) -> float:
-        """Return for how many seconds there has been neither a client nor a running turn."""
-        if self.clients or self.engine.running_turns:
+        """Return for how many seconds there has been neither a client, nor a running turn, nor a job."""
+        if self.clients or self.engine.is_working:
             self.last_used_at = time.monotonic()
         return time.monotonic() - self.last_used_at
 

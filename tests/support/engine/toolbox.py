@@ -35,6 +35,11 @@ class GivenToolbox:
         """See Toolbox."""
         return ()
 
+    @property
+    def running_jobs(self) -> int:
+        """See Toolbox."""
+        return 0
+
     async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
         """See Toolbox."""
 

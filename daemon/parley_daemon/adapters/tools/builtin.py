@@ -98,6 +98,11 @@ class BuiltinToolbox:
         """See Toolbox."""
         return [job.record() for job in self._commands.jobs.of_chat(chat_id)]
 
+    @property
+    def running_jobs(self) -> int:
+        """See Toolbox."""
+        return self._commands.jobs.running
+
     async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
         """See Toolbox."""
         jobs = self._commands.jobs

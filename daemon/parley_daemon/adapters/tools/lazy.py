@@ -45,6 +45,11 @@ class LazyToolbox:
         """See Toolbox. Without tools, nothing runs."""
         return () if self._loaded is None else await self._loaded.jobs(chat_id)
 
+    @property
+    def running_jobs(self) -> int:
+        """See Toolbox."""
+        return 0 if self._loaded is None else self._loaded.running_jobs
+
     async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
         """See Toolbox."""
         return None if self._loaded is None else await self._loaded.stop_job(chat_id, job_id)

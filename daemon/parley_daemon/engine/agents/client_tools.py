@@ -286,6 +286,11 @@ class ChatToolbox:
         """See Toolbox."""
         return await self._builtin.jobs(chat_id)
 
+    @property
+    def running_jobs(self) -> int:
+        """See Toolbox."""
+        return self._builtin.running_jobs
+
     async def stop_job(self, chat_id: str, job_id: str) -> BackgroundJob | None:
         """See Toolbox."""
         return await self._builtin.stop_job(chat_id, job_id)

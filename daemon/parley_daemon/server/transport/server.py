@@ -52,7 +52,7 @@ class Server:
         return connection.exit_code or 0
 
     async def wait_until_idle(self, seconds: float) -> None:
-        """Return once there has been neither a client nor a running turn for this long."""
+        """Return once there has been neither a client, nor a running turn, nor a job for this long."""
         while (idle := self._app.idle_seconds()) < seconds:  # noqa: ASYNC110 - time itself is waited for
             # Four looks in the period are few enough to cost nothing and enough to be nearly on time.
             await anyio.sleep(max(seconds - idle, seconds / 4))

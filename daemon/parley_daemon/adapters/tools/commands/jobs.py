@@ -108,6 +108,11 @@ class Jobs:
         self._tasks = tasks
         self._jobs: dict[str, dict[str, Job]] = {}
 
+    @property
+    def running(self) -> int:
+        """The number of jobs of all chats that run."""
+        return sum(not job.ended.is_set() for own in self._jobs.values() for job in own.values())
+
     def of_chat(self, chat_id: str) -> list[Job]:
         """Return the jobs of a chat, the oldest first."""
         return list(self._jobs.get(chat_id, {}).values())
@@ -125,8 +130,7 @@ class Jobs:
         """
         jobs = self._jobs.setdefault(chat_id, {})
         running = [job for job in jobs.values() if not job.ended.is_set()]
-        in_all = sum(not job.ended.is_set() for own in self._jobs.values() for job in own.values())
-        if len(running) >= MAX_RUNNING or in_all >= MAX_RUNNING_IN_ALL:
+        if len(running) >= MAX_RUNNING or self.running >= MAX_RUNNING_IN_ALL:
             names = ", ".join(job.id for job in running) or "those of other chats"
             raise JobLimitError(f"Too many jobs run: {names}. Stop one with job_stop.")
         for job in [job for job in jobs.values() if job.ended.is_set()][: -MAX_REMEMBERED + 1]:
