@@ -15,7 +15,6 @@ from parley_daemon.core.records import Turn
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ChatToolbox, ClientTools
 from parley_daemon.engine.agents.instructions import Instructions
-from parley_daemon.engine.agents.mcp.content import McpContents
 from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.mcp.servers import ChatServers
 from parley_daemon.engine.agents.permissions import Permissions, PolicySources
@@ -55,6 +54,7 @@ from parley_daemon.ports.store import Store, StoredChat, StoreStatus, StoreUnava
 from parley_daemon.ports.tools import Toolbox
 
 if TYPE_CHECKING:
+    from parley_daemon.engine.agents.mcp.content import McpContents
     from parley_daemon.engine.mcp.administration import McpAdministration
     from parley_daemon.engine.mcp.servers import McpServers
     from parley_daemon.engine.mcp.setup import McpSetup
@@ -87,7 +87,6 @@ class Engine:
         client_tools: the tools that clients have registered.
         instructions: what people tell models in AGENTS.md.
         mcp_offers: what MCP servers offer in chats.
-        mcp_contents: their resources and prompts.
         policy: answers questions about both.
         children: the child chats that tools start.
         changes: what has changed in the folders of chats.
@@ -138,7 +137,6 @@ class Engine:
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
         self.instructions = Instructions(self.permissions, policy_sources)
         self.mcp_offers = McpOffers(chat_servers or (lambda: self.mcp_servers), schemas)
-        self.mcp_contents = McpContents(self.mcp_offers, toolbox)
         self.policy = PolicyQueries(
             self.permissions, self.instructions, toolbox, clock, self.mcp_offers, self._tree
         )
@@ -212,6 +210,13 @@ class Engine:
         from parley_daemon.engine.mcp.administration import McpAdministration
 
         return McpAdministration(self.mcp_servers, self._stored_servers, self.permissions.find_root)
+
+    @cached_property
+    def mcp_contents(self) -> "McpContents":
+        """The resources and prompts of MCP servers."""
+        from parley_daemon.engine.agents.mcp.content import McpContents
+
+        return McpContents(self.mcp_offers, self._services.toolbox)
 
     @cached_property
     def _stored_servers(self) -> "StoredServers":

@@ -9,9 +9,10 @@ The tools of MCP servers are declared behind all others. If they take too much o
 model has `search_tools` instead, and those tools that it has found (see `mcp.search_tool`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -21,10 +22,13 @@ from parley_daemon.core.agents.mcp_tools.names import SEARCH_NAME
 from parley_daemon.core.agents.rules import ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
-from parley_daemon.engine.agents.mcp.offer import NOTHING, McpOffer, needs_search
+from parley_daemon.engine.agents.mcp.offer import NOTHING, McpOffer, needs_search, within_share
 from parley_daemon.engine.agents.services import Lineage, ToolsetServices
 from parley_daemon.ports.models import ToolDeclaration
 from parley_daemon.ports.tools import CallContext, Tool, Workspace
+
+if TYPE_CHECKING:
+    from parley_daemon.engine.agents.mcp.tool import McpTool
 
 
 class ListedTool(msgspec.Struct, frozen=True, gc=False):
@@ -120,8 +124,13 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
         offered = [one for one in usable if one.spec.source.startswith("mcp:")]
         if not self.searches:
             return (*[one for one in others if not _is_search(one)], *offered)
-        by_name = {one.spec.name: one for one in offered}
-        return (*others, *[by_name[name] for name in self.chat.found_tools if name in by_name])
+        return (*others, *self.find_found({one.spec.name for one in offered}))
+
+    def find_found(self, usable: Collection[str]) -> "Sequence[McpTool]":
+        """Return those of these tools that the model has searched for, as far as the context has room."""
+        by_name = {one.spec.name: one for one in self.offer.tools}
+        found = [by_name[name] for name in self.chat.found_tools if name in usable and name in by_name]
+        return within_share(found, self.context_limit)
 
     @property
     def declarations(self) -> tuple[ToolDeclaration, ...]:
@@ -195,7 +204,8 @@ def _add_offered(toolset: Toolset) -> Toolset:
     tools: list[Tool] = [*toolset.tools, *offered]
     usable = [one for one in offered if toolset.is_usable(one)]
     if usable:
-        tools.append(SearchTool(usable))
+        declared = [one.spec.name for one in toolset.find_found({one.spec.name for one in usable})]
+        tools.append(SearchTool(usable, declared))
     return msgspec.structs.replace(toolset, tools=tuple(sorted(tools, key=lambda one: one.spec.name)))
 
 

@@ -37,6 +37,7 @@ class AgentTurn:
         self.is_local = False
         self._services = services
         self._offer: McpOffer | None = None  # of MCP servers, as the last model call got it
+        self._offer_limit: int | None = None  # tokens of the model that got it
         self._has_waited = False
         self._turn_id = turn.id
         self._settings = turn.settings  # those of the chat are taken as they are at each step
@@ -68,7 +69,7 @@ class AgentTurn:
             self._has_waited = True
             await services.mcp.learn(chat, await services.toolbox.workspace(chat), settings)
         toolset = await load_toolset(services, chat, settings, context_limit=context_limit)
-        self._offer = toolset.offer
+        self._offer, self._offer_limit = toolset.offer, context_limit
         return toolset
 
     async def load_toolset(self, chat: Chat) -> Toolset:
@@ -78,7 +79,8 @@ class AgentTurn:
             StoreUnavailableError: the rules, or the servers, cannot be read.
         """
         self._join_budgets(chat)
-        return await load_toolset(self._services, chat, self.settings(chat), offer=self._offer)
+        offer, limit = self._offer, self._offer_limit
+        return await load_toolset(self._services, chat, self.settings(chat), offer=offer, context_limit=limit)
 
     def note_results(self, calls: Iterable[ToolCall], results: Mapping[int, ToolResult]) -> None:
         """Note what has come of the calls of a message, for the detection of loops."""

@@ -107,7 +107,8 @@ class McpServers:
             StoreUnavailableError: they cannot be read.
         """
         wanted = chat.settings.agent.mcp_servers
-        entries = await self._entries(chat.owner, chat.id, workspace.roots)
+        # A child chat has the servers of the chat that it works for.
+        entries = await self._entries(chat.owner, chat.root_chat_id or chat.id, workspace.roots)
         if wanted is not None:
             entries = [one for one in entries if any(fnmatchcase(one.name, glob) for glob in wanted)]
         return tuple([ChatServer(self, one, self._status(one)) for one in entries])

@@ -7,6 +7,7 @@ from parley_daemon.core.agents.mcp_tools.output import (
     MAX_FILES,
     MAX_TEXT,
     MIN_TEXT,
+    clean_text,
     cut_text,
     find_text_limit,
     limit_content,
@@ -54,7 +55,11 @@ def test_what_is_no_content_is_left_out() -> None:
     assert limit_content([], MIN_TEXT) == ""
 
 
+def test_codes_of_terminals_are_left_out() -> None:
+    assert limit_content([text("\x1b[31mred\x1b[0m\r\n\tend\x9b2J\x00")], MIN_TEXT) == "[31mred[0m\n\tend2J"
+
+
 @given(st.text(max_size=300), st.integers(20, 100))
 def test_a_text_is_never_much_longer_than_its_limit(words: str, limit: int) -> None:
     cut = cut_text(words, limit)
-    assert cut == words or len(cut.encode("utf-8", "replace")) <= limit + 60
+    assert cut == clean_text(words) or len(cut.encode("utf-8", "replace")) <= limit + 60

@@ -34,12 +34,6 @@ def names(one: ScriptedCall) -> list[str]:
 BASE = ["read_file", SEARCH_NAME, "write_file"]
 
 
-async def search(rig: Rig, query: str, id: str) -> ScriptedCall:
-    """Let the model search; return its next call."""
-    await (await rig.model.asked()).finish(call(SEARCH_NAME, id, query=query, limit=1), reason="tool_calls")
-    return await rig.model.asked()
-
-
 async def test_few_tools_are_declared_as_they_are() -> None:
     async with serving(cities=("Rome",)) as rig:
         await start(rig)
@@ -109,7 +103,27 @@ async def test_the_list_of_tools_has_the_search_beside_what_it_finds() -> None:
         assert sum(one.spec.source == "mcp:travel" for one in listed) == 6
 
 
+async def test_found_tools_take_no_more_of_the_context_than_all_others_would() -> None:
+    async with serving() as rig:
+        await start(rig)
+        await (await rig.model.asked()).finish(
+            call(SEARCH_NAME, "1", query="travel", limit=6), reason="tool_calls"
+        )
+        second = await rig.model.asked()
+        assert len(second.request.tools) == len(BASE) + 3  # 3 of about 110 tokens fit into 409
+        third = await search_again(second, rig, "Bonn")  # which had no room any more
+        assert names(third)[len(BASE) :] == [*names(second)[len(BASE) + 1 :], "mcp__travel__go_to_bonn"]
+        fourth = await search_again(third, rig, "Bonn")
+        assert fourth.request.tools == third.request.tools
+
+
+async def search_again(one: ScriptedCall, rig: Rig, query: str) -> ScriptedCall:
+    id = f"c{len(one.request.messages)}"
+    await one.finish(call(SEARCH_NAME, id, query=query, limit=1), reason="tool_calls")
+    return await rig.model.asked()
+
+
 def test_only_so_many_found_tools_are_kept() -> None:
-    assert add_found(("a", "b"), ("b", "c")) == ("a", "b", "c")
+    assert add_found(("a", "b"), ("c", "a")) == ("b", "c", "a")
     many = add_found((), [str(number) for number in range(100)])
     assert (len(many), many[0], many[-1]) == (MAX_FOUND, "36", "99")

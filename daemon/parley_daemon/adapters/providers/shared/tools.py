@@ -93,9 +93,9 @@ def _unused_name(name: str, fit: Callable[[str], str], used: set[str]) -> str:
     return unused
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1_024)
 def _convert(encoded: bytes, description: str, rules: SchemaRules) -> tuple[str, Json]:
-    """Return the description and the schema of a tool. Memory: the tools of a daemon are few."""
+    """Return the description and the schema of a tool. Memory: some KiB for each tool."""
     description = replace_surrogates(description)[:_MAX_DESCRIPTION]
     schema = None
     if len(encoded) <= _MAX_SCHEMA_BYTES:

@@ -18,6 +18,8 @@ MAX_PARTS = 100
 """Files of a result."""
 
 _BYTES_PER_TOKEN = 4
+_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
+"""Characters that could change what a terminal does or shows, without tab and line end."""
 
 
 def find_text_limit(context_limit: int | None) -> int:
@@ -70,10 +72,13 @@ def _flush(texts: list[str], parts: list[dict[str, Any]]) -> None:
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Return a text of at most `limit` bytes in UTF-8, beside the words that say what is left out."""
+    """Return a text of at most `limit` bytes in UTF-8, beside the words that say what is left out.
+
+    It has no control characters but tabs and line ends.
+    """
     data = text.encode("utf-8", "replace")
     if len(data) <= limit:
-        return text
+        return clean_text(text)
     half = limit // 2
     head, tail = data[:half], data[len(data) - half :]
     end = head.rfind(b"\n") + 1
@@ -84,4 +89,9 @@ def cut_text(text: str, limit: int) -> str:
         tail = tail[start:]
     shown = head.decode("utf-8", "ignore"), tail.decode("utf-8", "ignore")
     omitted = len(data) - len(head) - len(tail)
-    return f"{shown[0]}\n[… {omitted:,} bytes left out …]\n{shown[1]}"
+    return clean_text(f"{shown[0]}\n[… {omitted:,} bytes left out …]\n{shown[1]}")
+
+
+def clean_text(text: str) -> str:
+    """Return a text without control characters, such as those that begin the codes of a terminal."""
+    return text.translate(_CONTROLS)

@@ -12,20 +12,21 @@ stay in the offer, so that requests begin as before: a call of one says what is 
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
-from parley_daemon.core.agents.mcp_tools.kinds import find_kind
 from parley_daemon.core.agents.mcp_tools.names import tool_name
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
 from parley_daemon.engine.agents.mcp.servers import ChatServer, ChatServers
-from parley_daemon.engine.agents.mcp.tool import DescribedTool, McpTool
-from parley_daemon.ports.mcp import McpManifest, McpToolInfo
 from parley_daemon.ports.schemas import Schemas
 from parley_daemon.ports.tools import Workspace
+
+if TYPE_CHECKING:
+    from parley_daemon.engine.agents.mcp.tool import DescribedTool, McpTool
+    from parley_daemon.ports.mcp import McpManifest, McpToolInfo
 
 PATIENCE = 5.0
 """Seconds that a turn waits for servers of which nothing is known."""
@@ -42,20 +43,33 @@ DEFAULT_CONTEXT = 100_000
 _REMEMBERED = 256  # manifests
 
 
+_Key = tuple[int, str, bool]
+
+
 class McpOffer(msgspec.Struct, frozen=True, gc=False):
     """What the servers of a chat offer, sorted by name.
 
     `conditions`: by the name of a tool why it does not work at present, a sentence.
     """
 
-    tools: tuple[McpTool, ...] = ()
+    tools: "tuple[McpTool, ...]" = ()
     conditions: Mapping[str, str] = {}
 
 
 NOTHING = McpOffer()
 
 
-def needs_search(tools: Sequence[McpTool], context_limit: int | None) -> bool:
+def within_share(tools: "Sequence[McpTool]", context_limit: int | None) -> "Sequence[McpTool]":
+    """Return the last ones of these tools that do not take too much of a model's context; at least one."""
+    left = (context_limit or DEFAULT_CONTEXT) // SHARE
+    for at in range(len(tools) - 1, -1, -1):
+        left -= tools[at].described.tokens
+        if left < 0:
+            return tools[min(at + 1, len(tools) - 1) :]
+    return tools
+
+
+def needs_search(tools: "Sequence[McpTool]", context_limit: int | None) -> bool:
     """Return whether the tools of MCP servers take too much of a model's context."""
     return sum(tool.described.tokens for tool in tools) > (context_limit or DEFAULT_CONTEXT) // SHARE
 
@@ -105,6 +119,8 @@ class McpOffers:
         Raises:
             StoreUnavailableError: they cannot be read.
         """
+        from parley_daemon.engine.agents.mcp.tool import McpTool  # few chats have such tools
+
         tools: dict[str, McpTool] = {}
         conditions: dict[str, str] = {}
         for server in await self.servers(chat, workspace, settings):
@@ -119,7 +135,7 @@ class McpOffers:
                         conditions[name] = problem
         return McpOffer(tuple([tools[name] for name in sorted(tools)]), conditions)
 
-    def _describe(self, server: ChatServer, manifest: McpManifest) -> tuple[DescribedTool, ...]:
+    def _describe(self, server: ChatServer, manifest: "McpManifest") -> "tuple[DescribedTool, ...]":
         """Return the tools of a manifest. They are remembered as long as it is the same object."""
         key = id(manifest), server.name, server.trusts_hints
         known = self._described.get(key)
@@ -133,7 +149,10 @@ class McpOffers:
         return described
 
 
-def _describe(server: ChatServer, info: McpToolInfo) -> DescribedTool:
+def _describe(server: ChatServer, info: "McpToolInfo") -> "DescribedTool":
+    from parley_daemon.core.agents.mcp_tools.kinds import find_kind
+    from parley_daemon.engine.agents.mcp.tool import DescribedTool
+
     name = tool_name(server.name, info.name, _digest)
     title = " ".join((info.title or info.name).split())[:100] or info.name[:100]
     kind = find_kind(read_only=info.read_only, open_world=info.open_world, trusts_hints=server.trusts_hints)
@@ -151,4 +170,6 @@ def _describe(server: ChatServer, info: McpToolInfo) -> DescribedTool:
 
 
 def _digest(text: str) -> str:
+    from hashlib import sha256
+
     return sha256(text.encode("utf-8", "replace")).hexdigest()

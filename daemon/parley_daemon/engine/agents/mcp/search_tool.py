@@ -7,7 +7,7 @@ all other tools in the order in which it was found: so the beginning of the requ
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from parley_daemon.core.agents.actions import Answer
@@ -46,15 +46,16 @@ _SCHEMA: dict[str, Any] = {
 
 
 def add_found(found: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
-    """Return the found tools of a chat after another search."""
-    return tuple(dict.fromkeys([*found, *more]))[-MAX_FOUND:]
+    """Return the found tools of a chat after another search, which has found `more` that are not declared."""
+    return (*[name for name in found if name not in more], *more)[-MAX_FOUND:]
 
 
 class SearchTool:
-    """Implements Tool for the tools that it is given."""
+    """Implements Tool for the tools that it is given. `declared`: the names of those that the model has."""
 
-    def __init__(self, tools: Sequence[McpTool]) -> None:
+    def __init__(self, tools: Sequence[McpTool], declared: Collection[str] = ()) -> None:
         self._tools = tools
+        self._declared = frozenset(declared)
         counts = Counter([tool.server.name for tool in tools])
         shown = [f"{name} ({counts[name]})" for name in sorted(counts)[:_MAX_SERVERS]]
         self.spec = ToolSpec(
@@ -91,7 +92,8 @@ class SearchTool:
             return ToolOutput("No tool fits. Try other words, or the name of a server.")
         by_name = {tool.spec.name: tool for tool in self._tools}
         lines = [f"{name}: {_shorten(by_name[name].spec.description)}" for name in names]
-        return ToolOutput("You can call these tools from now on:\n" + "\n".join(lines), found=names)
+        found = tuple([name for name in names if name not in self._declared])
+        return ToolOutput("You can call these tools from now on:\n" + "\n".join(lines), found=found)
 
     def sandbox(self, context: CallContext) -> SandboxKind | None:
         """See Tool."""

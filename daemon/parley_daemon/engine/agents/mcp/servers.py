@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from parley_daemon.core.agents.mcp import McpState
 from parley_daemon.core.records import Chat
-from parley_daemon.ports.mcp import McpConnection, McpManifest
 from parley_daemon.ports.tools import Workspace
+
+if TYPE_CHECKING:
+    from parley_daemon.ports.mcp import McpConnection, McpManifest
 
 
 class ChatServer(Protocol):
@@ -29,7 +31,7 @@ class ChatServer(Protocol):
         ...
 
     @property
-    def manifest(self) -> McpManifest | None:
+    def manifest(self) -> "McpManifest | None":
         """What it offers, whether it runs or not; None: it is not known, or the server is not trusted.
 
         The same object as long as nothing has changed.
@@ -41,7 +43,7 @@ class ChatServer(Protocol):
         """Whether the person who configured it believes what it says of its tools, such as `read_only`."""
         ...
 
-    def use(self, *, is_call: bool = True) -> AbstractAsyncContextManager[McpConnection]:
+    def use(self, *, is_call: bool = True) -> "AbstractAsyncContextManager[McpConnection]":
         """Keep the server running while the block runs, starting it if need be.
 
         `is_call`: whether this is a call of a tool, for the count.

@@ -12,7 +12,7 @@ import msgspec
 
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.mcp_tools.forms import MAX_MESSAGE, find_form_problem, read_form_answers
-from parley_daemon.core.agents.mcp_tools.output import find_text_limit, limit_content
+from parley_daemon.core.agents.mcp_tools.output import clean_text, find_text_limit, limit_content
 from parley_daemon.core.agents.rules import SandboxKind
 from parley_daemon.core.agents.tools import Inspection, Preview, ServerForm, ToolOutput, ToolSpec
 from parley_daemon.engine.agents.mcp.servers import ChatServer
@@ -125,7 +125,7 @@ class _Monitor:
 
     async def progress(self, text: str) -> None:
         """See McpCallMonitor."""
-        line = " ".join(text.split())[:MAX_LINE]
+        line = clean_text(" ".join(text.split())[:MAX_LINE])
         if not line or self._left <= 0:
             return
         self._left -= len(line) + 1
