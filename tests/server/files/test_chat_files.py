@@ -11,7 +11,7 @@ from msgspec.structs import fields, replace
 
 from parley_daemon.adapters.memory.state import MemoryState
 from parley_daemon.adapters.memory.store import MemoryStore
-from parley_daemon.core.parts import File, Text
+from parley_daemon.core.parts import File, Text, ToolCall
 from parley_daemon.core.records import Chat, Message, ModelSettings, QueuedMessage, Turn
 from parley_daemon.engine.collection.copying import copy_with_new_ids
 from parley_daemon.ports.store import ChatTooLargeError, WholeChat
@@ -47,6 +47,15 @@ def without_ids(text: str) -> Json:
     return file
 
 
+def ends_with_calls(whole: WholeChat) -> bool:
+    """Return whether the active branch ends with calls of tools: a copy has results for them in addition."""
+    leaf = next((one for one in whole.messages if one.id == whole.chat.leaf_id), None)
+    return leaf is not None and any(isinstance(part, ToolCall) for part in leaf.content)
+
+
+complete_chats = whole_chats().filter(lambda whole: not ends_with_calls(whole))
+
+
 @settings(max_examples=examples(10), deadline=None)
 @given(whole_chats())
 def test_an_export_read_back_is_the_same_chat(whole: WholeChat) -> None:
@@ -55,7 +64,7 @@ def test_an_export_read_back_is_the_same_chat(whole: WholeChat) -> None:
 
 
 @settings(max_examples=examples(10), deadline=None)
-@given(whole_chats())
+@given(complete_chats)
 def test_an_export_of_an_import_is_the_same_file_but_for_ids(whole: WholeChat) -> None:
     text = chat_export.write(whole)
     copy = copy_with_new_ids(chat_import.read(text), "somebody else", None, FakeClock().new_id)
@@ -69,7 +78,7 @@ def test_an_export_of_an_import_is_the_same_file_but_for_ids(whole: WholeChat) -
 
 
 @settings(max_examples=examples(10), deadline=None)
-@given(whole_chats())
+@given(complete_chats)
 def test_exported_imported_and_exported_through_an_engine_it_is_the_same_but_for_ids(
     whole: WholeChat,
 ) -> None:
