@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parley_daemon.ports.tools import ToolInputError
+from tests.support.examples import examples
 from tests.support.tools.file_rig import FileRig
 
 
@@ -60,7 +61,9 @@ LINES = st.lists(
 ).map(lambda lines: "".join([text + end for text, end in lines]))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(85), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     before=LINES,
     after=LINES,
