@@ -100,6 +100,7 @@ BAD_SENDS: list[tuple[dict[str, Any], str, str]] = [
     ({"settings": {"temperature": "0.5"}}, "settings.temperature", "must be a number"),
     ({"settings": {"temperature": float("nan")}}, "settings.temperature", "must be 2 or less"),
     ({"settings": {"topP": -0.1}}, "settings.topP", "must be 0 or more"),
+    ({"settings": {"agent": {"maxCostUsd": 0}}}, "settings.agent.maxCostUsd", "must be more than 0"),
     ({"settings": {"stop": [""]}}, "settings.stop[0]", "must have 1 or more characters"),
     ({"settings": {"maxOutputTokens": True}}, "settings.maxOutputTokens", "must be an integer"),
     ({"settings": {"timeouts": {"totalMs": 0}}}, "settings.timeouts.totalMs", "must be 1 or more"),

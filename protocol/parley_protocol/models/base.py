@@ -285,6 +285,7 @@ _WORDS = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt:.16g}",
     "greater_than_equal": "must be {ge:.16g} or more",
     "less_than_equal": "must be {le:.16g} or less",
     "too_short": "must have {min_length} or more items",
