@@ -14,6 +14,8 @@ _STATES = {
     "needs_auth": "needs authorization",
 }
 
+_TITLE = 40
+
 
 def describe_state(server: Json) -> str:
     """Return what has become of a server."""
@@ -74,4 +76,5 @@ def describe_child(child: Child) -> str:
     cost = "" if child.cost_usd is None else f"  ${child.cost_usd:.4f}"
     tokens = (usage.get("inputTokens") or 0) + (usage.get("outputTokens") or 0)
     title = visible_line(child.title or "no title yet")
+    title = title if len(title) <= _TITLE else f"{title[:_TITLE]}…"
     return f"{child.id[-8:]}  {child.status:<11}  {tokens:>7,} tokens{cost}  {title}"

@@ -17,6 +17,8 @@ from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 
 _SHORT_LINES = 12
+_EXPLAINED = frozenset(("command", "diff", "url", "plan", "questions"))
+"""Previews that show what is in the arguments."""
 
 MAX_LINES = 2000
 """Lines of a diff or a command that are shown; the rest is counted."""
@@ -41,7 +43,7 @@ def render_request(request: ActionRequest, why: str = "") -> Iterator[Renderable
         yield render_diff(preview["diff"])
     elif preview.get("paths"):
         yield Text("\n".join([f"  {short_path(path)}" for path in preview["paths"]]))
-    if not preview and request.tool_name is not None:
+    if not _EXPLAINED & preview.keys() and request.tool_name is not None:
         yield Text(f"  {visible_line(request.tool_name)}  {describe_args(request.args)}")
     if why:
         yield Text(f"  {visible_line(why)}", "dim")

@@ -117,9 +117,12 @@ function M.describe_rule(rule)
   return ("%s — %s"):format(M.visible(rule.text), scope_of(rule))
 end
 
----Return what a person has to see before answering.
-function M.describe_request(request)
+---Return what a person has to see before answering. `chat_id` is the chat that shows the request.
+function M.describe_request(request, chat_id)
   local preview, text = request.preview, "### " .. one_line(request.title)
+  if request.chatId ~= chat_id then
+    text = text .. '\n\nThe agent ' .. request.chatId:sub(-8) .. ' asks; "this chat" is its own.'
+  end
   local get = function(name)
     return client.nil_if_null(preview[name])
   end
@@ -132,6 +135,10 @@ function M.describe_request(request)
     text = text .. fenced("diff", get("diff"))
   elseif get("paths") then
     text = text .. "\n\n" .. table.concat(vim.tbl_map(path_of, get("paths")), "\n")
+  end
+  if not (get("command") or get("url") or get("plan") or get("diff") or get("questions")) then
+    local args = client.nil_if_null(request.args)
+    text = text .. (args and next(args) and fenced("json", vim.json.encode(args)) or "")
   end
   for _, question in ipairs(get("questions") or {}) do
     text = text .. "\n\n" .. M.visible(question.text)

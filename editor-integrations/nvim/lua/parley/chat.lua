@@ -165,7 +165,7 @@ end
 function Chat:ask(request)
   if request.kind ~= "tool" then
     table.insert(self.requests, request)
-    self.transcript:add_block(agent.describe_request(request))
+    self.transcript:add_block(agent.describe_request(request, self.id))
     agent.explain(request, function(why)
       if vim.list_contains(self.requests, request) then
         self.transcript:add_block(why, "Comment")

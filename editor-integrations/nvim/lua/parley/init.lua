@@ -48,13 +48,33 @@ function M.pick()
   end)
 end
 
+---Return the chat of this buffer; without one, say how to get one.
+local function chat_here()
+  local chat = Chat.of(vim.api.nvim_get_current_buf())
+  if not chat then
+    vim.notify("This buffer is not a chat. Use :ParleyChats to reopen one.", vim.log.levels.WARN)
+  end
+  return chat
+end
+
+---List the MCP servers of the chat of this buffer, or of the present folder; start, trust or authorize one.
+function M.servers()
+  require("parley.servers").servers(Chat.of(vim.api.nvim_get_current_buf()))
+end
+
+---List the agents that the model of this chat has started; open or stop one.
+function M.agents()
+  local chat = chat_here()
+  return chat and require("parley.servers").agents(chat, Chat.open)
+end
+
 ---Answer what the turn of this chat asks for.
 ---@param how "allow"|"deny"|"always"|"answer"
 ---@param reason? string
 function M.respond(how, reason)
-  local chat = Chat.of(vim.api.nvim_get_current_buf())
+  local chat = chat_here()
   if not chat then
-    return vim.notify("This buffer is not a chat. Use :ParleyChats to reopen one.", vim.log.levels.WARN)
+    return
   end
   chat:with_request(function(request)
     agent[how](request, reason)
@@ -63,9 +83,9 @@ end
 
 ---Interrupt the answer in the chat of this buffer. The partial answer is kept.
 function M.stop()
-  local chat = Chat.of(vim.api.nvim_get_current_buf())
+  local chat = chat_here()
   if not chat then
-    return vim.notify("This buffer is not a chat. Use :ParleyChats to reopen one.", vim.log.levels.WARN)
+    return
   end
   client.request("chat/interrupt", { chatId = chat.id })
 end

@@ -1,5 +1,7 @@
 """`parley chat --agent`: steps, questions and their answers at a terminal, and without one."""
 
+import json
+import re
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 READ = '/tool read_file {"path": "area.py"}'
 EDIT = '/tool edit_file {"path": "area.py", "oldText": "a + b", "newText": "a * b"}'
+READ_FIRST = READ.replace('"', '\\"')
 NEXT = "\x1b\r/then\x1b\r"
 """What is typed between two messages of the demo model's script."""
 
@@ -203,7 +206,7 @@ def test_tools_and_modes_are_listed_and_only_what_was_shown_is_trusted(
     said = lines_of(
         shared_daemon, "/tools", "/mode", "/mode nope", "/trust yes", "/trust", "/trust yes", "/trust"
     )
-    assert "edit_file    edit     ask\n" in said
+    assert re.search(r"^edit_file +edit +ask$", said, re.MULTILINE)
     assert "unavailable: It is only for chats in the mode" in said
     assert "mode ask\n" in said
     assert "There is no mode nope. The modes: ask, plan, edits, auto, off." in said
@@ -248,3 +251,33 @@ def test_who_only_watches_is_told_where_to_answer(shared_daemon: DaemonProcess, 
         watching.wait_for_screen("✓ edit_file  area.py")
         watching.type("\x03")
         assert watching.end() == 0
+
+
+def test_the_agents_of_a_chat_ask_in_it_and_are_listed(shared_daemon: DaemonProcess, folder: Path) -> None:
+    task = EDIT.replace('"', '\\"')
+    with agent_chat(shared_daemon) as terminal:
+        terminal.type(f'/fast /tool spawn_agent {{"task": "/fast {READ_FIRST}\\n/then\\n{task}"}}\r')
+        terminal.wait_for_screen("+    return a * b")
+        terminal.wait_for_screen('asks; "this chat" is its own.')
+        terminal.type("y\r")
+        terminal.wait_for_screen("✓ spawn_agent")
+        terminal.type("/agents\r")
+        terminal.wait_for_screen("completed")
+        terminal.wait_for_screen("/agents stop ID stops it.")
+    assert "a * b" in (folder / "area.py").read_text("utf-8")
+
+
+def test_the_servers_of_a_project_are_trusted_and_listed(shared_daemon: DaemonProcess, folder: Path) -> None:
+    servers = {"mcpServers": {"theirs": {"command": "/no/such/program"}}}
+    (folder / ".mcp.json").write_text(json.dumps(servers), "utf-8")
+    with agent_chat(shared_daemon) as terminal:
+        terminal.type("/mcp\r")
+        terminal.wait_for_screen("theirs  waits for trust, of a project  /no/such/program")
+        terminal.type("/trust\r")
+        terminal.wait_for_screen("theirs: /no/such/program")
+        terminal.type("/trust yes\r")
+        terminal.wait_for_screen(".mcp.json is trusted.")
+        terminal.type("/mcp restart theirs\r")
+        terminal.wait_for_screen("theirs  failed, of a project")
+        terminal.type("/mcp auth theirs\r")
+        terminal.wait_for_screen("theirs")

@@ -18,6 +18,7 @@ from parley_clients.cli.conversation.outcomes import Context
 from parley_clients.cli.conversation.prompt import Prompt
 from parley_clients.cli.conversation.view import View
 from parley_clients.cli.errors import CommandError, describe_parley_error
+from parley_clients.cli.options import short_id
 from parley_clients.errors import ConflictError, ParleyError
 from parley_clients.requests import ActionRequest
 
@@ -100,6 +101,8 @@ class Answering:
 
     async def _print(self, request: ActionRequest) -> None:
         why = await self._find_out_why(request)
+        if request.chat_id not in (None, self._context.chat.id):
+            why = f'The agent {short_id(request.chat_id)} asks; "this chat" is its own. {why}'.strip()
         if self._asking.active is request:
             self._view.print_request(request, why)
 

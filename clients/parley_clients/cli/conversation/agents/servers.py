@@ -68,7 +68,7 @@ def _describe_family(context: Context, children: list[Child]) -> str:
     if cost is not None and children:
         lines.append(f"This chat with its agents: ${cost:.4f}")
     if children:
-        lines.append("/agents ID shows what one has said, /open ID opens it, /agents stop ID ends its turn.")
+        lines.append("/agents ID shows its last words, /open ID opens it, /agents stop ID stops it.")
     return "\n".join(lines)
 
 

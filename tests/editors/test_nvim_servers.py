@@ -1,0 +1,78 @@
+"""`:ParleyMcp` and `:ParleyAgents` in the real editor, with the stub server and the demo model."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.mcp.stub import StubLog, stub_command
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.neovim import nvim
+
+pytest.importorskip("mcp", reason="the extra parleyd[mcp] is not installed")
+pytestmark = pytest.mark.slow
+
+CHOOSE = """
+local shown, wanted = {}, {}
+vim.ui.select = function(items, options, choose)
+  local lines = vim.tbl_map(options.format_item, items)
+  table.insert(shown, lines)
+  local want = table.remove(wanted, 1)
+  for index, line in ipairs(lines) do
+    if want and line:find(want, 1, true) then
+      return choose(items[index], index)
+    end
+  end
+end
+local function noted(text)
+  return function() return notes[#notes] ~= nil and notes[#notes]:find(text, 1, true) ~= nil end
+end
+"""
+
+
+async def test_the_server_of_a_project_is_trusted_and_started(
+    neovim_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    command, *args = stub_command(StubLog(tmp_path / "log"))
+    servers = {"mcpServers": {"theirs": {"command": command, "args": args}}}
+    (tmp_path / ".mcp.json").write_text(json.dumps(servers), "utf-8")
+    await nvim(
+        neovim_daemon,
+        f"""{CHOOSE}
+        vim.cmd.cd("{tmp_path}")
+        wanted = {{ "theirs  waits for trust", "Trust" }}
+        vim.cmd("ParleyMcp")
+        wait("trust", noted("theirs  not started yet"))
+        wanted = {{ "theirs", "Start" }}
+        vim.cmd("ParleyMcp")
+        wait("the start", noted("theirs  running, "))
+        """,
+    )
+    assert (tmp_path / "log").exists()
+
+
+async def test_agents_are_listed_opened_and_stopped(neovim_daemon: DaemonProcess, tmp_path: Path) -> None:
+    await nvim(
+        neovim_daemon,
+        f"""{CHOOSE}
+        vim.cmd.cd("{tmp_path}")
+        local task = '{{"task": "/slow a long story", "background": true}}'
+        require("parley").open("/fast /tool spawn_agent " .. task, nil, "ask")
+        wait("the end", function() return chat() ~= nil and ended()() end)
+        wanted = {{ "running  /slow a long story", "Stop" }}
+        vim.cmd("ParleyAgents")
+        wait("the choices", function() return #shown == 2 end)
+        check("the actions", vim.deep_equal(shown[2], {{ "Open", "Stop" }}))
+        wait("its end", function()
+          wanted = {{}}
+          vim.cmd("ParleyAgents")
+          vim.wait(50)
+          return shown[#shown][1]:find("interrupted", 1, true) ~= nil
+        end)
+        local parent = chat().id
+        wanted = {{ "interrupted", "Open" }}
+        vim.cmd("ParleyAgents")
+        wait("the agent's chat", function() return chat() ~= nil and chat().id ~= parent and opened() end)
+        check("what it was asked", shows("/slow a long story")())
+        """,
+    )
