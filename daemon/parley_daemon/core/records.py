@@ -312,6 +312,15 @@ class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         """Whether it is an agent's chat below another chat. Its complete answer completes the chat."""
         return self.kind == "agent" and self.parent_chat_id is not None
 
+    @property
+    def scope_ids(self) -> frozenset[str]:
+        """The chats whose rules, tools and servers count in it: itself, and those that a child works for."""
+        if not self.is_delegated:
+            return frozenset((self.id,))
+        return frozenset(
+            [one for one in (self.id, self.parent_chat_id, self.root_chat_id) if one is not None]
+        )
+
 
 class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A stored message. `parent_id` is the message before it on its branch; None: it is the first one.

@@ -7,6 +7,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.rules import Rule, RuleScope
 from parley_daemon.core.events import ActionRequired, ActionResolved, ChatChanged, ChildChanged, StatusChanged
 from parley_daemon.core.parts import Text, ToolCall, ToolResult, plain_text
 from parley_daemon.core.records import AgentSettings, Status
@@ -342,3 +343,32 @@ async def test_bounds_in_a_file_do_not_count(made: Delegation) -> None:
     record = (await made.rig.view(imported.chat_id)).chat
     assert record.spawned_by is not None
     assert record.spawned_by.bounds == AgentSettings()
+
+
+async def test_a_child_does_no_more_than_the_turn_that_writes_to_it_may(made: Delegation) -> None:
+    child_id = await made.spawn()
+    await (await made.call_of("task 1")).finish("Found.")
+    await (await made.call_of("root")).finish("Done.")
+    await made.heard.ended()
+    await made.rig.send(made.root, "Look again.", settings=agent("plan", interactive=False))
+    children = made.rig.engine.children
+    await children.message(made.root, child_id, (Text("Again."),), interrupt=False)
+    settings = (await made.rig.view(child_id)).chat.settings.agent
+    assert (settings.mode, settings.interactive) == ("plan", False)
+    await made.rig.chats.interrupt(made.root, tree=False)
+    await made.heard.ended(2)
+    await made.rig.send(made.root, "Go on.")
+    await children.message(made.root, child_id, (Text("Go on."),), interrupt=False)
+    assert (await made.rig.view(child_id)).chat.settings.agent.mode == "plan"
+
+
+async def test_rules_for_a_chat_are_listed_for_its_child_and_count_there(made: Delegation) -> None:
+    child_id = await made.spawn()
+    child = (await made.rig.view(child_id)).chat
+    permissions, policy = made.rig.engine.permissions, made.rig.engine.policy
+    for_root = await permissions.add(ME, Rule("", "deny", "shell", scope=RuleScope(chat_id=made.root)))
+    for_child = await permissions.add(ME, Rule("", "allow", "*", scope=RuleScope(chat_id=child_id)))
+    assert (await policy.list(ME, child)).rules == (for_root, for_child)
+    assert (await policy.explain(child, "shell", {})).decision == "deny"
+    await permissions.remove(ME, for_root.id)
+    assert (await policy.explain(child, "shell", {})).decision == "ask"  # the parent would be asked, too

@@ -246,8 +246,7 @@ class ClientTools:
     def _in_chat(self, chat: Chat) -> list[_Registration]:
         if not self._registrations:
             return []
-        scope = frozenset((chat.id,))
-        return [one for one in self._registrations if one.counts_in(chat.owner, scope)]
+        return [one for one in self._registrations if one.counts_in(chat.owner, chat.scope_ids)]
 
 
 def _taken(name: str, other: _Registration) -> str:

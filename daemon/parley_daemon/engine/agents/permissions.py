@@ -186,7 +186,8 @@ class Permissions:
         if chat is None and not workspace.roots:
             return ListedRules(rules, (), self._configured.complaint)
         projects = await self._projects(owner, workspace)
-        counting = [one for one in rules if one.scope.chat_id in (None, chat.id if chat else None)]
+        ids = frozenset[str]() if chat is None else chat.scope_ids
+        counting = [one for one in rules if one.scope.chat_id is None or one.scope.chat_id in ids]
         listed = (*counting, *[rule for one in projects for rule in one.rules])
         return ListedRules(listed, tuple(projects), self._configured.complaint)
 

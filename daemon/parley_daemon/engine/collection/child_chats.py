@@ -8,9 +8,10 @@ import anyio
 from anyio import current_time
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.inheritance import lowest_mode
 from parley_daemon.core.children import Child
 from parley_daemon.core.parts import Part, Text, plain_text
-from parley_daemon.core.records import AgentSettings, ModelSettings, SpawnOrigin, SubagentSettings, Turn
+from parley_daemon.core.records import AgentSettings, Chat, ModelSettings, SpawnOrigin, SubagentSettings, Turn
 from parley_daemon.core.subagents import briefing
 from parley_daemon.engine.agents.children import ChildReport, ChildTask
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft
@@ -133,8 +134,12 @@ class LiveChildChats:
         """See ChildChats."""
         async with self._registry.open(parent_id) as parent:
             child = _find(parent, id)
+            now, bounds = parent.family.turn_settings.agent, parent.family.bounds
         accepted: list[Acceptance] = []
         async with self._registry.open(child.chat_id) as chat:
+            narrowed = _narrow(chat.view.chat, now, bounds)
+            if narrowed != chat.view.chat:
+                await chat.update(lambda record: _narrow(record, now, bounds))
             settings = ModelSettings() if limits is None else ModelSettings(agent=limits)
             draft = Draft(content, settings=settings)
             await chat.send(draft, "interrupt" if interrupt else "steer", accepted.append)
@@ -174,6 +179,26 @@ def _last_text(snapshot: Snapshot, turn_id: str) -> str:
     if preview is not None and preview.role == "assistant" and preview.turn_id == turn_id:
         said.append("".join([piece.text for _, piece in preview.pieces if isinstance(piece, Text)]))
     return next((text for text in reversed(said) if text.strip()), "")
+
+
+def _narrow(child: Chat, now: AgentSettings, bounds: AgentSettings) -> Chat:
+    """Return a child that may do no more than the turn that writes to it, for good.
+
+    Otherwise a turn in the mode "plan" could let a child act that a turn in another mode has started. `now`
+    is what that turn may do, `bounds` what of it are its own settings.
+    """
+    agent, spawned = child.settings.agent, child.spawned_by
+    mode = lowest_mode([agent.mode, now.mode])
+    if mode != (agent.mode or "off"):
+        agent = replace(agent, mode=mode)
+    if now.interactive is False and agent.interactive is not False:
+        agent = replace(agent, interactive=False)
+    if spawned is not None:
+        own = spawned.bounds
+        tools = bounds.tools.with_defaults(own.tools)
+        servers = own.mcp_servers if bounds.mcp_servers is None else bounds.mcp_servers
+        spawned = replace(spawned, bounds=replace(own, tools=tools, mcp_servers=servers))
+    return replace(child, settings=replace(child.settings, agent=agent), spawned_by=spawned)
 
 
 def _find(parent: ChatActor, id: str) -> Child:

@@ -108,7 +108,7 @@ class McpServers:
         """
         wanted = chat.settings.agent.mcp_servers
         # A child chat has the servers of the chat that it works for.
-        entries = await self._entries(chat.owner, chat.root_chat_id or chat.id, workspace.roots)
+        entries = await self._entries(chat.owner, chat.scope_ids, workspace.roots)
         if wanted is not None:
             entries = [one for one in entries if any(fnmatchcase(one.name, glob) for glob in wanted)]
         return tuple([ChatServer(self, one, self._status(one)) for one in entries])
@@ -160,9 +160,9 @@ class McpServers:
         Raises:
             StoreUnavailableError: they cannot be read.
         """
-        chat_id = None if chat is None else chat.id
+        chat_ids = frozenset[str]() if chat is None else chat.scope_ids
         roots = None if workspace is None else workspace.roots
-        entries = await self._entries(owner, chat_id, roots)
+        entries = await self._entries(owner, chat_ids, roots)
         projects = [] if roots is None else [await self._projects.read(owner, one) for one in roots]
         broken = [one for one in projects if one is not None and one.complaint is not None]
         return tuple([self._status(one) for one in entries]), tuple(broken)
@@ -175,20 +175,20 @@ class McpServers:
         Raises:
             StoreUnavailableError: they cannot be read.
         """
-        chat_id = None if chat is None else chat.id
+        chat_ids = frozenset[str]() if chat is None else chat.scope_ids
         roots = None if workspace is None else workspace.roots
-        named = [one for one in await self._entries(owner, chat_id, roots) if one.name == name]
+        named = [one for one in await self._entries(owner, chat_ids, roots) if one.name == name]
         return min(named, key=lambda one: one.problem is not None, default=None)
 
     async def _entries(
-        self, owner: str, chat_id: str | None, roots: Sequence[str] | None
+        self, owner: str, chat_ids: frozenset[str], roots: Sequence[str] | None
     ) -> list[ServerEntry]:
         """Return the servers that count for a chat in folders. `roots` None: all but those of projects."""
         stored = await self._stored.of(owner)
         projects = [await self._projects.read(owner, root) for root in roots or ()]
         uris = [uri_of_path(root) for root in roots or ()]
         if roots is not None:
-            stored = {name: one for name, one in stored.items() if _counts(one.scope, chat_id, uris)}
+            stored = {name: one for name, one in stored.items() if _counts(one.scope, chat_ids, uris)}
         entries = merge(owner, self._configured, stored, [one for one in projects if one is not None])
         await self._manifests.load(entries)
         return list(entries)
@@ -320,10 +320,10 @@ class McpServers:
             self._runs.take_out(ServerEntry("", "config", one))
 
 
-def _counts(scope: RuleScope, chat_id: str | None, roots: Sequence[str]) -> bool:
-    """Return whether a scope holds a chat that works in these folders, which are URIs."""
+def _counts(scope: RuleScope, chat_ids: frozenset[str], roots: Sequence[str]) -> bool:
+    """Return whether a scope holds a chat with these `scope_ids` that works in these folders, as URIs."""
     if scope.chat_id is not None:
-        return scope.chat_id == chat_id
+        return scope.chat_id in chat_ids
     if scope.root is None:
         return True
     above = scope.root.rstrip("/")
