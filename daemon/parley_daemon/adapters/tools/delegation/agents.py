@@ -35,8 +35,11 @@ from parley_daemon.engine.errors import (
     QueueFullError,
     ShuttingDownError,
 )
+from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
+
+_REFUSALS = (QueueFullError, ConflictError, ChatArchivedError, ShuttingDownError, StoreUnavailableError)
 
 
 class WaitAgentsTool:
@@ -80,6 +83,8 @@ class WaitAgentsTool:
             reports = await self._children.wait(context, ids, given.wait_ms / 1000, monitor, any=given.any)
         except ChatNotFoundError as error:
             return gone(error)
+        except StoreUnavailableError as error:
+            return failed(str(error))
         return ToolOutput([one.to_json() for one in reports_of(ids, reports)])
 
     def sandbox(self, context: CallContext) -> SandboxKind | None:
@@ -139,7 +144,7 @@ class MessageAgentTool:
             )
         except ChatNotFoundError as error:
             return gone(error)
-        except (QueueFullError, ConflictError, ChatArchivedError, ShuttingDownError) as error:
+        except _REFUSALS as error:
             return failed(str(error))
         return ToolOutput({"id": given.id, "status": "running", "message": how})
 
@@ -184,6 +189,8 @@ class StopAgentTool:
             report = await self._children.stop(context.chat_id, given.id)
         except ChatNotFoundError as error:
             return gone(error)
+        except StoreUnavailableError as error:
+            return failed(str(error))
         return ToolOutput(report_of(report).to_json())
 
     def sandbox(self, context: CallContext) -> SandboxKind | None:

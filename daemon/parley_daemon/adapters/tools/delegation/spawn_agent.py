@@ -29,13 +29,21 @@ from parley_daemon.engine.errors import (
     ToolNotFoundError,
 )
 from parley_daemon.ports.catalogue import Catalogue, ProviderUnavailableError, UnknownModelError
+from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.ports.tool_arguments import input_schema, read_arguments
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
 
 MAX_NAMED = 40
 """Models that an error names."""
 
-_REFUSALS = (LimitReachedError, ToolNotFoundError, ConflictError, ChatArchivedError, ShuttingDownError)
+_REFUSALS = (
+    LimitReachedError,
+    ToolNotFoundError,
+    ConflictError,
+    ChatArchivedError,
+    ShuttingDownError,
+    StoreUnavailableError,
+)
 
 
 class SpawnAgentTool:
