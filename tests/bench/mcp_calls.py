@@ -21,6 +21,7 @@ from tests.support.mcp.stub import StubLog, stub_command
 _ADDED_MS = 3.0
 _HELPER_MIB = 60.0
 _SERVERS = 10
+_SETTLE_SECONDS = 3.0
 
 
 def measure(shop: Workshop) -> list[Row]:
@@ -43,6 +44,10 @@ async def _call_through_helper(folder: Path, count: int, direct: list[float]) ->
         one = _pss(rig.connector.helper_pid)
         others = [await rig.connect() for _ in range(_SERVERS - 1)]
         many = _pss(rig.connector.helper_pid)
+        for _ in range(3):
+            await call(first, "long_text", bytes=50_000_000)
+        await anyio.sleep(_SETTLE_SECONDS)
+        large = _pss(rig.connector.helper_pid)
         for connection in [first, *others]:
             await connection.close()
         while rig.connector.helper_pid is not None:  # noqa: ASYNC110 - the process tells nobody
@@ -55,6 +60,7 @@ async def _call_through_helper(folder: Path, count: int, direct: list[float]) ->
         Row("p", "first server connected, with the helper's start", "ms", connected * 1000),
         Row("p", "helper: PSS with one server in use", "MiB", one, _HELPER_MIB),
         Row("p", f"helper: PSS with {_SERVERS} servers", "MiB", many, _HELPER_MIB),
+        Row("p", "helper: PSS after results of 50 MB", "MiB", large, _HELPER_MIB),
     ]
 
 

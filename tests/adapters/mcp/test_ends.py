@@ -48,16 +48,21 @@ async def test_a_stubborn_server_that_forks_is_stopped_with_its_children(tmp_pat
         assert await text(other, "echo", text="unharmed") == "unharmed"
 
 
-async def test_nothing_outlives_a_daemon_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stands_still", [False, True])
+async def test_nothing_outlives_a_daemon_that_is_killed(stands_still: bool, tmp_path: Path) -> None:
     mark = f"mark-{uuid4()}"
     program = [sys.executable, "-m", starter.__name__, str(tmp_path), "--stubborn", "--forks", mark]
     with subprocess.Popen(program, stdout=subprocess.PIPE, cwd=ROOT) as daemon:  # noqa: ASYNC220
-        assert daemon.stdout is not None
-        helper = int(daemon.stdout.readline())
-        servers = StubLog(tmp_path / "stub.log").pids
-        wait_for_processes(mark, 7)  # the daemon, two servers, and two children of each
-        assert all(map(is_running, [helper, *servers]))
-        daemon.send_signal(signal.SIGKILL)
+        try:
+            assert daemon.stdout is not None
+            helper = int(daemon.stdout.readline())
+            servers = StubLog(tmp_path / "stub.log").pids
+            wait_for_processes(mark, 7)  # the daemon, two servers, and two children of each
+            assert all(map(is_running, [helper, *servers]))
+            if stands_still:
+                os.kill(helper, signal.SIGSTOP)
+        finally:
+            daemon.kill()
     wait_for_processes(mark, 0)
     await wait_until_ended(helper, *servers)
 

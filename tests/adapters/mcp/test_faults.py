@@ -243,3 +243,17 @@ async def test_an_old_server_that_ends_at_an_unknown_question_gets_the_handshake
         connection = await rig.connect("--old")
         assert await text(connection, "echo", text="hello") == "hello"
         assert len(rig.log.pids) == 2
+
+
+async def test_a_server_that_asks_without_end_is_stopped_and_others_go_on(tmp_path: Path) -> None:
+    events = Events()
+    async with run_rig(tmp_path) as rig:
+        other = await rig.connect()
+        connection = await rig.connect(events=events)
+        with pytest.raises(McpCallError, match="asks too much") as lost:
+            await call(connection, "flood")
+        assert lost.value.fate == "unknown"
+        with anyio.fail_after(60):
+            await events.over.wait()
+        assert await text(other, "echo", text="unharmed") == "unharmed"
+        assert peak_memory(rig) < 150 * MEGABYTE

@@ -235,6 +235,9 @@ class Stub:
                 told = {"progressToken": token, "progress": value, "message": words}
                 send({"method": "notifications/progress", "params": told})
 
+        def request_now(method: str) -> None:
+            send({"id": f"r{next(self._ids)}", "method": method})
+
         def ask(question: Json) -> Json:
             if self.is_modern:
                 if call.replies is None:
@@ -247,7 +250,9 @@ class Stub:
         if name not in TOOLS:
             raise RpcError(-32602, f"Unknown tool: {name}")
         given: Json = params.get("arguments") or {}
-        call = Call(given, self.log, progress, ask, self.change_list, params.get("inputResponses"))
+        call = Call(
+            given, self.log, progress, ask, self.change_list, request_now, params.get("inputResponses")
+        )
         self._calls[request] = call
         try:
             return TOOLS[name](call)

@@ -47,6 +47,7 @@ class Call:
     progress: Callable[[float, str], None]
     ask: Callable[[Json], Json]
     change_list: Callable[[], None]
+    request: Callable[[str], None]
     replies: Json | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -164,6 +165,15 @@ def change(call: Call) -> Json:
     return text("changed")
 
 
+def flood(call: Call) -> Json:
+    """Send progress and requests without end, and read nothing."""
+    while not call.cancelled.is_set():
+        for number in range(1000):
+            call.progress(number, "y" * 100)
+            call.request("ping")
+    return text("flooded")
+
+
 def sleep_deeply(call: Call) -> Json:
     """Stop the whole server."""
     call.log("effect")
@@ -193,6 +203,7 @@ TOOLS: dict[str, Callable[[Call], Json]] = {
         spawn,
         change,
         sleep_deeply,
+        flood,
     )
 }
 

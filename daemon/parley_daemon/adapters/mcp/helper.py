@@ -32,7 +32,7 @@ MAX_WAITING = 64
 """Frames that wait to be written. Who has more to send waits."""
 
 MAX_QUESTIONS = 16
-"""Questions of one call that wait. What goes beyond is declined."""
+"""Questions of one call that wait: more than the helper asks at once."""
 
 _PASSED_ON = (
     "HTTP_PROXY",
@@ -48,6 +48,9 @@ _PASSED_ON = (
     DEBUGGER_VARIABLE,
 )
 """What the helper needs of the daemon's environment. Servers get nothing of it."""
+
+_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
+"""Settings of glibc by which large messages do not stay in memory."""
 
 _CHUNK = 1 << 16
 
@@ -99,7 +102,8 @@ class Helper:
     """One helper process. `run` has to run as long as it is used."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = {name: environment[name] for name in _PASSED_ON if name in environment}
+        passed_on = {name: environment[name] for name in _PASSED_ON if name in environment}
+        self._environment = {**passed_on, **_MEMORY}
         self._exchanges: dict[int, Exchange] = {}
         self._listeners: dict[int, Listener] = {}
         self._numbers = count(1)

@@ -12,7 +12,7 @@ from parley_daemon.adapters.mcp.host.texts import cut_text
 from parley_daemon.ports.mcp import McpQuestion, McpReply
 
 MAX_QUESTIONS = 4
-"""Questions of one answer of a server."""
+"""Questions of a server that are open at once."""
 
 _MAX_MESSAGE = 4000
 _MAX_URL = 8000

@@ -22,7 +22,13 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from parley_daemon.adapters.mcp.host.failures import UNAUTHORIZED, RequestError
-from parley_daemon.adapters.mcp.host.questions import Ask, QuestionError, read_question, to_result
+from parley_daemon.adapters.mcp.host.questions import (
+    MAX_QUESTIONS,
+    Ask,
+    QuestionError,
+    read_question,
+    to_result,
+)
 from parley_daemon.adapters.mcp.host.tap import Tap
 from parley_daemon.adapters.mcp.host.texts import one_line, redact
 from parley_daemon.adapters.mcp.host.transports.http_note import Exchange, exchange
@@ -68,6 +74,7 @@ class Server:
         self._session: ClientSession | None = None
         self._process: ServerProcess | None = None
         self.asking: list[Ask] = []
+        self._open_questions = 0
         self.over = anyio.Event()
         self._end: str | None = None
 
@@ -106,7 +113,7 @@ class Server:
         async with (
             self._open_transport() as streams,
             ClientSession(
-                dispatcher=Tap(JSONRPCDispatcher(*streams)),
+                dispatcher=Tap(JSONRPCDispatcher(*streams), lambda: self._finish("it asks too much at once")),
                 client_info=types.Implementation(name="parleyd", version="2"),
                 elicitation_callback=self._elicit,
                 message_handler=self._take_message,
@@ -204,19 +211,24 @@ class Server:
         self, context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
         """Ask in the call that runs. If several run, nobody can tell whose question it is."""
-        if len(self.asking) != 1:
-            words = (
-                "no call runs"
-                if not self.asking
-                else "several calls run, so that nobody knows which one asks"
-            )
-            return types.ErrorData(
-                code=types.INVALID_REQUEST, message=f"The question cannot be asked: {words}"
-            )
+        if not self.asking:
+            problem = "no call runs"
+        elif len(self.asking) > 1:
+            problem = "several calls run, so that nobody knows which one asks"
+        elif self._open_questions >= MAX_QUESTIONS:
+            problem = f"{MAX_QUESTIONS} questions are open already"
+        else:
+            return await self._ask(self.asking[0], params)
+        return types.ErrorData(code=types.INVALID_REQUEST, message=f"The question cannot be asked: {problem}")
+
+    async def _ask(self, ask: Ask, params: types.ElicitRequestParams) -> types.ElicitResult | types.ErrorData:
+        self._open_questions += 1
         try:
-            return to_result(await self.asking[0](read_question(params.model_dump(by_alias=True))))
+            return to_result(await ask(read_question(params.model_dump(by_alias=True))))
         except QuestionError as error:
             return types.ErrorData(code=types.INVALID_PARAMS, message=str(error))
+        finally:
+            self._open_questions -= 1
 
     def session(self) -> ClientSession:
         """Return the session of the connection.
