@@ -1,7 +1,7 @@
 """What every store must do: the same tests over memory and over a real SQLite file."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import msgspec
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.agents.rules import Rule, RuleScope
 from parley_daemon.core.parts import Reasoning, Source, Text, ToolCall, ToolCallPiece, fold
-from parley_daemon.core.records import Context
+from parley_daemon.core.records import Chat, Context
 from parley_daemon.ports.mcp import McpManifest, McpToolInfo
 from parley_daemon.ports.store import (
     ChatQuery,
@@ -408,6 +408,18 @@ async def test_descendants_are_found_along_parents_and_by_their_root(store: Stor
     await store.commit(DeleteChat("b"))
     assert await store.descendants("a") == ("c", "d", "e")
     assert await store.descendants("b") == ("c", "d")
+
+
+async def test_child_chats_are_those_of_kind_agent_directly_below(store: Store) -> None:
+    def child(id: str, parent: str, **fields: Any) -> Chat:
+        return a_chat(id, parent_chat_id=parent, root_chat_id="a", **fields)
+
+    first, second, other = child("b", "a", kind="agent"), child("d", "a", kind="agent"), child("c", "a")
+    below = child("e", "b", kind="agent")
+    await store.commit(*map(PutChat, (a_chat("a"), second, first, other, below)))
+    assert await store.child_chats("a") == (first, second)
+    assert await store.child_chats("b") == (below,)
+    assert await store.child_chats("c") == await store.child_chats("nobody") == ()
 
 
 async def test_rules_and_trust_belong_to_an_owner_and_are_there_after_reopening(

@@ -1,6 +1,7 @@
 """Stores of earlier versions: everything in them is there afterwards, or they are as they were."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -78,6 +79,20 @@ async def test_a_chat_of_an_old_store_goes_on(folder: Path, name: str) -> None:
                 assert where in [(hit.chat_id, hit.message_id) for hit in hits]
             await rig.delete(CHAT)
             assert (await rig.chats.search("opens", cursor=None, limit=9)).hits == ()
+
+
+@old
+async def test_a_chat_of_an_old_store_knows_its_agents(folder: Path, name: str) -> None:
+    path = folder / "parley.db"
+    make_old_store(path, name)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        kind = "CAST(json_set(CAST(body AS TEXT), '$.kind', 'agent') AS BLOB)"
+        connection.execute(f"UPDATE chats SET kind = 'agent', body = {kind} WHERE id = ?", (CHILD,))
+    with anyio.fail_after(30):
+        async with running(Disk(folder)) as rig:
+            parent = await rig.snapshot(CHAT)
+            assert (parent.view.chat.child_count, parent.view.chat.metadata) == (1, {"k": [1]})
+            assert [one.chat_id for one in parent.children.members] == [CHILD]
 
 
 @old

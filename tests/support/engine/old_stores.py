@@ -17,6 +17,7 @@ from parley_daemon.adapters.sqlite.schema import (
     M005_PINNED,
     M006_FOLDERS,
     M007_PERMISSIONS,
+    M008_MCP,
     add_functions,
 )
 from parley_daemon.adapters.sqlite.search_index import SearchIndex
@@ -38,6 +39,10 @@ VERSIONS: dict[str, tuple[str, ...]] = {
     "7": (
         *(M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED, M006_FOLDERS),
         M007_PERMISSIONS,
+    ),
+    "8": (
+        *(M001_CHATS, M002_SEARCH, M003_SUMMARIES, M004_CONFIGURATION, M005_PINNED, M006_FOLDERS),
+        *(M007_PERMISSIONS, M008_MCP),
     ),
 }
 """What earlier versions ran to make their tables."""

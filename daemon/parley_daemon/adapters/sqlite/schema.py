@@ -222,6 +222,15 @@ CREATE INDEX mcp_servers_by_owner ON mcp_servers (owner);
 CREATE TABLE mcp_manifests (key TEXT PRIMARY KEY, at TEXT NOT NULL, body BLOB NOT NULL);
 """
 
+# A chat counts its children of kind "agent". A damaged chat stays as it is.
+M009_CHILDREN = """
+UPDATE chats SET body = CAST(json_set(CAST(body AS TEXT), '$.child_count', (
+    SELECT count(*) FROM chats AS child WHERE child.parent_chat_id = chats.id AND child.kind = 'agent'
+)) AS BLOB)
+WHERE id IN (SELECT parent_chat_id FROM chats WHERE kind = 'agent' AND parent_chat_id IS NOT NULL)
+AND json_valid(CAST(body AS TEXT));
+"""
+
 MIGRATIONS: Sequence[str] = (
     M001_CHATS,
     M002_SEARCH,
@@ -231,6 +240,7 @@ MIGRATIONS: Sequence[str] = (
     M006_FOLDERS,
     M007_PERMISSIONS,
     M008_MCP,
+    M009_CHILDREN,
 )
 
 
