@@ -165,12 +165,12 @@ async def test_progress_keeps_a_call_alive_until_the_total_limit(tmp_path: Path)
 async def test_the_time_of_a_question_does_not_count(tmp_path: Path) -> None:
     class SlowPerson(Monitor):
         async def ask(self, question: object) -> McpReply:
-            await anyio.sleep(3)
+            await anyio.sleep(6)
             return McpReply("decline")
 
     async with run_rig(tmp_path) as rig:
         connection = await rig.connect()
-        result = await call(connection, "ask", SlowPerson(), McpLimits(idle=2, total=2))
+        result = await call(connection, "ask", SlowPerson(), McpLimits(idle=5, total=5))
         assert '"decline"' in result.content[0]["text"]
 
 
