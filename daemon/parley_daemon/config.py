@@ -24,10 +24,12 @@ from parley_daemon.core.records import ModelSettings, Timeouts
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.engine.turns.summarize import SummaryPolicy
+from parley_daemon.host_config import HostTable, InvalidHostError, read_hosts
 from parley_daemon.mcp_config import InvalidServerError, McpTable, make_servers
 from parley_daemon.policy_file import InvalidRuleError, RuleTable, make_rules, rules_of_broken_file
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.projects import ParsedRules
+from parley_daemon.ports.pull_requests import RepositoryHost
 from parley_daemon.ports.sandbox import Network, SandboxChoice, SandboxSettings
 from parley_protocol.models.base import CLIENT_CONTEXT, field_problems
 from parley_protocol.models.providers import ProviderName
@@ -191,6 +193,8 @@ class FileSettings(msgspec.Struct, forbid_unknown_fields=True):
     """Rules of what models may do; see docs/permissions.md."""
     mcp: dict[str, McpTable] = {}
     """MCP servers, by name; see docs/mcp.md."""
+    repository_hosts: dict[str, HostTable] = {}
+    """Hosts of repositories whose pull requests are looked up."""
 
 
 class Config(msgspec.Struct, frozen=True, gc=False):
@@ -210,6 +214,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     permissions: ParsedRules = ParsedRules()
     sandbox: SandboxSettings = SandboxSettings()
     mcp_servers: tuple[McpDefinition, ...] = ()
+    repository_hosts: tuple[RepositoryHost, ...] = ()
     complaint: str | None = None
 
 
@@ -236,7 +241,7 @@ def load_config(path: Path) -> Config:
         return _broken(text, f"{path}{describe_syntax_error(str(error))}")
     except msgspec.ValidationError:
         return _broken(text, f"{path}{describe_invalid_setting(text, FileSettings)}")
-    except (_InvalidSettingsError, InvalidRuleError, InvalidServerError) as error:
+    except (_InvalidSettingsError, InvalidRuleError, InvalidServerError, InvalidHostError) as error:
         line = find_line(text, error.path)
         return _broken(text, f"{path}{line}: {error.problem}.")
 
@@ -344,6 +349,7 @@ def _make_config(file: FileSettings) -> Config:
             environment=tuple(file.sandbox.environment),
         ),
         mcp_servers=make_servers(file.mcp),
+        repository_hosts=read_hosts(file.repository_hosts),
     )
 
 

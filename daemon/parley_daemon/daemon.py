@@ -19,7 +19,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -51,6 +51,7 @@ from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.mcp_authorization import McpAuthorizer
+from parley_daemon.ports.pull_requests import PullRequests, RepositoryHost
 from parley_daemon.ports.sandbox import Sandbox, SandboxSettings
 from parley_daemon.ports.secrets import Secrets
 from parley_daemon.ports.store import Store, StoreUnavailableError
@@ -153,6 +154,7 @@ async def _serve(options: DaemonOptions) -> int:
             lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, engine), load_sandbox
         ),
         git=CommandLineGit(os.environ),
+        pull_requests=_load_hosts(config.repository_hosts, clock),
         policy_sources=PolicySources(
             files=FolderFiles(),
             parse=parse_project_rules,
@@ -200,6 +202,14 @@ async def _wait_for_end(options: DaemonOptions, server: Server, app: App) -> int
     else:
         await anyio.sleep_forever()
     return 0
+
+
+def _load_hosts(hosts: Sequence[RepositoryHost], clock: SystemClock) -> PullRequests | None:
+    if not hosts:
+        return None
+    from parley_daemon.adapters.github.pull_requests import GitHubPullRequests  # few daemons need it
+
+    return GitHubPullRequests(hosts, os.environ, clock)
 
 
 def _storage(options: DaemonOptions) -> tuple[Store, Secrets]:

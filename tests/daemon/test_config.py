@@ -240,6 +240,7 @@ SECTIONS: list[tuple[str, dict[str, str], type[msgspec.Struct]]] = [
     ),
     ("[[permissions]]", {"effect": '"ask"', "tool": '"run"'}, vars(config_module)["RuleTable"]),
     ("[mcp.s]", {"command": '"x"'}, vars(config_module)["McpTable"]),
+    ('[repository_hosts."github.com"]', {"token": '"t"'}, vars(config_module)["HostTable"]),
 ]
 VALUES = {
     "headers": '{ a = "b" }',
@@ -249,15 +250,19 @@ VALUES = {
     "match": '["run"]',
     "env": '{ a = "b" }',
     "cwd": '"/srv"',
+    "api_url": '"https://api.example.org"',
 }
 NEEDED_BY = {("[[permissions]]", name): {"command": '"make"'} for name in ("exact", "network")}
+OF_SECTIONS = ("providers", "models", "pricing", "permissions", "mcp", "repository_hosts")
 SETTINGS = [
     (heading, needed, field)
     for heading, needed, section in SECTIONS
     for field in msgspec.structs.fields(section)
     if not (isinstance(field.type, type) and issubclass(field.type, msgspec.Struct))
-    and field.name not in ("providers", "models", "pricing", "permissions", "mcp")  # these are sections
+    and field.name
+    not in ("providers", "models", "pricing", "permissions", "mcp", "repository_hosts")  # these are sections
     and not (heading == "[mcp.s]" and field.name in ("url", "headers"))  # instead of a command
+    and field.name != "token_env"  # instead of a token
 ]
 
 
@@ -309,7 +314,7 @@ def test_a_setting_of_the_file_reaches_the_configuration(
     )
 
 
-NOT_RELOADED = {"recovery", "sandbox"}
+NOT_RELOADED = {"recovery", "repository_hosts", "sandbox"}
 """What only matters when the daemon starts."""
 
 
@@ -323,3 +328,19 @@ def test_every_field_of_the_configuration_has_its_consumer(module: ModuleType, u
     }
     missing = set(Config.__struct_fields__) - read - unread
     assert not missing, f"{module.__name__} passes these settings to nobody: {sorted(missing)}"
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("", "line 2: the host github.com needs token or token_env, and not both."),
+        ('token = "a"\ntoken_env = "B"', "line 2: the host github.com needs token or token_env"),
+        ('token = "a"\napi_url = "http://evil.org"', "line 4: the address of an API begins with https://."),
+    ],
+)
+def test_a_host_without_a_token_or_with_an_unsafe_address_is_named(
+    tmp_path: Path, table: str, complaint: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'\n[repository_hosts."github.com"]\n{table}\n')
+    assert complaint in (load_config(path).complaint or "")

@@ -16,6 +16,18 @@ class PullRequest(msgspec.Struct, frozen=True, gc=False):
     changes_requested: bool
 
 
+class RepositoryHost(msgspec.Struct, frozen=True, gc=False):
+    """A host whose API may be asked. The token, or the name of the variable that has it.
+
+    `api_url` has no slash at its end.
+    """
+
+    name: str
+    api_url: str
+    token: str | None = None
+    token_env: str | None = None
+
+
 class PullRequestError(Exception):
     """The host cannot be asked. The message is a sentence without secrets."""
 
