@@ -210,7 +210,7 @@ def test_chats_are_put_away_and_brought_back(parley: Parley) -> None:
 
 def test_chats_are_pinned_marked_in_the_list_and_unpinned(parley: Parley) -> None:
     parley.said("pin", parley.id, parley.id)
-    for words in (("list",), ("list", "--pinned")):
+    for words in (("list", "--limit", "500"), ("list", "--pinned")):
         (line,) = [line for line in parley.said(*words).splitlines() if parley.id in line]
         assert line.split("\t")[3:] == ["Command", "pinned"]
         code, shown = run_in_terminal(parley.daemon.env, *words)
@@ -219,7 +219,7 @@ def test_chats_are_pinned_marked_in_the_list_and_unpinned(parley: Parley) -> Non
     (record,) = parley.json("unpin", parley.id)
     assert record["pinned"] is False
     assert parley.id not in parley.said("list", "--pinned")
-    (line,) = [line for line in parley.said("list").splitlines() if parley.id in line]
+    (line,) = [line for line in parley.said("list", "--limit", "500").splitlines() if parley.id in line]
     assert line.split("\t")[3:] == ["Command"]
 
 
