@@ -210,3 +210,33 @@ async def test_a_child_takes_no_longer_than_is_left_of_its_parents_turn() -> Non
         await child.closed.wait()
         (id,) = await child_ids(rig, chat_id)
         await until_child(heard, id, "completed")
+
+
+async def test_a_wait_right_behind_a_message_waits_for_the_answer() -> None:
+    async with delegating() as rig:
+        cast = Cast(rig.model)
+        await start(rig)
+        (id,), root = await start_in_background(cast, "One.")
+        await (await cast.asked("One.")).finish("1")
+        await calls(root, use("wait_agents", "w", ids=[id]))
+        await calls(
+            await cast.asked(TASK),
+            use("message_agent", "m", id=id, text="More?"),
+            use("wait_agents", "w2", ids=[id]),
+        )
+        await (await cast.asked("One.")).finish("2")
+        _, (report,) = last_results(await cast.asked(TASK))
+        assert (report["status"], report["text"]) == ("completed", "2")
+
+
+async def test_a_child_that_is_stopped_does_not_go_on_with_what_waits_in_its_queue() -> None:
+    async with delegating() as rig:
+        cast = Cast(rig.model)
+        await start(rig)
+        (id,), root = await start_in_background(cast, "One.")
+        await cast.asked("One.")
+        await rig.send(id, "And this.", when_busy="queue")
+        await calls(root, use("stop_agent", "t", id=id))
+        (report,) = last_results(await cast.asked(TASK))
+        assert report["status"] == "interrupted"
+        assert (await rig.view(id)).status is Status.WAITING

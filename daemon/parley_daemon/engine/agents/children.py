@@ -131,5 +131,5 @@ class ChildChats(Protocol):
         ...
 
     async def stop(self, parent_id: str, id: str) -> ChildReport:
-        """Interrupt the turn of a child, if there is one; wait for its end; return what has come of it."""
+        """Interrupt the turn of a child, and those that wait in its queue; return what has come of it."""
         ...

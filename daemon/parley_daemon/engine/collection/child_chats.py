@@ -143,19 +143,23 @@ class LiveChildChats:
             settings = ModelSettings() if limits is None else ModelSettings(agent=limits)
             draft = Draft(content, settings=settings)
             await chat.send(draft, "interrupt" if interrupt else "steer", accepted.append)
+            await self._tell(parent_id, chat)
         return accepted[0].disposition
 
     async def stop(self, parent_id: str, id: str) -> ChildReport:
         """See ChildChats."""
         async with self._registry.open(parent_id) as parent:
             child = _find(parent, id)
-            async with self._registry.open(child.chat_id) as chat:
-                run = await chat.interrupt()
-                if run is not None:
-                    await run.done.wait()
-                picture = chat.family.picture
-                await parent.family.take(picture, chat.family.resolved)  # at once: limits count active ones
-                return await self._report(picture)
+        async with self._registry.open(child.chat_id) as chat:
+            while (run := await chat.interrupt()) is not None:  # what waits in its queue would follow
+                await run.done.wait()
+            await self._tell(parent_id, chat)
+            return await self._report(chat.family.picture)
+
+    async def _tell(self, parent_id: str, child: ChatActor) -> None:
+        """Let a parent know at once what its child has become: its next call counts and waits by that."""
+        async with self._registry.open(parent_id) as parent:
+            await parent.family.take(child.family.picture, child.family.resolved)
 
 
 # The newest messages of a child, among which its answer is looked for; at least one is read.
