@@ -240,3 +240,18 @@ async def test_a_child_that_is_stopped_does_not_go_on_with_what_waits_in_its_que
         (report,) = last_results(await cast.asked(TASK))
         assert report["status"] == "interrupted"
         assert (await rig.view(id)).status is Status.WAITING
+
+
+async def test_an_interrupt_of_all_children_stops_what_a_message_would_begin() -> None:
+    async with delegating() as rig:
+        cast = Cast(rig.model)
+        chat_id, heard = await start(rig)
+        (id,), root = await start_in_background(cast, "One.")
+        await cast.asked("One.")
+        await calls(root, use("message_agent", "m", id=id, text="Also this."))
+        await cast.asked(TASK)
+        theirs = await rig.listen(id)
+        await rig.chats.interrupt(chat_id, tree=True, background=True)
+        assert (await heard.ended()).outcome == "interrupted"
+        assert (await theirs.ended(2)).outcome == "interrupted"
+        assert (await rig.view(id)).status is Status.WAITING

@@ -62,6 +62,11 @@ class Family:
         turns = [one.turn_id for one in await live.load_history() if one.turn_id is not None]
         return await live.services.store.turn(live.id, turns[-1]) if turns else None
 
+    @property
+    def is_steered(self) -> bool:
+        """Whether a message waits to join its turn under way."""
+        return any(queued.steers for queued in self._live.state.queue)
+
     # ------------------------------------------------------------------------- as a parent
 
     @property

@@ -20,6 +20,7 @@ from parley_daemon.engine.chats.host import ChatHost
 from parley_daemon.engine.collection.registry import ChatRegistry
 from parley_daemon.engine.errors import ChatNotFoundError, EngineError
 from parley_daemon.engine.tasks import BackgroundTasks
+from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import Store, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,13 @@ class ChatTree:
     async def _stop(self, chat_id: str) -> None:
         try:
             async with self._registry.open(chat_id) as child:
-                await child.interrupt()
+                run = await child.interrupt()
+                if run is not None and child.family.is_steered:
+                    self._tasks.start(partial(self._stop_what_follows, chat_id, run))
         except (EngineError, StoreUnavailableError) as error:
             log.warning("the child chat %s goes on: %s", chat_id, error)
+
+    async def _stop_what_follows(self, chat_id: str, run: TurnRun) -> None:
+        """Stop the turn that a message to a stopped turn gets for itself."""
+        await run.done.wait()
+        await self._stop(chat_id)
