@@ -136,7 +136,7 @@ class Engine:
         policy = PolicyState(store, self._open_store, clock)
         self.permissions = Permissions(policy, policy_sources, configured_rules or ParsedRules())
         self.instructions = Instructions(self.permissions, policy_sources)
-        self.mcp_offers = McpOffers(chat_servers or (lambda: self.mcp_servers), schemas)
+        self.mcp_offers = McpOffers(chat_servers or (lambda: self.mcp_servers), schemas, self._trust_file)
         self.policy = PolicyQueries(
             self.permissions, self.instructions, toolbox, clock, self.mcp_offers, self._tree
         )
@@ -233,6 +233,9 @@ class Engine:
         self._configured_servers = configured
         if "mcp_servers" in vars(self):  # they are in use
             self.mcp_servers.configure(configured)
+
+    async def _trust_file(self, owner: str, root: str, hash: str) -> None:
+        await self.permissions.set_trust(owner, root, hash, trusted=True)
 
     async def set_trust(self, owner: str, root: str, hash: str, *, trusted: bool) -> None:
         """Trust a file of a project as it is now, or withdraw the trust; see Permissions.

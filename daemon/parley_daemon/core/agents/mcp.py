@@ -72,6 +72,18 @@ class McpDefinition(msgspec.Struct, frozen=True, gc=False):
         return f"McpDefinition({self.name!r}, …)"
 
 
+class UntrustedServer(msgspec.Struct, frozen=True, gc=False):
+    """A server of a project that nobody has trusted, as a person decides on it.
+
+    `root` is the URI of the folder, `hash` that of its file, `shown` what would be started, in one line.
+    """
+
+    name: str
+    root: str
+    hash: str
+    shown: str
+
+
 class DefinitionProblem(msgspec.Struct, frozen=True, gc=False):
     """Why a definition makes no sense. `text` continues a sentence that begins with the name of `field`."""
 
@@ -177,6 +189,30 @@ def expand(text: str, variables: Callable[[str], str | None]) -> str:
         parts += [text[at:start], default if value is None else value]
         at = end + 1
     return "".join([*parts, text[at:]])
+
+
+def describe_start(definition: McpDefinition) -> str:
+    """Return what a definition starts or reaches, in one line, without the values of what is probably secret.
+
+    Values that do not seem secret are shown: a variable can change what a program does, too.
+    """
+    if definition.url is not None:
+        headers = f" with the headers {', '.join(definition.headers)}" if definition.headers else ""
+        return _one_line(f"{definition.name}: {definition.url}{headers}")
+    env = [f"{name}={HIDDEN if _names_secret(name) else value}" for name, value in definition.env.items()]
+    words = [*env, definition.command or "", *definition.args]
+    cwd = f" (in {definition.cwd})" if definition.cwd else ""
+    return _one_line(f"{definition.name}: {' '.join([_quote(word) for word in words])}{cwd}")
+
+
+def _quote(word: str) -> str:
+    is_plain = word and all(sign in _LETTERS or sign in _DIGITS or sign in "@%+=:,./-_" for sign in word)
+    return word if is_plain else "'" + word.replace("'", "'\\''") + "'"
+
+
+def _one_line(text: str) -> str:
+    """Return a text with codes for line ends and for what is invisible, or reorders text."""
+    return "".join([sign if sign.isprintable() else f"<U+{ord(sign):04X}>" for sign in text])
 
 
 def describe_args(args: Sequence[str]) -> tuple[str, ...]:

@@ -188,7 +188,7 @@ async def load_toolset(
         offered = tuple([tool for tool in offer.tools if _is_left_to_child(tool.spec, limits)])
         offer = replace(offer, tools=offered)
     toolset = Toolset(chat, settings, workspace, facts, rules, tools, offer, context_limit)
-    return _add_offered(toolset) if offer.tools else toolset
+    return _add_offered(toolset) if offer.tools or offer.trust is not None else toolset
 
 
 def _add_offered(toolset: Toolset) -> Toolset:
@@ -206,6 +206,9 @@ def _add_offered(toolset: Toolset) -> Toolset:
     if usable:
         declared = [one.spec.name for one in toolset.find_found({one.spec.name for one in usable})]
         tools.append(SearchTool(usable, declared))
+    trust = toolset.offer.trust
+    if trust is not None and not toolset.chat.is_delegated and is_chosen(trust.spec.name, toolset.settings):
+        tools.append(trust)
     return msgspec.structs.replace(toolset, tools=tuple(sorted(tools, key=lambda one: one.spec.name)))
 
 

@@ -23,7 +23,7 @@ import anyio
 from msgspec.structs import replace
 
 from parley_daemon.core.agents.globs import uri_of_path
-from parley_daemon.core.agents.mcp import McpDefinition, McpState
+from parley_daemon.core.agents.mcp import McpDefinition, McpState, UntrustedServer, describe_start
 from parley_daemon.core.agents.rules import RuleScope
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.errors import NotAllowedError
@@ -46,6 +46,7 @@ class ChatServer:
         manifest: what it offers as of now; None: it is not known, or may not be used.
         state: what has become of it.
         problem: why it cannot be used now, as a sentence; None: it can, or was not tried.
+        untrusted: what a person has to decide on before it is started; None: nothing.
         trusts_hints: whether it is believed what it says of its tools. Never that of a project.
     """
 
@@ -55,6 +56,10 @@ class ChatServer:
         self.state: McpState = status.state
         self.problem = status.error
         self.manifest = servers.find_manifest(entry)
+        self.untrusted: UntrustedServer | None = None
+        if status.state == "untrusted" and entry.root is not None:
+            shown = describe_start(entry.definition)
+            self.untrusted = UntrustedServer(entry.name, entry.root, entry.hash, shown)
         self.trusts_hints = entry.definition.trusts_hints and entry.source != "project"
         self._servers = servers
 

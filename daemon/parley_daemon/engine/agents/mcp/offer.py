@@ -12,11 +12,13 @@ stay in the offer, so that requests begin as before: a call of one says what is 
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
+from parley_daemon.core.agents.mcp import UntrustedServer
 from parley_daemon.core.agents.mcp_tools.names import tool_name
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
@@ -26,6 +28,7 @@ from parley_daemon.ports.tools import Workspace
 
 if TYPE_CHECKING:
     from parley_daemon.engine.agents.mcp.tool import DescribedTool, McpTool
+    from parley_daemon.engine.agents.mcp.trust_tool import TrustFile, TrustTool
     from parley_daemon.ports.mcp import McpManifest, McpToolInfo
 
 PATIENCE = 5.0
@@ -49,11 +52,13 @@ _Key = tuple[int, str, bool]
 class McpOffer(msgspec.Struct, frozen=True, gc=False):
     """What the servers of a chat offer, sorted by name.
 
+    `trust` asks a person to trust servers that are not in the offer for that reason; None: there are none.
     `conditions`: by the name of a tool why it does not work at present, a sentence.
     """
 
     tools: "tuple[McpTool, ...]" = ()
     conditions: Mapping[str, str] = {}
+    trust: "TrustTool | None" = None
 
 
 NOTHING = McpOffer()
@@ -76,15 +81,21 @@ def needs_search(tools: "Sequence[McpTool]", context_limit: int | None) -> bool:
 
 class McpOffers:
     """Makes the offers of chats. `servers` returns those of all chats, once a chat with tools needs them.
+    `trust` trusts a file of a project.
 
     Attributes:
         patience: seconds that a turn waits for servers of which nothing is known.
     """
 
     def __init__(
-        self, servers: Callable[[], ChatServers], schemas: Schemas, patience: float = PATIENCE
+        self,
+        servers: Callable[[], ChatServers],
+        schemas: Schemas,
+        trust: "TrustFile",
+        patience: float = PATIENCE,
     ) -> None:
         self._servers = servers
+        self._trust = trust
         self._schemas = schemas
         self.patience = patience
         self._described: OrderedDict[tuple[int, str, bool], tuple[McpManifest, tuple[DescribedTool, ...]]] = (
@@ -123,7 +134,10 @@ class McpOffers:
 
         tools: dict[str, McpTool] = {}
         conditions: dict[str, str] = {}
+        untrusted: list[UntrustedServer] = []
         for server in await self.servers(chat, workspace, settings):
+            if server.untrusted is not None:
+                untrusted.append(server.untrusted)
             manifest, problem = server.manifest, server.problem
             if manifest is None or server.state == "untrusted":
                 continue
@@ -133,7 +147,13 @@ class McpOffers:
                     tools[name] = McpTool(described, server, self._schemas)
                     if problem is not None:
                         conditions[name] = problem
-        return McpOffer(tuple([tools[name] for name in sorted(tools)]), conditions)
+        offered = tuple([tools[name] for name in sorted(tools)])
+        if not untrusted:
+            return McpOffer(offered, conditions)
+        from parley_daemon.engine.agents.mcp.trust_tool import TrustTool  # few projects name servers
+
+        learn = partial(self.learn, chat, workspace, settings)
+        return McpOffer(offered, conditions, TrustTool(untrusted, self._trust, learn))
 
     def _describe(self, server: ChatServer, manifest: "McpManifest") -> "tuple[DescribedTool, ...]":
         """Return the tools of a manifest. They are remembered as long as it is the same object."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from parley_daemon.core.agents.mcp import McpState
+from parley_daemon.core.agents.mcp import McpState, UntrustedServer
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.tools import Workspace
 
@@ -41,6 +41,11 @@ class ChatServer(Protocol):
     @property
     def trusts_hints(self) -> bool:
         """Whether the person who configured it believes what it says of its tools, such as `read_only`."""
+        ...
+
+    @property
+    def untrusted(self) -> UntrustedServer | None:
+        """What a person has to decide on before it is started; None: nothing."""
         ...
 
     def use(self, *, is_call: bool = True) -> "AbstractAsyncContextManager[McpConnection]":
