@@ -71,7 +71,8 @@ class McpTool:
                 f"the arguments of {self.spec.name} could not be checked by its schema"
             ) from None
         if violation is not None:
-            raise ToolInputError(f"{violation.path or 'the arguments'}: {violation.problem}")
+            where = f"{violation.path}: " if violation.path else "the object "
+            raise ToolInputError(f"{where}{violation.problem}")
         title = f"{self.server.name}: {self.spec.title}"
         return Inspection(title, bound_to=((self.spec.source, self.described.digest),))
 
