@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from parley_daemon.adapters.tools.files.matching import NoMatchError, replace
 from parley_daemon.ports.tools import ToolInputError
 from tests.support.examples import examples
 from tests.support.tools.file_rig import FileRig
@@ -201,3 +202,12 @@ async def test_new_files_and_whole_texts_are_written(rig: FileRig) -> None:
     assert (rig.root / "dos").read_bytes() == "b\r\nc\r\n".encode("utf-16")
     with pytest.raises(ToolInputError, match="is a folder"):
         await rig.call("write_file", path="new", content="b")
+
+
+def test_many_equal_lines_take_no_time_to_be_looked_through() -> None:
+    # Each place compared with each line would take minutes.
+    text, old = "a\n" * 300_000, "\n".join(["  a"] * 30_000)
+    with pytest.raises(NoMatchError, match="at the lines 1, 2, 3"):
+        replace(text, old, "b", replace_all=False)
+    with pytest.raises(NoMatchError, match="not in the file"):
+        replace(text, f"{old}\nb", "b", replace_all=False)

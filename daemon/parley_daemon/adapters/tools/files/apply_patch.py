@@ -127,7 +127,7 @@ async def _new_text(content: Content, section: Section) -> str:
     if text is None:
         raise UnusableFileError(f"{name} is a binary file; a patch changes text only.")
     try:
-        new = await to_thread.run_sync(patched, text, section.hunks)
+        new = await to_thread.run_sync(patched, text, section.hunks, abandon_on_cancel=True)
     except PatchError as error:
         raise UnusableFileError(f"{name}: {error}") from None
     if new == text:

@@ -172,7 +172,7 @@ class Changes:
         if any(target.place != "root" for target in targets):
             return Inspection(title, Preview(paths=paths), paths=uses)
         planned = await plan()
-        diff = await to_thread.run_sync(_diff_of, planned.changes)
+        diff = await to_thread.run_sync(_diff_of, planned.changes, abandon_on_cancel=True)
         return Inspection(title, Preview(paths=paths, diff=diff), paths=uses)
 
     async def run(self, targets: Sequence[Target], context: CallContext, plan: Planner) -> ToolOutput:

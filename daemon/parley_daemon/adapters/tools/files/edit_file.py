@@ -54,7 +54,7 @@ def edit_file(services: FileServices, changes: Changes) -> ChangingTool:
 
         async def plan(targets: Sequence[Target]) -> Plan:
             content = await changes.known(targets[0], context)
-            return await to_thread.run_sync(_edit, content, arguments)
+            return await to_thread.run_sync(_edit, content, arguments, abandon_on_cancel=True)
 
         return Intent([(arguments.path, True)], lambda targets: f"Edit {targets[0].shown}", plan)
 
@@ -82,7 +82,7 @@ def write_file(services: FileServices, changes: Changes) -> ChangingTool:
             content = await changes.content(targets[0], context)
             if content.exists:
                 changes.require_known(content, context)
-            return await to_thread.run_sync(_write, content, arguments.content)
+            return await to_thread.run_sync(_write, content, arguments.content, abandon_on_cancel=True)
 
         return Intent([(arguments.path, True)], lambda targets: f"Write {targets[0].shown}", plan)
 

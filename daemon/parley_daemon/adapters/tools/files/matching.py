@@ -23,6 +23,9 @@ COMPARED_LINES = 5_000
 """Lines of a file that are compared for similarity, at most."""
 
 
+_MAX_PLACES = 10
+
+
 class NoMatchError(Exception):
     """The text cannot be replaced. The message is written for the model."""
 
@@ -129,11 +132,7 @@ def _with_other_indentation(text: str, old: str, new: str) -> Replaced:
     """
     lines, wanted = lines_of(text), with_line_feeds(old).removesuffix("\n").split("\n")
     stripped, target = [line.strip() for line in lines], [line.strip() for line in wanted]
-    places = [
-        at
-        for at in range(len(lines) - len(wanted) + 1)
-        if stripped[at] == target[0] and stripped[at : at + len(target)] == target
-    ]
+    places = _find_lines(stripped, target)
     if len(places) != 1:
         raise NoMatchError(_show_nearest(lines, stripped, target, places))
     (at,) = places
@@ -151,6 +150,18 @@ def _with_other_indentation(text: str, old: str, new: str) -> Replaced:
     if replaced == text:
         raise NoMatchError("With the indentation of the file, oldText and newText are equal.")
     return Replaced(replaced, [at + 1], "oldText had another indentation; that of the file is kept")
+
+
+def _find_lines(lines: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the first places where some lines are: as a text, so that equal lines take no quadratic time."""
+    text, sought = "\n".join(["", *lines, ""]), "\n".join(["", *wanted, ""])
+    places: list[int] = []
+    at, line, counted = text.find(sought), 0, 0
+    while at >= 0 and len(places) <= _MAX_PLACES:
+        line, counted = line + text.count("\n", counted, at), at
+        places.append(line)
+        at = text.find(sought, at + 1)
+    return places
 
 
 def _indentation(wanted: Sequence[str], here: Sequence[str]) -> dict[str, str] | None:

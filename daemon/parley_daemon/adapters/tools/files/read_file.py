@@ -97,7 +97,7 @@ class ReadFile:
         content = await services.contents.read(context.owner, target)
         if not content.exists:
             raise UnusableFileError(await services.describe_missing(target))
-        output, seen = await to_thread.run_sync(_show, content, arguments)
+        output, seen = await to_thread.run_sync(_show, content, arguments, abandon_on_cancel=True)
         services.read_log.note(context.chat_id, target.path, seen)
         return output
 
