@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from parley_daemon.core.agents.mcp import McpState
+from parley_daemon.core.agents.mcp import McpState, UntrustedServer
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.mcp import (
     McpCallError,
@@ -54,6 +54,7 @@ class GivenServer:
         self.state: McpState = "known" if known else "configured"
         self.problem: str | None = None
         self.trusts_hints = trusts_hints
+        self.untrusted: UntrustedServer | None = None
         self.offered = McpManifest("2026-07-28", name, "1", None, tools)
         self.manifest: McpManifest | None = self.offered if known else None
         self.behaviour: dict[str, Behaviour] = {}
