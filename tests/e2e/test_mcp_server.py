@@ -1,5 +1,6 @@
 """`parleyd mcp` with the official client in both eras, and what it must not do."""
 
+import json
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -139,6 +140,29 @@ async def test_a_cancelled_question_ends_its_turn_and_the_next_one_is_answered(d
         ended = await peer.event("s", "turn_ended")
         assert ended["outcome"] == "interrupted"
         assert (await call(client, "ask_chat", chatId=chat_id, message="/fast x"))["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("how", ["terminate", "end of input"])
+async def test_a_question_ends_with_the_agent_that_asked(daemon: DaemonProcess, how: str) -> None:
+    async with unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        chat_id = await peer.new_chat(model="demo:demo")
+        await peer.subscribe(chat_id)
+        command = [sys.executable, "-m", "parley_daemon", "mcp"]
+        async with await anyio.open_process(command, env=daemon.env) as process:
+            assert process.stdin is not None
+            arguments = {"chatId": chat_id, "message": "/slow a long one"}
+            params = {"name": "ask_chat", "arguments": arguments}
+            request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            await process.stdin.send(json.dumps(request).encode() + b"\n")
+            await peer.event("s", "message_part", lambda event: event["role"] == "assistant")
+            if how == "terminate":
+                process.terminate()
+            else:
+                await process.stdin.aclose()
+            assert (await peer.event("s", "turn_ended"))["outcome"] == "interrupted"
+            with anyio.fail_after(30):
+                assert await process.wait() == 0
 
 
 async def test_a_long_answer_is_read_in_pages() -> None:

@@ -6,6 +6,7 @@ whatever the chat says by then.
 """
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -277,6 +278,7 @@ class _Progress:
 
 
 def serve_mcp(paths: DaemonPaths, *, can_ask: bool) -> int:
-    """Serve the parent process until it closes standard input; return the exit code."""
+    """Serve the parent process until it closes standard input or sends SIGTERM; return the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that turns under way are interrupted
     input_fd, output_fd = take_standard_streams()
     return Session(input_fd, output_fd, ChatTools(paths, can_ask=can_ask)).run()

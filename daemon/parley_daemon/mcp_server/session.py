@@ -113,14 +113,11 @@ class Session:
         self._client: str | None = None
 
     def run(self) -> int:
-        """Serve until the input ends, then end the calls; return the exit code of the process."""
-        while line := self._input.readline(MAX_LINE):
-            if not line.endswith(b"\n") and len(line) == MAX_LINE:
-                while line and not line.endswith(b"\n"):
-                    line = self._input.readline(MAX_LINE)
-                self._send({"id": None, "error": {"code": -32700, "message": "The message is too long."}})
-            elif line.strip():
-                self._take(line)
+        """Serve until the input ends, or Ctrl-C, then end the calls; return the exit code of the process."""
+        try:
+            self._read()
+        except KeyboardInterrupt:
+            log.debug("interrupted")
         self._input.close()
         calls = list(self._calls.values())
         for call, _ in calls:
@@ -128,6 +125,15 @@ class Session:
         for _, thread in calls:
             thread.join(_END_SECONDS)
         return 0
+
+    def _read(self) -> None:
+        while line := self._input.readline(MAX_LINE):
+            if not line.endswith(b"\n") and len(line) == MAX_LINE:
+                while line and not line.endswith(b"\n"):
+                    line = self._input.readline(MAX_LINE)
+                self._send({"id": None, "error": {"code": -32700, "message": "The message is too long."}})
+            elif line.strip():
+                self._take(line)
 
     def _take(self, line: bytes) -> None:
         try:
