@@ -215,7 +215,7 @@ def _find(parent: ChatActor, id: str) -> Child:
 def _is_over(parent: ChatActor, ids: Sequence[str] | frozenset[str], *, any: bool) -> bool:
     active = {child.chat_id for child in parent.family.children.active}
     left = active.intersection(ids)
-    return len(left) < len(set(ids)) if any else not left
+    return not left or (any and len(left) < len(set(ids)))
 
 
 async def _check_tools(parent: ChatActor, globs: Sequence[str]) -> None:
