@@ -372,3 +372,20 @@ async def test_rules_for_a_chat_are_listed_for_its_child_and_count_there(made: D
     assert (await policy.explain(child, "shell", {})).decision == "deny"
     await permissions.remove(ME, for_root.id)
     assert (await policy.explain(child, "shell", {})).decision == "ask"  # the parent would be asked, too
+
+
+async def test_a_stop_of_the_daemon_keeps_the_question_of_a_child_and_ends_its_parents_turn(
+    made: Delegation,
+) -> None:
+    child_id = await made.spawn()
+    await made.let_child_ask()
+    await made.delegate(do="wait")
+    await made.root_status(Status.PAUSED)
+    async with made.rig.restarted() as again:
+        root, child = await again.view(made.root), await again.view(child_id)
+        assert (root.status, root.open_requests) == (Status.WAITING, 1)
+        assert (child.status, child.open_requests) == (Status.PAUSED, 1)
+        assert root.chat.last_error is not None
+        assert root.chat.last_error.kind == "daemon_lost"
+        (known_child,) = (await again.snapshot(made.root)).children.members
+        assert known_child.status == "paused"
