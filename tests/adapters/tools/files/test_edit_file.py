@@ -211,3 +211,5 @@ def test_many_equal_lines_take_no_time_to_be_looked_through() -> None:
         replace(text, old, "b", replace_all=False)
     with pytest.raises(NoMatchError, match="not in the file"):
         replace(text, f"{old}\nb", "b", replace_all=False)
+    done = replace(text, "a", "b", replace_all=True)
+    assert (done.number, done.lines) == (300_000, list(range(1, 21)))

@@ -99,8 +99,8 @@ def _edit(content: Content, arguments: EditFileArguments) -> Plan:
         )
     except matching.NoMatchError as error:
         raise UnusableFileError(f"{name}: {error}") from None
-    where = ", ".join(str(line) for line in done.lines[:20])
-    places = f"{len(done.lines)} places, at the lines {where}" if len(done.lines) > 1 else f"line {where}"
+    where = ", ".join(str(line) for line in done.lines)
+    places = f"{done.number} places, at the lines {where}" if done.number > 1 else f"line {where}"
     return Plan((rewritten(content, done.text, done.note),), f"Edited {name}: {places}.")
 
 

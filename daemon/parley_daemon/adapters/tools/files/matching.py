@@ -23,6 +23,9 @@ COMPARED_LINES = 5_000
 """Lines of a file that are compared for similarity, at most."""
 
 
+SHOWN_PLACES = 20
+"""Places whose lines are named."""
+
 _MAX_PLACES = 10
 
 
@@ -31,11 +34,15 @@ class NoMatchError(Exception):
 
 
 class Replaced(NamedTuple):
-    """A text after its replacement. `lines` are the numbers of the first lines; the result says `note`."""
+    """A text after its replacement at `number` places. The result says `note`.
+
+    `lines` are the numbers of the lines at which the first SHOWN_PLACES of them begin.
+    """
 
     text: str
     lines: list[int]
     note: str | None = None
+    number: int = 1
 
 
 def replace(text: str, old: str, new: str, *, replace_all: bool) -> Replaced:
@@ -50,7 +57,8 @@ def replace(text: str, old: str, new: str, *, replace_all: bool) -> Replaced:
         raise NoMatchError("oldText and newText are equal: nothing would change.")
     places = _places(text, old)
     if len(places) == 1 or (places and replace_all):
-        return Replaced(text.replace(old, new), [_line_at(text, at) for at in places])
+        shown = [_line_at(text, at) for at in places[:SHOWN_PLACES]]
+        return Replaced(text.replace(old, new), shown, number=len(places))
     if places:
         raise NoMatchError(_say_where(text, places))
     return _with_other_line_ends(text, old, new, replace_all=replace_all) or _with_other_indentation(
@@ -101,8 +109,9 @@ def _with_other_line_ends(text: str, old: str, new: str, *, replace_all: bool) -
     replaced = "".join([*done, text[last:]])
     return Replaced(
         replaced,
-        [_line_at(plain, at) for at in places],
+        [_line_at(plain, at) for at in places[:SHOWN_PLACES]],
         "oldText had other line ends; those of the file are kept",
+        len(places),
     )
 
 
