@@ -257,3 +257,13 @@ async def test_a_server_that_asks_without_end_is_stopped_and_others_go_on(tmp_pa
             await events.over.wait()
         assert await text(other, "echo", text="unharmed") == "unharmed"
         assert peak_memory(rig) < 150 * MEGABYTE
+
+
+@pytest.mark.parametrize("modes", [("--deaf",), ("--slow-start", "6", "--era", "2026-07-28")])
+async def test_a_server_that_does_not_answer_the_first_question_is_understood(
+    modes: tuple[str, ...], tmp_path: Path
+) -> None:
+    async with run_rig(tmp_path) as rig:
+        connection = await rig.connect(*modes)
+        assert await text(connection, "echo", text="hello") == "hello"
+        assert len(rig.log.pids) == 1

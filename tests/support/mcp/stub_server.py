@@ -56,6 +56,7 @@ def parse_options() -> argparse.Namespace:
     options.add_argument(
         "--forget", action="store_true", help="HTTP: forget the session after the first call"
     )
+    options.add_argument("--deaf", action="store_true", help="do not answer what it does not know")
     options.add_argument("--slow-start", type=float, default=0, help="seconds")
     options.add_argument("--silent", action="store_true", help="read everything, answer nothing")
     options.add_argument("--noise", type=int, default=0, help="lines on standard output before each answer")
@@ -110,6 +111,8 @@ class Stub:
         try:
             answer = self._answer(method, params, message["id"], send)
         except RpcError as error:
+            if self.options.deaf and error.code == -32601:
+                return
             send({"id": message["id"], "error": {"code": error.code, "message": str(error)}})
         else:
             if answer is not None:

@@ -21,7 +21,7 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from parley_daemon.adapters.mcp.host.failures import UNAUTHORIZED, RequestError
+from parley_daemon.adapters.mcp.host.failures import UNAUTHORIZED, RequestError, is_closed
 from parley_daemon.adapters.mcp.host.questions import (
     MAX_QUESTIONS,
     Ask,
@@ -34,6 +34,9 @@ from parley_daemon.adapters.mcp.host.texts import one_line, redact
 from parley_daemon.adapters.mcp.host.transports.http_note import Exchange, exchange
 from parley_daemon.adapters.mcp.host.transports.pipes import ServerProcess, StartError, open_pipes
 from parley_daemon.ports.mcp import McpTarget
+
+_PROBE_SECONDS = 5.0
+"""How long a server is waited for that does not answer the first question: some old ones never do."""
 
 _LISTEN_SECONDS = 2.0, 60.0
 _CHANGES = (
@@ -259,12 +262,18 @@ async def _negotiate(session: ClientSession, is_legacy: bool) -> None:
     if is_legacy:
         await session.initialize()
         return
-    try:
-        await session.discover()
-    except (MCPError, RuntimeError, ValidationError):
+    with anyio.move_on_after(_PROBE_SECONDS):
         try:
-            await session.initialize()
-        except MCPError as error:
-            if error.code != types.UNSUPPORTED_PROTOCOL_VERSION:
-                raise
+            await session.discover()
+            return
+        except (MCPError, RuntimeError, ValidationError):
+            pass  # it knows only the handshake
+    try:
+        await session.initialize()
+    except MCPError as error:
+        if is_closed(error):
+            raise
+        try:
             await session.discover()  # it has started too slowly for the first question
+        except (MCPError, RuntimeError, ValidationError):
+            raise error from None
