@@ -1,13 +1,17 @@
 """Trees of chats through a real daemon, played offline by the demo model."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.processes.daemon import running_daemon
 from tests.support.processes.raw_client import Peer, unix_peer
 
@@ -144,3 +148,53 @@ async def until(peer: Peer, holds: Callable[[list[str]], bool]) -> set[str]:
         if holds(list(newest.values())):
             return {id for id, status in newest.items() if status == "running"}
         await peer.changed()
+
+
+@given(counts=st.lists(st.integers(1, 60), min_size=1, max_size=3))
+@settings(max_examples=examples(3))
+async def test_kills_start_no_child_twice_and_leave_none_at_work(
+    counts: list[int],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        (root / "a.txt").write_text("one\n")
+        work = {"task": script(("read_file", {"path": "a.txt"}), ("todo", {"items": []}))}
+        content = script(
+            ("spawn_agent", {**work, "background": True}), ("spawn_agent", work), ("list_agents", {})
+        )
+        async with running_daemon() as daemon:
+            async with unix_peer(daemon.socket) as peer:
+                await peer.initialize()
+                chat_id = await root_chat(peer, root)
+            for count in counts:
+                async with unix_peer(daemon.socket) as peer:
+                    await peer.initialize()
+                    await peer.subscribe(chat_id)
+                    await peer.result("chat/send", {"chatId": chat_id, "content": content})
+                    with anyio.move_on_after(5):
+                        while len(peer.events("s")) < count:
+                            await peer.changed()
+                    await daemon.kill()
+                await daemon.start()
+            async with unix_peer(daemon.socket) as peer:
+                await peer.initialize()
+                await check_after_kills(peer, chat_id)
+
+
+async def check_after_kills(peer: Peer, chat_id: str) -> None:
+    """Check that nothing is at work, each call has a result and at most one child, and the sums are exact."""
+    shown = await peer.result("chat/get", {"chatId": chat_id})
+    assert shown["chat"]["status"] in ("waiting", "error")
+    ids = [child["childChatId"] for child in shown["children"]]
+    assert all(child["status"] in ("completed", "interrupted") for child in shown["children"])
+    chats = [shown["chat"], *[(await peer.result("chat/get", {"chatId": id}))["chat"] for id in ids]]
+    total = sum(chat["usage"]["totalTokens"] or 0 for chat in chats)
+    assert (shown["chat"]["usageTree"]["totalTokens"] or 0) == total
+    origins = [(chat["spawnedBy"]["turnId"], chat["spawnedBy"]["toolCallId"]) for chat in chats[1:]]
+    assert len(set(origins)) == len(origins)
+    messages = shown["messages"]
+    for message, after in zip(messages, [*messages[1:], None], strict=True):
+        calls = [part["toolCallId"] for part in message["content"] if part["type"] == "tool-call"]
+        if calls:
+            assert after is not None
+            assert [part["toolCallId"] for part in after["content"]] == calls
