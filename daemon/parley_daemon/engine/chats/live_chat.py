@@ -84,9 +84,16 @@ class LiveChat:
     @property
     def view(self) -> ChatView:
         """The chat's record with its present status and event number."""
-        usage_tree = self.children.usage_tree(self.chat.usage) if self.children.members else None
-        open_requests = len(self.requests) + len(self.children.requests)
-        return ChatView(self.chat, self.state.status, self.feed.last_seq, open_requests, usage_tree)
+        chat, status, seq, open_requests = (
+            self.chat,
+            self.state.status,
+            self.feed.last_seq,
+            len(self.requests),
+        )
+        if not self.children.members:
+            return ChatView(chat, status, seq, open_requests)
+        open_requests += len(self.children.requests)
+        return ChatView(chat, status, seq, open_requests, self.children.usage_tree(chat.usage))
 
     @property
     def requests(self) -> tuple[ActionRequest, ...]:
