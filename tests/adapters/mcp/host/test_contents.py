@@ -65,11 +65,13 @@ def test_tools_without_a_name_or_with_the_name_of_another_are_set_aside() -> Non
         {"name": "two\nlines", "inputSchema": {"type": "object"}},
         {"name": "x" * 129, "inputSchema": {"type": "object"}},
         {"name": "large", "inputSchema": {"type": "object", "description": "y" * 70_000}},
+        {"name": "task", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "required"}},
         7,
     ):
         tools.add(raw)
     assert [tool.name for tool in tools.tools] == ["good"]
-    assert len(tools.set_aside) == 6
+    assert len(tools.set_aside) == 7
+    assert tools.set_aside["task"] == "It can only be called as a task, which is not supported."
     assert tools.set_aside["good (again)"] == "Another tool has the same name."
 
 

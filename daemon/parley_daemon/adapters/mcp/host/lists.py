@@ -50,7 +50,7 @@ class ToolList:
             self._set_aside(name, f"The server has more than {MAX_TOOLS} tools.")
         else:
             self._names.add(name)
-            problem = self._check(tool.get("inputSchema"))
+            problem = _find_demand(tool) or self._check(tool.get("inputSchema"))
             if problem is not None:
                 self._set_aside(name, problem)
                 return
@@ -77,6 +77,13 @@ class ToolList:
     def _set_aside(self, name: str, reason: str) -> None:
         if len(self.set_aside) < MAX_SET_ASIDE:
             self.set_aside[name] = reason
+
+
+def _find_demand(tool: dict[str, Any]) -> str | None:
+    """Return what a tool demands of calls that the daemon does not have."""
+    if as_dict(tool.get("execution")).get("taskSupport") == "required":
+        return "It can only be called as a task, which is not supported."
+    return None
 
 
 def _find_problem(schema: dict[str, Any]) -> str | None:
