@@ -50,7 +50,6 @@ from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
 from parley_daemon.ports.editors import Editors
-from parley_daemon.ports.mcp_authorization import McpAuthorizer
 from parley_daemon.ports.pull_requests import PullRequests, RepositoryHost
 from parley_daemon.ports.sandbox import Sandbox, SandboxSettings
 from parley_daemon.ports.secrets import Secrets
@@ -66,6 +65,7 @@ from parley_protocol.version import PROTOCOL_VERSION, VERSION
 
 if TYPE_CHECKING:
     from parley_daemon.engine.mcp.setup import McpSetup
+    from parley_daemon.ports.mcp_authorization import McpAuthorizer
 
 log = logging.getLogger("parleyd")
 
@@ -292,7 +292,7 @@ def _load_mcp(settings: SandboxSettings, jobs: BackgroundTasks) -> "McpSetup":
     return McpSetup(HelperConnector(jobs), environment, _load_authorizer)
 
 
-def _load_authorizer() -> McpAuthorizer:
+def _load_authorizer() -> "McpAuthorizer":
     """Return what asks people to authorize MCP servers. Loads a HTTP client."""
     from parley_daemon.adapters.oauth.authorizer import OAuthAuthorizer
 

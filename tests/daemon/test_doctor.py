@@ -180,3 +180,19 @@ def test_files_in_the_place_of_directories_are_named(places: dict[str, str], nam
     path.write_text("")
     code, found = doctor({**places, "PARLEY_RUNTIME_DIR": str(path)} if name == "runtime" else places)
     assert (code, found["files"]) == (1, f"BAD {path} is not a directory: move it away")
+
+
+@pytest.mark.slow
+async def test_a_running_daemon_tells_of_its_mcp_servers() -> None:
+    config = 'titles.enabled = false\n[mcp.files]\ncommand = "files"\n'
+    async with running_daemon(config=config) as daemon, unix_peer(daemon.socket) as peer:
+        await peer.initialize()
+        problem = (await peer.result("mcp/list", {}))["problem"]
+        _, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+        if problem is not None:  # the extra is not installed
+            assert found["mcp"] == f"BAD {problem}"
+            return
+        assert found["mcp:files"] == "- it was never started"
+        await peer.result("mcp/restart", {"name": "files"})
+        code, found = await anyio.to_thread.run_sync(doctor, daemon.env)
+        assert (code, found["mcp:files"][:4]) == (1, "BAD ")

@@ -6,7 +6,7 @@ its journal is deleted.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -16,8 +16,10 @@ from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import Piece
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, ChatKind, Message, QueuedMessage, Turn
-from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store_writes import Write
+
+if TYPE_CHECKING:
+    from parley_daemon.ports.mcp import McpManifest
 
 
 class StoreUnavailableError(Exception):
@@ -312,7 +314,7 @@ class Store(Protocol):
         """Return the MCP servers of an owner, by name. Records that cannot be read are left out."""
         ...
 
-    async def mcp_manifests(self, keys: Sequence[str]) -> Mapping[str, McpManifest]:
+    async def mcp_manifests(self, keys: Sequence[str]) -> "Mapping[str, McpManifest]":
         """Return what is kept of what servers offer, by key. What cannot be read is left out."""
         ...
 

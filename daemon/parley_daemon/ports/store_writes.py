@@ -1,5 +1,7 @@
 """The changes that a commit can make, as values. A commit takes any number of them (see Store.commit)."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from parley_daemon.core.agents.mcp import McpServerRecord
@@ -7,7 +9,9 @@ from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
-from parley_daemon.ports.mcp import McpManifest
+
+if TYPE_CHECKING:
+    from parley_daemon.ports.mcp import McpManifest
 
 
 class PutChat(msgspec.Struct, frozen=True, gc=False):
@@ -161,7 +165,7 @@ class PutMcpManifest(msgspec.Struct, frozen=True, gc=False):
 
     key: str
     at: str
-    manifest: McpManifest
+    manifest: "McpManifest"
 
 
 McpWrite = PutMcpServer | DropMcpServer | PutMcpManifest

@@ -58,3 +58,10 @@ def test_the_modules_of_handlers_and_params_are_imported_at_the_first_call() -> 
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[False, False] [True, True]"
+
+
+def test_a_daemon_loads_nothing_of_mcp_servers_before_somebody_needs_one() -> None:
+    names = ("mcp", "parley_daemon.adapters.mcp", "parley_daemon.adapters.oauth", "parley_daemon.engine.mcp")
+    code = f"import sys, parley_daemon.daemon\nprint([name for name in {names} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -1,7 +1,7 @@
 """The content of the store in memory, and how a write changes it."""
 
 from copy import copy
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 from msgspec.structs import replace
@@ -11,7 +11,6 @@ from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.provider_records import ModelRecord, ProviderRecord
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
-from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store import (
     JournalEntry,
     StoreUnavailableError,
@@ -42,6 +41,9 @@ from parley_daemon.ports.store_writes import (
     Write,
 )
 
+if TYPE_CHECKING:
+    from parley_daemon.ports.mcp import McpManifest
+
 
 class MemoryState(msgspec.Struct, gc=False):
     """The content of a MemoryStore. It may be used by another store afterwards."""
@@ -58,7 +60,7 @@ class MemoryState(msgspec.Struct, gc=False):
     rules: dict[str, tuple[str, Rule]] = {}
     trusted: frozenset[tuple[str, str, str]] = frozenset()
     mcp_servers: dict[str, tuple[str, McpServerRecord]] = {}
-    mcp_manifests: dict[str, McpManifest] = {}
+    mcp_manifests: "dict[str, McpManifest]" = {}
 
     def take_over(self, other: "MemoryState") -> None:
         """Take over the content of another state."""

@@ -4,6 +4,7 @@ A MemoryState may be used by one store after the other, as a file is used by one
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -21,7 +22,6 @@ from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.parts import count_characters
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
-from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
@@ -39,6 +39,9 @@ from parley_daemon.ports.store import (
 from parley_daemon.ports.store_writes import (
     Write,
 )
+
+if TYPE_CHECKING:
+    from parley_daemon.ports.mcp import McpManifest
 
 
 class MemoryStore:
@@ -270,7 +273,7 @@ class MemoryStore:
         found = [record for whose, record in self._state.mcp_servers.values() if whose == owner]
         return tuple(sorted(found, key=lambda one: one.name))
 
-    async def mcp_manifests(self, keys: Sequence[str]) -> Mapping[str, McpManifest]:
+    async def mcp_manifests(self, keys: Sequence[str]) -> "Mapping[str, McpManifest]":
         """Return what is kept of what servers offer."""
         return {key: self._state.mcp_manifests[key] for key in keys if key in self._state.mcp_manifests}
 

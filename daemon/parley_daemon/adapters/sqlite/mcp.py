@@ -4,21 +4,27 @@ import json
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import assert_never
+from functools import cache
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
 from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.codec import StoredForm
-from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store_writes import DropMcpServer, McpWrite, PutMcpManifest, PutMcpServer
+
+if TYPE_CHECKING:
+    from parley_daemon.ports.mcp import McpManifest
 
 log = logging.getLogger(__name__)
 
 MAX_MANIFESTS = 500
 """Manifests that are kept. The oldest ones are deleted."""
 
-_SERVER = StoredForm(McpServerRecord)
+
+@cache
+def _form() -> StoredForm[McpServerRecord]:
+    return StoredForm(McpServerRecord)  # few stores have servers
 
 
 def write(connection: sqlite3.Connection, change: McpWrite) -> None:
@@ -26,7 +32,7 @@ def write(connection: sqlite3.Connection, change: McpWrite) -> None:
     execute = connection.execute
     match change:
         case PutMcpServer(owner, record):
-            row = record.id, owner, _SERVER.encode(record)
+            row = record.id, owner, _form().encode(record)
             execute("INSERT OR REPLACE INTO mcp_servers VALUES (?, ?, ?)", row)
         case DropMcpServer(server_id):
             execute("DELETE FROM mcp_servers WHERE id = ?", (server_id,))
@@ -47,14 +53,16 @@ def read_servers(connection: sqlite3.Connection, owner: str) -> tuple[McpServerR
     found: list[McpServerRecord] = []
     for id, body in connection.execute("SELECT id, body FROM mcp_servers WHERE owner = ?", (owner,)):
         try:
-            found.append(_SERVER.decode(body))
+            found.append(_form().decode(body))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             log.error("the MCP server %s cannot be read from the store: %s", id, error)
     return tuple(sorted(found, key=lambda one: one.name))
 
 
-def read_manifests(connection: sqlite3.Connection, keys: Sequence[str]) -> Mapping[str, McpManifest]:
+def read_manifests(connection: sqlite3.Connection, keys: Sequence[str]) -> "Mapping[str, McpManifest]":
     """Return manifests by their keys. What cannot be read is left out: the server is asked again."""
+    from parley_daemon.ports.mcp import McpManifest  # few stores have manifests
+
     found: dict[str, McpManifest] = {}
     rows = connection.execute(
         "SELECT key, body FROM mcp_manifests WHERE key IN (SELECT value FROM json_each(?))",

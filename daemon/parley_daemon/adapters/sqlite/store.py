@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from parley_daemon.adapters.sqlite import chat_list, codec, configuration, mcp, policy, queries
 from parley_daemon.adapters.sqlite.health import StoreHealth, to_store_error
@@ -34,7 +34,6 @@ from parley_daemon.adapters.sqlite.writes import apply_writes, drop_journal, wri
 from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.compaction import Summary
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
-from parley_daemon.ports.mcp import McpManifest
 from parley_daemon.ports.store import (
     ChatPage,
     ChatQuery,
@@ -50,6 +49,9 @@ from parley_daemon.ports.store import (
     WholeChat,
 )
 from parley_daemon.ports.store_writes import AddMessage, DropJournal, Write
+
+if TYPE_CHECKING:
+    from parley_daemon.ports.mcp import McpManifest
 
 log = logging.getLogger(__name__)
 
@@ -331,7 +333,7 @@ class SqliteStore:
         """Return the MCP servers of an owner."""
         return await self._ask(mcp.read_servers, owner)
 
-    async def mcp_manifests(self, keys: Sequence[str]) -> Mapping[str, McpManifest]:
+    async def mcp_manifests(self, keys: Sequence[str]) -> "Mapping[str, McpManifest]":
         """Return what is kept of what servers offer."""
         return await self._ask(mcp.read_manifests, keys)
 

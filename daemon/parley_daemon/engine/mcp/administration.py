@@ -7,7 +7,12 @@ from msgspec.structs import replace
 from parley_daemon.core.agents.mcp import McpServerRecord
 from parley_daemon.core.agents.rules import RuleScope
 from parley_daemon.core.records import Chat
-from parley_daemon.engine.errors import ConflictError, NotTrustedError, ReadOnlyConfigurationError
+from parley_daemon.engine.errors import (
+    ConflictError,
+    NotAllowedError,
+    NotTrustedError,
+    ReadOnlyConfigurationError,
+)
 from parley_daemon.engine.mcp.authorization import Asked
 from parley_daemon.engine.mcp.listing import ServerEntry, ServerStatus
 from parley_daemon.engine.mcp.projects import ProjectServers
@@ -71,7 +76,7 @@ class McpAdministration:
             ToolNotFoundError: there is none of this name.
             ReadOnlyConfigurationError: it was not added by a call.
             InvalidConfigurationError, InvalidRuleError: it would make no sense.
-            McpConnectError: its secrets cannot be read.
+            NotAllowedError: its secrets cannot be read.
             SecretsUnavailableError, StoreUnavailableError: nothing has changed.
         """
         before = await self._find_added(owner, name)
@@ -83,7 +88,10 @@ class McpAdministration:
             return replace(record, scope=scope), values
 
         entry = await self._servers.find(owner, name)
-        await self._stored.update(owner, name, with_scope)
+        try:
+            await self._stored.update(owner, name, with_scope)
+        except McpConnectError as error:
+            raise NotAllowedError(str(error)) from None
         if entry is not None:
             await self._servers.stop(entry)
 

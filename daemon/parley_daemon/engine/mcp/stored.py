@@ -89,12 +89,12 @@ class StoredServers:
         keys = await self._secrets.read([_key(record)])
         text = keys.found.get(_key(record))
         if text is None:
-            why = keys.unreadable.get(_key(record), "They are gone. Set them again.")
+            why = keys.unreadable.get(_key(record), "They are gone. Remove the server and add it again.")
             raise McpConnectError(f"The secrets of the MCP server {record.name} cannot be read. {why}")
         try:
             values = msgspec.json.decode(text, type=SecretValues)
         except msgspec.MsgspecError:
-            why = "are damaged. Set them again."
+            why = "are damaged. Remove the server and add it again."
             raise McpConnectError(f"The secrets of the MCP server {record.name} {why}") from None
         return self._values.setdefault(record.id, values)
 

@@ -17,7 +17,6 @@ from parley_daemon.ports.checkpoints import (
     CheckpointsUnavailableError,
     PathNotInCheckpointError,
 )
-from parley_daemon.ports.mcp import McpConnectError
 from parley_daemon.ports.models import ModelError
 from parley_daemon.ports.secrets import SecretsUnavailableError
 from parley_daemon.ports.store import ChatTooLargeError, InvalidCursorError, StoreUnavailableError
@@ -62,7 +61,6 @@ _CODES: dict[type[Exception], ErrorCode] = {
     engine.ShuttingDownError: ErrorCode.NOT_ALLOWED,
     engine.ReadOnlyConfigurationError: ErrorCode.NOT_ALLOWED,
     SecretsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
-    McpConnectError: ErrorCode.NOT_ALLOWED,
     UnknownModelError: ErrorCode.MODEL_NOT_FOUND,
 }
 
