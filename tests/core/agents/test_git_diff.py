@@ -1,5 +1,6 @@
 """Diffs in git's format, read by git itself."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def test_git_applies_them(
     path.parent.mkdir(exist_ok=True)
     _put(path, before)
     patch = git_diff(name, before, after)
-    subprocess.run(["git", "apply", "--allow-empty", "-"], cwd=folder, input=patch, check=True)
+    apart = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    subprocess.run(["git", "apply", "--allow-empty", "-"], cwd=folder, input=patch, check=True, env=apart)
     assert _look(path) == after
 
 

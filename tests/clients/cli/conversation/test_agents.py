@@ -229,6 +229,8 @@ def test_the_jobs_of_a_chat_are_listed_with_what_became_of_them(
         with sync.connect(f"unix:{shared_daemon.socket}") as beside:
             newest = beside.list_chats(limit=1).raw["chats"][0]["id"]
             (job,) = beside.chat(newest).jobs()
+            while not job.tail:  # the command has started, and may not have written yet
+                (job,) = beside.chat(newest).jobs()
         assert (job.command, job.is_running, job.tail) == ("echo up; sleep 1000", True, "up\n")
         terminal.type(f"/jobs stop {job.id}\r")
         terminal.wait_for_screen(f"{job.id}  stopped, exit status")
