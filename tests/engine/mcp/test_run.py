@@ -100,7 +100,7 @@ async def test_after_a_failure_a_server_is_not_tried_before_its_pause_is_over() 
                 pass
         assert (it.run.state, it.run.error) == ("failed", "It is broken.")
         assert it.run.next_try_at is not None
-        with pytest.raises(McpConnectError, match=r"^It is broken\. It is tried again in (100|99) s\.$"):
+        with pytest.raises(McpConnectError, match=r"^It is broken\. It is tried again in \d+ s\.$"):
             async with it.run.use():
                 pass
         assert len(it.connector.attempts) == 1
@@ -190,12 +190,13 @@ async def test_changes_of_what_it_offers_are_asked_for_at_most_so_often() -> Non
         async with it.run.use():
             connection = it.connector.connections[0]
             it.connector.manifest = offer("echo", "more")
+            began = SystemClock().monotonic()
             for _ in range(50):
                 connection.events.manifest_changed()
                 await it.pass_time(0.001)
             await it.until(lambda: len(it.kept) == 2)
             assert it.run.manifest == offer("echo", "more")
-        assert connection.asked <= 3
+        assert connection.asked <= 2 + (SystemClock().monotonic() - began) / 0.1
         connection.events.noise(7)
         connection.events.noise(1)
         assert it.run.noise == 8

@@ -113,11 +113,16 @@ class Authorizations:
         self, attempt: "_Attempt", key: str, url: str, on_granted: Callable[[], None]
     ) -> None:
         try:
-            with attempt.scope, anyio.move_on_after(self._consent_seconds):
+            with attempt.scope:
+                grant: McpGrant | None = None
                 async with self._authorizer().ask(url) as consent:
                     attempt.asked = Asked(consent.url, self._clock.now(self._consent_seconds))
                     attempt.answered.set()
-                    grant = await consent.wait()
+                    with anyio.move_on_after(self._consent_seconds):
+                        grant = await consent.wait()
+                if grant is None:
+                    log.warning("nobody has authorized an MCP server within %g s", self._consent_seconds)
+                    return
                 with anyio.CancelScope(shield=True):
                     await self._keep(key, grant)
                 on_granted()
