@@ -16,8 +16,8 @@ from time import monotonic
 
 import msgspec
 
+from parley_daemon.adapters.folders.walking import Entry, open_below, walk
 from parley_daemon.adapters.tools.files.texts import decode, printable
-from parley_daemon.adapters.tools.searching.walking import Entry, open_below, walk
 from parley_daemon.core.agents.globs import matches_any, matches_below, parse_path, split_path
 from parley_daemon.core.comparing import with_line_feeds
 
