@@ -8,6 +8,7 @@ made answers with what it has, and says so.
 A context may also lie elsewhere, such as in a code search on a server: another implementation of this port.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
@@ -20,6 +21,14 @@ or some files could not be read. ready: all files are in it as they were a momen
 
 class ContextError(Exception):
     """The context cannot be searched. The message is a sentence for people."""
+
+
+def hash_text(text: str) -> str:
+    """Return the hash by which a text is known, 64 hexadecimal digits.
+
+    `text` is that of a whole file without a byte order mark, or of an open document, with its own line ends.
+    """
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 class ContextScope(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +53,9 @@ class ContextScope(msgspec.Struct, frozen=True, gc=False):
 class Passage(msgspec.Struct, frozen=True, gc=False):
     """Lines of a file. `path` is absolute, lines count from 1, and the last one is included.
 
+    `root`: the folder of the scope that it lies in, "" for one of the single files. Lines end at \\n, \\r\\n
+    or \\r, as in editors; in `text` they are joined by \\n, and the last one has no end.
+
     `content_hash`: of the whole text that it was taken from, see `hash_text`. `score`: higher is better;
     comparable only within one search.
     """
@@ -66,7 +78,12 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 class RootStatus(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a folder. `bytes`: of the index. `skipped`: files that are not in it, by reason."""
+    """What is known of a folder. `bytes`: of the index. `skipped`: files that are not in it, by reason.
+
+    Reasons: secret, binary, minified, too_large, generated (lists of dependencies), link, special (no
+    ordinary file), name (not UTF-8), unreadable, too_many (beyond the limit of files of a folder),
+    not_indexed (the disk was full, for example).
+    """
 
     root: str
     state: IndexState
@@ -75,6 +92,15 @@ class RootStatus(msgspec.Struct, frozen=True, gc=False):
     bytes: int = 0
     skipped: Mapping[str, int] = {}
     updated_at: str | None = None
+
+
+class NamedPlace(msgspec.Struct, frozen=True, gc=False):
+    """A file, or a definition in one, by its name. `line`: of the definition, 0 for a file."""
+
+    name: str
+    path: str
+    root: str
+    line: int = 0
 
 
 class ContextIndex(Protocol):
@@ -104,6 +130,19 @@ class ContextIndex(Protocol):
 
     async def status(self, roots: Sequence[str]) -> Sequence[RootStatus]:
         """Return what is known of folders. Nothing is started."""
+        ...
+
+    async def find_names(
+        self, scope: ContextScope, text: str, kind: Literal["file", "symbol"], *, limit: int
+    ) -> Sequence[NamedPlace]:
+        """Return what a person may mean who has typed the beginning of a name, the likeliest first.
+
+        A file is found by any part of its path, a definition by the beginning of its name, whatever the case.
+        An empty text finds nothing of the kind symbol.
+
+        Raises:
+            ContextError: see there.
+        """
         ...
 
     def notice_change(self, owner: str, path: str) -> None:
