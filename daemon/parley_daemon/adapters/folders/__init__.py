@@ -1,1 +1,1 @@
-"""What several adapters need to read folders: the rules of git for files to leave out."""
+"""What adapters need to read folders: opening and walking them, the rules of git for files."""
