@@ -9,7 +9,9 @@ import pytest
 from parley_daemon.adapters.tools.web.body import Unpacker
 
 
-@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)], ids=["gzip", "deflate"]
+)
 def test_nothing_is_read_behind_the_end_of_a_compressed_body(
     encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
