@@ -4,11 +4,13 @@ Theory of operation. A tool is called `mcp__server__tool`. Its name depends on n
 server and of itself: not on which other servers there are, nor on when they connect. Otherwise a permission
 rule would mean another tool tomorrow, and the providers' caches of prompts would be lost.
 
-Names that fit as they are cannot clash: a server's name with `__` in it, or `_` at its end, does not fit,
-since it would not be clear where the tool's name begins. A name that has to be changed or cut gets a hash of
-the original names at its end.
+Rules name servers by a pattern, such as `mcp__github__*`. So what stands between the first two `__` belongs to
+one server alone: a server's name that has to be changed or cut gets a hash of it, there. A name with `__` in
+it, or `_` at its end, has to be changed, since it would not be clear where the tool's name begins; and so has
+one that looks as if it ended with such a hash. A tool's name that does not fit gets a hash at its end.
 """
 
+import re
 from collections.abc import Callable
 
 PREFIX = "mcp__"
@@ -19,19 +21,27 @@ SEARCH_NAME = "search_tools"
 
 MAX_NAME = 64
 _HASH = 10  # characters
-_SERVER = 24  # characters that are kept of a server's name if all is too long
+_SERVER = 40  # characters of a server's name that is not cut
+_HASHED = re.compile(r"_[0-9a-f]{10}$")
 _FITTING = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 def tool_name(server: str, tool: str, digest: Callable[[str], str]) -> str:
     """Return the name of a tool. `digest` returns a hash of a text in at least 10 hexadecimal digits."""
-    name = f"{PREFIX}{server}__{tool}"
-    is_clear = "__" not in server and not server.endswith("_")
-    if is_clear and server and tool and len(name) <= MAX_NAME and _FITTING.issuperset(name):
-        return name
+    stem = f"{PREFIX}{_name_server(server, digest)}__"
+    if tool and _FITTING.issuperset(tool) and len(stem) + len(tool) <= MAX_NAME:
+        return stem + tool
     end = f"_{digest(f'{len(server)}:{server}:{tool}')[:_HASH]}"
-    stem = f"{PREFIX}{_fit(server)[:_SERVER]}__{_fit(tool)}"
-    return stem[: MAX_NAME - len(end)] + end
+    return f"{stem}{_fit(tool)}"[: MAX_NAME - len(end)] + end
+
+
+def _name_server(server: str, digest: Callable[[str], str]) -> str:
+    """Return what stands for a server, and for no other one. It has no `__`, and no `_` at its end."""
+    is_clear = "__" not in server and not server.endswith("_") and _HASHED.search(server) is None
+    if is_clear and server and len(server) <= _SERVER and _FITTING.issuperset(server):
+        return server
+    words = [word for word in _fit(server).split("_") if word]
+    return "_".join([*words, ""])[: _SERVER - _HASH - 1].rstrip("_") + f"_{digest(server)[:_HASH]}"
 
 
 def _fit(name: str) -> str:
