@@ -94,6 +94,10 @@ def test_people_see_arguments_and_addresses_without_what_is_probably_secret() ->
     assert describe_args(args) == (
         *("-y", "pkg@1", "--api-key", "…", "--token=…", "--verbose", "https://h/p", "KEY=…"),
     )
+    headers = ("--header", "Authorization: Bearer s6", "-H", "X-Api-Key:s7", "-H", "Accept: text/html")
+    assert describe_args(headers) == (
+        *("--header", "Authorization: …", "-H", "X-Api-Key: …", "-H", "Accept: text/html"),
+    )
     assert describe_args(("--auth", "--x", "y")) == ("--auth", "--x", "y")
     assert describe_url("https://u:p@example.org/a/b?token=s#f") == "https://example.org/a/b"
     assert describe_url("https://example.org?token=s") == "https://example.org"

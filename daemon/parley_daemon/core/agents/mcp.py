@@ -216,7 +216,7 @@ def _one_line(text: str) -> str:
 
 
 def describe_args(args: Sequence[str]) -> tuple[str, ...]:
-    """Return arguments as people may see them: without what follows a name such as `--api-key`."""
+    """Return arguments as people may see them: without what follows names such as `--api-key` and `Authorization:`."""
     shown: list[str] = []
     is_secret = False
     for arg in args:
@@ -226,12 +226,19 @@ def describe_args(args: Sequence[str]) -> tuple[str, ...]:
             is_secret = False
             continue
         is_secret = arg.startswith("-") and not equals and _names_secret(name)
-        if "://" in arg:
+        header, colon, _ = arg.partition(":")
+        if colon and not arg.startswith("-") and _is_header(header) and _names_secret(header):
+            arg = f"{header}: {HIDDEN}"
+        elif "://" in arg:
             arg = describe_url(arg)
         elif value and _names_secret(name):
             arg = f"{name}={HIDDEN}"
         shown.append(arg)
     return tuple(shown)
+
+
+def _is_header(text: str) -> bool:
+    return bool(text) and _LETTERS | _DIGITS | {"-", "_"} >= set(text)
 
 
 def describe_url(url: str) -> str:
