@@ -216,7 +216,7 @@ def _one_line(text: str) -> str:
 
 
 def describe_args(args: Sequence[str]) -> tuple[str, ...]:
-    """Return arguments as people may see them: without what follows names such as `--api-key` and `Authorization:`."""
+    """Return arguments as people may see them: without what follows `--api-key` or `Authorization:`."""
     shown: list[str] = []
     is_secret = False
     for arg in args:

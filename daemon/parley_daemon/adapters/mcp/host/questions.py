@@ -48,6 +48,8 @@ def _is_page(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
+    if "@" in parts.netloc:  # a user name that looks like another host
+        return False
     return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
 
 

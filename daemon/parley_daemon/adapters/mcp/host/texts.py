@@ -6,7 +6,8 @@ from collections.abc import Sequence
 MAX_TEXT = 64 * 1024
 """Bytes of the text of a result: the most that any tool's output has."""
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]+")
+"""What changes how a text is shown, or is seen by models alone: controls, marks that reorder, and tags."""
 
 
 def one_line(value: object, limit: int) -> str:
@@ -16,9 +17,10 @@ def one_line(value: object, limit: int) -> str:
 
 
 def cut_text(value: object, limit: int) -> str | None:
-    """Return the beginning of a text; None if it is none."""
+    """Return the beginning of a text, without control characters; None if it is none."""
     if not isinstance(value, str):
         return None
+    value = _CONTROLS.sub(" ", value[: 2 * limit].replace("\r\n", "\n"))
     return value if len(value) <= limit else f"{value[: limit - 1]}…"
 
 

@@ -4,10 +4,10 @@ Theory of operation. A tool is called `mcp__server__tool`. Its name depends on n
 server and of itself: not on which other servers there are, nor on when they connect. Otherwise a permission
 rule would mean another tool tomorrow, and the providers' caches of prompts would be lost.
 
-Rules name servers by a pattern, such as `mcp__github__*`. So what stands between the first two `__` belongs to
-one server alone: a server's name that has to be changed or cut gets a hash of it, there. A name with `__` in
-it, or `_` at its end, has to be changed, since it would not be clear where the tool's name begins; and so has
-one that looks as if it ended with such a hash. A tool's name that does not fit gets a hash at its end.
+Rules name servers by a pattern, such as `mcp__github__*`. So what stands between the first two `__` belongs
+to one server alone: a server's name that has to be changed or cut gets a hash of it, there. A name with `__`
+in it, or `_` at its end, has to be changed, since it would not be clear where the tool's name begins; and so
+has one that looks as if it ended with such a hash. A tool's name that does not fit gets a hash at its end.
 """
 
 import re
