@@ -8,7 +8,7 @@ from parley_clients.params import UNSET, Unset, call_params, update_params
 from parley_clients.results import McpServerList, Result
 
 if TYPE_CHECKING:
-    from parley_protocol.models.mcp import McpAuthenticateResult
+    from parley_protocol.models.agents.mcp import McpAuthenticateResult
 
 
 class McpServers:

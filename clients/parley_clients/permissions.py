@@ -8,8 +8,7 @@ from parley_clients.params import call_params
 from parley_clients.results import Result
 
 if TYPE_CHECKING:
-    from parley_protocol.models.objects import NetworkReach
-    from parley_protocol.models.permissions import (
+    from parley_protocol.models.agents.permissions import (
         AgentInstructionsResult,
         PermissionExplainResult,
         PermissionListResult,
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
         RuleEffect,
         WorkspaceTrustResult,
     )
+    from parley_protocol.models.objects import NetworkReach
 
 
 class Permissions:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    from parley_protocol.models.chats import ChatGetResult, ChatListResult, ChatSearchResult  # noqa: F401
-    from parley_protocol.models.checkpoints import ChatRestoreResult  # noqa: F401
+    from parley_protocol.models.agents.checkpoints import ChatRestoreResult  # noqa: F401
 
     # Ruff does not see that the strings in the base classes below name these.
-    from parley_protocol.models.mcp import McpListResult  # noqa: F401
+    from parley_protocol.models.agents.mcp import McpListResult  # noqa: F401
+    from parley_protocol.models.chats import ChatGetResult, ChatListResult, ChatSearchResult  # noqa: F401
     from parley_protocol.models.objects import Chat  # noqa: F401
     from parley_protocol.models.turns import ChatQueueResult  # noqa: F401
 

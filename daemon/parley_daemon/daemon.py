@@ -44,7 +44,7 @@ from parley_daemon.adapters.supervision.hiding import hide_process
 from parley_daemon.adapters.tools.lazy import LazyToolbox
 from parley_daemon.config import load_config
 from parley_daemon.config_reload import ConfigReloader
-from parley_daemon.engine.agents.permissions import PolicySources
+from parley_daemon.engine.agents.policy.permissions import PolicySources
 from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.policy_file import parse_project_rules

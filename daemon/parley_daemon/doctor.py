@@ -135,7 +135,7 @@ def _find_log(data_dir: Path) -> Finding:
 
 def _check_store(data_dir: Path) -> Iterator[Finding]:
     """Yield what is wrong with a store that no daemon uses."""
-    from parley_daemon.adapters.sqlite.integrity import inspect_store
+    from parley_daemon.adapters.sqlite.repair.integrity import inspect_store
 
     problem = inspect_store(data_dir / "parley.db")
     if problem is not None:

@@ -23,25 +23,27 @@ from parley_protocol.methods import METHODS, Direction, Kind, Method
 from parley_protocol.models import (
     base,
     chats,
-    checkpoints,
-    client_tools,
     diff_status,
     events,
     exports,
-    jobs,
-    mcp,
-    mcp_content,
     objects,
     option_values,
     parts,
-    permissions,
     provider_options,
     providers,
     server,
     settings,
-    tools,
     turns,
     workspace,
+)
+from parley_protocol.models.agents import (
+    checkpoints,
+    client_tools,
+    jobs,
+    mcp,
+    mcp_content,
+    permissions,
+    tools,
 )
 from parley_protocol.models.base import OneOf, Params, Wire
 from parley_protocol.version import PROTOCOL_VERSION

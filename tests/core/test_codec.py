@@ -52,8 +52,8 @@ from parley_daemon.core.records import (
     Turn,
     Usage,
 )
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import ChatView
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import ChatView
 from parley_daemon.ports.catalogue import ModelInfo, ModelSetup, ProviderCheck, ProviderInfo, ProviderSetup
 from parley_daemon.ports.store import SearchHit, Store, WholeChat
 from parley_daemon.ports.store_writes import AddMessage, PutChat, PutModel, PutProvider, PutQueued, PutTurn

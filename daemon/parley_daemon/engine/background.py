@@ -18,14 +18,14 @@ import anyio
 from parley_daemon.core.records import ModelSettings
 from parley_daemon.engine.changes import FileChanges
 from parley_daemon.engine.chats.actor import ChatActor
+from parley_daemon.engine.chats.feed.snapshot import ChatView
 from parley_daemon.engine.chats.host import ChatServices
-from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.engine.errors import EngineError, NotLocalError
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.engine.turns import summarize
+from parley_daemon.engine.turns.calls.model_selection import find_model
+from parley_daemon.engine.turns.calls.turn_log import describe_failure
 from parley_daemon.engine.turns.host import TurnResult
-from parley_daemon.engine.turns.model_selection import find_model
-from parley_daemon.engine.turns.turn_log import describe_failure
 from parley_daemon.ports.catalogue import (
     ProviderUnavailableError,
     ResolvedModel,

@@ -14,18 +14,18 @@ from parley_daemon.core.commands import StopCause
 from parley_daemon.core.records import Turn
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ChatToolbox, ClientTools
-from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.mcp.servers import ChatServers
-from parley_daemon.engine.agents.permissions import Permissions, PolicySources
+from parley_daemon.engine.agents.policy.instructions import Instructions
+from parley_daemon.engine.agents.policy.permissions import Permissions, PolicySources
+from parley_daemon.engine.agents.policy.policy_state import PolicyState
 from parley_daemon.engine.agents.policy_queries import PolicyQueries
-from parley_daemon.engine.agents.policy_state import PolicyState
 from parley_daemon.engine.background import BackgroundWork
 from parley_daemon.engine.changes import FileChanges
 from parley_daemon.engine.chats.actor import ChatActor
-from parley_daemon.engine.chats.event_feed import Watchers
+from parley_daemon.engine.chats.feed.event_feed import Watchers
+from parley_daemon.engine.chats.feed.snapshot import Change, ChatView
 from parley_daemon.engine.chats.host import ChatServices
-from parley_daemon.engine.chats.snapshot import Change, ChatView
 from parley_daemon.engine.collection.child_chats import LiveChildChats
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.collection.registry import ChatRegistry
@@ -35,11 +35,11 @@ from parley_daemon.engine.configuration.providers import Providers
 from parley_daemon.engine.configuration.state import ConfigurationState
 from parley_daemon.engine.recovery import Recovery, StoreOpener
 from parley_daemon.engine.tasks import BackgroundTasks
+from parley_daemon.engine.turns.calls.turn_log import log_end
 from parley_daemon.engine.turns.host import ResumedStep, TurnResult
 from parley_daemon.engine.turns.retry import Retries, RetryPolicy
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.engine.turns.summarize import SummaryPolicy
-from parley_daemon.engine.turns.turn_log import log_end
 from parley_daemon.ports.catalogue import Catalogue, ProviderInfo
 from parley_daemon.ports.checkpoints import Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.clock import Clock

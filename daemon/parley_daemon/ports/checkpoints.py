@@ -17,7 +17,7 @@ from parley_daemon.core.agents.tools import ChangeType, FileChange
 from parley_daemon.ports.tools import CallContext
 
 if TYPE_CHECKING:  # only chats with tools need them
-    from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
+    from parley_daemon.core.agents.files.checkpoints import CheckpointView, RestoreResult
 
 
 NO_PREFIXES: Mapping[str, str] = {}

@@ -14,7 +14,7 @@ from parley_daemon.adapters.querying.tokenizer import (
     parse_query,
     separate_characters,
 )
-from parley_daemon.adapters.sqlite.search_query import match_expression
+from parley_daemon.adapters.sqlite.search.search_query import match_expression
 
 
 @pytest.fixture(scope="module")

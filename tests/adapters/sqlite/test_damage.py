@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from parley_daemon.adapters.sqlite import health, integrity
+from parley_daemon.adapters.sqlite import health
+from parley_daemon.adapters.sqlite.repair import integrity
 from parley_daemon.adapters.sqlite.store import SqliteStore
 from parley_daemon.ports.store import ChatQuery, SearchUnavailableError, StoreUnavailableError
 from parley_daemon.ports.store_writes import AddMessage, PutChat, PutTurn

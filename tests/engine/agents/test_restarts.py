@@ -11,7 +11,7 @@ from parley_daemon.core.agents.tools import ToolOutput
 from parley_daemon.core.events import ActionRequired, MessagePart, ToolStarted
 from parley_daemon.core.parts import Text, ToolResult
 from parley_daemon.core.records import Status
-from parley_daemon.engine.chats.snapshot import Snapshot
+from parley_daemon.engine.chats.feed.snapshot import Snapshot
 from tests.support.engine.rig import Disk, Rig, running
 from tests.support.engine.scripted_tools import (
     ROOT,

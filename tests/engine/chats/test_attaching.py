@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from parley_daemon.core.parts import Reasoning, Text, ToolCall, ToolCallPiece
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import Attachment, Snapshot
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import Attachment, Snapshot
 from parley_daemon.engine.collection.new_chat import RestoredMessage
 from parley_daemon.server.wire import events as event_bytes
 from parley_daemon.server.wire import records

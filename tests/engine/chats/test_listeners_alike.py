@@ -14,8 +14,8 @@ from parley_daemon.core.events import (
     TurnEnded,
 )
 from parley_daemon.core.parts import Text, ToolCall, ToolCallPiece
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import Snapshot
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import Snapshot
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.ports.store import StoreUnavailableError
 from tests.engine.chats.test_attaching import folded, shown

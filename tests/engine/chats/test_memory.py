@@ -9,7 +9,7 @@ import pytest
 from parley_daemon.core.parts import Text
 from parley_daemon.engine.chats.acceptance import TurnWaiter
 from parley_daemon.engine.chats.actor import ChatActor
-from parley_daemon.engine.chats.event_feed import EventFeed
+from parley_daemon.engine.chats.feed.event_feed import EventFeed
 from parley_daemon.engine.turns.run import TurnRun
 from tests.support.engine.rig import Rig, running
 

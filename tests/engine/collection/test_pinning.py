@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged
 from parley_daemon.core.records import Chat, Status
-from parley_daemon.engine.chats.snapshot import ChatView
+from parley_daemon.engine.chats.feed.snapshot import ChatView
 from parley_daemon.engine.errors import ChatNotFoundError
 from parley_daemon.ports.store import ChatQuery, StoreUnavailableError
 from tests.support.engine.rig import ME, Rig, Watcher

@@ -5,9 +5,10 @@ import pytest
 
 from parley_daemon.core.events import MessageAdded
 from parley_daemon.core.parts import Text, plain_text
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import Attachment
-from parley_daemon.engine.turns import deadlines, run
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import Attachment
+from parley_daemon.engine.turns import run
+from parley_daemon.engine.turns.calls import deadlines
 from parley_daemon.ports.models import Finish
 from tests.engine.chats.test_attaching import folded, shown
 from tests.support.engine.rig import Recorder, Rig

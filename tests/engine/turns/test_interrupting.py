@@ -10,7 +10,8 @@ from parley_daemon.core.events import MessageAdded, TurnEnded
 from parley_daemon.core.parts import Reasoning, Text, ToolCallPiece
 from parley_daemon.core.records import Status
 from parley_daemon.engine.errors import ConflictError
-from parley_daemon.engine.turns import deadlines, run
+from parley_daemon.engine.turns import run
+from parley_daemon.engine.turns.calls import deadlines
 from parley_daemon.engine.turns.retry import RetryPolicy
 from tests.support.engine.rig import Recorder, Rig, running
 from tests.support.engine.rig import limits as limits_of

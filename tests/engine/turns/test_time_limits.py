@@ -115,7 +115,7 @@ async def test_the_whole_answer_can_be_limited_and_that_is_not_retryable(rig: Ri
 async def test_a_stream_that_stays_open_after_its_finish_has_finished(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parley_daemon.engine.turns.deadlines._LINGER", 0.02)
+    monkeypatch.setattr("parley_daemon.engine.turns.calls.deadlines._LINGER", 0.02)
     with anyio.fail_after(30):
         chat_id, call, _ = await ask(rig)
         await call.say("Yes.", Finish("stop"))

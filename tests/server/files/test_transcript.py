@@ -7,7 +7,7 @@ from hypothesis import given
 
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import Failure, ForkOrigin, Usage
-from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot
+from parley_daemon.engine.chats.feed.snapshot import ChatView, Preview, Snapshot
 from parley_daemon.ports.store import ChatTooLargeError, WholeChat
 from parley_daemon.server.files import transcript as module
 from parley_daemon.server.files.transcript import transcript

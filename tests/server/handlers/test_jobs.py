@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from anyio import to_thread
 
-from parley_protocol.models.jobs import Job, JobListResult
+from parley_protocol.models.agents.jobs import Job, JobListResult
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, unix_peer
 from tests.support.sandbox.marked import wait_for_processes

@@ -11,7 +11,7 @@ import pytest
 
 from parley_protocol.errors import ErrorCode
 from parley_protocol.methods import METHODS
-from parley_protocol.models.mcp import McpAuthenticateResult
+from parley_protocol.models.agents.mcp import McpAuthenticateResult
 from tests.support.mcp.stub_granter import stub_granter
 from tests.support.processes.daemon import DaemonProcess, running_daemon
 from tests.support.processes.raw_client import Peer, unix_peer

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from parley_protocol.models.tools import ToolListResult
+from parley_protocol.models.agents.tools import ToolListResult
 from tests.support.processes.daemon import DaemonProcess
 from tests.support.processes.raw_client import Peer, unix_peer
 

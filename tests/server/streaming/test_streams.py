@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from parley_daemon.core.events import Event, MessagePart, StatusChanged
 from parley_daemon.core.parts import Piece, Reasoning, Text
 from parley_daemon.core.records import Status
-from parley_daemon.engine.chats.event_log import EventLog, Published
-from parley_daemon.engine.chats.snapshot import ChatView
+from parley_daemon.engine.chats.feed.event_log import EventLog, Published
+from parley_daemon.engine.chats.feed.snapshot import ChatView
 from parley_daemon.server.streaming.outbox import MERGE_ABOVE, Outbox
 from parley_daemon.server.streaming.streams import ChatStream, WatchStream
 from parley_daemon.server.wire import events as event_bytes

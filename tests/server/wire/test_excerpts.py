@@ -17,7 +17,7 @@ from parley_daemon.core.parts import (
     ToolResult,
 )
 from parley_daemon.core.records import Message, QueuedMessage
-from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot
+from parley_daemon.engine.chats.feed.snapshot import ChatView, Preview, Snapshot
 from parley_daemon.server.wire import excerpts, records
 from parley_protocol.models.objects import Message as WireMessage
 from parley_protocol.models.objects import Snapshot as WireSnapshot

@@ -20,7 +20,7 @@ from parley_daemon.adapters.sqlite.schema import (
     M008_MCP,
     add_functions,
 )
-from parley_daemon.adapters.sqlite.search_index import SearchIndex
+from parley_daemon.adapters.sqlite.search.search_index import SearchIndex
 
 Json = dict[str, Any]
 

@@ -24,8 +24,8 @@ from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import Chat, Message, ModelSettings, QueuedMessage
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft, TurnDone
 from parley_daemon.engine.chats.actor import MessageQueue
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import Attachment, Change, ChatView, Sink, Snapshot
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import Attachment, Change, ChatView, Sink, Snapshot
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.engine import Engine

@@ -17,7 +17,7 @@ from anyio.from_thread import BlockingPortal
 from parley_daemon.core.events import Retrying, TurnEnded, TurnStarted
 from parley_daemon.core.parts import Text, plain_text
 from parley_daemon.core.records import QueuedMessage, Status
-from parley_daemon.engine.chats.snapshot import Snapshot
+from parley_daemon.engine.chats.feed.snapshot import Snapshot
 from parley_daemon.engine.recovery import Recovery
 from parley_daemon.engine.turns.retry import RetryPolicy
 from parley_daemon.server.wire import records

@@ -28,13 +28,13 @@ from parley_daemon.adapters.checkpoints.recorder import Recorder
 from parley_daemon.adapters.checkpoints.restoring import Restorer
 from parley_daemon.adapters.checkpoints.spool import Spool
 from parley_daemon.adapters.checkpoints.watching import PREFIX, end_watch, load_watch
-from parley_daemon.core.agents.checkpoints import (
+from parley_daemon.core.agents.files.checkpoints import (
     CheckpointHead,
     CheckpointView,
     RestoreResult,
     view,
 )
-from parley_daemon.core.agents.file_states import NOTHING, FileState
+from parley_daemon.core.agents.files.file_states import NOTHING, FileState
 from parley_daemon.ports.checkpoints import (
     ChangedFile,
     ChangeRecorder,

@@ -5,14 +5,14 @@ from time import monotonic
 
 import msgspec
 
-from parley_daemon.core.agents.checkpoints import (
+from parley_daemon.core.agents.files.checkpoints import (
     change_type,
     find_renamed,
     is_folder,
     shown_paths,
 )
-from parley_daemon.core.agents.file_states import FileState
-from parley_daemon.core.agents.line_counts import count_changed_lines
+from parley_daemon.core.agents.files.file_states import FileState
+from parley_daemon.core.agents.files.line_counts import count_changed_lines
 from parley_daemon.core.agents.tools import FileChange
 
 MAX_TOLD = 500

@@ -18,7 +18,7 @@ from parley_daemon.ports.tools import CallContext
 
 if TYPE_CHECKING:
     from parley_daemon.adapters.checkpoints.archive import Archive
-    from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
+    from parley_daemon.core.agents.files.checkpoints import CheckpointView, RestoreResult
 
 
 class FileCheckpoints:

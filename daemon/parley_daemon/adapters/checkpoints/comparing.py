@@ -11,10 +11,10 @@ import msgspec
 
 from parley_daemon.adapters.checkpoints.history import History
 from parley_daemon.adapters.checkpoints.paths import encode_text, read_path, with_document
-from parley_daemon.core.agents.checkpoints import PathChange
-from parley_daemon.core.agents.file_states import FileState
-from parley_daemon.core.agents.git_diff import FileSide, git_diff, mode_of
-from parley_daemon.core.agents.line_counts import count_changed_lines
+from parley_daemon.core.agents.files.checkpoints import PathChange
+from parley_daemon.core.agents.files.file_states import FileState
+from parley_daemon.core.agents.files.git_diff import FileSide, git_diff, mode_of
+from parley_daemon.core.agents.files.line_counts import count_changed_lines
 from parley_daemon.ports.checkpoints import ChangedFile
 
 

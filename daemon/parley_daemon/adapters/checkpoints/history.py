@@ -10,9 +10,9 @@ from parley_daemon.adapters.checkpoints.images import Images
 from parley_daemon.adapters.checkpoints.journal import Journal, Line, Opened, apply
 from parley_daemon.adapters.checkpoints.leftovers import remove_leftovers
 from parley_daemon.adapters.checkpoints.paths import digest_of, digest_of_text, encode_text
-from parley_daemon.core.agents.checkpoints import Checkpoint, CheckpointHead
-from parley_daemon.core.agents.file_states import FileState
-from parley_daemon.core.agents.line_counts import text_of
+from parley_daemon.core.agents.files.checkpoints import Checkpoint, CheckpointHead
+from parley_daemon.core.agents.files.file_states import FileState
+from parley_daemon.core.agents.files.line_counts import text_of
 from parley_daemon.core.comparing import with_line_feeds
 
 CHAT_BYTES = 64 * 2**20

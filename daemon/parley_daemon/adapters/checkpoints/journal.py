@@ -13,8 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from parley_daemon.adapters.checkpoints.images import make_private_folder
-from parley_daemon.core.agents.checkpoints import Checkpoint, CheckpointHead, PathChange
-from parley_daemon.core.agents.file_states import FileState
+from parley_daemon.core.agents.files.checkpoints import Checkpoint, CheckpointHead, PathChange
+from parley_daemon.core.agents.files.file_states import FileState
 
 CHECKPOINTS = 500
 """Checkpoints of a chat that are remembered, the newest ones."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from parley_daemon.adapters.checkpoints.paths import split_path
 from parley_daemon.adapters.folders.opening import opened_folder
-from parley_daemon.core.agents.checkpoints import Checkpoint
+from parley_daemon.core.agents.files.checkpoints import Checkpoint
 
 _STARTED = time.time()
 _NAME = re.compile(r"\.parley-[0-9a-f]{16}(\.tmp)?")

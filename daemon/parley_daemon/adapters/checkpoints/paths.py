@@ -15,8 +15,8 @@ from secrets import token_hex
 from msgspec.structs import replace
 
 from parley_daemon.adapters.folders.opening import FOLDER_FLAGS, opened_folder
-from parley_daemon.core.agents.file_states import NOTHING, FileState
-from parley_daemon.core.agents.line_counts import text_of
+from parley_daemon.core.agents.files.file_states import NOTHING, FileState
+from parley_daemon.core.agents.files.line_counts import text_of
 from parley_daemon.core.comparing import with_line_feeds
 
 FILE_BYTES = 16 * 2**20

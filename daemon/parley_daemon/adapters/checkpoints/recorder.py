@@ -30,8 +30,8 @@ from parley_daemon.adapters.checkpoints.watching import (
     save_watch,
     watch_file,
 )
-from parley_daemon.core.agents.checkpoints import CheckpointHead
-from parley_daemon.core.agents.file_states import NOTHING, FileState, is_same
+from parley_daemon.core.agents.files.checkpoints import CheckpointHead
+from parley_daemon.core.agents.files.file_states import NOTHING, FileState, is_same
 from parley_daemon.core.agents.tools import FileChange
 from parley_daemon.ports.checkpoints import CheckpointsUnavailableError
 from parley_daemon.ports.tools import CallContext

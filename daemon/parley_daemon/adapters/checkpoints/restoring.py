@@ -17,7 +17,7 @@ from parley_daemon.adapters.checkpoints.documents import Documents, shown_text
 from parley_daemon.adapters.checkpoints.history import History
 from parley_daemon.adapters.checkpoints.journal import Kept, Left, Line
 from parley_daemon.adapters.checkpoints.paths import put_path, read_path, split_path, with_document
-from parley_daemon.core.agents.checkpoints import (
+from parley_daemon.core.agents.files.checkpoints import (
     Checkpoint,
     CheckpointHead,
     PathChange,
@@ -35,7 +35,7 @@ from parley_daemon.core.agents.checkpoints import (
     selects,
     shown_paths,
 )
-from parley_daemon.core.agents.file_states import FileState, is_same
+from parley_daemon.core.agents.files.file_states import FileState, is_same
 from parley_daemon.core.comparing import with_line_feeds
 from parley_daemon.ports.checkpoints import (
     CheckpointNotFoundError,

@@ -15,7 +15,7 @@ import msgspec
 
 from parley_daemon.adapters.folders.ignore_rules import IgnoreRule, is_ignored, parse_rules
 from parley_daemon.adapters.folders.opening import opened_folder
-from parley_daemon.core.agents.file_states import FileKind
+from parley_daemon.core.agents.files.file_states import FileKind
 
 MAX_ENTRIES = 50_000
 """Files and folders that are listed below the roots of a chat."""

@@ -29,8 +29,8 @@ from parley_daemon.adapters.checkpoints.tree import (
     find_changed,
     list_tree,
 )
-from parley_daemon.core.agents.checkpoints import CheckpointHead
-from parley_daemon.core.agents.file_states import NOTHING, FileState
+from parley_daemon.core.agents.files.checkpoints import CheckpointHead
+from parley_daemon.core.agents.files.file_states import NOTHING, FileState
 
 MAX_CHANGES = 5_000
 """Changed paths that are recorded of a command."""

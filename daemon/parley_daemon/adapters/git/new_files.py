@@ -5,7 +5,7 @@ import stat
 from collections.abc import Sequence
 
 from parley_daemon.adapters.folders.opening import opened_folder
-from parley_daemon.core.agents.git_diff import FileSide, count_lines, git_diff, mode_of
+from parley_daemon.core.agents.files.git_diff import FileSide, count_lines, git_diff, mode_of
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

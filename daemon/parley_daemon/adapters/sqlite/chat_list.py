@@ -19,7 +19,7 @@ from parley_daemon.adapters.querying.list_cursor import (
     first_list_cursor,
 )
 from parley_daemon.adapters.sqlite import codec
-from parley_daemon.adapters.sqlite.search_index import CHAT_STEP, OWNER_STEP
+from parley_daemon.adapters.sqlite.search.search_index import CHAT_STEP, OWNER_STEP
 from parley_daemon.core.records import Chat
 from parley_daemon.ports.store import ChatPage, ChatQuery
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from parley_daemon.adapters.sqlite import chat_list, codec, configuration, mcp, policy, queries
 from parley_daemon.adapters.sqlite.health import StoreHealth, to_store_error
-from parley_daemon.adapters.sqlite.integrity import IntegrityCheck
 from parley_daemon.adapters.sqlite.journal import JournalBuffer
-from parley_daemon.adapters.sqlite.salvage import ask_about_chats
+from parley_daemon.adapters.sqlite.repair.integrity import IntegrityCheck
+from parley_daemon.adapters.sqlite.repair.salvage import ask_about_chats
 from parley_daemon.adapters.sqlite.schema import MIGRATIONS, migrate, refuse_newer
-from parley_daemon.adapters.sqlite.search_index import SearchIndex
-from parley_daemon.adapters.sqlite.search_thread import Searcher
+from parley_daemon.adapters.sqlite.search.search_index import SearchIndex
+from parley_daemon.adapters.sqlite.search.search_thread import Searcher
 from parley_daemon.adapters.sqlite.threads import (
     ReaderThread,
     WriterThread,

@@ -11,7 +11,7 @@ import msgspec
 
 from parley_daemon.adapters.sqlite import codec
 from parley_daemon.adapters.sqlite.schema import encode_folders
-from parley_daemon.adapters.sqlite.search_index import title_to_index
+from parley_daemon.adapters.sqlite.search.search_index import title_to_index
 from parley_daemon.core.codec import ONLY_IN_COLUMNS
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from parley_daemon.adapters.sqlite import codec, configuration, mcp, policy
-from parley_daemon.adapters.sqlite.search_index import SearchIndex
+from parley_daemon.adapters.sqlite.search.search_index import SearchIndex
 from parley_daemon.adapters.sqlite.tables import CHATS, MESSAGES, QUEUED, TURNS
 from parley_daemon.ports.store import JournalEntry
 from parley_daemon.ports.store_writes import (

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from parley_daemon.core.agents.globs import path_of_uri
 from parley_daemon.core.agents.rules import Verdict
 from parley_daemon.core.records import AgentSettings, Chat
-from parley_daemon.engine.agents.instructions import InstructionFile, Instructions
 from parley_daemon.engine.agents.mcp.offer import McpOffers
-from parley_daemon.engine.agents.permissions import ListedRules, Permissions
+from parley_daemon.engine.agents.policy.instructions import InstructionFile, Instructions
+from parley_daemon.engine.agents.policy.permissions import ListedRules, Permissions
 from parley_daemon.engine.agents.refusals import describe_wrong_arguments
 from parley_daemon.engine.agents.services import Lineage
 from parley_daemon.engine.errors import InvalidArgumentsError, ToolNotFoundError

@@ -6,8 +6,8 @@ from typing import Protocol
 from parley_daemon.core.agents.rules import Rule
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.agents.budgets import Budgets
-from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.mcp.offer import McpOffers
+from parley_daemon.engine.agents.policy.instructions import Instructions
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.tools import Toolbox, Workspace
 

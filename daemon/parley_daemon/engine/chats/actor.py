@@ -53,15 +53,15 @@ from parley_daemon.engine.chats.branches import Branches
 from parley_daemon.engine.chats.current_turn import CurrentTurn
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.family import Family
+from parley_daemon.engine.chats.feed.snapshot import ChatView, Snapshot
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.listeners import Listeners
 from parley_daemon.engine.chats.live_chat import LiveChat
-from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
 from parley_daemon.engine.chats.summaries import Summaries
 from parley_daemon.engine.chats.tool_steps import ToolSteps
 from parley_daemon.engine.errors import ConflictError, MessageNotFoundError, NotQueuedError
+from parley_daemon.engine.turns.calls.model_selection import fallback_default, find_model
 from parley_daemon.engine.turns.host import ResumedStep
-from parley_daemon.engine.turns.model_selection import fallback_default, find_model
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import StoredChat
 from parley_daemon.ports.store_writes import PutChat, Write

@@ -19,8 +19,8 @@ from parley_daemon.core.records import Message, ModelSettings, QueuedMessage, Tu
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft, queued_message, to_acceptance
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.executor import CommandExecutor
+from parley_daemon.engine.chats.feed.snapshot import ChatView
 from parley_daemon.engine.chats.live_chat import LiveChat
-from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.engine.errors import MessageNotFoundError, NotAUserMessageError, ShuttingDownError
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.ports.store_writes import PutMessage, PutTurn

@@ -25,7 +25,7 @@ from parley_daemon.core.events import (
 )
 from parley_daemon.core.records import Chat, Failure, Message, QueuedMessage, Turn
 from parley_daemon.core.refusals import Cause
-from parley_daemon.engine.chats.snapshot import Change
+from parley_daemon.engine.chats.feed.snapshot import Change
 from parley_daemon.engine.turns.host import TurnBrief
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.run import TurnRun

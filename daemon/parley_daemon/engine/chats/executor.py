@@ -43,8 +43,8 @@ from parley_daemon.engine.chats import turn_changes
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.errors import error_for_refusal
+from parley_daemon.engine.turns.calls.model_selection import fallback_default
 from parley_daemon.engine.turns.host import TurnBrief, TurnHost, TurnResult
-from parley_daemon.engine.turns.model_selection import fallback_default
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store_writes import Write
 

@@ -7,11 +7,11 @@ import anyio
 
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.client_tools import ClientTools
-from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.mcp.offer import McpOffers
-from parley_daemon.engine.agents.permissions import Permissions
+from parley_daemon.engine.agents.policy.instructions import Instructions
+from parley_daemon.engine.agents.policy.permissions import Permissions
 from parley_daemon.engine.agents.services import Lineage
-from parley_daemon.engine.chats.snapshot import Change, ChatView
+from parley_daemon.engine.chats.feed.snapshot import Change, ChatView
 from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.engine.turns.run import TurnRun

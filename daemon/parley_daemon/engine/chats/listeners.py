@@ -1,9 +1,9 @@
 """The listeners of one chat: attach with a snapshot or from an event number, replay a turn, detach."""
 
 from parley_daemon.core.events import MessageAdded, MessagePart, StatusChanged
-from parley_daemon.engine.chats.event_log import Published
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import Attachment, Sink
 from parley_daemon.engine.chats.live_chat import LiveChat
-from parley_daemon.engine.chats.snapshot import Attachment, Sink
 
 _FIRST_EVENTS = (MessageAdded, StatusChanged)
 """The events that a turn can begin with."""

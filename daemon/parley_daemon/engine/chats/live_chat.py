@@ -16,16 +16,16 @@ from parley_daemon.core.records import Chat, Message, ModelSettings, Role
 from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.chats.acceptance import TurnWaiters
 from parley_daemon.engine.chats.changeset import SEQ_BLOCK, Changeset
-from parley_daemon.engine.chats.event_feed import EventFeed
+from parley_daemon.engine.chats.feed.event_feed import EventFeed
+from parley_daemon.engine.chats.feed.snapshot import ChatView, Preview, Snapshot, page_of
 from parley_daemon.engine.chats.host import ChatServices
-from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot, page_of
 from parley_daemon.engine.errors import (
     ChatArchivedError,
     ChatNotFoundError,
     NoSandboxError,
     ShuttingDownError,
 )
-from parley_daemon.engine.turns.model_selection import check_model
+from parley_daemon.engine.turns.calls.model_selection import check_model
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.run import TurnRun
 from parley_daemon.ports.store import JournalEntry, StoredChat

@@ -13,7 +13,7 @@ from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.live_chat import LiveChat
 from parley_daemon.engine.errors import ChatBusyError, ConflictError
 from parley_daemon.engine.turns import summarize
-from parley_daemon.engine.turns.model_selection import chat_model, find_model
+from parley_daemon.engine.turns.calls.model_selection import chat_model, find_model
 from parley_daemon.ports.catalogue import ResolvedModel
 
 _QUESTION_CHARACTERS = 16_000

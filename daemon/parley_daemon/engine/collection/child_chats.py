@@ -16,7 +16,7 @@ from parley_daemon.core.subagents import briefing
 from parley_daemon.engine.agents.children import ChildReport, ChildTask
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.chats.actor import ChatActor
-from parley_daemon.engine.chats.snapshot import Snapshot
+from parley_daemon.engine.chats.feed.snapshot import Snapshot
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.collection.new_chat import NewChat
 from parley_daemon.engine.collection.registry import ChatRegistry

@@ -13,8 +13,8 @@ from parley_daemon.core.titles import fork_title
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.chats.actor import ChatActor
 from parley_daemon.engine.chats.changeset import Changeset
+from parley_daemon.engine.chats.feed.snapshot import ChatView
 from parley_daemon.engine.chats.host import ChatServices
-from parley_daemon.engine.chats.snapshot import ChatView
 from parley_daemon.engine.collection.copying import copy_with_new_ids, find_missing, renumber
 from parley_daemon.engine.collection.families import commit_together, lock_family
 from parley_daemon.engine.collection.jobs import Jobs
@@ -29,7 +29,7 @@ from parley_daemon.engine.errors import (
     ConflictError,
     MessageNotFoundError,
 )
-from parley_daemon.engine.turns.model_selection import find_model
+from parley_daemon.engine.turns.calls.model_selection import find_model
 from parley_daemon.ports.store import ChatQuery, SearchPage, StoredChat, WholeChat
 from parley_daemon.ports.store_writes import (
     AddMessage,

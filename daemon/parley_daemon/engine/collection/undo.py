@@ -13,7 +13,7 @@ from parley_daemon.engine.errors import ChatBusyError
 from parley_daemon.ports.checkpoints import RestoreRequest
 
 if TYPE_CHECKING:  # only chats with tools need them
-    from parley_daemon.core.agents.checkpoints import CheckpointView, RestoreResult
+    from parley_daemon.core.agents.files.checkpoints import CheckpointView, RestoreResult
 
 
 class Undo:

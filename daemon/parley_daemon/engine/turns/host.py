@@ -12,8 +12,8 @@ from parley_daemon.core.records import Failure, Message, ModelSettings, Outcome,
 from parley_daemon.core.refusals import Cause
 from parley_daemon.engine.agents.budgets import Budgets
 from parley_daemon.engine.agents.host import StepBrief, StepHost
-from parley_daemon.engine.agents.instructions import Instructions
 from parley_daemon.engine.agents.mcp.offer import McpOffers
+from parley_daemon.engine.agents.policy.instructions import Instructions
 from parley_daemon.engine.agents.services import Lineage, RuleBook
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.retry import Retries

@@ -8,9 +8,9 @@ from parley_daemon.core.parts import ToolCall, ToolResult
 from parley_daemon.core.pricing import compute_cost
 from parley_daemon.core.records import Failure, Outcome, Usage
 from parley_daemon.engine.agents import refusals
-from parley_daemon.engine.turns.answer_stream import TurnProgress
+from parley_daemon.engine.turns.calls.answer_stream import TurnProgress
+from parley_daemon.engine.turns.calls.model_call import ModelCall
 from parley_daemon.engine.turns.host import DAEMON_LOST, TurnResult
-from parley_daemon.engine.turns.model_call import ModelCall
 from parley_daemon.engine.turns.tool_phase import ToolPhase, reason_of
 from parley_daemon.ports.catalogue import ResolvedModel
 

@@ -31,8 +31,9 @@ from parley_daemon.core.parts import Assembler
 from parley_daemon.core.records import Failure, Message, Role, Turn, Usage
 from parley_daemon.engine.agents.host import StepBrief
 from parley_daemon.engine.agents.turn import AgentTurn
-from parley_daemon.engine.turns.answer_stream import TurnProgress
-from parley_daemon.engine.turns.deadlines import CLEANUP_SECONDS, TurnLimit
+from parley_daemon.engine.turns.calls.answer_stream import TurnProgress
+from parley_daemon.engine.turns.calls.deadlines import CLEANUP_SECONDS, TurnLimit
+from parley_daemon.engine.turns.calls.model_call import ModelCall
 from parley_daemon.engine.turns.host import (
     NextCall,
     ResumedStep,
@@ -41,7 +42,6 @@ from parley_daemon.engine.turns.host import (
     TurnResult,
     TurnServices,
 )
-from parley_daemon.engine.turns.model_call import ModelCall
 from parley_daemon.engine.turns.results import error_of, result_of_call, result_of_step, unsaved_results
 from parley_daemon.engine.turns.slot import TurnSlot
 from parley_daemon.engine.turns.tool_phase import ToolPhase

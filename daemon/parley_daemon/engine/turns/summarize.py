@@ -11,7 +11,7 @@ from parley_daemon.core.parts import Part, Text, plain_text
 from parley_daemon.core.pricing import compute_cost
 from parley_daemon.core.records import Failure, Message, ModelSettings, Usage
 from parley_daemon.core.titles import SHORT_LENGTH, clean_title
-from parley_daemon.engine.turns.answer_stream import open_stream
+from parley_daemon.engine.turns.calls.answer_stream import open_stream
 from parley_daemon.ports.catalogue import ResolvedModel
 from parley_daemon.ports.models import Finish, ModelError, ModelRequest, PromptMessage, Purpose, UsageReport
 

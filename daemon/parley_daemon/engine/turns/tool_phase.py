@@ -12,11 +12,11 @@ from parley_daemon.core.commands import StopCause
 from parley_daemon.core.parts import ToolOutcome, ToolResult
 from parley_daemon.core.records import Failure, Role
 from parley_daemon.engine.agents import refusals
-from parley_daemon.engine.agents.activity import Activity
+from parley_daemon.engine.agents.calls.activity import Activity
+from parley_daemon.engine.agents.calls.step import StepRun
 from parley_daemon.engine.agents.host import StepBrief
-from parley_daemon.engine.agents.step import StepRun
 from parley_daemon.engine.agents.turn import AgentTurn
-from parley_daemon.engine.turns.answer_stream import TurnProgress
+from parley_daemon.engine.turns.calls.answer_stream import TurnProgress
 from parley_daemon.engine.turns.host import TurnHost, TurnServices
 from parley_daemon.engine.turns.slot import TurnSlot
 from parley_daemon.ports.models import ModelError

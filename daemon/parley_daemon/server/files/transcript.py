@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from parley_daemon.core.parts import File, Part, Reasoning, Source, Text, ToolCall, ToolResult
 from parley_daemon.core.records import Message, QueuedMessage, Role
-from parley_daemon.engine.chats.snapshot import Snapshot
+from parley_daemon.engine.chats.feed.snapshot import Snapshot
 from parley_daemon.ports.store import ChatTooLargeError
 from parley_protocol.models.exports import CONTENT_LIMIT
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire.errors import invalid_params
 from parley_daemon.server.wire.uris import file_uri, local_paths
-from parley_protocol.models.checkpoints import ChatCheckpointsParams, ChatRestoreParams
+from parley_protocol.models.agents.checkpoints import ChatCheckpointsParams, ChatRestoreParams
 
 
 async def list_checkpoints(call: Call, params: ChatCheckpointsParams) -> Any:

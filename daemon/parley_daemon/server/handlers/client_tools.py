@@ -8,7 +8,7 @@ from parley_daemon.core.agents.tools import ToolKind, ToolSpec
 from parley_daemon.ports.schemas import SchemaCheckError, Schemas
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire.errors import WireError, invalid_params
-from parley_protocol.models.client_tools import NewTool, ToolRegisterParams, ToolUnregisterParams
+from parley_protocol.models.agents.client_tools import NewTool, ToolRegisterParams, ToolUnregisterParams
 
 MAX_SCHEMA = 64 * 1024
 """The largest schema of a tool, in bytes of JSON."""

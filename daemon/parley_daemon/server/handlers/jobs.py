@@ -3,7 +3,7 @@
 from typing import Any
 
 from parley_daemon.server.call import Call
-from parley_protocol.models.jobs import JobListParams, JobStopParams
+from parley_protocol.models.agents.jobs import JobListParams, JobStopParams
 
 
 async def list_jobs(call: Call, params: JobListParams) -> Any:

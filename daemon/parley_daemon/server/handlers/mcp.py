@@ -7,7 +7,7 @@ from parley_daemon.ports.tools import Workspace
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire import mcp as wire
 from parley_daemon.server.wire.errors import invalid_params
-from parley_protocol.models.mcp import (
+from parley_protocol.models.agents.mcp import (
     McpAddParams,
     McpAuthenticateParams,
     McpListParams,

@@ -5,7 +5,7 @@ from typing import Any
 from parley_daemon.engine.agents.mcp.content import ServerContents
 from parley_daemon.ports.mcp import McpPromptInfo, McpResourceInfo
 from parley_daemon.server.call import Call
-from parley_protocol.models.mcp_content import McpPromptsParams, McpResourcesParams
+from parley_protocol.models.agents.mcp_content import McpPromptsParams, McpResourcesParams
 
 MAX_LISTED = 2_000
 

@@ -6,7 +6,7 @@ from parley_daemon.core.records import Chat
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire import permissions as wire
 from parley_daemon.server.wire.errors import invalid_params
-from parley_protocol.models.permissions import (
+from parley_protocol.models.agents.permissions import (
     AgentInstructionsParams,
     PermissionAddParams,
     PermissionExplainParams,

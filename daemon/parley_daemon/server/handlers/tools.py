@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from parley_daemon.server.call import Call
-from parley_protocol.models.tools import ToolListParams
+from parley_protocol.models.agents.tools import ToolListParams
 
 if TYPE_CHECKING:
     from parley_daemon.engine.agents.toolset import ListedTool

@@ -26,8 +26,8 @@ from msgspec.structs import replace
 
 from parley_daemon.core.events import ChatChanged, MessagePart, turn_of
 from parley_daemon.core.parts import MERGEABLE, Piece, count_characters, join
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import Change, ChatView, Snapshot
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import Change, ChatView, Snapshot
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.wire import events, records
 

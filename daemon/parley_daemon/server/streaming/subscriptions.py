@@ -17,9 +17,9 @@ from typing import Any
 
 import anyio
 
-from parley_daemon.engine.chats.event_feed import Watchers
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import Attachment
+from parley_daemon.engine.chats.feed.event_feed import Watchers
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import Attachment
 from parley_daemon.engine.collection.collection import ChatCollection
 from parley_daemon.engine.errors import EngineError
 from parley_daemon.ports.store import StoreUnavailableError

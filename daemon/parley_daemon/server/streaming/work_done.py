@@ -11,7 +11,7 @@ from parley_daemon.core.events import (
     turn_of,
 )
 from parley_daemon.core.parts import Reasoning, Text
-from parley_daemon.engine.chats.event_log import Published
+from parley_daemon.engine.chats.feed.event_log import Published
 from parley_daemon.server.streaming.outbox import Outbox
 from parley_daemon.server.streaming.streams import ProgressWriter, Token
 from parley_daemon.server.wire import records

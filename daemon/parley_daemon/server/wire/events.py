@@ -10,8 +10,8 @@ from parley_daemon.core.events import (
     QueueUpdated,
 )
 from parley_daemon.core.parts import Reasoning, Text
-from parley_daemon.engine.chats.event_log import Published
-from parley_daemon.engine.chats.snapshot import ChatView, Snapshot
+from parley_daemon.engine.chats.feed.event_log import Published
+from parley_daemon.engine.chats.feed.snapshot import ChatView, Snapshot
 from parley_daemon.server.wire import agents, records
 from parley_daemon.server.wire.excerpts import MESSAGE_BYTES, fit_part
 from parley_daemon.server.wire.records import Json, encode

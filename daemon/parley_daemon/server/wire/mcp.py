@@ -12,9 +12,9 @@ from parley_daemon.engine.mcp.listing import ServerStatus
 from parley_daemon.engine.mcp.projects import ProjectServers
 from parley_daemon.engine.mcp.stored import SecretValues
 from parley_daemon.server.wire.agents import rule_scope
-from parley_protocol.models.mcp import McpAddParams, McpUpdateParams
+from parley_protocol.models.agents.mcp import McpAddParams, McpUpdateParams
+from parley_protocol.models.agents.permissions import NewRuleScope
 from parley_protocol.models.objects import ChatScope, RootScope
-from parley_protocol.models.permissions import NewRuleScope
 
 
 def server_list(

@@ -4,12 +4,12 @@ from typing import Any
 
 from parley_daemon.core.agents.rule_texts import rule_text
 from parley_daemon.core.agents.rules import Rule, RuleScope, Verdict
-from parley_daemon.engine.agents.instructions import InstructionFile
-from parley_daemon.engine.agents.permissions import ProjectRules
+from parley_daemon.engine.agents.policy.instructions import InstructionFile
+from parley_daemon.engine.agents.policy.permissions import ProjectRules
 from parley_daemon.server.wire.agents import offered_rule, rule_scope
 from parley_daemon.server.wire.uris import file_uri
+from parley_protocol.models.agents.permissions import PermissionAddParams
 from parley_protocol.models.objects import ChatScope, RootScope
-from parley_protocol.models.permissions import PermissionAddParams
 
 
 def rule(one: Rule) -> dict[str, Any]:

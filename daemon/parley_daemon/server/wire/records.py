@@ -14,7 +14,7 @@ from parley_daemon.core import codec
 from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Part
 from parley_daemon.core.records import Chat, Context, Message, ModelSettings, QueuedMessage
-from parley_daemon.engine.chats.snapshot import ChatView, Preview, Snapshot
+from parley_daemon.engine.chats.feed.snapshot import ChatView, Preview, Snapshot
 from parley_daemon.server.wire import agents, excerpts
 from parley_daemon.server.wire.uris import distinct_uris
 from parley_protocol.models import parts as wire_parts

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from parley_daemon.adapters.tools.files.texts import count_lines, lines_of, printable
-from parley_daemon.core.agents.hunks import CONTEXT, NO_NEWLINE, write_hunks
+from parley_daemon.core.agents.files.hunks import CONTEXT, NO_NEWLINE, write_hunks
 from parley_daemon.core.comparing import common_size
 
 MAX_DIFF = 64 * 1024

@@ -1,0 +1,1 @@
+"""What tools change in files: states, checkpoints, diffs."""

@@ -1,0 +1,1 @@
+"""The calls of one message: asked about, run, and their results."""

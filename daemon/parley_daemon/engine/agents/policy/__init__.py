@@ -1,0 +1,1 @@
+"""The rules of what models may do, and what people tell models in files."""

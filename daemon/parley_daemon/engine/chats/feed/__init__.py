@@ -1,0 +1,1 @@
+"""The events of one chat, and what a listener gets of the time before."""

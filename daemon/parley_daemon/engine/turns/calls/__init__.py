@@ -1,0 +1,1 @@
+"""One model call: which model, its attempts and fallbacks, its answer."""

@@ -1,0 +1,1 @@
+"""Models of what chats may do: tools, permissions, MCP servers, jobs, checkpoints."""
