@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.raw_client import unix_peer
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("protocol/parley_protocol", "daemon/parley_daemon", "clients/parley_clients")
@@ -102,6 +103,9 @@ def test_the_script_for_a_request_by_hand_prints_the_result(shared_daemon: Daemo
 async def test_the_queries_of_the_store_run_on_a_real_one(shared_daemon: DaemonProcess) -> None:
     queries = re.findall(r'^sqlite3 -readonly \S+ "(.*)"$', DEBUGGING, re.MULTILINE)
     assert len(queries) >= 2
+    async with unix_peer(shared_daemon.socket) as peer:  # its store is open when it answers
+        await peer.initialize()
+        await peer.result("chat/list", {})
     connection = sqlite3.connect(f"file:{shared_daemon.data_dir}/parley.db?mode=ro", uri=True)
     try:
         for query in queries:
