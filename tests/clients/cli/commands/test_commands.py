@@ -209,19 +209,19 @@ def test_chats_are_put_away_and_brought_back(parley: Parley) -> None:
 
 
 def test_chats_are_pinned_marked_in_the_list_and_unpinned(parley: Parley) -> None:
-    parley.chat.update(title="Quokka")  # `list` says how many chats it leaves out, so look for this one only
+    parley.chat.update(title="Quoll")  # `list` says how many chats it leaves out, so look for this one only
     parley.said("pin", parley.id, parley.id)
-    for words in (("list", "--query", "quokka"), ("list", "--pinned", "--query", "quokka")):
+    for words in (("list", "--query", "quoll"), ("list", "--pinned", "--query", "quoll")):
         (line,) = parley.said(*words).splitlines()
-        assert line.split("\t")[3:] == ["Quokka", "pinned"]
+        assert line.split("\t")[3:] == ["Quoll", "pinned"]
         code, shown = run_in_terminal(parley.daemon.env, *words)
         assert code == 0
-        assert re.search(rf"{parley.id}.*Quokka.*pinned", shown)
+        assert re.search(rf"{parley.id}.*Quoll.*pinned", shown)
     (record,) = parley.json("unpin", parley.id)
     assert record["pinned"] is False
-    assert parley.said("list", "--pinned", "--query", "quokka") == ""
-    (line,) = parley.said("list", "--query", "quokka").splitlines()
-    assert line.split("\t")[3:] == ["Quokka"]
+    assert parley.said("list", "--pinned", "--query", "quoll") == ""
+    (line,) = parley.said("list", "--query", "quoll").splitlines()
+    assert line.split("\t")[3:] == ["Quoll"]
 
 
 def test_a_chat_is_named_by_the_beginning_of_the_id_that_the_list_shows(parley: Parley) -> None:
