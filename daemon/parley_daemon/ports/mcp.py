@@ -155,8 +155,11 @@ class McpConnectionEvents(Protocol):
         """The server says that its tools, resources or prompts have changed."""
         ...
 
-    def ended(self, reason: str) -> None:
-        """The server has ended, or is not reached any more. The connection cannot be used again."""
+    def ended(self, reason: str, *, wants_auth: bool = False) -> None:
+        """The server has ended, or is not reached any more. The connection cannot be used again.
+
+        `reason` is the end of a sentence. `wants_auth`: it has refused a request without a valid token.
+        """
         ...
 
     def noise(self, lines: int) -> None:

@@ -95,7 +95,7 @@ async def test_a_token_that_expires_or_is_refused_is_renewed_once_for_all_chats(
                     chats.start_soon(use, it)
             assert (stub.granted, len(it.connector.connections)) == (2, 1)
             it.connector.accepted = {"token3"}  # the server has withdrawn the second one
-            it.connector.connections[0].events.ended("It has ended.")
+            it.connector.connections[0].events.ended("it has ended")
             await until_state(it, "failed")
             await use(it)
             assert stub.granted == 3

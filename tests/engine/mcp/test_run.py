@@ -121,9 +121,9 @@ async def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_good_life(
         async with it.run.use():  # a use waits for the rest of a short pause
             assert SystemClock().monotonic() - began >= 0.01 + 0.02 + 0.04 + 0.04 + 0.04
             await it.pass_time(0.06)
-            it.connector.connections[0].events.ended("It has ended.")
+            it.connector.connections[0].events.ended("it has ended")
             await it.until(lambda: it.run.state == "failed")
-        assert it.run.error == "It has ended."
+        assert it.run.error == "The MCP server s is gone: it has ended."
         async with it.run.use():
             assert it.run.starts == 7
 

@@ -26,6 +26,7 @@ class Events:
         self.changes = 0
         self.noises = 0
         self.reason: str | None = None
+        self.wants_auth = False
         self.changed = anyio.Event()
         self.over = anyio.Event()
 
@@ -33,8 +34,8 @@ class Events:
         self.changes += 1
         self.changed.set()
 
-    def ended(self, reason: str) -> None:
-        self.reason = reason
+    def ended(self, reason: str, *, wants_auth: bool = False) -> None:
+        self.reason, self.wants_auth = reason, wants_auth
         self.over.set()
 
     def noise(self, lines: int) -> None:

@@ -1,6 +1,7 @@
 """An MCP server that wants an authorization, and its authorization server, on one port of loopback.
 
-It checks what a client has to send, and records the faults. The attributes are what a test may change.
+It checks what a client has to send, and records the faults. The attributes are what a test may change. With
+a token that it accepts, the MCP server has one tool, `echo`.
 """
 
 import base64
@@ -26,6 +27,9 @@ class StubGranter:
         refuses: the error of each token request, if any.
         expires_in: seconds for which tokens hold.
         granted: how many tokens were given.
+        accepted: the tokens that the MCP server takes.
+        open: the methods of the MCP server that need no token.
+        effects: how often the tool has run.
         requests: the method and path of each request.
         faults: what clients did wrong.
     """
@@ -37,6 +41,9 @@ class StubGranter:
         self.refuses: str | None = None
         self.expires_in: int | None = 3600
         self.granted = 0
+        self.accepted: set[str] = set()
+        self.open: set[str] = set()
+        self.effects = 0
         self.requests: list[str] = []
         self.faults: list[str] = []
         self.url = ""
@@ -48,11 +55,14 @@ class StubGranter:
     def mcp(self) -> str:
         return f"{self.url}/mcp"
 
-    def answer(self, method: str, target: str, body: bytes) -> tuple[int, Json, dict[str, str]]:
+    def answer(self, method: str, target: str, body: bytes, token: str) -> tuple[int, Json, dict[str, str]]:
         path = urlsplit(target).path
         self.requests.append(f"{method} {path}")
         match path:
             case "/mcp":
+                message: Json = json.loads(body) if method == "POST" else {}
+                if token in self.accepted or message.get("method") in self.open:
+                    return self._serve(message)
                 named = f'Bearer resource_metadata="{self.url}/meta"' if self.challenge else "Bearer"
                 return 401, {}, {"WWW-Authenticate": named}
             case "/meta" | "/.well-known/oauth-protected-resource/mcp":
@@ -76,6 +86,26 @@ class StubGranter:
                 return self._token(dict(parse_qsl(body.decode())))
             case _:
                 return 404, {}, {}
+
+    def _serve(self, message: Json) -> tuple[int, Json, dict[str, str]]:
+        if "method" not in message:
+            return 405, {}, {}
+        if "id" not in message:
+            return 202, {}, {}
+        reply: Json
+        match message["method"]:
+            case "initialize":
+                info = {"name": "guarded", "version": "1"}
+                reply = {"protocolVersion": "2025-11-25", "serverInfo": info, "capabilities": {"tools": {}}}
+            case "tools/list":
+                reply = {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]}
+            case "tools/call":
+                self.effects += 1
+                reply = {"content": [{"type": "text", "text": "hello"}]}
+            case _:
+                error = {"code": -32601, "message": "Method not found"}
+                return 200, {"jsonrpc": "2.0", "id": message["id"], "error": error}, {}
+        return 200, {"jsonrpc": "2.0", "id": message["id"], "result": reply}, {}
 
     def consent(self, url: str) -> tuple[str, Json]:
         """Do what a browser does whose person allows it; return the redirect's address and parameters."""
@@ -127,15 +157,17 @@ def stub_granter() -> Generator[StubGranter]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, answer, headers = stub.answer(self.command, self.path, body)
-            content = json.dumps(answer).encode()
+            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            status, answer, headers = stub.answer(self.command, self.path, body, token)
+            headers = {"Content-Type": "application/json", **headers}
+            content = b"" if status == 202 else json.dumps(answer).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = _answer  # noqa: N815 - the names of the standard library
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the names of the standard library
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -82,7 +82,7 @@ class HelperConnection:
                 self._events.noise(frame.lines)
             case frames.Ended():
                 self._release()
-                self._events.ended(frame.reason)
+                self._events.ended(frame.reason, wants_auth=frame.wants_auth)
 
     async def manifest(self) -> McpManifest:
         """Ask the server for what it offers now.

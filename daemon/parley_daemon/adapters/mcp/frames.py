@@ -134,10 +134,11 @@ class Changed(msgspec.Struct, tag="changed", frozen=True):
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True):
-    """A server is gone. Its connection cannot be used any more."""
+    """A server is gone. Its connection cannot be used any more. `wants_auth`: see McpConnectionEvents."""
 
     connection: int
     reason: str
+    wants_auth: bool = False
 
 
 class Noisy(msgspec.Struct, tag="noisy", frozen=True):

@@ -164,10 +164,13 @@ class ServerRun:
         return McpConnectError(f"{text}{more}", needs_auth=self.state == "needs_auth")
 
     def forgive(self) -> None:
-        """Let the next use try at once, whatever has failed."""
+        """Let the next use connect anew at once, whatever has failed. Calls that run go on."""
         self._failures = 0
         self._next_try = float("-inf")
         self.next_try_at = None
+        if self._life is not None:
+            self._life.expires = self._clock.monotonic()
+            self._life.wake()
         if self.state in ("failed", "needs_auth"):
             self.state, self.error = "stopped", None
             self._announce()
@@ -241,7 +244,8 @@ class ServerRun:
             woken = life.sleep()
             now = self._clock.monotonic()
             if life.end_reason is not None:
-                return McpConnectError(life.end_reason)
+                text = f"The MCP server {self._name} is gone: {life.end_reason}."
+                return McpConnectError(text, needs_auth=life.wants_auth)
             if life.is_stopped or (self._is_retired and not self._users):
                 return None
             wait = float("inf")
@@ -297,7 +301,8 @@ class _Life:
 
     Attributes:
         starting: cancelled if the life is stopped before the server is reached.
-        end_reason: why the server has ended; None: it has not.
+        end_reason: why the server has ended, the end of a sentence; None: it has not.
+        wants_auth: whether it has ended because a person has to authorize it.
         has_news: whether what it offers has changed.
         expires: after which moment it ends when nobody uses it.
     """
@@ -305,6 +310,7 @@ class _Life:
     def __init__(self, run: ServerRun) -> None:
         self.starting = anyio.CancelScope()
         self.end_reason: str | None = None
+        self.wants_auth = False
         self.has_news = False
         self.expires = float("inf")
         self.is_stopped = False
@@ -335,9 +341,9 @@ class _Life:
         self.has_news = True
         self.wake()
 
-    def ended(self, reason: str) -> None:
+    def ended(self, reason: str, *, wants_auth: bool = False) -> None:
         """See McpConnectionEvents."""
-        self.end_reason = reason
+        self.end_reason, self.wants_auth = reason, wants_auth
         self.wake()
 
     def noise(self, lines: int) -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from parley_daemon.core.agents.globs import path_of_uri
 from parley_daemon.core.agents.mcp import McpDefinition
+from parley_daemon.engine.mcp.access import ServerAccess
 from parley_daemon.engine.mcp.authorization import Authorizations
 from parley_daemon.engine.mcp.listing import ServerEntry
 from parley_daemon.engine.mcp.projects import Trust
@@ -24,8 +25,6 @@ from parley_daemon.engine.tasks import Work
 from parley_daemon.ports.clock import Clock
 from parley_daemon.ports.mcp import (
     McpConnectError,
-    McpConnection,
-    McpConnectionEvents,
     McpConnector,
     McpManifest,
     McpTarget,
@@ -99,13 +98,15 @@ class ServerRuns:
         run = self._runs.get(key)
         if run is None:
             self._forget_some()
+            parts = self._parts
+            access = ServerAccess(parts.connector, parts.authorizations, parts.clock, entry.owner, target)
             run = self._runs[key] = ServerRun(
                 entry.name,
-                partial(self._connect, entry.owner, target),
+                access.connect,
                 partial(self._keep, entry),
-                self._parts.start,
-                self._parts.clock,
-                self._parts.times,
+                parts.start,
+                parts.clock,
+                parts.times,
             )
         self._keys[entry.key] = key
         if entry.root is not None:
@@ -166,35 +167,7 @@ class ServerRuns:
             definition = replace(definition, cwd=path_of_uri(entry.scope.root))
         return definition
 
-    async def _connect(
-        self, owner: str, target: McpTarget, events: McpConnectionEvents
-    ) -> tuple[McpConnection, float | None]:
-        connect, authorizations = self._parts.connector.connect, self._parts.authorizations
-        if authorizations is None or not takes_token(target):
-            return await connect(target, events), None
-        granted = await authorizations.find(owner, target.url or "")
-        if granted is None:
-            return await connect(target, events), None
-        try:
-            return await connect(_with_token(target, granted.token), events), granted.seconds
-        except McpConnectError as error:
-            if not error.needs_auth:
-                raise
-            another = await authorizations.replace(owner, target.url or "", granted.token)
-            if another is None:
-                raise
-        return await connect(_with_token(target, another.token), events), another.seconds
-
     def _key(self, entry: ServerEntry, target: McpTarget) -> str:
         """Return the key of what starts a server. Owners share servers of the configuration file alone."""
         owner = "" if entry.source == "config" else entry.owner
         return hashlib.sha256(self._salt + msgspec.json.encode((owner, target), order="sorted")).hexdigest()
-
-
-def takes_token(target: McpTarget) -> bool:
-    """Return whether a server is reached by a URL, without an authorization of its definition."""
-    return target.url is not None and not any(name.lower() == "authorization" for name in target.headers)
-
-
-def _with_token(target: McpTarget, token: str) -> McpTarget:
-    return replace(target, headers={**target.headers, "Authorization": f"Bearer {token}"})

@@ -27,11 +27,12 @@ from parley_daemon.core.agents.mcp import McpDefinition, McpState, UntrustedServ
 from parley_daemon.core.agents.rules import RuleScope
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.errors import NotAllowedError
+from parley_daemon.engine.mcp.access import takes_token
 from parley_daemon.engine.mcp.authorization import Asked
 from parley_daemon.engine.mcp.listing import ServerEntry, ServerStatus, merge
 from parley_daemon.engine.mcp.manifests import KeptManifests
 from parley_daemon.engine.mcp.projects import ProjectFileReader, ProjectServers
-from parley_daemon.engine.mcp.runs import RunParts, ServerRuns, takes_token
+from parley_daemon.engine.mcp.runs import RunParts, ServerRuns
 from parley_daemon.ports.mcp import McpConnectError, McpConnection, McpManifest
 from parley_daemon.ports.tools import Workspace
 

@@ -221,7 +221,7 @@ class Helper:
             del self._connections[number]
             connection.over.set()
         if was_opened:
-            await self._send(frames.Ended(number, connection.server.end))
+            await self._send(frames.Ended(number, connection.server.end, connection.server.wants_auth))
         else:
             if not problem:
                 problem.append(OpenError("The connection was given up."))

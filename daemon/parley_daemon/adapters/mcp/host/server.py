@@ -61,6 +61,7 @@ class Server:
         pid: the server's process, None for HTTP.
         asking: the calls that run, by what asks a person in each.
         over: set when the connection is to end, or has ended.
+        wants_auth: whether it has refused a request because of its authorization.
 
     Args:
         on_change: called when it says that it offers something else.
@@ -79,6 +80,7 @@ class Server:
         self.asking: list[Ask] = []
         self._open_questions = 0
         self.over = anyio.Event()
+        self.wants_auth = False
         self._end: str | None = None
 
     @property
@@ -156,7 +158,7 @@ class Server:
         else:
             from parley_daemon.adapters.mcp.host.transports.http import open_http  # 3 MB that few need
 
-            async with open_http(self._target, self._finish) as streams:
+            async with open_http(self._target, self._finish, self._refuse) as streams:
                 yield streams
 
     def _finish(self, reason: str) -> None:
@@ -164,6 +166,10 @@ class Server:
             self._end = reason
         if self._session is not None:
             self.over.set()
+
+    def _refuse(self) -> None:
+        self.wants_auth = True
+        self._finish("it wants an authorization")
 
     def _explain(self, error: BaseException, note: Exchange) -> OpenError:
         """Return why no connection has come about."""

@@ -29,11 +29,20 @@ _SESSION = "mcp-session-id"
 
 
 class LimitedTransport(httpx2.AsyncBaseTransport):
-    """Wraps the transport of an HTTP client. `on_lost`: it is of no use any more, and why."""
+    """Wraps the transport of an HTTP client.
 
-    def __init__(self, inner: httpx2.AsyncBaseTransport, on_lost: Callable[[str], None]) -> None:
+    `on_lost`: it is of no use any more, and why. `on_refused`: the server wants an authorization.
+    """
+
+    def __init__(
+        self,
+        inner: httpx2.AsyncBaseTransport,
+        on_lost: Callable[[str], None],
+        on_refused: Callable[[], None],
+    ) -> None:
         self._inner = inner
         self._on_lost = on_lost
+        self._on_refused = on_refused
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request."""
@@ -52,7 +61,7 @@ class LimitedTransport(httpx2.AsyncBaseTransport):
         if response.status_code >= 400:
             note.status = response.status_code
             if response.status_code == _UNAUTHORIZED:
-                self._on_lost("it wants an authorization")
+                self._on_refused()
             elif response.status_code == _NOT_FOUND and _SESSION in request.headers:
                 self._on_lost("it has ended the session")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -107,14 +116,16 @@ def _stand_in(note: Exchange, problem: str) -> httpx2.Response:
 
 
 @asynccontextmanager
-async def open_http(target: McpTarget, on_lost: Callable[[str], None]) -> AsyncGenerator[TransportStreams]:
-    """Yield the streams that the SDK takes."""
+async def open_http(
+    target: McpTarget, on_lost: Callable[[str], None], on_refused: Callable[[], None]
+) -> AsyncGenerator[TransportStreams]:
+    """Yield the streams that the SDK takes. See LimitedTransport."""
     url = target.url or ""
     async with AsyncExitStack() as stack:
         client = httpx2.AsyncClient(
             headers=dict(target.headers),
             timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None),  # the daemon limits how long calls take
-            transport=LimitedTransport(_make_transport(url), on_lost),
+            transport=LimitedTransport(_make_transport(url), on_lost, on_refused),
             trust_env=False,
         )
         await stack.enter_async_context(client)
