@@ -10,7 +10,6 @@ in it, or `_` at its end, has to be changed, since it would not be clear where t
 has one that looks as if it ended with such a hash. A tool's name that does not fit gets a hash at its end.
 """
 
-import re
 from collections.abc import Callable
 
 PREFIX = "mcp__"
@@ -22,7 +21,6 @@ SEARCH_NAME = "search_tools"
 MAX_NAME = 64
 _HASH = 10  # characters
 _SERVER = 40  # characters of a server's name that is not cut
-_HASHED = re.compile(r"_[0-9a-f]{10}$")
 _FITTING = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -37,11 +35,16 @@ def tool_name(server: str, tool: str, digest: Callable[[str], str]) -> str:
 
 def _name_server(server: str, digest: Callable[[str], str]) -> str:
     """Return what stands for a server, and for no other one. It has no `__`, and no `_` at its end."""
-    is_clear = "__" not in server and not server.endswith("_") and _HASHED.search(server) is None
+    is_clear = "__" not in server and not server.endswith("_") and not _looks_hashed(server)
     if is_clear and server and len(server) <= _SERVER and _FITTING.issuperset(server):
         return server
     words = [word for word in _fit(server).split("_") if word]
     return "_".join([*words, ""])[: _SERVER - _HASH - 1].rstrip("_") + f"_{digest(server)[:_HASH]}"
+
+
+def _looks_hashed(name: str) -> bool:
+    _, underscore, end = name.rpartition("_")
+    return bool(underscore) and len(end) == _HASH and set(end) <= set("0123456789abcdef")
 
 
 def _fit(name: str) -> str:
