@@ -58,6 +58,7 @@ class StubGranter:
     def answer(self, method: str, target: str, body: bytes, token: str) -> tuple[int, Json, dict[str, str]]:
         path = urlsplit(target).path
         self.requests.append(f"{method} {path}")
+        self._expect(path == "/mcp" or not token, "a header Authorization")
         match path:
             case "/mcp":
                 message: Json = json.loads(body) if method == "POST" else {}

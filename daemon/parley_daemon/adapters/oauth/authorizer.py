@@ -27,7 +27,7 @@ class OAuthAuthorizer:
     async def ask(self, resource: str) -> AsyncGenerator[McpConsent]:
         """See McpAuthorizer."""
         state = secrets.token_urlsafe(32)
-        async with requests() as http:
+        async with requests(resource) as http:
             granter = await find_granter(http, resource)
             async with listening(state) as redirect:
                 client = await _register(http, granter, redirect.uri)
@@ -38,7 +38,7 @@ class OAuthAuthorizer:
         if grant.refresh_token is None:
             raise McpAuthorizationError("The authorization has ended and cannot be renewed.")
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
-        async with requests() as http:
+        async with requests(grant.resource) as http:
             return await _get_token(http, grant, form)
 
 

@@ -5,12 +5,13 @@ specification has none; then the authorization server is at the server's own add
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
 
-from parley_daemon.adapters.oauth.requests import Answer, Json, Requests, check_url
+from parley_daemon.adapters.oauth.requests import Answer, Json, Requests
 from parley_daemon.ports.mcp_authorization import McpAuthorizationError
 
 _PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -35,7 +36,7 @@ async def find_granter(requests: Requests, url: str) -> Granter:
     Raises:
         McpAuthorizationError: nobody does, or not as it has to be.
     """
-    check_url(url, "The address of the MCP server")
+    requests.check(url, "The address of the MCP server")
     answer = await requests.post_json(url, "the MCP server", _PING)
     challenge = dict(_PARAMETER.findall(answer.challenge))
     found = await _find_resource(requests, url, challenge.get("resource_metadata"))
@@ -51,7 +52,7 @@ async def find_granter(requests: Requests, url: str) -> Granter:
         scopes = found.get("scopes_supported")
     metadata = await _find_metadata(requests, issuer)
     scope = challenge.get("scope") or _join(scopes)
-    return _read_granter(metadata, issuer, resource, scope)
+    return _read_granter(metadata, issuer, resource, scope, requests.check)
 
 
 async def _find_resource(requests: Requests, url: str, named: str | None) -> Json | None:
@@ -70,7 +71,7 @@ async def _find_resource(requests: Requests, url: str, named: str | None) -> Jso
 
 
 async def _find_metadata(requests: Requests, issuer: str) -> Json:
-    check_url(issuer, "The address of the authorization server")
+    requests.check(issuer, "The address of the authorization server")
     origin, path = _origin(issuer), urlsplit(issuer).path.rstrip("/")
     places = [
         f"{origin}/.well-known/oauth-authorization-server{path}",
@@ -87,7 +88,9 @@ async def _find_metadata(requests: Requests, issuer: str) -> Json:
     )
 
 
-def _read_granter(metadata: Json, issuer: str, resource: str, scope: str | None) -> Granter:
+def _read_granter(
+    metadata: Json, issuer: str, resource: str, scope: str | None, check: Callable[[str, str], str]
+) -> Granter:
     if (_text(metadata, "issuer") or "").rstrip("/") != issuer.rstrip("/"):
         raise McpAuthorizationError(
             "The authorization server calls itself otherwise than the MCP server does."
@@ -100,7 +103,7 @@ def _read_granter(metadata: Json, issuer: str, resource: str, scope: str | None)
         endpoint = _text(metadata, name)
         if endpoint is None:
             raise McpAuthorizationError(f"The authorization server has no {name}.")
-        endpoints.append(check_url(endpoint, f"The {name} of the authorization server"))
+        endpoints.append(check(endpoint, f"The {name} of the authorization server"))
     registration = _text(metadata, "registration_endpoint")
     sends_issuer = metadata.get("authorization_response_iss_parameter_supported") is True
     return Granter(
