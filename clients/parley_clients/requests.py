@@ -38,7 +38,7 @@ class ActionRequest:
 
     @property
     def kind(self) -> str:
-        """What is asked for: "permission", "question", "plan", "tool", "loop" and others."""
+        """What is asked for: "permission", "question", "plan", "tool", "elicitation", "loop" and others."""
         return self.raw["kind"]
 
     @property
@@ -63,8 +63,8 @@ class ActionRequest:
 
     @property
     def preview(self) -> Json:
-        """What people are shown: those of `command`, `cwd`, `paths`, `diff`, `url`, `plan`, `questions` that
-        apply.
+        """What people are shown: those of `command`, `cwd`, `paths`, `diff`, `url`, `plan`, `questions` and
+        `form` that apply.
         """
         preview: Json = self.raw.get("preview") or {}
         return {name: value for name, value in preview.items() if value is not None}
@@ -73,6 +73,14 @@ class ActionRequest:
     def questions(self) -> list[Json]:
         """The questions of a request of kind "question": `text`, and `options` and `multi` as they apply."""
         return self.preview.get("questions") or []
+
+    @property
+    def form(self) -> Json:
+        """What an MCP server asks, in a request of kind "elicitation": `server`, `message`, `answerSchema`.
+
+        If it has a schema, the `result` of "allow" is `{"answers": {…}}`; else the person visits the `url`.
+        """
+        return self.preview.get("form") or {}
 
     @property
     def rules(self) -> list[Json]:

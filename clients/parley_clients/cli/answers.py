@@ -13,6 +13,8 @@ from parley_clients.results import Json
 
 PLAN_MODES = ("ask", "edits", "auto")
 
+_ELICITATION_YES = {False: "y when you have been there", True: "y agrees"}
+
 _YES, _NO, _ALWAYS = ("y", "yes"), ("n", "no"), ("a", "always")
 
 
@@ -30,6 +32,8 @@ def answer_hint(request: ActionRequest) -> str:
     """Return what can be typed."""
     if request.kind == "question":
         return "type an answer, or the number of an option · /deny"
+    if request.kind == "elicitation":
+        return f"{_ELICITATION_YES[request.form.get('answerSchema') is not None]} · n or /deny declines"
     words = [f"y {'goes on' if request.kind == 'loop' else 'allows'}"]
     if request.kind == "plan":
         words = [f"y approves (y {' | '.join(PLAN_MODES)}: the mode after it)"]

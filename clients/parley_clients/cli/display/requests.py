@@ -12,12 +12,13 @@ from rich.text import Text
 from parley_clients.cli.answers import describe_rule, rule_keys
 from parley_clients.cli.display.blocks import BlockCutter
 from parley_clients.cli.display.markdown import THEME, RenderedBlock
+from parley_clients.cli.forms import form_fields
 from parley_clients.cli.steps import describe_args, short_path, visible, visible_line
 from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 
 _SHORT_LINES = 12
-_EXPLAINED = frozenset(("command", "diff", "url", "plan", "questions"))
+_EXPLAINED = frozenset(("command", "diff", "url", "plan", "questions", "form"))
 """Previews that show what is in the arguments."""
 
 MAX_LINES = 2000
@@ -34,6 +35,8 @@ def render_request(request: ActionRequest, why: str = "") -> Iterator[Renderable
         yield from _plan(preview["plan"])
     for number, question in enumerate(request.questions, 1):
         yield from _question(f"{number}. " if len(request.questions) > 1 else "", question, request.title)
+    if request.form:
+        yield from _form(request)
     if preview.get("command"):
         yield _block(preview["command"], "bold")
         yield Text(f"  in {short_path(preview['cwd'])}" if preview.get("cwd") else "", "dim")
@@ -105,6 +108,23 @@ def _plan(plan: str) -> Iterator[RenderableType]:
         if not block.continues:
             yield Text()
         yield RenderedBlock(block)
+
+
+def _form(request: ActionRequest) -> Iterator[RenderableType]:
+    """Yield the words of a server, of which a title has only the first line, and the fields."""
+    message = request.form["message"]
+    if not request.title.endswith(message):
+        yield _block(message, "")
+    server = visible_line(request.form["server"])
+    yield Text(f"  The MCP server {server} asks this and gets the answer: no secrets of yours.", "dim")
+    fields = form_fields(request) or []
+    for number, field in enumerate(fields, 1):
+        needed = "" if field.is_required else "  (may be left out)"
+        yield Text.assemble((f"  {number}. {visible_line(field.label)}", "bold"), (needed, "dim"))
+        if field.description and field.description != field.label:
+            yield Text(f"     {visible_line(field.description)}")
+        for index, (_, label) in enumerate(field.choices, 1):
+            yield Text(f"     {index}  {visible_line(label)}")
 
 
 def _question(number: str, question: Json, title: str) -> Iterator[RenderableType]:

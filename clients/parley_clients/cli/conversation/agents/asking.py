@@ -7,8 +7,11 @@ it was typed: when another one becomes active, the caller empties the prompt.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from parley_clients.cli.answers import Given, answer_hint, read_answer, read_choice
+from parley_clients.cli.forms import OMITTED, FormField, form_fields, read_field
+from parley_clients.cli.steps import visible_line
 from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 
@@ -22,6 +25,8 @@ class Asking:
         self._skipped: list[str] = []
         self._answered: set[str] = set()
         self._choices: list[str | list[str]] = []
+        self._fields: list[FormField] = []
+        self._values: list[Any] = []
 
     def update(self, requests: Sequence[Json]) -> bool:
         """Take the open questions of the chat; return whether another one is active now, or none."""
@@ -35,7 +40,8 @@ class Asking:
         before, after = (None if one is None else one.id for one in (self.active, active))
         if before == after:
             return False
-        self.active, self._choices = active, []
+        self.active, self._choices, self._values = active, [], []
+        self._fields = (None if active is None else form_fields(active)) or []
         return True
 
     def _order(self, request: ActionRequest) -> int:
@@ -53,18 +59,32 @@ class Asking:
             UsageError: the text is no answer.
         """
         assert self.active is not None
+        if self.active.kind == "elicitation":
+            return self._take_field(text)
         questions = self.active.questions
         if self.active.kind != "question" or not questions:
             return read_answer(text, self.active)
         self._choices.append(read_choice(text, questions[len(self._choices)]))
         return Given("allow", {"answers": self._choices}) if len(self._choices) == len(questions) else None
 
+    def _take_field(self, text: str) -> Given | None:
+        assert self.active is not None
+        if not self._fields:
+            given = read_answer(text, self.active)
+            is_form = given.decision == "allow" and form_fields(self.active) is not None
+            return Given("allow", {"answers": {}}) if is_form else given
+        self._values.append(read_field(text, self._fields[len(self._values)]))
+        if len(self._values) < len(self._fields):
+            return None
+        named = zip(self._fields, self._values, strict=True)
+        return Given("allow", {"answers": {one.name: value for one, value in named if value is not OMITTED}})
+
     def note_answered(self, id: str) -> None:
         """Note that an answer is on its way, so that the next question can be active."""
         self._answered.add(id)
 
     def note_failed(self, id: str) -> None:
-        """Note that an answer did not arrive: the question is asked again."""
+        """Note that an answer did not arrive: the question is asked again, from its beginning."""
         self._answered.discard(id)
 
     def lines(self) -> list[str]:
@@ -72,6 +92,10 @@ class Asking:
         if self.active is None:
             return []
         lines = [answer_hint(self.active)]
+        if self._fields:
+            field = self._fields[len(self._values)]
+            number = f"{len(self._values) + 1} of {len(self._fields)}"
+            lines = [f"{number} · {visible_line(field.label)}: {field.hint} · /deny declines"]
         questions = self.active.questions
         if len(questions) > 1:
             lines[0] = f"question {len(self._choices) + 1} of {len(questions)} · {lines[0]}"
