@@ -76,3 +76,34 @@ async def test_agents_are_listed_opened_and_stopped(neovim_daemon: DaemonProcess
         check("what it was asked", shows("/slow a long story")())
         """,
     )
+
+
+async def test_a_form_of_a_server_is_shown_and_filled_in(
+    neovim_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    command, *args = stub_command(StubLog(tmp_path / "log"))
+    servers = {"mcpServers": {"shop": {"command": command, "args": args}}}
+    (tmp_path / ".mcp.json").write_text(json.dumps(servers), "utf-8")
+    await nvim(
+        neovim_daemon,
+        f"""{CHOOSE}
+        vim.cmd.cd("{tmp_path}")
+        wanted = {{ "shop  waits for trust", "Trust" }}
+        vim.cmd("ParleyMcp")
+        wait("trust", noted("shop  not started yet"))
+        require("parley").open("/fast /tool mcp__shop__ask {{}}", nil, "ask")
+        wait("the call", function() return chat() ~= nil and #chat().requests == 1 end)
+        vim.cmd("ParleyAllow")
+        wait("the form", shows("Who are you?"))
+        check("its field", shows("1. **name**")())
+        local prompts = {{}}
+        vim.ui.input = function(options, take)
+          table.insert(prompts, options.prompt)
+          take("Ada")
+        end
+        vim.cmd("ParleyAllow")
+        wait("the end", ended())
+        check("the field was asked for: " .. vim.inspect(prompts), prompts[1]:find("^name") ~= nil)
+        check("what the server got", shows("Ada")())
+        """,
+    )

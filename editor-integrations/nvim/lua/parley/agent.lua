@@ -1,5 +1,6 @@
 -- Chats that act: the steps of a turn and its questions as text, answers to the questions, and changed files.
 local client = require("parley.client")
+local forms = require("parley.forms")
 local api = vim.api
 local M = {}
 
@@ -126,6 +127,9 @@ function M.describe_request(request, chat_id)
   local get = function(name)
     return client.nil_if_null(preview[name])
   end
+  if get("form") then
+    text = text .. forms.describe(request, M.visible)
+  end
   if get("command") then
     text = text .. fenced("sh", get("command")) .. (get("cwd") and "\n\nin " .. path_of(get("cwd")) or "")
   end
@@ -136,7 +140,7 @@ function M.describe_request(request, chat_id)
   elseif get("paths") then
     text = text .. "\n\n" .. table.concat(vim.tbl_map(path_of, get("paths")), "\n")
   end
-  if not (get("command") or get("url") or get("plan") or get("diff") or get("questions")) then
+  if not (get("command") or get("url") or get("plan") or get("diff") or get("questions") or get("form")) then
     local args = client.nil_if_null(request.args)
     text = text .. (args and next(args) and fenced("json", vim.json.encode(args)) or "")
   end
@@ -204,10 +208,14 @@ local function answer_questions(request, answers)
   end)
 end
 
----Allow what is asked; a question gets its answers.
+---Allow what is asked; a question or a form gets its answers.
 function M.allow(request)
   if request.kind == "question" then
     return answer_questions(request, {})
+  elseif forms.fields(request) then
+    return forms.fill_in(request, one_line, function(answers)
+      respond(request, "allow", { answers = answers })
+    end)
   end
   respond(request, "allow")
 end
@@ -229,7 +237,7 @@ end
 
 ---Choose an answer.
 function M.answer(request)
-  local choices = { { text = request.kind == "question" and "Answer" or "Allow", run = M.allow } }
+  local choices = { { text = (request.kind == "question" or forms.fields(request)) and "Answer" or "Allow", run = M.allow } }
   if #request.rules > 0 then
     table.insert(choices, { text = "Always …", run = M.always })
   end
