@@ -17,7 +17,7 @@ from parley_daemon.server.files import chat_export, chat_import
 from tests.support.engine.delegation import DelegatingTool, known
 from tests.support.engine.rig import ME, Recorder, Rig, Watcher, running
 from tests.support.engine.scripted_model import ScriptedCall
-from tests.support.engine.scripted_tools import ScriptedTool, agent
+from tests.support.engine.scripted_tools import ROOT, ScriptedTool, agent
 from tests.support.engine.toolbox import GivenToolbox
 
 
@@ -70,7 +70,7 @@ class Delegation:
 
 def a_toolbox() -> tuple[DelegatingTool, ScriptedTool, GivenToolbox]:
     tool, shell = DelegatingTool(), ScriptedTool("shell", "execute")
-    return tool, shell, GivenToolbox(tool, shell, roots=("/work",))
+    return tool, shell, GivenToolbox(tool, shell, roots=(ROOT,))
 
 
 @pytest.fixture

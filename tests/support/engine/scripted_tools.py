@@ -14,7 +14,7 @@ from parley_daemon.core.records import AgentSettings, Message, ModelSettings, St
 from parley_daemon.ports.tools import CallContext, CallMonitor, ToolInputError
 from tests.support.engine.rig import Recorder, Rig
 
-ROOT = "/work"
+ROOT = "/srv/no/such/project"
 ANY = {"type": "object"}
 
 
