@@ -1,0 +1,1 @@
+"""Searches the files of contexts, with an index in SQLite."""

@@ -1,0 +1,1 @@
+"""The program of the process that indexes folders and searches them."""
