@@ -9,6 +9,7 @@ from parley_clients.results import McpServerList, Result
 
 if TYPE_CHECKING:
     from parley_protocol.models.agents.mcp import McpAuthenticateResult
+    from parley_protocol.models.agents.mcp_content import McpPromptsResult, McpResourcesResult
 
 
 class McpServers:
@@ -128,6 +129,26 @@ class McpServers:
         """
         params = call_params(name=name, chatId=chat_id, root=root)
         return Result("mcp/authenticate", await self._session.call("mcp/authenticate", params, timeout))
+
+    async def resources(
+        self, chat_id: str, *, server: str | None = None, timeout: float | None = None
+    ) -> "Result[McpResourcesResult]":
+        """List what the servers of a chat have to read (`raw["resources"]`), or those of one `server`.
+
+        A part {"type": "reference", "uri": resource["reference"]} puts one into a message.
+        """
+        params = call_params(chatId=chat_id, server=server)
+        return Result("mcp/resources", await self._session.call("mcp/resources", params, timeout))
+
+    async def prompts(
+        self, chat_id: str, *, server: str | None = None, timeout: float | None = None
+    ) -> "Result[McpPromptsResult]":
+        """List the prompts that the servers of a chat have (`raw["prompts"]`), or those of one `server`.
+
+        A part {"type": "prompt", "server": …, "name": …, "arguments": {…}} puts one into a message.
+        """
+        params = call_params(chatId=chat_id, server=server)
+        return Result("mcp/prompts", await self._session.call("mcp/prompts", params, timeout))
 
     async def _call(self, method: str, params: dict[str, Any], timeout: float | None) -> McpServerList:
         return McpServerList(method, await self._session.call(method, params, timeout))

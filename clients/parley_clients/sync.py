@@ -167,6 +167,8 @@ class McpServers:
     remove = blocking_call(async_mcp.McpServers.remove)
     restart = blocking_call(async_mcp.McpServers.restart)
     authenticate = blocking_call(async_mcp.McpServers.authenticate)
+    resources = blocking_call(async_mcp.McpServers.resources)
+    prompts = blocking_call(async_mcp.McpServers.prompts)
 
 
 class Permissions:

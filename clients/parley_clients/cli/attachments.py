@@ -36,18 +36,29 @@ _MEDIA = ("image/", "audio/", "video/")
 def read_files(names: Sequence[str], read_input: Callable[[], bytes]) -> list[Json]:
     """Return files as parts of a message; `read_input` reads the one that is named "-".
 
+    "@server:uri" is no file: it refers to a resource of an MCP server, which the daemon reads.
+
     Raises:
         UsageError: one of them cannot be read, is empty, too large, or of a kind that cannot be sent.
     """
     parts: list[Json] = []
     total = 0
     for name in names:
+        if is_resource(name):
+            parts.append({"type": "reference", "uri": name})
+            continue
         data = read_input() if name == STANDARD_INPUT else _read_file(check_text(name, "A file name"))
         total += len(data)
         if total > MAX_BYTES:
             raise UsageError(f"{name} is too large: the files of a message may have {MAX_BYTES >> 20} MiB.")
         parts.append(file_part(name, data))
     return parts
+
+
+def is_resource(name: str) -> bool:
+    """Return whether a name refers to a resource of an MCP server ("@server:uri"), and to no file here."""
+    server, colon, uri = name[1:].partition(":")
+    return name.startswith("@") and bool(server and colon and uri) and not os.path.exists(name)
 
 
 def file_part(name: str, data: bytes) -> Json:

@@ -22,7 +22,7 @@ from parley_clients.cli.commands.edit_retry import find_last_question
 from parley_clients.cli.commands.queue import change_queue
 from parley_clients.cli.conversation import descriptions
 from parley_clients.cli.conversation.agents import commands as agents
-from parley_clients.cli.conversation.agents import rules, servers
+from parley_clients.cli.conversation.agents import offers, rules, servers
 from parley_clients.cli.conversation.agents.undo import undo
 from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Outcome, Quit, Retry, Show
 from parley_clients.cli.errors import CommandError, UsageError
@@ -45,6 +45,8 @@ def command_name(text: str, model: str | None) -> str | None:
     """
     word = text.split(None, 1)[0] if text.startswith("/") else ""
     is_command = _COMMAND.fullmatch(word) is not None or text.strip() == "/" == word
+    if offers.is_prompt(word):
+        return word
     if not is_command or (model == DEMO_MODEL and word in DEMO_COMMANDS):
         return None
     return word.lower()
@@ -59,6 +61,8 @@ def run_command(text: str, context: Context) -> Outcome:
         ParleyError: a request failed.
     """
     word, argument = [*text.split(None, 1), ""][:2]
+    if offers.is_prompt(word):
+        return offers.send_prompt(context, word, argument.strip())
     found = COMMANDS.get(word.lower())
     if found is None:
         close = [name for name in COMMANDS if name.startswith(word.lower()) and word != "/"]
@@ -226,7 +230,7 @@ COMMANDS = {
         Command("/new [PROVIDER:MODEL]", "start a new chat", _new),
         Command("/open [ID|TITLE]", "list the chats, or open one", _open),
         Command("/model [PROVIDER:MODEL]", "show or set the model", _model),
-        Command("/attach [FILE…]", "send files with the next message; list them", _attach),
+        Command("/attach [FILE…]", "send files, or @SERVER:URI, with the next message; list them", _attach),
         Command("/detach", "send no files", _detach),
         Command("/retry [PROVIDER:MODEL]", "get another answer to the last question", _retry),
         Command("/edit [TEXT]", "replace the last question", _edit),
@@ -240,6 +244,8 @@ COMMANDS = {
         Command("/trust [yes|no]", "show the rules and the AGENTS.md of the folder; trust them", rules.trust),
         Command("/jobs [ID|stop ID]", "list the commands in the background; show or stop one", agents.jobs),
         Command("/mcp [restart|auth NAME]", "list the MCP servers; start or authorize one", servers.mcp),
+        Command("/resources", "list what MCP servers have to read: /attach @SERVER:URI", offers.resources),
+        Command("/prompts", "list the prompts of MCP servers: /SERVER:PROMPT sends one", offers.prompts),
         Command("/agents [ID|stop ID]", "list the agents of the model; show or stop one", servers.agents),
         Command("/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", undo),
         Command("/deny [REASON]", "deny what is asked; the model reads the reason", agents.nothing_asked),

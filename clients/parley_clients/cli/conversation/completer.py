@@ -50,6 +50,9 @@ class CommandCompleter(Completer):
             "/open": self._chats,
             "/branch": self._branches,
             "/queue": self._queue,
+            "/mcp": self._servers,
+            "prompts": self._prompts,
+            "resources": self._resources,
         }
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
@@ -68,10 +71,16 @@ class CommandCompleter(Completer):
             shown = [(name, command) for name, command in COMMANDS.items() if command.help]
             # A space after it if an argument can follow.
             words = [(name + " " * (command.usage != name), command.help) for name, command in shown]
+            if ":" in name:
+                words = await self._words("prompts")
             for completion in _matching(words, text):
                 yield completion
         elif name == "/attach":
-            last = argument.rpartition(" ")[2] if not Path(argument).expanduser().exists() else argument
+            last = argument.rpartition(" ")[2]
+            if last.startswith("@"):
+                for completion in _matching(await self._words("resources"), last):
+                    yield completion
+            last = last if not Path(argument).expanduser().exists() else argument
             for completion in self._paths.get_completions(Document(last, len(last)), complete_event):
                 yield completion
         elif name in self._sources:
@@ -105,6 +114,22 @@ class CommandCompleter(Completer):
     async def _branches(self) -> list[Word]:
         points = await self._chat().branches(timeout=5)
         return [(str(id), f"instead of {point.message_id}") for point in points for id in point.siblings]
+
+    async def _servers(self) -> list[Word]:
+        found = (await self._client.mcp.list(self._chat().id, timeout=5)).servers
+        actions = [("restart", "start one now, again if it runs"), ("auth", "authorize one in a browser")]
+        return actions + [(one["name"], one["state"]) for one in found]
+
+    async def _prompts(self) -> list[Word]:
+        raw = (await self._client.mcp.prompts(self._chat().id, timeout=5)).raw
+        return [
+            (one["command"] + " " * bool(one["arguments"]), one["description"] or "")
+            for one in raw["prompts"]
+        ]
+
+    async def _resources(self) -> list[Word]:
+        raw = (await self._client.mcp.resources(self._chat().id, timeout=5)).raw
+        return [(one["reference"], one["description"] or one["name"]) for one in raw["resources"]]
 
     async def _queue(self) -> list[Word]:
         queued = (await self._chat().queue.list(timeout=5)).messages

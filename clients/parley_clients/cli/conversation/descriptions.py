@@ -38,8 +38,8 @@ def describe_queue(messages: list[Json]) -> str:
 
 
 def describe_attachments(parts: list[Json]) -> str:
-    """Return the names of files."""
-    return ", ".join([one_line(part.get("title") or part["mediaType"]) for part in parts])
+    """Return the names of files and references."""
+    return ", ".join([one_line(part.get("title") or part.get("uri") or part["mediaType"]) for part in parts])
 
 
 def describe_usage(chat: Json, last_answer: Json | None) -> str:

@@ -52,8 +52,16 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Send:
+    """Send a message. `text` is what was typed."""
+
+    text: str
+    content: list[Json]
+
+
+@dataclass(frozen=True)
 class Quit:
     """End the conversation."""
 
 
-Outcome = Show | Open | Retry | Edit | Quit
+Outcome = Show | Open | Retry | Edit | Send | Quit

@@ -10,7 +10,7 @@ from parley_clients.cli.commands.ask import deny_unattended, unattended
 from parley_clients.cli.commands.show import print_snapshot
 from parley_clients.cli.conversation.agents.asking import Asking
 from parley_clients.cli.conversation.commands import command_name, run_command
-from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Quit, Retry, Show
+from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Quit, Retry, Send, Show
 from parley_clients.cli.display.output import make_output
 from parley_clients.cli.errors import CommandError, UsageError, check_text, describe_parley_error, print_error
 from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, escape_controls
@@ -100,6 +100,9 @@ class _Lines:
                 if outcome.content is None:
                     raise CommandError("/edit needs a text.")
                 self._show(context.chat.stream_edit(outcome.message_id, outcome.content))
+            case Send():
+                settings = None if self._prompts else unattended(context.client, {})
+                self._show(context.chat.stream(outcome.content, settings=settings or None))
             case Quit():
                 return False
         return True

@@ -259,6 +259,8 @@ class Conversation:
                     self._editing = outcome.message_id
                     self._prompt.buffer.text = outcome.text
                     self._prompt.buffer.cursor_position = len(outcome.text)
+                case outcomes.Send():
+                    await self._send(context.chat, outcome.text, outcome.content, os.urandom(16).hex())
                 case outcomes.Quit():
                     self._leave()
         except (CommandError, UsageError, ParleyError, TimeoutError) as error:

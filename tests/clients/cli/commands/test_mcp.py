@@ -71,3 +71,35 @@ async def test_the_servers_of_a_project_wait_for_trust(tmp_path: Path) -> None:
         assert "theirs  running" in started
         chat = await client.create_chat(context={"repositories": [tmp_path.as_uri()]})
         assert "theirs  running" in (await parley(daemon, "mcp", "--chat", chat.id)).stdout
+
+
+async def test_prompts_are_commands_and_resources_are_attached(tmp_path: Path) -> None:
+    command, *args = stub_command(StubLog(tmp_path / "log"))
+    lines = (
+        "/prompts",
+        "/resources",
+        "/stub:greet",
+        "/stub:nothing",
+        "/fast",
+        "/stub:greet style=short Ada Lovelace",
+        "/stub:greet style=short 'Ada Lovelace'",
+        "/attach @stub:stub://note",
+        "/fast /tokens 2 what is this?",
+        "/stop",
+    )
+    table = f"[mcp.stub]\ncommand = {json.dumps(command)}\nargs = {json.dumps(args)}\n"
+    async with running_daemon(config=table) as daemon:
+        chat = ("chat", "--agent", "--model", "demo:demo")
+        done = await to_thread.run_sync(lambda: run_parley(daemon.env, *chat, stdin="\n".join(lines)))
+        shown, wrong = done.stdout, done.stderr
+        assert "/stub:greet name=… [style=…]  Greet somebody" in shown
+        assert "@stub:stub://note" in shown
+        assert wrong.count("Use /stub:greet name=… [style=…]") == 2  # no name; two words for one argument
+        assert "There is no prompt /stub:nothing. /prompts lists the prompts" in wrong
+        async with connect(f"unix:{daemon.socket}") as client:
+            (record,) = (await client.list_chats()).chats
+            sent = [one for one in (await client.chat(record.id).get()).messages if one["role"] == "user"]
+            parts = [part for message in sent for part in message["content"]]
+    assert any("Greet Ada Lovelace." in part.get("text", "") for part in parts)
+    (source,) = [part for part in parts if part["type"] == "source"]
+    assert source["url"] == "@stub:stub://note"
