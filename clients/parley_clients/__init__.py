@@ -7,6 +7,7 @@ from parley_clients.answers import Answer, SentMessage, TurnFailedError, TurnInt
 from parley_clients.chat import Chat
 from parley_clients.client import Client, connect
 from parley_clients.connection.session import Reconnect
+from parley_clients.context.sources import Place, Source
 from parley_clients.errors import (
     AuthenticationError,
     ChatArchivedError,
@@ -97,6 +98,7 @@ __all__ = [
     "NotTrustedError",
     "ParleyError",
     "Permissions",
+    "Place",
     "ProviderUnavailableError",
     "Providers",
     "Queue",
@@ -110,6 +112,7 @@ __all__ = [
     "SearchPage",
     "SentMessage",
     "SlowConsumerError",
+    "Source",
     "StoreUnavailableError",
     "TextStream",
     "ToolFunctionError",

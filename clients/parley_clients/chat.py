@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from parley_clients.answers import Answer, SentMessage
 from parley_clients.connection.session import Session
+from parley_clients.context.sources import Source, last_sources
 from parley_clients.errors import ParleyError, error_from_wire
 from parley_clients.params import UNSET, Unset, call_params, message_params, update_params
 from parley_clients.queue import Queue
@@ -377,6 +378,10 @@ class Chat:
         """Return the child chats that the model has started (its subagents), the oldest first."""
         raw = await self._session.call("chat/get", {"chatId": self.id, "limit": 1}, timeout)
         return [Child(one) for one in raw.get("children") or ()]
+
+    async def sources(self, *, timeout: float | None = None) -> list[Source]:
+        """Return the sources of the last answer: passages of files and pages, and which of them it cites."""
+        return last_sources((await self.get(limit=200, timeout=timeout)).messages)
 
     async def jobs(self, *, timeout: float | None = None) -> list[Job]:
         """Return the commands that the model has started in the background, the oldest first."""

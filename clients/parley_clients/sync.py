@@ -253,6 +253,7 @@ class Chat:
     checkpoints = blocking_call(async_chat.Chat.checkpoints)
     restore = blocking_call(async_chat.Chat.restore)
     children = blocking_call(async_chat.Chat.children)
+    sources = blocking_call(async_chat.Chat.sources)
     jobs = blocking_call(async_chat.Chat.jobs)
     stop_job = blocking_call(async_chat.Chat.stop_job)
     file = blocking_call(async_chat.Chat.file)

@@ -187,8 +187,15 @@ def parts_as_markdown(parts: list[Json]) -> str:
 
 
 def source_line(part: Json) -> str:
-    """Return one line with the title and the address of a source."""
-    return f"source: {one_line(part['title'])}  {one_line(part['url'])}".rstrip()
+    """Return one line with the title, the lines and the address of a source."""
+    title = f"{one_line(part['title'])}{lines_of(part)}"
+    return f"source: {title}  {one_line(part['url'])}".rstrip()
+
+
+def lines_of(source: Json) -> str:
+    """Return the lines of a source as they follow the name of its file, such as ":3-17"."""
+    start, end = source.get("startLine"), source.get("endLine")
+    return "" if start is None else f":{start}" if end in (None, start) else f":{start}-{end}"
 
 
 def transcript(snapshot: Json, *, ids: bool = False) -> list[tuple[str, list[Json]]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from parley_clients.cli.messages import escape_controls, one_line
+from parley_clients.cli.messages import escape_controls, lines_of, one_line
 from parley_clients.results import Json
 
 _MAIN = ("command", "pattern", "path", "from", "url", "query", "name", "task", "jobId", "id")
@@ -136,6 +136,13 @@ def short_path(path: str) -> str:
         return visible_line(path.removeprefix(f"{Path.cwd()}/") or path)
     except FileNotFoundError:  # the present folder was deleted
         return visible_line(path)
+
+
+def source_place(source: Json) -> str:
+    """Return where a source is: the path of a file with its lines, else the title and the address."""
+    if not source["url"].startswith("file:"):
+        return visible_line(f"{source['title']}  {source['url']}".strip())
+    return f"{short_path(source['url'])}{lines_of(source)}"
 
 
 def path_of(uri: str) -> str:

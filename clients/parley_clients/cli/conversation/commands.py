@@ -24,6 +24,7 @@ from parley_clients.cli.conversation import descriptions
 from parley_clients.cli.conversation.agents import commands as agents
 from parley_clients.cli.conversation.agents import offers, rules, servers
 from parley_clients.cli.conversation.agents.undo import undo
+from parley_clients.cli.conversation.context.sources import sources
 from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Outcome, Quit, Retry, Show
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.options import find_chat
@@ -250,6 +251,7 @@ COMMANDS = {
         Command("/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", undo),
         Command("/deny [REASON]", "deny what is asked; the model reads the reason", agents.nothing_asked),
         Command("/skip", "look at the next question first", agents.nothing_asked),
+        Command("/sources [N]", "list the sources of the last answer; open one in $EDITOR", sources),
         Command("/usage", "show tokens, cost and how full the context is", _usage),
         Command("/title TEXT", "set the title of the chat", _title),
         Command("/help", "show this help", _help),

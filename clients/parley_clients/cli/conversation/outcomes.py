@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from parley_clients.results import Json
 from parley_clients.sync import Chat, Client
@@ -52,6 +53,15 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class OpenFile:
+    """Open a file in the user's editor at a line, from 1. `note`: what to say beforehand, or None."""
+
+    path: Path
+    line: int
+    note: str | None = None
+
+
+@dataclass(frozen=True)
 class Send:
     """Send a message. `text` is what was typed."""
 
@@ -64,4 +74,4 @@ class Quit:
     """End the conversation."""
 
 
-Outcome = Show | Open | Retry | Edit | Send | Quit
+Outcome = Show | Open | OpenFile | Retry | Edit | Send | Quit

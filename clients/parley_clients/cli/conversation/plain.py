@@ -10,7 +10,8 @@ from parley_clients.cli.commands.ask import deny_unattended, unattended
 from parley_clients.cli.commands.show import print_snapshot
 from parley_clients.cli.conversation.agents.asking import Asking
 from parley_clients.cli.conversation.commands import command_name, run_command
-from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Quit, Retry, Send, Show
+from parley_clients.cli.conversation.editor import open_file
+from parley_clients.cli.conversation.outcomes import Context, Edit, Open, OpenFile, Quit, Retry, Send, Show
 from parley_clients.cli.display.output import make_output
 from parley_clients.cli.errors import CommandError, UsageError, check_text, describe_parley_error, print_error
 from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, escape_controls
@@ -94,6 +95,8 @@ class _Lines:
             case Open():
                 context.chat = outcome.chat
                 print_snapshot(context.chat.get(limit=_SHOWN_MESSAGES).raw, context.options)
+            case OpenFile():
+                self._open_file(outcome)
             case Retry():
                 self._show(context.chat.stream_retry(model=outcome.model))
             case Edit():
@@ -106,6 +109,15 @@ class _Lines:
             case Quit():
                 return False
         return True
+
+    def _open_file(self, file: OpenFile) -> None:
+        """Open a file in the editor; without a terminal, print where it is."""
+        if file.note is not None:
+            self._print_note(file.note)
+        if self._prompts and sys.stdout.isatty():
+            open_file(file.path, file.line)
+        else:
+            sys.stdout.write(f"{escape_controls(str(file.path))}:{file.line}\n")
 
     def _show(self, stream: TurnStream) -> None:
         answer = self._answer if self._prompts else deny_unattended(self._context.chat)

@@ -27,7 +27,7 @@ from parley_clients.cli.conversation import commands, outcomes
 from parley_clients.cli.conversation.agents.answering import Answering
 from parley_clients.cli.conversation.agents.folder import report_unusable_folder
 from parley_clients.cli.conversation.completer import CommandCompleter
-from parley_clients.cli.conversation.editor import edit_text
+from parley_clients.cli.conversation.editor import edit_text, open_file
 from parley_clients.cli.conversation.history import FileHistory
 from parley_clients.cli.conversation.jobs import Job, Jobs
 from parley_clients.cli.conversation.keys import Keys
@@ -215,6 +215,16 @@ class Conversation:
 
         self._prompt.run_elsewhere(edit)
 
+    def _open_file(self, file: outcomes.OpenFile) -> None:
+        async def open_it() -> None:
+            try:
+                await in_thread(partial(open_file, file.path, file.line))
+            except CommandError as error:
+                self._view.note(str(error))
+
+        self._view.note(file.note or "")
+        self._prompt.run_elsewhere(open_it)
+
     # -------------------------------------------------------------------------- jobs
 
     async def _send(self, chat: sync.Chat, text: str, content: "str | list[Json]", message_id: str) -> None:
@@ -251,6 +261,8 @@ class Conversation:
                     self._view.note(outcome.text)
                 case outcomes.Open():
                     await self._open(outcome.chat)
+                case outcomes.OpenFile():
+                    self._open_file(outcome)
                 case outcomes.Retry():
                     await context.chat.wrapped.send_retry(model=outcome.model)
                 case outcomes.Edit() if outcome.content is not None:

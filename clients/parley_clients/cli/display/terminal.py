@@ -40,9 +40,9 @@ from parley_clients.cli.messages import (
     first_lines,
     message_text,
     one_line,
-    source_line,
     turn_summary,
 )
+from parley_clients.cli.steps import source_place
 from parley_clients.events import Event
 from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
@@ -207,6 +207,9 @@ class TerminalOutput:
         origin = message["origin"]
         if self._own_origin is not None and origin not in (None, self._own_origin):
             text.append(f"  from {one_line(origin)}", "dim")
+        found = sum(part.get("origin") == "retrieval" for part in message["content"])
+        if found:
+            text.append(f"  {found} source{'s' if found > 1 else ''} from the context", "dim")
         if message.get("refused"):  # missing in older daemons
             text.append("  refused by the provider", "dim")
         return text
@@ -222,7 +225,7 @@ class TerminalOutput:
             for block in self._cutter.feed(escape_controls(part["text"])):
                 self._print_block(block)
         elif kind == "source":
-            self._print_note(source_line(part))
+            self._print_note(f"source: {source_place(part)}")
         elif kind in ("tool-call", "tool-result"):
             self._phase.set(self._agent.show_part(part))
 

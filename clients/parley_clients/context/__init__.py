@@ -1,0 +1,1 @@
+"""What answers are based on: the sources of messages, and searching the context of chats."""
