@@ -31,7 +31,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
-from parley_daemon.adapters.git.repository import CommandLineGit
+from parley_daemon.adapters.git.lazy import LazyGit
 from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
 from parley_daemon.adapters.os.directory_lock import FileLock, lock_directory
@@ -153,7 +153,7 @@ async def _serve(options: DaemonOptions) -> int:
         toolbox=LazyToolbox(
             lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, engine), load_sandbox
         ),
-        git=CommandLineGit(os.environ),
+        git=LazyGit(os.environ),
         pull_requests=_load_hosts(config.repository_hosts, clock),
         policy_sources=PolicySources(
             files=FolderFiles(),
