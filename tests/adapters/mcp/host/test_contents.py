@@ -1,13 +1,21 @@
 """What servers return becomes content that any model takes."""
 
 import base64
+import json
 from typing import Any
 
 import pytest
 
-from parley_daemon.adapters.mcp.host.contents import MAX_TEXT, read_messages, read_resource, read_result
+from parley_daemon.adapters.mcp.host.contents import (
+    MAX_TEXT,
+    find_cut,
+    read_messages,
+    read_resource,
+    read_result,
+)
 from parley_daemon.adapters.mcp.host.lists import ToolList, read_prompt
 from parley_daemon.adapters.mcp.host.lists import read_resource as read_resource_info
+from parley_daemon.adapters.mcp.host.transports.shortening import StringShortener
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
 
@@ -85,3 +93,11 @@ def test_resources_and_prompts_without_a_name_are_left_out() -> None:
     prompt = read_prompt({"name": "p", "arguments": [{"name": "a", "required": True}, 7, {}]})
     assert prompt is not None
     assert prompt.arguments == (("a", None, True),)
+
+
+def test_a_text_that_was_shortened_while_it_was_read_is_told_apart() -> None:
+    for text in ("line\n" * 20_000, "é" * 20_000):
+        whole = json.dumps({"contents": [{"uri": "a:b", "text": text}]}).encode()
+        assert not find_cut(read_resource(json.loads(whole)))
+        longer = whole.replace(b'"text": "', b'"text": "' + b"x" * 140_000)
+        assert find_cut(read_resource(json.loads(StringShortener().feed(longer))))

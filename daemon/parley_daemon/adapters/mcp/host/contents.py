@@ -90,7 +90,7 @@ def read_messages(raw: Mapping[str, Any]) -> list[tuple[str, list[Part]]]:
     left = MAX_RESOURCE
     for message in as_list(raw.get("messages"))[:MAX_PARTS]:
         fields = as_dict(message)
-        parts = read_content([fields.get("content")], max(0, left))
+        parts = read_content([fields.get("content")], max(2, left))
         left -= sum(len(part.get("text", "")) for part in parts)
         found.append(("assistant" if fields.get("role") == "assistant" else "user", parts))
     return found
@@ -148,6 +148,12 @@ def _read_image(data: Any, space: int) -> Part | None:
         if content.startswith(start) and (media_type != "image/webp" or content[8:12] == b"WEBP"):
             return {"type": "file", "mediaType": media_type, "data": data}
     return None
+
+
+def find_cut(parts: Iterable[Part]) -> bool:
+    """Return whether the middle of a text was left out while it was read (see `shortening`)."""
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    return any(len(text) > HEAD // 6 and _MARK.search(text) is not None for text in texts)  # \u00e9 is é
 
 
 def _note(what: str, media_type: Any, data: Any) -> Part:

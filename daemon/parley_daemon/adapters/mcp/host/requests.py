@@ -170,7 +170,9 @@ class ServerRequests:
         """
         request = types.ReadResourceRequest(params=types.ReadResourceRequestParams(uri=uri))
         raw = await self._request(request, None)
-        return await to_thread.run_sync(contents.read_resource, raw)
+        parts = await to_thread.run_sync(contents.read_resource, raw)
+        _refuse_cut(parts, uri)
+        return parts
 
     async def prompt(self, name: str, arguments: dict[str, str]) -> list[tuple[str, list[contents.Part]]]:
         """Return the messages of a prompt.
@@ -179,7 +181,10 @@ class ServerRequests:
             RequestError: there is none.
         """
         request = types.GetPromptRequest(params=types.GetPromptRequestParams(name=name, arguments=arguments))
-        return contents.read_messages(await self._request(request, None))
+        messages = contents.read_messages(await self._request(request, None))
+        for _, parts in messages:
+            _refuse_cut(parts, name)
+        return messages
 
     async def _request(self, request: Any, choose: Any) -> dict[str, Any]:
         try:
@@ -213,6 +218,16 @@ class ServerRequests:
         finally:
             wanted.set(None)
         return want.raw
+
+
+def _refuse_cut(parts: list[contents.Part], name: str) -> None:
+    """Refuse what a person means as a whole.
+
+    Raises:
+        RequestError: only a part of it was read.
+    """
+    if contents.find_cut(parts):
+        raise RequestError(f"{one_line(name, 200)} is too long.", "refused")
 
 
 async def _visit(error: MCPError, ask: Ask) -> bool:

@@ -20,6 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from parley_daemon.adapters.mcp.host.transports.http_note import Exchange, exchange
 from parley_daemon.adapters.mcp.host.transports.lines import MAX_LINE
 from parley_daemon.adapters.mcp.host.transports.memory import note_size
+from parley_daemon.adapters.mcp.host.transports.messages import replace_halves
 from parley_daemon.adapters.mcp.host.transports.shortening import StringShortener
 from parley_daemon.ports.mcp import McpTarget
 
@@ -93,7 +94,7 @@ class _LimitedBody(httpx2.AsyncByteStream):
         size = 0
         try:
             async for chunk in self._response.aiter_raw():
-                piece = shortener.feed(chunk)
+                piece = replace_halves(shortener.feed(chunk))
                 size += len(piece)
                 if self._limit is not None and size > self._limit:
                     self._note.problem = f"its answer is longer than {self._limit:,} bytes"
@@ -103,7 +104,7 @@ class _LimitedBody(httpx2.AsyncByteStream):
         except httpx2.TransportError as error:
             self._note.problem = f"the connection has failed ({type(error).__name__})"
             return
-        yield shortener.feed(b"\n")
+        yield replace_halves(shortener.feed(b"\n"))
         note_size(size)
 
     async def aclose(self) -> None:

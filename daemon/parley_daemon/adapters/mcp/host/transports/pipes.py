@@ -19,11 +19,11 @@ import anyio
 from anyio import lowlevel
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from parley_daemon.adapters.mcp.host.texts import one_line, redact
-from parley_daemon.adapters.mcp.host.transports.lines import MAX_LINE, LineReader, find_id
+from parley_daemon.adapters.mcp.host.transports.lines import MAX_LINE, LineReader
 from parley_daemon.adapters.mcp.host.transports.memory import note_size
+from parley_daemon.adapters.mcp.host.transports.messages import read_message, refuse_answer
 from parley_daemon.adapters.supervision.starting import make_command, make_order
 from parley_daemon.ports.mcp import McpTarget
 
@@ -35,8 +35,7 @@ _DRAIN_SECONDS = 0.5
 _FLUSH_SECONDS = 0.5
 _CHUNK = 1 << 16
 _KEPT_ERRORS = 4096
-_TOO_LONG = -32099
-"""The code of the error that stands for an answer that was too long. JSON-RPC leaves it to us."""
+_TOO_LONG = f"The answer is longer than {MAX_LINE:,} bytes."
 
 _PLAIN_NAMES = frozenset(
     ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PWD"]
@@ -110,16 +109,15 @@ class ServerProcess:
             while data := await self._read(self._output):
                 lines = reader.feed(data)
                 noise = len(reader.dropped)
-                for dropped in reader.dropped:
-                    if (message := _explain_dropped(*dropped)) is not None:
+                for start, end in reader.dropped:
+                    if (message := refuse_answer(start, end, _TOO_LONG)) is not None:
                         await sender.send(message)
                 reader.dropped.clear()
                 for line in lines:
                     if not line.strip():
                         continue
-                    try:
-                        message = SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-                    except ValueError:
+                    message = read_message(line)
+                    if message is None:
                         noise += 1
                     else:
                         await sender.send(message)
@@ -287,12 +285,3 @@ def _describe_status(status: int) -> str:
     if status > 128:
         return f"it was ended by signal {status - 128}"
     return f"it has ended with exit status {status}"
-
-
-def _explain_dropped(start: bytes, end: bytes) -> SessionMessage | None:
-    """Return an answer in place of one that was too long, so that nobody waits for it."""
-    request = find_id(start, end)
-    if request is None:
-        return None
-    error = ErrorData(code=_TOO_LONG, message=f"The answer is longer than {MAX_LINE:,} bytes.")
-    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
