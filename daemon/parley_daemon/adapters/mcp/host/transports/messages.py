@@ -18,9 +18,7 @@ _UNREADABLE = -32099
 
 _ENDS = 4096
 _HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
-_ESCAPES = re.compile(
-    rb"\\(?:(" + _HIGH + rb"\\" + _LOW + rb")|(" + _HIGH + rb"|" + _LOW + rb")|.)", re.DOTALL
-)
+_ESCAPES = re.compile(rb"\\(?:" + _HIGH + rb"\\" + _LOW + rb"|(" + _HIGH + rb"|" + _LOW + rb")|.)", re.DOTALL)
 
 
 def replace_halves(text: bytes) -> bytes:
