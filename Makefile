@@ -12,10 +12,10 @@ PYTEST := $(BIN)/python -m pytest -q
 # Each worker of the tests would rewrite and compile every test file in every run.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-slow test-foreign check format schema bench clean
+.PHONY: help setup demo test test-slow test-foreign test-retrieval check format schema bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with everything that the other targets need
 
@@ -41,6 +41,9 @@ AIMOCK := @copilotkit/aimock@1.43.0
 test-foreign: $(STAMP) ## run the tests against servers that others wrote, as far as npm has them
 	@npm install --silent --no-audit --no-fund --prefix .venv/node $(AIMOCK)
 	$(PYTEST) -m foreign $(ARGS)
+
+test-retrieval: $(STAMP) ## measure the search in contexts on labelled questions; ARGS="--misses" shows those it does not answer
+	$(BIN)/python -m tests.retrieval $(ARGS)
 
 check: $(STAMP) ## check format, lint, types, import contracts and generated files
 	$(BIN)/ruff format --check $(PY_SOURCES)
