@@ -137,7 +137,7 @@ class Session:
 
     def _take(self, line: bytes) -> None:
         try:
-            message: Any = msgspec.json.decode(line)
+            message: Any = _decode(line)
         except (ValueError, RecursionError):
             self._send({"id": None, "error": {"code": -32700, "message": "This is not JSON."}})
             return
@@ -268,6 +268,21 @@ class Session:
                     line = line[os.write(self._output_fd, line) :]
             except OSError:  # the client has gone; the end of the input follows
                 return
+
+
+def _decode(line: bytes) -> Any:
+    """Return a message. A client may have cut a text in the middle of a character.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(line)
+    except ValueError:
+        import json  # few lines need it
+
+        text = json.dumps(json.loads(line.decode("utf-8", "replace")), ensure_ascii=False)
+        return msgspec.json.decode(text.encode("utf-8", "replace"))
 
 
 def _modern(result: Json) -> Json:

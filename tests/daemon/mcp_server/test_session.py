@@ -147,6 +147,13 @@ def test_a_bad_message_gets_an_error_and_ends_nothing(
     assert client.ask("ping")["result"] == {}
 
 
+def test_a_text_that_was_cut_in_the_middle_of_a_character_is_read(client: Client) -> None:
+    for text, meant in ((rb"a\ud83d", "a?"), (b"a\xe9", "a\ufffd"), (rb"\ud83d\ud83d\ude00", "?\U0001f600")):
+        call = b'{"name":"echo","arguments":{"text":"' + text + b'"}}'
+        client.write(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":' + call + b"}")
+        assert client.read()["result"]["structuredContent"]["text"] == meant
+
+
 def test_a_line_that_is_too_long_is_skipped(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MAX_LINE", 100)
     client.write(b"x" * 1_000)

@@ -6,7 +6,8 @@ import pytest
 
 pytest.importorskip("mcp_types", reason="the extra mcp is not installed")
 
-from parley_daemon.adapters.mcp.host.transports.messages import read_message, replace_halves
+from parley_daemon.adapters.mcp.host.transports.messages import read_message
+from parley_daemon.adapters.mcp.host.transports.surrogates import replace_halves
 
 
 def answer(text: bytes) -> bytes:

@@ -20,8 +20,8 @@ from mcp.client.streamable_http import streamable_http_client
 from parley_daemon.adapters.mcp.host.transports.http_note import Exchange, exchange
 from parley_daemon.adapters.mcp.host.transports.lines import MAX_LINE
 from parley_daemon.adapters.mcp.host.transports.memory import note_size
-from parley_daemon.adapters.mcp.host.transports.messages import replace_halves
 from parley_daemon.adapters.mcp.host.transports.shortening import StringShortener
+from parley_daemon.adapters.mcp.host.transports.surrogates import replace_halves
 from parley_daemon.ports.mcp import McpTarget
 
 _CONNECT_SECONDS = 20.0

@@ -6,26 +6,16 @@ nobody would know whether it was carried out. So these characters are replaced. 
 at all becomes an error.
 """
 
-import re
-
 from mcp.shared.message import SessionMessage
 from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from parley_daemon.adapters.mcp.host.transports.lines import find_id
+from parley_daemon.adapters.mcp.host.transports.surrogates import replace_halves
 
 _UNREADABLE = -32099
 """The code of the error that stands for an answer that cannot be used. JSON-RPC leaves it to us."""
 
 _ENDS = 4096
-_HIGH, _LOW = rb"u[dD][89abAB][0-9a-fA-F]{2}", rb"u[dD][c-fC-F][0-9a-fA-F]{2}"
-_ESCAPES = re.compile(rb"\\(?:" + _HIGH + rb"\\" + _LOW + rb"|(" + _HIGH + rb"|" + _LOW + rb")|.)", re.DOTALL)
-
-
-def replace_halves(text: bytes) -> bytes:
-    """Return JSON with no escape sequence of half a pair of surrogates. It has strings as a whole only."""
-    if b"\\ud" not in text and b"\\uD" not in text:
-        return text
-    return _ESCAPES.sub(lambda match: match[0] if match[1] is None else b"\\ufffd", text)
 
 
 def read_message(line: bytes) -> SessionMessage | None:
