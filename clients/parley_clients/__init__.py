@@ -4,6 +4,7 @@ Importing it loads neither pydantic nor rich.
 """
 
 from parley_clients.answers import Answer, SentMessage, TurnFailedError, TurnInterruptedError
+from parley_clients.changes import Diff, DiffStatus, FileChange
 from parley_clients.chat import Chat
 from parley_clients.client import Client, connect
 from parley_clients.connection.session import Reconnect
@@ -80,7 +81,10 @@ __all__ = [
     "ConflictError",
     "ConnectionLostError",
     "DaemonUnreachableError",
+    "Diff",
+    "DiffStatus",
     "Event",
+    "FileChange",
     "FolderUnreadableError",
     "InvalidParamsError",
     "Job",

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from parley_clients.answers import Answer, SentMessage
+from parley_clients.changes import Diff, DiffStatus, FileChange
 from parley_clients.connection.session import Session
 from parley_clients.context.sources import Source, last_sources
 from parley_clients.errors import ParleyError, error_from_wire
@@ -371,6 +372,35 @@ class Chat:
         params = call_params(chatId=self.id, checkpointId=checkpoint_id, paths=paths)
         params |= {"dryRun": dry_run, "force": force}
         return Restored("chat/restore", await self._session.call("chat/restore", params, timeout))
+
+    async def changes(self, *, timeout: float | None = None) -> list[FileChange]:
+        """Return the files that have changed in the chat's folders: since the last commit of a repository,
+        elsewhere by the chat's tools.
+        """
+        raw = await self._session.call("chat/gitChanges", {"chatId": self.id}, timeout)
+        return [FileChange(one) for one in raw]
+
+    async def diff_status(self, *, timeout: float | None = None) -> DiffStatus:
+        """Find out how much has changed in the chat's folders, and the state of the pull request."""
+        return DiffStatus(await self._session.call("chat/diffStatus", {"chatId": self.id}, timeout))
+
+    async def diff(
+        self,
+        from_message_id: int | None = None,
+        *,
+        paths: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> Diff:
+        """Return what has changed in the chat's folders as one diff; with `paths` (URIs) of these files only.
+
+        With `from_message_id`, it is what tools have changed from this message on, and nothing else.
+
+        Raises:
+            MessageNotFoundError: the chat has no such message.
+            InvalidParamsError: a path lies outside of the chat's folders.
+        """
+        params = call_params(chatId=self.id, fromMessageId=from_message_id, paths=paths)
+        return Diff("chat/diff", await self._session.call("chat/diff", params, timeout))
 
     # ------------------------------------------------- child chats, commands in the background
 

@@ -288,6 +288,18 @@ def _add_branches(add: AddCommand) -> None:
     )
     _add_json(undo, "the result as JSON")
 
+    diff = add("diff", "diff:diff", "print what has changed in the folders of a chat, as a diff")
+    _add_optional_chat(diff)
+    diff.add_argument("paths", nargs="*", metavar="PATH", help="only these files and folders")
+    diff.add_argument(
+        "--from",
+        type=_number,
+        dest="first",
+        metavar="MESSAGE",
+        help="only what tools have changed from this message on (parley show --ids)",
+    )
+    _add_json(diff, "the diff as JSON")
+
     fork = add("fork", "collection:fork", "copy a chat, up to a message, into a new one and print its id")
     fork.add_argument("id", metavar="ID")
     fork.add_argument("message", type=_number, nargs="?", metavar="MESSAGE", help="the last message to copy")

@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime
 from itertools import islice
 
+from parley_clients.cli.commands.diff import describe_size
 from parley_clients.cli.display.output import can_draw, make_console
 from parley_clients.cli.display.plain import print_json
 from parley_clients.cli.errors import print_error
@@ -33,6 +34,7 @@ def list_chats(options: argparse.Namespace) -> int:
             fields = [short_id(chat["id"]), chat["updatedAt"], chat["status"], one_line_title(chat)]
             if chat.get("pinned"):
                 fields.append("pinned")
+            fields += filter(None, [describe_size(chat)])
             sys.stdout.write("\t".join(fields) + "\n")
     missing = total - len(chats)
     if missing > 0 and not options.json:
@@ -53,7 +55,10 @@ def print_chats(options: argparse.Namespace, chats: list[Json]) -> None:
         console.print(Text("There are no chats.", style="dim"))
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    states = [" ".join(filter(None, (_format_pin(chat), _format_status(chat)))) for chat in chats]
+    states = [
+        " ".join(filter(None, (_format_pin(chat), _format_status(chat), _format_size(chat))))
+        for chat in chats
+    ]
     table.add_column("id", style="cyan", no_wrap=True, min_width=SHORT_ID_LENGTH)
     table.add_column("used", style="dim", no_wrap=True, min_width=6)
     table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=1)
@@ -72,6 +77,11 @@ def print_chats(options: argparse.Namespace, chats: list[Json]) -> None:
 
 def _format_pin(chat: Json) -> str:
     return "[yellow]pinned[/]" if chat.get("pinned") else ""  # missing in older daemons
+
+
+def _format_size(chat: Json) -> str:
+    added, _, deleted = describe_size(chat).partition(" ")
+    return f"[green]{added}[/] [red]{deleted}[/]" if added else ""
 
 
 def _format_status(chat: Json) -> str:

@@ -23,6 +23,7 @@ from parley_clients.cli.commands.queue import change_queue
 from parley_clients.cli.conversation import descriptions
 from parley_clients.cli.conversation.agents import commands as agents
 from parley_clients.cli.conversation.agents import offers, rules, servers
+from parley_clients.cli.conversation.agents.changes import diff
 from parley_clients.cli.conversation.agents.undo import undo
 from parley_clients.cli.conversation.context.sources import sources
 from parley_clients.cli.conversation.outcomes import Context, Edit, Open, Outcome, Quit, Retry, Show
@@ -248,6 +249,7 @@ COMMANDS = {
         Command("/resources", "list what MCP servers have to read: /attach @SERVER:URI", offers.resources),
         Command("/prompts", "list the prompts of MCP servers: /SERVER:PROMPT sends one", offers.prompts),
         Command("/agents [ID|stop ID]", "list the agents of the model; show or stop one", servers.agents),
+        Command("/diff [FROM] [FILE…]", "show what has changed, since the last commit or message FROM", diff),
         Command("/undo [N [yes|force] [FILE…]]", "list what was changed; show, then undo a change", undo),
         Command("/deny [REASON]", "deny what is asked; the model reads the reason", agents.nothing_asked),
         Command("/skip", "look at the next question first", agents.nothing_asked),

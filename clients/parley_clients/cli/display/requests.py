@@ -63,14 +63,14 @@ def print_request(request: ActionRequest, file: TextIO) -> None:
         console.print(part)
 
 
-def render_diff(diff: str) -> Text:
+def render_diff(diff: str, *, indent: str = "  ", max_lines: int | None = MAX_LINES) -> Text:
     """Return a unified diff in colours, with the marks that show it without colours, too."""
     text = Text()
     lines = visible(diff).rstrip("\n").split("\n")
-    for line in lines[:MAX_LINES]:
+    for line in lines[:max_lines]:
         style = next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
-        text.append(f"  {line}\n", style)
-    return _with_rest(text, len(lines))
+        text.append(f"{indent}{line}\n", style)
+    return _with_rest(text, min(len(lines), max_lines or len(lines)), len(lines))
 
 
 def render_change(args: Any) -> Iterator[RenderableType]:
@@ -92,12 +92,12 @@ def _lines(text: Any) -> list[str]:
 def _block(source: str, style: str) -> Text:
     lines = visible(source).rstrip("\n").split("\n")
     text = Text("\n".join([f"  {line}" for line in lines[:MAX_LINES]]) + "\n", style)
-    return _with_rest(text, len(lines))
+    return _with_rest(text, min(len(lines), MAX_LINES), len(lines))
 
 
-def _with_rest(text: Text, count: int) -> Text:
-    if count > MAX_LINES:
-        text.append(f"  … {count - MAX_LINES} more lines are not shown here\n", "bold red")
+def _with_rest(text: Text, shown: int, count: int) -> Text:
+    if count > shown:
+        text.append(f"  … {count - shown} more lines are not shown here\n", "bold red")
     text.right_crop(1)
     return text
 
