@@ -44,6 +44,7 @@ async def test_a_worker_imports_nothing_from_the_working_folder(
     monkeypatch.chdir(tmp_path)
     assert await schemas.check_value(NAMED, []) == SchemaViolation("", "must be an object")
     assert not (tmp_path / "canary").exists()
+    assert "PYTHONSAFEPATH" not in os.environ  # it would reach what else the daemon starts
 
 
 async def test_a_worker_that_died_while_idle_fails_no_check(schemas: SchemaValidator) -> None:

@@ -13,8 +13,8 @@ the check.
 """
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -34,6 +34,7 @@ class SchemaValidator:
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._turns = anyio.CapacityLimiter(PROCESSES)
+        self._starting = 0
         self._limiter = anyio.CapacityLimiter(PROCESSES)
 
     async def check_schema(self, schema: Mapping[str, Any]) -> SchemaViolation | None:
@@ -67,10 +68,25 @@ class SchemaValidator:
     async def _run(self, rule: Callable[..., tuple[str, str] | None], *values: Any) -> tuple[str, str] | None:
         from anyio import to_process  # few daemons need it
 
-        # A worker is started by `python -m`, which would import from the daemon's working folder first: of a
-        # daemon that an editor has started, that is a project, foreign or changed by a model.
+        with self._safe_path():
+            for _ in range(PROCESSES):
+                with suppress(anyio.BrokenWorkerProcess):
+                    return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
+            return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
+
+    @contextmanager
+    def _safe_path(self) -> Generator[None]:
+        """Let a worker that starts in this block import nothing from the daemon's working folder.
+
+        A worker is started by `python -m`, which would import from there first: of a daemon that an editor
+        has started, that is a project, foreign or changed by a model. The variable is that of the whole
+        process, so the last block that ends removes it.
+        """
+        self._starting += 1
         os.environ["PYTHONSAFEPATH"] = "1"
-        for _ in range(PROCESSES):
-            with suppress(anyio.BrokenWorkerProcess):
-                return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
-        return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
+        try:
+            yield
+        finally:
+            self._starting -= 1
+            if not self._starting:
+                del os.environ["PYTHONSAFEPATH"]

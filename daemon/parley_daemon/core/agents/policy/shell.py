@@ -47,8 +47,8 @@ _RESERVED: Final = words_of(
     "if then elif else fi case esac for select while until do done in function time coproc { } ! [[ ]]"
 )
 _STATEFUL: Final = words_of(
-    ". alias bg bind builtin caller compgen complete compopt declare dirs disown enable eval exec export fc",
-    "fg getopts hash history jobs let local logout mapfile popd pushd read readarray readonly",
+    ". alias bg bind builtin caller command compgen complete compopt declare dirs disown enable eval exec",
+    "export fc fg getopts hash history jobs let local logout mapfile popd pushd read readarray readonly",
     "set shift shopt source suspend trap typeset unalias unset",
 )
 """Built-in commands that change how later commands are understood, evaluate arguments, or run other ones."""
