@@ -52,15 +52,17 @@ def rule_keys(request: ActionRequest) -> list[tuple[str, Json]]:
     return [(f"a{number}" if len(rules) > 1 else "a", rule) for number, rule in enumerate(rules, 1)]
 
 
-def describe_rule(rule: Json) -> str:
-    """Return a rule as it is stored, and where it counts."""
-    return f"{visible_line(rule['text'])} — {describe_scope(rule['scope'])}"
+def describe_rule(rule: Json, chat_id: str | None = None) -> str:
+    """Return a rule as it is stored, and where it counts. `chat_id` is the chat that asks, if one does."""
+    return f"{visible_line(rule['text'])} — {describe_scope(rule['scope'], chat_id)}"
 
 
-def describe_scope(scope: "Json | str") -> str:
-    """Return where a rule counts."""
+def describe_scope(scope: "Json | str", chat_id: str | None = None) -> str:
+    """Return where a rule counts. What a child chat asks becomes a rule of the chat that it works for."""
     if isinstance(scope, str):
         return "in all chats"
+    if "chatId" in scope and chat_id not in (None, scope["chatId"]):
+        return f"in the main chat {scope['chatId'][-8:]} and its agents"
     return "in this chat" if "chatId" in scope else f"in all chats below {short_path(scope['root'])}"
 
 

@@ -102,7 +102,29 @@ def result_text(result: Any) -> str:
         parts = [cast("Json", one) for one in cast("list[object]", result) if isinstance(one, dict)]
         if len(parts) == len(cast("list[object]", result)) and all("type" in part for part in parts):
             return "\n".join([part.get("text") or _file_name(part) for part in parts])
+    reports = cast("list[Json]", result if isinstance(result, list) else [result])
+    if reports and all(map(_is_report, reports)):
+        return "\n".join(map(_report_text, reports))
     return "" if result is None else json.dumps(result, ensure_ascii=False, indent=2)
+
+
+def _is_report(result: Any) -> bool:
+    return isinstance(result, dict) and {"id", "status", "text", "elapsedMs"} <= cast("Json", result).keys()
+
+
+def _report_text(report: Json) -> str:
+    """Return what an agent reports: its words, then its state, why it failed, and what it took."""
+    fields = [f"{report['id'][-8:]} {report['status']}"]
+    usage: Json = report.get("usage") or {}
+    error: Json | None = report.get("error")
+    if error:
+        fields.append(error["message"])
+    if usage.get("totalTokens") is not None:
+        fields.append(f"{usage['totalTokens']} tokens")
+    if usage.get("costUsd") is not None:
+        fields.append(f"${usage['costUsd']:.4f}")
+    words = report["text"].strip()
+    return f"{words}\n{' · '.join(fields)}".lstrip()
 
 
 def _file_name(part: Json) -> str:

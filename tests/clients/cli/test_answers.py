@@ -62,6 +62,8 @@ def test_a_plan_is_approved_with_a_mode() -> None:
 def test_the_scope_of_a_rule_is_shown_with_it() -> None:
     assert describe_rule(RULES[0]) == "allow run: make … — in this chat"
     assert describe_rule(RULES[1]) == "allow run: make … — in all chats below /srv/p"
+    shown_by_a_child = describe_rule({"text": "r", "scope": {"chatId": "019-parent01"}}, "019-child001")
+    assert shown_by_a_child == "r — in the main chat parent01 and its agents"
     assert describe_rule({"text": "x\u202ey", "scope": "always"}) == "x<U+202E>y — in all chats"
 
 

@@ -32,6 +32,22 @@ def test_what_a_person_decides_on_is_shown_with_every_character(text: str, shown
     assert visible(text) == shown
 
 
+def test_what_an_agent_reports_are_its_words_and_its_state() -> None:
+    report = {
+        "id": "019-1234abcd",
+        "status": "failed",
+        "text": "Half of it.\n",
+        "elapsedMs": 5,
+        "truncated": False,
+    }
+    failed = {**report, "error": {"kind": "limit", "message": "Too long."}, "usage": {"totalTokens": 7}}
+    silent = {**report, "status": "running", "text": "", "error": None, "usage": {"costUsd": 0.25}}
+    words = "Half of it.\n1234abcd failed · Too long. · 7 tokens"
+    assert result_text(failed) == words
+    assert result_text([failed, silent]) == f"{words}\n1234abcd running · $0.2500"
+    assert result_text({"id": "1", "status": "x"}).startswith("{")
+
+
 def test_a_title_stays_on_its_line_and_shows_that_it_had_several() -> None:
     assert visible_line("Run x\nRun y") == "Run x␊Run y"
 

@@ -34,6 +34,7 @@ class AgentTurn:
         self._own_origin = own_origin
         self._steps = Steps(print, clock)
         self._asked: dict[str, ActionRequest] = {}
+        self._asked_by_children: set[str] = set()
 
     def show(self, event: Event) -> str | None:
         """Show an event; return the phase that it begins, if any. Ignores events of other kinds."""
@@ -44,7 +45,7 @@ class AgentTurn:
             case "files_changed":
                 self._steps.show_files(event.raw)
             case "action_required":
-                self._note_request(ActionRequest(event.raw["request"]))
+                self._note_request(ActionRequest(event.raw["request"]), event.raw.get("chatId"))
             case "action_resolved":
                 self._show_resolved(event.raw)
                 return self._phase
@@ -65,9 +66,15 @@ class AgentTurn:
         return self._phase
 
     def end(self) -> None:
-        """Forget what was running: the turn has ended."""
+        """Forget what was running: the turn has ended. Children in the background go on."""
+        self._steps.forget()
+        self._asked = {id: one for id, one in self._asked.items() if id in self._asked_by_children}
+
+    def forget(self) -> None:
+        """Forget all: events were missed."""
         self._steps.forget()
         self._asked.clear()
+        self._asked_by_children.clear()
 
     def render_running(self, now: float) -> list[RenderableType]:
         """Return what runs now, each with the end of its output."""
@@ -75,17 +82,21 @@ class AgentTurn:
 
     @property
     def _phase(self) -> str:
-        return _ASKING if self._asked else self._steps.running or _WAITING
+        is_asking = not self._asked.keys() <= self._asked_by_children
+        return _ASKING if is_asking else self._steps.running or _WAITING
 
-    def _note_request(self, request: ActionRequest) -> None:
+    def _note_request(self, request: ActionRequest, chat_id: str | None) -> None:
         if request.kind == "tool":
             return  # a client answers it
         self._asked[request.id] = request
+        if chat_id is not None and request.chat_id not in (None, chat_id):  # a snapshot does not say it
+            self._asked_by_children.add(request.id)
         if self._print_request is not None:
             self._print_request(request)
 
     def _show_resolved(self, event: Json) -> None:
         request = self._asked.pop(event["requestId"], None)
+        self._asked_by_children.discard(event["requestId"])
         if request is not None:
             answer = describe_answer(event, request.kind, self._own_origin)
             self._print(Text(f"{visible_line(request.title)}: {answer}", "dim"))

@@ -53,7 +53,9 @@ def render_request(request: ActionRequest, why: str = "") -> Iterator[Renderable
     if request.human:
         yield Text("  A rule wants a person to decide this.", "dim")
     for key, rule in rule_keys(request):
-        yield Text.assemble(("  ", ""), (key, "bold"), (f"  always {describe_rule(rule)}", ""))
+        yield Text.assemble(
+            ("  ", ""), (key, "bold"), (f"  always {describe_rule(rule, request.chat_id)}", "")
+        )
 
 
 def print_request(request: ActionRequest, file: TextIO) -> None:

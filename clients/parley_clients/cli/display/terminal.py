@@ -154,6 +154,7 @@ class TerminalOutput:
                 self._close_part()
                 self._current_part = None
                 self._shown.forget_answers()
+                self._agent.forget()
                 self._print_note("Some events were missed.")
             case "turn_ended" if self._whole_chat:
                 self._close_part()
@@ -163,7 +164,9 @@ class TerminalOutput:
             case "queue_update" if self._whole_chat and raw["queuedMessages"]:
                 self._print_note(f"{len(raw['queuedMessages'])} queued")
             case _:
-                self._phase.name = self._agent.show(event) or self._phase.name
+                phase = self._agent.show(event)
+                if self._phase.name is not None:  # a child chat may ask when no turn runs here
+                    self._phase.name = phase or self._phase.name
 
     def _show_retry(self, event: Json) -> None:
         message = fallback_message(event, self._model)

@@ -293,8 +293,12 @@ class McpServers:
         except McpConnectError as error:
             raise NotAllowedError(str(error)) from None
         if target.url is None or not takes_token(target):
-            how = "is started by a command" if target.url is None else "has a header Authorization already"
-            raise NotAllowedError(f"The MCP server {entry.name} {how}, so that there is nobody to ask.")
+            why = (
+                "is started by a command, so nobody can authorize it: give it what it needs in env."
+                if target.url is None
+                else "has a header Authorization already: remove that to authorize it here."
+            )
+            raise NotAllowedError(f"The MCP server {entry.name} {why}")
         return await self._authorizations.ask(entry.owner, target.url, partial(self._granted, entry))
 
     def _granted(self, entry: ServerEntry) -> None:

@@ -63,8 +63,30 @@ function M.describe_call(name, args)
   return one_line(name) .. shown
 end
 
+---Return what an agent reports: its words, then its state, why it failed, and what it took.
+local function report_text(report)
+  local fields = { report.id:sub(-8) .. " " .. report.status }
+  local failure, usage = client.nil_if_null(report.error), client.nil_if_null(report.usage) or {}
+  table.insert(fields, failure and failure.message)
+  local tokens = client.nil_if_null(usage.totalTokens)
+  table.insert(fields, tokens and tokens .. " tokens")
+  return vim.trim(vim.trim(report.text) .. "\n" .. table.concat(fields, " · "))
+end
+
+---Return the text of a report of agents, or of several; nil: it is none.
+local function reports_of(result)
+  local reports = vim.islist(result) and result or { result }
+  for _, one in ipairs(reports) do
+    if type(one) ~= "table" or not (one.id and one.status and one.text and one.elapsedMs) then
+      return nil
+    end
+  end
+  return #reports > 0 and table.concat(vim.tbl_map(report_text, reports), "\n") or nil
+end
+
 ---Return what a result says, as lines: the last ones of an output.
 local function result_lines(result)
+  result = type(result) == "table" and reports_of(result) or result
   if type(result) == "table" then
     local texts = vim.tbl_map(function(part)
       return type(part) == "table" and part.text or ""
@@ -105,24 +127,27 @@ local function fenced(language, text)
   return ("\n\n%s%s\n%s\n%s"):format(fence, language, (M.visible(text):gsub("\n$", "")), fence)
 end
 
----Return where a rule counts.
-local function scope_of(rule)
+---Return where a rule counts. What a child chat asks becomes a rule of the chat that it works for.
+local function scope_of(rule, chat_id)
   if rule.scope == "always" then
     return "in all chats"
+  end
+  if rule.scope.chatId and chat_id and rule.scope.chatId ~= chat_id then
+    return ("in the main chat %s and its agents"):format(rule.scope.chatId:sub(-8))
   end
   return rule.scope.chatId and "in this chat" or "in all chats below " .. path_of(rule.scope.root)
 end
 
 ---Return a rule as it is stored.
-function M.describe_rule(rule)
-  return ("%s — %s"):format(M.visible(rule.text), scope_of(rule))
+function M.describe_rule(rule, chat_id)
+  return ("%s — %s"):format(M.visible(rule.text), scope_of(rule, chat_id))
 end
 
 ---Return what a person has to see before answering. `chat_id` is the chat that shows the request.
 function M.describe_request(request, chat_id)
   local preview, text = request.preview, "### " .. one_line(request.title)
   if request.chatId ~= chat_id then
-    text = text .. '\n\nThe agent ' .. request.chatId:sub(-8) .. ' asks; "this chat" is its own.'
+    text = text .. '\n\nThe agent ' .. request.chatId:sub(-8) .. ' asks.'
   end
   local get = function(name)
     return client.nil_if_null(preview[name])
@@ -151,7 +176,7 @@ function M.describe_request(request, chat_id)
     end
   end
   for _, rule in ipairs(request.rules) do
-    text = text .. "\n\n:ParleyAlways stores: " .. M.describe_rule(rule)
+    text = text .. "\n\n:ParleyAlways stores: " .. M.describe_rule(rule, request.chatId)
   end
   return text .. "\n\n:ParleyAllow, :ParleyDeny [reason] or :ParleyAnswer"
 end
@@ -230,7 +255,9 @@ function M.always(request)
   if #request.rules == 0 then
     return vim.notify("No rule is offered for this. :ParleyAllow allows it once.", vim.log.levels.WARN)
   end
-  vim.ui.select(request.rules, { prompt = "Always", format_item = M.describe_rule }, function(rule)
+  vim.ui.select(request.rules, { prompt = "Always", format_item = function(rule)
+    return M.describe_rule(rule, request.chatId)
+  end }, function(rule)
     return rule and respond(request, "allow_always", { ruleId = rule.id })
   end)
 end

@@ -1,12 +1,16 @@
 """A function as a tool: what is derived from it, and what is refused with a sentence."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import pytest
 
 from parley_daemon.tool_api import ToolDefinitionError, ToolRun, tool
+from tests.support.tools.package_rig import PackageRig
+
+pytestmark = pytest.mark.anyio
 
 
 class Search(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,6 +42,20 @@ def test_a_schema_can_be_given() -> None:
         return args["n"] + 1
 
     assert (count.spec.name, count.spec.input_schema, count.has_own_schema) == ("count-up", schema, True)
+
+
+async def test_the_title_of_a_call_names_its_paths_or_else_its_arguments(tmp_path: Path) -> None:
+    @tool(kind="read", reads=["files"])
+    def look(args: Search) -> str:
+        """Looks."""
+        return args.text
+
+    context = PackageRig(tmp_path / "home").context
+    for args, title in (
+        ({"text": "x", "files": ["a.csv", "b.csv"]}, "Look: a.csv, b.csv"),
+        ({"text": "x"}, 'Look: {"text":"x"}'),
+    ):
+        assert (await look.inspect(args, context)).title == title
 
 
 def bare(args: Search) -> None: ...

@@ -260,13 +260,28 @@ def test_the_agents_of_a_chat_ask_in_it_and_are_listed(shared_daemon: DaemonProc
     with agent_chat(shared_daemon) as terminal:
         terminal.type(f'/fast /tool spawn_agent {{"task": "/fast {READ_FIRST}\\n/then\\n{task}"}}\r')
         terminal.wait_for_screen("+    return a * b")
-        terminal.wait_for_screen('asks; "this chat" is its own.')
+        terminal.wait_for_screen("in the main chat")
         terminal.type("y\r")
         terminal.wait_for_screen("✓ spawn_agent")
         terminal.type("/agents\r")
         terminal.wait_for_screen("completed")
         terminal.wait_for_screen("/agents stop ID stops it.")
     assert "a * b" in (folder / "area.py").read_text("utf-8")
+
+
+def test_an_agent_in_the_background_asks_when_no_turn_runs(
+    shared_daemon: DaemonProcess, folder: Path
+) -> None:
+    task = EDIT.replace('"', '\\"')
+    spawn = f'{{"task": "/fast {READ_FIRST}\\n/then\\n{task}", "background": true}}'
+    with agent_chat(shared_daemon) as terminal:
+        terminal.type(f"/fast /tool spawn_agent {spawn}\r")
+        terminal.wait_for_screen("+    return a * b")
+        terminal.type("y\r")
+        terminal.wait_for_screen("Edit area.py: allowed")
+        terminal.type("/agents\r")
+        terminal.wait_for_screen("/agents stop ID stops it.")
+        assert "waiting for the model" not in terminal.screen.text
 
 
 def test_the_servers_of_a_project_are_trusted_and_listed(shared_daemon: DaemonProcess, folder: Path) -> None:

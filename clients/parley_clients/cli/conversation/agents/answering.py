@@ -102,7 +102,7 @@ class Answering:
     async def _print(self, request: ActionRequest) -> None:
         why = await self._find_out_why(request)
         if request.chat_id not in (None, self._context.chat.id):
-            why = f'The agent {short_id(request.chat_id)} asks; "this chat" is its own. {why}'.strip()
+            why = f"The agent {short_id(request.chat_id)} asks. {why}".strip()
         if self._asking.active is request:
             self._view.print_request(request, why)
 

@@ -124,8 +124,8 @@ class FunctionTool:
         uses += [PathUse(path, "edit", "elsewhere") for path in _paths_in(given, self._edits)]
         if len(uses) > MAX_PATHS:
             raise ToolInputError(f"they name {len(uses)} paths; one call may name {MAX_PATHS}")
-        shown = msgspec.json.encode(args).decode()
-        title = f"{self.spec.title}: {shown}" if args else self.spec.title
+        shown = ", ".join([use.path for use in uses]) or (msgspec.json.encode(args).decode() if args else "")
+        title = f"{self.spec.title}: {shown}" if shown else self.spec.title
         return Inspection(
             title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…",
             Preview(),
