@@ -15,24 +15,12 @@ from parley_daemon.ports.mcp import McpCallError, McpConnectError, McpLimits
 from tests.support.mcp import starter
 from tests.support.mcp.rig import Events, Monitor, call, needs_sdk, run_rig, text
 from tests.support.mcp.stub import StubLog
+from tests.support.processes.pids import is_running, wait_until_ended
 from tests.support.sandbox.marked import find_marked, wait_for_processes
 
 ROOT = Path(__file__).parents[3]
 
 pytestmark = [pytest.mark.slow, needs_sdk]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-async def wait_until_ended(*pids: int) -> None:
-    with anyio.fail_after(30):
-        while any(map(is_running, pids)):  # noqa: ASYNC110 - they are no children of this process
-            await anyio.sleep(0.02)
 
 
 async def test_a_stubborn_server_that_forks_is_stopped_with_its_children(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from parley_daemon.adapters.context.worker.sources.chunking import MAX_LINE, Cut
 from parley_daemon.adapters.context.worker.sources.exclusion import is_generated_text
 from parley_daemon.adapters.context.worker.sources.reading import FileText
-from parley_daemon.adapters.context.worker.words import flatten, index_text
+from parley_daemon.adapters.context.worker.words import index_text
 
 FORMAT = "5"
 """Changes with everything that decides how a text is indexed: an index of another format is made again."""
@@ -70,10 +70,6 @@ class ChunkRow(msgspec.Struct, frozen=True, gc=False):
     last: int
     names: str
     is_generated: bool
-
-    def defined(self) -> frozenset[str]:
-        """Return the names of what is defined in it, flattened."""
-        return frozenset([flatten(name.rpartition(":")[0]) for name in self.names.split()])
 
 
 class UnusableIndexError(Exception):
@@ -135,6 +131,20 @@ class Database:
         """Close the connection."""
         with suppress(sqlite3.Error):
             self._connection.close()
+
+    def check(self) -> None:
+        """Look for damage, and close the connection if there is some. Takes a second for a very large index.
+
+        Raises:
+            UnusableIndexError: see there.
+        """
+        try:
+            found = str(self._connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.Error as error:
+            found = str(error)
+        if found != "ok":
+            self.close()
+            raise UnusableIndexError(found)
 
     def begin(self) -> None:
         """Begin a transaction, unless one has begun."""

@@ -28,6 +28,7 @@ def open_index(folder: str, root: str) -> Database:
         path = _path(folder, root, number)
         try:
             database = Database.open(path, root)
+            database.check()
         except UnusableIndexError:
             remove_index(path)
             continue

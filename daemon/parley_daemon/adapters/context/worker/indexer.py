@@ -84,11 +84,14 @@ class Indexer:
 
     def _run(self) -> None:
         with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, 0, 15)  # of this thread alone, on Linux
-        while True:
-            self._collect(self._seconds_to_wait())
-            for root in self._all():
-                self._tend(root)
+            os.setpriority(os.PRIO_PROCESS, 0, 10)  # of this thread alone, on Linux
+        try:
+            while True:
+                self._collect(self._seconds_to_wait())
+                for root in self._all():
+                    self._tend(root)
+        finally:
+            os._exit(1)  # without this thread the worker is of no use; the next request starts another one
 
     def _seconds_to_wait(self) -> float | None:
         due = [root.scan_at for root in self._all() if root.wants_scan]
@@ -135,9 +138,9 @@ class Indexer:
             self._write_dirty(root)
             if root.wants_scan and root.scan_at <= monotonic():
                 self._scan(root)
+                root.problem = None
                 if root.writer.is_worn():
                     self._make_again(root)
-            root.problem = None
         except OSError as error:
             self._fail(root, f"{root.path} cannot be indexed: {error.strerror}.")
         except sqlite3.Error as error:

@@ -24,7 +24,7 @@ from parley_daemon.ports.context import ContextError, Passage, RootStatus, hash_
 
 _CHUNK = 1 << 16
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
-_IDLE_CLASS = 3 << 13
+_LOWEST = (2 << 13) + 7  # of the class "best effort": an idle one may wait for minutes
 
 
 class Worker:
@@ -96,7 +96,7 @@ def main() -> None:
     folder, seconds, *left_out = sys.argv[1:]
     os.nice(5)
     if (number := _IOPRIO_SET.get(os.uname().machine)) is not None and sys.platform == "linux":
-        call("syscall", number, 1, 0, _IDLE_CLASS)
+        call("syscall", number, 1, 0, _LOWEST)
     sys.setswitchinterval(0.001)
     os.umask(0o077)
     remove_old(folder)

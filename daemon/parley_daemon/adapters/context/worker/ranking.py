@@ -6,6 +6,7 @@ They were written from published figures of code search, not from the questions 
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -28,6 +29,11 @@ BASE_NAME = 0.5
 
 BESIDE = 0.45
 """Factor for tests, examples, and what others or programs have written."""
+
+MAX_ROWS = 6_000
+"""Rows of the index that a phrasing looks at, about: beyond them, its frequent words are left out."""
+
+MIN_TERMS = 2
 
 RANK_OFFSET = 30
 """Of the fusion: how little the first ranks differ."""
@@ -110,20 +116,24 @@ def _order(one: Candidate) -> tuple[float, str, int]:
 
 
 def _factor_of_names(row: ChunkRow, question: Question) -> float:
-    defined = row.defined()
-    if defined & question.named:
+    if not row.names:
+        return 1.0
+    defined = " " + row.names.replace("_", "").replace("-", "").lower()
+    if any(f" {name}:" in defined for name in question.named):
         return DEFINES_NAMED
-    return DEFINES_WORD if defined & question.joined else 1.0
+    return DEFINES_WORD if any(f" {name}:" in defined for name in question.joined) else 1.0
 
 
 def _factor_of_file(row: ChunkRow, question: Question) -> float:
-    name = row.path.rpartition("/")[2].partition(".")[0]
-    words = {
-        stem(part) for part in re.split(r"[^A-Za-z0-9]+", name) for part in split_identifier(part) or (part,)
-    }
-    words.discard("")
+    words = _words_of_name(row.path.rpartition("/")[2].partition(".")[0])
     asked = len(words & question.stems) / len(words) if words else 0.0
     return (1 + BASE_NAME * asked) * _kind_factor(row, question.about)
+
+
+@lru_cache(4_096)
+def _words_of_name(name: str) -> frozenset[str]:
+    parts = re.split(r"[^A-Za-z0-9]+", name)
+    return frozenset([stem(word) for part in parts for word in split_identifier(part) or (part,) if word])
 
 
 def _kind_factor(row: ChunkRow, about: frozenset[str]) -> float:
@@ -143,8 +153,15 @@ Counts = Mapping[str, int]
 def choose_terms(terms: Sequence[str], counts: Counts, limit: int, most: int) -> list[str]:
     """Return the terms that are looked up: the rarest ones, without those that are in too many chunks.
 
-    `limit`: the count at which counting ended. If all terms are as frequent, the first ones are taken.
+    `limit`: the count at which counting ended. If all terms are as frequent, the first one is taken.
     """
     present = [term for term in terms if counts[term] > 0]
     rare = sorted([term for term in present if counts[term] < limit], key=lambda term: counts[term])
-    return rare[:most] or present[:3]
+    chosen: list[str] = []
+    rows = 0
+    for term in rare[:most]:
+        rows += counts[term]
+        if rows > MAX_ROWS and len(chosen) >= MIN_TERMS:
+            break
+        chosen.append(term)
+    return chosen or present[:1]

@@ -95,7 +95,7 @@ class Root:
             self._counted_at = total
         limit = max(total // 5, 100)
         for term in terms:
-            if term not in self._counts:
+            if not self._counts.get(term):  # what was in none may be in one by now
                 self._counts[term] = database.count_word(term, limit)
         return {term: self._counts[term] for term in terms}, limit, total
 

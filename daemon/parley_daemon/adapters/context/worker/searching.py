@@ -18,11 +18,11 @@ from parley_daemon.adapters.context.worker.overlay import Laid, Overlay
 from parley_daemon.adapters.context.worker.places import Place, Places
 from parley_daemon.adapters.context.worker.ranking import Candidate, choose_terms, fuse, weigh
 from parley_daemon.adapters.context.worker.sources.chunking import split_lines
-from parley_daemon.adapters.context.worker.sources.reading import read_file
+from parley_daemon.adapters.context.worker.sources.reading import read_file, read_same
 from parley_daemon.adapters.context.worker.words import Question
 from parley_daemon.ports.context import ContextError, Found, IndexState, NamedPlace, Passage
 
-CANDIDATES = 150
+CANDIDATES = 120
 """Chunks of a folder that the rules order, for each phrasing."""
 
 MAX_ROWS = 50_000
@@ -64,10 +64,9 @@ class Searcher:
             passages, is_current = self._read(fuse(rankings), places, singles, request)
             if is_current or number == ROUNDS - 1:
                 break
-        problems = [place.root.problem for place in places if place.root.index_path is None]
-        if places and problems == [place.root.problem for place in places] and problems[0] and not passages:
-            raise ContextError(problems[0])
         states: list[IndexState] = [place.root.state for place in places]
+        if not passages and states and all(state == "none" for state in states):
+            raise ContextError(places[0].root.problem or f"{places[0].shown} cannot be searched.")
         state: IndexState = min(states, key=_STATES.index) if states else "ready"
         is_first = any(not place.root.is_complete and place.root.problem is None for place in places)
         return Found(tuple(passages), state, (monotonic() - begun) * 1000), is_first
@@ -171,9 +170,10 @@ class Searcher:
         path = one.row.path
         if path in place.laid:
             return place.laid[path], True
+        text = read_same(place.root.path, path, one.row.hash)
+        if text is not None:
+            return Laid(text, one.row.hash, {}), True
         file = read_file(place.root.path, path)
-        if file is not None and file.reason is None and file.hash == one.row.hash:
-            return Laid(file.text, file.hash, {}), True
         self._indexer.notice(f"{place.root.path}/{path}")
         is_text = file is not None and file.reason is None
         place.laid[path] = self._overlay.lay(path, file.text, file.hash) if file and is_text else None

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from contextlib import suppress
 
 import msgspec
 
@@ -61,6 +62,23 @@ def read_file(root: str, path: str) -> FileText | None:
         is_link = isinstance(error, OSError) and error.errno in (40, 62)
         return FileText(Stamp(-1, -1), reason="link" if is_link else "unreadable")
     return _as_text(stamp, data)
+
+
+def read_same(root: str, path: str, hash: str) -> str | None:
+    """Return the text of a file if it has this hash, None otherwise; see `read_file`."""
+    *folders, name = path.split("/")
+    try:
+        with opened_folder(root, folders) as folder, open(os.open(name, _FILE, dir_fd=folder), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            data = file.read(MAX_FILE + 1)
+    except (OSError, ValueError):
+        return None
+    if hashlib.sha256(data).hexdigest() == hash:
+        with suppress(UnicodeError):
+            return data.decode()
+    text, _ = _decode(data)
+    return text if text is not None and hash_text(text) == hash else None
 
 
 def _find_reason(path: str, found: os.stat_result) -> str | None:
