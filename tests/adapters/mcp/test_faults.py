@@ -192,6 +192,21 @@ async def test_a_question_ends_with_its_server(tmp_path: Path) -> None:
         assert monitor.was_withdrawn
 
 
+async def test_a_question_ends_with_its_call_and_counts_no_more(tmp_path: Path) -> None:
+    async with run_rig(tmp_path) as rig:
+        connection = await rig.connect()
+        for _ in range(6):  # more than can be open at once
+            monitor = Monitor()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(call, connection, "ask", monitor)
+                with anyio.fail_after(60):
+                    await monitor.asked.wait()
+                tasks.cancel_scope.cancel()
+        answered = Monitor(McpReply("accept", {"name": "x"}))
+        result = await call(connection, "ask", answered)
+        assert '"accept"' in result.content[0]["text"]
+
+
 async def test_nobody_is_asked_when_it_cannot_be_told_which_call_asks(tmp_path: Path) -> None:
     monitor = Monitor(McpReply("accept", {"name": "x"}))
     async with run_rig(tmp_path) as rig:

@@ -59,7 +59,7 @@ class Helper:
         self._outbox, self._waiting = anyio.create_memory_object_stream[bytes](MAX_WAITING)
         self._connections: dict[int, _Connection] = {}
         self._scopes: dict[int, anyio.CancelScope] = {}
-        self._questions: dict[int, tuple[anyio.Event, list[McpReply]]] = {}
+        self._questions: dict[int, tuple[int, anyio.Event, list[McpReply]]] = {}  # with their calls
         self._numbers = count(1)
 
     async def serve(self) -> None:
@@ -106,7 +106,7 @@ class Helper:
                 self._scopes[frame.id].cancel()
         elif isinstance(frame, frames.Reply):
             if frame.question in self._questions:
-                answered, replies = self._questions[frame.question]
+                _, answered, replies = self._questions[frame.question]
                 replies.append(frame.reply)
                 answered.set()
         else:
@@ -240,11 +240,17 @@ class Helper:
 
         coalescer = Coalescer(self._tasks, PROGRESS_SECONDS, send_progress)
         ask: Callable[[McpQuestion], Awaitable[McpReply]] = partial(self._ask, request.id)
-        return await requests.call(request.tool, dict(request.arguments), progress, ask)
+        try:
+            return await requests.call(request.tool, dict(request.arguments), progress, ask)
+        finally:  # nobody will answer what is still asked
+            for asking, answered, replies in self._questions.values():
+                if asking == request.id:
+                    replies.append(McpReply("cancel"))
+                    answered.set()
 
     async def _ask(self, request: int, question: McpQuestion) -> McpReply:
         number = next(self._numbers)
-        answered, replies = self._questions[number] = anyio.Event(), list[McpReply]()
+        _, answered, replies = self._questions[number] = request, anyio.Event(), list[McpReply]()
         try:
             await self._send(frames.Asked(request, number, question))
             await answered.wait()
