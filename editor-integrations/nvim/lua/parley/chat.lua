@@ -43,6 +43,13 @@ function Chat.open(id)
   for _, key in ipairs({ "i", "I", "a", "A", "o", "O", "<CR>" }) do
     vim.keymap.set("n", key, write, { buffer = buffer, desc = "Write a message" })
   end
+  vim.keymap.set("n", "gf", function()
+    local id = vim.fn.expand("<cword>"):match("^S%d+$")
+    if not id then
+      return vim.cmd("normal! gf")
+    end
+    require("parley.sources").open_cited(self, id, Chat.of)
+  end, { buffer = buffer, desc = "Open the cited source" })
   local function close_prompt()
     for _, window in ipairs(self.prompt and vim.fn.win_findbuf(self.prompt) or {}) do
       pcall(api.nvim_win_close, window, false) -- the last window stays

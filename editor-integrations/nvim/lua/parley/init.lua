@@ -68,6 +68,12 @@ function M.agents()
   return chat and require("parley.servers").agents(chat, Chat.open)
 end
 
+---List the sources of the last answer of this chat, and open one at its line.
+function M.sources()
+  local chat = chat_here()
+  return chat and require("parley.sources").list(chat, Chat.of)
+end
+
 ---Answer what the turn of this chat asks for.
 ---@param how "allow"|"deny"|"always"|"answer"
 ---@param reason? string

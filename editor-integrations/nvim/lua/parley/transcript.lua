@@ -124,7 +124,9 @@ function Transcript:add_piece(message, index, part)
     self:append("\n\n")
     self.part = { message = message, index = index }
   end
-  local source = part.type == "source" and ("- [%s](%s)"):format(part.title, part.url)
+  local is_cited = part.type == "source" and part.sourceId:match("^S%d+$")
+  local source = is_cited and "- " .. require("parley.sources").describe(part)
+    or part.type == "source" and ("- [%s](%s)"):format(part.title, part.url)
   self:append(part.text and not source and part.text or source or part.type, part.type == "reasoning" and "Comment")
 end
 
