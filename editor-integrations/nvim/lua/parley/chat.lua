@@ -45,10 +45,10 @@ function Chat.open(id)
   end
   vim.keymap.set("n", "gf", function()
     local id = vim.fn.expand("<cword>"):match("^S%d+$")
-    if not id then
-      return vim.cmd("normal! gf")
+    if id then
+      return require("parley.sources").choose(self, id, Chat.of)
     end
-    require("parley.sources").open_cited(self, id, Chat.of)
+    vim.cmd("normal! gf")
   end, { buffer = buffer, desc = "Open the cited source" })
   local function close_prompt()
     for _, window in ipairs(self.prompt and vim.fn.win_findbuf(self.prompt) or {}) do

@@ -71,7 +71,7 @@ end
 ---List the sources of the last answer of this chat, and open one at its line.
 function M.sources()
   local chat = chat_here()
-  return chat and require("parley.sources").list(chat, Chat.of)
+  return chat and require("parley.sources").choose(chat, nil, Chat.of)
 end
 
 ---Answer what the turn of this chat asks for.
