@@ -30,7 +30,7 @@ from parley_daemon.adapters.mcp.host.questions import (
     to_result,
 )
 from parley_daemon.adapters.mcp.host.tap import Tap
-from parley_daemon.adapters.mcp.host.texts import one_line, redact
+from parley_daemon.adapters.mcp.host.texts import find_secrets, one_line, redact
 from parley_daemon.adapters.mcp.host.transports.http_note import Exchange, exchange
 from parley_daemon.adapters.mcp.host.transports.pipes import ServerProcess, StartError, open_pipes
 from parley_daemon.ports.mcp import McpTarget
@@ -191,9 +191,8 @@ class Server:
         if note.status is not None:
             return OpenError(f"The server cannot be used: it answers with the HTTP status {note.status}.")
         if isinstance(error, MCPError):
-            given = [*self._target.headers.values(), *self._target.environment.values()]
-            secrets = [value for value in given if len(value) >= 6]
-            return OpenError(f"The server refuses: {redact(one_line(error.message, 300), secrets)}")
+            words = redact(one_line(error.message, 300), find_secrets(self._target))
+            return OpenError(f"The server refuses: {words}")
         return OpenError("The server does not speak the Model Context Protocol as it should.")
 
     async def _listen(self, session: ClientSession) -> None:

@@ -20,7 +20,7 @@ from anyio import lowlevel
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
-from parley_daemon.adapters.mcp.host.texts import one_line, redact
+from parley_daemon.adapters.mcp.host.texts import find_secrets, one_line, redact
 from parley_daemon.adapters.mcp.host.transports.lines import MAX_LINE, LineReader
 from parley_daemon.adapters.mcp.host.transports.memory import note_size
 from parley_daemon.adapters.mcp.host.transports.messages import read_message, refuse_answer
@@ -37,10 +37,6 @@ _CHUNK = 1 << 16
 _KEPT_ERRORS = 4096
 _TOO_LONG = f"The answer is longer than {MAX_LINE:,} bytes."
 
-_PLAIN_NAMES = frozenset(
-    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PWD"]
-)
-
 
 class StartError(Exception):
     """A server cannot be started. The message is a sentence."""
@@ -54,11 +50,7 @@ class ServerProcess:
         self.end = "it has closed its output"
         self.has_ended = False
         self._on_noise = on_noise
-        self._secrets = [
-            value
-            for name, value in target.environment.items()
-            if name not in _PLAIN_NAMES and len(value) >= 6
-        ]
+        self._secrets = find_secrets(target)
         self._errors = bytearray()
         channel, theirs = socket.socketpair()
         input_read, self._input = os.pipe()
