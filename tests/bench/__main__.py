@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.bench import (
     agents,
+    contexts,
     dialects,
     documents,
     large_chats,
@@ -42,6 +43,7 @@ TESTS: dict[str, Callable[[Workshop], list[Row]]] = {
     "p": mcp_calls.measure,
     "s": searching.measure,
     "t": agents.measure,
+    "x": contexts.measure,
 }
 _LONG = ("i",)
 _QUIET = 10.0

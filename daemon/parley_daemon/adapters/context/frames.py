@@ -67,7 +67,7 @@ ToWorker = Request | Changed
 
 
 class Done(msgspec.Struct, tag="done", frozen=True):
-    """The result of a request, as JSON. `is_first`: a folder is being indexed for the first time."""
+    """The result of a request, as JSON. `is_first`: not all files of a folder were looked at yet."""
 
     id: int
     value: msgspec.Raw

@@ -1,7 +1,7 @@
 """Implements the port to contexts with a worker process, which runs while contexts are searched.
 
 Theory of operation. Files are read, cut and searched in the worker; see `worker/`. Here, a request gets the
-texts of open documents, and is sent. A folder that was never indexed answers with little at first, so the
+texts of open documents, and is sent. A folder that the worker does not know yet answers with little, so the
 first search of one is repeated for a moment until it is done. A worker that has ended, because nothing was
 asked for some time or because something killed it, is started again by the next request.
 """
@@ -28,7 +28,7 @@ IDLE_SECONDS = 900.0
 """How long the worker stays when nothing is asked."""
 
 FIRST_SECONDS = 1.5
-"""How long a search waits for a folder that is indexed for the first time."""
+"""How long a search waits for a folder that the worker has not looked at completely yet."""
 
 MAX_TEXTS = 4 * 2**20
 """Characters of open documents that are sent with a request; of the others, the files count."""
@@ -59,7 +59,7 @@ class WorkerContextIndex:
         left_out: absolute folders that are in no index, such as those of the daemon.
         environment: the daemon's.
         idle_seconds: how long the worker stays when nothing is asked.
-        first_seconds: how long a search waits for a folder that is indexed for the first time.
+        first_seconds: see FIRST_SECONDS.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class WorkerContextIndex:
     async def _ask(
         self, make: Callable[[int], frames.Request], kind: type[_Value] | Any
     ) -> tuple[_Value | Any, bool]:
-        """Return the answer to a request, and whether a folder is indexed for the first time.
+        """Return the answer to a request, and whether a folder was not looked at completely yet.
 
         Raises:
             ContextError: there is none.

@@ -49,7 +49,7 @@ class Searcher:
         self._places = Places(indexer, self._overlay, left_out)
 
     def search(self, request: Search) -> tuple[Found, bool]:
-        """Return the answer, and whether a folder is being indexed for the first time.
+        """Return the answer, and whether a folder was not looked at completely yet.
 
         Raises:
             ContextError: see there.
@@ -68,11 +68,11 @@ class Searcher:
         if not passages and states and all(state == "none" for state in states):
             raise ContextError(places[0].root.problem or f"{places[0].shown} cannot be searched.")
         state: IndexState = min(states, key=_STATES.index) if states else "ready"
-        is_first = any(not place.root.is_complete and place.root.problem is None for place in places)
+        is_first = any(place.root.scanned_at is None and place.root.problem is None for place in places)
         return Found(tuple(passages), state, (monotonic() - begun) * 1000), is_first
 
     def find_names(self, request: FindNames) -> tuple[list[NamedPlace], bool]:
-        """Return files or definitions by name, and whether a folder is being indexed for the first time."""
+        """Return files or definitions by name, and whether a folder was not looked at completely yet."""
         places = self._places.folders(request.scope, ())
         found: list[tuple[tuple[int, ...], NamedPlace]] = []
         for place in places:
@@ -87,7 +87,7 @@ class Searcher:
             except sqlite3.Error as error:
                 place.root.note_failure(error)
         found.sort(key=lambda one: (one[0], one[1].path, one[1].line))
-        is_first = any(not place.root.is_complete and place.root.problem is None for place in places)
+        is_first = any(place.root.scanned_at is None and place.root.problem is None for place in places)
         return [one for _, one in found[: request.limit]], is_first
 
     # ------------------------------------------------------------------------------ what fits
