@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -59,13 +60,14 @@ def complete(parser: Parser, words: Sequence[str]) -> int:
 
 @dataclass
 class _Cursor:
-    """The position of the cursor: its command, the option before it, the number of arguments before it."""
+    """The position of the cursor: its command, the option before it, the arguments before it."""
 
     parser: Parser
     command: str = ""
     option: argparse.Action | None = None
     arguments: int = 0
     only_arguments: bool = False
+    words: list[str] = field(default_factory=list[str])
     values: dict[str, str] = field(default_factory=dict[str, str])
 
     def advance(self, word: str) -> None:
@@ -101,6 +103,7 @@ class _Cursor:
             self.parser, self.command, self.arguments = commands[word], word, 0
         else:
             self.arguments += 1
+            self.words.append(word)
 
     @property
     def argument(self) -> argparse.Action | None:
@@ -157,8 +160,19 @@ def _value_candidates(cursor: _Cursor, action: argparse.Action, current: str) ->
             return [(_FILES, "")]
         case "DIR":
             return [(_DIRECTORIES, "")]
+        case "WORD" if cursor.command == "mcp" and cursor.words[1:] == [] and cursor.words[:1] != ["add"]:
+            return [candidate for candidate in _server_candidates(cursor) if candidate[0].startswith(current)]
         case _:
             return []
+
+
+def _server_candidates(cursor: _Cursor) -> list[Candidate]:
+    """Return the MCP servers of all chats, or of the folder that the command line names."""
+    folder = cursor.values.get("root")
+    root = None if folder is None else Path(folder).expanduser().resolve().as_uri()
+    raw = _call_daemon(cursor.values, lambda client: client.mcp.list(cursor.values.get("chat"), root=root))
+    servers: list[Json] = [] if raw is None else raw["servers"]
+    return [(server["name"], server["state"]) for server in servers]
 
 
 def _provider_candidates(cursor: _Cursor) -> list[Candidate]:

@@ -207,7 +207,7 @@ def check(record: McpServerRecord, values: SecretValues) -> None:
 
 def unknown_server_error(name: str) -> ToolNotFoundError:
     """Return the error for a name that no server has."""
-    return ToolNotFoundError(f"There is no MCP server {name[:100]!r}.")
+    return ToolNotFoundError(f"There is no MCP server {name[:100]!r}. mcp/list (parley mcp) names all.")
 
 
 def _with_names(record: McpServerRecord, values: SecretValues) -> McpServerRecord:

@@ -205,3 +205,14 @@ def test_completion_in_fish(shared_daemon: DaemonProcess, chat: sync.Chat) -> No
         )
         assert word in done.stdout
         assert done.stderr == ""
+
+
+def test_the_names_of_mcp_servers_are_completed_where_one_is_meant(shared_daemon: DaemonProcess) -> None:
+    with sync.connect(f"unix:{shared_daemon.socket}") as client:
+        client.mcp.add("completed-one", "/no/such/program")
+        try:
+            assert first(asked(shared_daemon.env, "mcp", "restart", "compl")) == ["completed-one"]
+            assert asked(shared_daemon.env, "mcp", "add", "compl") == []
+            assert asked(shared_daemon.env, "mcp", "restart", "completed-one", "compl") == []
+        finally:
+            client.mcp.remove("completed-one")
