@@ -22,6 +22,7 @@ PAGES = (
     "SECURITY.md",
     "docs/agents.md",
     "docs/configuration.md",
+    "docs/context.md",
     "docs/performance.md",
     "docs/permissions.md",
     "docs/providers.md",

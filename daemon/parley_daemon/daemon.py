@@ -31,6 +31,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from parley_daemon.adapters.checkpoints.checkpoints import FileCheckpoints
+from parley_daemon.adapters.context.lazy import LazyContextIndex
 from parley_daemon.adapters.git.lazy import LazyGit
 from parley_daemon.adapters.json_schema.validator import SchemaValidator
 from parley_daemon.adapters.os.clock import SystemClock
@@ -49,6 +50,7 @@ from parley_daemon.engine.engine import Engine
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.policy_file import parse_project_rules
 from parley_daemon.ports.checkpoints import Checkpoints
+from parley_daemon.ports.context import ContextIndex
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.pull_requests import PullRequests, RepositoryHost
 from parley_daemon.ports.sandbox import Sandbox, SandboxSettings
@@ -143,6 +145,8 @@ async def _serve(options: DaemonOptions) -> int:
     jobs = BackgroundTasks()
     schemas = SchemaValidator()
     load_sandbox = cache(partial(_load_sandbox, options, config.sandbox))
+    load_index = partial(_load_index, options, editors, jobs)
+    index = None if options.in_memory else LazyContextIndex(load_index)
     engine = Engine(
         store,
         catalogue,
@@ -151,7 +155,8 @@ async def _serve(options: DaemonOptions) -> int:
         schemas,
         checkpoints=checkpoints,
         toolbox=LazyToolbox(
-            lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, engine), load_sandbox
+            lambda: _load_tools(options, checkpoints, editors, load_sandbox(), jobs, engine, index),
+            load_sandbox,
         ),
         git=LazyGit(os.environ),
         pull_requests=_load_hosts(config.repository_hosts, clock),
@@ -169,6 +174,7 @@ async def _serve(options: DaemonOptions) -> int:
         answer_limits=config.answer_limits,
         load_mcp=partial(_load_mcp, config.sandbox, jobs),
         configured_servers=config.mcp_servers,
+        context_index=index,
     )
     app = App(engine, secrets.token_urlsafe(32), clock.now(), editors)
     logging.getLogger().addHandler(ClientLogs(app))
@@ -247,6 +253,7 @@ def _load_tools(
     sandbox: Sandbox,
     jobs: BackgroundTasks,
     engine: Engine,
+    index: ContextIndex | None,
 ) -> Toolbox:
     """Return the tools of agent chats. Runs when the first chat needs them, maybe in a worker thread."""
     from parley_daemon.adapters.os.own_programs import find_own_programs
@@ -272,8 +279,20 @@ def _load_tools(
         engine.schemas,
         engine.children,
         engine.catalogue,
+        index,
     )
     return BuiltinToolbox(services)
+
+
+def _load_index(options: DaemonOptions, editors: Editors, jobs: BackgroundTasks) -> ContextIndex:
+    """Return the index of contexts. Runs when a context is first searched."""
+    from parley_daemon.adapters.context.index import WorkerContextIndex
+
+    data = options.data_dir.absolute()
+    runtime_file = options.places.runtime_file
+    runtime = (runtime_file.parent if runtime_file else runtime_dir()).absolute()
+    left_out = [str(one) for one in (data, runtime, options.config.absolute())]
+    return WorkerContextIndex(jobs, data / "context", editors, left_out)
 
 
 def _load_mcp(settings: SandboxSettings, jobs: BackgroundTasks) -> "McpSetup":

@@ -42,4 +42,7 @@ class ErrorCode(IntEnum):
     TOOL_NOT_FOUND = 1014, "There is no such tool, server, checkpoint or job."
     NOT_TRUSTED = 1015, "A person has not trusted this content of the project yet."
     NO_SANDBOX = 1016, "There is no sandbox, and the configuration demands one."
-    FOLDER_UNREADABLE = 1017, "A folder of the chat is gone, or git does not say what has changed in it."
+    FOLDER_UNREADABLE = (
+        1017,
+        "A folder of the chat is gone, or cannot be searched, or git does not say what has changed in it.",
+    )

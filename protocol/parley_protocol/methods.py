@@ -353,6 +353,14 @@ GROUPS: Final[dict[str, tuple[Method, ...]]] = {
                  handler="workspace.diff_changes", has_large_answer=True,
                  doc="Return what has changed in the chat's folders as one diff."),
     ),
+    "Context": (
+        _request("context/search", "context.ContextSearchParams", "context.ContextSearchResult",
+                 handler="context.search", has_large_answer=True,
+                 doc="Find passages of files that fit a question, in the context of a chat or in folders."),
+        _request("context/status", "context.ContextStatusParams", "context.ContextStatusResult",
+                 handler="context.get_status",
+                 doc="Return how far folders are indexed."),
+    ),
     "Server": (
         _request("server/status", "server.ServerStatusParams", "server.ServerStatus",
                  handler="status.get_status",

@@ -23,6 +23,7 @@ from parley_protocol.methods import METHODS, Direction, Kind, Method
 from parley_protocol.models import (
     base,
     chats,
+    context,
     diff_status,
     events,
     exports,
@@ -61,6 +62,7 @@ _MODULES = (
     option_values,
     provider_options,
     settings,
+    context,
     diff_status,
     objects,
     chats,

@@ -139,6 +139,10 @@ export interface Methods {
   "chat/diffStatus": { params: ChatDiffStatusParams; result: DiffStatus };
   /** Return what has changed in the chat's folders as one diff. */
   "chat/diff": { params: ChatDiffParams; result: Diff };
+  /** Find passages of files that fit a question, in the context of a chat or in folders. */
+  "context/search": { params: ContextSearchParams; result: ContextSearchResult };
+  /** Return how far folders are indexed. */
+  "context/status": { params: ContextStatusParams; result: ContextStatusResult };
   /** Return the daemon's version, load and configuration state. */
   "server/status": { params: ServerStatusParams; result: ServerStatus };
 }
@@ -205,7 +209,7 @@ export interface ErrorCodes {
   NOT_TRUSTED: 1015;
   /** There is no sandbox, and the configuration demands one. */
   NO_SANDBOX: 1016;
-  /** A folder of the chat is gone, or git does not say what has changed in it. */
+  /** A folder of the chat is gone, or cannot be searched, or git does not say what has changed in it. */
   FOLDER_UNREADABLE: 1017;
 }
 
@@ -353,6 +357,8 @@ export interface AgentSettings {
   maxMs?: number | null;
   /** How far it may delegate. */
   subagents?: SubagentSettings | null;
+  /** "auto": each message is searched for in the chat's context, and what is found goes to the model with it. "tool": the model may search there; needs a mode other than "off". "off": neither. Default: "auto" if the context was set by chat/setContext or chat/create, "off" if it is that of workspace folders. */
+  retrieval?: RetrievalMode | null;
 }
 
 /** How much work Anthropic's models put into an answer. */
@@ -498,6 +504,8 @@ export interface ChatAskResult {
   stopReason: string | null;
   /** The messages that the turn added, oldest first. */
   messages: Message[];
+  /** The sources of its questions, as they are in their messages: what `[S1]` in the answer refers to. If they have more than 8 MiB together, large ones are delivered by reference. */
+  sources: DeliveredPart[];
   /** Tokens and cost; null: unknown. */
   usage: Usage | null;
   /** How long the turn took. */
@@ -533,8 +541,10 @@ export interface ChatContext {
   include: string[];
   /** Glob patterns of the files that do not belong to it. */
   exclude: string[];
-  /** URIs of the files that the chat is about. */
+  /** Single files beside the repositories, whatever `include` and `exclude` say. */
   files: string[];
+  /** Whether somebody has chosen them for the chat. false: they are the folders that a client has open, so `settings.agent.retrieval` is "off" by default. */
+  chosen: boolean;
 }
 
 /**
@@ -1293,6 +1303,42 @@ export interface ConfigurationStatus {
   error: string | null;
 }
 
+/** Params of `context/search`. Either `chatId` or `roots` says where to search. */
+export interface ContextSearchParams {
+  /** The chat whose context is searched, with its `include`, `exclude` and `files`. 1 to 1024 characters. */
+  chatId?: string | null;
+  /** URIs of folders to search; null: those of the chat. 1 to 20 items. */
+  roots?: string[] | null;
+  /** Phrasings of one question, in words, names or code: 1 to 4. What several find is likelier. 1 to 4 items. */
+  queries: string[];
+  /** The most sources of the answer, 1 to 50. 1 to 50. */
+  limit?: number;
+  /** The most tokens of all texts together, estimated as a quarter of their bytes; null: 16,000. 1 to 100000. */
+  budgetTokens?: number | null;
+}
+
+/** What was found, the best first. */
+export interface ContextSearchResult {
+  /** The sources. */
+  sources: FoundSource[];
+  /** How complete the index is: the least complete one of all folders. */
+  state: IndexState;
+  /** Milliseconds that the search took. */
+  tookMs: number;
+}
+
+/** Params of `context/status`. */
+export interface ContextStatusParams {
+  /** The URI of a folder; null: those of the chats in use, and those that were searched. */
+  root?: string | null;
+}
+
+/** What is known of folders. */
+export interface ContextStatusResult {
+  /** The folders. */
+  roots: RootStatus[];
+}
+
 /** The answer to an action request. */
 export type Decision = "allow" | "allow_always" | "deny";
 
@@ -1487,6 +1533,8 @@ export interface ExportedMessage {
   origin: string | null;
   /** Why the provider refused the message; later requests leave it out. null: it was not refused. */
   refused: ExportedError | null;
+  /** What came of the search for the message in the context; null: none was made. */
+  retrieval: RetrievalNote | null;
   /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
 }
@@ -1507,6 +1555,8 @@ export interface ExportedQueuedMessage {
   clientMessageId: string | null;
   /** The name of the client that sent the message; null: unknown. */
   origin: string | null;
+  /** What came of the search for the message in the context; null: none was made. */
+  retrieval: RetrievalNote | null;
   /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
 }
@@ -1640,6 +1690,32 @@ export interface ForkOrigin {
   messageId: number;
 }
 
+/** A passage that was found. It has `startLine`, `endLine`, `text`, `score` and `contentHash`. */
+export interface FoundSource {
+  /** Says which object this is. Always "source". */
+  type: "source";
+  /** The id of the source, unique in its message. */
+  sourceId: string;
+  /** The URL of the source. */
+  url: string;
+  /** The title of the source. */
+  title: string;
+  /** The quoted content. */
+  text?: string;
+  /** The first line, counted from 1. */
+  startLine?: number;
+  /** The last line, counted from 1 and included. */
+  endLine?: number;
+  /** The relevance; higher is better. Scores of different searches cannot be compared. */
+  score?: number;
+  /** The SHA-256 of the whole text that a passage was taken from, in hexadecimal digits. */
+  contentHash?: string;
+  /** How the source came into the chat; absent: a provider gave it. */
+  origin?: SourceOrigin;
+  /** Whether its file has changed since, so that the passage is not in it any more. */
+  stale: boolean;
+}
+
 /** A changed file. */
 export interface GitChange {
   /** The same for the same change of a file, also after a restart of the daemon. */
@@ -1728,6 +1804,9 @@ export interface HistoryResetEvent {
 
 /** Data that an answer of OpenAI's responses API can have in addition. */
 export type Includable = "code_interpreter_call.outputs" | "computer_call_output.output.image_url" | "file_search_call.results" | "message.input_image.image_url" | "message.output_text.logprobs" | "reasoning.encrypted_content" | "web_search_call.action.sources" | "web_search_call.results";
+
+/** How complete the index of a folder is. */
+export type IndexState = "none" | "indexing" | "partial" | "ready";
 
 /**
  * The options of this protocol in `initialize`.
@@ -2142,6 +2221,7 @@ export interface McpUpdateParams {
  * - `model` is the model that wrote it, "provider:model".
  * - `complete` is false when the message was cut off by an interrupt, a failure or a crash.
  * - `clientMessageId` is the id that its client chose, `origin` the name of that client.
+ * - `retrieval` is what came of the search for this user message in the chat's context, null: none was made.
  * - `refused` is why the provider refused this user message: later requests to models leave it out, with
  * what was answered to it, until it is retried or edited. null: it was not refused.
  */
@@ -2172,6 +2252,8 @@ export interface Message {
   origin: string | null;
   /** Why the provider refused the message; later requests leave it out. null: it was not refused. */
   refused: TurnError | null;
+  /** What came of the search for the message in the context; null: none was made. */
+  retrieval: RetrievalNote | null;
   /** When it was created: RFC 3339 in UTC with milliseconds. */
   createdAt: string;
 }
@@ -2439,8 +2521,10 @@ export interface NewChatContext {
   include?: string[];
   /** Glob patterns of the files that do not belong to it. */
   exclude?: string[];
-  /** URIs of the files that the chat is about. */
+  /** Single files beside the repositories, whatever `include` and `exclude` say. */
   files?: string[];
+  /** Whether somebody has chosen them for the chat. false: they are the folders that a client has open, so `settings.agent.retrieval` is "off" by default. */
+  chosen?: boolean;
 }
 
 /**
@@ -3057,6 +3141,22 @@ export interface RestoredFile {
   changeType: GitChangeType;
 }
 
+/** What is done with the context of a chat. */
+export type RetrievalMode = "off" | "tool" | "auto";
+
+/**
+ * What came of the search for a message in the context of its chat. What was found is in the message, as
+ * `source` parts.
+ */
+export interface RetrievalNote {
+  /** How complete the index was when it was searched. */
+  state: IndexState;
+  /** Milliseconds that the message waited for the search. */
+  tookMs: number;
+  /** Why the context could not be searched, a sentence; null: it could. */
+  problem: string | null;
+}
+
 /**
  * A model call failed. `model` is called after `delayMs`. `attempt` counts from 1.
  *
@@ -3092,6 +3192,24 @@ export type Role = "system" | "user" | "assistant" | "tool";
 export interface RootScope {
   /** The URI of the folder. */
   root: string;
+}
+
+/** What is known of a folder. */
+export interface RootStatus {
+  /** The URI of the folder. */
+  uri: string;
+  /** How complete its index is. "none": there is none yet, the first search makes it. */
+  state: IndexState;
+  /** The number of files in the index. */
+  files: number;
+  /** The number of passages in the index. */
+  chunks: number;
+  /** The size of the index, in bytes. */
+  bytes: number;
+  /** How many files are not in the index, by reason: "secret", "binary", "too_large" and more. */
+  skipped: Record<string, number>;
+  /** When the index last changed: RFC 3339 in UTC with milliseconds; null: never. */
+  updatedAt: string | null;
 }
 
 /** Reasoning options of OpenRouter and Vercel. */
@@ -3235,14 +3353,25 @@ export interface SourceExcerpt {
   endLine?: number;
   /** The relevance; higher is better. Scores of different searches cannot be compared. */
   score?: number;
+  /** The SHA-256 of the whole text that a passage was taken from, in hexadecimal digits. */
+  contentHash?: string;
+  /** How the source came into the chat; absent: a provider gave it. */
+  origin?: SourceOrigin;
 }
+
+/** How a source came into a chat. */
+export type SourceOrigin = "reference" | "retrieval" | "tool";
 
 /**
  * A source of the answer, or a file that was sent with a message.
  *
  * - `text` is the quoted content.
  * - `startLine` and `endLine` count from 1; both are included.
- * - `score` is the provider's relevance, higher is better.
+ * - `score` is the relevance that the provider or the search gave, higher is better.
+ * - `origin` is "reference" if a person named it, "retrieval" if the message was searched for in the chat's
+ * context, "tool" if a tool found it; absent: a provider gave it. The `sourceId` of the latter two is what
+ * answers cite, such as [S1].
+ * - `contentHash` is the SHA-256 of the whole text of the file that a passage was taken from.
  */
 export interface SourcePart {
   /** Says which object this is. Always "source". */
@@ -3261,6 +3390,10 @@ export interface SourcePart {
   endLine?: number;
   /** The relevance; higher is better. Scores of different searches cannot be compared. */
   score?: number;
+  /** The SHA-256 of the whole text that a passage was taken from, in hexadecimal digits. */
+  contentHash?: string;
+  /** How the source came into the chat; absent: a provider gave it. */
+  origin?: SourceOrigin;
 }
 
 /** The tool call of the parent that has started a child chat. */

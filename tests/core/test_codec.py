@@ -245,11 +245,15 @@ NO_SETTINGS: dict[str, Any] = {
         **dict.fromkeys(("mode", "mcpServers", "interactive", "maxSteps", "maxCostUsd", "maxMs"), None),
         "tools": {"allow": None, "deny": None},
         "subagents": {"depth": None, "parallel": None, "total": None},
+        "retrieval": None,
     },
     "timeouts": dict.fromkeys(("connectMs", "firstPartMs", "idleMs", "totalMs", "aliveMs"), None),
     "providerOptions": {},
 }
-NO_CONTEXT: dict[str, list[str]] = {"repositories": [], "include": [], "exclude": [], "files": []}
+NO_CONTEXT: dict[str, Any] = {
+    **dict[str, Any](repositories=[], include=[], exclude=[], files=[]),
+    "chosen": False,
+}
 NO_USAGE: dict[str, None] = {
     **dict.fromkeys(("inputTokens", "outputTokens", "totalTokens", "reasoningTokens", "contextLimit"), None),
     **dict.fromkeys(("cacheCreationTokens", "cacheReadTokens", "costUsd"), None),

@@ -16,7 +16,8 @@ EXAMPLES = [
     for source in re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 ]
 APIS = (provider_api, tool_api)
-PUBLIC_MODULES = {*[api.__name__ for api in APIS], "parley_clients"}
+PUBLIC_MODULES = {*[api.__name__ for api in APIS], "parley_clients", "parley_daemon.ports.context"}
+"""The port to contexts is documented as such: who writes another index changes the daemon."""
 
 
 def imported_names(source: str) -> set[tuple[str, str]]:

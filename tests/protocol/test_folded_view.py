@@ -38,6 +38,7 @@ QUEUED = {
     "content": [{"type": "text", "text": "Next."}],
     "model": None,
     "clientMessageId": None,
+    "retrieval": None,
     "createdAt": TIME,
 }
 REQUEST = {

@@ -38,7 +38,7 @@ from parley_daemon.core.records import Chat, Message, QueuedMessage, Turn
 
 NOT_ON_THE_WIRE: Mapping[type[msgspec.Struct], frozenset[str]] = {
     Chat: frozenset({"title_is_automatic", "reserved_seq", "leaf_id", "found_tools"}),
-    QueuedMessage: frozenset({"turn_id", "settings", "origin", "steers"}),
+    QueuedMessage: frozenset({"turn_id", "settings", "origin", "steers", "retrieval"}),
 }
 """Fields that are not sent to clients."""
 

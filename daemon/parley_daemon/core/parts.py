@@ -68,8 +68,15 @@ class ToolResultPiece(_PartBase, frozen=True, gc=False, tag="tool-result"):
     result_delta: str
 
 
+SourceOrigin = Literal["reference", "retrieval", "tool"]
+"""How a source came into a chat: a person named it, the question was searched for, or a tool found it."""
+
+
 class Source(_PartBase, frozen=True, gc=False, tag="source"):
-    """A source that the answer is based on."""
+    """A source that the answer is based on.
+
+    `content_hash` is that of the whole file that a passage was taken from. `origin` None: a provider gave it.
+    """
 
     source_id: str
     url: str
@@ -78,6 +85,8 @@ class Source(_PartBase, frozen=True, gc=False, tag="source"):
     start_line: int | None = None
     end_line: int | None = None
     score: float | None = None
+    content_hash: str | None = None
+    origin: SourceOrigin | None = None
 
 
 class File(_PartBase, frozen=True, gc=False, tag="file"):

@@ -14,6 +14,7 @@ from parley_daemon.core.parts import Part
 
 Role = Literal["system", "user", "assistant", "tool"]
 ChatKind = Literal["chat", "agent"]
+RetrievalMode = Literal["off", "tool", "auto"]
 Outcome = Literal["completed", "interrupted", "failed"]
 FailureKind = Literal[
     "auth",
@@ -155,6 +156,8 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         max_cost_usd: US dollars of all model calls of one turn.
         max_ms: milliseconds of one turn, without those in which it waits for an answer.
         subagents: how far it may delegate.
+        retrieval: whether questions are searched for in the context of the chat ("auto"), or only the model
+            may search there ("tool"). What None means depends on the context (see `retrieval`).
     """
 
     mode: AgentMode | None = None
@@ -165,6 +168,7 @@ class AgentSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     max_cost_usd: float | None = None
     max_ms: int | None = None
     subagents: SubagentSettings = SubagentSettings()
+    retrieval: RetrievalMode | None = None
 
     def with_defaults(self, base: "AgentSettings") -> "AgentSettings":
         """Return these settings; those that are not set are taken from `base`."""
@@ -226,8 +230,8 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 def turn_tools_off(settings: ModelSettings) -> ModelSettings:
-    """Return settings that came from elsewhere: they let no model do anything."""
-    return replace(settings, agent=replace(settings.agent, mode=None))
+    """Return settings that came from elsewhere: they let no model do, or read, anything."""
+    return replace(settings, agent=replace(settings.agent, mode=None, retrieval=None))
 
 
 def _overlay(upper: msgspec.Struct, lower: msgspec.Struct) -> dict[str, Any]:
@@ -259,12 +263,32 @@ class SpawnOrigin(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Context(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """The files that a chat may read: `repositories` and `files` are URIs, the others glob patterns."""
+    """The files that a chat may read: `repositories` and `files` are URIs, the others glob patterns.
+
+    `chosen`: somebody has chosen them for the chat. Otherwise they are the folders of an editor.
+    """
 
     repositories: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    chosen: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it names neither a folder nor a file."""
+        return not self.repositories and not self.files
+
+
+class RetrievalNote(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """What came of the search for a question in the context of its chat.
+
+    `state` is that of the index (see `ports.context`). `problem`: why it could not be searched, a sentence.
+    """
+
+    state: Literal["none", "indexing", "partial", "ready"]
+    took_ms: float
+    problem: str | None = None
 
 
 class Chat(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -326,7 +350,8 @@ class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """A stored message. `parent_id` is the message before it on its branch; None: it is the first one.
 
     `siblings` has the ids of all messages with the same parent, with its own, oldest first. It is empty if
-    there is no other. `refused` is why the provider refused this user message (see `refusals`).
+    there is no other. `refused` is why the provider refused this user message (see `refusals`). `retrieval`
+    says what came of the search for this user message; None: nothing was searched.
     """
 
     id: int
@@ -343,6 +368,7 @@ class Message(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     origin: str | None = None
     siblings: tuple[int, ...] = ()
     refused: Failure | None = None
+    retrieval: RetrievalNote | None = None
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -362,6 +388,7 @@ class QueuedMessage(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     client_message_id: str | None = None
     origin: str | None = None
     steers: bool = False
+    retrieval: RetrievalNote | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -33,6 +33,7 @@ from parley_daemon.engine.collection.tree import ChatTree
 from parley_daemon.engine.configuration.models import ModelConfigs
 from parley_daemon.engine.configuration.providers import Providers
 from parley_daemon.engine.configuration.state import ConfigurationState
+from parley_daemon.engine.context.retrieval import Retrieval
 from parley_daemon.engine.recovery import Recovery, StoreOpener
 from parley_daemon.engine.tasks import BackgroundTasks
 from parley_daemon.engine.turns.calls.turn_log import log_end
@@ -43,6 +44,7 @@ from parley_daemon.engine.turns.summarize import SummaryPolicy
 from parley_daemon.ports.catalogue import Catalogue, ProviderInfo
 from parley_daemon.ports.checkpoints import Checkpoints, CheckpointsUnavailableError
 from parley_daemon.ports.clock import Clock
+from parley_daemon.ports.context import ContextIndex
 from parley_daemon.ports.git import Git
 from parley_daemon.ports.models import AnswerLimits
 from parley_daemon.ports.projects import ParsedRules
@@ -90,6 +92,7 @@ class Engine:
         policy: answers questions about both.
         children: the child chats that tools start.
         changes: what has changed in the folders of chats.
+        retrieval: searches the contexts of chats.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Engine:
         load_mcp: "Callable[[], McpSetup] | None" = None,
         configured_servers: Sequence[McpDefinition] = (),
         chat_servers: Callable[[], ChatServers] | None = None,
+        context_index: ContextIndex | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.schemas = schemas
@@ -140,6 +144,7 @@ class Engine:
         self.policy = PolicyQueries(
             self.permissions, self.instructions, toolbox, clock, self.mcp_offers, self._tree
         )
+        self.retrieval = Retrieval(context_index, self.policy)
         self._services = ChatServices(
             store=store,
             catalogue=catalogue,
@@ -158,6 +163,7 @@ class Engine:
             lineage=self._tree,
             budgets=Budgets(),
             mcp=self.mcp_offers,
+            retrieval=self.retrieval,
             host=self,
         )
         self.changes = FileChanges(toolbox, checkpoints, clock, git, pull_requests)
@@ -270,6 +276,7 @@ class Engine:
                         await self.stop()
         finally:
             with anyio.CancelScope(shield=True):
+                await self.retrieval.aclose()
                 await self._services.checkpoints.aclose()
                 await self.catalogue.aclose()
                 await self._store.aclose()

@@ -53,6 +53,10 @@ class FolderUnreadableError(EngineError):
     """A folder of the chat is gone, or git does not say what has changed in it."""
 
 
+class ContextUnavailableError(EngineError):
+    """The context of a chat cannot be searched."""
+
+
 class PathOutsideError(EngineError):
     """A path lies in no folder of the chat."""
 

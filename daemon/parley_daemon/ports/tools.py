@@ -17,7 +17,7 @@ import msgspec
 from parley_daemon.core.agents.actions import Answer
 from parley_daemon.core.agents.rules import AgentMode, DeniedGlob, Reach, SandboxKind
 from parley_daemon.core.agents.tools import FileChange, Inspection, Preview, ToolOutput, ToolSpec
-from parley_daemon.core.records import Chat, SubagentSettings
+from parley_daemon.core.records import Chat, Context, SubagentSettings
 from parley_daemon.ports.sandbox import SandboxState
 
 
@@ -50,7 +50,7 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     `denied`: what rules keep from commands.
     `withheld`: absolute globs, in small letters, of what a call that looks through a folder leaves out.
     `ms_left`, `cost_left_usd`: what is left of the limits of the turn; None: it has no such limit.
-    `subagents`: how far its model may delegate.
+    `subagents`: how far its model may delegate. `context`: what the chat is about.
     """
 
     chat_id: str
@@ -68,6 +68,7 @@ class CallContext(msgspec.Struct, frozen=True, gc=False):
     ms_left: int | None = None
     cost_left_usd: float | None = None
     subagents: SubagentSettings = SubagentSettings()
+    context: Context = Context()
 
 
 class OtherTurns(Protocol):

@@ -26,6 +26,7 @@ from parley_protocol.models.base import (
 from parley_protocol.models.objects import (
     ChatFields,
     ForkOrigin,
+    RetrievalNote,
     TurnError,
     TurnOutcome,
     Usage,
@@ -117,6 +118,7 @@ class ExportedMessage(Wire):
     client_message_id: ClientMessageId | None = None
     origin: str | None = None
     refused: ExportedError | None = None
+    retrieval: RetrievalNote | None = None
     created_at: Timestamp
 
 
@@ -149,6 +151,7 @@ class ExportedQueuedMessage(Wire):
     settings: ModelSettings = Field(default_factory=ModelSettings)
     client_message_id: ClientMessageId | None = None
     origin: str | None = None
+    retrieval: RetrievalNote | None = None
     created_at: Timestamp
 
 

@@ -16,6 +16,7 @@ from parley_protocol.models.settings import AgentSettings, ModelSettings
 ChatStatus = Literal["waiting", "pending", "running", "interrupting", "paused", "completed", "error"]
 ChatKind = Literal["chat", "agent"]
 TurnOutcome = Literal["completed", "interrupted", "failed"]
+IndexState = Literal["none", "indexing", "partial", "ready"]
 NetworkReach = Literal["loopback", "all"]
 ChildStatus = Literal["waiting", "running", "paused", "completed", "failed", "interrupted"]
 Decision = Literal["allow", "allow_always", "deny"]
@@ -121,6 +122,10 @@ class ChatContext(Wire):
     include: list[str] = Field(default_factory=list[str])
     exclude: list[str] = Field(default_factory=list[str])
     files: list[str] = Field(default_factory=list[str])
+    """Single files beside the repositories, whatever `include` and `exclude` say."""
+    chosen: bool = False
+    """Whether somebody has chosen them for the chat. false: they are the folders that a client has open, so
+    `settings.agent.retrieval` is "off" by default."""
 
     @field_validator("repositories", "include", "exclude", "files")
     @classmethod
@@ -133,6 +138,7 @@ class NewChatContext(ChatContext):
 
     repositories: list[Uri] = Field(default_factory=list[Uri])
     files: list[Uri] = Field(default_factory=list[Uri])
+    chosen: bool = True
 
 
 class ForkOrigin(Wire):
@@ -216,6 +222,19 @@ class Chat(ChatFields):
     last_message_id: int
 
 
+class RetrievalNote(Wire):
+    """What came of the search for a message in the context of its chat. What was found is in the message, as
+    `source` parts.
+    """
+
+    state: IndexState
+    """How complete the index was when it was searched."""
+    took_ms: float
+    """Milliseconds that the message waited for the search."""
+    problem: str | None = None
+    """Why the context could not be searched, a sentence; null: it could."""
+
+
 class Message(Wire):
     """A stored message.
 
@@ -226,6 +245,7 @@ class Message(Wire):
     - `model` is the model that wrote it, "provider:model".
     - `complete` is false when the message was cut off by an interrupt, a failure or a crash.
     - `clientMessageId` is the id that its client chose, `origin` the name of that client.
+    - `retrieval` is what came of the search for this user message in the chat's context, null: none was made.
     - `refused` is why the provider refused this user message: later requests to models leave it out, with
       what was answered to it, until it is retried or edited. null: it was not refused.
     """
@@ -246,6 +266,7 @@ class Message(Wire):
     client_message_id: str | None = None
     origin: str | None = None
     refused: TurnError | None = None
+    retrieval: RetrievalNote | None = None
     created_at: str
 
 

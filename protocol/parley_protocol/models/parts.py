@@ -75,12 +75,20 @@ class ToolResultPart(Wire):
     """What became of the tool call."""
 
 
+SourceOrigin = Literal["reference", "retrieval", "tool"]
+OptionalSourceOrigin = Annotated[SourceOrigin | None, Field(exclude_if=absent_when_none)]
+
+
 class SourcePart(Wire):
     """A source of the answer, or a file that was sent with a message.
 
     - `text` is the quoted content.
     - `startLine` and `endLine` count from 1; both are included.
-    - `score` is the provider's relevance, higher is better.
+    - `score` is the relevance that the provider or the search gave, higher is better.
+    - `origin` is "reference" if a person named it, "retrieval" if the message was searched for in the chat's
+      context, "tool" if a tool found it; absent: a provider gave it. The `sourceId` of the latter two is what
+      answers cite, such as [S1].
+    - `contentHash` is the SHA-256 of the whole text of the file that a passage was taken from.
     """
 
     type: Literal["source"] = "source"
@@ -94,6 +102,9 @@ class SourcePart(Wire):
     start_line: OptionalInt = None
     end_line: OptionalInt = None
     score: OptionalFloat = None
+    content_hash: OptionalStr = None
+    origin: OptionalSourceOrigin = None
+    """How the source came into the chat; absent: a provider gave it."""
 
 
 class FilePart(Wire):
@@ -255,6 +266,9 @@ class SourceExcerpt(Excerpt):
     start_line: OptionalInt = None
     end_line: OptionalInt = None
     score: OptionalFloat = None
+    content_hash: OptionalStr = None
+    origin: OptionalSourceOrigin = None
+    """How the source came into the chat; absent: a provider gave it."""
 
 
 class FileExcerpt(Excerpt):

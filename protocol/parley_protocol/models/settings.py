@@ -11,6 +11,7 @@ from parley_protocol.models.base import MAX_SAFE_INTEGER, Id, PositiveInt, Wire
 from parley_protocol.models.provider_options import ProviderOptions
 
 AgentMode = Literal["off", "plan", "ask", "edits", "auto"]
+RetrievalMode = Literal["off", "tool", "auto"]
 Glob = Annotated[str, Field(min_length=1, max_length=200)]
 Globs = Annotated[list[Glob], Field(max_length=200)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -96,6 +97,11 @@ class AgentSettings(Wire):
 
     subagents: SubagentSettings | None = None
     """How far it may delegate."""
+
+    retrieval: RetrievalMode | None = None
+    """"auto": each message is searched for in the chat's context, and what is found goes to the model with
+    it. "tool": the model may search there; needs a mode other than "off". "off": neither. Default: "auto" if
+    the context was set by chat/setContext or chat/create, "off" if it is that of workspace folders."""
 
 
 class ModelSettings(Wire):

@@ -14,7 +14,7 @@ from parley_protocol.models.objects import (
     TurnOutcome,
     Usage,
 )
-from parley_protocol.models.parts import Content
+from parley_protocol.models.parts import Content, DeliveredPart
 from parley_protocol.models.settings import ModelSettings
 
 WhenBusy = Literal["queue", "steer", "interrupt", "reject"]
@@ -76,6 +76,9 @@ class ChatAskResult(Wire):
     stop_reason: str | None = None
     messages: list[Message]
     """The messages that the turn added, oldest first."""
+    sources: list[DeliveredPart] = Field(default_factory=list[DeliveredPart])
+    """The sources of its questions, as they are in their messages: what `[S1]` in the answer refers to. If
+    they have more than 8 MiB together, large ones are delivered by reference."""
     usage: Usage | None = None
     timings: Timings
     error: TurnError | None = None

@@ -56,6 +56,7 @@ async def test_a_context_changes_where_it_was_given_and_is_told(shared_daemon: D
             "include": ["*.py"],
             "exclude": [],
             "files": [],
+            "chosen": True,
         }
         assert (await peer.event("s", "chat"))["chat"]["context"] == context
         listed = await peer.result("chat/list", {"cwd": "file:///r"})

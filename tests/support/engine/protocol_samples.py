@@ -41,6 +41,7 @@ def message(message_id: int, text: str, **changes: Any) -> Json:
         "clientMessageId": None,
         "origin": None,
         "refused": None,
+        "retrieval": None,
         "createdAt": TIME,
         **changes,
     }

@@ -18,12 +18,14 @@ from parley_daemon.adapters.tools.files.services import FileServices
 from parley_daemon.adapters.tools.packages.family import PackageTools
 from parley_daemon.adapters.tools.packages.guard import PackageServices
 from parley_daemon.adapters.tools.questions import question_tools
+from parley_daemon.adapters.tools.search_context import SearchContextTool
 from parley_daemon.adapters.tools.searching.tools import search_tools
 from parley_daemon.adapters.tools.workspaces import DaemonFolders, Workspaces
 from parley_daemon.core.records import Chat
 from parley_daemon.engine.agents.children import ChildChats
 from parley_daemon.ports.catalogue import Catalogue
 from parley_daemon.ports.checkpoints import Checkpoints
+from parley_daemon.ports.context import ContextIndex
 from parley_daemon.ports.editors import Editors
 from parley_daemon.ports.sandbox import Sandbox, SandboxState
 from parley_daemon.ports.schemas import Schemas
@@ -38,6 +40,7 @@ class ToolServices:
     `sandbox` starts processes. `outputs` is the folder for what commands write, `tasks` run jobs.
     `schemas` check what packages say of their tools.
     `children` are the chats that models delegate to, with models of the `catalogue`.
+    `index` searches the contexts of chats; None: there is none.
     """
 
     folders: DaemonFolders
@@ -49,6 +52,7 @@ class ToolServices:
     schemas: Schemas
     children: ChildChats
     catalogue: Catalogue
+    index: ContextIndex | None = None
 
 
 class BuiltinToolbox:
@@ -127,4 +131,5 @@ def _all_tools(services: ToolServices, files: FileServices) -> list[Tool]:
         *search_tools(files),
         *question_tools(),
         FetchUrlTool(),
+        *([] if services.index is None else [SearchContextTool(services.index)]),
     ]

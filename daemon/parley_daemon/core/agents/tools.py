@@ -34,6 +34,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
         runs_together: whether calls of it that follow each other run at the same time. Those of tools that
             only read do so in any case.
         delegates: whether it is for the children of a root chat, which children do not have.
+        retrieves: whether it searches the context of a chat, so that `retrieval` can turn it off.
         problem: why it cannot be used in any chat, a sentence; None: it can. People see it, models do not.
     """
 
@@ -48,6 +49,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     is_for_plans: bool = False
     runs_together: bool = False
     delegates: bool = False
+    retrieves: bool = False
     problem: str | None = None
 
 

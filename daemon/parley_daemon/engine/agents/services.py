@@ -46,8 +46,8 @@ class Lineage(Protocol):
         ...
 
 
-class ToolsetServices(Protocol):
-    """What it takes to know the tools of a chat."""
+class PolicyServices(Protocol):
+    """What it takes to know the folders and the rules of a chat."""
 
     @property
     def lineage(self) -> Lineage:
@@ -65,13 +65,17 @@ class ToolsetServices(Protocol):
         ...
 
     @property
-    def mcp(self) -> McpOffers:
-        """The tools of MCP servers."""
-        ...
-
-    @property
     def clock(self) -> Clock:
         """Times and ids."""
+        ...
+
+
+class ToolsetServices(PolicyServices, Protocol):
+    """What it takes to know the tools of a chat."""
+
+    @property
+    def mcp(self) -> McpOffers:
+        """The tools of MCP servers."""
         ...
 
 

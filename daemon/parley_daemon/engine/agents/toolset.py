@@ -22,8 +22,9 @@ from parley_daemon.core.agents.mcp_tools.names import SEARCH_NAME
 from parley_daemon.core.agents.rules import ChatFacts, Effect, Rule
 from parley_daemon.core.agents.tools import ToolSpec
 from parley_daemon.core.records import AgentSettings, Chat
+from parley_daemon.core.retrieval import find_mode
 from parley_daemon.engine.agents.mcp.offer import NOTHING, McpOffer, needs_search, within_share
-from parley_daemon.engine.agents.services import Lineage, ToolsetServices
+from parley_daemon.engine.agents.services import Lineage, PolicyServices, ToolsetServices
 from parley_daemon.ports.models import ToolDeclaration
 from parley_daemon.ports.tools import CallContext, Tool, Workspace
 
@@ -76,6 +77,8 @@ class Toolset(msgspec.Struct, frozen=True, gc=False):
             return 'It is only for chats in the mode "plan".'
         if spec.delegates and self.settings.subagents.depth == 0:
             return "settings.agent.subagents.depth is 0: this chat does not delegate."
+        if spec.retrieves and find_mode(self.settings, self.chat) == "off":
+            return "settings.agent.retrieval is off: this chat does not search its context."
         if spec.needs_root and not self.workspace.roots:
             return self.workspace.problem or "The chat has no folder."
         return None
@@ -159,27 +162,10 @@ async def load_toolset(
         StoreUnavailableError: the rules, or the servers, cannot be read.
     """
     toolbox = services.toolbox
-    workspace = of_rules = await toolbox.workspace(chat)
-    above, limits = await _limits_of(services.lineage, chat)
-    rule_roots = workspace.roots
-    for number, one in enumerate(above):
-        others = await toolbox.workspace(one)
-        workspace = _narrow(workspace, others)
-        of_rules = Workspace((*of_rules.roots, *others.roots))
-        if number == 0:  # rules mean in a child what they mean in its parent
-            rule_roots = others.roots
+    policy = await load_policy(services, chat, settings)
+    workspace, rules, limits = policy.workspace, policy.rules, policy.limits
     sandbox = await toolbox.sandbox()
-    rules = await services.permissions.rules(chat, of_rules, above)
-    facts = ChatFacts(
-        chat_id=chat.id,
-        mode=lowest_mode([one.mode for one in (settings, *limits)]),
-        roots=rule_roots,
-        interactive=all(one.interactive is not False for one in (settings, *limits)),
-        sandbox=sandbox.kind,
-        is_weak=sandbox.is_weak,
-        now=services.clock.now(),
-        above=tuple([one.id for one in above]),
-    )
+    facts = replace(policy.facts, sandbox=sandbox.kind, is_weak=sandbox.is_weak)
     if offer is None:
         offer = await services.mcp.offer(chat, workspace, settings)
     tools = tuple([tool for tool in await toolbox.tools(chat) if is_chosen(tool.spec.name, settings)])
@@ -189,6 +175,48 @@ async def load_toolset(
         offer = replace(offer, tools=offered)
     toolset = Toolset(chat, settings, workspace, facts, rules, tools, offer, context_limit)
     return _add_offered(toolset) if offer.tools or offer.trust is not None else toolset
+
+
+class ChatPolicy(msgspec.Struct, frozen=True, gc=False):
+    """The folders of a chat, the rules that count in it, and what they are decided by, without a sandbox.
+
+    `limits` are what the chats above a child allow.
+    """
+
+    workspace: Workspace
+    rules: tuple[Rule, ...]
+    facts: ChatFacts
+    limits: Sequence[AgentSettings]
+
+
+async def load_policy(services: PolicyServices, chat: Chat, settings: AgentSettings) -> ChatPolicy:
+    """Return the folders and the rules of a chat with these settings.
+
+    Raises:
+        StoreUnavailableError: the rules cannot be read.
+    """
+    toolbox = services.toolbox
+    workspace = of_rules = await toolbox.workspace(chat)
+    above, limits = await _limits_of(services.lineage, chat)
+    rule_roots = workspace.roots
+    for number, one in enumerate(above):
+        others = await toolbox.workspace(one)
+        workspace = _narrow(workspace, others)
+        of_rules = Workspace((*of_rules.roots, *others.roots))
+        if number == 0:  # rules mean in a child what they mean in its parent
+            rule_roots = others.roots
+    rules = await services.permissions.rules(chat, of_rules, above)
+    facts = ChatFacts(
+        chat_id=chat.id,
+        mode=lowest_mode([one.mode for one in (settings, *limits)]),
+        roots=rule_roots,
+        interactive=all(one.interactive is not False for one in (settings, *limits)),
+        sandbox="none",
+        is_weak=False,
+        now=services.clock.now(),
+        above=tuple([one.id for one in above]),
+    )
+    return ChatPolicy(workspace, rules, facts, limits)
 
 
 def _add_offered(toolset: Toolset) -> Toolset:

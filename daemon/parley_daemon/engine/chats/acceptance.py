@@ -8,7 +8,7 @@ import msgspec
 from parley_daemon.core.commands import ConversationState
 from parley_daemon.core.events import TurnEnded
 from parley_daemon.core.parts import Part
-from parley_daemon.core.records import Message, ModelSettings, QueuedMessage
+from parley_daemon.core.records import Message, ModelSettings, QueuedMessage, RetrievalNote
 from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.errors import ConflictError
 from parley_daemon.ports.clock import Clock
@@ -22,6 +22,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     settings: ModelSettings = ModelSettings()
     client_message_id: str | None = None
     origin: str | None = None
+    retrieval: RetrievalNote | None = None
 
 
 Disposition = Literal["started", "queued", "steered", "interrupting"]
@@ -64,6 +65,7 @@ def queued_message(draft: Draft, chat_id: str, clock: Clock) -> QueuedMessage:
         settings=draft.settings,
         client_message_id=draft.client_message_id,
         origin=draft.origin,
+        retrieval=draft.retrieval,
     )
 
 

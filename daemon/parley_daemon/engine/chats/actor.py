@@ -37,7 +37,7 @@ from parley_daemon.core.commands import (
 )
 from parley_daemon.core.diff_status import DiffStatus
 from parley_daemon.core.events import Timings, TurnEnded
-from parley_daemon.core.parts import Part, Piece
+from parley_daemon.core.parts import Part, Piece, Source
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
 from parley_daemon.engine.chats import turn_changes
 from parley_daemon.engine.chats.acceptance import (
@@ -57,6 +57,7 @@ from parley_daemon.engine.chats.feed.snapshot import ChatView, Snapshot
 from parley_daemon.engine.chats.host import ChatServices
 from parley_daemon.engine.chats.listeners import Listeners
 from parley_daemon.engine.chats.live_chat import LiveChat
+from parley_daemon.engine.chats.sources import with_sources
 from parley_daemon.engine.chats.summaries import Summaries
 from parley_daemon.engine.chats.tool_steps import ToolSteps
 from parley_daemon.engine.errors import ConflictError, MessageNotFoundError, NotQueuedError
@@ -189,6 +190,7 @@ class ChatActor:
         """
         live = self._live
         draft = replace(draft, model=await live.check_turn(draft.model, draft.settings))
+        draft = await with_sources(live, draft)
         async with live.lock:
             live.check_exists()
             earlier = await self._find_sent(draft.client_message_id)
@@ -254,6 +256,19 @@ class ChatActor:
         )
         answers = tuple([message for message in messages if message.role != "user"])
         return TurnDone(ended, answers)
+
+    async def sources_of(self, turn_id: str) -> tuple[Source, ...]:
+        """Return the sources of the questions of a turn, in their order."""
+        messages = await self._live.services.store.turn_messages(self.id, turn_id)
+        return tuple(
+            [
+                part
+                for message in messages
+                if message.role == "user"
+                for part in message.content
+                if isinstance(part, Source)
+            ]
+        )
 
     async def interrupt(
         self, cause: StopCause = StopCause.INTERRUPT, *, keeps_children: bool = False
@@ -427,6 +442,10 @@ class MessageQueue:
 
     async def edit(self, queued_id: str, content: tuple[Part, ...]) -> tuple[QueuedMessage, ...]:
         """Replace a message's content."""
+        live, queued = self._live, next((one for one in self._live.state.queue if one.id == queued_id), None)
+        if queued is not None:
+            draft = await with_sources(live, Draft(content, settings=queued.settings))
+            content = draft.content
         return await self._execute(EditQueued(queued_id, content))
 
     async def remove(self, queued_id: str) -> tuple[QueuedMessage, ...]:

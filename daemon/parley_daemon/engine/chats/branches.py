@@ -21,6 +21,7 @@ from parley_daemon.engine.chats.changeset import Changeset
 from parley_daemon.engine.chats.executor import CommandExecutor
 from parley_daemon.engine.chats.feed.snapshot import ChatView
 from parley_daemon.engine.chats.live_chat import LiveChat
+from parley_daemon.engine.chats.sources import with_sources
 from parley_daemon.engine.errors import MessageNotFoundError, NotAUserMessageError, ShuttingDownError
 from parley_daemon.ports.store import StoreUnavailableError
 from parley_daemon.ports.store_writes import PutMessage, PutTurn
@@ -54,6 +55,7 @@ class Branches:
         """
         draft = replace(draft, model=await self._live.check_turn(draft.model, draft.settings))
         old = await self._user_message(message_id)
+        draft = await with_sources(self._live, draft)
         async with self._hold():
             message = self._new_message(replace(draft, model=draft.model or old.model))
             changeset = await self._plan_switch(old.parent_id, Switch(message, clears_queue=True))

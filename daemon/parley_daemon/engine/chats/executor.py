@@ -130,7 +130,7 @@ class CommandExecutor:
                         changeset, open_question, history=history, default_model=default
                     )
                 case JoinTurn(message):
-                    turn_changes.join_message(changeset, message)
+                    turn_changes.join_message(changeset, message, history)
                 case SwitchBranch():
                     changeset.publish_branch()
                 case StartTurn():

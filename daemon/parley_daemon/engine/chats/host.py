@@ -12,6 +12,7 @@ from parley_daemon.engine.agents.policy.instructions import Instructions
 from parley_daemon.engine.agents.policy.permissions import Permissions
 from parley_daemon.engine.agents.services import Lineage
 from parley_daemon.engine.chats.feed.snapshot import Change, ChatView
+from parley_daemon.engine.context.retrieval import Retrieval
 from parley_daemon.engine.turns.host import TurnResult
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.engine.turns.run import TurnRun
@@ -97,4 +98,5 @@ class ChatServices:
     lineage: Lineage
     budgets: Budgets
     mcp: McpOffers
+    retrieval: Retrieval
     host: ChatHost

@@ -12,6 +12,7 @@ from parley_daemon.core.parts import Text, ToolCall, ToolResult
 from parley_daemon.core.prompts import drop_repeated_questions
 from parley_daemon.core.records import Chat, Message, QueuedMessage, Status, Turn, Usage
 from parley_daemon.core.refusals import drop_refused
+from parley_daemon.core.retrieval import number_sources
 from parley_daemon.core.titles import first_title
 from parley_daemon.core.transitions import status_after
 from parley_daemon.engine.agents.host import StepBrief
@@ -36,7 +37,7 @@ def accept_message(
         changeset.chat = replace(changeset.chat, title=title)
     if from_queue:
         changeset.writes.append(DropQueued(queued.id))
-    question = changeset.add_message(_question(changeset, queued, queued.turn_id))
+    question = changeset.add_message(_question(changeset, queued, queued.turn_id, history))
     open_question = OpenQuestion(queued.turn_id, question, queued.model, queued.settings)
     _open_turn(changeset, open_question, history, default_model)
     follows_a_turn = any(isinstance(event, TurnEnded) for event in changeset.events)
@@ -71,17 +72,21 @@ def _first_title(chat: Chat, queued: QueuedMessage) -> str | None:
     return None
 
 
-def _question(changeset: Changeset, queued: QueuedMessage, turn_id: str) -> Message:
+def _question(
+    changeset: Changeset, queued: QueuedMessage, turn_id: str, history: Sequence[Message]
+) -> Message:
+    before = history if changeset.branch is None else changeset.branch
     return Message(
         id=changeset.chat.last_message_id + 1,
         chat_id=changeset.chat.id,
         parent_id=changeset.chat.leaf_id,
         turn_id=turn_id,
         role="user",
-        content=queued.content,
+        content=number_sources(queued.content, (*before, *changeset.messages)),
         created_at=changeset.at,
         client_message_id=queued.client_message_id,
         origin=queued.origin,
+        retrieval=queued.retrieval,
     )
 
 
@@ -202,11 +207,11 @@ def begin_step(changeset: Changeset, result: TurnResult, origin: str | None) -> 
     return StepBrief(result.turn, result.message_id, results_id, calls, origin)
 
 
-def join_message(changeset: Changeset, queued: QueuedMessage) -> None:
+def join_message(changeset: Changeset, queued: QueuedMessage, history: Sequence[Message]) -> None:
     """Make a message that steers the turn under way one more question of it."""
     changeset.writes.append(DropQueued(queued.id))
     turn_id = changeset.state.turn_id or queued.turn_id
-    question = changeset.add_message(_question(changeset, queued, turn_id))
+    question = changeset.add_message(_question(changeset, queued, turn_id, history))
     changeset.events.append(MessageAdded(question, question.turn_id))
     changeset.publish_queue()
 

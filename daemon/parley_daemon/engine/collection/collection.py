@@ -84,6 +84,11 @@ class ChatCollection:
         chat = self._registry.get(chat_id)
         return None if chat is None or chat.view.chat.owner != self.owner else chat
 
+    def folders_in_use(self) -> Sequence[str]:
+        """Return the repositories of the chats that are in memory, as URIs."""
+        chats = [one.view.chat for one in self._registry.all()]
+        return [uri for chat in chats if chat.owner == self.owner for uri in chat.context.repositories]
+
     async def list(self, query: ChatQuery) -> tuple[Sequence[ChatView], str | None, int]:
         """Return a page of chats, the cursor of the next page, and the number of all matching chats."""
         await self._open_store()

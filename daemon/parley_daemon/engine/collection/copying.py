@@ -44,8 +44,9 @@ def copy_with_new_ids(
 ) -> WholeChat:
     """Return the same chat below `parent`, with new ids for itself, its children, turns and queued messages.
 
-    Its tools are off, and bounds of a child do not count: whoever wrote the file does not decide what a model
-    may do here. `turns_above` are the new ids of the turns of a parent that is copied, too.
+    Its tools are off, its context is not searched, and bounds of a child do not count: whoever wrote the file
+    does not decide what a model may do or read here. `turns_above` are the new ids of the turns of a parent
+    that is copied, too.
     """
     spawned = given.chat.spawned_by
     if spawned is not None:
@@ -54,6 +55,7 @@ def copy_with_new_ids(
     chat = replace(
         given.chat,
         settings=turn_tools_off(given.chat.settings),
+        context=replace(given.chat.context, chosen=False),
         id=new_id(),
         owner=owner,
         parent_chat_id=None if parent is None else parent.id,

@@ -15,6 +15,7 @@ from parley_daemon.engine.agents.host import StepBrief, StepHost
 from parley_daemon.engine.agents.mcp.offer import McpOffers
 from parley_daemon.engine.agents.policy.instructions import Instructions
 from parley_daemon.engine.agents.services import Lineage, RuleBook
+from parley_daemon.engine.context.retrieval import Retrieval
 from parley_daemon.engine.turns.prompt_cache import PromptCache
 from parley_daemon.engine.turns.retry import Retries
 from parley_daemon.ports.catalogue import Catalogue, ResolvedModel
@@ -181,6 +182,11 @@ class TurnServices(Protocol):
     @property
     def mcp(self) -> McpOffers:
         """The tools of MCP servers."""
+        ...
+
+    @property
+    def retrieval(self) -> Retrieval:
+        """The search in the contexts of chats."""
         ...
 
     @property

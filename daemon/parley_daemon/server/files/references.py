@@ -129,9 +129,9 @@ async def _source(documents: OpenDocuments, part: ReferencePart, path: str) -> S
     text = _checked(read, part, path)
     name = file_name(uri)
     if part.start_line is None and part.end_line is None:
-        return Source(uri, uri, name, text)
+        return Source(uri, uri, name, text, origin="reference")
     last = min(end or read.line_count, read.line_count)
-    return Source(uri, uri, name, text, start, max(start, last))
+    return Source(uri, uri, name, text, start, max(start, last), origin="reference")
 
 
 def _checked(read: LinesRead, part: ReferencePart, path: str) -> str:

@@ -55,7 +55,7 @@ def _source(reference: str, uri: str, one: "Part") -> Part:
     name = uri.rstrip("/").rpartition("/")[2] or uri
     if isinstance(one, File):
         return File(one.media_type, one.data, one.url, one.title or name)
-    return Source(reference, reference, name, getattr(one, "text", ""))
+    return Source(reference, reference, name, getattr(one, "text", ""), origin="reference")
 
 
 def _refuse(path: str, problem: str) -> WireError:

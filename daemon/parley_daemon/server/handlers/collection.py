@@ -29,7 +29,7 @@ async def set_context(call: Call, params: ChatSetContextParams) -> Any:
     given = {name: getattr(read, name) for name in ChatContext.model_fields.keys() & lists}
 
     def change(record: Chat) -> Chat:
-        return replace(record, context=replace(record.context, **given))
+        return replace(record, context=replace(record.context, **given, chosen=True))
 
     async with call.connection.chats.open(params.chat_id) as chat:
         return records.chat(await chat.update(change))

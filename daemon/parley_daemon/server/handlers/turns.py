@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 
+from parley_daemon.core.parts import Source
 from parley_daemon.core.records import QueuedMessage
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft, TurnDone
 from parley_daemon.engine.chats.actor import ChatActor
@@ -15,7 +16,7 @@ from parley_daemon.server.call import Call
 from parley_daemon.server.files.references import input_parts
 from parley_daemon.server.files.server_content import ChatContents
 from parley_daemon.server.streaming.work_done import WorkDoneProgress
-from parley_daemon.server.wire import records
+from parley_daemon.server.wire import excerpts, records
 from parley_daemon.server.wire.configuration import check_settings
 from parley_daemon.server.wire.errors import WireError, invalid_params
 from parley_protocol.errors import ErrorCode
@@ -92,6 +93,7 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     try:
         async with call.connection.chats.open(params.chat_id) as chat:
             done = await asking.run(chat)
+            sources = await chat.sources_of(done.ended.turn_id) if asking.has_sources else ()
     except ConflictError:
         if call.cancelled:
             message = "The request was cancelled, and its message was removed from the queue."
@@ -102,7 +104,11 @@ async def ask(call: Call, params: ChatAskParams) -> Any:
     if call.cancelled:
         message = "The request was cancelled, and its turn was interrupted. The partial answer is kept."
         raise WireError(ErrorCode.REQUEST_CANCELLED, message)
-    return {**records.turn_ended(done.ended), "messages": records.messages(done.messages)}
+    return {
+        **records.turn_ended(done.ended),
+        "messages": records.messages(done.messages),
+        "sources": excerpts.fit_parts(sources, excerpts.PAGE_BYTES, excerpts.PAGE_BYTES),
+    }
 
 
 class _Ask:
@@ -118,6 +124,7 @@ class _Ask:
         self._chat: ChatActor | None = None
         self._work_done: WorkDoneProgress | None = None
         self._turn_id = ""
+        self.has_sources = False
         self._own_turn_id: str | None = None  # of a message that steers another turn
         self._outcome = "removed from the queue"
         self._before_acceptance = anyio.CancelScope()
@@ -162,6 +169,8 @@ class _Ask:
         assert self._chat is not None
         connection, params = self._call.connection, self._params
         self._turn_id = accepted.turn_id
+        asked = accepted.message or accepted.queued
+        self.has_sources = asked is not None and any(isinstance(part, Source) for part in asked.content)
         if accepted.disposition == "steered" and accepted.queued is not None:
             self._own_turn_id = accepted.queued.turn_id
         turn_ids = frozenset(filter(None, (self._turn_id, self._own_turn_id)))

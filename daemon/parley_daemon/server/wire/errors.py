@@ -53,6 +53,7 @@ _CODES: dict[type[Exception], ErrorCode] = {
     CheckpointsUnavailableError: ErrorCode.STORE_UNAVAILABLE,
     engine.ToolNotFoundError: ErrorCode.TOOL_NOT_FOUND,
     engine.FolderUnreadableError: ErrorCode.FOLDER_UNREADABLE,
+    engine.ContextUnavailableError: ErrorCode.FOLDER_UNREADABLE,
     engine.NotTrustedError: ErrorCode.NOT_TRUSTED,
     engine.NoSandboxError: ErrorCode.NO_SANDBOX,
     engine.NoDefaultModelError: ErrorCode.NO_DEFAULT_MODEL,

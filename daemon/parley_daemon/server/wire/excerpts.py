@@ -106,6 +106,8 @@ class _SourceExcerpt(_Excerpt, frozen=True, gc=False, tag="source"):
     start_line: int | None = None
     end_line: int | None = None
     score: float | None = None
+    content_hash: str | None = None
+    origin: str | None = None
 
 
 class _FileExcerpt(_Excerpt, frozen=True, gc=False, tag="file"):
@@ -133,10 +135,12 @@ def excerpt(part: Piece, characters: int = BEGINNING, names: int = BEGINNING) ->
         case ToolResult(id, name, result, is_error, outcome):
             length = len(encode(result))
             return _ToolResultExcerpt(length, True, id[:names], name[:names], None, is_error, outcome)
-        case Source(id, url, title, text, start, end, score):
+        case Source(id, url, title, text, start, end, score, content_hash, origin):
             beginning = (text or "")[:characters]
             shown = id[:names], url[:names], title[:names], beginning
-            return _SourceExcerpt(size(text or ""), True, *shown, start, end, score)
+            return _SourceExcerpt(
+                size(text or ""), True, *shown, start, end, score, content_hash and content_hash[:64], origin
+            )
         case File(media_type, data, url, title):
             return _FileExcerpt(_file_size(data, url), True, media_type[:names], title and title[:names])
 

@@ -37,12 +37,13 @@ def join_texts(texts: Iterable[str]) -> str:
 
 
 def quote_source(source: Source) -> str:
-    """Return a source as text: where it is from, then its text in a Markdown fence."""
-    lines = ""
+    """Return a source as text: the id to cite, where it is from, its text in a Markdown fence."""
+    lines, id = "", f"[{source.source_id}] " if source.origin in ("retrieval", "tool") else ""
     if source.start_line is not None:
         end = source.start_line if source.end_line is None else source.end_line
         lines = f", line {end}" if end == source.start_line else f", lines {source.start_line}-{end}"
-    return f"{source.url}{lines}" if source.text is None else f"{source.url}{lines}:\n{_fence(source.text)}"
+    place = f"{id}{source.url}{lines}"
+    return place if source.text is None else f"{place}:\n{_fence(source.text)}"
 
 
 def describe_file(file: File) -> str:

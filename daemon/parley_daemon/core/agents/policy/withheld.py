@@ -21,13 +21,18 @@ _CHANGING = ("edit_file", "write_file", "apply_patch", "delete_file", "move_file
 _OTHERS = ("read_file", "list_files", "search_text", "run")
 
 
-def withheld_globs(rules: tuple[Rule, ...], chat: ChatFacts, tool: str) -> tuple[str, ...]:
-    """Return absolute globs, in small letters, of what a tool of this name must not come across."""
+RETRIEVAL_NAMES = ("search_context", "read_file", "search_text")
+"""The tools whose rules count for the search in the context of a chat."""
+
+
+def withheld_globs(rules: tuple[Rule, ...], chat: ChatFacts, *tools: str) -> tuple[str, ...]:
+    """Return absolute globs, in small letters, of what tools of these names must not come across."""
     about_paths = tuple([one for one in rules if one.paths is not None and one.command is None])
     if not about_paths:
         return ()
     found = [
         glob
+        for tool in tools
         for rule, effect in select(about_paths, chat, tool)
         if effect != "allow"
         for glob in _absolute(rule, chat)

@@ -236,11 +236,14 @@ class StepRun:
 
     def _context(self, call: ToolCall, toolset: Toolset) -> CallContext:
         from parley_daemon.core.agents.policy.withheld import (
-            denied_globs,  # few chats need the policy
+            RETRIEVAL_NAMES,  # few chats need the policy
+            denied_globs,
             withheld_globs,
         )
 
         brief = self._brief
+        tool = toolset.find(call.tool_name)
+        names = RETRIEVAL_NAMES if tool is not None and tool.spec.retrieves else (call.tool_name,)
         return CallContext(
             chat_id=toolset.chat.id,
             owner=toolset.chat.owner,
@@ -251,11 +254,12 @@ class StepRun:
             workspace=toolset.workspace,
             context_limit=self._agent.context_limit,
             origin=brief.origin,
-            withheld=withheld_globs(toolset.rules, toolset.facts, call.tool_name),
+            withheld=withheld_globs(toolset.rules, toolset.facts, *names),
             denied=denied_globs(toolset.rules, toolset.facts),
             ms_left=self._ms_left(),
             cost_left_usd=self._agent.cost_left(toolset.chat),
             subagents=toolset.settings.subagents,
+            context=toolset.chat.context,
         )
 
     async def ask(self, prepared: PreparedCall, kind: ActionKind) -> tuple[ActionRequest, Answer]:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from parley_daemon.core.compaction import count_tokens
 from parley_daemon.core.parts import Text, ToolCall
 from parley_daemon.core.records import Failure, Message, ModelSettings, Role
+from parley_daemon.core.retrieval import CITING, find_retrieved
 from parley_daemon.engine.agents.news import find_news
 from parley_daemon.engine.agents.prompt import extend_prompt
 from parley_daemon.engine.turns.calls.answer_stream import AnswerStream, TurnProgress
@@ -85,7 +86,10 @@ class ModelCall:
         try:
             model = self._choose_model()
             with self._progress.limit.enforce():
+                chat = self._host.steps.chat
+                self._history = await self._services.retrieval.refresh(chat, self._history)
                 await self._load_tools(model)
+                self._explain_sources()
             await self._ask(model)
         except ModelError as error:
             is_chosen = self._progress.model is self._progress.first_model
@@ -124,6 +128,12 @@ class ModelCall:
             )
             children = self._host.steps.children
             self._news = find_news(children, self._history) if children.members else None
+
+    def _explain_sources(self) -> None:
+        """Tell the model how to cite, if there is something to cite, or may be."""
+        if find_retrieved(self._history) or any(one.name == "search_context" for one in self._tools):
+            prompt = self._system_prompt
+            self._system_prompt = f"{prompt}\n\n{CITING}" if prompt else CITING
 
     # -------------------------------------------------------------------------- attempts
 
