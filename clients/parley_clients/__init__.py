@@ -8,6 +8,7 @@ from parley_clients.changes import Diff, DiffStatus, FileChange
 from parley_clients.chat import Chat
 from parley_clients.client import Client, connect
 from parley_clients.connection.session import Reconnect
+from parley_clients.context.searching import Contexts, ContextStatus, FoundContext
 from parley_clients.context.sources import Place, Source
 from parley_clients.errors import (
     AuthenticationError,
@@ -80,12 +81,15 @@ __all__ = [
     "Client",
     "ConflictError",
     "ConnectionLostError",
+    "ContextStatus",
+    "Contexts",
     "DaemonUnreachableError",
     "Diff",
     "DiffStatus",
     "Event",
     "FileChange",
     "FolderUnreadableError",
+    "FoundContext",
     "InvalidParamsError",
     "Job",
     "LimitExceededError",

@@ -65,6 +65,14 @@ class Answer(Result["ChatAskResult"]):
         return "".join([p["text"] for parts in self._contents() for p in parts if p["type"] == "reasoning"])
 
     @property
+    def sources(self) -> list[Json]:
+        """The sources of the question, as JSON: files that it refers to, and what was found for it.
+
+        A citation in the text, such as [S1], is the `sourceId` of one of them.
+        """
+        return self.raw.get("sources") or []
+
+    @property
     def output(self) -> Any:
         """The validated JSON value if the turn had an `outputSchema` and completed, else None."""
         return self.raw.get("output")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from parley_clients.answers import Answer, SentMessage
 from parley_clients.changes import Diff, DiffStatus, FileChange
 from parley_clients.connection.session import Session
+from parley_clients.context.searching import FoundContext, find_context, search_params
 from parley_clients.context.sources import Source, last_sources
 from parley_clients.errors import ParleyError, error_from_wire
 from parley_clients.params import UNSET, Unset, call_params, message_params, update_params
@@ -412,6 +413,22 @@ class Chat:
     async def sources(self, *, timeout: float | None = None) -> list[Source]:
         """Return the sources of the last answer: passages of files and pages, and which of them it cites."""
         return last_sources((await self.get(limit=200, timeout=timeout)).messages)
+
+    async def search_context(
+        self,
+        queries: str | Sequence[str],
+        *,
+        limit: int | None = None,
+        budget_tokens: int | None = None,
+        timeout: float | None = None,
+    ) -> FoundContext:
+        """Search the chat's context with 1 to 4 phrasings of one question; at most `limit` passages (10).
+
+        Raises:
+            FolderUnreadableError: a folder of the chat cannot be used, or cannot be searched.
+        """
+        params = search_params(queries, limit, budget_tokens)
+        return await find_context(self._session, {**params, "chatId": self.id}, timeout)
 
     async def jobs(self, *, timeout: float | None = None) -> list[Job]:
         """Return the commands that the model has started in the background, the oldest first."""

@@ -9,6 +9,7 @@ import anyio
 from parley_clients.chat import Chat
 from parley_clients.connection.session import Reconnect, Session
 from parley_clients.connection.transport import Address, Target
+from parley_clients.context.searching import Contexts
 from parley_clients.errors import ParleyError
 from parley_clients.mcp import McpServers
 from parley_clients.params import call_params, new_message_id, with_agent
@@ -73,6 +74,11 @@ class Client:
     def permissions(self) -> Permissions:
         """The rules of what models may do, and trust in the files of projects."""
         return Permissions(self._session)
+
+    @property
+    def context(self) -> Contexts:
+        """The index of folders."""
+        return Contexts(self._session)
 
     @property
     def mcp(self) -> McpServers:

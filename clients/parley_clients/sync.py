@@ -28,6 +28,7 @@ from parley_clients.blocking import (
     blocking_factory,
     blocking_iterator,
 )
+from parley_clients.context import searching as async_context
 from parley_clients.events import ChatChange, Event
 from parley_clients.results import ChatRecord, Json, Result
 from parley_clients.streaming import live_chat, text_stream, turn_stream, watch
@@ -171,6 +172,17 @@ class McpServers:
     prompts = blocking_call(async_mcp.McpServers.prompts)
 
 
+class Contexts:
+    """The index of folders; see `parley_clients.context.searching.Contexts`."""
+
+    def __init__(self, runner: Runner, wrapped: async_context.Contexts) -> None:
+        self.runner = runner
+        self.wrapped = wrapped
+
+    search = blocking_call(async_context.Contexts.search)
+    status = blocking_call(async_context.Contexts.status)
+
+
 class Permissions:
     """The rules of what models may do; see `parley_clients.permissions.Permissions`."""
 
@@ -257,6 +269,7 @@ class Chat:
     diff = blocking_call(async_chat.Chat.diff)
     children = blocking_call(async_chat.Chat.children)
     sources = blocking_call(async_chat.Chat.sources)
+    search_context = blocking_call(async_chat.Chat.search_context)
     jobs = blocking_call(async_chat.Chat.jobs)
     stop_job = blocking_call(async_chat.Chat.stop_job)
     file = blocking_call(async_chat.Chat.file)
@@ -316,6 +329,11 @@ class Client:
     def mcp(self) -> McpServers:
         """The MCP servers."""
         return McpServers(self.runner, self.wrapped.mcp)
+
+    @property
+    def context(self) -> Contexts:
+        """The index of folders."""
+        return Contexts(self.runner, self.wrapped.context)
 
     @property
     def permissions(self) -> Permissions:

@@ -72,7 +72,7 @@ async def test_the_context_is_changed_where_it_is_named_and_cleared_by_nothing(c
     chat = await client.create_chat()
     await chat.set_context(files=["file:///a"], include=["*.py"])
     record = await chat.set_context(files=[])
-    context = {"repositories": [], "include": ["*.py"], "exclude": [], "files": []}
+    context = {"repositories": [], "include": ["*.py"], "exclude": [], "files": [], "chosen": True}
     assert record.raw["context"] == context
 
 

@@ -65,15 +65,22 @@ class TurnRecorder:
         self.client_message_id = client_message_id
         self.inbox = EventInbox(on_overflow)
         self._messages: list[Json] = []
+        self._sources: list[Json] = []
         self._ended: Json | None = None
 
     def add(self, value: Json, size: int) -> None:
         """Add an event of the turn."""
         if value["type"] == "message" and value["message"]["role"] != "user":
             self._messages.append(value["message"])
+        elif value["type"] == "message":
+            self.add_question(value["message"])
         elif value["type"] == "turn_ended":
             self._ended = value
         self.inbox.put(value, size)
+
+    def add_question(self, message: Json) -> None:
+        """Add a question of the turn: the answer has its sources."""
+        self._sources += [part for part in message["content"] if part["type"] == "source"]
 
     def build_answer(self) -> Answer | None:
         """Return the result that `chat/ask` would have had, or None before the end of the turn."""
@@ -82,6 +89,7 @@ class TurnRecorder:
         fields = ("turnId", "outcome", "stopReason", "usage", "timings", "error", "output")
         raw: Json = {name: self._ended.get(name) for name in fields}
         raw["messages"] = self._messages
+        raw["sources"] = self._sources
         return Answer(raw, self.client_message_id)
 
     def slow_consumer_error(self) -> SlowConsumerError:
@@ -256,6 +264,8 @@ class RerunRequest:
             return
         # The daemon sends this response before the events of the turn.
         self._turn_id = pending.result["turnId"]
+        if self._method == "chat/retry" and pending.result["message"] is not None:
+            self._recorder.add_question(pending.result["message"])  # no event of the turn has it
         if self._is_cancelled:
             self._interrupt()
 
