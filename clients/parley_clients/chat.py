@@ -11,7 +11,7 @@ from parley_clients.context.sources import Source, last_sources
 from parley_clients.errors import ParleyError, error_from_wire
 from parley_clients.params import UNSET, Unset, call_params, message_params, update_params
 from parley_clients.queue import Queue
-from parley_clients.requests import ActionRequest, Decision, response_params
+from parley_clients.requests import ActionRequest, Decision, answers_result, response_params
 from parley_clients.results import (
     BranchPoint,
     ChatRecord,
@@ -196,6 +196,7 @@ class Chat:
         decision: Decision,
         *,
         result: Any = None,
+        answers: "Mapping[str, Any] | Sequence[Any] | None" = None,
         rule: "str | Mapping[str, Any] | None" = None,
         reason: str | None = None,
         timeout: float | None = None,
@@ -203,13 +204,17 @@ class Chat:
         """Answer a question of the turn: an ActionRequest, its JSON, or its id.
 
         "allow_always" stores a rule: `rule` is one of those that the request offers, or its id; it may be
-        left out if one is offered. "deny" may have a `reason`, which the model reads. `result` holds the
-        answers to a request of kind "question" ({"answers": [...]}), the mode after a "plan" ({"mode"}).
+        left out if one is offered. "deny" may have a `reason`, which the model reads. `answers` are those to
+        the form of an MCP server, by the names of its fields (`request.form["answerSchema"]`), or those to
+        a request of kind "question", in their order. `result` has the mode after a "plan" ({"mode"}).
 
         Raises:
             ConflictError: somebody else has answered it.
-            ValueError: it is not clear which rule to store.
+            InvalidParamsError: the answers do not fit the form.
+            ValueError: it is not clear which rule to store, or a field of the form is missing or unknown.
         """
+        if answers is not None:
+            result = answers_result(request, decision, answers, result)
         params = {"chatId": self.id, **response_params(request, decision, result, rule, reason)}
         return Result("chat/respond", await self._session.call("chat/respond", params, timeout))
 

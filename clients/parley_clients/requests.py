@@ -133,6 +133,33 @@ def response_params(
     return params
 
 
+def answers_result(
+    request: "ActionRequest | Mapping[str, Any] | str", decision: Decision, answers: Any, result: Any
+) -> Json:
+    """Return the `result` of `chat/respond` that has answers to a form or to questions.
+
+    Raises:
+        ValueError: they came with another decision or a result; or a field is missing, or the form has none
+            of this name.
+    """
+    if decision != "allow" or result is not None:
+        raise ValueError('Answers are given with the decision "allow" only, and without a result.')
+    raw = None if isinstance(request, str) else request.raw if isinstance(request, ActionRequest) else request
+    schema = None if raw is None else ActionRequest({**raw}).form.get("answerSchema")
+    if schema is not None:
+        if not isinstance(answers, Mapping):
+            raise ValueError("The answers to a form are a mapping of the names of its fields to values.")
+        given = cast("Mapping[str, Any]", answers)
+        missing = [name for name in schema.get("required") or () if name not in given]
+        if missing:
+            raise ValueError(f"The form needs {', '.join(missing)}, too.")
+        unknown = [name for name in given if name not in schema["properties"]]
+        if unknown:
+            raise ValueError(f"The form has no {unknown[0]!r}. It has {', '.join(schema['properties'])}.")
+    is_form = isinstance(answers, Mapping)
+    return {"answers": {**cast("Mapping[str, Any]", answers)} if is_form else [*answers]}
+
+
 def _rule_id(raw: "Mapping[str, Any] | str", rule: "str | Mapping[str, Any] | None") -> str:
     if rule is not None:
         return rule if isinstance(rule, str) else rule["id"]

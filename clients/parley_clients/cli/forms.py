@@ -9,6 +9,7 @@ here (patterns, lengths) is refused there. Everything in a form is the server's 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+from urllib.parse import urlsplit
 
 from parley_clients.cli.errors import UsageError
 from parley_clients.cli.steps import visible_line
@@ -80,6 +81,17 @@ def form_fields(request: ActionRequest) -> list[FormField] | None:
         return None
     required = schema.get("required") or ()
     return [_field(name, field, name in required) for name, field in schema["properties"].items()]
+
+
+def describe_page(server: str, url: str) -> str:
+    """Return a warning of the page that a server sends a person to: whose words it is, and where it leads."""
+    parts = urlsplit(url)
+    host = visible_line(parts.hostname or "no host")
+    plain = "" if parts.scheme == "https" else " It is not encrypted (no https)."
+    return (
+        f"The MCP server {server} wants you to visit a page of {host}.{plain} Nothing opens it but you: "
+        "do so only if you expected this and trust that host."
+    )
 
 
 def _field(name: str, schema: Json, is_required: bool) -> FormField:

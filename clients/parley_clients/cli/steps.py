@@ -81,13 +81,25 @@ def describe_args(args: Any) -> str:
     main = next((name for name in _MAIN if isinstance(fields.get(name), str)), None)
     words = [] if main is None else [_shown_value(main, fields[main])]
     for name, value in fields.items():
-        is_short = name not in _BULK and (
-            isinstance(value, int | float | str) and len(str(value)) <= _LONG and "\n" not in str(value)
-        )
-        if name != main and is_short:
+        if name != main and _is_short(name, value):
             shown = json.dumps(value) if isinstance(value, bool) else str(value)
             words.append(visible_line(f"{name}={shown}"))
     return "  ".join(words)[:_MAX_ARGS]
+
+
+def has_hidden_args(args: Any) -> bool:
+    """Return whether `describe_args` leaves out a part of the arguments of a call."""
+    if not isinstance(args, dict):
+        return args is not None and len(json.dumps(args, ensure_ascii=False)) > _MAX_ARGS
+    fields = cast("Json", args)
+    main = next((name for name in _MAIN if isinstance(fields.get(name), str)), None)
+    is_long = len(describe_args(args)) >= _MAX_ARGS
+    return is_long or any(name != main and not _is_short(name, value) for name, value in fields.items())
+
+
+def _is_short(name: str, value: Any) -> bool:
+    is_plain = name not in _BULK and isinstance(value, int | float | str)
+    return is_plain and len(str(value)) <= _LONG and "\n" not in str(value)
 
 
 def _shown_value(name: str, value: str) -> str:

@@ -11,6 +11,7 @@ from parley_clients.cli.conversation.agents.asking import Asking
 from parley_clients.cli.display.requests import print_request
 from parley_clients.cli.errors import UsageError
 from parley_clients.cli.forms import OMITTED, FormField, form_fields, read_field
+from parley_clients.requests import answers_result
 
 SCHEMA = {
     "type": "object",
@@ -127,3 +128,43 @@ def test_the_words_of_the_server_are_shown_and_nothing_is_hidden_in_them() -> No
         assert part in text
     assert "5. mail  (may be left out)" in text
     assert "\x1b" not in text
+
+
+def test_a_page_is_shown_with_its_host_and_a_warning() -> None:
+    shown = io.StringIO()
+    print_request(asked(None, url="http://shop.example@evil.example/login"), shown)
+    text = " ".join(shown.getvalue().split())
+    assert "wants you to visit a page of evil.example. It is not encrypted (no https)." in text
+    assert "http://shop.example@evil.example/login" in text
+    assert "gets the answer" not in text
+
+
+def test_answers_are_checked_for_the_fields_of_the_form() -> None:
+    form = asked({"properties": {"name": {}, "age": {}}, "required": ["name"]})
+    assert answers_result(form, "allow", {"name": "Ada"}, None) == {"answers": {"name": "Ada"}}
+    assert answers_result("some-id", "allow", ["yes"], None) == {"answers": ["yes"]}
+    for answers, problem in (
+        ({"age": 1}, "needs name"),
+        ({"name": "x", "hat": 1}, "no 'hat'. It has name, age"),
+        (["Ada"], "mapping"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            answers_result(form, "allow", answers, None)
+    with pytest.raises(ValueError, match='decision "allow" only'):
+        answers_result(form, "deny", {"name": "Ada"}, None)
+
+
+def test_a_question_about_a_call_shows_all_of_its_arguments() -> None:
+    raw: Any = {"id": "1", "kind": "permission", "title": "T", "toolName": "mcp__shop__buy", "options": []}
+    for args, expected in (
+        ({"name": "x", "items": [{"id": 7}], "content": "rm\u202e"}, ('"id": 7', "rm<U+202E>")),
+        ({"name": "x" * 400 + "end"}, ("end",)),
+    ):
+        shown = io.StringIO()
+        print_request(ActionRequest({**raw, "args": args}), shown)
+        for part in expected:
+            assert part in shown.getvalue()
+    shown = io.StringIO()
+    print_request(ActionRequest({**raw, "args": {"name": "x", "count": 2}}), shown)
+    assert "mcp__shop__buy  x  count=2" in shown.getvalue()
+    assert "{" not in shown.getvalue()

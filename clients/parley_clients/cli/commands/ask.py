@@ -14,6 +14,7 @@ from parley_clients.cli.errors import (
     print_error,
 )
 from parley_clients.cli.inputs import UnreadInput, read_content
+from parley_clients.cli.mentions import with_resources
 from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, has_answer
 from parley_clients.cli.options import (
     connect_daemon,
@@ -44,6 +45,7 @@ def ask(options: argparse.Namespace) -> int:
             settings = {}  # the new chat has them
         uses_tools = has_agent(options) or chat.record is None
         turn_settings = {**settings, **schema}
+        content = with_resources(client, chat.id, content)
         if uses_tools:
             turn_settings = unattended(client, turn_settings)
         try:

@@ -5,6 +5,7 @@ import argparse
 from parley_clients.cli.commands.ask import read_schema, read_settings, show_turn, unattended
 from parley_clients.cli.errors import CommandError, UsageError
 from parley_clients.cli.inputs import UnreadInput, read_content
+from parley_clients.cli.mentions import with_resources
 from parley_clients.cli.options import chat_and_rest, connect_daemon, find_chat, find_last_chat
 from parley_clients.results import Json
 from parley_clients.sync import Chat
@@ -21,6 +22,7 @@ def edit(options: argparse.Namespace) -> int:
     with connect_daemon(options) as client:
         chat = client.chat(find_last_chat(client) if id is None else find_chat(client, id))
         message_id = find_last_question(chat)["id"] if options.message is None else options.message
+        content = with_resources(client, chat.id, content)
         code = show_turn(options, chat, lambda: chat.stream_edit(message_id, content, model=options.model))
     unread.report()
     return code

@@ -1,5 +1,6 @@
 """Tab completion at the prompt: commands, and what belongs to them."""
 
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
@@ -8,12 +9,14 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 
 from parley_clients.chat import Chat
+from parley_clients.cli.conversation.agents.offers import describe_argument, is_prompt
 from parley_clients.cli.conversation.commands import COMMANDS
 from parley_clients.cli.conversation.descriptions import excerpt
 from parley_clients.cli.messages import one_line
 from parley_clients.cli.options import short_id
 from parley_clients.client import Client
 from parley_clients.errors import ParleyError
+from parley_clients.results import Json
 
 MODES = {
     "off": "it has no tools",
@@ -42,6 +45,7 @@ class CommandCompleter(Completer):
         self._chat = chat
         self._paths = PathCompleter(expanduser=True)
         self._cache: dict[str, tuple[float, list[Word]]] = {}
+        self._offered: list[Json] = []
         self._sources: dict[str, Callable[[], Awaitable[list[Word]]]] = {
             "/model": self._models,
             "/new": self._models,
@@ -65,6 +69,10 @@ class CommandCompleter(Completer):
         """Yield the completions of the word at the cursor."""
         text = document.text_before_cursor
         name, space, argument = text.partition(" ")
+        last = re.split(r"\s", text)[-1]
+        if not text.startswith("/") and last.startswith("@"):
+            for completion in _matching(await self._words("resources"), last):
+                yield completion
         if not text.startswith("/") or "\n" in text:
             return
         if not space:
@@ -82,6 +90,9 @@ class CommandCompleter(Completer):
                     yield completion
             last = last if not Path(argument).expanduser().exists() else argument
             for completion in self._paths.get_completions(Document(last, len(last)), complete_event):
+                yield completion
+        elif is_prompt(name):
+            for completion in _matching(await self._arguments(name, argument), last):
                 yield completion
         elif name in self._sources:
             for completion in _matching(await self._words(name), argument.rpartition(" ")[2]):
@@ -120,8 +131,20 @@ class CommandCompleter(Completer):
         actions = [("restart", "start one now, again if it runs"), ("auth", "authorize one in a browser")]
         return actions + [(one["name"], one["state"]) for one in found]
 
+    async def _arguments(self, command: str, typed: str) -> list[Word]:
+        """Return the arguments of a prompt that were not typed yet."""
+        await self._words("prompts")  # reads them, unless they were read a moment ago
+        return [
+            (f"{one['name']}=", describe_argument(one))
+            for prompt in self._offered
+            if prompt["command"] == command
+            for one in prompt["arguments"]
+            if f" {one['name']}=" not in f" {typed.rpartition(' ')[0]}"
+        ]
+
     async def _prompts(self) -> list[Word]:
         raw = (await self._client.mcp.prompts(self._chat().id, timeout=5)).raw
+        self._offered = raw["prompts"]
         return [
             (one["command"] + " " * bool(one["arguments"]), one["description"] or "")
             for one in raw["prompts"]

@@ -14,6 +14,7 @@ from parley_clients.cli.conversation.editor import open_file
 from parley_clients.cli.conversation.outcomes import Context, Edit, Open, OpenFile, Quit, Retry, Send, Show
 from parley_clients.cli.display.output import make_output
 from parley_clients.cli.errors import CommandError, UsageError, check_text, describe_parley_error, print_error
+from parley_clients.cli.mentions import with_resources
 from parley_clients.cli.messages import describe_cut_answer, describe_failed_turn, escape_controls
 from parley_clients.cli.options import connect_daemon, short_id
 from parley_clients.cli.turns import run_turn
@@ -81,7 +82,8 @@ class _Lines:
             return True
         record = context.chat.record
         if command_name(line, None if record is None else record.raw["model"]) is None:
-            content = [{"type": "text", "text": line.strip()}, *context.attachments]
+            parts: list[Json] = [{"type": "text", "text": line.strip()}, *context.attachments]
+            content = with_resources(context.client, context.chat.id, parts)
             settings = None if self._prompts else unattended(context.client, {})
             stream = context.chat.stream(content, settings=settings or None)
             context.attachments = []
@@ -102,7 +104,8 @@ class _Lines:
             case Edit():
                 if outcome.content is None:
                     raise CommandError("/edit needs a text.")
-                self._show(context.chat.stream_edit(outcome.message_id, outcome.content))
+                content = with_resources(context.client, context.chat.id, outcome.content)
+                self._show(context.chat.stream_edit(outcome.message_id, content))
             case Send():
                 settings = None if self._prompts else unattended(context.client, {})
                 self._show(context.chat.stream(outcome.content, settings=settings or None))

@@ -37,6 +37,7 @@ from parley_clients.cli.conversation.status import status_line, waiting_lines
 from parley_clients.cli.conversation.view import View
 from parley_clients.cli.display.output import make_console
 from parley_clients.cli.errors import CommandError, UsageError, check_text, describe_parley_error
+from parley_clients.cli.mentions import with_resources
 from parley_clients.cli.options import short_id
 from parley_clients.client import Client
 from parley_clients.errors import ConnectionLostError, ParleyError
@@ -230,6 +231,7 @@ class Conversation:
     async def _send(self, chat: sync.Chat, text: str, content: "str | list[Json]", message_id: str) -> None:
         while True:
             try:
+                content = await self._add_resources(chat, content)
                 await chat.wrapped.send(content, client_message_id=message_id)
                 return
             except ConnectionLostError:
@@ -240,9 +242,12 @@ class Conversation:
                 self._fail(error, text)
                 return
 
+    async def _add_resources(self, chat: sync.Chat, content: "str | list[Json]") -> "str | list[Json]":
+        return await in_thread(partial(with_resources, self._context.client, chat.id, content))
+
     async def _edit(self, chat: sync.Chat, message_id: int, text: str, content: "str | list[Json]") -> None:
         try:
-            await chat.wrapped.send_edit(message_id, content)
+            await chat.wrapped.send_edit(message_id, await self._add_resources(chat, content))
         except (ParleyError, TimeoutError) as error:
             self._fail(error, text)
 
@@ -266,7 +271,8 @@ class Conversation:
                 case outcomes.Retry():
                     await context.chat.wrapped.send_retry(model=outcome.model)
                 case outcomes.Edit() if outcome.content is not None:
-                    await context.chat.wrapped.send_edit(outcome.message_id, outcome.content)
+                    content = await self._add_resources(context.chat, outcome.content)
+                    await context.chat.wrapped.send_edit(outcome.message_id, content)
                 case outcomes.Edit():
                     self._editing = outcome.message_id
                     self._prompt.buffer.text = outcome.text

@@ -3,6 +3,7 @@
 Everything comes from a model, so every character is shown (`steps.visible`).
 """
 
+import json
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
@@ -12,8 +13,8 @@ from rich.text import Text
 from parley_clients.cli.answers import describe_rule, rule_keys
 from parley_clients.cli.display.blocks import BlockCutter
 from parley_clients.cli.display.markdown import THEME, RenderedBlock
-from parley_clients.cli.forms import form_fields
-from parley_clients.cli.steps import describe_args, short_path, visible, visible_line
+from parley_clients.cli.forms import describe_page, form_fields
+from parley_clients.cli.steps import describe_args, has_hidden_args, short_path, visible, visible_line
 from parley_clients.requests import ActionRequest
 from parley_clients.results import Json
 
@@ -48,6 +49,9 @@ def render_request(request: ActionRequest, why: str = "") -> Iterator[Renderable
         yield Text("\n".join([f"  {short_path(path)}" for path in preview["paths"]]))
     if not _EXPLAINED & preview.keys() and request.tool_name is not None:
         yield Text(f"  {visible_line(request.tool_name)}  {describe_args(request.args)}")
+        if has_hidden_args(request.args):
+            # What is allowed has to be seen: also texts, lists and objects that do not fit into the line.
+            yield _block(json.dumps(request.args, ensure_ascii=False, indent=2), "")
     if why:
         yield Text(f"  {visible_line(why)}", "dim")
     if request.human:
@@ -118,7 +122,10 @@ def _form(request: ActionRequest) -> Iterator[RenderableType]:
     if not request.title.endswith(message):
         yield _block(message, "")
     server = visible_line(request.form["server"])
-    yield Text(f"  The MCP server {server} asks this and gets the answer: no secrets of yours.", "dim")
+    if request.preview.get("url"):
+        yield Text(f"  {describe_page(server, request.preview['url'])}", "yellow")
+    else:
+        yield Text(f"  The MCP server {server} asks this and gets the answer: no secrets of yours.", "dim")
     fields = form_fields(request) or []
     for number, field in enumerate(fields, 1):
         needed = "" if field.is_required else "  (may be left out)"

@@ -85,6 +85,8 @@ async def test_prompts_are_commands_and_resources_are_attached(tmp_path: Path) -
         "/stub:greet style=short 'Ada Lovelace'",
         "/attach @stub:stub://note",
         "/fast /tokens 2 what is this?",
+        "/fast /tokens 2 and this: @stub:stub://item/7, or @other:x?",
+        "/fast /tokens 2 @stub:stub://no-such",
         "/stop",
     )
     table = f"[mcp.stub]\ncommand = {json.dumps(command)}\nargs = {json.dumps(args)}\n"
@@ -95,11 +97,22 @@ async def test_prompts_are_commands_and_resources_are_attached(tmp_path: Path) -
         assert "/stub:greet name=… [style=…]  Greet somebody" in shown
         assert "@stub:stub://note" in shown
         assert wrong.count("Use /stub:greet name=… [style=…]") == 2  # no name; two words for one argument
+        assert wrong.count("name is missing. Use /stub:greet") == 1
         assert "There is no prompt /stub:nothing. /prompts lists the prompts" in wrong
         async with connect(f"unix:{daemon.socket}") as client:
             (record,) = (await client.list_chats()).chats
             sent = [one for one in (await client.chat(record.id).get()).messages if one["role"] == "user"]
             parts = [part for message in sent for part in message["content"]]
+        assert "stub://no-such" in wrong
+        question = "/tokens 2 @stub:stub://note, @media:screen"
+        asked = await parley(daemon, "ask", "--model", "demo:demo", question)
+        assert asked.returncode == 0, asked.stderr
+        async with connect(f"unix:{daemon.socket}") as client:
+            last = (await client.list_chats()).chats[0]
+            content = (await client.chat(last.id).get()).messages[0]["content"]
     assert any("Greet Ada Lovelace." in part.get("text", "") for part in parts)
-    (source,) = [part for part in parts if part["type"] == "source"]
-    assert source["url"] == "@stub:stub://note"
+    urls = [part["url"] for part in parts if part["type"] == "source"]
+    assert urls == ["@stub:stub://note", "@stub:stub://item/7"]
+    assert any("@other:x" in part.get("text", "") for part in parts)
+    assert [part["type"] for part in content] == ["text", "source"]
+    assert content[0]["text"] == question

@@ -63,8 +63,13 @@ def read_arguments(prompt: Json, argument: str) -> dict[str, str]:
         values = [argument]
     missing = [one["name"] for one in prompt["arguments"] if one["required"]]
     given |= dict(zip(free, values, strict=False))
-    if len(values) > len(free) or any(name not in given for name in missing):
-        raise UsageError(f"Use {describe_usage(prompt)}")
+    lacks = [visible_line(name) for name in missing if name not in given]
+    if lacks:
+        verb = "is" if len(lacks) == 1 else "are"
+        raise UsageError(f"{', '.join(lacks)} {verb} missing. Use {describe_usage(prompt)}")
+    if len(values) > len(free):
+        taken = f"{len(names)} argument{'' if len(names) == 1 else 's'}" if names else "no arguments"
+        raise UsageError(f"This prompt takes {taken}. Use {describe_usage(prompt)}")
     return given
 
 
@@ -72,6 +77,12 @@ def describe_usage(prompt: Json) -> str:
     """Return how a prompt is called: its command and its arguments; those in brackets may be left out."""
     words = [f"{one['name']}=…" if one["required"] else f"[{one['name']}=…]" for one in prompt["arguments"]]
     return visible_line(" ".join([prompt["command"], *words]))
+
+
+def describe_argument(argument: Json) -> str:
+    """Return what an argument of a prompt is for."""
+    about = visible_line(argument.get("description") or "")
+    return about if argument["required"] else f"{about} (may be left out)".lstrip()
 
 
 def prompts(context: Context, argument: str) -> Outcome:
