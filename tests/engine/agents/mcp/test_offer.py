@@ -1,13 +1,15 @@
 """Which tools of MCP servers a model is told of: the same ones in the same order, until something changes."""
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
 import pytest
 
-from parley_daemon.core.records import ToolFilter
+from parley_daemon.core.records import AgentSettings, Chat, ModelSettings, ToolFilter
 from parley_daemon.engine.errors import ConflictError
+from parley_daemon.ports.tools import Workspace
 from tests.support.engine.mcp_servers import GivenServer, GivenServers, info
 from tests.support.engine.rig import Rig, running
 from tests.support.engine.scripted_tools import ROOT, ScriptedTool, call, results, start
@@ -97,3 +99,38 @@ async def test_clients_cannot_take_the_names_of_these_tools() -> None:
             spec = ToolSpec(name, name, "", {"type": "object"}, "read", source="client")
             with pytest.raises(ConflictError):
                 await rig.engine.client_tools.register(ToolClient("local", None), [spec], None)
+
+
+class HeldSchemas:
+    """Implements Schemas: checks by a schema with the title "slow" take until they are released."""
+
+    def __init__(self) -> None:
+        self.released = anyio.Event()
+        self.held = 0
+
+    async def check_schema(self, schema: Mapping[str, Any]) -> None:
+        """Find nothing wrong."""
+
+    async def check_value(self, schema: Mapping[str, Any], value: Any) -> None:
+        if schema.get("title") == "slow":
+            self.held += 1
+            await self.released.wait()
+
+
+async def test_the_schemas_of_one_server_keep_no_other_one_waiting() -> None:
+    schemas = HeldSchemas()
+    slow = GivenServer(
+        "slow", *[info(name, input_schema={"type": "object", "title": "slow"}) for name in "abc"]
+    )
+    chat = Chat("c", "local", "t", "t", settings=ModelSettings(agent=AgentSettings(mode="ask")))
+    nothing: Any = {}
+    async with serving(GivenServers(slow, GivenServer("other", info("d"))), schemas=schemas) as rig:
+        tools = (await rig.engine.mcp_offers.offer(chat, Workspace(()), chat.settings.agent)).tools
+        async with anyio.create_task_group() as tasks:
+            for tool in tools[1:]:
+                tasks.start_soon(tool.inspect, nothing, nothing)
+            await anyio.wait_all_tasks_blocked()
+            assert schemas.held == 1
+            assert (await tools[0].inspect(nothing, nothing)).title == "other: d"
+            schemas.released.set()
+    assert schemas.held == 3

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import msgspec
 from msgspec.structs import replace
 
@@ -98,6 +99,7 @@ class McpOffers:
         self._trust = trust
         self._schemas = schemas
         self.patience = patience
+        self._checking: dict[str, anyio.Lock] = {}
         self._described: OrderedDict[tuple[int, str, bool], tuple[McpManifest, tuple[DescribedTool, ...]]] = (
             OrderedDict()
         )
@@ -144,7 +146,7 @@ class McpOffers:
             for described in self._describe(server, manifest):
                 name = described.spec.name
                 if name not in tools:
-                    tools[name] = McpTool(described, server, self._schemas)
+                    tools[name] = McpTool(described, server, self._schemas, self._lock(server.name))
                     if problem is not None:
                         conditions[name] = problem
         offered = tuple([tools[name] for name in sorted(tools)])
@@ -154,6 +156,10 @@ class McpOffers:
 
         learn = partial(self.learn, chat, workspace, settings)
         return McpOffer(offered, conditions, TrustTool(untrusted, self._trust, learn))
+
+    def _lock(self, server: str) -> anyio.Lock:
+        """Return what all tools of the servers with this name share (see McpTool)."""
+        return self._checking.setdefault(server, anyio.Lock())
 
     def _describe(self, server: ChatServer, manifest: "McpManifest") -> "tuple[DescribedTool, ...]":
         """Return the tools of a manifest. They are remembered as long as it is the same object."""

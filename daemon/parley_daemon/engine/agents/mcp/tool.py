@@ -8,6 +8,7 @@ does not answer, the result says so, and it is for the model to find out before 
 
 from typing import Any
 
+import anyio
 import msgspec
 
 from parley_daemon.core.agents.actions import Answer
@@ -54,18 +55,26 @@ class DescribedTool(msgspec.Struct, frozen=True, gc=False):
 
 
 class McpTool:
-    """Implements Tool: its calls go to a server."""
+    """Implements Tool: its calls go to a server.
 
-    def __init__(self, described: DescribedTool, server: ChatServer, schemas: Schemas) -> None:
+    `checking` is held while arguments are checked: a schema of the server can make that last until its limit,
+    and must not keep those of others waiting.
+    """
+
+    def __init__(
+        self, described: DescribedTool, server: ChatServer, schemas: Schemas, checking: anyio.Lock
+    ) -> None:
         self.spec = described.spec
         self.server = server
         self.described = described
         self._schemas = schemas
+        self._checking = checking
 
     async def inspect(self, args: Any, context: CallContext) -> Inspection:
         """Check the arguments by the tool's schema; see Tool."""
         try:
-            violation = await self._schemas.check_value(self.spec.input_schema, args)
+            async with self._checking:
+                violation = await self._schemas.check_value(self.spec.input_schema, args)
         except SchemaCheckError:
             raise ToolInputError(
                 f"the arguments of {self.spec.name} could not be checked by its schema"
