@@ -278,3 +278,4 @@ async def test_without_the_package_a_sentence_says_so() -> None:
             async with server.use():
                 pass
         assert (it.servers.problem, it.connector.attempts) == (it.connector.problem, [])
+        assert server.problem == it.connector.problem  # what lists of prompts and tools say of it

@@ -55,7 +55,7 @@ class ChatServer:
         self.name = entry.name
         self.entry = entry
         self.state: McpState = status.state
-        self.problem = status.error
+        self.problem = status.error or servers.problem
         self.manifest = servers.find_manifest(entry)
         self.untrusted: UntrustedServer | None = None
         if status.state == "untrusted" and entry.root is not None:
