@@ -26,6 +26,11 @@ CITING = (
 QUESTION_CHARACTERS = 2_000
 """So much of a message is searched for."""
 
+SOURCES_SENT = 40
+"""So many of the newest sources of a conversation go to the model, and up to _DROPPED_AT_ONCE more."""
+
+_DROPPED_AT_ONCE = 20
+
 _DIGITS = 9  # of a number in an id; longer ones come from somewhere else
 
 
@@ -88,6 +93,15 @@ def find_retrieved(history: Iterable[Message]) -> list[Source]:
         for part in message.content
         if isinstance(part, Source) and part.origin == "retrieval"
     ]
+
+
+def drop_old(sources: Sequence[Source]) -> Sequence[Source]:
+    """Return the newest of the sources of a history, which are those that a model gets.
+
+    Old ones go in blocks, so that the beginning of requests seldom changes: providers cache it.
+    """
+    excess = len(sources) - SOURCES_SENT
+    return sources if excess < _DROPPED_AT_ONCE else sources[excess - excess % _DROPPED_AT_ONCE :]
 
 
 def with_present_sources(

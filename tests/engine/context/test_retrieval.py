@@ -11,7 +11,7 @@ from parley_daemon.core.agents.rules import Rule, RuleScope
 from parley_daemon.core.events import MessageAdded
 from parley_daemon.core.parts import Part, Source, Text
 from parley_daemon.core.records import AgentSettings, Context, ModelSettings, RetrievalMode
-from parley_daemon.core.retrieval import CITING
+from parley_daemon.core.retrieval import CITING, SOURCES_SENT, drop_old
 from parley_daemon.engine.chats.acceptance import Acceptance, Draft
 from parley_daemon.engine.context import retrieval
 from parley_daemon.ports.context import ContextError, hash_text
@@ -261,6 +261,16 @@ async def test_a_summary_leaves_the_numbers_alone(orchard: Orchard) -> None:
     await orchard.rig.compact(chat)
     content = await orchard.question(chat, "Where are pears counted?")
     assert [one.source_id for one in sources(content)] == ["S2"]
+
+
+def test_old_sources_go_in_blocks_and_the_newest_stay() -> None:
+    many = [Source(f"S{number}", "file:///a", "a") for number in range(1, 101)]
+    for count in range(101):
+        kept = drop_old(many[:count])
+        assert min(count, SOURCES_SENT) <= len(kept) < SOURCES_SENT + 20
+        assert list(kept) == many[count - len(kept) : count]
+    starts = [drop_old(many[:count])[0].source_id for count in range(40, 101)]
+    assert sorted(set(starts), key=starts.index) == ["S1", "S21", "S41", "S61"]
 
 
 async def test_clients_search_a_chat_or_folders_and_see_what_is_stale(orchard: Orchard) -> None:

@@ -45,7 +45,6 @@ BYTES_PER_TOKEN = 4
 
 _POLL_SECONDS = 0.05
 _VERIFIED_AT_ONCE = 16
-_MAX_VERIFIED = 400
 _ROOTS = 256
 
 
@@ -150,7 +149,7 @@ class Retrieval:
     async def refresh(self, chat: Chat, history: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return a history as a model gets it: its sources as they are in their files now.
 
-        What is not there any more, or cannot be compared in time, is left out. The newest come first.
+        What is not there any more, or cannot be compared in time, is left out, and so are old ones.
         """
         if chat.context.is_empty or self._index is None:
             return history
@@ -161,10 +160,12 @@ class Retrieval:
         try:
             with anyio.move_on_after(VERIFY_SECONDS):
                 scope = await self._scope_of(chat)
-                kept = list(dict.fromkeys(reversed(sources)))[:_MAX_VERIFIED]
-                passages = await self._verify(scope, [_passage(scope, one) for one in kept])
-                for source, passage in zip(kept, passages, strict=True):
-                    present[source] = None if passage is None else _moved(source, passage)
+                kept = {source: _passage(scope, source) for source in retrieval.drop_old(sources)}
+                passages = list(dict.fromkeys(kept.values()))  # questions often find the same
+                found = dict(zip(passages, await self._verify(scope, passages), strict=True))
+                for source, passage in kept.items():
+                    now = found[passage]
+                    present[source] = None if now is None else _moved(source, now)
         except StoreUnavailableError as error:
             log.warning("the sources of chat %s are left out: %s", chat.id, error)
         except Exception:  # the boundary to an index that may come from elsewhere
@@ -329,7 +330,7 @@ def _passage(scope: ContextScope, source: Source) -> Passage:
         end_line=source.end_line or 1,
         text=source.text or "",
         content_hash=source.content_hash or "",
-        score=source.score or 0.0,
+        score=0.0,
     )
 
 
