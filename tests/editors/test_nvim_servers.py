@@ -107,3 +107,34 @@ async def test_a_form_of_a_server_is_shown_and_filled_in(
         check("what the server got", shows("Ada")())
         """,
     )
+
+
+async def test_the_answer_to_an_agent_in_the_background_stands_below_the_turn(
+    neovim_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    await nvim(
+        neovim_daemon,
+        f"""
+        vim.cmd.cd("{tmp_path}")
+        local call = '/fast /tool ask_user {{"questions": [{{"text": "Why?"}}]}}'
+        local task = vim.json.encode({{ task = call, background = true }})
+        require("parley").open("/fast /tool spawn_agent " .. task, nil, "ask")
+        wait("the chat", opened)
+        wait("the end", ended())
+        wait("the question", function() return #chat().requests == 1 end)
+        vim.ui.input = function(_, take) take("because") end
+        vim.cmd("ParleyAllow")
+        wait("the answer", shows("Why?: allowed"))
+        local buffer, last = chat().transcript.buffer, nil
+        for line, text in ipairs(vim.api.nvim_buf_get_lines(buffer, 0, -1, false)) do
+          last = text:find("Why?: allowed", 1, true) and line - 1 or last
+        end
+        check("the line of the answer", last ~= nil)
+        for _, space in pairs(vim.api.nvim_get_namespaces()) do
+          local options = {{ details = true }}
+          for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(buffer, space, 0, -1, options)) do
+            check("the usage is not beside it", not (mark[4].virt_text and mark[2] == last))
+          end
+        end
+        """,
+    )

@@ -164,7 +164,8 @@ end
 ---Remember that what was appended last belongs to this turn.
 function Transcript:mark_end(turn)
   if turn and api.nvim_buf_is_loaded(self.buffer) then
-    self.ends[turn] = api.nvim_buf_set_extmark(self.buffer, ns, self:last_place(), 0, { id = self.ends[turn] })
+    local mark = { id = self.ends[turn], right_gravity = false } -- what is appended later does not move it
+    self.ends[turn] = api.nvim_buf_set_extmark(self.buffer, ns, self:last_place(), 0, mark)
   end
 end
 
@@ -179,7 +180,8 @@ function Transcript:label(turn, text)
   local id = turn and text and self.ends[turn]
   local place = id and api.nvim_buf_get_extmark_by_id(self.buffer, ns, id, {})
   if place and place[1] then
-    api.nvim_buf_set_extmark(self.buffer, ns, place[1], 0, { id = id, virt_text = { { text, "Comment" } } })
+    local label = { id = id, virt_text = { { text, "Comment" } }, right_gravity = false }
+    api.nvim_buf_set_extmark(self.buffer, ns, place[1], 0, label)
   end
 end
 
