@@ -435,6 +435,21 @@ class Chat:
         params = search_params(queries, limit, budget_tokens)
         return await find_context(self._session, {**params, "chatId": self.id}, timeout)
 
+    async def find_names(
+        self,
+        text: str,
+        kind: Literal["file", "symbol"] = "file",
+        *,
+        limit: int = 20,
+        timeout: float | None = None,
+    ) -> list[Json]:
+        """Return files by any part of their path, or definitions by the beginning of their name, as JSON.
+
+        They have `name`, `uri`, `path` relative to the folder of the chat, and `line` of a definition.
+        """
+        params = {"chatId": self.id, "text": text, "kind": kind, "limit": limit}
+        return (await self._session.call("context/names", params, timeout))["names"]
+
     async def jobs(self, *, timeout: float | None = None) -> list[Job]:
         """Return the commands that the model has started in the background, the oldest first."""
         raw = await self._session.call("job/list", {"chatId": self.id}, timeout)

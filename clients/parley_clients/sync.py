@@ -269,6 +269,7 @@ class Chat:
     diff = blocking_call(async_chat.Chat.diff)
     children = blocking_call(async_chat.Chat.children)
     sources = blocking_call(async_chat.Chat.sources)
+    find_names = blocking_call(async_chat.Chat.find_names)
     search_context = blocking_call(async_chat.Chat.search_context)
     jobs = blocking_call(async_chat.Chat.jobs)
     stop_job = blocking_call(async_chat.Chat.stop_job)

@@ -141,6 +141,8 @@ export interface Methods {
   "chat/diff": { params: ChatDiffParams; result: Diff };
   /** Find passages of files that fit a question, in the context of a chat or in folders. */
   "context/search": { params: ContextSearchParams; result: ContextSearchResult };
+  /** Return the files or definitions that a person may mean who types a name. */
+  "context/names": { params: ContextNamesParams; result: ContextNamesResult };
   /** Return how far folders are indexed. */
   "context/status": { params: ContextStatusParams; result: ContextStatusResult };
   /** Return the daemon's version, load and configuration state. */
@@ -1303,6 +1305,24 @@ export interface ConfigurationStatus {
   error: string | null;
 }
 
+/** Params of `context/names`. */
+export interface ContextNamesParams {
+  /** The chat whose context is looked through, with its `include`, `exclude` and `files`. 1 to 1024 characters. */
+  chatId: string;
+  /** What was typed so far: a part of a path, or the beginning of the name of a definition. At most 200 characters. */
+  text: string;
+  /** "file" or "symbol": a file, or a definition such as a function. A symbol needs a `text`. */
+  kind: "file" | "symbol";
+  /** The most names of the answer, 1 to 100. 1 to 100. */
+  limit?: number;
+}
+
+/** The names that a person may mean, the likeliest first. */
+export interface ContextNamesResult {
+  /** The names. */
+  names: FoundName[];
+}
+
 /** Params of `context/search`. Either `chatId` or `roots` says where to search. */
 export interface ContextSearchParams {
   /** The chat whose context is searched, with its `include`, `exclude` and `files`. 1 to 1024 characters. */
@@ -1688,6 +1708,18 @@ export interface ForkOrigin {
   chatId: string;
   /** The id of the last message that was copied. */
   messageId: number;
+}
+
+/** A file or a definition. */
+export interface FoundName {
+  /** The name of the file, or of the definition. */
+  name: string;
+  /** The URI of the file. */
+  uri: string;
+  /** The path of the file, relative to the folder of the chat that it lies in. */
+  path: string;
+  /** The line of the definition, from 1; null: it is a file. */
+  line: number | null;
 }
 
 /** A passage that was found. It has `startLine`, `endLine`, `text`, `score` and `contentHash`. */

@@ -75,13 +75,7 @@ class Source:
     @cached_property
     def path(self) -> Path | None:
         """Its file on this machine; None: it is none."""
-        parts = urlsplit(self.url)
-        if parts.scheme != "file" or parts.netloc.lower() not in ("", "localhost"):
-            return None
-        path = unquote_to_bytes(parts.path).decode("utf-8", "surrogateescape")
-        if sys.platform == "win32":
-            path = path.lstrip("/")
-        return None if "\0" in path else Path(path)
+        return file_path(self.url)
 
     def find_place(self) -> Place | None:
         """Return where it is now in its file, which is read for this; None: it is not in a file."""
@@ -108,6 +102,17 @@ class Source:
 
     def __repr__(self) -> str:
         return f"<Source {self.id}: {self.title}>"
+
+
+def file_path(uri: str) -> Path | None:
+    """Return the path of a URI of a file on this machine, None for others."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc.lower() not in ("", "localhost"):
+        return None
+    path = unquote_to_bytes(parts.path).decode("utf-8", "surrogateescape")
+    if sys.platform == "win32":
+        path = path.lstrip("/")
+    return None if "\0" in path else Path(path)
 
 
 def last_sources(messages: Sequence[Json]) -> list[Source]:

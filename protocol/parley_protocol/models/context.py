@@ -1,6 +1,6 @@
 """Params and results of the methods about the context of chats: searching it, and what is known of it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -54,6 +54,39 @@ class ContextSearchResult(Wire):
     """How complete the index is: the least complete one of all folders."""
     took_ms: float
     """Milliseconds that the search took."""
+
+
+class ContextNamesParams(Params):
+    """Params of `context/names`."""
+
+    chat_id: Id
+    """The chat whose context is looked through, with its `include`, `exclude` and `files`."""
+    text: Annotated[str, Field(max_length=200)]
+    """What was typed so far: a part of a path, or the beginning of the name of a definition."""
+    kind: Literal["file", "symbol"]
+    """"file" or "symbol": a file, or a definition such as a function. A symbol needs a `text`."""
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    """The most names of the answer, 1 to 100."""
+
+
+class FoundName(Wire):
+    """A file or a definition."""
+
+    name: str
+    """The name of the file, or of the definition."""
+    uri: str
+    """The URI of the file."""
+    path: str
+    """The path of the file, relative to the folder of the chat that it lies in."""
+    line: int | None = None
+    """The line of the definition, from 1; null: it is a file."""
+
+
+class ContextNamesResult(Wire):
+    """The names that a person may mean, the likeliest first."""
+
+    names: list[FoundName]
+    """The names."""
 
 
 class ContextStatusParams(Params):

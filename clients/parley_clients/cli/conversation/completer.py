@@ -11,6 +11,7 @@ from prompt_toolkit.document import Document
 from parley_clients.chat import Chat
 from parley_clients.cli.conversation.agents.offers import describe_argument, is_prompt
 from parley_clients.cli.conversation.commands import COMMANDS
+from parley_clients.cli.conversation.context.names import complete_reference
 from parley_clients.cli.conversation.descriptions import excerpt
 from parley_clients.cli.messages import one_line
 from parley_clients.cli.options import short_id
@@ -72,6 +73,8 @@ class CommandCompleter(Completer):
         last = re.split(r"\s", text)[-1]
         if not text.startswith("/") and last.startswith("@"):
             for completion in _matching(await self._words("resources"), last):
+                yield completion
+            for completion in await complete_reference(self._chat(), last):
                 yield completion
         if not text.startswith("/") or "\n" in text:
             return

@@ -10,6 +10,7 @@ from parley_clients.cli.commands.ask import deny_unattended, unattended
 from parley_clients.cli.commands.show import print_snapshot
 from parley_clients.cli.conversation.agents.asking import Asking
 from parley_clients.cli.conversation.commands import command_name, run_command
+from parley_clients.cli.conversation.context.references import read_references
 from parley_clients.cli.conversation.editor import open_file
 from parley_clients.cli.conversation.outcomes import Context, Edit, Open, OpenFile, Quit, Retry, Send, Show
 from parley_clients.cli.display.output import make_output
@@ -82,7 +83,8 @@ class _Lines:
             return True
         record = context.chat.record
         if command_name(line, None if record is None else record.raw["model"]) is None:
-            parts: list[Json] = [{"type": "text", "text": line.strip()}, *context.attachments]
+            named = read_references(line, None if record is None else record.raw)
+            parts: list[Json] = [{"type": "text", "text": line.strip()}, *named, *context.attachments]
             content = with_resources(context.client, context.chat.id, parts)
             settings = None if self._prompts else unattended(context.client, {})
             stream = context.chat.stream(content, settings=settings or None)

@@ -19,6 +19,7 @@ A terminal that becomes narrower wraps the lines of the prompt into more rows th
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.layout.screen import Screen
 
 _MAX_MENU_ROWS = 6
+_NAME = re.compile(r"(?<!\S)@\S*$")
 _MIN_ROWS_FOR_GAP = 16
 _STYLE = Style.from_dict({"prompt": "bold ansicyan", "dim": "dim", "completion-menu": ""})
 
@@ -89,7 +91,7 @@ class Prompt:
             multiline=True,
             history=history,
             completer=completer,
-            complete_while_typing=Condition(lambda: self.buffer.text.startswith("/")),
+            complete_while_typing=Condition(self._completes_while_typing),
             on_text_changed=lambda _: keys.on_edited(),
         )
         no_color = bool(options.no_color or os.environ.get("NO_COLOR"))
@@ -109,6 +111,11 @@ class Prompt:
         self._cursor = Point(0, 0)
         self._app.ttimeoutlen = 0.1
         self._app.timeoutlen = 0.5
+
+    def _completes_while_typing(self) -> bool:
+        """Whether a command is typed, or a name after @."""
+        typed = self.buffer.document.text_before_cursor
+        return self.buffer.text.startswith("/") or _NAME.search(typed) is not None
 
     # --------------------------------------------------------------------------- use
 

@@ -27,6 +27,7 @@ from parley_clients.cli.conversation import commands, outcomes
 from parley_clients.cli.conversation.agents.answering import Answering
 from parley_clients.cli.conversation.agents.folder import report_unusable_folder
 from parley_clients.cli.conversation.completer import CommandCompleter
+from parley_clients.cli.conversation.context.references import read_references
 from parley_clients.cli.conversation.editor import edit_text, open_file
 from parley_clients.cli.conversation.history import FileHistory
 from parley_clients.cli.conversation.jobs import Job, Jobs
@@ -152,16 +153,22 @@ class Conversation:
     @property
     def _model(self) -> str | None:
         """The model of the chat, also before its first event."""
-        record = self._context.chat.record
-        known = self._view.chat or (None if record is None else record.raw)
+        known = self._record
         return None if known is None else known["model"]
+
+    @property
+    def _record(self) -> Json | None:
+        """The chat without its messages, as far as it is known."""
+        record = self._context.chat.record
+        return self._view.chat or (None if record is None else record.raw)
 
     def _make_message(self, text: str) -> Callable[[], Awaitable[None]]:
         """Return the job that sends a text, with the attached files, as a message or as an edit."""
         context = self._context
         text = text.lstrip() if text.lstrip().startswith("/") else text
         parts: list[Json] = [{"type": "text", "text": text}] if text else []
-        content = [*parts, *context.attachments] if context.attachments else text
+        more = [*read_references(text, self._record), *context.attachments]
+        content = [*parts, *more] if more else text
         context.attachments = []
         if self._editing is not None:
             return partial(self._edit, context.chat, self._editing, text, content)

@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Literal
 
 import anyio
 import msgspec
@@ -24,7 +25,15 @@ from parley_daemon.core.records import AgentSettings, Chat, Context, Message, Re
 from parley_daemon.engine.agents.services import PolicyServices
 from parley_daemon.engine.agents.toolset import load_policy
 from parley_daemon.engine.errors import ContextUnavailableError, FolderUnreadableError
-from parley_daemon.ports.context import ContextError, ContextIndex, ContextScope, Found, Passage, RootStatus
+from parley_daemon.ports.context import (
+    ContextError,
+    ContextIndex,
+    ContextScope,
+    Found,
+    NamedPlace,
+    Passage,
+    RootStatus,
+)
 from parley_daemon.ports.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -214,6 +223,26 @@ class Retrieval:
             if present is None:
                 stale.add(f"S{number}")
         return FoundSources(tuple(sources), frozenset(stale), found)
+
+    async def find_names(
+        self, chat: Chat, text: str, kind: Literal["file", "symbol"], *, limit: int
+    ) -> Sequence[NamedPlace]:
+        """Return files or definitions in the context of a chat, see ContextIndex. Without folders: none.
+
+        Raises:
+            ContextUnavailableError: the context cannot be looked through.
+            StoreUnavailableError: the rules cannot be read.
+        """
+        if self._index is None:
+            raise ContextUnavailableError("This daemon has no index.")
+        if chat.context.is_empty:
+            return ()
+        scope = await self._scope_of(chat)
+        try:
+            found = await self._index.find_names(scope, text, kind, limit=limit)
+        except ContextError as error:
+            raise ContextUnavailableError(str(error)) from error
+        return [one for one in found if _is_in(scope, one.path)]
 
     async def status(self, owner: str, uris: Sequence[str]) -> Sequence[RootStatus]:
         """Return what is known of folders, given as URIs, and of those that were searched for this owner.

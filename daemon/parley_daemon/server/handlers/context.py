@@ -1,15 +1,15 @@
-"""context/search, status."""
+"""context/search, names, status."""
 
 from typing import Any
 
 import msgspec
 
 from parley_daemon.engine.context.retrieval import FoundSources
-from parley_daemon.ports.context import RootStatus
+from parley_daemon.ports.context import NamedPlace, RootStatus
 from parley_daemon.server.call import Call
 from parley_daemon.server.wire.errors import invalid_params
 from parley_daemon.server.wire.uris import distinct_uris, file_uri
-from parley_protocol.models.context import ContextSearchParams, ContextStatusParams
+from parley_protocol.models.context import ContextNamesParams, ContextSearchParams, ContextStatusParams
 
 _BUDGET_TOKENS = 16_000
 
@@ -42,6 +42,20 @@ def _found(found: FoundSources) -> Any:
         "state": found.found.state,
         "tookMs": found.found.took_ms,
     }
+
+
+async def find_names(call: Call, params: ContextNamesParams) -> Any:
+    """Return the names that a person may mean."""
+    chats, retrieval = call.connection.chats, call.connection.app.engine.retrieval
+    async with chats.open(params.chat_id) as chat:
+        record = chat.view.chat
+    found = await retrieval.find_names(record, params.text, params.kind, limit=params.limit)
+    return {"names": [_name(one) for one in found]}
+
+
+def _name(one: NamedPlace) -> Any:
+    inner = one.path[len(one.root) :].lstrip("/") if one.root else one.path.rpartition("/")[2]
+    return {"name": one.name, "uri": file_uri(one.path), "path": inner, "line": one.line or None}
 
 
 async def get_status(call: Call, params: ContextStatusParams) -> Any:
