@@ -30,7 +30,7 @@ BASE_NAME = 0.5
 BESIDE = 0.45
 """Factor for tests, examples, and what others or programs have written."""
 
-MAX_ROWS = 6_000
+MAX_ROWS = 4_000
 """Rows of the index that a phrasing looks at, about: beyond them, its frequent words are left out."""
 
 MIN_TERMS = 2
