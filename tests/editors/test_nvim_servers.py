@@ -138,3 +138,45 @@ async def test_the_answer_to_an_agent_in_the_background_stands_below_the_turn(
         end
         """,
     )
+
+
+async def test_prompts_and_resources_of_a_server_are_sent(
+    neovim_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    command, *args = stub_command(StubLog(tmp_path / "log"))
+    servers = {"mcpServers": {"shop": {"command": command, "args": args}}}
+    (tmp_path / ".mcp.json").write_text(json.dumps(servers), "utf-8")
+    await nvim(
+        neovim_daemon,
+        f"""{CHOOSE}
+        vim.cmd.cd("{tmp_path}")
+        wanted = {{ "shop  waits for trust", "Trust" }}
+        vim.cmd("ParleyMcp")
+        wait("trust", noted("shop  not started yet"))
+        require("parley").open("/fast /tokens 2 @other:thing stays a text", nil, "ask")
+        wait("the first answer", function() return chat() ~= nil and ended()() end)
+        wanted = {{ "@shop:stub://note" }}
+        vim.cmd("ParleyResources")
+        wait("the name", function() return prompt() == "@shop:stub://note " end)
+        write("/tokens 2 what is @shop:stub://note?")
+        keys("<C-s>")
+        wait("the answer about it", ended(2))
+        check("the source is shown", shows("a note")() or shows("](@shop:stub://note)")())
+        write("this is @shop:stub://no-such")
+        keys("<C-s>")
+        wait("the text comes back", function() return prompt() == "this is @shop:stub://no-such" end)
+        local asked, typed = {{}}, {{ "Ada", "" }}
+        vim.ui.input = function(options, take)
+          table.insert(asked, options.prompt)
+          take(table.remove(typed, 1))
+        end
+        wanted = {{ "/shop:greet" }}
+        vim.cmd("ParleyPrompts")
+        wait("the prompt's text", shows("Greet Ada."))
+        check("its arguments: " .. vim.inspect(asked), asked[1] == "name, Whom: " and #asked == 2)
+        wanted = {{ "/shop:greet" }}
+        typed = {{ "" }}
+        vim.cmd("ParleyPrompts")
+        wait("what is missing", noted("name is needed. Nothing was sent."))
+        """,
+    )

@@ -21,6 +21,11 @@ end, { desc = "Reopen a stored chat" })
 command("ParleyMcp", function()
   require("parley").servers()
 end, { desc = "List the MCP servers; start, trust or authorize one" })
+for name, what in pairs({ Prompts = "prompts", Resources = "resources" }) do
+  command("Parley" .. name, function()
+    require("parley").offers(what)
+  end, { desc = "Choose one of the " .. what .. " that MCP servers offer" })
+end
 command("ParleyAgents", function()
   require("parley").agents()
 end, { desc = "List the agents that the model of this chat has started; open or stop one" })

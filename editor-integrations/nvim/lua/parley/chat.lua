@@ -247,18 +247,36 @@ function Chat:send_prompt()
   if text and text ~= "" then
     api.nvim_buf_set_lines(self.prompt, 0, -1, false, {})
     self.transcript:show_end()
-    self:send(text)
+    self:send_text(text)
   end
 end
 
----Send a message. If it is rejected, its text is put back into the prompt.
-function Chat:send(content)
+---Send a text, with the resources of MCP servers that it names.
+function Chat:send_text(text)
+  require("parley.offers").with_resources(self.id, text, function(content)
+    self:send(content, text)
+  end, function()
+    self:append(text)
+  end)
+end
+
+---Add a text to the message that the user writes.
+function Chat:append(text)
+  if self.prompt then
+    local lines = api.nvim_buf_get_lines(self.prompt, 0, -1, false)
+    local is_empty = vim.deep_equal(lines, { "" })
+    api.nvim_buf_set_lines(self.prompt, is_empty and 0 or -1, -1, false, vim.split(text, "\n"))
+  end
+end
+
+---Send a message. If it is rejected, the text that it was made of is put back into the prompt.
+---@param text? string
+function Chat:send(content, text)
   local key = ("nvim-%d-%d"):format(vim.uv.os_getpid(), vim.uv.hrtime())
   local message = { chatId = self.id, content = content, clientMessageId = key }
   client.request("chat/send", message, nil, function()
-    if self.prompt and type(content) == "string" then
-      local is_empty = vim.deep_equal(api.nvim_buf_get_lines(self.prompt, 0, -1, false), { "" })
-      api.nvim_buf_set_lines(self.prompt, is_empty and 0 or -1, -1, false, vim.split(content, "\n"))
+    if text then
+      self:append(text)
     end
   end)
 end

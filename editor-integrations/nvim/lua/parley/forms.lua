@@ -56,7 +56,14 @@ end
 function M.describe(request, visible)
   local form = request.preview.form
   local text = "\n\n" .. visible(form.message)
-  text = text .. ("\n\nThe MCP server %s asks this and gets the answer: no secrets of yours."):format(visible(form.server))
+  local url, about = client.nil_if_null(request.preview.url), "asks this and gets the answer: no secrets of yours."
+  if url then
+    local host = url:match("^%a+://([^/?#\\]*)") or "?"
+    about = ("wants you to visit a page of %s. Open it yourself, and only if you expected this and trust that host."):format(
+      visible((host:gsub("^.*@", "")))
+    )
+  end
+  text = text .. ("\n\nThe MCP server %s %s"):format(visible(form.server), about)
   for number, field in ipairs(M.fields(request) or {}) do
     text = text .. ("\n\n%d. **%s**%s"):format(number, visible(field.label), field.needed and "" or " (may be left out)")
     text = text .. (field.description and "\n   " .. visible(field.description) or "")

@@ -29,8 +29,10 @@ function M.open(text, lines, mode)
   end
   client.request("chat/create", params, function(chat)
     local opened = Chat.open(chat.id)
-    if content ~= "" then
+    if type(content) == "table" then
       opened:send(content)
+    elseif content ~= "" then
+      opened:send_text(content)
     end
   end)
 end
@@ -60,6 +62,13 @@ end
 ---List the MCP servers of the chat of this buffer, or of the present folder; start, trust or authorize one.
 function M.servers()
   require("parley.servers").servers(Chat.of(vim.api.nvim_get_current_buf()))
+end
+
+---Choose what MCP servers offer in this chat: a prompt to send, or a resource to name in a message.
+---@param what "prompts"|"resources"
+function M.offers(what)
+  local chat = chat_here()
+  return chat and require("parley.offers")[what](chat)
 end
 
 ---List the agents that the model of this chat has started; open or stop one.
