@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,14 @@ def _workers() -> list[int]:
     """Return the process ids of this process's workers."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(pid) for pid in children if b"to_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_check_that_nobody_waits_for_any_more_ends_by_itself(tmp_path: Path) -> None:
+    code = (
+        "from parley_daemon.adapters.json_schema.rules import check_value, check_within\n"
+        f"check_within(0.1, check_value, *{TAKES_FOR_EVER!r})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == -signal.SIGXCPU
 
 
 async def test_nothing_is_fetched_from_the_network(schemas: SchemaValidator) -> None:

@@ -68,11 +68,12 @@ class SchemaValidator:
     async def _run(self, rule: Callable[..., tuple[str, str] | None], *values: Any) -> tuple[str, str] | None:
         from anyio import to_process  # few daemons need it
 
+        check = (rules.check_within, self._seconds, rule, *values)
         with self._safe_path():
             for _ in range(PROCESSES):
                 with suppress(anyio.BrokenWorkerProcess):
-                    return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
-            return await to_process.run_sync(rule, *values, cancellable=True, limiter=self._limiter)
+                    return await to_process.run_sync(*check, cancellable=True, limiter=self._limiter)
+            return await to_process.run_sync(*check, cancellable=True, limiter=self._limiter)
 
     @contextmanager
     def _safe_path(self) -> Generator[None]:
