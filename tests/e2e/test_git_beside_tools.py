@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoints import Scratch, write
+from tests.support.processes.daemon import DaemonProcess
+from tests.support.processes.raw_client import unix_peer
 
 pytestmark = [
     pytest.mark.anyio,
@@ -17,6 +19,7 @@ pytestmark = [
 ]
 
 STEPS = 500
+PER_TURN = 100
 
 
 class Person:
@@ -71,6 +74,59 @@ class Person:
             **{str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept},
         }
 
+    def check(self, before: dict[str, str]) -> None:
+        """Check that git is as only this person has left it, and that nothing of theirs failed."""
+        assert self.failures == []
+        assert self.state() == before
+        assert self.git("rev-parse", "main", "HEAD").split() == [self.commits[-1]] * 2
+        assert self.git("rev-list", "main").split() == self.commits[::-1]
+        assert self.git("fsck", "--strict") == ""
+        assert self.failures == []
+
+
+async def test_five_hundred_calls_of_a_model_beside_commits_leave_git_alone(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    root = tmp_path.resolve() / "root"
+    root.mkdir()
+    person = Person(root)
+    before = person.state()
+    thread = threading.Thread(target=person.work)
+    thread.start()
+    try:
+        async with unix_peer(shared_daemon.socket, check=False) as peer:
+            await peer.initialize()
+            settings = {"agent": {"mode": "edits", "retrieval": "off", "interactive": False}}
+            chat = await peer.new_chat(context={"repositories": [root.as_uri()]}, settings=settings)
+            rule = {"effect": "allow", "tool": "run", "command": "touch", "scope": {"chatId": chat}}
+            await peer.result("permission/add", rule)
+            for turn in range(STEPS // PER_TURN):
+                calls = [_call(turn * PER_TURN + step) for step in range(PER_TURN)]
+                prompt = "/fast " + "\n/then\n".join(calls)
+                asked = await peer.start("chat/ask", {"chatId": chat, "content": prompt})
+                answer = await peer.response(asked, 300)
+                assert answer["result"]["outcome"] == "completed"
+                page = await peer.result("chat/get", {"chatId": chat, "beforeMessageId": 10**6, "limit": 200})
+                tools = [one["content"] for one in page["messages"] if one["role"] == "tool"]
+                assert [[part["outcome"] for part in parts] for parts in tools[-90:]] == [["ok"]] * 90
+            for checkpoint in await peer.result("chat/checkpoints", {"chatId": chat}):
+                # What the person changes while a command runs counts as the command's.
+                own = [(root / "tool").as_uri()]
+                restore = {"chatId": chat, "checkpointId": checkpoint["id"], "paths": own}
+                assert (await peer.result("chat/restore", restore))["conflicts"] == []
+    finally:
+        person.is_done.set()
+        thread.join()
+    person.check(before)
+    assert len(list((root / "tool").iterdir())) == 1
+
+
+def _call(step: int) -> str:
+    """Return a call of the demo model: every fifth one runs a command."""
+    if step % 5:
+        return f'/tool write_file {{"path": "tool/{step % 7}.txt", "content": "{step}\\n"}}'
+    return f'/tool run {{"command": "touch tool/command-{step}.txt"}}'
+
 
 async def test_five_hundred_steps_beside_commits_leave_git_alone(tmp_path: Path) -> None:
     scratch = Scratch(tmp_path)
@@ -93,12 +149,7 @@ async def test_five_hundred_steps_beside_commits_leave_git_alone(tmp_path: Path)
     finally:
         person.is_done.set()
         thread.join()
-    assert person.failures == []
-    assert person.state() == before
-    assert person.git("rev-parse", "main", "HEAD").split() == [person.commits[-1]] * 2
-    assert person.git("rev-list", "main").split() == person.commits[::-1]
-    assert person.git("fsck", "--strict") == ""
-    assert person.failures == []
+    person.check(before)
     of_tools = [
         {name: content for name, content in one.items() if name.startswith("tool")}
         for one in (tree, scratch.content())
