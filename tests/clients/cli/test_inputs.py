@@ -27,6 +27,7 @@ def text(value: str) -> dict[str, str]:
     return {"type": "text", "text": value}
 
 
+@pytest.mark.slow
 def test_piped_text_is_a_part_of_its_own_before_or_after_the_question(shared_daemon: DaemonProcess) -> None:
     assert sent(shared_daemon, "/fast a", "-", stdin="b\n") == [text("/fast a"), text("b\n")]
     assert sent(shared_daemon, "-", "/fast", "a", stdin="b") == [text("b"), text("/fast a")]
@@ -35,6 +36,7 @@ def test_piped_text_is_a_part_of_its_own_before_or_after_the_question(shared_dae
     assert "\t/fast a b\n" in run_parley(shared_daemon.env, "list").stdout
 
 
+@pytest.mark.slow
 def test_files_follow_the_question_in_their_order(shared_daemon: DaemonProcess, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -74,6 +76,7 @@ def test_piped_input_that_is_not_read_is_reported_and_left_for_others(shared_dae
     os.close(target)
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_file_is_reported_too(shared_daemon: DaemonProcess, tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_text("one\n")
