@@ -151,8 +151,10 @@ async def test_a_person_is_asked_to_trust_a_project_when_its_servers_are_wanted(
         assert request["preview"]["command"].startswith(f"stub: {command} ")
         assert not log.pids, "nothing is started before the answer"
 
+        shown = (await servers(peer, root=root.as_uri()))["stub"]["hash"]
         file.write_bytes(file.read_bytes() + b"\n")  # an answer to what was shown is no trust of this
-        await anyio.sleep(1.5)  # files of projects are looked at once a second
+        while (await servers(peer, root=root.as_uri()))["stub"]["hash"] == shown:
+            pass  # files of projects are looked at once a second
         answer = {"chatId": chat_id, "requestId": request["id"], "decision": "allow"}
         await peer.result("chat/respond", answer)
         again = (
