@@ -46,7 +46,7 @@ class Redirect:
             limit = anyio.CapacityLimiter(AT_ONCE)
 
             async def serve(stream: SocketStream) -> None:
-                async with limit:
+                async with stream, limit:  # it is closed even if the wait ends before its turn comes
                     await self._serve(stream)
 
             tasks.start_soon(self._listener.serve, serve)
@@ -55,14 +55,14 @@ class Redirect:
         return self._answer
 
     async def _serve(self, stream: SocketStream) -> None:
-        async with stream:
-            answer: Mapping[str, str] | None = None
-            with anyio.move_on_after(CONNECTION_SECONDS):
-                try:
-                    status, text, answer = self._take(await _read_head(stream))
-                    await stream.send(_page(status, text))
-                except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
-                    pass
+        answer: Mapping[str, str] | None = None
+        with anyio.move_on_after(CONNECTION_SECONDS):
+            try:
+                status, text, answer = self._take(await _read_head(stream))
+                await stream.send(_page(status, text))
+            except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
+                pass
+        await stream.aclose()
         if answer is not None and not self._came.is_set():
             self._answer = answer
             self._came.set()
